@@ -1,0 +1,128 @@
+"""Every error that camserve raises on purpose, in one tree.
+
+CamserveError
+├── OptionError            400  an option's value is not one we take
+│   └── UnknownName        400  no such method, layer, class, colour map ...; says which are close
+├── ImageError             422  the bytes are no image that can be decoded
+│   ├── ImageTypeError     415  a file format we do not take
+│   └── ImageTooLarge      422  more pixels than the limit
+├── BodyTooLarge           413  more bytes than the limit
+├── ModelNotFound          404  no card of that name
+├── ModelError             500  a card, its weights or its network do not work
+├── ConfigError            500  a setting is unknown or out of range
+└── Unavailable            503  loading, or shutting down
+    ├── Busy               429  the queue is full
+    └── DeadlinePassed     504  no answer within the time allowed
+
+Each message says what was given, what is allowed and what to try. `code` is the stable machine-readable
+name, `status` the HTTP status, `exit_code` the status a command ends with.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class CamserveError(Exception):
+    """The root of the tree: catch this one to catch them all."""
+
+    code = "error"
+    status = 500
+    exit_code = 1
+
+
+class OptionError(CamserveError):
+    """An option's value is not one we take."""
+
+    code = "bad_option"
+    status = 400
+    exit_code = 2
+
+
+class UnknownName(OptionError):
+    """A name that is in none of our lists.
+
+    >>> raise UnknownName("method", "grad_cam", ["cam", "gradcam"])
+    Traceback (most recent call last):
+    camserve.errors.UnknownName: unknown method 'grad_cam'; did you mean 'gradcam'? Known: cam, gradcam
+    """
+
+    code = "unknown_name"
+
+    def __init__(self, kind: str, given: object, known: Iterable[str]) -> None:
+        names = list(known)
+        close = difflib.get_close_matches(str(given), names, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
+        listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+        super().__init__(f"unknown {kind} {given!r}{hint} Known: {listed}")
+
+
+class ImageError(CamserveError):
+    """The bytes are no image that can be decoded."""
+
+    code = "bad_image"
+    status = 422
+
+
+class ImageTypeError(ImageError):
+    """A file format that camserve does not take."""
+
+    code = "unsupported_type"
+    status = 415
+
+
+class ImageTooLarge(ImageError):
+    """More pixels than `limits.megapixels`."""
+
+    code = "too_many_pixels"
+
+
+class BodyTooLarge(CamserveError):
+    """More bytes than `limits.body_megabytes`."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class ModelNotFound(CamserveError):
+    """No card of that name."""
+
+    code = "unknown_model"
+    status = 404
+    exit_code = 2
+
+    def __init__(self, given: str, known: Iterable[str]) -> None:
+        super().__init__(str(UnknownName("model", given, known)))
+
+
+class ModelError(CamserveError):
+    """A card, its weights or its network do not work."""
+
+    code = "model_error"
+
+
+class ConfigError(CamserveError):
+    """A setting is unknown or out of range."""
+
+    code = "bad_config"
+    exit_code = 2
+
+
+class Unavailable(CamserveError):
+    """The service is loading, or shutting down."""
+
+    code = "unavailable"
+    status = 503
+
+
+class Busy(Unavailable):
+    """The queue in front of the workers is full."""
+
+    code = "busy"
+    status = 429
+
+
+class DeadlinePassed(Unavailable):
+    """No answer within `serve.deadline_seconds`."""
+
+    code = "deadline_passed"
+    status = 504

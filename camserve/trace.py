@@ -1,0 +1,29 @@
+"""A model as a graph: torch.fx with every layer kept whole."""
+
+from torch import fx, nn
+
+from camserve.errors import ModelError
+
+_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+class _Tracer(fx.Tracer):
+    """Keeps subclasses of torch's own layers whole, such as a Conv2d with SAME padding.
+
+    Their shape arithmetic cannot be traced, and geometry and cost are known for the layer, not for its parts.
+    """
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        layer = any(
+            base.__module__.startswith("torch.nn.") and base not in _CONTAINERS for base in type(m).__mro__
+        )
+        return layer and not isinstance(m, nn.Sequential) or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """The graph of `model`, sharing its parameters. Raises ModelError where the control flow needs data."""
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:  # whatever the user's forward raises when it meets a proxy
+        raise ModelError(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
+    return fx.GraphModule(model, graph)
