@@ -10,6 +10,7 @@ CamserveError
 ├── ModelNotFound          404  no card of that name
 ├── ModelError             500  a card, its weights or its network do not work
 ├── ConfigError            500  a setting is unknown or out of range
+├── OutputError            500  a result cannot be written
 └── Unavailable            503  loading, or shutting down
     ├── Busy               429  the queue is full
     └── DeadlinePassed     504  no answer within the time allowed
@@ -105,6 +106,12 @@ class ConfigError(CamserveError):
 
     code = "bad_config"
     exit_code = 2
+
+
+class OutputError(CamserveError):
+    """A result cannot be written: disk full, no permission."""
+
+    code = "cannot_write"
 
 
 class Unavailable(CamserveError):

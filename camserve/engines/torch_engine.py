@@ -1,0 +1,50 @@
+"""The body on torch: channels last, batch normalisation folded into the convolutions before it."""
+
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class TorchEngine:
+    """Runs a body `images -> (activations, carried)` in eval mode; holds no state between calls."""
+
+    name = "torch"
+
+    def __init__(self, body: fx.GraphModule) -> None:
+        self._body = fold_batch_norm(body).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[Any, ...]]:
+        """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""
+        with torch.inference_mode():
+            activations, carried = self._body(images.contiguous(memory_format=torch.channels_last))
+        # autograd refuses tensors made in inference mode; clones made outside it are ordinary ones
+        return activations.clone(), tuple(v.clone() if isinstance(v, torch.Tensor) else v for v in carried)
+
+
+def fold_batch_norm(body: fx.GraphModule) -> fx.GraphModule:
+    """`body` with each convolution that only feeds a batch normalisation replaced by the two in one.
+
+    The modules of `body` stay as they are. Equal to float precision; about a tenth of the time saved.
+    """
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(body.graph, {}))
+    folded = fx.GraphModule(body, graph)
+    for node in list(folded.graph.nodes):
+        conv, norm = _module(folded, node.args[0] if node.args else None), _module(folded, node)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and len(node.args[0].users) == 1:
+            folded.add_submodule(str(node.args[0].target), fuse_conv_bn_eval(conv, norm))
+            node.replace_all_uses_with(node.args[0])
+            folded.graph.erase_node(node)
+    folded.delete_all_unused_submodules()
+    folded.recompile()
+    return folded
+
+
+def _module(graph: fx.GraphModule, node: Any) -> nn.Module | None:
+    """The module that a node calls, None where it calls none or the module is used elsewhere too."""
+    if not isinstance(node, fx.Node) or node.op != "call_module":
+        return None
+    uses = sum(other.target == node.target for other in graph.graph.nodes if other.op == "call_module")
+    return graph.get_submodule(str(node.target)) if uses == 1 else None

@@ -1,0 +1,157 @@
+"""START HERE: from an image to an Explanation.
+
+    read_photo -> frame -> pixels -> observe (on a worker) -> method -> Explanation -> place -> render
+
+One function orchestrates, `explain`; the Python API, the command line and the HTTP service all call it.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from camserve import workers as pool
+from camserve.diagnosis import diagnose
+from camserve.errors import CamserveError, OptionError
+from camserve.explanation import Explanation
+from camserve.frame import Frame
+from camserve.images import Photo, Source, read_photo
+from camserve.methods import AUTO, Method, find_method
+from camserve.methods.evidence import Evidence
+from camserve.models import Layer, Model
+from camserve.pipeline import in_order
+from camserve.targets import class_target, resolve_class
+
+Float32 = npt.NDArray[np.float32]
+
+
+def explain(
+    model: Model,
+    image: Source | Photo,
+    *,
+    method: str | None = None,
+    target: int | str | None = None,
+    layer: str | None = None,
+    size: str | int | None = None,
+    workers: pool.Workers | None = None,
+    deadline: float | None = None,
+) -> Explanation:
+    """Why `model` says what it says about one image.
+
+    image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
+    method: a name of `camserve.methods.METHODS`, or "auto": cam where the head is linear, else gradcam.
+    target: class index or name; default the predicted class. layer: default the model's own.
+    size: "fit", "crop", "native" or a short side in pixels. Options left out come from the model's settings.
+    workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
+    Raises OptionError, ImageError and, with a bounded pool, Busy and DeadlinePassed.
+    """
+    chosen = model.layer(layer)
+    how = choose_method(method or model.settings.explain.method, chosen)
+    photo = image if isinstance(image, Photo) else open_photo(model, image)
+    frame = model.frame(photo.size, size)
+    pixels = to_input(photo, frame, model)
+    workers = workers or pool.shared(model.settings.compute)
+
+    def observe() -> tuple[torch.Tensor, torch.Tensor, int, float | None]:
+        activations, carried = chosen.engine(pixels)
+        logits = chosen.head.logits(activations, carried)
+        index = resolve_class(target, logits, model.labels)
+        evidence = Evidence(activations, chosen.head, class_target(index), carried)
+        return how(evidence), logits, index, completeness(evidence, index)
+
+    raw, logits, index, residual = workers.run(observe, deadline)
+    grid_map = raw[0].numpy()
+    warnings = diagnose(
+        grid_map, frame, model.settings.explain.max_aspect, residual, float(logits[0, index])
+    )
+    return Explanation(
+        photo=photo,
+        map=grid_map,
+        placement=model.placement(chosen, frame, (grid_map.shape[1], grid_map.shape[0])),
+        logits=logits[0].numpy(),
+        class_index=index,
+        method=how.name,
+        layer=chosen.name,
+        head=chosen.head.kind,
+        completeness=residual,
+        warnings=tuple(warnings),
+        model=model,
+    )
+
+
+def explain_many(
+    model: Model, images: Iterable[Source], *, errors: str = "raise", **options: Any
+) -> Iterator[Explanation | CamserveError]:
+    """Explanations in the order of `images`, while the next ones are being read: bounded memory, any number.
+
+    errors: "raise" ends the iteration at the first image that fails; "yield" gives its CamserveError in its
+    place and goes on. options: as for `explain`.
+    """
+    if errors not in ("raise", "yield"):
+        raise OptionError(f"errors={errors!r} is neither 'raise' nor 'yield'")
+    threads = pool.shared(model.settings.compute).count + 1
+    for future in in_order(lambda image: explain(model, image, **options), images, threads):
+        try:
+            yield future.result()
+        except CamserveError as error:
+            if errors == "raise":
+                raise
+            yield error
+
+
+def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = None) -> Float32:
+    """The CAM of every class from one forward pass, float32 (C, h, w), in logits.
+
+    mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
+    """
+    chosen = model.layer()
+    if chosen.head.kind != "linear":
+        raise OptionError(
+            f"class_maps needs a head of global average pooling and one linear layer; '{model.name}' has another. "
+            "Explain the classes you need one by one with method='gradcam'."
+        )
+    photo = image if isinstance(image, Photo) else open_photo(model, image)
+    pixels = to_input(photo, model.frame(photo.size, size), model)
+
+    def observe() -> Float32:
+        activations, _ = chosen.engine(pixels)
+        maps: Float32 = chosen.head.class_maps(activations)[0].contiguous().numpy()
+        return maps
+
+    return pool.shared(model.settings.compute).run(observe)
+
+
+def open_photo(model: Model, image: Source) -> Photo:
+    """Read an image within the model's limits."""
+    limits = model.settings.limits
+    return read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+
+
+def choose_method(name: str, layer: Layer) -> Method:
+    """The method of that name; "auto" takes the exact one where the head allows it."""
+    if name == AUTO:
+        name = "cam" if layer.head.kind == "linear" else "gradcam"
+    return find_method(name)
+
+
+def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
+    """The network's input, float32 (1, 3, h, w): the frame's box resampled, then (value - mean) / std."""
+    own = model.card.input
+    resample = Image.Resampling[own.resample.upper()]
+    small = photo.image.resize(frame.input, resample, box=frame.box)
+    values = np.asarray(small, dtype=np.float32)
+    if own.channels == "BGR":
+        values = values[:, :, ::-1]
+    values = (values - np.float32(own.mean)) / np.float32(own.std)
+    return torch.from_numpy(values).permute(2, 0, 1)[None]
+
+
+def completeness(evidence: Evidence, index: int) -> float | None:
+    """|mean(CAM_c) + b_c - logit_c|: 0 up to rounding where the head is linear, None where it is not."""
+    if evidence.head.bias is None:
+        return None
+    mean = (evidence.class_weights * evidence.activations.mean((2, 3))).sum(1)
+    return abs(float(mean[0] + evidence.head.bias[index] - evidence.logits[0, index]))

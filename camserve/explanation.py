@@ -1,0 +1,239 @@
+"""What an explanation is: the raw map and everything that can be made of it."""
+
+import json
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+import torch
+from PIL import Image
+
+import camserve
+from camserve import render
+from camserve.files import write_all
+from camserve.frame import Placement
+from camserve.images import Photo, encode
+
+if TYPE_CHECKING:
+    from camserve.models import Model
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One class's part of what the model said. score: 0..1. logit: before softmax."""
+
+    class_index: int
+    class_name: str
+    score: float
+    logit: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a model said what it said about one image.
+
+    photo: the image, upright. map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in
+    logits. placement: where those cells lie in the image. logits: float32 (C,). class_index: the class explained.
+    method, layer, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
+    warnings: in words, most serious first. model: what was asked.
+    """
+
+    photo: Photo
+    map: Float32
+    placement: Placement
+    logits: Float32
+    class_index: int
+    method: str
+    layer: str
+    head: str
+    completeness: float | None
+    warnings: tuple[str, ...]
+    model: "Model"
+
+    @property
+    def class_name(self) -> str:
+        """The explained class's name."""
+        return self.model.labels[self.class_index]
+
+    @property
+    def logit(self) -> float:
+        """The explained class's logit."""
+        return float(self.logits[self.class_index])
+
+    @property
+    def score(self) -> float:
+        """The explained class's score, 0..1."""
+        return float(self.scores[self.class_index])
+
+    @cached_property
+    def scores(self) -> Float32:
+        """Softmax (or sigmoid, as the card says) of the logits, float32 (C,)."""
+        logits = self.logits.astype(np.float64)
+        if self.model.card.scores == "sigmoid":
+            return (1 / (1 + np.exp(-logits))).astype(np.float32)
+        powers = np.exp(logits - logits.max())
+        scores: Float32 = (powers / powers.sum()).astype(np.float32)
+        return scores
+
+    def top(self, count: int = 5) -> list[Answer]:
+        """The `count` classes with the highest scores, best first."""
+        best = np.argsort(-self.logits, kind="stable")[:count]
+        return [
+            Answer(int(i), self.model.labels[i], float(self.scores[i]), float(self.logits[i])) for i in best
+        ]
+
+    def heat_rows(self, first: int, last: int) -> Float32:
+        """Rows first..last-1 of the heatmap: float32 (last - first, W), 0..1, NaN where the model saw nothing.
+
+        The map's positive part over its maximum, laid over the original between cell centres.
+        """
+        return self.placement.rows(self._relative_map, first, last)
+
+    @cached_property
+    def _relative_map(self) -> Float32:
+        positive = np.maximum(np.nan_to_num(self.map, nan=0, posinf=0, neginf=0), 0)
+        peak = positive.max()
+        return positive / peak if peak > 0 else positive
+
+    @property
+    def heatmap(self) -> Float32:
+        """float32 (H, W) in the original's pixels, 0..1; NaN where the model saw nothing (outside a crop).
+
+        Made anew at each access, 4 bytes a pixel.
+        """
+        return self.heat_rows(0, self.photo.size[1])
+
+    def overlay(
+        self,
+        *,
+        alpha: float | None = None,
+        colormap: str | None = None,
+        contour: float | None = None,
+        boxes: float | None = None,
+        legend: bool = False,
+    ) -> Image.Image:
+        """The heatmap over the photograph, RGB at the original size.
+
+        alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap
+        catalogue. contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum.
+        legend: a colour bar with class, score and the map's maximum. Raises UnknownName, OptionError.
+        """
+        defaults = self.model.settings.render
+        return render.overlay(
+            self.photo.image,
+            self.heat_rows,
+            colormap=colormap or defaults.colormap,
+            alpha=defaults.alpha if alpha is None else alpha,
+            contour=contour,
+            boxes=self.boxes(boxes) if boxes is not None else (),
+            legend=self._legend() if legend else None,
+        )
+
+    def boxes(self, threshold: float | None = None) -> list[render.Box]:
+        """Boxes around connected heat of at least `threshold` of the maximum, in original pixels, largest first."""
+        share = self.model.settings.render.threshold if threshold is None else threshold
+        return render.find_boxes(self.heat_rows, self.photo.size, threshold=share)
+
+    def _legend(self) -> "render.Legend":
+        unit = " logits" if self.method == "cam" else ""
+        return render.Legend(f"{self.class_name} {self.score:.2f}", "0", f"{max(self.map.max(), 0):.3g}{unit}")
+
+    def heatmap_image(self) -> Image.Image:
+        """The heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""
+        return render.heat_image(self.heat_rows, self.photo.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but pixels, ready for JSON; `map` as nested lists, numbers in full."""
+        return {
+            "class_index": self.class_index,
+            "class_name": self.class_name,
+            "score": self.score,
+            "logit": self.logit,
+            "top": [vars(answer) for answer in self.top(5)],
+            "map": self.map.tolist(),
+            "boxes": [vars(box) for box in self.boxes()],
+            "threshold": self.model.settings.render.threshold,
+            "completeness": self.completeness,
+            "warnings": list(self.warnings),
+            "provenance": self.provenance(),
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """What it takes to make this explanation again, bit for bit."""
+        frame, place = self.placement.frame, self.placement
+        return {
+            "image": {
+                "name": self.photo.name,
+                "sha256": self.photo.sha256,
+                "format": self.photo.format,
+                "width": frame.original[0],
+                "height": frame.original[1],
+            },
+            "model": {
+                "name": self.model.name,
+                "weights_sha256": self.model.weights_sha256,
+                "card": self.model.card.model_dump(mode="json", exclude={"known"}),
+            },
+            "method": self.method,
+            "layer": self.layer,
+            "head": self.head,
+            "frame": {"box": frame.box, "input": frame.input},
+            "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset},
+            "versions": versions(),
+        }
+
+    def save(self, folder: str | Path, **look: Any) -> Path:
+        """Write overlay.png, heatmap.png, heatmap.npy, map.npy and, last, manifest.json into `folder`.
+
+        look: options of `overlay`. All or nothing. Returns the folder. Raises OutputError.
+        """
+        contents = {
+            "overlay.png": encode(self.overlay(**look), "png"),
+            "heatmap.png": encode(self.heatmap_image(), "png"),
+            "heatmap.npy": npy_bytes(self.heatmap),
+            "map.npy": npy_bytes(self.map),
+            "manifest.json": json.dumps(self.to_dict(), indent=1).encode(),
+        }
+        write_all(Path(folder), contents)
+        return Path(folder)
+
+    def _repr_png_(self) -> bytes:
+        """Notebooks show the overlay with its legend."""
+        return encode(self.overlay(legend=True), "png")
+
+    def __repr__(self) -> str:
+        return (
+            f"<camserve.Explanation {self.class_name} {self.score:.3f} of {self.photo.name} "
+            f"{frame_size(self.placement)} by {self.method} at {self.layer}>"
+        )
+
+
+def npy_bytes(array: Float32) -> bytes:
+    """An array as the bytes of a .npy file."""
+    buffer = BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that takes part in the numbers."""
+    return {
+        "camserve": camserve.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+    }
+
+
+def frame_size(placement: Placement) -> str:
+    """The original's size as text, "640 x 480"."""
+    return "{} x {}".format(*placement.frame.original)

@@ -1,0 +1,36 @@
+"""Files that are whole or not there at all."""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from camserve.errors import OutputError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` beside `path` and rename it there, so nobody ever sees a part of it.
+
+    Makes the folders above. Raises OutputError (disk full, no permission) and leaves no part behind.
+    """
+    write_all(path.parent, {path.name: content})
+
+
+def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write several files, named relative to `folder`, together, put in place in the order given.
+
+    Every byte is on the disk before the first file gets its name, so a full disk leaves what was there before;
+    and the last file, a manifest, can be trusted to mean that the others are there. Raises OutputError.
+    """
+    parts = {folder / name: (folder / name).with_suffix(f".{secrets.token_hex(4)}.part") for name in contents}
+    try:
+        try:
+            for path, part in parts.items():
+                part.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(contents[path.relative_to(folder).as_posix()])
+            for path, part in parts.items():
+                part.replace(path)
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write into '{folder}': {error.strerror}") from None

@@ -1,0 +1,22 @@
+"""Methods whose weights differ from place to place: map = sum_k f(g_k) A_k, cell by cell."""
+
+import torch
+
+from camserve.methods.evidence import Evidence
+
+
+def hirescam(evidence: Evidence) -> torch.Tensor:
+    """HiResCAM: only places that the model really used for this score.
+
+    map = sum_k g_k A_k. Equal to Grad-CAM where the gradient is constant over space, as under a GAP head.
+    Draelos & Carin 2020.
+    """
+    return (evidence.gradients * evidence.activations).sum(1)
+
+
+def layercam(evidence: Evidence) -> torch.Tensor:
+    """LayerCAM: each place weighted by its own positive gradient, which keeps early layers meaningful.
+
+    map = sum_k ReLU(g_k) A_k. Jiang et al., IEEE TIP 2021.
+    """
+    return (evidence.gradients.clamp(min=0) * evidence.activations).sum(1)

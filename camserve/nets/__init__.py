@@ -1,0 +1,10 @@
+"""Networks of our own. Cards name a factory here as `camserve.nets:efficientnet_lite0`."""
+
+from camserve.nets.efficientnet_lite import (
+    EfficientNetLite,
+    efficientnet_lite0,
+    efficientnet_lite1,
+    efficientnet_lite2,
+)
+
+__all__ = ["EfficientNetLite", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]

@@ -1,0 +1,81 @@
+"""Settings: one source of defaults, three ways to change them, and no silence about a mistake."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from camserve.config import Settings, load_settings, shipped
+from camserve.errors import ConfigError
+
+
+def test_config_toml_holds_every_setting_and_nothing_else() -> None:
+    written = tomllib.loads(shipped("config.toml").read_text())
+    for section, field in Settings.model_fields.items():
+        keys = set(field.annotation.model_fields)  # type: ignore[union-attr]
+        assert set(written.pop(section)) == keys
+    assert not written
+
+
+def test_every_setting_has_its_reason_beside_it() -> None:
+    for line in shipped("config.toml").read_text().splitlines():
+        if "=" in line and not line.lstrip().startswith("#") and not line.startswith(("host", "port")):
+            assert "#" in line, f"no reason given: {line}"
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[serve]\nport = 1\nhost = "0.0.0.0"\n')
+    environ = {"CAMSERVE_CONFIG": str(file), "CAMSERVE_SERVE_PORT": "2"}
+    assert load_settings(environ=environ).serve.port == 2
+    chosen = load_settings(environ=environ, overrides={"serve": {"port": 3, "host": None}})
+    assert (chosen.serve.port, chosen.serve.host) == (3, "0.0.0.0")
+
+
+def test_environment_variables_take_numbers_names_and_path_lists() -> None:
+    environ = {
+        "CAMSERVE_EXPLAIN_SIZE": "320",
+        "CAMSERVE_LIMITS_MEGAPIXELS": "12.5",
+        "CAMSERVE_MODELS_FOLDERS": "/a:/b",
+    }
+    chosen = load_settings(environ=environ)
+    assert chosen.explain.size == 320
+    assert chosen.limits.max_pixels == 12_500_000
+    assert chosen.models.folders == (Path("/a"), Path("/b"))
+
+
+def test_kubernetes_service_links_are_not_settings() -> None:
+    environ = {
+        "CAMSERVE_SERVICE_HOST": "10.0.0.1",
+        "CAMSERVE_PORT": "tcp://10.0.0.1:80",
+        "CAMSERVE_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+    assert load_settings(environ=environ) == load_settings(environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[serv]\nport = 1", "unknown section 'serv'; did you mean 'serve'"),
+        ("[serve]\nprot = 1", r"unknown key in \[serve\] 'prot'; did you mean 'port'"),
+        ("serve = 3", r"'serve' is a section: write \[serve\]"),
+        ("[render]\nalpha = 2", r"render\.alpha = 2: should be less than or equal to 1"),
+        ("[explain]\nsize = 'fitt'", r"explain\.size = 'fitt'.*'fit', 'crop' or 'native'"),
+        ("[serve", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_settings(file, environ={})
+
+
+def test_a_mistake_in_the_environment_is_named() -> None:
+    with pytest.raises(ConfigError, match="'CAMSERVE_SERVE_PROT'; did you mean 'CAMSERVE_SERVE_PORT'"):
+        load_settings(environ={"CAMSERVE_SERVE_PROT": "1"})
+
+
+def test_a_settings_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the settings file 'nowhere\.toml'"):
+        load_settings("nowhere.toml", environ={})
