@@ -1,0 +1,12 @@
+"""Which pixels of the input a cell of a feature map can have seen, and where cells lie.
+
+    receptive_fields(trace(model), (w, h)).layer("layer4").box(u, v)
+
+field.py is the arithmetic, rules.py what each operation does to it, step.py what a rule is told, walk.py the
+way through a network.
+"""
+
+from camserve.receptive.field import Field
+from camserve.receptive.walk import Fields, receptive_fields
+
+__all__ = ["Field", "Fields", "receptive_fields"]

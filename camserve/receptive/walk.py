@@ -1,0 +1,145 @@
+"""The receptive field of every feature map of a traced network, at one size of its input.
+
+The graph runs once on tensors without values; beside each tensor travels what its cells have seen, changed by
+one rule per kind of operation. What is in no rule is not guessed: its field, and that of all that follows, is
+unknown, with the reason in words.
+"""
+
+import operator
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, fx
+from torch.fx.node import map_aggregate
+from torch.overrides import TorchFunctionMode
+
+from camserve.errors import ModelError, OptionError, UnknownName
+from camserve.receptive.field import Field, whole_image
+from camserve.receptive.rules import rule_of
+from camserve.receptive.step import NotKnown, Seen, Step
+
+
+class Fields(dict[str, Field]):
+    """Receptive fields by fx node name, for every node whose output is a feature map.
+
+    Those are maps (N, C, h, w) and, in networks that keep channels last, (N, h, w, C).
+    grids: node name -> (w, h) cells. unknown: node name -> why it has no field. layers: name of a layer or of
+    a container, as in `named_modules` -> the node of its last output.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grids: dict[str, tuple[int, int]] = {}
+        self.unknown: dict[str, str] = {}
+        self.layers: dict[str, str] = {}
+
+    def __missing__(self, node: str) -> NoReturn:
+        if node in self.unknown:
+            why = f"{self.unknown[node]}; choose a layer before it"
+            raise OptionError(f"the receptive field of {node!r} is not known: {why}")
+        raise UnknownName("node", node, self)
+
+    def layer(self, name: str) -> Field:
+        """The field of a layer's last output. Raises UnknownName, and OptionError where it has no field."""
+        if name not in self.layers:
+            raise UnknownName("layer", name, self.layers)
+        return self[self.layers[name]]
+
+
+def receptive_fields(graph: fx.GraphModule, input_size: tuple[int, int], *, channels: int = 3) -> Fields:
+    """What the cells of every feature map of `graph` can have seen of an input of (w, h) pixels.
+
+    The network counts as in evaluation. It is not changed and no data runs through it: its tensors lend
+    their shapes only. Raises ModelError where it does not run at that size.
+    """
+    walk = _Walk(graph, input_size)
+    dtype = next((p.dtype for p in graph.parameters() if p.is_floating_point()), torch.float32)
+    # two images, because batch normalisation left in training mode refuses a single one of 1 x 1 cells
+    images = torch.empty(2, channels, input_size[1], input_size[0], dtype=dtype, device="meta")
+    with torch.no_grad(), _ShapesOnly():
+        walk.run(images)
+    return walk.fields()
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """Gives every function the shapes of its tensors for the tensors: a network runs in milliseconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*map_aggregate(tuple(args), _shape), **map_aggregate(kwargs or {}, _shape))
+
+
+def _shape(value: Any) -> Any:
+    return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
+
+
+class _Walk(fx.Interpreter):
+    """Runs a graph and keeps what the output of each node has seen.
+
+    seen: a Seen, a tuple of them, the reason why it is not known, or None for what saw nothing of the image.
+    """
+
+    def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int]) -> None:
+        super().__init__(graph)
+        self.extra_traceback = False  # it would be added to the message of our own error
+        self.image = Seen(whole_image(*input_size), input_size)
+        self.seen: dict[fx.Node, Any] = {}
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        # forward, not a call: hooks that a user has set must not meet tensors without values
+        return self.fetch_attr(target).forward(*args, **kwargs)
+
+    def run_node(self, n: fx.Node) -> Any:
+        try:
+            result = super().run_node(n)
+        except Exception as error:  # whatever a layer raises at a size it does not take
+            width, height = self.image.grid
+            reason = str(error).strip().split("\n")[0]
+            raise ModelError(
+                f"the network fails on an input of {width} x {height} pixels, at {n.name!r}: {reason}"
+            ) from None
+        self.seen[n] = self._look(n, result)
+        self.shapes[n] = tuple(result.shape) if isinstance(result, Tensor) else ()
+        return result
+
+    def _look(self, node: fx.Node, result: Any) -> Any:
+        results = result if isinstance(result, tuple | list) else [result]
+        if node.op == "output" or not any(isinstance(value, Tensor) for value in results):
+            return None
+        if node.op == "placeholder":
+            return self.image
+        inputs = [self.seen[before] for before in node.all_input_nodes if self.seen[before] is not None]
+        if inputs and node.target is operator.getitem and isinstance(inputs[0], tuple):
+            return inputs[0][node.args[1]]  # type: ignore[index]
+        flat = [seen for several in inputs for seen in (several if isinstance(several, tuple) else [several])]
+        reason = next((seen for seen in flat if isinstance(seen, str)), None)
+        return reason or (self._passed_on(node, flat, result) if flat else None)
+
+    def _passed_on(self, node: fx.Node, seen: list[Seen], result: Any) -> Any:
+        target = self.fetch_attr(str(node.target)) if node.op == "call_module" else node.target
+        args, kwargs = self.fetch_args_kwargs_from_env(node)
+        try:
+            name, rule = rule_of(target)
+            after = rule(Step(name, target, args, kwargs, seen, result))
+        except NotKnown as reason:
+            return f"{reason} (node {node.name!r})"
+        several = isinstance(result, tuple | list) and not isinstance(after, tuple)
+        return (after,) * len(result) if several else after
+
+    def fields(self) -> Fields:
+        """What was found, by name."""
+        fields = Fields()
+        for node, seen in self.seen.items():
+            if seen is None:
+                continue
+            if isinstance(seen, Seen) and seen.axes and len(self.shapes[node]) == 4:
+                fields[node.name], fields.grids[node.name] = seen.field, seen.grid
+            else:
+                fields.unknown[node.name] = seen if isinstance(seen, str) else self._no_map(node)
+            paths = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+            fields.layers |= dict.fromkeys(paths, node.name)
+        return fields
+
+    def _no_map(self, node: fx.Node) -> str:
+        shape = self.shapes[node]
+        return f"it is no map (N, C, h, w) but {('N', *shape[1:]) if shape else 'several tensors'}"
