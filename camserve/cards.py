@@ -30,7 +30,8 @@ class Input(_Part):
     """How a photograph becomes the network's input.
 
     size: side of the evaluation crop, pixels. crop: share of the photograph's short side that the crop covers.
-    fit: short side for size="fit", default `size`. channels: their order. mean, std: per channel in that order,
+    fit: short side for size="fit", default `size`: larger ones sharpen the map but dilute the scores, see
+    docs/geometry.md. channels: their order. mean, std: per channel in that order,
     in units of 0..255; input = (value - mean) / std. resample: how pixels are interpolated.
     """
 
@@ -41,6 +42,11 @@ class Input(_Part):
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
     resample: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
+
+    @property
+    def fit_side(self) -> int:
+        """Short side for size="fit", pixels."""
+        return self.fit or self.size
 
     @model_validator(mode="after")
     def _in_units_of_255(self) -> "Input":
@@ -55,11 +61,16 @@ class Input(_Part):
 
 
 class Known(_Part):
-    """An answer that the model is known to give with its own evaluation crop: a check of weights and input."""
+    """An answer that the model is known to give: a check of weights, input and labels together.
+
+    image: a file beside the card or "package:NAME/path". label, score: of the predicted class. size: as for
+    `Model.explain`.
+    """
 
     image: str
     label: str
-    probability: Share
+    score: Share
+    size: Literal["fit", "crop", "native"] | Pixels = "crop"
 
 
 class Card(_Part):

@@ -74,7 +74,7 @@ def explaining(command: F) -> F:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
 @explaining
 @click.pass_obj
-def explain(config: Path | None, images: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
+def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
     """Explain photographs, one folder of results each.
 
     Writes OUT/NAME/ with overlay.png, heatmap.png (8 bits), heatmap.npy (float32, 0 to 1), map.npy (raw) and
@@ -115,7 +115,7 @@ def explain(config: Path | None, images: tuple[str, ...], out: Path, as_json: bo
 @explaining
 @click.pass_obj
 def batch(
-    config: Path | None, folder: Path, out: Path, image_format: str, as_json: bool, **options: Any
+    config: Path | None, /, folder: Path, out: Path, image_format: str, as_json: bool, **options: Any
 ) -> None:
     """Explain every image below FOLDER into OUT.
 
@@ -144,35 +144,55 @@ def batch(
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@click.option("--check", is_flag=True, help="Load each and ask it the known answers of its card.")
 @click.pass_obj
-def models(config: Path | None, as_json: bool) -> None:
+def models(config: Path | None, /, as_json: bool, check: bool) -> None:
     """List the models that can be used, shipped ones and your own.
 
     \b
     Example:
-      camserve models --json
+      camserve models
+      camserve models --check
     """
     from camserve.cards import find_cards, read_card
 
-    rows = []
-    for name, path in find_cards(_settings(config).models).items():
-        card = read_card(path)
-        rows.append(
-            {
-                "name": name,
-                "input_size": card.input.size,
-                "licence": card.licence,
-                "available": card.available(path),
-                "install": card.install,
-                "source": card.source,
-            }
-        )
+    settings = _settings(config)
+    cards = {name: (path, read_card(path)) for name, path in find_cards(settings.models).items()}
+    if check:
+        names = [name for name, (path, card) in cards.items() if card.available(path)]
+        _check_known(names, settings, as_json)
+        return
+    rows = [
+        {
+            "name": name,
+            "input_size": card.input.size,
+            "licence": card.licence,
+            "available": card.available(path),
+            "install": card.install,
+            "source": card.source,
+        }
+        for name, (path, card) in cards.items()
+    ]
     _table(rows, as_json, columns=("name", "input_size", "licence", "available", "source"))
 
 
+def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
+    from camserve.known import check_known_answers
+    from camserve.loading import load
+
+    rows = [
+        {"model": name, **vars(check)}
+        for name in names
+        for check in check_known_answers(load(name, settings=settings))
+    ]
+    _table(rows, as_json, columns=("model", "image", "expected", "actual", "holds"))
+    if any(row["holds"] is False for row in rows):
+        sys.exit(SOME_FAILED)
+
+
 @main.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def methods(as_json: bool) -> None:
     """List the explanation methods.
 
@@ -184,11 +204,11 @@ def methods(as_json: bool) -> None:
     _table(rows, as_json, columns=("name", "needs", "summary", "source"))
 
 
-@main.command()
+@main.command(short_help="Start the HTTP service, with a page for uploads.")
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
 @click.option("--port", type=int, help="Default: 8080; 0 takes a free one.")
 @click.pass_obj
-def serve(config: Path | None, host: str | None, port: int | None) -> None:
+def serve(config: Path | None, /, host: str | None, port: int | None) -> None:
     """Start the HTTP service: a page for uploads at /, and POST /api/v1/explain for programs.
 
     \b
@@ -258,4 +278,6 @@ def _table(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) 
 
 
 def _cell(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if value is None:
+        return "-"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -12,7 +12,11 @@ COMPLETENESS_TOLERANCE = 1e-4
 
 
 def diagnose(
-    grid_map: npt.NDArray[np.float32], frame: Frame, max_aspect: float, completeness: float | None, logit: float
+    grid_map: npt.NDArray[np.float32],
+    frame: Frame,
+    max_aspect: float,
+    completeness: float | None,
+    logit: float,
 ) -> Iterator[str]:
     """Warnings about one explanation, most serious first.
 

@@ -64,9 +64,7 @@ def explain(
 
     raw, logits, index, residual = workers.run(observe, deadline)
     grid_map = raw[0].numpy()
-    warnings = diagnose(
-        grid_map, frame, model.settings.explain.max_aspect, residual, float(logits[0, index])
-    )
+    warnings = diagnose(grid_map, frame, model.settings.explain.max_aspect, residual, float(logits[0, index]))
     return Explanation(
         photo=photo,
         map=grid_map,
@@ -145,7 +143,8 @@ def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
     values = np.asarray(small, dtype=np.float32)
     if own.channels == "BGR":
         values = values[:, :, ::-1]
-    values = (values - np.float32(own.mean)) / np.float32(own.std)
+    mean, std = np.array(own.mean, np.float32), np.array(own.std, np.float32)
+    values = (values - mean) / std
     return torch.from_numpy(values).permute(2, 0, 1)[None]
 
 

@@ -86,9 +86,7 @@ class Explanation:
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""
         best = np.argsort(-self.logits, kind="stable")[:count]
-        return [
-            Answer(int(i), self.model.labels[i], float(self.scores[i]), float(self.logits[i])) for i in best
-        ]
+        return [Answer(int(i), self.model.labels[i], float(self.scores[i]), float(self.logits[i])) for i in best]
 
     def heat_rows(self, first: int, last: int) -> Float32:
         """Rows first..last-1 of the heatmap: float32 (last - first, W), 0..1, NaN where the model saw nothing.

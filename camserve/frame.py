@@ -109,9 +109,7 @@ class Placement:
 
     def cell_centre(self, u: float, v: float) -> Pair:
         """The original pixel (x, y) at which cell column u, row v sits."""
-        return self.frame.to_original(
-            self.stride[0] * u + self.offset[0], self.stride[1] * v + self.offset[1]
-        )
+        return self.frame.to_original(self.stride[0] * u + self.offset[0], self.stride[1] * v + self.offset[1])
 
     def cell_at(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Grid coordinates (u, v), fractions included and not clamped, of a point of the original."""

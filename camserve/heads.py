@@ -33,7 +33,7 @@ class Head:
 
     @property
     def kind(self) -> str:
-        """"linear" where the closed forms hold, "general" where autograd does the work."""
+        """ "linear" where the closed forms hold, "general" where autograd does the work."""
         return "general" if self.weight is None else "linear"
 
     def logits(self, activations: torch.Tensor, carried: tuple[Any, ...] = ()) -> torch.Tensor:

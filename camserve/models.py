@@ -1,11 +1,13 @@
 """A model ready to be explained: from a card or an nn.Module to a traced, frozen snapshot of it."""
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +20,13 @@ from camserve.engines import TorchEngine
 from camserve.errors import ModelError, OptionError
 from camserve.frame import Frame, Placement, check_input_size, crop, fit, native
 from camserve.heads import Head, head_of
-from camserve.receptive import receptive_fields
+from camserve.receptive import Field, receptive_fields
 from camserve.trace import node_shapes, trace
 
 if TYPE_CHECKING:
-    from camserve.explain import Explanation, Source
+    from camserve.errors import CamserveError
+    from camserve.explanation import Explanation
+    from camserve.images import Source
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
 _LAYERS_KEPT = 4
@@ -41,7 +45,7 @@ class Layer:
 class Model:
     """A frozen snapshot of a classifier. Made by `camserve.load`; safe to share between threads.
 
-    name, card, labels; settings: the defaults of every option. Later training of a module it was made from
+    name, card, labels; home: the card's file, None for a module; settings: the defaults of every option. Later training of a module it was made from
     does not reach it, and nothing it does reaches that module.
     """
 
@@ -54,15 +58,21 @@ class Model:
         labels: Sequence[str] | None,
         settings: config.Settings,
         weights_sha256: str | None = None,
+        home: Path | None = None,
     ) -> None:
+        self.home = home
         self.name, self.card, self.settings = name, card, settings
-        self._graph = trace(module)
+        self._graph = trace(module).eval()
         self._weights_sha256 = weights_sha256
         self._layers: OrderedDict[str, Layer] = OrderedDict()
+        self._fields: dict[tuple[str, int], Field] = {}
+        self._padding_depends_on_size = any(hasattr(part, "same_padding") for part in self._graph.modules())
         self._lock = threading.Lock()
         self._shapes = node_shapes(self._graph, card.input.size, card.input.size)
         self.labels = _check_labels(labels, _output_shape(self._graph, self._shapes), name)
-        self.default_layer = card.layer or shortest_name(self._graph, _last_feature_map(self._shapes, name))
+        self.default_layer = card.layer or shortest_name(
+            self._graph, _last_feature_map(self._graph, self._shapes, name)
+        )
         self.layer()
 
     def explain(
@@ -81,7 +91,7 @@ class Model:
 
     def explain_many(
         self, images: Iterable["Source"], *, errors: str = "raise", **options: Any
-    ) -> "Iterator[Explanation]":
+    ) -> "Iterator[Explanation | CamserveError]":
         """Explanations in the order of `images`, in bounded memory; see `camserve.explain.explain_many`."""
         from camserve.explain import explain_many
 
@@ -118,7 +128,7 @@ class Model:
             return crop(original, own.size, share=own.crop)
         if size == "native":
             return check_input_size(native(original), limits.max_input_megapixels)
-        short_side = (own.fit or own.size) if size == "fit" else _short_side(size)
+        short_side = own.fit_side if size == "fit" else _short_side(size)
         made = fit(original, short_side, max_aspect=limits.max_aspect)
         return check_input_size(made, limits.max_input_megapixels)
 
@@ -128,16 +138,33 @@ class Model:
         offset = ((S - 1) - (n - 1) J) / 2 at the size S the model was trained at, where its n cells are centred,
         plus what the padding moves the receptive fields by between that size and this one.
         """
-        trained_size = self.card.input.size
-        trained = receptive_fields(self._graph, (trained_size, trained_size))[layer.cut.node.name]
-        now = receptive_fields(self._graph, made.input)[layer.cut.node.name]
-        cells = self._shapes[layer.cut.node][:1:-1]
+        trained, cells = self.card.input.size, self._shapes[layer.cut.node][:1:-1]
+        stride = self._field(layer, trained).stride
 
         def offset(axis: int) -> float:
-            centred = ((trained_size - 1) - (cells[axis] - 1) * trained.stride[axis]) / 2
-            return centred + now.start[axis] - trained.start[axis]
+            centred = ((trained - 1) - (cells[axis] - 1) * stride[axis]) / 2
+            moved = self._field(layer, made.input[axis]).start[axis] - self._field(layer, trained).start[axis]
+            return centred + moved
 
-        return Placement(made, grid, now.stride, (offset(0), offset(1)))
+        return Placement(made, grid, stride, (offset(0), offset(1)))
+
+    def _field(self, layer: Layer, side: int) -> Field:
+        """The layer's receptive field on an input of `side` x `side` pixels, at least where its cells start.
+
+        SAME padding, the only kind that depends on the size, does so through the size modulo the stride; so
+        one field per remainder is computed, and kept, whatever sizes come in.
+        """
+        trained = self.card.input.size
+        if (layer.name, 0) not in self._fields:
+            self._fields[layer.name, 0] = self._compute_field(layer, trained)
+        stride = math.lcm(*(int(step) for step in self._fields[layer.name, 0].stride))
+        remainder = (side - trained) % stride if self._padding_depends_on_size else 0
+        if (layer.name, remainder) not in self._fields:
+            self._fields[layer.name, remainder] = self._compute_field(layer, trained + remainder)
+        return self._fields[layer.name, remainder]
+
+    def _compute_field(self, layer: Layer, side: int) -> Field:
+        return receptive_fields(self._graph, (side, side))[layer.cut.node.name]
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -154,17 +181,22 @@ class Model:
         return f"<camserve.Model {self.name}: {len(self.labels)} classes, layer {self.default_layer}>"
 
 
-def _last_feature_map(shapes: dict[fx.Node, torch.Size], name: str) -> fx.Node:
-    """The last node that still has places: (N, K, h, w) with more than one cell."""
+def _last_feature_map(graph: fx.GraphModule, shapes: dict[fx.Node, torch.Size], name: str) -> fx.Node:
+    """The last node that still has places, (N, K, h, w) with more than one cell, before a pooling to a fixed grid.
+
+    AlexNet and VGG pool to 6 x 6 or 7 x 7 before their fully connected layers; the maps before that keep the
+    stride of the network at any size.
+    """
     for node, shape in reversed(shapes.items()):
-        if len(shape) == 4 and shape[-1] * shape[-2] > 1:
+        pools = node.op == "call_module" and isinstance(
+            graph.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d
+        )
+        if len(shape) == 4 and shape[-1] * shape[-2] > 1 and not pools:
             return node
     raise ModelError(f"'{name}' has no feature maps (N, K, h, w) with more than one cell; name a layer yourself")
 
 
-def _check_labels(
-    labels: Sequence[str] | None, logits: torch.Size, name: str
-) -> tuple[str, ...]:
+def _check_labels(labels: Sequence[str] | None, logits: torch.Size, name: str) -> tuple[str, ...]:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
     if len(logits) != 2:
         raise ModelError(f"'{name}' answers with a tensor of shape {tuple(logits)}; a classifier gives (N, C)")

@@ -12,9 +12,7 @@ import camserve
 from camserve.files import write_whole
 from camserve.models import Model
 
-_PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape()
-)
+_PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape())
 _PAGES.filters["href"] = lambda path: quote(path)
 
 

@@ -1,9 +1,16 @@
 """What every test may rely on, and what every test is watched for."""
 
+import os
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+import camserve
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +21,50 @@ def no_leaks() -> Iterator[None]:
     left = [
         thread.name
         for thread in threading.enumerate()
-        if thread not in before and not thread.daemon and not thread.name.startswith("camserve")
+        if thread not in before and not thread.daemon and not thread.name.startswith("camserve-worker")
     ]
     assert not left, f"threads left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on how the developer's shell is set."""
+    for name in list(os.environ):
+        if name.startswith("CAMSERVE_") and name != "CAMSERVE_TEST_DATA":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def model() -> camserve.Model:
+    """The embedded model."""
+    return camserve.load("efficientnet-lite0")
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photographs that scikit-image ships."""
+    spec = find_spec("skimage")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+@pytest.fixture(scope="session")
+def cat(photos: Path) -> Path:
+    """chelsea.png, 451 x 300, a cat."""
+    return photos / "chelsea.png"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Photographs for measuring, which are not part of the project: CAMSERVE_TEST_DATA, or beside the checkout."""
+    folder = Path(os.environ.get("CAMSERVE_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("the photographs for measuring are not here (CAMSERVE_TEST_DATA)")
+    return folder
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Image.Image:
+    """A smooth picture of noise, another one for each seed."""
+    values = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)

@@ -30,9 +30,7 @@ def test_the_box_s_edges_are_the_input_s_edges(frame: Frame) -> None:
     left, top, right, bottom = frame.box
     corner = frame.to_input(left - 0.5, top - 0.5)
     np.testing.assert_allclose(corner, (-0.5, -0.5), atol=1e-9)
-    np.testing.assert_allclose(
-        frame.to_input(right - 0.5, bottom - 0.5), np.array(frame.input) - 0.5, atol=1e-6
-    )
+    np.testing.assert_allclose(frame.to_input(right - 0.5, bottom - 0.5), np.array(frame.input) - 0.5, atol=1e-6)
 
 
 def test_fit_keeps_the_aspect_and_sees_all() -> None:

@@ -73,9 +73,7 @@ def random_evidence(*, closed_form: bool, channels: int = 5, dead: int | None = 
         activations[:, dead] = 0
     weight, bias = torch.randn(6, channels, generator=generator), torch.randn(6, generator=generator)
     module = pooled_linear(weight, bias)
-    return Evidence(
-        activations, Head(module, weight, bias) if closed_form else Head(module), class_target(3)
-    )
+    return Evidence(activations, Head(module, weight, bias) if closed_form else Head(module), class_target(3))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "cam"])
@@ -171,9 +169,7 @@ def test_a_target_may_be_any_function_of_the_logits() -> None:
     def difference(logits: torch.Tensor) -> torch.Tensor:
         return torch.log_softmax(logits, 1)[:, 3] - logits[:, 1]
 
-    maps = [
-        METHODS["gradcam"](Evidence(e.activations, e.head, difference)) for e in (closed, general)
-    ]
+    maps = [METHODS["gradcam"](Evidence(e.activations, e.head, difference)) for e in (closed, general)]
     torch.testing.assert_close(*maps, rtol=1e-5, atol=1e-6)
 
 

@@ -13,7 +13,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, body: fx.GraphModule) -> None:
-        self._body = fold_batch_norm(body).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._body = fold_batch_norm(body).to(memory_format=torch.channels_last)
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[Any, ...]]:
         """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""

@@ -41,9 +41,7 @@ class Method:
     def __call__(self, evidence: "Evidence") -> "torch.Tensor":
         """The raw, signed map, (N, h, w)."""
         module, name = self.function.split(".")
-        function: Callable[[Evidence], torch.Tensor] = getattr(
-            import_module(f"camserve.methods.{module}"), name
-        )
+        function: Callable[[Evidence], torch.Tensor] = getattr(import_module(f"camserve.methods.{module}"), name)
         return function(evidence)
 
 

@@ -45,9 +45,7 @@ class SameConv2d(nn.Conv2d):
         """(N, C_in, H, W) -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
         left, right, top, bottom = self.same_padding(input.shape[-2], input.shape[-1])
         if left == right and top == bottom:  # the convolution's own padding saves a copy
-            return F.conv2d(
-                input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups
-            )
+            return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         return super().forward(F.pad(input, (left, right, top, bottom)))
 
 
@@ -96,9 +94,7 @@ class EfficientNetLite(nn.Module):
             scaled = number not in (0, len(_STAGES) - 1)  # Lite keeps the outermost stages at one repeat
             for repeat in range(math.ceil(repeats * depth) if scaled else repeats):
                 step = stride if repeat == 0 else 1
-                blocks.append(
-                    InvertedResidual(inputs, outputs, expansion=expansion, kernel=kernel, stride=step)
-                )
+                blocks.append(InvertedResidual(inputs, outputs, expansion=expansion, kernel=kernel, stride=step))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.head = ConvNorm(inputs, 1280)
@@ -106,7 +102,7 @@ class EfficientNetLite(nn.Module):
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(0.2)
         self.classifier = nn.Linear(1280, classes)
-        self.register_load_state_dict_pre_hook(_rename_published_keys)
+        self.register_load_state_dict_pre_hook(_rename_published_keys)  # type: ignore[no-untyped-call]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> logits (N, classes)."""
