@@ -101,9 +101,7 @@ def _body(graph: fx.GraphModule, node: fx.Node, carried: list[fx.Node]) -> fx.Gr
     return _without_dead_code(graph, half)
 
 
-def _head(
-    graph: fx.GraphModule, node: fx.Node, carried: list[fx.Node], after: set[fx.Node]
-) -> fx.GraphModule:
+def _head(graph: fx.GraphModule, node: fx.Node, carried: list[fx.Node], after: set[fx.Node]) -> fx.GraphModule:
     half = fx.Graph()
     # The head gets clones: an in-place ReLU right after the layer would write into the caller's activations.
     copies = {other: half.call_function(_clone, (half.placeholder(other.name),)) for other in (node, *carried)}
@@ -126,5 +124,3 @@ def _without_dead_code(root: fx.GraphModule, half: fx.Graph) -> fx.GraphModule:
 
 def _clone(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
-
-

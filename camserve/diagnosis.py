@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camserve.frame import Frame
-
-# Float32 sums of some thousand terms agree to about 1e-5 of their size; ten times that is a real difference.
-COMPLETENESS_TOLERANCE = 1e-4
+from camserve.layers import COMPLETENESS_TOLERANCE
 
 
 def diagnose(
@@ -23,7 +21,7 @@ def diagnose(
     grid_map: (h, w), raw. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     """
     if not np.isfinite(grid_map).all():
-        yield "the map has values that are not finite: the model overflows on this image, and the picture means nothing"
+        yield "the map has values that are not finite: the model overflows here, and the picture means nothing"
     elif np.ptp(grid_map) == 0:
         yield "the map is constant: no place matters more than another, and the picture means nothing"
     elif grid_map.max() <= 0:

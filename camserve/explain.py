@@ -19,9 +19,10 @@ from camserve.errors import CamserveError, OptionError
 from camserve.explanation import Explanation
 from camserve.frame import Frame
 from camserve.images import Photo, Source, read_photo
+from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
 from camserve.methods.evidence import Evidence
-from camserve.models import Layer, Model
+from camserve.models import Model
 from camserve.pipeline import in_order
 from camserve.targets import class_target, resolve_class
 
@@ -68,7 +69,7 @@ def explain(
     return Explanation(
         photo=photo,
         map=grid_map,
-        placement=model.placement(chosen, frame, (grid_map.shape[1], grid_map.shape[0])),
+        placement=chosen.placement(frame, (grid_map.shape[1], grid_map.shape[0])),
         logits=logits[0].numpy(),
         class_index=index,
         method=how.name,

@@ -71,7 +71,7 @@ def fit(original: tuple[int, int], short_side: int, *, max_aspect: float) -> Fra
 
 
 def crop(original: tuple[int, int], side: int, *, share: float) -> Frame:
-    """The centre square covering `share` of the short side, as a `side` x `side` input: a model's own evaluation."""
+    """The centre square over `share` of the short side, as a `side` x `side` input: a model's own evaluation."""
     width, height = original
     edge = share * min(original)
     left, top = (width - edge) / 2, (height - edge) / 2

@@ -1,8 +1,5 @@
 """A model as a graph: torch.fx with every layer kept whole."""
 
-from typing import Any
-
-import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError
@@ -20,7 +17,7 @@ class _Tracer(fx.Tracer):
         layer = any(
             base.__module__.startswith("torch.nn.") and base not in _CONTAINERS for base in type(m).__mro__
         )
-        return layer and not isinstance(m, nn.Sequential) or super().is_leaf_module(m, module_qualified_name)
+        return (layer and not isinstance(m, nn.Sequential)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
@@ -30,29 +27,3 @@ def trace(model: nn.Module) -> fx.GraphModule:
     except Exception as error:  # whatever the user's forward raises when it meets a proxy
         raise ModelError(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
     return fx.GraphModule(model, graph)
-
-
-class _ShapeRecorder(fx.Interpreter):
-    def __init__(self, graph: fx.GraphModule) -> None:
-        super().__init__(graph)
-        self.shapes: dict[fx.Node, torch.Size] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, torch.Tensor):
-            self.shapes[n] = value.shape
-        return value
-
-
-def node_shapes(graph: fx.GraphModule, width: int, height: int) -> dict[fx.Node, torch.Size]:
-    """The shape of every tensor in the graph for one image of width x height pixels, by one forward pass.
-
-    Raises ModelError where the network does not take that size.
-    """
-    recorder = _ShapeRecorder(graph)
-    try:
-        with torch.no_grad():
-            recorder.run(torch.zeros(1, 3, height, width))
-    except Exception as error:  # anything a user's forward raises
-        raise ModelError(f"the network does not take an input of {width} x {height}: {error}") from None
-    return recorder.shapes

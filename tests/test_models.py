@@ -204,6 +204,6 @@ def test_the_offset_is_the_centred_one_and_follows_the_size(model: camserve.Mode
     for side, start in ((224, 31), (240, 15), (299, 10), (320, 31)):
         frame = model.frame((side, side), size=side)
         cells = -(-side // 32)
-        placement = model.placement(layer, frame, (cells, cells))
+        placement = layer.placement(frame, (cells, cells))
         assert placement.stride == (32, 32)
         assert placement.offset == (15.5 + start - 31,) * 2

@@ -1,7 +1,7 @@
 """The receptive field of every feature map of a traced network, at one size of its input.
 
-The graph runs once on tensors without values; beside each tensor travels what its cells have seen, changed by
-one rule per kind of operation. What is in no rule is not guessed: its field, and that of all that follows, is
+The graph runs once, on an empty image; beside each tensor travels what its cells have seen, changed by one rule
+per kind of operation. What is in no rule is not guessed: its field, and that of all that follows, is
 unknown, with the reason in words.
 """
 
@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
-from torch.fx.node import map_aggregate
-from torch.overrides import TorchFunctionMode
 
 from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.receptive.field import Field, whole_image
@@ -23,13 +21,15 @@ class Fields(dict[str, Field]):
     """Receptive fields by fx node name, for every node whose output is a feature map.
 
     Those are maps (N, C, h, w) and, in networks that keep channels last, (N, h, w, C).
-    grids: node name -> (w, h) cells. unknown: node name -> why it has no field. layers: name of a layer or of
+    grids: node name -> (w, h) cells. shapes: node name -> shape of its output, () where that is no tensor; the
+    graph's answer is there as "output". unknown: node name -> why it has no field. layers: name of a layer or of
     a container, as in `named_modules` -> the node of its last output.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.grids: dict[str, tuple[int, int]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.unknown: dict[str, str] = {}
         self.layers: dict[str, str] = {}
 
@@ -49,27 +49,16 @@ class Fields(dict[str, Field]):
 def receptive_fields(graph: fx.GraphModule, input_size: tuple[int, int], *, channels: int = 3) -> Fields:
     """What the cells of every feature map of `graph` can have seen of an input of (w, h) pixels.
 
-    The network counts as in evaluation. It is not changed and no data runs through it: its tensors lend
-    their shapes only. Raises ModelError where it does not run at that size.
+    graph: in evaluation mode. It runs once on an empty image, where its parameters are: on the CPU that costs
+    one forward pass, less than the imports that a first run on the meta device sets off; a network made on the
+    meta device runs there. Raises ModelError where it does not run at that size.
     """
     walk = _Walk(graph, input_size)
-    dtype = next((p.dtype for p in graph.parameters() if p.is_floating_point()), torch.float32)
-    # two images, because batch normalisation left in training mode refuses a single one of 1 x 1 cells
-    images = torch.empty(2, channels, input_size[1], input_size[0], dtype=dtype, device="meta")
-    with torch.no_grad(), _ShapesOnly():
-        walk.run(images)
+    first = next((p for p in graph.parameters() if p.is_floating_point()), torch.empty(0))
+    image = torch.zeros(1, channels, input_size[1], input_size[0], dtype=first.dtype, device=first.device)
+    with torch.no_grad():
+        walk.run(image)
     return walk.fields()
-
-
-class _ShapesOnly(TorchFunctionMode):
-    """Gives every function the shapes of its tensors for the tensors: a network runs in milliseconds."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*map_aggregate(tuple(args), _shape), **map_aggregate(kwargs or {}, _shape))
-
-
-def _shape(value: Any) -> Any:
-    return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
 
 
 class _Walk(fx.Interpreter):
@@ -86,7 +75,7 @@ class _Walk(fx.Interpreter):
         self.shapes: dict[fx.Node, tuple[int, ...]] = {}
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        # forward, not a call: hooks that a user has set must not meet tensors without values
+        # forward, not a call: hooks that a user has set are for the user's own images
         return self.fetch_attr(target).forward(*args, **kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
@@ -129,6 +118,7 @@ class _Walk(fx.Interpreter):
     def fields(self) -> Fields:
         """What was found, by name."""
         fields = Fields()
+        fields.shapes = {node.name: shape for node, shape in self.shapes.items()}
         for node, seen in self.seen.items():
             if seen is None:
                 continue
