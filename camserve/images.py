@@ -1,4 +1,4 @@
-"""Encoded bytes to upright RGB pixels and back: formats, limits, the EXIF turn. Nothing else opens or saves.
+"""Encoded bytes to upright RGB pixels and back: formats, limits and errors. Nothing else opens or saves.
 
 The readers of the formats we take are called by name, because `Image.open` cannot tell a damaged JPEG from
 a text file, follows an MPO's index to where it breaks, and warns and refuses by a process-wide limit.
@@ -17,9 +17,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +34,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from camserve import errors
 from camserve.errors import ImageError
+from camserve.pixels import from_array, strips, to_rgb, turn_of
+from camserve.signatures import kind_of
+from camserve.sources import base_name, encoded
 
 # Pillow warns of what is harmless (a broken EXIF tag) or is an error of ours in the next line. Filtered for
 # good, as catch_warnings() is not thread-safe; the newest filter is asked first: before those of -W, too.
@@ -43,9 +45,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Without any handler Python prints a library's errors to stderr; a program's own handlers still get them.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-Source = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.uint8]
-)
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
@@ -56,38 +56,6 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "AVIF": AvifImageFile,
 }
-_SIGNATURES = {  # how files begin, a narrower pattern before a wider one
-    "JPEG": rb"\xff\xd8\xff",
-    "PNG": rb"\x89PNG\r\n\x1a\n",
-    "WEBP": rb"RIFF.{4}WEBP",
-    "GIF": rb"GIF8[79]a",
-    "BMP": rb"BM",
-    "camera raw": rb"II\*\0.{4}CR|.{4}ftypcrx|FUJIFILM",
-    "TIFF": rb"II[*+]\0|MM\0[*+]",
-    "AVIF": rb".{4}ftyp(.{4}){0,16}?avi[fs]",
-    "HEIC": rb".{4}ftyp(he[iv]|mif1|msf1)",
-    "video": rb".{4}ftyp|RIFF.{4}AVI |\x1aE\xdf\xa3",
-    "JPEG 2000": rb".{4}jP  |\xff\x4f\xff\x51",
-    "JPEG XL": rb".{4}JXL |\xff\x0a",
-    "ICO": rb"\0\0\x01\0",
-    "Photoshop": rb"8BPS",
-    "PDF": rb"%PDF",
-    "PostScript": rb"%!PS",
-    "ZIP": rb"PK\x03\x04",
-    "SVG": rb"\s*(<[?!].{0,400})?<svg",
-    "HTML": rb"(?i)\s*<(!doctype )?html",
-    "text": rb"[\t\n\r -~]+\Z",
-}
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_STRIP = 2**20  # pixels converted at a time: what bounds the temporaries
 
 
 class Output(NamedTuple):
@@ -143,11 +111,11 @@ def read_photo(source: Source, *, max_pixels: int, max_bytes: int) -> Photo:
     off, damaged or no picture at all.
     """
     if isinstance(source, np.ndarray):
-        return _adopt(_from_array(source), "array", max_pixels)
-    name = _base_name(source)
+        return _adopt(from_array(source), "array", max_pixels)
+    name = base_name(source)
     if isinstance(source, Image.Image):
         return _adopt(source, name, max_pixels)
-    data = _encoded(source, name, max_bytes)
+    data = encoded(source, name, max_bytes)
     kind = _kind(data, name)
     with _one_error(name, kind, max_pixels):
         pixels = _decode(data, name, kind, max_pixels)
@@ -183,66 +151,6 @@ def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def _base_name(source: object) -> str:
-    """The name of what was given, opened or uploaded, without its folder, whichever way its slashes lean."""
-    is_path = isinstance(source, str | os.PathLike)
-    name = source if is_path else getattr(source, "filename", None) or getattr(source, "name", None)
-    return re.split(r"[/\\]", str(name))[-1] if isinstance(name, str | os.PathLike) and str(name) else "image"
-
-
-def _encoded(source: object, name: str, max_bytes: int) -> bytes:
-    try:
-        data = _read(source, name, max_bytes)
-    except (OSError, ValueError) as error:
-        given = str(source) if isinstance(source, str | os.PathLike) else name
-        hint = (
-            " URLs are not fetched: download it first." if "://" in given else " Check the path and rights."
-        )
-        raise ImageError(
-            f"cannot read {given!r}: {getattr(error, 'strerror', None) or error}.{hint}"
-        ) from None
-    if not data:
-        raise ImageError(f"{name!r} is empty; a file object is read from where it stands: try seek(0) first")
-    return data
-
-
-def _read(source: object, name: str, max_bytes: int) -> bytes:
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        _check_bytes(path.stat().st_size, name, max_bytes)
-        with path.open("rb") as file:
-            return _read_stream(file, name, max_bytes)
-    if isinstance(source, bytes | bytearray | memoryview):
-        _check_bytes(memoryview(source).nbytes, name, max_bytes)
-        return bytes(source)
-    if hasattr(source, "read"):
-        return _read_stream(cast(BinaryIO, source), name, max_bytes)
-    raise ImageError(
-        f"a {type(source).__name__} is no image; allowed are a path, encoded bytes, a binary file object, a "
-        "Pillow image or a uint8 array (H, W, 3). Of a tensor (3, H, W) with values 0..1 try "
-        "(255 * tensor).byte().permute(1, 2, 0).numpy()."
-    )
-
-
-def _read_stream(stream: BinaryIO, name: str, max_bytes: int) -> bytes:
-    parts, count = [], 0
-    while part := stream.read(2**20):
-        if isinstance(part, str):
-            raise ImageError(f"{name!r} is open as text; allowed are binary files: try open(..., 'rb')")
-        parts.append(part)
-        count += len(part)
-        _check_bytes(count, name, max_bytes)
-    return b"".join(parts)
-
-
-def _check_bytes(count: int, name: str, max_bytes: int) -> None:
-    if count > max_bytes:
-        raise errors.BodyTooLarge(
-            f"{name!r} has {count / 2**20:.4g} MiB or more; allowed are {max_bytes / 2**20:.4g} "
-            "(limits.body_megabytes). Try a smaller copy, or JPEG."
-        )
-
-
 def _check_size(size: tuple[int, int], what: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
@@ -255,8 +163,7 @@ def _check_size(size: tuple[int, int], what: str, max_pixels: int) -> None:
 
 
 def _kind(data: bytes, name: str) -> str:
-    kinds = (kind for kind, begin in _SIGNATURES.items() if re.match(begin, data[:512], re.DOTALL))
-    kind = next(kinds, None)
+    kind = kind_of(data)
     if kind in _READERS:
         return kind
     found = f"seems to be {kind}" if kind else "is not an image that camserve knows"
@@ -298,7 +205,7 @@ def _decode(data: bytes, name: str, kind: str, max_pixels: int) -> Image.Image:
     if isinstance(tile[0], int) and isinstance(tile[1], int):
         _check_size((tile[0], tile[1]), f"a tile of {name!r}", max_pixels)
     image.load()
-    turn, pixels = _turn(image), _rgb(image)
+    turn, pixels = turn_of(image), to_rgb(image)
     del image  # its pixels can go before turning makes another set
     return pixels if turn is None else pixels.transpose(turn)
 
@@ -307,85 +214,10 @@ def _adopt(image: Image.Image, name: str, max_pixels: int) -> Photo:
     """The photograph of a Pillow image, which stays the caller's and as it is."""
     _check_size(image.size, repr(name), max_pixels)
     with _one_error(name, image.format or "image", max_pixels):
-        pixels = _rgb(image.copy() if image.mode == "RGB" else image)
-        turn = _turn(image)
+        pixels = to_rgb(image.copy() if image.mode == "RGB" else image)
+        turn = turn_of(image)
         pixels = pixels if turn is None else pixels.transpose(turn)
     digest = hashlib.sha256(f"RGB {pixels.width} {pixels.height} ".encode())
-    for box in _strips(pixels.size):
+    for box in strips(pixels.size):
         digest.update(pixels.crop(box).tobytes())
     return Photo(pixels, name, digest.hexdigest(), image.format or "array")
-
-
-def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
-        raise ImageError(
-            f"an array of {array.dtype} {array.shape} is no picture; allowed is uint8 in the shape (H, W), "
-            "(H, W, 3) or (H, W, 4). Try array.transpose(1, 2, 0) of a (3, H, W), "
-            "(255 * array).astype('uint8') of values 0..1."
-        )
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes a loaded image upright; nothing for a TIFF, which Pillow turns while loading."""
-    try:
-        return _TURNS.get(image.getexif().get(Tag.Orientation, 1))
-    except Exception:  # broken EXIF costs the turn, not the picture
-        return None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """A bare RGB image: a reader's own holds on to the encoded bytes and, of WebP, to two canvases.
-
-    RGB pixels are handed over, others are converted.
-    """
-    image.load()
-    if image.mode == "RGB" and not image.has_transparency_data:
-        bare = image._new(image.im)
-        bare.info.clear()
-        return bare
-    flat = Image.new("RGB", image.size, "white")
-    span = _span(image) if image.mode[0] in "IF" else None
-    for box in _strips(image.size):
-        strip = image.crop(box)
-        if span:
-            flat.paste(_scaled(strip, *span), box)
-        elif strip.has_transparency_data:
-            strip = _with_alpha(strip)
-            flat.paste(strip, box, strip)
-        else:
-            flat.paste(strip.convert("RGB"), box)
-    return flat
-
-
-def _strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of whole rows, about a megapixel each, from top to bottom."""
-    width, height = size
-    rows = max(1, _STRIP // width)
-    for top in range(0, height, rows):
-        yield 0, top, width, min(top + rows, height)
-
-
-def _with_alpha(strip: Image.Image) -> Image.Image:
-    key = strip.info.get("transparency")
-    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit PNG, whose pixels Pillow has cut to 8 bits
-        strip.info["transparency"] = tuple(value >> 8 for value in key)
-    return (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
-
-
-def _span(image: Image.Image) -> tuple[float, float]:
-    """The values that mean black and white in an image of mode I;16 (any byte order), I or F."""
-    if image.mode.startswith("I;16"):
-        return 0, 65535
-    low, high = cast(tuple[float, float], image.getextrema())
-    whites = (255, 65535) if image.mode == "I" else (1, 255, 65535)
-    return next(((0, white) for white in whites if low >= 0 and high <= white), (low, high))
-
-
-def _scaled(strip: Image.Image, black: float, white: float) -> Image.Image:
-    values = np.asarray(strip).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError("the image has values that are NaN or infinite; allowed are numbers")
-    grey = np.rint((values - black) * 255 / ((white - black) or 1))  # all values alike: black
-    key = strip.info.get("transparency")
-    return Image.fromarray((grey if key is None else np.where(values == key, 255, grey)).astype(np.uint8))

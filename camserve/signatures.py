@@ -1,0 +1,32 @@
+"""What a file is by its first bytes: the formats we read, and those that people send by mistake."""
+
+import re
+
+_SIGNATURES = {  # how files begin, a narrower pattern before a wider one
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WEBP": rb"RIFF.{4}WEBP",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM",
+    "camera raw": rb"II\*\0.{4}CR|.{4}ftypcrx|FUJIFILM",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "AVIF": rb".{4}ftyp(.{4}){0,16}?avi[fs]",
+    "HEIC": rb".{4}ftyp(he[iv]|mif1|msf1)",
+    "video": rb".{4}ftyp|RIFF.{4}AVI |\x1aE\xdf\xa3",
+    "JPEG 2000": rb".{4}jP  |\xff\x4f\xff\x51",
+    "JPEG XL": rb".{4}JXL |\xff\x0a",
+    "ICO": rb"\0\0\x01\0",
+    "Photoshop": rb"8BPS",
+    "PDF": rb"%PDF",
+    "PostScript": rb"%!PS",
+    "ZIP": rb"PK\x03\x04",
+    "SVG": rb"\s*(<[?!].{0,400})?<svg",
+    "HTML": rb"(?i)\s*<(!doctype )?html",
+    "text": rb"[\t\n\r -~]+\Z",
+}
+
+
+def kind_of(data: bytes) -> str | None:
+    """The kind of file that `data` begins like, such as "JPEG", "HEIC" or "text"; None for an unknown one."""
+    kinds = (kind for kind, begin in _SIGNATURES.items() if re.match(begin, data[:512], re.DOTALL))
+    return next(kinds, None)

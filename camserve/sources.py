@@ -1,0 +1,68 @@
+"""What may be given as a photograph, a path, bytes or a binary file, to its name and its encoded bytes."""
+
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from camserve.errors import BodyTooLarge, ImageError
+
+
+def base_name(source: object) -> str:
+    """The name of what was given, opened or uploaded, without its folder, whichever way its slashes lean."""
+    is_path = isinstance(source, str | os.PathLike)
+    name = source if is_path else getattr(source, "filename", None) or getattr(source, "name", None)
+    return re.split(r"[/\\]", str(name))[-1] if isinstance(name, str | os.PathLike) and str(name) else "image"
+
+
+def encoded(source: object, name: str, max_bytes: int) -> bytes:
+    """All the bytes of a path, of bytes or of a binary file.
+
+    Raises BodyTooLarge for more than max_bytes, ImageError for what cannot be read or is empty.
+    """
+    try:
+        data = _read(source, name, max_bytes)
+    except (OSError, ValueError) as error:
+        given = str(source) if isinstance(source, str | os.PathLike) else name
+        hint = " URLs are not fetched: download it first." if "://" in given else " Check the path and rights."
+        raise ImageError(f"cannot read {given!r}: {getattr(error, 'strerror', None) or error}.{hint}") from None
+    if not data:
+        raise ImageError(f"{name!r} is empty; a file object is read from where it stands: try seek(0) first")
+    return data
+
+
+def _read(source: object, name: str, max_bytes: int) -> bytes:
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        _check_bytes(path.stat().st_size, name, max_bytes)
+        with path.open("rb") as file:
+            return _read_stream(file, name, max_bytes)
+    if isinstance(source, bytes | bytearray | memoryview):
+        _check_bytes(memoryview(source).nbytes, name, max_bytes)
+        return bytes(source)
+    if hasattr(source, "read"):
+        return _read_stream(cast(BinaryIO, source), name, max_bytes)
+    raise ImageError(
+        f"a {type(source).__name__} is no image; allowed are a path, encoded bytes, a binary file object, a "
+        "Pillow image or a uint8 array (H, W, 3). Of a tensor (3, H, W) with values 0..1 try "
+        "(255 * tensor).byte().permute(1, 2, 0).numpy()."
+    )
+
+
+def _read_stream(stream: BinaryIO, name: str, max_bytes: int) -> bytes:
+    parts, count = [], 0
+    while part := stream.read(2**20):
+        if isinstance(part, str):
+            raise ImageError(f"{name!r} is open as text; allowed are binary files: try open(..., 'rb')")
+        parts.append(part)
+        count += len(part)
+        _check_bytes(count, name, max_bytes)
+    return b"".join(parts)
+
+
+def _check_bytes(count: int, name: str, max_bytes: int) -> None:
+    if count > max_bytes:
+        raise BodyTooLarge(
+            f"{name!r} has {count / 2**20:.4g} MiB or more; allowed are {max_bytes / 2**20:.4g} "
+            "(limits.body_megabytes). Try a smaller copy, or JPEG."
+        )
