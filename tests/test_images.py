@@ -17,9 +17,6 @@ from camserve import errors, images
 from camserve.config import load_settings
 from camserve.images import OUTPUTS, Photo, encode, read_photo
 
-# pytest puts its own "error" before the filters that camserve.images installs at import.
-pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.(Tiff|Png)ImagePlugin")
-
 
 @pytest.fixture
 def hostile(data: Path) -> Path:

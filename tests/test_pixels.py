@@ -17,9 +17,6 @@ from camserve import pixels
 from camserve.errors import ImageError
 from camserve.images import Photo, read_photo
 
-# pytest puts its own "error" before the filters that camserve.images installs at import.
-pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.(Tiff|Png)ImagePlugin")
-
 Pixels = npt.NDArray[np.uint8]
 
 
