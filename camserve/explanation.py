@@ -19,6 +19,8 @@ from camserve import render
 from camserve.files import write_all
 from camserve.frame import Placement
 from camserve.images import Photo, encode
+from camserve.legend import Legend
+from camserve.regions import Box, find_boxes
 
 if TYPE_CHECKING:
     from camserve.models import Model
@@ -135,14 +137,14 @@ class Explanation:
             legend=self._legend() if legend else None,
         )
 
-    def boxes(self, threshold: float | None = None) -> list[render.Box]:
+    def boxes(self, threshold: float | None = None) -> list[Box]:
         """Boxes around connected heat of at least `threshold` of the maximum, in original pixels, largest first."""
         share = self.model.settings.render.threshold if threshold is None else threshold
-        return render.find_boxes(self.heat_rows, self.photo.size, threshold=share)
+        return find_boxes(self.heat_rows, self.photo.size, threshold=share)
 
-    def _legend(self) -> "render.Legend":
+    def _legend(self) -> Legend:
         unit = " logits" if self.method == "cam" else ""
-        return render.Legend(f"{self.class_name} {self.score:.2f}", "0", f"{max(self.map.max(), 0):.3g}{unit}")
+        return Legend(f"{self.class_name} {self.score:.2f}", "0", f"{max(self.map.max(), 0):.3g}{unit}")
 
     def heatmap_image(self) -> Image.Image:
         """The heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""

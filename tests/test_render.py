@@ -1,4 +1,4 @@
-"""Overlays, heatmaps, boxes and legends: exact pixels on hand-made photographs and heat."""
+"""Overlays, heatmaps and colours: exact pixels on hand-made photographs and heat."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from camserve import render
+from camserve import painting, render
 from camserve.errors import OptionError, UnknownName
-from camserve.render import COLORMAPS, Box, Legend, find_boxes, heat_image, legend_image, overlay
+from camserve.legend import Legend
+from camserve.regions import Box, find_boxes
+from camserve.render import COLORMAPS, heat_image, overlay
 
 NAN = float("nan")
 LOOK = {"colormap": "inferno", "alpha": 0.8}
@@ -70,9 +72,7 @@ def test_alpha_zero_is_the_photograph():
 def test_hot_places_keep_the_texture_of_the_photograph():
     stripes = np.full((64, 64, 3), 100, dtype=np.uint8)
     stripes[:, ::2] = 120
-    painted = pixels(
-        overlay(Image.fromarray(stripes), rows_of(np.ones((64, 64))), colormap="viridis", alpha=1)
-    )
+    painted = pixels(overlay(Image.fromarray(stripes), rows_of(np.ones((64, 64))), colormap="viridis", alpha=1))
     contrast = painted[:, ::2].mean() - painted[:, 1::2].mean()
     assert 0.6 * 20 < contrast < 20
 
@@ -115,7 +115,7 @@ def test_pixels_do_not_depend_on_the_height_of_strips(strip, monkeypatch):
     heat[:, :20] = NAN
     options = {**LOOK, "contour": 0.5, "legend": Legend("cat", "0", "1")}
     whole = overlay(photo, rows_of(heat), **options), heat_image(rows_of(heat), photo.size)
-    monkeypatch.setattr(render, "_STRIP_PIXELS", strip)
+    monkeypatch.setattr(painting, "_STRIP_PIXELS", strip)
     assert (overlay(photo, rows_of(heat), **options), heat_image(rows_of(heat), photo.size)) == whole
 
 
@@ -182,147 +182,11 @@ def test_boxes_are_drawn_along_the_inside_of_their_bounds():
     assert (x.min(), y.min(), x.max() + 1, y.max() + 1) == (10, 20, 30, 40)
 
 
-def test_two_blobs_are_two_boxes_the_one_with_more_heat_first():
-    heat = np.zeros((10, 12))
-    heat[1:3, 2:5] = 0.5
-    heat[6:9, 8:12] = 0.75
-    heat[7, 9] = 1.0
-    whole = 6 * 0.5 + 11 * 0.75 + 1
-    assert find_boxes(rows_of(heat), (12, 10), threshold=0.5) == [
-        Box(8, 6, 12, 9, 1.0, pytest.approx(9.25 / whole)),
-        Box(2, 1, 5, 3, 0.5, pytest.approx(3.0 / whole)),
-    ]
-
-
-def test_corners_that_touch_connect():
-    assert find_boxes(rows_of([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), (3, 3), threshold=0.5) == [
-        Box(0, 0, 3, 3, 1.0, 1.0)
-    ]
-    assert find_boxes(rows_of([[0, 0, 1], [0, 1, 0], [1, 0, 0]]), (3, 3), threshold=0.5) == [
-        Box(0, 0, 3, 3, 1.0, 1.0)
-    ]
-
-
-def test_the_end_of_a_row_does_not_touch_the_start_of_the_next():
-    assert len(find_boxes(rows_of([[0, 0, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]]), (4, 3), threshold=0.5)) == 2
-    assert len(find_boxes(rows_of([[0, 0, 0, 1], [1, 0, 0, 0]]), (4, 2), threshold=0.5)) == 2
-
-
-def test_a_ring_and_what_is_inside_it_are_two_regions():
-    ring = [[1, 1, 1, 1, 1], [1, 0, 0, 0, 1], [1, 0, 1, 0, 1], [1, 0, 0, 0, 1], [1, 1, 1, 1, 1]]
-    found = find_boxes(rows_of(ring), (5, 5), threshold=0.5)
-    assert [(box.left, box.top, box.right, box.bottom) for box in found] == [(0, 0, 5, 5), (2, 2, 3, 3)]
-
-
-def test_a_comb_joins_where_its_teeth_meet():
-    comb = np.zeros((6, 9))
-    comb[:, ::2] = 1
-    assert len(find_boxes(rows_of(comb), (9, 6), threshold=1)) == 5
-    comb[5] = 1
-    assert find_boxes(rows_of(comb), (9, 6), threshold=1) == [Box(0, 0, 9, 6, 1.0, 1.0)]
-
-
-def test_boxes_of_nothing_of_everything_and_of_unseen():
-    assert find_boxes(rows_of(np.zeros((4, 6))), (6, 4), threshold=0.5) == []
-    assert find_boxes(rows_of(np.zeros((4, 6))), (6, 4), threshold=0) == [Box(0, 0, 6, 4, 0.0, 0.0)]
-    assert find_boxes(rows_of(np.ones((4, 6))), (6, 4), threshold=1) == [Box(0, 0, 6, 4, 1.0, 1.0)]
-    assert find_boxes(rows_of(np.full((4, 6), NAN)), (6, 4), threshold=0) == []
-    assert find_boxes(rows_of([[NAN, 1.0, NAN]]), (3, 1), threshold=0) == [Box(1, 0, 2, 1, 1.0, 1.0)]
-
-
-def test_boxes_agree_with_flood_filling_on_random_heat():
-    heat = np.random.default_rng(1).random((30, 40), dtype=np.float32)
-    hot, naive = {(y, x) for y, x in np.argwhere(heat >= 0.6).tolist()}, set()
-    while hot:
-        region, front = set(), [hot.pop()]
-        while front:
-            y, x = front.pop()
-            region.add((y, x))
-            near = hot & {(y + down, x + across) for down in (-1, 0, 1) for across in (-1, 0, 1)}
-            hot -= near
-            front += near
-        ys, xs = zip(*region, strict=True)
-        naive.add((min(xs), min(ys), max(xs) + 1, max(ys) + 1))
-    assert {
-        (box.left, box.top, box.right, box.bottom)
-        for box in find_boxes(rows_of(heat), (40, 30), threshold=0.6)
-    } == naive
-
-
-def test_boxes_of_a_large_photograph_are_off_by_less_than_the_sampling_step(monkeypatch):
-    heat = np.zeros((201, 303))
-    heat[50:120, 33:303] = 1
-    monkeypatch.setattr(render, "_SAMPLE_PIXELS", 4000)  # every 4th pixel
-    (box,) = find_boxes(rows_of(heat), (303, 201), threshold=0.5)
-    assert abs(box.left - 33) < 4 and abs(box.top - 50) < 4
-    assert abs(box.bottom - 120) < 4 and box.right == 303
-
-
 def test_the_heat_image_is_grey_and_transparent_where_nothing_was_seen():
     seen = heat_image(rows_of([[0, 0.5, 1]]), (3, 1))
     assert (seen.mode, pixels(seen).tolist()) == ("L", [[0, 128, 255]])
     cropped = heat_image(rows_of([[NAN, 0.5, 1]]), (3, 1))
     assert (cropped.mode, pixels(cropped).tolist()) == ("LA", [[[0, 0], [128, 255], [255, 255]]])
-
-
-def legend_corners(photo, heat):
-    """Which quarters of an overlay a legend touches: 'bottom left' and so on."""
-    plain, with_legend = (
-        overlay(photo, rows_of(heat), legend=legend, **LOOK)
-        for legend in (None, Legend("cat 0.42", "0", "9"))
-    )
-    box = ImageChops.difference(plain, with_legend).getbbox()
-    if box is None:
-        return None
-    side = "left" if box[0] + box[2] < photo.width else "right"
-    return ("top " if box[1] + box[3] < photo.height else "bottom ") + side
-
-
-def test_the_legend_goes_into_the_coldest_corner():
-    photo, heat = photograph(400, 300), np.zeros((300, 400))
-    assert legend_corners(photo, heat) == "bottom left"
-    heat[150:] = 1
-    assert legend_corners(photo, heat) == "top left"
-    heat[:, :200] = 1
-    assert legend_corners(photo, heat) == "top right"
-
-
-@pytest.mark.parametrize("size", [(160, 120), (500, 375), (3000, 2000)])
-def test_the_legend_takes_no_more_than_a_quarter_of_the_photograph(size):
-    photo, cold = Image.new("RGB", size, "white"), rows_of(np.zeros(size[::-1]))
-    painted = overlay(photo, cold, legend=Legend("Egyptian cat 0.42", "0", "9"), **LOOK)
-    left, top, right, bottom = ImageChops.difference(photo, painted).getbbox()
-    assert 0.01 < (right - left) * (bottom - top) / (size[0] * size[1]) <= 0.25
-
-
-@pytest.mark.parametrize("size", [(32, 32), (80, 60), (4000, 20), (20, 4000)])
-def test_no_legend_where_it_could_not_be_read(size):
-    assert legend_corners(Image.new("RGB", size, "white"), np.zeros(size[::-1])) is None
-
-
-def test_the_legend_grows_with_its_text_and_shows_the_colours_of_the_overlay():
-    legend = Legend("Egyptian cat 0.42", "0", "15.2 logits")
-    small, large = (legend_image(legend, text_height=height, **LOOK) for height in (10, 40))
-    assert 3.5 < large.width / small.width < 4.5 and 3.5 < large.height / small.height < 4.5
-    grey = Image.new("RGB", (1, 1), (128, 128, 128))
-    coldest, hottest = (overlay(grey, rows_of([[value]]), **LOOK).getpixel((0, 0)) for value in (0, 1))
-    seen = {colour for _, colour in large.getcolors(maxcolors=2**16)}
-    assert {coldest, hottest} <= seen
-
-
-def test_the_legend_is_wide_enough_for_long_names():
-    long = Legend("Staffordshire bullterrier, Staffordshire bull terrier 0.87", "0", "9")
-    plate = legend_image(long, text_height=12, **LOOK)
-    right_edge = pixels(plate)[:, -6:]
-    assert plate.width > 250 and (right_edge == right_edge[0, 0]).all()
-
-
-def test_letters_that_the_font_lacks_are_replaced():
-    def drawn(text):
-        return legend_image(Legend(text, "0", "1"), text_height=12, **LOOK)
-
-    assert drawn("M\N{LATIN SMALL LETTER A WITH DIAERESIS}use \N{MINUS SIGN}3") == drawn("Mause -3")
-    assert drawn("\N{CJK UNIFIED IDEOGRAPH-732B}") == drawn("?")
 
 
 @pytest.mark.parametrize("name", [*COLORMAPS, "gray", "cmocean:thermal", "Viridis", "tab10", "RdBu"])
@@ -331,9 +195,7 @@ def test_colour_maps_have_256_colours(name):
 
 
 def test_a_colour_map_turned_round():
-    table, turned = (
-        np.frombuffer(render.colours(name), np.uint8).reshape(256, 3) for name in ("jet", "jet_r")
-    )
+    table, turned = (np.frombuffer(render.colours(name), np.uint8).reshape(256, 3) for name in ("jet", "jet_r"))
     assert (turned == table[::-1]).all()
 
 
@@ -364,5 +226,3 @@ def test_shares_outside_zero_to_one_are_refused(value):
         overlay(photo, rows, colormap="inferno", alpha=value)
     with pytest.raises(OptionError, match=f"contour must be a number from 0 to 1, not {value}"):
         overlay(photo, rows, contour=value, **LOOK)
-    with pytest.raises(OptionError, match=f"threshold must be a number from 0 to 1, not {value}"):
-        find_boxes(rows, (4, 4), threshold=value)
