@@ -59,6 +59,7 @@ class Limits(_Section):
     """What one image may cost."""
 
     megapixels: Positive
+    side: Annotated[int, Field(ge=1)]
     body_megabytes: Positive
 
     @property

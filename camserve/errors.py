@@ -5,7 +5,7 @@ CamserveError
 │   └── UnknownName        400  no such method, layer, class, colour map ...; says which are close
 ├── ImageError             422  the bytes are no image that can be decoded
 │   ├── ImageTypeError     415  a file format we do not take
-│   └── ImageTooLarge      422  more pixels than the limit
+│   └── ImageTooLarge      422  more pixels, or a longer side, than the limit
 ├── BodyTooLarge           413  more bytes than the limit
 ├── ModelNotFound          404  no card of that name
 ├── ModelError             500  a card, its weights or its network do not work
@@ -72,7 +72,7 @@ class ImageTypeError(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """More pixels than `limits.megapixels`."""
+    """More pixels than `limits.megapixels`, or a side longer than `limits.side`."""
 
     code = "too_many_pixels"
 

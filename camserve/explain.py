@@ -126,7 +126,7 @@ def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = 
 def open_photo(model: Model, image: Source) -> Photo:
     """Read an image within the model's limits."""
     limits = model.settings.limits
-    return read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+    return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
 
 
 def choose_method(name: str, layer: Layer) -> Method:

@@ -96,7 +96,12 @@ class Photo:
         return self.image.size
 
 
-def read_photo(source: Source, *, max_pixels: int, max_bytes: int) -> Photo:
+class _Limits(NamedTuple):
+    pixels: int
+    side: int
+
+
+def read_photo(source: Source, *, max_pixels: int, max_side: int = 65535, max_bytes: int) -> Photo:
     """Decode one photograph to upright RGB; of an animation, its first frame.
 
     source: a path; encoded bytes; a binary file object, read from where it stands; a Pillow image, turned as
@@ -106,19 +111,20 @@ def read_photo(source: Source, *, max_pixels: int, max_bytes: int) -> Photo:
     and white the smallest of 1 (floats only), 255 and 65535 that no value exceeds; where values lie outside
     all of these, the picture's least is black and its greatest white.
 
-    Raises ImageTypeError for a format we do not take, ImageTooLarge for more than max_pixels (read from the
-    header, before decoding), BodyTooLarge for more than max_bytes, ImageError for what is missing, empty, cut
-    off, damaged or no picture at all.
+    Raises ImageTypeError for a format we do not take, ImageTooLarge for more than max_pixels or a side longer
+    than max_side (read from the header, before decoding), BodyTooLarge for more than max_bytes, ImageError for
+    what is missing, empty, cut off, damaged or no picture at all.
     """
+    limits = _Limits(max_pixels, max_side)
     if isinstance(source, np.ndarray):
-        return _adopt(from_array(source), "array", max_pixels)
+        return _adopt(from_array(source), "array", limits)
     name = base_name(source)
     if isinstance(source, Image.Image):
-        return _adopt(source, name, max_pixels)
+        return _adopt(source, name, limits)
     data = encoded(source, name, max_bytes)
     kind = _kind(data, name)
     with _one_error(name, kind, max_pixels):
-        pixels = _decode(data, name, kind, max_pixels)
+        pixels = _decode(data, name, kind, limits)
     return Photo(pixels, name, hashlib.sha256(data).hexdigest(), kind)
 
 
@@ -151,12 +157,17 @@ def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def _check_size(size: tuple[int, int], what: str, max_pixels: int) -> None:
+def _check_size(size: tuple[int, int], what: str, limits: _Limits) -> None:
     width, height = size
-    if width * height > max_pixels:
+    if width * height > limits.pixels:
         raise errors.ImageTooLarge(
             f"{what} is {width} x {height} = {width * height / 1e6:.4g} megapixels; allowed are "
-            f"{max_pixels / 1e6:.4g} (limits.megapixels). Try a smaller copy."
+            f"{limits.pixels / 1e6:.4g} (limits.megapixels). Try a smaller copy."
+        )
+    if max(size) > limits.side:
+        raise errors.ImageTooLarge(
+            f"{what} is {width} x {height}; allowed are {limits.side} pixels a side (limits.side). "
+            "Try a smaller copy or a part of it."
         )
     if not width * height:
         raise ImageError(f"{what} is {width} x {height}; allowed is 1 x 1 and more")
@@ -198,22 +209,22 @@ def _one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
         ) from None
 
 
-def _decode(data: bytes, name: str, kind: str, max_pixels: int) -> Image.Image:
+def _decode(data: bytes, name: str, kind: str, limits: _Limits) -> Image.Image:
     image = _READERS[kind](io.BytesIO(data), "")
-    _check_size(image.size, repr(name), max_pixels)
+    _check_size(image.size, repr(name), limits)
     tile = [getattr(image, "tag_v2", {}).get(tag) for tag in (Tag.TileWidth, Tag.TileLength)]
     if isinstance(tile[0], int) and isinstance(tile[1], int):
-        _check_size((tile[0], tile[1]), f"a tile of {name!r}", max_pixels)
+        _check_size((tile[0], tile[1]), f"a tile of {name!r}", limits)
     image.load()
     turn, pixels = turn_of(image), to_rgb(image)
     del image  # its pixels can go before turning makes another set
     return pixels if turn is None else pixels.transpose(turn)
 
 
-def _adopt(image: Image.Image, name: str, max_pixels: int) -> Photo:
+def _adopt(image: Image.Image, name: str, limits: _Limits) -> Photo:
     """The photograph of a Pillow image, which stays the caller's and as it is."""
-    _check_size(image.size, repr(name), max_pixels)
-    with _one_error(name, image.format or "image", max_pixels):
+    _check_size(image.size, repr(name), limits)
+    with _one_error(name, image.format or "image", limits.pixels):
         pixels = to_rgb(image.copy() if image.mode == "RGB" else image)
         turn = turn_of(image)
         pixels = pixels if turn is None else pixels.transpose(turn)

@@ -13,7 +13,8 @@ from conftest import picture
 from torch import nn
 
 import camserve
-from camserve.errors import ImageError, OptionError, UnknownName
+from camserve.config import load_settings
+from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
 from camserve.explain import class_maps, to_input
 from camserve.methods import METHODS
 
@@ -267,12 +268,20 @@ def test_an_earlier_layer_has_a_finer_grid_and_needs_another_method(model: camse
         model.explain(cat, layer="blocks.10", method="cam")
 
 
+def test_images_are_opened_within_the_limits_of_the_model_s_settings(
+    model: camserve.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "settings", load_settings(overrides={"limits": {"side": 80}}, environ={}))
+    with pytest.raises(ImageTooLarge, match=r"90 x 70; allowed are 80 pixels a side \(limits\.side\)"):
+        model.explain(picture())
+
+
 def test_input_pixels_are_resampled_and_scaled_as_the_card_says(model: camserve.Model) -> None:
     from PIL import Image
 
     from camserve.images import read_photo
 
-    grey = read_photo(Image.new("RGB", (50, 40), (255, 127, 0)), max_pixels=10**6, max_bytes=10**6)
+    grey = read_photo(Image.new("RGB", (50, 40), (255, 127, 0)), max_pixels=10**6, max_side=50, max_bytes=10**6)
     values = to_input(grey, model.frame((50, 40)), model)
     assert values.shape == (1, 3, 224, 280)
     assert values[0, :, 5, 5].tolist() == [1.0, 0.0, -127 / 128]

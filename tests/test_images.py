@@ -26,8 +26,8 @@ def hostile(data: Path) -> Path:
     return data / "hostile"
 
 
-def read(source: Any, max_pixels: int = 50_000_000, max_bytes: int = 25 * 2**20) -> Photo:
-    photo = read_photo(source, max_pixels=max_pixels, max_bytes=max_bytes)
+def read(source: Any, max_pixels: int = 50_000_000, max_side: int = 65535) -> Photo:
+    photo = read_photo(source, max_pixels=max_pixels, max_side=max_side, max_bytes=25 * 2**20)
     assert photo.image.mode == "RGB" and type(photo.image) is Image.Image and photo.image.info == {}
     return photo
 
@@ -70,6 +70,22 @@ def test_the_limit_of_pixels_is_checked_in_the_header() -> None:
             read(source, max_pixels=2399)
     with pytest.raises(errors.ImageTooLarge, match="100000 x 100000 = 1e\\+04 megapixels"):
         read(png_of(100_000, 100_000))
+
+
+def test_the_limit_of_a_side_is_checked_in_the_header() -> None:
+    assert read(file_of(GRADIENT), max_side=60).size == (60, 40)
+    message = r"is 60 x 40; allowed are 59 pixels a side \(limits\.side\)\. Try"
+    for source in (file_of(GRADIENT), GRADIENT, np.asarray(GRADIENT)):
+        with pytest.raises(errors.ImageTooLarge, match=message):
+            read(source, max_side=59)
+    for size in ((1, 50_000_000), (50_000_000, 1)):
+        with pytest.raises(errors.ImageTooLarge, match=f"'image' is {size[0]} x {size[1]}; allowed are 65535"):
+            read(png_of(*size))
+
+
+def test_the_default_limit_of_a_side_is_that_of_the_settings() -> None:
+    default = inspect.signature(read_photo).parameters["max_side"].default
+    assert default == load_settings(environ={}).limits.side
 
 
 def test_a_small_tiff_with_a_huge_tile_is_too_large() -> None:
@@ -195,7 +211,7 @@ def test_no_warning_escapes_where_warnings_are_errors(hostile: Path) -> None:
         for path in pathlib.Path(sys.argv[1]).rglob("*"):
             if path.is_file():
                 try:
-                    read_photo(path, max_pixels=50_000_000, max_bytes=2**24)
+                    read_photo(path, max_pixels=50_000_000, max_side=65535, max_bytes=2**24)
                     print(path.name)
                 except CamserveError:
                     pass

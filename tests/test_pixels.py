@@ -29,7 +29,7 @@ def hostile(data: Path) -> Path:
 
 
 def read(source: Any) -> Photo:
-    photo = read_photo(source, max_pixels=10_000_000, max_bytes=25 * 2**20)
+    photo = read_photo(source, max_pixels=10_000_000, max_side=65535, max_bytes=25 * 2**20)
     assert photo.image.mode == "RGB" and type(photo.image) is Image.Image and photo.image.info == {}
     return photo
 

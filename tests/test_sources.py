@@ -15,7 +15,7 @@ GRADIENT = Image.fromarray(np.add.outer(np.arange(40), 3 * np.arange(60)).astype
 
 
 def read(source: Any, max_bytes: int = 25 * 2**20) -> Photo:
-    photo = read_photo(source, max_pixels=10_000, max_bytes=max_bytes)
+    photo = read_photo(source, max_pixels=10_000, max_side=100, max_bytes=max_bytes)
     assert photo.image.mode == "RGB" and type(photo.image) is Image.Image and photo.image.info == {}
     return photo
 
