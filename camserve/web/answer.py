@@ -1,0 +1,143 @@
+"""An Explanation as the media type that the caller asked for."""
+
+import base64
+import json
+import math
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+from flask import Request, Response
+from PIL import Image
+from werkzeug.exceptions import NotAcceptable
+
+from camserve.images import OUTPUTS as FORMATS
+from camserve.images import encode
+from camserve.web.options import Options
+from camserve.web.timing import Timing
+
+if TYPE_CHECKING:
+    from camserve.explanation import Explanation
+
+JSON = "application/json"
+NPY = "application/x-npy"
+IMAGES = {kind.content_type: name for name, kind in FORMATS.items()}
+
+_ROWS = 512  # of the mask at a time, so that no float map of a large photograph exists
+
+
+def choose_type(request: Request, options: Options) -> str:
+    """The media type to answer with: the best of Accept; where it leaves the choice, `format`, else PNG.
+
+    Raises NotAcceptable listing what there is.
+    """
+    first = FORMATS[options.format or "png"].content_type
+    offered = [first, *(kind for kind in (*IMAGES, JSON, NPY) if kind != first)]
+    if not request.accept_mimetypes:
+        return first
+    chosen = request.accept_mimetypes.best_match(offered)
+    if chosen is None:
+        given = request.headers.get("Accept", "")
+        raise NotAcceptable(f"none of Accept {given!r} can be given; there are {', '.join(offered)}")
+    return chosen
+
+
+def answer(explanation: "Explanation", options: Options, kind: str, timing: Timing) -> Response:
+    """The response. kind: of `choose_type`. Facts go into X-Cam headers, whatever the body is."""
+    if kind == JSON:
+        body = json_body(explanation, options, timing)
+    elif kind == NPY:
+        body = _heatmap_bytes(explanation, timing)
+    else:
+        body = overlay_bytes(explanation, options, IMAGES[kind], timing)
+    response = Response(body, content_type=kind)
+    response.headers.update(_facts(explanation))
+    response.headers["Server-Timing"] = timing.header()
+    response.vary.add("Accept")
+    return response
+
+
+def overlay_bytes(explanation: "Explanation", options: Options, format: str, timing: Timing) -> bytes:
+    """The overlay as an encoded image; format: of `camserve.images.OUTPUTS`."""
+    settings = explanation.model.settings.render
+    with timing("render"):
+        overlay = explanation.overlay(**options.drawing(settings.threshold))
+    with timing("encode"):
+        return encode(overlay, format, quality=settings.quality)
+
+
+def json_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
+    """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64.
+
+    What is not a finite number becomes null: JSON has no other word for it.
+    """
+    body = explanation.to_dict()
+    body["top"] = [vars(one) for one in explanation.top(options.top_k)]
+    if options.threshold is not None:
+        body["threshold"] = options.threshold
+        body["boxes"] = [vars(box) for box in explanation.boxes(options.threshold)]
+    if options.outputs:
+        body["outputs"] = {name: _output(name, explanation, options, timing) for name in options.outputs}
+    with timing("encode"):
+        return json.dumps(_finite(body), allow_nan=False).encode()
+
+
+def _output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
+    if name == "heatmap":
+        width, height = explanation.photo.size
+        data = _heatmap_bytes(explanation, timing)
+        facts = {"shape": [height, width], "datatype": "FP32", "encoding": "npy"}
+    elif name == "mask":
+        data, facts = _mask_bytes(explanation, options, timing), {"content_type": "image/png"}
+    else:
+        format = options.format or "png"
+        data = overlay_bytes(explanation, options, format, timing)
+        facts = {"content_type": FORMATS[format].content_type}
+    return {**facts, "b64": base64.b64encode(data).decode()}
+
+
+def _heatmap_bytes(explanation: "Explanation", timing: Timing) -> bytes:
+    """The heatmap, float32 (H, W), as a .npy file."""
+    from camserve.explanation import npy_bytes
+
+    with timing("render"):
+        heatmap = explanation.heatmap
+    with timing("encode"):
+        return npy_bytes(heatmap)
+
+
+def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
+    """Where the heat reaches the threshold, white on black, as a PNG of the original's size."""
+    share = explanation.model.settings.render.threshold if options.threshold is None else options.threshold
+    mask = Image.new("L", explanation.photo.size)
+    with timing("render"):
+        for first in range(0, mask.height, _ROWS):
+            heat = explanation.heat_rows(first, min(first + _ROWS, mask.height))
+            mask.paste(Image.fromarray((heat >= share).astype(np.uint8) * 255), (0, first))
+    with timing("encode"):
+        return encode(mask, "png")
+
+
+def _facts(explanation: "Explanation") -> dict[str, str]:
+    return {
+        "X-Cam-Class": str(explanation.class_index),
+        "X-Cam-Class-Name": header_safe(explanation.class_name),
+        "X-Cam-Score": repr(explanation.score),
+        "X-Cam-Method": header_safe(explanation.method),
+        "X-Cam-Layer": header_safe(explanation.layer),
+        "X-Cam-Warnings": str(len(explanation.warnings)),
+    }
+
+
+def header_safe(text: str) -> str:
+    """`text` as a header can carry it: printable ASCII as it is, all else, and %, percent-encoded UTF-8."""
+    printable = "".join(map(chr, range(32, 127))).replace("%", "")
+    return quote(text, safe=printable)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,74 @@
+"""The native dialect, /api/v1: for people, curl and the page."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from camserve.cards import read_card, resolve_file
+from camserve.errors import CamserveError
+from camserve.methods import AUTO, METHODS
+from camserve.web.answer import answer, choose_type
+from camserve.web.options import parse_options
+from camserve.web.service import service
+from camserve.web.timing import Timing
+from camserve.web.upload import read_upload
+
+api = Blueprint("api", __name__, url_prefix="/api/v1")
+
+AUTO_SUMMARY = "the exact map where the model's head allows one, Grad-CAM elsewhere"
+
+
+@api.post("/explain")
+def explain() -> Response:
+    """One image in, its explanation out. What can be refused without reading the body is."""
+    ours, timing = service(), Timing()
+    query = list(request.args.items(multi=True))
+    choose_type(request, parse_options(query))
+    ours.check_ready()
+    upload = read_upload(request, ours.settings.limits.max_bytes)
+    options = parse_options([*query, *upload.fields])
+    kind = choose_type(request, options)
+    return answer(ours.explain(upload.image, options, timing), options, kind, timing)
+
+
+@api.get("/models")
+def models() -> Response:
+    """Every model a request may name."""
+    return jsonify(models=[describe_model(name, path) for name, path in service().cards().items()])
+
+
+@api.get("/models/<card:name>/layers")
+def layers(name: str) -> Response:
+    """The layers of one model that can be explained, in the order of the network."""
+    model = service().model(name)
+    return jsonify(model=name, default=model.default_layer, layers=list(model.layers()))
+
+
+@api.get("/methods")
+def methods() -> Response:
+    """Every explanation method, "auto" first."""
+    auto = {"name": AUTO, "title": "automatic", "summary": AUTO_SUMMARY}
+    listed = [{k: v for k, v in asdict(method).items() if k != "function"} for method in METHODS.values()]
+    return jsonify(methods=[auto, *listed])
+
+
+def describe_model(name: str, path: Path) -> dict[str, Any]:
+    """One entry of the list. available: whether card and weights are in place; loaded: whether in memory."""
+    ours = service()
+    entry: dict[str, Any] = {"name": name, "default": name == ours.default, "loaded": ours.is_loaded(name)}
+    try:
+        card = read_card(path)
+        for file in (card.weights, card.labels):
+            if file is not None:
+                resolve_file(file, path, card.install)
+    except CamserveError:  # its message may hold a path
+        return {**entry, "available": False}
+    return {
+        **entry,
+        "available": True,
+        "licence": card.licence,
+        "source": card.source,
+        "input_size": card.input.size,
+    }

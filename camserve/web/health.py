@@ -1,0 +1,21 @@
+"""Whether the process lives, and whether it can take work."""
+
+from flask import Blueprint, Response, jsonify
+
+from camserve.web.service import service
+
+health = Blueprint("health", __name__)
+
+
+@health.get("/livez")
+def livez() -> Response:
+    """200 as long as the process answers at all; a failure means: restart it."""
+    return jsonify(status="alive")
+
+
+@health.get("/readyz")
+@health.get("/healthz")
+def readyz() -> Response:
+    """200 once the model is loaded, 503 while loading and when shutting down: send no requests then."""
+    service().check_ready()
+    return jsonify(status="ready")

@@ -1,0 +1,132 @@
+"""The options of a request: one set of names, whichever dialect they came in."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from camserve.errors import OptionError, UnknownName
+from camserve.images import OUTPUTS as FORMATS
+from camserve.methods import AUTO, find_method
+from camserve.render import colours
+
+OUTPUTS = ("overlay", "heatmap", "mask")
+SWITCHES = {
+    **dict.fromkeys(("on", "true", "yes", "1"), True),
+    **dict.fromkeys(("off", "false", "no", "0"), False),
+}
+_SWITCH_OR_SHARE = "should be on, off or a share of the maximum, 0 to 1"
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Options(BaseModel):
+    """What a caller may choose; None leaves the choice to the service's settings.
+
+    contour, boxes: whether they are drawn, or the share of the maximum from which. outputs: what the JSON
+    answer carries besides numbers. format: how its overlay is encoded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = None
+    method: str | None = None
+    target: int | str | None = None
+    top_k: Annotated[int, Field(ge=1)] = 5
+    layer: str | None = None
+    size: int | str | None = None
+    colormap: str | None = None
+    alpha: Share | None = None
+    threshold: Share | None = None
+    contour: bool | Share = False
+    boxes: bool | Share = False
+    legend: bool = False
+    outputs: tuple[str, ...] = ()
+    format: Literal["png", "jpeg", "webp"] | None = None
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str | None) -> str | None:
+        if value not in (None, AUTO):
+            find_method(value)
+        return value
+
+    @field_validator("colormap")
+    @classmethod
+    def _known_colormap(cls, value: str | None) -> str | None:
+        if value is not None:
+            colours(value)
+        return value
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _known_format(cls, value: object) -> object:
+        if value is not None and value not in FORMATS:
+            raise UnknownName("format", value, FORMATS)
+        return value
+
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _known_outputs(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        for name in names if isinstance(names, list | tuple) else ():
+            if name not in OUTPUTS:
+                raise UnknownName("output", name, OUTPUTS)
+        return names
+
+    @field_validator("contour", "boxes", "legend", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        return SWITCHES.get(value.lower(), value) if isinstance(value, str) else value
+
+    def drawing(self, threshold: float) -> dict[str, Any]:
+        """The arguments of `Explanation.overlay`. threshold: the setting that holds where none was given."""
+        share = threshold if self.threshold is None else self.threshold
+
+        def level(choice: bool | float) -> float | None:
+            return (share if choice else None) if isinstance(choice, bool) else choice
+
+        return {
+            "alpha": self.alpha,
+            "colormap": self.colormap,
+            "contour": level(self.contour),
+            "boxes": level(self.boxes),
+            "legend": self.legend,
+        }
+
+
+def make_options(values: Mapping[str, object]) -> Options:
+    """Options from names and values. Raises UnknownName for a name or choice that is none, OptionError."""
+    for name in values:
+        if name not in Options.model_fields:
+            raise UnknownName("option", name, Options.model_fields)
+    try:
+        return Options.model_validate(values)
+    except ValidationError as error:
+        raise OptionError(_explain(error)) from None
+
+
+def parse_options(pairs: Iterable[tuple[str, str]]) -> Options:
+    """Options from a query or a form. Blank values are left out: a form sends them for what was not chosen.
+
+    Raises OptionError, also for a name given twice.
+    """
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name == "outputs" and name in values:
+            value = f"{values[name]},{value}"
+        elif name in values:
+            raise OptionError(f"option '{name}' was given twice: {values[name]!r} and {value!r}; give one")
+        if value != "":
+            values[name] = value
+    return make_options(values)
+
+
+def _explain(error: ValidationError) -> str:
+    """`alpha '2': should be less than or equal to 1`, one clause per option."""
+    clauses = {}
+    for problem in error.errors():
+        name = str(problem["loc"][0])
+        said = _SWITCH_OR_SHARE if name in ("contour", "boxes") else problem["msg"].removeprefix("Input ")
+        clauses[name] = f"{name} {problem['input']!r}: {said}"
+    return "; ".join(clauses.values())

@@ -1,0 +1,140 @@
+"""gunicorn, started from Python: one worker process of many threads, whose models are its own.
+
+The master process only binds, forks and passes signals on. It never imports torch: a process that has run
+torch must not fork.
+"""
+
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+
+from camserve import cards
+from camserve.config import Settings
+from camserve.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from camserve.web.service import Service
+
+# What is accepted gets `serve.deadline_seconds` for its answer, and this much to be rendered and sent.
+_GRACE_SECONDS = 15
+# gunicorn's exit code for "do not start another worker, it would fail as well"
+_CANNOT_START = 3
+
+# Flushed, or the worker would be forked with the line still in its copy of the buffer.
+_say = partial(print, flush=True)
+
+
+def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
+    """Run the service until SIGTERM or SIGINT; never returns, but ends by SystemExit.
+
+    announce: is told the address once it is open. Raises ConfigError where it cannot be, ModelNotFound and
+    ModelError where the default model's card or files are missing.
+    """
+    check_model(settings)
+    listener = open_socket(settings.serve.host, settings.serve.port)
+    message = _message(listener.getsockname())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    Server(settings, listener, lambda: announce(message)).run()
+
+
+def check_model(settings: Settings) -> None:
+    """Raises ModelNotFound, ModelError for what can be told without torch, before anything is started."""
+    path = cards.card_path(settings.explain.model, settings.models)
+    card = cards.read_card(path)
+    for file in (card.weights, card.labels):
+        if file is not None:
+            cards.resolve_file(file, path, card.install)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0: any free one. Raises ConfigError naming both."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        raise ConfigError(
+            f"cannot listen on {host} port {port} (serve.host, serve.port): {reason}. "
+            "Stop what listens there, or choose another port; 0 takes any free one."
+        ) from None
+
+
+def _message(address: tuple[Any, ...]) -> str:
+    host, port = address[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if ipaddress.ip_address(host).is_loopback:
+        return f"camserve listens on {url} (this machine only; serve.host opens it to others)"
+    return f"camserve listens on {url} (open to the network, without authentication)"
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, which tells the service when it is asked to end."""
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """SIGTERM: not ready any more; what is accepted is still answered."""
+        if self.app.service is not None:
+            self.app.service.drain()
+        super().handle_exit(sig, frame)
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """One worker process on one open socket. opened: called once in the master, when requests get through."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, opened: Callable[[], None]) -> None:
+        self.settings, self.opened = settings, opened
+        self.bind = f"fd://{listener.detach()}"  # once: a HUP signal reads the settings again
+        self.service: Service | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """gunicorn's settings; of its own sources, files and variables, none is read."""
+        deadline = self.settings.serve.deadline_seconds
+        values: dict[str, object] = {
+            "bind": self.bind,
+            "workers": 1,
+            "worker_class": Worker,
+            "threads": self.settings.serve.http_threads,
+            "preload_app": False,
+            "graceful_timeout": int(deadline + _GRACE_SECONDS),
+            "keepalive": 5,
+            "loglevel": "warning",
+            "proc_name": "camserve",
+            "when_ready": lambda server: self.opened(),
+            "control_socket_disable": True,
+        }
+        for name, value in values.items():
+            if name in self.cfg.settings:  # the control socket came with gunicorn 25
+                self.cfg.set(name, value)
+
+    def load(self) -> "WSGIApplication":
+        """The application, made in the worker process; its model is loaded beside the first requests."""
+        from camserve.web.app import create_app
+        from camserve.web.service import Service
+
+        self.service = Service(self.settings)
+        self.service.load_in_background(on_failure=lambda: os._exit(_CANNOT_START))
+        return closes_connections(create_app(service=self.service))
+
+
+def closes_connections(app: "WSGIApplication") -> "WSGIApplication":
+    """`app`, with its "Connection: close" heeded: gunicorn drops that header and reads on."""
+
+    def wrapped(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            response = getattr(start_response, "__self__", None)
+            if response is not None and ("Connection", "close") in headers:
+                response.force_close()
+            return start_response(status, headers, *rest)
+
+        return app(environ, start)
+
+    return wrapped

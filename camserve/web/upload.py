@@ -1,0 +1,91 @@
+"""The image of a request, as a raw body or as a form's file, and the options that came with it."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import IO, cast
+
+from flask import Request, g
+from werkzeug.datastructures import FileStorage
+
+from camserve.errors import BodyTooLarge, ImageTypeError, OptionError
+from camserve.images import Source
+
+FIELD = "image"
+FORM = "multipart/form-data"
+# What a form may add to the image: boundaries, part headers, options.
+ENVELOPE_BYTES = 64 * 1024
+PARTS = 64
+
+_HOW = "Send the image as the body with its own Content-Type, such as image/jpeg, or as the form field 'image'"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """image: what `read_photo` takes. fields: the form's other fields, in order."""
+
+    image: Source
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+class UploadRequest(Request):
+    """A request whose uploads stay in memory: the body is bounded, and a service needs no writable disk."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return io.BytesIO()
+
+
+def read_upload(request: Request, max_bytes: int) -> Upload:
+    """Read the body to its end.
+
+    Raises BodyTooLarge, before reading where Content-Length tells, ImageTypeError for a type we do not take,
+    OptionError for a form without exactly one image.
+    """
+    if (length := request.content_length or 0) > max_bytes + ENVELOPE_BYTES:
+        raise _too_large(length, max_bytes)
+    kind = request.mimetype
+    if kind == FORM:
+        return _from_form(request)
+    if kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
+        raise ImageTypeError(
+            f"Content-Type {kind!r} is not taken; allowed are image/*, application/octet-stream and {FORM}. "
+            f"{_HOW} (curl -F image=@photo.jpg)."
+        )
+    data = request.get_data(cache=False)
+    if len(data) > max_bytes:  # where there is no Content-Length, reading stops a little beyond the limit
+        raise _too_large(len(data), max_bytes)
+    g.body_read = True
+    return Upload(data)
+
+
+def _too_large(length: int, max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body has {length / 2**20:.4g} MiB or more; allowed are {max_bytes / 2**20:.4g} "
+        "(limits.body_megabytes). Try a smaller copy, or JPEG."
+    )
+
+
+def _from_form(request: Request) -> Upload:
+    files, fields = request.files, tuple(request.form.items(multi=True))
+    g.body_read = True
+    images = [file for file in files.getlist(FIELD) if file.filename]
+    if len(images) != 1 or set(files) != {FIELD}:
+        raise OptionError(_what_is_wrong(files.items(multi=True), len(images), dict(fields)))
+    return Upload(cast(IO[bytes], images[0]), fields)  # type: ignore[arg-type]
+
+
+def _what_is_wrong(files: Iterable[tuple[str, FileStorage]], images: int, fields: dict[str, str]) -> str:
+    strangers = [name for name, _ in files if name != FIELD]
+    if strangers:
+        return f"the form has a file '{strangers[0]}'; the one file it may have is named '{FIELD}'"
+    if images > 1:
+        return f"the form has {images} images; one is explained at a time"
+    if FIELD in fields:
+        return f"the form's field '{FIELD}' is text, not a file: with curl write -F {FIELD}=@photo.jpg"
+    return f"the form has no image. {_HOW}."
