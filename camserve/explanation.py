@@ -138,7 +138,7 @@ class Explanation:
         )
 
     def boxes(self, threshold: float | None = None) -> list[Box]:
-        """Boxes around connected heat of at least `threshold` of the maximum, in original pixels, largest first."""
+        """Boxes around connected heat of at least `threshold` of the maximum, original pixels, hottest first."""
         share = self.model.settings.render.threshold if threshold is None else threshold
         return find_boxes(self.heat_rows, self.photo.size, threshold=share)
 

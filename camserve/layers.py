@@ -28,7 +28,7 @@ class Layer:
         shape = at_trained.shapes[halves.node.name]
         if len(shape) != 4:
             raise OptionError(
-                f"layer '{name}' gives a tensor of shape {shape}, not feature maps (N, K, h, w); try an earlier"
+                f"layer '{name}' gives a tensor of shape {shape}, not feature maps (N, K, h, w); try one before"
             )
         self.name, self.trained = name, trained
         self.engine = TorchEngine(halves.body)

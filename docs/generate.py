@@ -1,0 +1,93 @@
+"""Rewrite what the documentation takes from the code: `python docs/generate.py`; with --check only compare.
+
+A page holds such a part between `<!-- generated: NAME -->` and `<!-- end -->`; PARTS says what NAME gives.
+"""
+
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from camserve import errors
+from camserve.cli import main as program
+from camserve.config import shipped
+from camserve.methods import METHODS
+
+PAGES = Path(__file__).parent
+BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+
+
+def methods() -> str:
+    """The registry of methods."""
+    rows = ((f"`{m.name}`", m.title, m.summary, m.needs, m.source) for m in METHODS.values())
+    return table(("name", "method", "what the map shows", "needs", "source"), rows)
+
+
+def settings() -> str:
+    """config.toml as a table: key, default, reason, variable."""
+    text, rows = shipped("config.toml").read_text(), []
+    for section, keys in tomllib.loads(text).items():
+        body = re.search(rf"^\[{section}\]\n(.*?)(?=^\[|\Z)", text, re.DOTALL | re.MULTILINE)
+        assert body is not None
+        for key, value in keys.items():
+            reason = re.search(rf"^{key} = .*?(?:#(.*(?:\n +#.*)*)|$)", body[1], re.MULTILINE)
+            words = re.sub(r"\s*\n +#\s*", " ", (reason and reason[1]) or "").strip()
+            rows.append((f"`{section}.{key}`", f"`{value!r}`", f"`CAMSERVE_{section}_{key}`".upper(), words))
+    return table(("setting", "default", "variable", "meaning"), rows)
+
+
+def command_help(command: str) -> str:
+    """What `camserve COMMAND --help` prints."""
+    arguments = [] if command == "camserve" else [command]
+    result = CliRunner().invoke(program, [*arguments, "--help"], prog_name="camserve", terminal_width=100)
+    text = "\n".join(line.rstrip() for line in result.output.splitlines())
+    return f"```\n{text}\n```\n"
+
+
+def error_codes() -> str:
+    """Every error's code, HTTP status and exit status."""
+    classes = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.CamserveError)]
+    rows = ((f"`{e.code}`", e.status, e.exit_code, (e.__doc__ or "").split("\n")[0]) for e in classes[1:])
+    return table(("code", "HTTP status", "exit status", "meaning"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "methods": methods,
+    "settings": settings,
+    "errors": error_codes,
+    **{
+        f"help {name}": (lambda name=name: command_help(name))  # type: ignore[misc]
+        for name in ("camserve", *program.commands)
+    },
+}
+
+
+def renewed(page: str) -> str:
+    """`page` with every generated part made anew."""
+    return BLOCK.sub(lambda match: match[1] + PARTS[match[2]]() + match[3], page)
+
+
+def main() -> None:
+    """Rewrite every page, or with --check end with 1 where one is old."""
+    pages = [PAGES.parent / "README.md", *sorted(PAGES.glob("*.md"))]
+    old = [path for path in pages if renewed(path.read_text()) != path.read_text()]
+    for path in old:
+        sys.stdout.write(f"old: {path.name}\n" if "--check" in sys.argv else f"rewritten: {path.name}\n")
+        if "--check" not in sys.argv:
+            path.write_text(renewed(path.read_text()))
+    if old and "--check" in sys.argv:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Documentation is true: generated parts are fresh, every block of code runs, every link leads somewhere."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import picture
+
+import camserve
+from camserve.cli import main
+from camserve.config import settings
+from camserve.methods import METHODS
+
+ROOT = Path(camserve.__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "README.md", *ROOT.glob("docs/*.md"),
+                ROOT / "benchmarks" / "README.md"])  # fmt: skip
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, cat: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the examples assume it: cat.jpg, coffee.png, photos/; and this Python's commands on the path."""
+    picture(1, (300, 200)).save(tmp_path / "cat.jpg")
+    shutil.copy(cat, tmp_path / "coffee.png")
+    (tmp_path / "photos").mkdir()
+    shutil.copy(cat, tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_generated_parts_are_fresh() -> None:
+    checked = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, f"run python docs/generate.py: {checked.stdout}{checked.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"(?:\]\(|src=\")([^)#\"]+)", page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda page: page.name)
+def test_python_examples_run(page: Path, desk: Path) -> None:
+    names: dict[str, object] = {}
+    assert blocks(page, "python")
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+    assert (desk / "why.png").exists()
+
+
+def test_the_readme_s_command_lines_run(desk: Path) -> None:
+    if shutil.which("camserve") is None:
+        pytest.skip("camserve is not installed as a command; pip install -e .")
+    lines = [line for block in blocks(ROOT / "README.md", "bash") for line in block.splitlines()]
+    lines = [line for line in lines if line.startswith("camserve ") and "serve" not in line.split()[1]]
+    assert [line.split()[1] for line in lines] == ["explain", "batch"]
+    for line in lines:
+        subprocess.run(["bash", "-c", line], check=True, stdout=subprocess.DEVNULL)
+    assert (desk / "out" / "index.html").exists()
+
+
+def test_the_readme_s_test_command_is_what_ci_runs() -> None:
+    (command,) = (b.strip() for b in blocks(ROOT / "README.md", "bash") if "pytest" in b)
+    script = (ROOT / ".ci" / "run").read_text()
+    assert 'pip install --quiet -e ".[dev]"' in script
+    assert command.endswith(script.strip().splitlines()[-1])
+
+
+def test_every_method_has_its_place_in_the_docs() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text()
+    for name in METHODS:
+        assert text.count(f"`{name}`") >= 1
+        assert re.search(rf"^\| {re.escape(name)} \| ", text, re.MULTILINE), f"no formula for {name}"
+
+
+def test_every_command_has_its_section() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text()
+    for command in main.commands:
+        assert f"\n## {command}\n" in text
+
+
+def test_defaults_that_help_mentions_are_the_settings() -> None:
+    text = CliRunner().invoke(main, ["explain", "--help"]).output
+    for default in (settings().render.colormap, settings().explain.method, settings().explain.size):
+        assert f"Default: {default}." in " ".join(text.split())
+
+
+def test_nothing_names_a_private_place() -> None:
+    """What a reader of the project does not have is not mentioned."""
+    for path in (*PAGES, *ROOT.glob("camserve/**/*.py"), *ROOT.glob("benchmarks/*.py"), ROOT / "config.toml"):
+        assert not re.search(r"/root/|/home/|/tmp/", path.read_text()), path
