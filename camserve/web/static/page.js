@@ -1,5 +1,6 @@
 // The page's behaviour: one photograph, one overlay over it at full opacity, whose CSS opacity the slider sets.
-// Blending is linear, so the picture shown is the one the service renders with that `alpha`.
+// Painting is linear in opacity, so the heat shown is what the service paints with that `alpha`, to within 2 of
+// 255. Lines and the veil over what the model did not see fade with it here, and stay in the download.
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
