@@ -49,21 +49,24 @@ def explain(
     workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
     Raises OptionError, ImageError and, with a bounded pool, Busy and DeadlinePassed.
     """
-    chosen = model.layer(layer)
-    how = choose_method(method or model.settings.explain.method, chosen)
+    name = method or model.settings.explain.method
+    if name != AUTO:
+        find_method(name)  # before the image is read, not after
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     frame = model.frame(photo.size, size)
     pixels = to_input(photo, frame, model)
     workers = workers or pool.shared(model.settings.compute)
 
-    def observe() -> tuple[torch.Tensor, torch.Tensor, int, float | None]:
+    def observe() -> tuple[Layer, Method, torch.Tensor, torch.Tensor, int, float | None]:
+        chosen = model.layer(layer)
+        how = choose_method(name, chosen)
         activations, carried = chosen.engine(pixels)
         logits = chosen.head.logits(activations, carried)
         index = resolve_class(target, logits, model.labels)
         evidence = Evidence(activations, chosen.head, class_target(index), carried)
-        return how(evidence), logits, index, completeness(evidence, index)
+        return chosen, how, how(evidence), logits, index, completeness(evidence, index)
 
-    raw, logits, index, residual = workers.run(observe, deadline)
+    chosen, how, raw, logits, index, residual = workers.run(observe, deadline)
     grid_map = raw[0].numpy()
     warnings = diagnose(grid_map, frame, model.settings.explain.max_aspect, residual, float(logits[0, index]))
     return Explanation(

@@ -1,7 +1,13 @@
 """What every test may rely on, and what every test is watched for."""
 
 import os
+import re
+import subprocess
+import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +68,33 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip("the photographs for measuring are not here (CAMSERVE_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of a real `camserve serve`."""
+    command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = re.search(r"http://\S+", process.stdout.readline())
+            assert url is not None
+            _wait_until_ready(url[0])
+            yield url[0]
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait_until_ready(url: str) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{url}/readyz", timeout=5).close()
+            return
+        except urllib.error.HTTPError as error:
+            error.close()
+        time.sleep(0.1)
+    pytest.fail("the service did not become ready within a minute")
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Image.Image:
