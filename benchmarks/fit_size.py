@@ -3,12 +3,12 @@
     python benchmarks/fit_size.py DATA [--model efficientnet-lite0] [--sizes 192 224 256 ...]
 
 DATA/samples/labels.csv (file, class_index) with images/: photographs of known class.
-DATA/val-boxes/boxes.csv (file, class_index, orig_w, orig_h, boxes_227_xyxy, box_area_frac_union) with images:
+DATA/val-boxes/boxes.csv (file, class_index, orig_w, orig_h, boxes_227_xyxy, box_area_frac_union) with images/:
 photographs squashed to 227 x 227, with boxes in those pixels; restored to their own shape before use.
 
-Printed per size: top-1 on both sets and the mean score of the true class on the first; and, on photographs whose boxes cover less than a quarter, for the true
-class: pointing (the hottest pixel lies in a box) and average precision of pixels against the boxes. Neither
-changes when a map is raised to a power.
+Printed per size: top-1 on both sets and the mean score of the true class on the first; and, on photographs whose
+boxes cover less than a quarter, for the true class: pointing (the hottest pixel lies in a box) and average
+precision of pixels against the boxes. Neither changes when a map is raised to a power.
 """
 
 import argparse
@@ -56,9 +56,8 @@ def main() -> None:
     model = camserve.load(options.model)
     samples = list(csv.DictReader((options.data / "samples/labels.csv").open()))
     boxes = boxed(options.data)
-    print(
-        f"{'size':>6} {'samples top-1':>14} {'their score':>12} {'boxes top-1':>12} {'pointing':>9} {'pixel AP':>9}"
-    )
+    heads = ("samples top-1", "their score", "boxes top-1", "pointing", "pixel AP")
+    print(f"{'size':>6} " + " ".join(f"{head:>14}" for head in heads))
     for size in options.sizes:
         right, scores = [], []
         for row in samples:
@@ -75,7 +74,7 @@ def main() -> None:
                 pointing.append(mask.ravel()[heat.argmax()])
                 precision.append(average_precision(heat, mask))
         row = np.mean(right), np.mean(scores), np.mean(top1), np.mean(pointing), np.mean(precision)
-        print(f"{size:>6} {row[0]:14.3f} {row[1]:12.3f} {row[2]:12.3f} {row[3]:9.3f} {row[4]:9.3f}", flush=True)
+        print(f"{size:>6} " + " ".join(f"{value:14.3f}" for value in row), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What an explanation is: the raw map and everything that can be made of it."""
 
 import json
+import math
 import platform
 from dataclasses import dataclass
 from functools import cached_property
@@ -150,21 +151,32 @@ class Explanation:
         """The heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""
         return render.heat_image(self.heat_rows, self.photo.size)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but pixels, ready for JSON; `map` as nested lists, numbers in full."""
-        return {
+    def mask_image(self, threshold: float | None = None) -> Image.Image:
+        """White where the heat reaches `threshold` of the maximum, black elsewhere: L, of the original's size."""
+        share = self.model.settings.render.threshold if threshold is None else threshold
+        return render.mask_image(self.heat_rows, self.photo.size, threshold=share)
+
+    def to_dict(self, *, top: int = 5, threshold: float | None = None) -> dict[str, Any]:
+        """Everything but pixels, ready for JSON; `map` as nested lists, numbers in full.
+
+        top: how many classes. threshold: of the boxes. A number that is not finite becomes None: JSON has no
+        other word for it.
+        """
+        share = self.model.settings.render.threshold if threshold is None else threshold
+        facts = {
             "class_index": self.class_index,
             "class_name": self.class_name,
             "score": self.score,
             "logit": self.logit,
-            "top": [vars(answer) for answer in self.top(5)],
+            "top": [vars(answer) for answer in self.top(top)],
             "map": self.map.tolist(),
-            "boxes": [vars(box) for box in self.boxes()],
-            "threshold": self.model.settings.render.threshold,
+            "boxes": [vars(box) for box in self.boxes(share)],
+            "threshold": share,
             "completeness": self.completeness,
             "warnings": list(self.warnings),
             "provenance": self.provenance(),
         }
+        return {key: _finite(value) for key, value in facts.items()}
 
     def provenance(self) -> dict[str, Any]:
         """What it takes to make this explanation again, bit for bit."""
@@ -221,6 +233,14 @@ def npy_bytes(array: Float32) -> bytes:
     buffer = BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def versions() -> dict[str, str]:

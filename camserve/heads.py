@@ -57,7 +57,7 @@ class Head:
         assert self.weight is not None
         leaf = logits.detach().requires_grad_()
         (by_logit,) = torch.autograd.grad(target(leaf).sum(), leaf)
-        used = by_logit.any(0)  # a class's target needs one row of the weights; reading all costs more than the map
+        used = by_logit.any(0)  # one class needs one row of the weights; reading all costs more than the map
         return by_logit[:, used] @ self.weight[used]
 
     def class_maps(self, activations: torch.Tensor) -> torch.Tensor:

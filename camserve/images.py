@@ -101,7 +101,7 @@ class _Limits(NamedTuple):
     side: int
 
 
-def read_photo(source: Source, *, max_pixels: int, max_side: int = 65535, max_bytes: int) -> Photo:
+def read_photo(source: Source, *, max_pixels: int, max_side: int, max_bytes: int) -> Photo:
     """Decode one photograph to upright RGB; of an animation, its first frame.
 
     source: a path; encoded bytes; a binary file object, read from where it stands; a Pillow image, turned as

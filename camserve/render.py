@@ -82,6 +82,15 @@ def heat_image(rows: Rows, size: tuple[int, int]) -> Image.Image:
     return grey if seen.getextrema() == (255, 255) else Image.merge("LA", (grey, seen))
 
 
+def mask_image(rows: Rows, size: tuple[int, int], *, threshold: float) -> Image.Image:
+    """Where the heat reaches `threshold`, 0..1: mode L, 255 there, 0 elsewhere. size: (W, H) of the original."""
+    share = checked_share("threshold", threshold)
+    mask = Image.new("L", size)
+    for first, last in strips(size):
+        mask.paste(mask_of(rows(first, last) >= share), (0, first))
+    return mask
+
+
 def _outline(canvas: Image.Image, inside: npt.NDArray[np.bool_], step: int) -> None:
     """Draws a light line with dark sides along the edge of `inside`, a sample of every `step` pixels."""
     if inside.all() or not inside.any():

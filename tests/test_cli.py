@@ -72,7 +72,8 @@ def test_json_has_one_object_per_image_and_no_other_output(image: Path, fake: Pa
 def test_options_reach_the_explanation_and_the_picture(image: Path, tmp_path: Path) -> None:
     plain = run("explain", image, "--json", "-o", tmp_path / "plain")
     options = ("--method", "layercam", "--target", "tiger cat", "--size", "crop", "--colormap", "viridis",
-               "--alpha", "0.3", "--contour", "0.5", "--boxes", "0.5", "--legend", "--layer", "blocks.10")  # fmt: skip
+               "--alpha", "0.3", "--contour", "0.5", "--boxes", "0.5", "--legend",
+               "--layer", "blocks.10")  # fmt: skip
     result = run("explain", image, "--json", "-o", tmp_path / "other", *options)
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)

@@ -17,8 +17,7 @@ from camserve.config import settings
 from camserve.methods import METHODS
 
 ROOT = Path(camserve.__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "README.md", *ROOT.glob("docs/*.md"),
-                ROOT / "benchmarks" / "README.md"])  # fmt: skip
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -59,6 +58,29 @@ def test_python_examples_run(page: Path, desk: Path) -> None:
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)
     assert (desk / "why.png").exists()
+
+
+def test_the_http_examples_run(desk: Path, server: str) -> None:
+    page = ROOT / "docs" / "http.md"
+    (code,) = blocks(page, "python")
+    exec(compile(code.replace("http://127.0.0.1:8080", server), str(page), "exec"), {})
+    for example in (page, ROOT / "README.md"):
+        line = next(line for line in example.read_text().splitlines() if line.strip().startswith("curl"))
+        command = line.replace("http://127.0.0.1:8080", server)
+        subprocess.run(["bash", "-c", f"{command} --silent --fail"], check=True)
+        assert (desk / "why.png").read_bytes().startswith(b"\x89PNG")
+        (desk / "why.png").unlink()
+
+
+def test_the_http_page_names_every_option_and_status() -> None:
+    from camserve.errors import CamserveError
+    from camserve.web.options import Options
+
+    text = (ROOT / "docs" / "http.md").read_text()
+    for option in Options.model_fields:
+        assert re.search(rf"^\| .*\b{option}\b.* \|", text, re.MULTILINE), option
+    statuses = {error.status for error in CamserveError.__subclasses__()} - {500}
+    assert all(str(status) in text for status in statuses)
 
 
 def test_the_readme_s_command_lines_run(desk: Path) -> None:

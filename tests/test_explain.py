@@ -298,3 +298,16 @@ def test_the_nominal_crop_reaches_85_percent_on_photographs_of_known_class(
     answers = [explanation.class_index for explanation in model.explain_many(images, size="crop")]
     right = sum(answer == int(row["class_index"]) for answer, row in zip(answers, rows, strict=True))
     assert right / len(rows) >= 0.85
+
+
+def test_the_mask_is_white_where_the_heat_reaches_the_threshold(explanation: camserve.Explanation) -> None:
+    mask = np.asarray(explanation.mask_image(0.6))
+    np.testing.assert_array_equal(mask == 255, explanation.heatmap >= 0.6)
+
+
+def test_what_is_not_finite_is_null_in_json() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    nn.init.constant_(net[4].bias, float("nan"))
+    facts = camserve.load(net, size=32).explain(picture()).to_dict()
+    assert facts["logit"] is None
+    json.dumps(facts, allow_nan=False)

@@ -83,11 +83,6 @@ def test_the_limit_of_a_side_is_checked_in_the_header() -> None:
             read(png_of(*size))
 
 
-def test_the_default_limit_of_a_side_is_that_of_the_settings() -> None:
-    default = inspect.signature(read_photo).parameters["max_side"].default
-    assert default == load_settings(environ={}).limits.side
-
-
 def test_a_small_tiff_with_a_huge_tile_is_too_large() -> None:
     packed = zlib.compress(bytes(2**20))
     tags = {256: 9, 257: 9, 258: 8, 259: 8, 262: 1, 277: 1, 322: 2**14, 323: 2**14, 324: 8, 325: len(packed)}

@@ -2,13 +2,10 @@
 
 import base64
 import json
-import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import numpy as np
 from flask import Request, Response
-from PIL import Image
 from werkzeug.exceptions import NotAcceptable
 
 from camserve.images import OUTPUTS as FORMATS
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
 JSON = "application/json"
 NPY = "application/x-npy"
 IMAGES = {kind.content_type: name for name, kind in FORMATS.items()}
-
-_ROWS = 512  # of the mask at a time, so that no float map of a large photograph exists
 
 
 def choose_type(request: Request, options: Options) -> str:
@@ -67,19 +62,12 @@ def overlay_bytes(explanation: "Explanation", options: Options, format: str, tim
 
 
 def json_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
-    """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64.
-
-    What is not a finite number becomes null: JSON has no other word for it.
-    """
-    body = explanation.to_dict()
-    body["top"] = [vars(one) for one in explanation.top(options.top_k)]
-    if options.threshold is not None:
-        body["threshold"] = options.threshold
-        body["boxes"] = [vars(box) for box in explanation.boxes(options.threshold)]
+    """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
+    body = explanation.to_dict(top=options.top_k, threshold=options.threshold)
     if options.outputs:
         body["outputs"] = {name: _output(name, explanation, options, timing) for name in options.outputs}
     with timing("encode"):
-        return json.dumps(_finite(body), allow_nan=False).encode()
+        return json.dumps(body, allow_nan=False).encode()
 
 
 def _output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
@@ -108,12 +96,8 @@ def _heatmap_bytes(explanation: "Explanation", timing: Timing) -> bytes:
 
 def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
     """Where the heat reaches the threshold, white on black, as a PNG of the original's size."""
-    share = explanation.model.settings.render.threshold if options.threshold is None else options.threshold
-    mask = Image.new("L", explanation.photo.size)
     with timing("render"):
-        for first in range(0, mask.height, _ROWS):
-            heat = explanation.heat_rows(first, min(first + _ROWS, mask.height))
-            mask.paste(Image.fromarray((heat >= share).astype(np.uint8) * 255), (0, first))
+        mask = explanation.mask_image(options.threshold)
     with timing("encode"):
         return encode(mask, "png")
 
@@ -133,11 +117,3 @@ def header_safe(text: str) -> str:
     """`text` as a header can carry it: printable ASCII as it is, all else, and %, percent-encoded UTF-8."""
     printable = "".join(map(chr, range(32, 127))).replace("%", "")
     return quote(text, safe=printable)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
