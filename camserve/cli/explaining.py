@@ -1,4 +1,4 @@
-"""The command line: a thin skin over the Python API. `camserve COMMAND --help` says what each command does."""
+"""`camserve explain` and `camserve batch`: images in, files out."""
 
 import json
 import sys
@@ -8,43 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from camserve import __version__
+from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, read_settings
 from camserve.errors import CamserveError
 from camserve.methods import AUTO, METHODS
 
 if TYPE_CHECKING:
-    from camserve.config import Settings
     from camserve.models import Model
 
-SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 1, 3, 130
-
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _Program(click.Group):
-    """Shows camserve's own errors as one line and ends with their exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CamserveError as error:
-            click.echo(f"camserve: {error}", err=True)
-            ctx.exit(error.exit_code)
-
-
-@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="camserve")
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file; see config.toml for all settings.")
-@click.pass_context
-def main(ctx: click.Context, config: Path | None) -> None:
-    """Why did my classifier say that? Heatmaps over photographs, from image classifiers.
-
-    \b
-    camserve explain cat.jpg -o out       one photograph
-    camserve batch photos out             a folder of them, with a page to look at
-    camserve serve                        the HTTP service, with a page for uploads
-    """
-    ctx.obj = config
 
 
 def explaining(command: F) -> F:
@@ -68,7 +39,7 @@ def explaining(command: F) -> F:
     return command
 
 
-@main.command()
+@click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
@@ -105,7 +76,7 @@ def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json:
         sys.exit(NOTHING_USABLE if failed == len(images) else SOME_FAILED)
 
 
-@main.command()
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -143,95 +114,11 @@ def batch(
         sys.exit(SOME_FAILED if summary.explained else NOTHING_USABLE)
 
 
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
-@click.option("--check", is_flag=True, help="Load each and ask it the known answers of its card.")
-@click.pass_obj
-def models(config: Path | None, /, as_json: bool, check: bool) -> None:
-    """List the models that can be used, shipped ones and your own.
-
-    \b
-    Example:
-      camserve models
-      camserve models --check
-    """
-    from camserve.cards import find_cards, read_card
-
-    settings = _settings(config)
-    cards = {name: (path, read_card(path)) for name, path in find_cards(settings.models).items()}
-    if check:
-        names = [name for name, (path, card) in cards.items() if card.available(path)]
-        _check_known(names, settings, as_json)
-        return
-    rows = [
-        {
-            "name": name,
-            "input_size": card.input.size,
-            "licence": card.licence,
-            "available": card.available(path),
-            "install": card.install,
-            "source": card.source,
-        }
-        for name, (path, card) in cards.items()
-    ]
-    _table(rows, as_json, columns=("name", "input_size", "licence", "available", "source"))
-
-
-def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
-    from camserve.known import check_known_answers
-    from camserve.loading import load
-
-    rows = [
-        {"model": name, **vars(check)}
-        for name in names
-        for check in check_known_answers(load(name, settings=settings))
-    ]
-    _table(rows, as_json, columns=("model", "image", "expected", "actual", "holds"))
-    if any(row["holds"] is False for row in rows):
-        sys.exit(SOME_FAILED)
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
-def methods(as_json: bool) -> None:
-    """List the explanation methods.
-
-    \b
-    Example:
-      camserve methods
-    """
-    rows = [{k: v for k, v in vars(method).items() if k != "function"} for method in METHODS.values()]
-    _table(rows, as_json, columns=("name", "needs", "summary", "source"))
-
-
-@main.command(short_help="Start the HTTP service, with a page for uploads.")
-@click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
-@click.option("--port", type=int, help="Default: 8080; 0 takes a free one.")
-@click.pass_obj
-def serve(config: Path | None, /, host: str | None, port: int | None) -> None:
-    """Start the HTTP service: a page for uploads at /, and POST /api/v1/explain for programs.
-
-    \b
-    Example:
-      camserve serve --port 8080
-      curl --data-binary @cat.jpg -H "Content-Type: image/jpeg" localhost:8080/api/v1/explain -o why.png
-    """
-    from camserve.web.server import serve as run
-
-    run(_settings(config, serve={"host": host, "port": port}))
-
-
-def _settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
-    from camserve.config import load_settings
-
-    return load_settings(config, overrides)
-
-
 def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict[str, Any], dict[str, Any]]":
     """The model, the options of `Model.explain` and those of `Explanation.overlay`."""
     from camserve.loading import load
 
-    settings = _settings(
+    settings = read_settings(
         config,
         explain={key: options[key] for key in ("method", "size")},
         render={key: options[key] for key in ("colormap", "alpha")},
@@ -260,24 +147,3 @@ def _report_failure(image: str, error: CamserveError, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"image": image, "error": str(error), "code": error.code}))
     click.echo(f"camserve: {error}", err=True)
-
-
-def _table(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), no_wrap=column == "name")
-    for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    Console().print(table)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -1,0 +1,30 @@
+"""The command line: a thin skin over the Python API. `camserve COMMAND --help` says what each command does."""
+
+from pathlib import Path
+
+import click
+
+from camserve import __version__
+from camserve.cli.explaining import batch, explain
+from camserve.cli.listing import methods, models
+from camserve.cli.program import Program
+from camserve.cli.serving import serve
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="camserve")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; see config.toml for all settings.")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Why did my classifier say that? Heatmaps over photographs, from image classifiers.
+
+    \b
+    camserve explain cat.jpg -o out       one photograph
+    camserve batch photos out             a folder of them, with a page to look at
+    camserve serve                        the HTTP service, with a page for uploads
+    """
+    ctx.obj = config
+
+
+for command in (explain, batch, models, methods, serve):
+    main.add_command(command)

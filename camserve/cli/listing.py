@@ -1,0 +1,96 @@
+"""`camserve models` and `camserve methods`: what there is."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camserve.cli.program import SOME_FAILED, read_settings
+from camserve.methods import METHODS
+
+if TYPE_CHECKING:
+    from camserve.config import Settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@click.option("--check", is_flag=True, help="Load each and ask it the known answers of its card.")
+@click.pass_obj
+def models(config: Path | None, /, as_json: bool, check: bool) -> None:
+    """List the models that can be used, shipped ones and your own.
+
+    \b
+    Example:
+      camserve models
+      camserve models --check
+    """
+    from camserve.cards import find_cards, read_card
+
+    settings = read_settings(config)
+    cards = {name: (path, read_card(path)) for name, path in find_cards(settings.models).items()}
+    if check:
+        names = [name for name, (path, card) in cards.items() if card.available(path)]
+        _check_known(names, settings, as_json)
+        return
+    rows = [
+        {
+            "name": name,
+            "input_size": card.input.size,
+            "licence": card.licence,
+            "available": card.available(path),
+            "install": card.install,
+            "source": card.source,
+        }
+        for name, (path, card) in cards.items()
+    ]
+    _table(rows, as_json, columns=("name", "input_size", "licence", "available", "source"))
+
+
+def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
+    from camserve.known import check_known_answers
+    from camserve.loading import load
+
+    rows = [
+        {"model": name, **vars(check)}
+        for name in names
+        for check in check_known_answers(load(name, settings=settings))
+    ]
+    _table(rows, as_json, columns=("model", "image", "expected", "actual", "holds"))
+    if any(row["holds"] is False for row in rows):
+        sys.exit(SOME_FAILED)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def methods(as_json: bool) -> None:
+    """List the explanation methods.
+
+    \b
+    Example:
+      camserve methods
+    """
+    rows = [{k: v for k, v in vars(method).items() if k != "function"} for method in METHODS.values()]
+    _table(rows, as_json, columns=("name", "needs", "summary", "source"))
+
+
+def _table(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), no_wrap=column == "name")
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
