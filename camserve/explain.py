@@ -110,11 +110,6 @@ def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = 
     mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
     """
     chosen = model.layer()
-    if chosen.head.kind != "linear":
-        raise OptionError(
-            f"class_maps needs a head of global average pooling and one linear layer; '{model.name}' has another. "
-            "Explain the classes you need one by one with method='gradcam'."
-        )
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     pixels = to_input(photo, model.frame(photo.size, size), model)
 
@@ -135,7 +130,7 @@ def open_photo(model: Model, image: Source) -> Photo:
 def choose_method(name: str, layer: Layer) -> Method:
     """The method of that name; "auto" takes the exact one where the head allows it."""
     if name == AUTO:
-        name = "cam" if layer.head.kind == "linear" else "gradcam"
+        name = "cam" if layer.head.kind in ("linear", "class map") else "gradcam"
     return find_method(name)
 
 
@@ -153,8 +148,6 @@ def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
 
 
 def completeness(evidence: Evidence, index: int) -> float | None:
-    """|mean(CAM_c) + b_c - logit_c|: 0 up to rounding where the head is linear, None where it is not."""
-    if evidence.head.bias is None:
-        return None
-    mean = (evidence.class_weights * evidence.activations.mean((2, 3))).sum(1)
-    return abs(float(mean[0] + evidence.head.bias[index] - evidence.logits[0, index]))
+    """|mean(CAM_c) + b_c - logit_c|: 0 up to rounding where the head has a class map, None where it has none."""
+    accounted = evidence.head.accounted(evidence.activations, slice(index, index + 1))
+    return None if accounted is None else abs(float(accounted[0, 0] - evidence.logits[0, index]))

@@ -1,76 +1,146 @@
 """What comes after the layer: activations (N, K, h, w) -> logits (N, C), and the gradients of the logits there.
 
-A head of global average pooling and one linear layer W has its gradients in closed form:
-dS_c / dA_k(x, y) = W_ck / (h w), the same at every place and for every image. Every other head is
-differentiated by autograd, through the head only.
+Four kinds, from the most special to the most general; `camserve.recognise` tells them apart:
+
+    linear      global average pooling and one linear layer: gradients known without a backward pass
+    class map   the layer *is* the class map, one channel a class (a 1x1 or fully convolutional classifier)
+    pooled      global average pooling, then anything (an MLP, LayerNorm + linear): gradients constant over space
+    general     anything else: autograd through the head
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn import functional as F
 
-from camserve.cut import Cut
+from camserve.errors import OptionError
 
 # A scalar function of each image's logits: (N, C) -> (N,). A class is `lambda logits: logits[:, c]`.
 TargetFunction = Callable[[torch.Tensor], torch.Tensor]
+Carried = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
 class Head:
-    """The differentiable end of a model.
+    """Any head. module: (activations, *carried) -> logits (N, C), as `camserve.cut.Cut.head`."""
 
-    module: (activations, *carried) -> logits (N, C), as `Cut.head`.
-    weight (C, K), bias (C,): of the linear layer where the head is GAP + linear, else None.
-    """
+    kind = "general"
 
-    module: nn.Module
-    weight: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
 
-    @property
-    def kind(self) -> str:
-        """ "linear" where the closed forms hold, "general" where autograd does the work."""
-        return "general" if self.weight is None else "linear"
-
-    def logits(self, activations: torch.Tensor, carried: tuple[Any, ...] = ()) -> torch.Tensor:
+    def logits(self, activations: torch.Tensor, carried: Carried = ()) -> torch.Tensor:
         """(N, K, h, w) -> (N, C), without autograd."""
         with torch.no_grad():
             logits: torch.Tensor = self.module(activations, *carried)
         return logits
 
-    def gradients(
-        self, activations: torch.Tensor, target: TargetFunction, carried: tuple[Any, ...] = ()
-    ) -> torch.Tensor:
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
         """d target / d activations, (N, K, h, w)."""
-        if self.weight is None:
-            return autograd_gradients(self.module, activations, target, carried)
-        height, width = activations.shape[-2:]
-        per_channel = self.channel_weights(self.logits(activations, carried), target) / (height * width)
+        return autograd_gradients(self.module, activations, target, carried)
+
+    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+        """What each channel weighs in the class map of the target, (N, K). Raises OptionError."""
+        raise OptionError(self._no_map())
+
+    def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
+        """The map of every class, (N, C, h, w). Raises OptionError where the head has none."""
+        raise OptionError(self._no_map())
+
+    def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor | None:
+        """The logits of `classes` as their maps add up to, (N, len(classes)); None where there is no map."""
+        return None
+
+    def _no_map(self) -> str:
+        return (
+            "method 'cam' and class_maps need a head of global average pooling and one linear layer, or a class map, "
+            f"right after the layer; this head is {self.kind}. Try 'gradcam', which takes any head, or leave out "
+            "the layer"
+        )
+
+
+class PooledHead(Head):
+    """Global average pooling first, so every place of a channel has the same gradient.
+
+    tail: pooled activations (N, K, 1, 1) -> logits (N, C). Only a K-vector is differentiated.
+    """
+
+    kind = "pooled"
+
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
+        """The gradient at the mean over h w cells, spread evenly over them."""
+        pooled = activations.mean((2, 3), keepdim=True)
+        per_channel = autograd_gradients(self.module, pooled, target, carried)
+        return (per_channel / _cells(activations)).expand_as(activations)
+
+
+class LinearHead(Head):
+    """Global average pooling and one linear layer. weight: (C, K); bias: (C,).
+
+    dS_c / dA_k(x, y) = W_ck / (h w): the same at every place and for every image.
+    """
+
+    kind = "linear"
+
+    def __init__(self, module: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__(module)
+        self.weight, self.bias = weight, bias
+
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
+        """dT/dS W / (h w), spread evenly over the cells."""
+        per_channel = self.channel_weights(self.logits(activations, carried), target) / _cells(activations)
         return per_channel[:, :, None, None].expand_as(activations)
 
     def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
-        """The linear layer's weights for the target, dT/dS W: (N, K). Only for kind "linear"."""
-        assert self.weight is not None
-        leaf = logits.detach().requires_grad_()
-        (by_logit,) = torch.autograd.grad(target(leaf).sum(), leaf)
+        """dT/dS W."""
+        by_logit = _by_logit(logits, target)
         used = by_logit.any(0)  # one class needs one row of the weights; reading all costs more than the map
         return by_logit[:, used] @ self.weight[used]
 
     def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
-        """CAM of every class, (N, C, h, w): the linear layer applied at every place, a 1x1 convolution.
-
-        Only for kind "linear". mean(map_c) + bias_c = logit_c.
-        """
-        assert self.weight is not None
+        """The linear layer applied at every place, a 1x1 convolution. mean(map_c) + bias_c = logit_c."""
         return F.conv2d(activations, self.weight[:, :, None, None])
+
+    def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor:
+        """mean(map_c) + bias_c."""
+        return F.linear(activations.mean((2, 3)), self.weight[classes], self.bias[classes])
+
+
+class ClassMapHead(Head):
+    """The activations are the class map: channel c is class c, averaged over places to the logit.
+
+    rectified: a ReLU comes before the average (SqueezeNet): S_c = mean ReLU(A_c).
+    """
+
+    kind = "class map"
+
+    def __init__(self, module: nn.Module, *, rectified: bool) -> None:
+        super().__init__(module)
+        self.rectified = rectified
+
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
+        """dT/dS_c / (h w), and 0 where a ReLU stopped the place."""
+        per_channel = _by_logit(self.logits(activations, carried), target) / _cells(activations)
+        spread = per_channel[:, :, None, None].expand_as(activations)
+        return torch.where(activations > 0, spread, 0) if self.rectified else spread
+
+    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+        """dT/dS: channels are classes."""
+        return _by_logit(logits, target)
+
+    def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
+        """The activations themselves, bias included."""
+        return activations
+
+    def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor:
+        """mean(ReLU(map_c)), without the ReLU where there is none."""
+        maps = activations[:, classes]
+        return (maps.clamp(min=0) if self.rectified else maps).mean((2, 3))
 
 
 def autograd_gradients(
-    module: nn.Module, activations: torch.Tensor, target: TargetFunction, carried: tuple[Any, ...] = ()
+    module: nn.Module, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()
 ) -> torch.Tensor:
     """d target / d activations (N, K, h, w) by autograd through the head."""
     with torch.enable_grad():
@@ -79,44 +149,13 @@ def autograd_gradients(
     return gradients
 
 
-def head_of(cut: Cut) -> Head:
-    """Recognise the head of a cut model."""
-    linear = _pooled_linear(cut.head)
-    if linear is None:
-        return Head(cut.head)
-    bias = linear.bias if linear.bias is not None else linear.weight.new_zeros(linear.out_features)
-    return Head(cut.head, linear.weight.detach(), bias.detach())
+def _by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+    """dT/dS, (N, C)."""
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        (by_logit,) = torch.autograd.grad(target(leaf).sum(), leaf)
+    return by_logit
 
 
-def _pooled_linear(head: fx.GraphModule) -> nn.Linear | None:
-    """The linear layer of a head that is exactly pooling, flattening, dropout and that layer, in a row."""
-    nodes = [node for node in head.graph.nodes if node.op != "placeholder"][1:-1]  # less clone and output
-    placeholders = [node for node in head.graph.nodes if node.op == "placeholder"]
-    if len(placeholders) != 1 or not nodes or any(len(node.users) != 1 for node in nodes):
-        return None
-    *middle, last = nodes
-    pools = [node for node in middle if _is_global_pool(head, node)]
-    others = [node for node in middle if node not in pools]
-    layer = head.get_submodule(str(last.target)) if last.op == "call_module" else None
-    if len(pools) == 1 and isinstance(layer, nn.Linear) and all(_keeps_values(head, node) for node in others):
-        return layer
-    return None
-
-
-def _is_global_pool(head: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        layer = head.get_submodule(str(node.target))
-        return isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1))
-    if node.target is F.adaptive_avg_pool2d:
-        return node.args[1:] in ((1,), ((1, 1),), ([1, 1],)) or node.kwargs.get("output_size") in (1, (1, 1))
-    axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-    return node.target in ("mean", torch.mean) and axes in ((2, 3), [2, 3], (-2, -1), [-2, -1], (-1, -2))
-
-
-def _keeps_values(head: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether the node only flattens, or does nothing when a model is evaluated."""
-    if node.op == "call_module":
-        return isinstance(head.get_submodule(str(node.target)), nn.Flatten | nn.Dropout | nn.Identity)
-    if node.target is F.dropout:
-        return not node.kwargs.get("training", True)
-    return node.target in (torch.flatten, "flatten", "view", "reshape", "squeeze", torch.squeeze)
+def _cells(activations: torch.Tensor) -> int:
+    return activations.shape[-2] * activations.shape[-1]

@@ -9,8 +9,9 @@ from camserve.cut import cut, shortest_name
 from camserve.engines import TorchEngine
 from camserve.errors import ModelError, OptionError
 from camserve.frame import Frame, Placement
-from camserve.heads import Head, head_of
+from camserve.heads import Head
 from camserve.receptive import Field, Fields, receptive_fields
+from camserve.recognise import head_of
 
 # Float32 sums of some thousand terms agree to about 1e-5 of their size; ten times that is a real difference.
 COMPLETENESS_TOLERANCE = 1e-4
@@ -32,7 +33,7 @@ class Layer:
             )
         self.name, self.trained = name, trained
         self.engine = TorchEngine(halves.body)
-        self.head = self._checked(head_of(halves))
+        self.head = self._checked(head_of(halves.head))
         self._graph, self._node = graph, halves.node.name
         self._cells = shape[-1], shape[-2]
         self._padding_depends_on_size = any(hasattr(part, "same_padding") for part in graph.modules())
@@ -43,13 +44,14 @@ class Layer:
 
         Such a head only looks linear, so autograd gives what is true of it.
         """
-        if head.kind != "linear":
-            return head
         noise = torch.randn(1, 3, self.trained, self.trained, generator=torch.Generator().manual_seed(0))
         activations, carried = self.engine(noise)
+        accounted = head.accounted(activations, slice(None))
+        if accounted is None:
+            return head
         logits = head.logits(activations, carried)
-        missing = head.class_maps(activations).mean((2, 3)) + head.bias - logits  # type: ignore[operator]
-        holds = float(missing.abs().max()) <= COMPLETENESS_TOLERANCE * max(1.0, float(logits.abs().max()))
+        missing = float((accounted - logits).abs().max())
+        holds = missing <= COMPLETENESS_TOLERANCE * max(1.0, float(logits.abs().max()))
         return head if holds else Head(head.module)
 
     def placement(self, frame: Frame, grid: tuple[int, int]) -> Placement:

@@ -43,9 +43,7 @@ def load(
     module = _build(card, name)
     sha256 = _load_weights(module, card, path) if card.weights is not None else None
     names = labels if labels is not None else cards.read_labels(card.labels, path)
-    return Model(
-        _frozen(module), card, name=name, labels=names, settings=settings, weights_sha256=sha256, home=path
-    )
+    return Model(_frozen(module), card, name=name, labels=names, settings=settings, weights_sha256=sha256, home=path)
 
 
 def _from_module(
@@ -88,7 +86,5 @@ def _load_weights(module: nn.Module, card: cards.Card, path: Path) -> str:
     try:
         module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:  # pickle, zip and key errors alike: all mean that file and network do not fit
-        raise ModelError(
-            f"'{path.parent.name}': cannot load '{file.name}': {' '.join(str(error).split())}"
-        ) from None
+        raise ModelError(f"'{path.parent.name}': cannot load '{file.name}': {' '.join(str(error).split())}") from None
     return sha256

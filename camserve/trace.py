@@ -14,9 +14,7 @@ class _Tracer(fx.Tracer):
     """
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        layer = any(
-            base.__module__.startswith("torch.nn.") and base not in _CONTAINERS for base in type(m).__mro__
-        )
+        layer = any(base.__module__.startswith("torch.nn.") and base not in _CONTAINERS for base in type(m).__mro__)
         return (layer and not isinstance(m, nn.Sequential)) or super().is_leaf_module(m, module_qualified_name)
 
 

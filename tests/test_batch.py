@@ -78,9 +78,7 @@ def test_the_page_shows_each_file_and_each_failure(model: camserve.Model, folder
     assert "<b>" not in page
 
 
-def test_running_again_into_a_folder_inside_the_input_finds_only_the_input(
-    model: camserve.Model, folder: Path
-) -> None:
+def test_running_again_into_a_folder_inside_the_input_finds_only_the_input(model: camserve.Model, folder: Path) -> None:
     for _ in range(2):
         assert run_batch(model, folder, folder / "out", **NO_OPTIONS).explained == 3
 
@@ -105,9 +103,7 @@ def test_a_loop_of_links_is_not_walked(folder: Path, tmp_path: Path) -> None:
     assert len(found) == 5
 
 
-def test_an_output_that_cannot_be_written_stops_the_run(
-    model: camserve.Model, folder: Path, tmp_path: Path
-) -> None:
+def test_an_output_that_cannot_be_written_stops_the_run(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "overlays").write_text("in the way")

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from camserve.cut import cut, find_layer, layer_names, shortest_name
 from camserve.engines.torch_engine import TorchEngine, fold_batch_norm
 from camserve.errors import ModelError, UnknownName
-from camserve.heads import autograd_gradients, head_of
+from camserve.heads import autograd_gradients
+from camserve.recognise import head_of
 from camserve.targets import class_target
 from camserve.trace import trace
 
@@ -97,13 +98,13 @@ def test_linear_heads_are_recognised_and_others_are_not() -> None:
     for name, layer in (("resnet18", "layer4"), ("mobilenet_v2", "features"), ("squeezenet1_1", "features"),
                         ("resnet18", "layer3"), ("mobilenet_v3_small", "features")):  # fmt: skip
         model = torchvision.models.get_model(name, weights=None).eval()
-        kinds[name, layer] = head_of(cut(trace(model), layer)).kind
+        kinds[name, layer] = head_of(cut(trace(model), layer).head).kind
     assert kinds == {
         ("resnet18", "layer4"): "linear",
         ("mobilenet_v2", "features"): "linear",
         ("squeezenet1_1", "features"): "general",
         ("resnet18", "layer3"): "general",
-        ("mobilenet_v3_small", "features"): "general",
+        ("mobilenet_v3_small", "features"): "pooled",
     }
 
 
@@ -112,11 +113,11 @@ def test_a_head_that_only_looks_linear_is_not_taken_for_one() -> None:
         """ReLU between pooling and the linear layer: not linear in the feature maps."""
 
     model = Rectified(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
-    assert head_of(cut(trace(model.eval()), "0")).kind == "general"
+    assert head_of(cut(trace(model.eval()), "0").head).kind == "pooled"
     doubled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2))
-    assert head_of(cut(trace(doubled.eval()), "0")).kind == "general"
+    assert head_of(cut(trace(doubled.eval()), "0").head).kind == "general"
     unpooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    assert head_of(cut(trace(unpooled.eval()), "0")).kind == "general"
+    assert head_of(cut(trace(unpooled.eval()), "0").head).kind == "general"
 
 
 def test_folding_batch_norm_changes_neither_the_answer_nor_the_model() -> None:

@@ -16,6 +16,7 @@ import camserve
 from camserve.config import load_settings
 from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
 from camserve.explain import class_maps, to_input
+from camserve.heads import LinearHead
 from camserve.methods import METHODS
 
 
@@ -41,9 +42,9 @@ def test_map_and_heatmap_have_their_shapes(explanation: camserve.Explanation) ->
 
 
 def test_the_map_accounts_for_the_logit(model: camserve.Model, explanation: camserve.Explanation) -> None:
-    bias = model.layer().head.bias
-    assert bias is not None
-    accounted = explanation.map.mean() + float(bias[explanation.class_index])
+    head = model.layer().head
+    assert isinstance(head, LinearHead)
+    accounted = explanation.map.mean() + float(head.bias[explanation.class_index])
     assert accounted == pytest.approx(explanation.logit, abs=1e-4)
     assert explanation.completeness is not None
     assert explanation.completeness < 1e-4
@@ -154,9 +155,7 @@ def test_a_map_of_only_negative_evidence_has_no_heat_but_a_warning() -> None:
     explanation = camserve.load(net, size=32).explain(picture())
     assert explanation.map.max() < 0
     assert explanation.heatmap.max() == 0
-    assert explanation.warnings == (
-        "all evidence is against this class: no place speaks for it, so no heat is shown",
-    )
+    assert explanation.warnings == ("all evidence is against this class: no place speaks for it, so no heat is shown",)
 
 
 def test_a_constant_map_is_said_to_mean_nothing() -> None:
@@ -287,9 +286,7 @@ def test_input_pixels_are_resampled_and_scaled_as_the_card_says(model: camserve.
     assert values[0, :, 5, 5].tolist() == [1.0, 0.0, -127 / 128]
 
 
-def test_the_nominal_crop_reaches_85_percent_on_photographs_of_known_class(
-    model: camserve.Model, data: Path
-) -> None:
+def test_the_nominal_crop_reaches_85_percent_on_photographs_of_known_class(model: camserve.Model, data: Path) -> None:
     import csv
 
     with (data / "samples" / "labels.csv").open() as file:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from camserve.errors import OptionError, UnknownName
-from camserve.heads import Head
+from camserve.heads import Head, LinearHead
 from camserve.methods import METHODS, find_method
 from camserve.methods.evidence import Evidence
 from camserve.targets import class_target
@@ -23,7 +23,7 @@ def gap_evidence(*, closed_form: bool = True) -> Evidence:
     """logit_0 = 2 mean(A_1) - mean(A_2) + 0.5 = 2 * 2.5 - 0.5 + 0.5 = 5."""
     weight, bias = torch.tensor([[2.0, -1.0], [0.0, 4.0]]), torch.tensor([0.5, -1.0])
     module = pooled_linear(weight, bias)
-    head = Head(module, weight, bias) if closed_form else Head(module)
+    head = LinearHead(module, weight, bias) if closed_form else Head(module)
     return Evidence(ACTIVATIONS, head, class_target(0))
 
 
@@ -73,7 +73,7 @@ def random_evidence(*, closed_form: bool, channels: int = 5, dead: int | None = 
         activations[:, dead] = 0
     weight, bias = torch.randn(6, channels, generator=generator), torch.randn(6, generator=generator)
     module = pooled_linear(weight, bias)
-    return Evidence(activations, Head(module, weight, bias) if closed_form else Head(module), class_target(3))
+    return Evidence(activations, LinearHead(module, weight, bias) if closed_form else Head(module), class_target(3))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "cam"])
@@ -132,7 +132,7 @@ def test_equals_its_definition_in_loops(name: str) -> None:
 
 def test_cam_equals_its_definition_in_loops() -> None:
     evidence = random_evidence(closed_form=True)
-    assert evidence.head.weight is not None
+    assert isinstance(evidence.head, LinearHead)
     weight = evidence.head.weight[3].tolist()
     expected = sum(w * evidence.activations[:, k] for k, w in enumerate(weight))
     torch.testing.assert_close(METHODS["cam"](evidence), expected)

@@ -208,9 +208,7 @@ def test_photographs_of_every_orientation_come_out_the_same_way_up(scene: str, h
 
 
 def test_threads_share_nothing() -> None:
-    sources = [turned(6, format) for format in ("JPEG", "PNG", "WEBP")] + [
-        file_of(GRADIENT.convert("LAB"), "TIFF")
-    ]
+    sources = [turned(6, format) for format in ("JPEG", "PNG", "WEBP")] + [file_of(GRADIENT.convert("LAB"), "TIFF")]
     expected = [read(source).image.tobytes() for source in sources]
     filters, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
     wrong: list[bytes] = []

@@ -29,12 +29,8 @@ def test_two_blobs_are_two_boxes_the_one_with_more_heat_first():
 
 
 def test_corners_that_touch_connect():
-    assert find_boxes(rows_of([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), (3, 3), threshold=0.5) == [
-        Box(0, 0, 3, 3, 1.0, 1.0)
-    ]
-    assert find_boxes(rows_of([[0, 0, 1], [0, 1, 0], [1, 0, 0]]), (3, 3), threshold=0.5) == [
-        Box(0, 0, 3, 3, 1.0, 1.0)
-    ]
+    assert find_boxes(rows_of([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), (3, 3), threshold=0.5) == [Box(0, 0, 3, 3, 1.0, 1.0)]
+    assert find_boxes(rows_of([[0, 0, 1], [0, 1, 0], [1, 0, 0]]), (3, 3), threshold=0.5) == [Box(0, 0, 3, 3, 1.0, 1.0)]
 
 
 def test_the_end_of_a_row_does_not_touch_the_start_of_the_next():

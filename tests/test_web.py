@@ -272,16 +272,12 @@ def test_404_of_paths(client: FlaskClient) -> None:
 
 def test_405_says_what_is_allowed(client: FlaskClient) -> None:
     response = client.get(EXPLAIN)
-    check_problem(
-        response, 405, "method_not_allowed", "GET is not allowed on /api/v1/explain; allowed: OPTIONS, POST"
-    )
+    check_problem(response, 405, "method_not_allowed", "GET is not allowed on /api/v1/explain; allowed: OPTIONS, POST")
     assert response.headers["Allow"] == "OPTIONS, POST"
 
 
 def test_406_lists_what_there_is(client: FlaskClient) -> None:
-    check_problem(
-        post(client, **asks("text/csv")), 406, "not_acceptable", "none of Accept 'text/csv' can be given"
-    )
+    check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "none of Accept 'text/csv' can be given")
     check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "application/json, application/x-npy")
 
 

@@ -22,9 +22,7 @@ def explaining(command: F) -> F:
     """The options of every command that explains images."""
     options = (
         click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card."),
-        click.option(
-            "--method", type=click.Choice([AUTO, *METHODS]), help="See `camserve methods`. Default: auto."
-        ),
+        click.option("--method", type=click.Choice([AUTO, *METHODS]), help="See `camserve methods`. Default: auto."),
         click.option("-t", "--target", help="Class index or name. Default: the predicted class."),
         click.option("--layer", help="Layer to look at. Default: the model's own."),
         click.option("--size", help="fit, crop, native or a short side in pixels. Default: fit."),
@@ -79,15 +77,11 @@ def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--format", "image_format", type=click.Choice(["jpeg", "png", "webp"]), default="jpeg", show_default=True
-)
+@click.option("--format", "image_format", type=click.Choice(["jpeg", "png", "webp"]), default="jpeg", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
 @explaining
 @click.pass_obj
-def batch(
-    config: Path | None, /, folder: Path, out: Path, image_format: str, as_json: bool, **options: Any
-) -> None:
+def batch(config: Path | None, /, folder: Path, out: Path, image_format: str, as_json: bool, **options: Any) -> None:
     """Explain every image below FOLDER into OUT.
 
     Writes OUT/overlays/, OUT/results.jsonl (one line per file, failed ones with the reason) and OUT/index.html,

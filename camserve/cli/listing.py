@@ -53,9 +53,7 @@ def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
     from camserve.loading import load
 
     rows = [
-        {"model": name, **vars(check)}
-        for name in names
-        for check in check_known_answers(load(name, settings=settings))
+        {"model": name, **vars(check)} for name in names for check in check_known_answers(load(name, settings=settings))
     ]
     _table(rows, as_json, columns=("model", "image", "expected", "actual", "holds"))
     if any(row["holds"] is False for row in rows):

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from camserve.errors import OptionError
 from camserve.heads import Head, TargetFunction
 
 
@@ -35,13 +34,5 @@ class Evidence:
 
     @cached_property
     def class_weights(self) -> torch.Tensor:
-        """The linear head's weight of each channel for the target, (N, K).
-
-        Raises OptionError where the head is not GAP + linear.
-        """
-        if self.head.kind != "linear":
-            raise OptionError(
-                "method 'cam' needs a head of global average pooling and one linear layer right after the layer; "
-                "this one is not. Try 'gradcam', which takes any head, or leave out the layer."
-            )
+        """What each channel weighs in the target's class map, (N, K). Raises OptionError where there is none."""
         return self.head.channel_weights(self.logits, self.target)

@@ -130,9 +130,7 @@ class Service:
         from camserve.explain import explain
 
         with timing("decode"):
-            photo = read_photo(
-                image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side
-            )
+            photo = read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
         with timing("explain"):
             return explain(
                 model,

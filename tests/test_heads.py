@@ -1,0 +1,104 @@
+"""Each kind of head: recognised, and its gradients and maps equal to those of autograd and of paper."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from camserve.cut import cut
+from camserve.errors import OptionError
+from camserve.heads import ClassMapHead, autograd_gradients
+from camserve.methods import METHODS
+from camserve.methods.evidence import Evidence
+from camserve.recognise import head_of
+from camserve.targets import class_target
+from camserve.trace import trace
+
+
+class Net(nn.Module):
+    """A convolution, and whatever head is given."""
+
+    def __init__(self, *head: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Conv2d(3, 6, 3)
+        self.head = nn.Sequential(*head)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))
+
+
+class Sized(Net):
+    """CIFAR networks pool by the size the maps happen to have."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.features(x)
+        x = F.avg_pool2d(x, x.size()[3])
+        return self.head(x.view(x.size(0), -1))
+
+
+class Mean(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).mean([2, 3]))
+
+
+def pool() -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+
+
+HEADS = {
+    "linear": (lambda: Net(*pool(), nn.Dropout(), nn.Linear(6, 4)), "linear"),
+    "linear after mean": (lambda: Mean(nn.Linear(6, 4, bias=False)), "linear"),
+    "linear, pooled by size": (lambda: Sized(nn.Linear(6, 4)), "linear"),
+    "1x1 convolution after pooling": (lambda: Net(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 4, 1), nn.Flatten()), "linear"),
+    "mlp": (lambda: Net(*pool(), nn.Linear(6, 5), nn.Hardswish(), nn.Linear(5, 4)), "pooled"),
+    "layer norm and linear": (lambda: Net(*pool(), nn.LayerNorm(6), nn.Linear(6, 4)), "pooled"),
+    "class map": (lambda: Net(*pool()), "class map"),
+    "class map with relu": (lambda: Net(nn.Dropout(), nn.ReLU(inplace=True), *pool()), "class map"),
+    "relu, then linear": (lambda: Net(nn.ReLU(), *pool(), nn.Linear(6, 4)), "general"),
+    "flattened": (lambda: Net(nn.Flatten(), nn.Linear(6 * 5 * 5, 4)), "general"),
+    "max pooling": (lambda: Net(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(6, 4)), "general"),
+    "pooled to 2 x 2": (lambda: Net(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 4)), "general"),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_are_recognised_and_their_gradients_are_those_of_autograd(name: str) -> None:
+    make, kind = HEADS[name]
+    head = head_of(cut(trace(make().eval()), "features").head)
+    assert head.kind == kind
+    activations = torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(1))
+    for target in (class_target(2), lambda logits: torch.log_softmax(logits, 1)[:, 0] - logits[:, 3]):
+        expected = autograd_gradients(head.module, activations, target)
+        torch.testing.assert_close(head.gradients(activations, target), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, kind) in HEADS.items() if kind in ("linear", "class map")])
+def test_maps_account_for_the_logits(name: str) -> None:
+    head = head_of(cut(trace(HEADS[name][0]().eval()), "features").head)
+    activations = torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(1))
+    logits = head.logits(activations)
+    torch.testing.assert_close(head.accounted(activations, slice(None)), logits)
+    torch.testing.assert_close(head.accounted(activations, slice(1, 2)), logits[:, 1:2])
+    for index in range(logits.shape[1]):
+        cam = METHODS["cam"](Evidence(activations, head, class_target(index)))
+        torch.testing.assert_close(head.class_maps(activations)[:, index], cam)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, kind) in HEADS.items() if kind in ("pooled", "general")])
+def test_other_heads_have_no_class_map_and_say_what_to_try(name: str) -> None:
+    head = head_of(cut(trace(HEADS[name][0]().eval()), "features").head)
+    assert head.accounted(torch.zeros(1, 6, 5, 5), slice(None)) is None
+    with pytest.raises(OptionError, match=f"this head is {head.kind}. Try 'gradcam'"):
+        head.class_maps(torch.zeros(1, 6, 5, 5))
+
+
+def test_a_rectified_class_map_on_paper() -> None:
+    """One class, map [[2, -2], [4, 0]]: the logit is (2 + 0 + 4 + 0) / 4 = 1.5, CAM stays signed."""
+    module = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    head, activations = ClassMapHead(module, rectified=True), torch.tensor([[[[2.0, -2.0], [4.0, 0.0]]]])
+    evidence = Evidence(activations, head, class_target(0))
+    assert head.logits(activations).item() == 1.5
+    assert METHODS["cam"](evidence).tolist() == [[[2, -2], [4, 0]]]
+    assert METHODS["hirescam"](evidence).tolist() == [[[0.5, 0], [1, 0]]]
+    assert METHODS["gradcam"](evidence).tolist() == [[[0.25, -0.25], [0.5, 0]]]  # mean gradient 2/4 of 1/4
