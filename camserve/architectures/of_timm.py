@@ -1,0 +1,50 @@
+"""timm's models, and the preprocessing that its metadata states. The one place that imports timm, an extra."""
+
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from camserve.errors import ModelError, UnknownName
+
+_RESAMPLING = ("bilinear", "bicubic", "lanczos")
+
+
+def build(name: str, classes: int | None) -> nn.Module:
+    """The model of that name, such as "resnet18" or "resnet18.a1_in1k", untrained. Raises UnknownName, ModelError."""
+    timm = _timm(name)
+    options = {} if classes is None else {"num_classes": classes}
+    try:
+        made: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except Exception as error:  # a tag it does not have, a model that takes no such option
+        raise ModelError(f"timm cannot make '{name}': {error}") from error
+    return made
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The preprocessing of the weights that timm lists first for `name`, in units of 0..255; {} where it has none."""
+    stated = _timm(name).get_pretrained_cfg(name, allow_unregistered=False)
+    if stated is None:
+        return {}
+    known = {"resample": stated.interpolation} if stated.interpolation in _RESAMPLING else {}
+    return known | {
+        "size": stated.input_size[-1],
+        "crop": stated.crop_pct,
+        "mean": tuple(round(255 * value, 3) for value in stated.mean),
+        "std": tuple(round(255 * value, 3) for value in stated.std),
+    }
+
+
+def _timm(name: str) -> ModuleType:
+    """timm, once it is sure that it knows `name` itself: it would look for some forms of names on a model hub."""
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise ModelError(
+            f"'timm:{name}' needs the package timm, which is not installed: pip install \"camserve[timm]\""
+        ) from None
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        raise UnknownName("timm model", name, known)
+    module: ModuleType = timm
+    return module

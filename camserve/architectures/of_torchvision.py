@@ -1,0 +1,50 @@
+"""torchvision's classifiers, and the preprocessing that its metadata states. The one place that imports torchvision."""
+
+from typing import Any
+
+from torch import nn
+
+from camserve.errors import UnknownName
+
+# Auxiliary heads answer only in training. transform_input is what the published weights, and whatever was
+# fine-tuned from them, were trained with. init_weights=False: the slow initialisation, which warns as well.
+_INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}
+_OPTIONS: dict[str, dict[str, Any]] = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
+
+
+def build(name: str, classes: int | None) -> nn.Module:
+    """The classifier of that name, untrained, for `classes` classes (1000). Raises UnknownName."""
+    from torchvision import models
+
+    _check(name)
+    options = dict(_OPTIONS.get(name, {}))
+    if name.startswith("vit_"):  # its position embedding fixes the size of the input
+        options["image_size"] = defaults(name)["size"]
+    if classes is not None:
+        options["num_classes"] = classes
+    made: nn.Module = models.get_model(name, weights=None, **options)
+    return made
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The preprocessing of the weights that torchvision calls DEFAULT, in units of 0..255. Raises UnknownName."""
+    from torchvision import models
+
+    _check(name)
+    preset = models.get_model_weights(name).DEFAULT.transforms()
+    (size,), (resized,) = preset.crop_size, preset.resize_size
+    return {
+        "size": size,
+        "crop": size / resized,
+        "mean": tuple(round(255 * value, 3) for value in preset.mean),
+        "std": tuple(round(255 * value, 3) for value in preset.std),
+        "resample": preset.interpolation.value,
+    }
+
+
+def _check(name: str) -> None:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UnknownName("torchvision classifier", name, known)
