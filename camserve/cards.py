@@ -76,8 +76,9 @@ class Known(_Part):
 class Card(_Part):
     """One model: its network, weights, input and output.
 
-    architecture: "package.module:factory" of an nn.Module. weights: a file beside the card, or
-    "package:NAME/path" inside an installed package; loaded with weights_only=True. sha256: of that file.
+    architecture: "torchvision:NAME", "timm:NAME", "package.module:factory" or "net.py:factory", the file beside the
+    card; see `camserve.architectures`. weights: a file beside the card, or "package:NAME/path" inside an installed
+    package; see `camserve.checkpoints`. sha256: of that file.
     install: the command to offer where the package is missing. labels: a text file, one class a line, relative
     to the card. layer: where to look, as `camserve.cut.layer_names` lists; default: found by itself.
     scores: how logits become scores.
@@ -133,8 +134,12 @@ def read_card(path: Path) -> Card:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"the card '{path}' is not valid TOML: {error}") from None
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ModelError(f"the card '{path}' is wrong: {problems}") from None
+        raise ModelError(f"the card '{path}' is wrong: {problems(error)}") from None
+
+
+def problems(error: ValidationError) -> str:
+    """What a card's or an input's keys are blamed for, in one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def resolve_file(reference: str, card: Path, install: str | None = None) -> Path:
@@ -153,12 +158,15 @@ def resolve_file(reference: str, card: Path, install: str | None = None) -> Path
     return path
 
 
-def read_labels(reference: str | None, card: Path) -> tuple[str, ...] | None:
-    """The class names, one a line in the order of the logits; None where the card has none."""
-    if reference is None:
-        return None
-    path = resolve_file(reference, card)
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The class names, one a line in the order of the logits; empty lines at the end do not count."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors of some systems begin a file with a mark
+    except UnicodeDecodeError:
+        raise ModelError(f"the labels '{path.name}' are not UTF-8 text with one class name a line") from None
+    except OSError as error:
+        raise ModelError(f"cannot read the labels '{path}': {error.strerror}") from None
+    return tuple(line.strip() for line in text.rstrip().splitlines())
 
 
 def check_sha256(path: Path, expected: str | None) -> str:

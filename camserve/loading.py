@@ -1,90 +1,162 @@
-"""From a card, or a module of the user's, to a Model."""
+"""From a card, an architecture with weights, or a module of the user's, to a Model."""
 
 import copy
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
+from pydantic import ValidationError
 from torch import nn
 
 from camserve import cards, config
+from camserve.architectures import build, defaults_of, is_architecture
+from camserve.checkpoints import Checkpoint, read_checkpoint
 from camserve.errors import ModelError, OptionError
+from camserve.fitting import classes_of, fill, fit
 from camserve.models import Model
+
+Labels = Sequence[str] | str | Path
+
+# The name of the class names that camserve brings, where no file is called so.
+IMAGENET = "imagenet"
 
 
 def load(
     source: str | Path | nn.Module | None = None,
     *,
-    labels: Sequence[str] | None = None,
+    weights: str | Path | None = None,
+    labels: Labels | None = None,
     layer: str | None = None,
+    scores: str | None = None,
     settings: config.Settings | None = None,
     **input_options: Any,
 ) -> Model:
     """Make a classifier ready to be explained.
 
-    source: a card's name ("efficientnet-lite0", the default), the path of a card, or an nn.Module, of which a
-    snapshot is taken: the module itself is never touched. labels: class names in the order of the logits.
-    layer: where to look; found by itself where not given. input_options: for a module, fields of
-    `camserve.cards.Input` (size, mean, std ...); ImageNet's usual values where not given.
-    Raises ModelNotFound, ModelError.
+    source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
+    "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
+    nn.Module, of which a snapshot is taken: the module itself is never touched.
+    weights: for an architecture, a checkpoint; see `camserve.checkpoints`. labels: class names in the order of the
+    logits, a text file with one a line, or "imagenet". layer: where to look; found by itself where not given.
+    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of `camserve.cards.Input`
+    (size, mean, std ...); where not given, those of the architecture's own library, or ImageNet's usual ones.
+    A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError, ModelError.
     """
     settings = settings or config.settings()
+    source = settings.explain.model if source is None else source
+    own = {"weights": weights, "scores": scores, **input_options}
+    own = {key: value for key, value in own.items() if value is not None}
     if isinstance(source, nn.Module):
-        return _from_module(source, labels, layer, settings, input_options)
-    if input_options:
-        raise OptionError(f"{', '.join(input_options)}: a card says this itself; only an nn.Module takes it here")
-    path = cards.card_path(source or settings.explain.model, settings.models)
+        return _from_module(source, own, names_of(labels), layer, settings)
+    if is_architecture(str(source)):
+        card = described(str(source), layer, own)
+        return assemble(card, Path(), name_for(card), names_of(labels), settings).model
+    if own:
+        raise OptionError(
+            f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
+        )
+    path = cards.card_path(source, settings.models)
     card = cards.read_card(path)
     if layer is not None:
         card = card.model_copy(update={"layer": layer})
-    name = path.parent.name
-    module = _build(card, name)
-    sha256 = _load_weights(module, card, path) if card.weights is not None else None
-    names = labels if labels is not None else cards.read_labels(card.labels, path)
-    return Model(_frozen(module), card, name=name, labels=names, settings=settings, weights_sha256=sha256, home=path)
+    return assemble(card, path.parent, path.parent.name, names_of(labels), settings, home=path).model
+
+
+def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
+    """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
+    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores")}
+    if ("mean" in inputs) != ("std" in inputs):
+        raise OptionError("mean and std belong together: give both, in units of 0..255")
+    try:
+        spec = cards.Input(**inputs)
+        card = cards.Card(architecture=architecture, layer=layer, input=spec, scores=own.get("scores", "softmax"))
+    except ValidationError as error:
+        raise OptionError(cards.problems(error)) from None
+    if "weights" not in own:
+        return card
+    weights = str(own["weights"])
+    if not weights.startswith("package:") and not Path(weights).is_file():
+        raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
+    return card.model_copy(update={"weights": weights})
+
+
+def name_for(card: cards.Card) -> str:
+    """What a model without a card's folder is called: its weights, else its architecture."""
+    return Path(card.weights).stem if card.weights else card.architecture.rpartition(":")[2]
+
+
+class Assembled(NamedTuple):
+    """A model, and how its weights were found: the checkpoint under the network's names, the prefix taken off."""
+
+    model: Model
+    checkpoint: Checkpoint | None
+    prefix: str
+
+
+def assemble(
+    card: cards.Card,
+    folder: Path,
+    name: str,
+    labels: Sequence[str] | None,
+    settings: config.Settings,
+    *,
+    home: Path | None = None,
+) -> Assembled:
+    """Make what a card says. folder: what its files are relative to. labels: in place of the card's."""
+    beside = home or folder / "card.toml"
+    if labels is None and card.labels is not None:
+        labels = cards.read_labels(cards.resolve_file(card.labels, beside))
+    file = None if card.weights is None else cards.resolve_file(card.weights, beside, card.install)
+    sha256 = None if file is None else cards.check_sha256(file, card.sha256)
+    module, checkpoint, prefix = _trained(card.architecture, file, folder, None if labels is None else len(labels))
+    card = card.model_copy(update={"input": _completed(card)})
+    model = Model(_frozen(module), card, name=name, labels=labels, settings=settings, weights_sha256=sha256, home=home)
+    return Assembled(model, checkpoint, prefix)
+
+
+def _trained(
+    architecture: str, file: Path | None, folder: Path, classes: int | None
+) -> tuple[nn.Module, Checkpoint | None, str]:
+    """The network with its weights; made again where the file knows another number of classes."""
+    network = build(architecture, classes, folder=folder)
+    if file is None:
+        return network, None, ""
+    fitted, prefix = fit(read_checkpoint(file), network)
+    others = classes_of(fitted, network)
+    if others is not None:
+        network = build(architecture, others, folder=folder)
+    fill(network, fitted, architecture)
+    return network, fitted, prefix
+
+
+def _completed(card: cards.Card) -> cards.Input:
+    """The card's input, with what it leaves open as the architecture's library states it."""
+    stated = {field: getattr(card.input, field) for field in card.input.model_fields_set}
+    return cards.Input(**{**defaults_of(card.architecture), **stated})
+
+
+def names_of(labels: Labels | None) -> Sequence[str] | None:
+    """Class names from what a user gives for them. Raises ModelError where a file cannot be read."""
+    if labels is None or not isinstance(labels, str | Path):
+        return labels
+    if str(labels) == IMAGENET and not Path(labels).exists():
+        return cards.read_labels(config.shipped("models") / "imagenet.txt")
+    return cards.read_labels(Path(labels))
 
 
 def _from_module(
     module: nn.Module,
+    own: Mapping[str, Any],
     labels: Sequence[str] | None,
     layer: str | None,
     settings: config.Settings,
-    input_options: dict[str, Any],
 ) -> Model:
-    try:
-        spec = cards.Input(**input_options)
-    except ValueError as error:
-        raise OptionError(f"input of the module: {error}") from None
+    if "weights" in own:
+        raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
-    card = cards.Card(architecture=f"{type(module).__module__}:{name}", layer=layer, input=spec)
-    snapshot = _frozen(copy.deepcopy(module))
-    return Model(snapshot, card, name=name, labels=labels, settings=settings)
+    card = described(f"{type(module).__module__}:{name}", layer, own)
+    return Model(_frozen(copy.deepcopy(module)), card, name=name, labels=labels, settings=settings)
 
 
 def _frozen(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
-
-
-def _build(card: cards.Card, name: str) -> nn.Module:
-    package, _, factory = card.architecture.partition(":")
-    try:
-        made = getattr(import_module(package), factory)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ModelError(f"'{name}': cannot make architecture '{card.architecture}': {error}") from None
-    if not isinstance(made, nn.Module):
-        raise ModelError(f"'{name}': '{card.architecture}' made a {type(made).__name__}, not an nn.Module")
-    return made
-
-
-def _load_weights(module: nn.Module, card: cards.Card, path: Path) -> str:
-    """Load the card's weights into `module`; returns their SHA-256."""
-    assert card.weights is not None
-    file = cards.resolve_file(card.weights, path, card.install)
-    sha256 = cards.check_sha256(file, card.sha256)
-    try:
-        module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    except Exception as error:  # pickle, zip and key errors alike: all mean that file and network do not fit
-        raise ModelError(f"'{path.parent.name}': cannot load '{file.name}': {' '.join(str(error).split())}") from None
-    return sha256

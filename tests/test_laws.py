@@ -44,6 +44,12 @@ def test_each_library_has_its_place(path: Path) -> None:
         assert name == "batch.py" or "rich" not in found
     if not name.startswith("engines/"):
         assert "openvino" not in found
+    homes = {
+        "torchvision": "architectures/of_torchvision.py",
+        "timm": "architectures/of_timm.py",
+        "safetensors": "checkpoints.py",
+    }
+    assert all(name == home for library, home in homes.items() if library in found)
 
 
 @pytest.mark.parametrize("path", FILES, ids=relative)
