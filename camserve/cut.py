@@ -17,21 +17,20 @@ from camserve.errors import ModelError, UnknownName
 class Cut:
     """Two halves of one graph, sharing the model's parameters.
 
-    layer: the name under which the cut was made. node: where in the graph.
+    node: where in the graph.
     body: images (N, 3, H, W) -> (activations (N, K, h, w), carried values).
     head: (activations, *carried) -> logits (N, C). `carried` is what the head needs from before the layer
     besides its activations, such as the other branch of a residual block; usually nothing.
     """
 
-    layer: str
     node: fx.Node
     body: fx.GraphModule
     head: fx.GraphModule
 
 
-def cut(graph: fx.GraphModule, layer: str) -> Cut:
+def cut(graph: fx.GraphModule, layer: str | fx.Node) -> Cut:
     """Cut `graph` after `layer`. Raises UnknownName, with close matches, where there is no such layer."""
-    node = find_layer(graph, layer)
+    node = find_layer(graph, layer) if isinstance(layer, str) else layer
     after = _descendants(node)
     carried = [
         other
@@ -41,7 +40,7 @@ def cut(graph: fx.GraphModule, layer: str) -> Cut:
         and other.op != "get_attr"
         and any(user in after for user in other.users)
     ]
-    return Cut(layer, node, _body(graph, node, carried), _head(graph, node, carried, after))
+    return Cut(node, _body(graph, node, carried), _head(graph, node, carried, after))
 
 
 def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
@@ -72,8 +71,9 @@ def find_layer(graph: fx.GraphModule, layer: str) -> fx.Node:
 
 
 def shortest_name(graph: fx.GraphModule, node: fx.Node) -> str:
-    """The outermost name that ends at `node`: "layer4" rather than "layer4.1.relu"."""
-    return min((name for name, end in layer_names(graph).items() if end is node), key=len)
+    """The name to show for `node`: the outermost module that ends there ("layer4", not "layer4.1.relu"), or its own."""
+    names = [name for name, end in layer_names(graph).items() if end is node]
+    return min(names, key=lambda name: (name == node.name and node.op != "call_module", name.count("."), len(name)))
 
 
 def _descendants(node: fx.Node) -> set[fx.Node]:

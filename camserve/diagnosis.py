@@ -29,8 +29,11 @@ def diagnose(
     if completeness is not None and completeness > COMPLETENESS_TOLERANCE * max(1.0, abs(logit)):
         yield f"map and logit disagree by {completeness:.2g}: the map does not account for what the model said"
     width, height = frame.original
-    if max(width, height) > max_aspect * min(width, height) and frame.sees_all and frame.input != frame.original:
+    across, down = frame.scale
+    if max(width, height) > max_aspect * min(width, height) and frame.sees_all and across != down:
         yield f"the image is longer than {max_aspect:g} : 1 and was squeezed to that before the model saw it"
+    elif max(across, down) > 1.1 * min(across, down):
+        yield "the model takes squares only, so the image was squeezed to one before the model saw it"
     if not frame.sees_all:
         left, top, right, bottom = frame.box
         share = (right - left) * (bottom - top) / (width * height)

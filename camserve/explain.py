@@ -1,11 +1,11 @@
 """START HERE: from an image to an Explanation.
 
-    read_photo -> frame -> pixels -> observe (on a worker) -> method -> Explanation -> place -> render
+    read_photo -> frame -> pixels -> observe (on a worker: network, method) -> Explanation -> place -> render
 
 One function orchestrates, `explain`; the Python API, the command line and the HTTP service all call it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,10 @@ from camserve.errors import CamserveError, OptionError
 from camserve.explanation import Explanation
 from camserve.frame import Frame
 from camserve.images import Photo, Source, read_photo
-from camserve.layers import Layer
-from camserve.methods import AUTO, Method, find_method
-from camserve.methods.evidence import Evidence
+from camserve.methods import AUTO, find_method
 from camserve.models import Model
+from camserve.observation import Observation, fuse, observe
 from camserve.pipeline import in_order
-from camserve.targets import class_target, resolve_class
 
 Float32 = npt.NDArray[np.float32]
 
@@ -35,17 +33,19 @@ def explain(
     *,
     method: str | None = None,
     target: int | str | None = None,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     size: str | int | None = None,
+    output_stride: int | None = None,
     workers: pool.Workers | None = None,
     deadline: float | None = None,
 ) -> Explanation:
     """Why `model` says what it says about one image.
 
     image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
-    method: a name of `camserve.methods.METHODS`, or "auto": cam where the head is linear, else gradcam.
-    target: class index or name; default the predicted class. layer: default the model's own.
-    size: "fit", "crop", "native" or a short side in pixels. Options left out come from the model's settings.
+    method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam.
+    target: class index or name; default the predicted class. layer: default the model's own; several, in a list or
+    separated by commas, are fused. size: "fit", "crop", "native" or a short side in pixels. output_stride: dilate the
+    network so that cells lie this many input pixels apart. Options left out come from the model's settings.
     workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
     Raises OptionError, ImageError and, with a bounded pool, Busy and DeadlinePassed.
     """
@@ -55,32 +55,27 @@ def explain(
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     frame = model.frame(photo.size, size)
     pixels = to_input(photo, frame, model)
-    workers = workers or pool.shared(model.settings.compute)
 
-    def observe() -> tuple[Layer, Method, torch.Tensor, torch.Tensor, int, float | None]:
-        chosen = model.layer(layer)
-        how = choose_method(name, chosen)
-        activations, carried = chosen.engine(pixels)
-        logits = chosen.head.logits(activations, carried)
-        index = resolve_class(target, logits, model.labels)
-        evidence = Evidence(activations, chosen.head, class_target(index), carried)
-        return chosen, how, how(evidence), logits, index, completeness(evidence, index)
+    def look() -> list[Observation]:
+        return [observe(model, pixels, name, target, one, output_stride) for one in _several(layer)]
 
-    chosen, how, raw, logits, index, residual = workers.run(observe, deadline)
-    grid_map = raw[0].numpy()
-    warnings = diagnose(grid_map, frame, model.settings.explain.max_aspect, residual, float(logits[0, index]))
+    seen = (workers or pool.shared(model.settings.compute)).run(look, deadline)
+    first, (grid_map, placement) = seen[0], fuse(seen, frame)
+    logit = float(first.logits[first.class_index])
+    warnings = diagnose(grid_map, frame, model.settings.explain.max_aspect, first.completeness, logit)
     return Explanation(
         photo=photo,
         map=grid_map,
-        placement=chosen.placement(frame, (grid_map.shape[1], grid_map.shape[0])),
-        logits=logits[0].numpy(),
-        class_index=index,
-        method=how.name,
-        layer=chosen.name,
-        head=chosen.head.kind,
-        completeness=residual,
+        placement=placement,
+        logits=first.logits,
+        class_index=first.class_index,
+        method=first.method.name,
+        layer=",".join(one.layer.name for one in seen),
+        head=first.layer.head.kind,
+        completeness=first.completeness,
         warnings=tuple(warnings),
         model=model,
+        output_stride=output_stride,
     )
 
 
@@ -114,7 +109,7 @@ def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = 
     pixels = to_input(photo, model.frame(photo.size, size), model)
 
     def observe() -> Float32:
-        activations, _ = chosen.engine(pixels)
+        activations, _, _ = chosen.observe(pixels)
         maps: Float32 = chosen.head.class_maps(activations)[0].contiguous().numpy()
         return maps
 
@@ -125,13 +120,6 @@ def open_photo(model: Model, image: Source) -> Photo:
     """Read an image within the model's limits."""
     limits = model.settings.limits
     return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
-
-
-def choose_method(name: str, layer: Layer) -> Method:
-    """The method of that name; "auto" takes the exact one where the head allows it."""
-    if name == AUTO:
-        name = "cam" if layer.head.kind in ("linear", "class map") else "gradcam"
-    return find_method(name)
 
 
 def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
@@ -147,7 +135,7 @@ def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
     return torch.from_numpy(values).permute(2, 0, 1)[None]
 
 
-def completeness(evidence: Evidence, index: int) -> float | None:
-    """|mean(CAM_c) + b_c - logit_c|: 0 up to rounding where the head has a class map, None where it has none."""
-    accounted = evidence.head.accounted(evidence.activations, slice(index, index + 1))
-    return None if accounted is None else abs(float(accounted[0, 0] - evidence.logits[0, index]))
+def _several(layer: str | Sequence[str] | None) -> Sequence[str | None]:
+    if isinstance(layer, str):
+        return [name.strip() for name in layer.split(",")]
+    return list(layer) if layer else [None]

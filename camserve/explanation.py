@@ -17,6 +17,7 @@ from PIL import Image
 
 import camserve
 from camserve import render
+from camserve.errors import OptionError
 from camserve.files import write_all
 from camserve.frame import Placement
 from camserve.images import Photo, encode
@@ -46,7 +47,7 @@ class Explanation:
     photo: the image, upright. map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in
     logits. placement: where those cells lie in the image. logits: float32 (C,). class_index: the class explained.
     method, layer, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
-    warnings: in words, most serious first. model: what was asked.
+    warnings: in words, most serious first. model: what was asked. output_stride: as it was asked for.
     """
 
     photo: Photo
@@ -60,6 +61,7 @@ class Explanation:
     completeness: float | None
     warnings: tuple[str, ...]
     model: "Model"
+    output_stride: int | None = None
 
     @property
     def class_name(self) -> str:
@@ -90,6 +92,37 @@ class Explanation:
         """The `count` classes with the highest scores, best first."""
         best = np.argsort(-self.logits, kind="stable")[:count]
         return [Answer(int(i), self.model.labels[i], float(self.scores[i]), float(self.logits[i])) for i in best]
+
+    def receptive_box(self, x: float, y: float) -> tuple[float, float, float, float]:
+        """The pixels that the cell at original pixel (x, y) can have seen: (left, top, right, bottom), clipped.
+
+        right and bottom are exclusive. Everything the model saw where something upstream looks at all of it, such as
+        attention. Raises OptionError where the layer's receptive field is not known.
+        """
+        if "," in self.layer:
+            raise OptionError(f"this explanation fuses {self.layer}; explain with one layer to ask what a cell saw")
+        layer = self.model.layer(self.layer, self.output_stride)
+        across, down = self.placement.frame.input
+        fields = layer.field(across), layer.field(down)
+        left, top, right, bottom = self.placement.frame.box
+        if fields[0] is None or fields[1] is None:
+            raise OptionError(
+                f"the receptive field of layer '{self.layer}' is not known: the network has no traced graph"
+            )
+        if fields[0].global_context:
+            return left, top, right, bottom
+        u, v = (round(float(cell)) for cell in self.placement.cell_at(x, y))
+        seen_left, _, seen_right, _ = fields[0].box(u, v, clip=False)
+        _, seen_top, _, seen_bottom = fields[1].box(u, v, clip=False)
+        # edges, not centres: half a pixel before the first and after the last
+        first = self.placement.frame.to_original(seen_left - 0.5, seen_top - 0.5)
+        last = self.placement.frame.to_original(seen_right - 0.5, seen_bottom - 0.5)
+        return (
+            max(first[0] + 0.5, left),
+            max(first[1] + 0.5, top),
+            min(last[0] + 0.5, right),
+            min(last[1] + 0.5, bottom),
+        )
 
     def heat_rows(self, first: int, last: int) -> Float32:
         """Rows first..last-1 of the heatmap: float32 (last - first, W), 0..1, NaN where the model saw nothing.
@@ -197,6 +230,7 @@ class Explanation:
             "method": self.method,
             "layer": self.layer,
             "head": self.head,
+            "output_stride": self.output_stride,
             "frame": {"box": frame.box, "input": frame.input},
             "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset},
             "versions": versions(),

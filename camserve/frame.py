@@ -131,6 +131,16 @@ class Placement:
         return placed
 
 
+def resample(grid_map: Float32, source: Placement, onto: Placement) -> Float32:
+    """`grid_map` (h, w), whose cells lie as `source` says, at the cells of `onto`: bilinear, constant beyond."""
+
+    def cells(axis: int) -> npt.NDArray[np.float64]:
+        pixels = np.arange(onto.grid[axis], dtype=np.float64) * onto.stride[axis] + onto.offset[axis]
+        return (pixels - source.offset[axis]) / source.stride[axis]
+
+    return _interpolate(_interpolate(grid_map.T, cells(1)).T, cells(0))
+
+
 def _interpolate(values: Float32, positions: npt.NDArray[np.float64]) -> Float32:
     """Linear interpolation along the last axis of `values` (..., n) at `positions` (m,): (..., m)."""
     inside = np.clip(positions, 0, values.shape[-1] - 1)

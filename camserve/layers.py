@@ -3,14 +3,13 @@
 import math
 
 import torch
-from torch import fx, nn
 
-from camserve.cut import cut, shortest_name
 from camserve.engines import TorchEngine
-from camserve.errors import ModelError, OptionError
-from camserve.frame import Frame, Placement
-from camserve.heads import Head
-from camserve.receptive import Field, Fields, receptive_fields
+from camserve.errors import OptionError
+from camserve.frame import Frame, Pair, Placement
+from camserve.halves import Network
+from camserve.heads import Carried, Head
+from camserve.receptive import Field
 from camserve.recognise import head_of
 
 # Float32 sums of some thousand terms agree to about 1e-5 of their size; ten times that is a real difference.
@@ -21,23 +20,16 @@ class Layer:
     """A layer at which a model is cut.
 
     name: as the user knows it. engine: runs what comes before, head: what comes after. trained: the side of the
-    square input the model was trained at, pixels.
+    square input the model was trained at, pixels. output_stride: dilate the network up to this stride; None: as it is.
+    Raises UnknownName, OptionError.
     """
 
-    def __init__(self, graph: fx.GraphModule, name: str, trained: int, at_trained: Fields) -> None:
-        halves = cut(graph, name)
-        shape = at_trained.shapes[halves.node.name]
-        if len(shape) != 4:
-            raise OptionError(
-                f"layer '{name}' gives a tensor of shape {shape}, not feature maps (N, K, h, w); try one before"
-            )
+    def __init__(self, network: Network, name: str, trained: int, output_stride: int | None = None) -> None:
+        self._halves = network.cut(name, output_stride)
         self.name, self.trained = name, trained
-        self.engine = TorchEngine(halves.body)
-        self.head = self._checked(head_of(halves.head))
-        self._graph, self._node = graph, halves.node.name
-        self._cells = shape[-1], shape[-2]
-        self._padding_depends_on_size = any(hasattr(part, "same_padding") for part in graph.modules())
-        self._fields: dict[int, Field] = {0: at_trained[self._node]}
+        self.engine = TorchEngine(self._halves.body)
+        self.head = self._checked(head_of(self._halves.head))
+        self.stride = self._stride()
 
     def _checked(self, head: Head) -> Head:
         """`head`, or the same without closed forms where its maps do not account for its logits.
@@ -54,50 +46,49 @@ class Layer:
         holds = missing <= COMPLETENESS_TOLERANCE * max(1.0, float(logits.abs().max()))
         return head if holds else Head(head.module)
 
+    def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
+        """Activations (N, K, h, w), what the head needs besides, and logits (N, C).
+
+        images: (N, 3, H, W). Raises OptionError where the network does not take that size.
+        """
+        try:
+            activations, carried = self.engine(images)
+            return activations, carried, self.head.logits(activations, carried)
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise OptionError(
+                f"the network fails on an input of {images.shape[-1]} x {images.shape[-2]} pixels: {reason}. "
+                "Try size=fit, crop or a larger number"
+            ) from None
+
+    def _stride(self) -> Pair:
+        """Input pixels between neighbouring cells, (x, y).
+
+        Where the graph is not known, the power of two nearest to size over cells: strides multiply by two.
+        """
+        field = self._halves.field(self.trained)
+        if field is not None:
+            return field.stride
+        across, down = (2.0 ** round(math.log2(self.trained / cells)) for cells in self._halves.cells)
+        return across, down
+
     def placement(self, frame: Frame, grid: tuple[int, int]) -> Placement:
         """Where the cells of this layer sit in a photograph: the true stride and the centred offset.
 
         offset = ((S - 1) - (n - 1) J) / 2 at the size S the model was trained at, where its n cells are centred,
         plus what the padding moves the receptive fields by between that size and this one.
         """
-        stride = self._fields[0].stride
 
         def offset(axis: int) -> float:
-            centred = ((self.trained - 1) - (self._cells[axis] - 1) * stride[axis]) / 2
-            moved = self._field(frame.input[axis]).start[axis] - self._fields[0].start[axis]
-            return centred + moved
+            centred = ((self.trained - 1) - (self._halves.cells[axis] - 1) * self.stride[axis]) / 2
+            now, trained = self.field(frame.input[axis]), self.field(self.trained)
+            return centred if now is None or trained is None else centred + now.start[axis] - trained.start[axis]
 
-        return Placement(frame, grid, stride, (offset(0), offset(1)))
+        return Placement(frame, grid, self.stride, (offset(0), offset(1)))
 
-    def _field(self, side: int) -> Field:
-        """The receptive field on an input of `side` pixels, as far as where its cells start.
+    def field(self, side: int) -> Field | None:
+        """The receptive field on an input of `side` pixels, as far as where its cells start; None: not known.
 
-        SAME padding, the only kind that depends on the size, does so through the size modulo the stride; so one
-        field per remainder is computed, and kept, whatever sizes come in.
+        Padding that depends on the size repeats with a period, so one field per remainder serves all sizes.
         """
-        if not self._padding_depends_on_size:
-            return self._fields[0]
-        remainder = (side - self.trained) % math.lcm(*(int(step) for step in self._fields[0].stride))
-        if remainder not in self._fields:
-            size = self.trained + remainder
-            self._fields[remainder] = receptive_fields(self._graph, (size, size))[self._node]
-        return self._fields[remainder]
-
-
-def last_feature_map(graph: fx.GraphModule, fields: Fields, model: str) -> str:
-    """The layer to look at when none is named: the last that still has places, before pooling to a fixed grid.
-
-    AlexNet and VGG pool to 6 x 6 or 7 x 7 before their fully connected layers; the maps before that keep the
-    network's stride at any size. Raises ModelError where there is none.
-    """
-    for node in reversed(graph.graph.nodes):
-        shape = fields.shapes[node.name]
-        if len(shape) == 4 and shape[-1] * shape[-2] > 1 and not _pools_to_fixed_grid(graph, node):
-            return shortest_name(graph, node)
-    raise ModelError(f"'{model}' has no feature maps (N, K, h, w) with more than one cell; name a layer yourself")
-
-
-def _pools_to_fixed_grid(graph: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(graph.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d)
-    return node.target in (nn.functional.adaptive_avg_pool2d, nn.functional.adaptive_max_pool2d)
+        return self._halves.field(self.trained + (side - self.trained) % self._halves.period)

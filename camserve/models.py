@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from camserve import cards, config
-from camserve.cut import layer_names
+from camserve import cards, config, workers
 from camserve.errors import ModelError, OptionError
 from camserve.frame import Frame, check_input_size, crop, fit, native
-from camserve.layers import Layer, last_feature_map
-from camserve.receptive import receptive_fields
-from camserve.trace import trace
+from camserve.layers import Layer
+from camserve.network import network_of
 
 if TYPE_CHECKING:
     from camserve.errors import CamserveError
@@ -32,7 +30,8 @@ _LAYERS_KEPT = 4
 class Model:
     """A frozen snapshot of a classifier. Made by `camserve.load`; safe to share between threads.
 
-    name, card, labels. home: the card's file, None for a module. settings: the defaults of every option.
+    name, card, labels. module: the network, frozen and in evaluation mode. home: the card's file, None for a module.
+    settings: the defaults of every option.
     Later training of a module it was made from does not reach it, and nothing it does reaches that module.
     """
 
@@ -48,13 +47,16 @@ class Model:
         home: Path | None = None,
     ) -> None:
         self.name, self.card, self.home, self.settings = name, card, home, settings
-        self._graph = trace(module).eval()
-        self._weights_sha256 = weights_sha256
-        self._at_trained = receptive_fields(self._graph, (card.input.size, card.input.size))
-        self.labels = _check_labels(labels, self._at_trained.shapes["output"], name)
-        self._layers: OrderedDict[str, Layer] = OrderedDict()
+        self.module, self._weights_sha256 = module, weights_sha256
+        self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
-        self.default_layer = card.layer or last_feature_map(self._graph, self._at_trained, name)
+        workers.shared(settings.compute).run(self._look)
+        self.labels = _check_labels(labels, self.network.classes, name)
+
+    def _look(self) -> None:
+        """Everything that runs the network; on a worker, whose threads are few and fixed."""
+        self.network = network_of(self.module, self.card.input.size)
+        self.default_layer = self.card.layer or self.network.default_layer()
         self.layer()
 
     def explain(
@@ -63,13 +65,14 @@ class Model:
         *,
         method: str | None = None,
         target: int | str | None = None,
-        layer: str | None = None,
+        layer: str | Sequence[str] | None = None,
         size: str | int | None = None,
+        output_stride: int | None = None,
     ) -> "Explanation":
         """Why the model says what it says about one image; see `camserve.explain.explain`."""
         from camserve.explain import explain
 
-        return explain(self, image, method=method, target=target, layer=layer, size=size)
+        return explain(self, image, method=method, target=target, layer=layer, size=size, output_stride=output_stride)
 
     def explain_many(
         self, images: Iterable["Source"], *, errors: str = "raise", **options: Any
@@ -85,25 +88,20 @@ class Model:
 
         return class_maps(self, image, size=size)
 
-    def layer(self, name: str | None = None) -> Layer:
-        """The layer of that name, default the model's own. Raises UnknownName with close matches."""
-        name = name or self.default_layer
+    def layer(self, name: str | None = None, output_stride: int | None = None) -> Layer:
+        """The layer of that name, default the model's own. Raises UnknownName with close matches, OptionError."""
+        key = (name or self.default_layer, output_stride)
         with self._lock:
-            if name not in self._layers:
-                self._layers[name] = Layer(self._graph, name, self.card.input.size, self._at_trained)
-            self._layers.move_to_end(name)
+            if key not in self._layers:
+                self._layers[key] = Layer(self.network, key[0], self.card.input.size, output_stride)
+            self._layers.move_to_end(key)
             while len(self._layers) > _LAYERS_KEPT:
                 self._layers.popitem(last=False)
-            return self._layers[name]
+            return self._layers[key]
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
-        shapes = self._at_trained.shapes
-        return {
-            name: shapes[node.name][1:]
-            for name, node in layer_names(self._graph).items()
-            if len(shapes[node.name]) == 4 and shapes[node.name][-1] * shapes[node.name][-2] > 1
-        }
+        return self.network.layers()
 
     def frame(self, original: tuple[int, int], size: str | int | None = None) -> Frame:
         """How a photograph of `original` (W, H) becomes the input: fit, crop, native or a short side."""
@@ -111,6 +109,8 @@ class Model:
         own, limits = self.card.input, self.settings.explain
         if size == "crop":
             return crop(original, own.size, share=own.crop)
+        if not self.network.takes_any_size:
+            return _at_own_size(original, own.size, size)
         if size == "native":
             return check_input_size(native(original), limits.max_input_megapixels)
         short_side = own.fit_side if size == "fit" else _short_side(size)
@@ -123,7 +123,7 @@ class Model:
         if self._weights_sha256 is not None:
             return self._weights_sha256
         digest = hashlib.sha256()
-        for name, tensor in sorted(self._graph.state_dict().items()):
+        for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
@@ -132,15 +132,23 @@ class Model:
         return f"<camserve.Model {self.name}: {len(self.labels)} classes, layer {self.default_layer}>"
 
 
-def _check_labels(labels: Sequence[str] | None, logits: tuple[int, ...], name: str) -> tuple[str, ...]:
+def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> tuple[str, ...]:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
-    if len(logits) != 2:
-        raise ModelError(f"'{name}' answers with a tensor of shape {logits}; a classifier gives (N, C)")
     if labels is None:
-        return tuple(f"class {index}" for index in range(logits[1]))
-    if len(labels) != logits[1]:
-        raise ModelError(f"'{name}' has {logits[1]} classes, but {len(labels)} labels were given")
+        return tuple(f"class {index}" for index in range(classes))
+    if len(labels) != classes:
+        raise ModelError(f"'{name}' has {classes} classes, but {len(labels)} labels were given")
     return tuple(labels)
+
+
+def _at_own_size(original: tuple[int, int], side: int, size: str | int) -> Frame:
+    """The whole photograph as the only input a fixed network takes. Raises OptionError for another size."""
+    if size in ("fit", side, str(side)) or (size == "native" and original == (side, side)):
+        return Frame(original, (0, 0, *original), (side, side))
+    raise OptionError(
+        f"size {size!r}: this network takes {side} x {side} pixels only; use fit (the whole image, squeezed to a "
+        "square) or crop"
+    )
 
 
 def _short_side(size: str | int) -> int:

@@ -4,6 +4,7 @@
 """
 
 import operator
+from typing import Any
 
 from torch import fx, nn
 from torch.nn import functional as F
@@ -76,7 +77,7 @@ def _is_global_pool(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.target is F.avg_pool2d:  # the kernel is what the activations' own size says
         kernel = node.kwargs.get("kernel_size", given)
         return isinstance(kernel, fx.Node) and _is_about_shape(kernel)
-    axes = node.kwargs.get("dim", given)
+    axes: Any = node.kwargs.get("dim", given)
     mean = _is(module, node, "mean") and isinstance(axes, tuple | list)
     return mean and {axis % 4 for axis in axes} == {2, 3}
 
@@ -85,12 +86,12 @@ def _is_about_shape(node: fx.Node) -> bool:
     """Whether a node only tells how large a tensor is: x.size(), x.shape, and elements of those."""
     if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
         return _is_about_shape(node.args[0])
-    return node.target in ("size", "dim") or (node.target is getattr and node.args[1] == "shape")
+    return node.target in ("size", "dim") or (node.target is getattr and node.args[1:] == ("shape",))
 
 
 def _is_idle_dropout(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.target in (F.dropout, F.dropout2d):
-        return not node.kwargs.get("training", True)
+        return node.kwargs.get("training", True) is False
     return _is(module, node, nn.Dropout, nn.Dropout2d)
 
 

@@ -7,6 +7,10 @@ from camserve.errors import ModelError
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
+class Untraceable(ModelError):
+    """The network's control flow needs data: torch.fx sees none."""
+
+
 class _Tracer(fx.Tracer):
     """Keeps subclasses of torch's own layers whole, such as a Conv2d with SAME padding.
 
@@ -19,9 +23,9 @@ class _Tracer(fx.Tracer):
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
-    """The graph of `model`, sharing its parameters. Raises ModelError where the control flow needs data."""
+    """The graph of `model`, sharing its parameters. Raises Untraceable."""
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # whatever the user's forward raises when it meets a proxy
-        raise ModelError(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
+        raise Untraceable(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
     return fx.GraphModule(model, graph)

@@ -23,6 +23,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_mine = threading.local()  # is_worker: whether the current thread is one, of whichever pool
+
+
 class Workers:
     """`workers` threads, each running torch with `threads` intra-op threads, behind one queue.
 
@@ -33,7 +36,6 @@ class Workers:
         self.count = workers
         self._queue = queue
         self._places = threading.BoundedSemaphore(workers + queue) if queue is not None else None
-        self._mine = threading.local()
         self._started = threading.Barrier(workers + 1)
         callers = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(workers, "camserve-worker", self._start, (threads,))
@@ -44,7 +46,7 @@ class Workers:
         torch.set_num_threads(callers)
 
     def _start(self, threads: int) -> None:
-        self._mine.here = True
+        _mine.is_worker = True
         torch.get_num_threads()  # a thread's first question resets its number to the default: ask it now
         torch.set_num_threads(threads)
 
@@ -66,10 +68,10 @@ class Workers:
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
         """The result of `task()` on a worker; its exceptions are raised here.
 
-        deadline: seconds to wait, then DeadlinePassed (a task still queued never starts). Called from a worker
-        it runs in place, so a task may use the pool without waiting for itself.
+        deadline: seconds to wait, then DeadlinePassed (a task still queued never starts). Called from a
+        worker, of this pool or another, it runs in place, so a task may use a pool without waiting for itself.
         """
-        if getattr(self._mine, "here", False):
+        if getattr(_mine, "is_worker", False):
             return task()
         future = self.submit(task)
         try:

@@ -12,8 +12,9 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, body: fx.GraphModule) -> None:
-        self._body = fold_batch_norm(body).to(memory_format=torch.channels_last)
+    def __init__(self, body: nn.Module) -> None:
+        folded = fold_batch_norm(body) if isinstance(body, fx.GraphModule) else body
+        self._body = folded.to(memory_format=torch.channels_last)
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[Any, ...]]:
         """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""

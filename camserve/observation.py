@@ -1,0 +1,92 @@
+"""One pass of one input through a model, looked at in one layer: what a worker does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from camserve.frame import Frame, Placement, resample
+from camserve.layers import Layer
+from camserve.methods import AUTO, Method, find_method
+from camserve.methods.evidence import Evidence
+from camserve.models import Model
+from camserve.targets import class_target, resolve_class
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one layer showed. map: float32 (h, w), raw. logits: float32 (C,). completeness: as in Explanation."""
+
+    layer: Layer
+    method: Method
+    map: Float32
+    logits: Float32
+    class_index: int
+    completeness: float | None
+
+    def placement(self, frame: Frame) -> Placement:
+        """Where the map's cells lie in the photograph that `frame` made the input of."""
+        return self.layer.placement(frame, (self.map.shape[1], self.map.shape[0]))
+
+
+def observe(
+    model: Model,
+    pixels: torch.Tensor,
+    method: str,
+    target: int | str | None,
+    layer: str | None,
+    output_stride: int | None,
+) -> Observation:
+    """Run `model` on pixels (1, 3, h, w) and apply a method at a layer.
+
+    With output_stride the map comes from the dilated network, decision and logits from the network as it is.
+    """
+    plain = model.layer(layer)
+    activations, carried, logits = plain.observe(pixels)
+    chosen = plain
+    if output_stride is not None:
+        chosen = model.layer(layer, output_stride)
+        activations, carried, _ = chosen.observe(pixels)
+    how = choose_method(method, chosen)
+    index = resolve_class(target, logits, model.labels)
+    evidence = Evidence(activations, chosen.head, class_target(index), carried)
+    on_lattice = activations[:, :, :: _ratio(plain, chosen, 1), :: _ratio(plain, chosen, 0)]
+    accounted = chosen.head.accounted(on_lattice, slice(index, index + 1))
+    residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, index]))
+    return Observation(chosen, how, how(evidence)[0].numpy(), logits[0].numpy(), index, residual)
+
+
+def choose_method(name: str, layer: Layer) -> Method:
+    """The method of that name; "auto" takes the exact one where the head allows it."""
+    if name == AUTO:
+        name = "cam" if layer.head.kind in ("linear", "class map") else "gradcam"
+    return find_method(name)
+
+
+def fuse(several: list[Observation], frame: Frame) -> tuple[Float32, Placement]:
+    """One map of several layers, on the finest of their grids, and where that lies.
+
+    Each map's positive part over its maximum, LayerCAM's through tanh(2 x) as its paper has it (Jiang et al. 2021,
+    eq. 7); then the largest at each place. A single map stays as it is, raw and signed.
+    """
+    finest = min(several, key=lambda one: one.layer.stride).placement(frame)
+    if len(several) == 1:
+        return several[0].map, finest
+    scaled = [_scaled(one) for one in several]
+    placed = [resample(m, one.placement(frame), finest) for m, one in zip(scaled, several, strict=True)]
+    return np.maximum.reduce(placed), finest
+
+
+def _scaled(one: Observation) -> Float32:
+    positive = np.maximum(one.map, 0)
+    peak = positive.max()
+    relative: Float32 = positive / peak if peak > 0 else positive
+    return np.tanh(2 * relative) if one.method.name == "layercam" else relative
+
+
+def _ratio(plain: Layer, dense: Layer, axis: int) -> int:
+    """How many cells of the dense lattice there are for one of the plain one."""
+    return round(plain.stride[axis] / dense.stride[axis])
