@@ -110,7 +110,7 @@ def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = 
 
     def observe() -> Float32:
         activations, _, _ = chosen.observe(pixels)
-        maps: Float32 = chosen.head.class_maps(activations)[0].contiguous().numpy()
+        maps: Float32 = chosen.head.class_maps(activations)[0].contiguous().cpu().numpy()
         return maps
 
     return pool.shared(model.settings.compute).run(observe)

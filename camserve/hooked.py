@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from camserve.answers import logits_in
+from camserve.devices import noise
 from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.halves import Halves
 
@@ -25,7 +26,7 @@ class HookedNetwork:
 
     def __init__(self, module: nn.Module, size: int) -> None:
         self.size, self._module = size, module
-        self._maps, logits = _maps_of(module, torch.zeros(1, 3, size, size))
+        self._maps, logits = _maps_of(module, noise(module, size, size))
         if logits.ndim != 2:
             raise ModelError(f"the network answers with shape {tuple(logits.shape)}; a classifier gives (N, C)")
         self.classes = logits.shape[1]
@@ -35,7 +36,7 @@ class HookedNetwork:
         """Tried, on an input that is neither square nor a multiple of the usual strides."""
         try:
             with torch.no_grad():
-                self._module(torch.zeros(1, 3, self.size + 5, self.size + 17))
+                self._module(noise(self._module, self.size + 17, self.size + 5))
         except Exception:  # whatever a network raises at a size it does not take
             return False
         return True

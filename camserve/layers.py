@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from camserve.devices import device_of, noise
 from camserve.engines import TorchEngine
 from camserve.errors import OptionError
 from camserve.frame import Frame, Pair, Placement
@@ -27,6 +28,7 @@ class Layer:
     def __init__(self, network: Network, name: str, trained: int, output_stride: int | None = None) -> None:
         self._halves = network.cut(name, output_stride)
         self.name, self.trained = name, trained
+        self._device = device_of(self._halves.body)
         self.engine = TorchEngine(self._halves.body)
         self.head = self._checked(head_of(self._halves.head))
         self.stride = self._stride()
@@ -36,8 +38,7 @@ class Layer:
 
         Such a head only looks linear, so autograd gives what is true of it.
         """
-        noise = torch.randn(1, 3, self.trained, self.trained, generator=torch.Generator().manual_seed(0))
-        activations, carried = self.engine(noise)
+        activations, carried = self.engine(noise(self._halves.body, self.trained, self.trained))
         accounted = head.accounted(activations, slice(None))
         if accounted is None:
             return head
@@ -52,7 +53,7 @@ class Layer:
         images: (N, 3, H, W). Raises OptionError where the network does not take that size.
         """
         try:
-            activations, carried = self.engine(images)
+            activations, carried = self.engine(images.to(self._device))
             return activations, carried, self.head.logits(activations, carried)
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             reason = str(error).strip().split("\n")[0]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from camserve import cards, config, workers
+from camserve.devices import find_device
 from camserve.errors import ModelError, OptionError
 from camserve.frame import Frame, check_input_size, crop, fit, native
 from camserve.layers import Layer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from camserve.errors import CamserveError
     from camserve.explanation import Explanation
     from camserve.images import Source
+    from camserve.inspection import Inspection
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
 _LAYERS_KEPT = 4
@@ -47,7 +49,7 @@ class Model:
         home: Path | None = None,
     ) -> None:
         self.name, self.card, self.home, self.settings = name, card, home, settings
-        self.module, self._weights_sha256 = module, weights_sha256
+        self.module, self._weights_sha256 = module.to(find_device(settings.compute.device)), weights_sha256
         self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
         workers.shared(settings.compute).run(self._look)
@@ -102,6 +104,12 @@ class Model:
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
         return self.network.layers()
+
+    def inspect(self) -> "Inspection":
+        """What every layer gives and costs, the head, and the sizes of input taken; see `camserve.inspection`."""
+        from camserve.inspection import inspect_model
+
+        return inspect_model(self)
 
     def frame(self, original: tuple[int, int], size: str | int | None = None) -> Frame:
         """How a photograph of `original` (W, H) becomes the input: fit, crop, native or a short side."""

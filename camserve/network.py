@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from camserve.answers import answer_with_logits, logits_in
 from camserve.cut import cut, find_layer, layer_names, shortest_name
+from camserve.devices import noise
 from camserve.errors import ModelError, OptionError
 from camserve.halves import Halves, Network
 from camserve.hooked import HookedNetwork
@@ -43,9 +44,9 @@ class TracedNetwork:
         self._check_answer(module)
 
     def _check_answer(self, module: nn.Module) -> None:
-        noise = torch.randn(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
+        image = noise(module, self.size, self.size)
         with torch.no_grad():
-            ours, theirs = self._graph(noise), logits_in(module(noise))
+            ours, theirs = self._graph(image), logits_in(module(image))
         if ours.ndim != 2:
             raise ModelError(f"the network answers with shape {tuple(ours.shape)}; a classifier gives (N, C)")
         if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * max(1.0, float(theirs.abs().max())), equal_nan=True):

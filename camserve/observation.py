@@ -56,7 +56,7 @@ def observe(
     on_lattice = activations[:, :, :: _ratio(plain, chosen, 1), :: _ratio(plain, chosen, 0)]
     accounted = chosen.head.accounted(on_lattice, slice(index, index + 1))
     residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, index]))
-    return Observation(chosen, how, how(evidence)[0].numpy(), logits[0].numpy(), index, residual)
+    return Observation(chosen, how, how(evidence)[0].cpu().numpy(), logits[0].cpu().numpy(), index, residual)
 
 
 def choose_method(name: str, layer: Layer) -> Method:

@@ -17,7 +17,8 @@ def snapshot(module: nn.Module) -> nn.Module:
     """An independent copy of `module`, ready to be looked at. Raises ModelError where it cannot be copied."""
     inner = unwrapped(module)
     try:
-        copied = copy.deepcopy(inner, _detached(inner))
+        with torch.inference_mode(False):  # inside a caller's inference mode, copies could never be differentiated
+            copied = copy.deepcopy(inner, _detached(inner))
     except (RuntimeError, TypeError) as error:
         raise ModelError(
             f"cannot copy {type(inner).__name__}: {error}. Remove what is no parameter, buffer or setting from it"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from camserve.devices import noise
 from camserve.receptive import Fields
 
 _MOST_PREFIX_TOKENS = 8
@@ -45,9 +46,8 @@ def last_that_matters(graph: fx.GraphModule, candidates: dict[fx.Node, int], siz
     """
     keeper = _Keeper(graph, set(candidates))
     with torch.enable_grad():
-        image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        answer = keeper.run(image)
-        weights = torch.randn(answer.shape, generator=torch.Generator().manual_seed(1))
+        answer = keeper.run(noise(graph, size, size).requires_grad_())
+        weights = torch.randn(answer.shape, generator=torch.Generator().manual_seed(1)).to(answer.device)
         kept = [node for node in candidates if node in keeper.kept]
         gradients = torch.autograd.grad((answer * weights).sum(), [keeper.kept[n] for n in kept], allow_unused=True)
     for node, gradient in zip(reversed(kept), reversed(gradients), strict=True):
@@ -68,7 +68,8 @@ class _Keeper(fx.Interpreter):
         layer = self.fetch_attr(target)
         if isinstance(layer, nn.Linear) and not layer.weight.any():
             generator = torch.Generator().manual_seed(2)
-            return nn.functional.linear(args[0], torch.randn(layer.weight.shape, generator=generator))
+            weight = torch.randn(layer.weight.shape, generator=generator).to(args[0].device)
+            return nn.functional.linear(args[0], weight)
         return super().call_module(target, args, kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
