@@ -16,6 +16,9 @@ from camserve.receptive.field import Field, whole_image
 from camserve.receptive.rules import rule_of
 from camserve.receptive.step import NotKnown, Seen, Step
 
+# How the reason begins where a tensor has no places at all.
+NO_MAP = "it is no map"
+
 
 class Fields(dict[str, Field]):
     """Receptive fields by fx node name, for every node whose output is a feature map.
@@ -132,4 +135,4 @@ class _Walk(fx.Interpreter):
 
     def _no_map(self, node: fx.Node) -> str:
         shape = self.shapes[node]
-        return f"it is no map (N, C, h, w) but {('N', *shape[1:]) if shape else 'several tensors'}"
+        return f"{NO_MAP} (N, C, h, w) but {('N', *shape[1:]) if shape else 'several tensors'}"
