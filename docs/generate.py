@@ -54,6 +54,13 @@ def command_help(command: str) -> str:
     return f"```\n{text}\n```\n"
 
 
+def inspection() -> str:
+    """What `camserve inspect` prints about the embedded model."""
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(program, ["inspect"])
+    text = "\n".join(line.rstrip() for line in result.output.splitlines())
+    return f"```\n{text}\n```\n"
+
+
 def error_codes() -> str:
     """Every error's code, HTTP status and exit status."""
     classes = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.CamserveError)]
@@ -65,6 +72,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
     "settings": settings,
     "errors": error_codes,
+    "inspection": inspection,
     **{
         f"help {name}": (lambda name=name: command_help(name))  # type: ignore[misc]
         for name in ("camserve", *program.commands)

@@ -6,6 +6,7 @@ import click
 
 from camserve import __version__
 from camserve.cli.explaining import batch, explain
+from camserve.cli.inspecting import inspect
 from camserve.cli.listing import methods, models
 from camserve.cli.program import Program
 from camserve.cli.serving import serve
@@ -26,5 +27,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for command in (explain, batch, models, methods, serve):
+for command in (explain, batch, models, methods, inspect, serve):
     main.add_command(command)

@@ -1,0 +1,168 @@
+"""`camserve inspect`: what a network is made of, what it costs, and what it takes."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from camserve.cli.program import read_settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from camserve.inspection import Inspection
+    from camserve.inspection.layers import InspectedLayer
+
+# A row of the table: name, kind, the layer whose output it is, parameters, MACs.
+Row = tuple[str, str, "InspectedLayer", int, int | None]
+
+# From this width of terminal on there is room for where fields begin, and for bars.
+_WIDE = 120
+_BAR = 12
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--all", "every", is_flag=True, help="Every layer, not one row per block, and every saving.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with every layer, instead of a table.")
+@click.pass_obj
+def inspect(config: Path | None, /, model: str | None, every: bool, as_json: bool) -> None:
+    """Show what MODEL is made of, what it costs and which images it takes.
+
+    One row per block: what it is, its output, receptive field and stride in pixels of the input, parameters, and
+    multiply-adds (MACs) for one image. Below: what depthwise separable convolutions save, the layer that explanations
+    look at, the kind of head, and the input sizes that work, each of them tried. MODEL is a card's name or path, or an
+    architecture such as torchvision:resnet50; the default model where it is left out.
+
+    \b
+    Example:
+      camserve inspect efficientnet-lite0
+      camserve inspect torchvision:resnet50 --all
+    """
+    from camserve.inspection import inspect_model
+    from camserve.loading import load
+
+    inspection = inspect_model(load(model, settings=read_settings(config)))
+    if as_json:
+        click.echo(json.dumps(inspection.to_dict(), indent=1))
+    else:
+        _show(inspection, every)
+
+
+def _show(inspection: "Inspection", every: bool) -> None:
+    from rich.console import Console
+
+    from camserve.inspection.words import sentences
+
+    console = Console(highlight=False)
+    side = inspection.size
+    console.print(f"[bold]{inspection.model}[/]  {inspection.classes} classes, trained at {side} x {side} pixels\n")
+    wide = console.width >= _WIDE
+    console.print(_table(inspection, _rows(inspection, every), console.width), "")
+    console.print(_notes({**_legend(inspection, wide), **sentences(inspection)}))
+    if every and inspection.separable:
+        console.print("", _savings(inspection))
+
+
+def _rows(inspection: "Inspection", every: bool) -> list[Row]:
+    if every:
+        return [(layer.name, layer.kind, layer, layer.parameters, layer.macs) for layer in inspection.layers]
+    return [
+        (block.name, f"{block.times} × ({block.kind})" if block.times > 1 else block.kind, block.last,
+         block.parameters, block.macs)
+        for block in inspection.blocks()
+    ]  # fmt: skip
+
+
+def _table(inspection: "Inspection", rows: list[Row], width: int) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    from camserve.inspection.words import by, short
+
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, show_footer=True, footer_style="bold")
+    wide, longest = width >= _WIDE, max(len(name) for name, *_ in rows)
+    total = short(inspection.parameters), short(inspection.macs)
+    table.add_column("layer", footer="total", overflow="fold", style="cyan", min_width=min(longest, width // 5))
+    table.add_column("what it is", overflow="fold")
+    table.add_column("output", justify="right", no_wrap=True)
+    for name in ("field", "stride", "start")[: 3 if wide else 2]:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("params", total[0], justify="right", no_wrap=True)
+    table.add_column("MACs", total[1], justify="right", no_wrap=True)
+    if wide:
+        table.add_column("share of MACs", no_wrap=True, width=_BAR + 5)
+    most = max((macs or 0 for *_, macs in rows), default=0) or 1
+    for name, kind, layer, parameters, macs in rows:
+        cells = [name, kind, by(layer.output), *_field(layer, wide), _figure(parameters), _figure(macs)]
+        table.add_row(*cells, *([_share(macs or 0, inspection.macs, most)] if wide else []))
+    return table
+
+
+def _field(layer: "InspectedLayer", wide: bool) -> list[str]:
+    """What a cell sees, every how many pixels there is one, and where the first lies."""
+    from camserve.inspection.words import one_or_two, reach
+
+    if layer.field is None:
+        cells = ["?" if layer.field_is_unknown else "", "", ""]
+    else:
+        cells = [reach(layer.field), one_or_two(layer.field.stride), one_or_two(layer.field.start)]
+    return cells[: 3 if wide else 2]
+
+
+def _figure(number: int | None) -> str:
+    from camserve.inspection.words import short
+
+    return "?" if number is None else short(number) if number else "·"
+
+
+def _share(macs: int, total: int, most: int) -> str:
+    """Percent of the total, and a bar against the largest row, in eighths of a character."""
+    if not macs:
+        return ""
+    eighths = round(macs / most * _BAR * 8)
+    bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+    percent = f"{macs / total:.0%}" if macs / total >= 0.005 else "<1%"
+    return f"{percent:>4} [cyan]{bar}[/]"
+
+
+def _legend(inspection: "Inspection", wide: bool) -> dict[str, str]:
+    """What the columns say that their heads do not."""
+    said = (
+        "output: channels x height x width. field: side of the receptive field in pixels of the input, padding "
+        "included; all: the whole image. stride: pixels between cells."
+    )
+    unknown = [layer.why_no_field for layer in inspection.layers if layer.field_is_unknown]
+    starts = " start: pixel at the centre of the first cell's field." if wide else ""
+    return {"columns": said + starts + (f" ?: not known, {unknown[0]}." if unknown else "")}
+
+
+def _notes(sentences: dict[str, str]) -> "Table":
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for word, sentence in sentences.items():
+        grid.add_row(word, sentence, style="dim" if word == "columns" else None)
+    return grid
+
+
+def _savings(inspection: "Inspection") -> "Table":
+    """Each depthwise separable convolution against a standard one."""
+    from rich import box
+    from rich.table import Table
+
+    from camserve.inspection.blocks import from_to
+    from camserve.inspection.words import by, short
+
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("depthwise … 1x1 convolution", overflow="fold", style="cyan")
+    for name in ("kernel", "channels", "MACs", "standard", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for pair in inspection.separable:
+        channels = f"{pair.inputs} to {pair.outputs}"
+        costs = short(pair.macs), short(pair.standard_macs), f"{pair.ratio:.1%}"
+        table.add_row(from_to(pair.depthwise, pair.pointwise), by(pair.kernel), channels, *costs)
+    return table
