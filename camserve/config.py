@@ -91,6 +91,12 @@ class Models(_Section):
         """An environment variable holds several folders the way PATH does."""
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
+    @field_validator("folders")
+    @classmethod
+    def _home(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        """ "~" is the home folder; where a process has none it stays, and is a folder that is not there."""
+        return tuple(Path(os.path.expanduser(folder)) for folder in value)  # noqa: PTH111 - that one raises
+
 
 class Serve(_Section):
     """The HTTP service."""

@@ -1,6 +1,7 @@
 """Files that are whole or not there at all."""
 
 import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +16,10 @@ def write_whole(path: Path, content: bytes) -> None:
     write_all(path.parent, {path.name: content})
 
 
-def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
+def write_all(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
     """Write several files, named relative to `folder`, together, put in place in the order given.
 
+    contents: bytes, or another file to copy, of any size.
     Every byte is on the disk before the first file gets its name, so a full disk leaves what was there before;
     and the last file, a manifest, can be trusted to mean that the others are there. Raises OutputError.
     """
@@ -26,7 +28,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
         try:
             for path, part in parts.items():
                 part.parent.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(contents[path.relative_to(folder).as_posix()])
+                _put(part, contents[path.relative_to(folder).as_posix()])
             for path, part in parts.items():
                 part.replace(path)
         finally:
@@ -34,3 +36,10 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
                 part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write into '{folder}': {error.strerror}") from None
+
+
+def _put(path: Path, content: bytes | Path) -> None:
+    if isinstance(content, Path):
+        shutil.copyfile(content, path)
+    else:
+        path.write_bytes(content)

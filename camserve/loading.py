@@ -44,8 +44,7 @@ def load(
     """
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
-    own = {"weights": weights, "scores": scores, **input_options}
-    own = {key: value for key, value in own.items() if value is not None}
+    own = given({"weights": weights, "scores": scores, **input_options})
     if isinstance(source, nn.Module):
         return _from_module(source, own, names_of(labels), layer, settings)
     if is_architecture(str(source)):
@@ -64,6 +63,7 @@ def load(
 
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
     """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
+    own = given(own)
     inputs = {key: value for key, value in own.items() if key not in ("weights", "scores")}
     if ("mean" in inputs) != ("std" in inputs):
         raise OptionError("mean and std belong together: give both, in units of 0..255")
@@ -78,6 +78,11 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
     if not weights.startswith("package:") and not Path(weights).is_file():
         raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
     return card.model_copy(update={"weights": weights})
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not None."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def name_for(card: cards.Card) -> str:

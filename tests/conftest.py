@@ -38,6 +38,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("CAMSERVE_") and name != "CAMSERVE_TEST_DATA":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("CAMSERVE_MODELS_FOLDERS", "")  # nor on the models they have added
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from camserve import __version__
+from camserve.cli.adding import add
 from camserve.cli.explaining import batch, explain
 from camserve.cli.inspecting import inspect
 from camserve.cli.listing import methods, models
@@ -27,5 +28,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for command in (explain, batch, models, methods, inspect, serve):
+for command in (add, explain, batch, models, methods, inspect, serve):
     main.add_command(command)
