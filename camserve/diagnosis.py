@@ -5,8 +5,19 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from camserve.architectures import is_untrained
+from camserve.cards import Card
 from camserve.frame import Frame
 from camserve.layers import COMPLETENESS_TOLERANCE
+
+
+def doubt(card: Card) -> Iterator[str]:
+    """Warnings that hold for every explanation of a model."""
+    if card.weights is None and is_untrained(card.architecture):
+        yield (
+            f"no weights were given for '{card.architecture}', so the network is untrained and the picture means "
+            "nothing: load it with weights=FILE"
+        )
 
 
 def diagnose(

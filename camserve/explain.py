@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from camserve import workers as pool
-from camserve.diagnosis import diagnose
+from camserve.diagnosis import diagnose, doubt
 from camserve.errors import CamserveError, OptionError
 from camserve.explanation import Explanation
 from camserve.frame import Frame
@@ -73,7 +73,7 @@ def explain(
         layer=",".join(one.layer.name for one in seen),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=tuple(warnings),
+        warnings=(*doubt(model.card), *warnings),
         model=model,
         output_stride=output_stride,
     )

@@ -119,6 +119,17 @@ def test_scores_of_a_multi_label_head_are_each_for_itself(folder: Path) -> None:
     assert explanation.scores == pytest.approx(1 / (1 + torch.tensor(explanation.logits).neg().exp()), abs=1e-6)
 
 
+def test_a_network_without_weights_says_in_every_explanation_that_it_is_untrained(folder: Path) -> None:
+    warning = (
+        "no weights were given for 'torchvision:squeezenet1_1', so the network is untrained and the picture means "
+        "nothing: load it with weights=FILE"
+    )
+    assert camserve.load("torchvision:squeezenet1_1").explain(picture()).warnings[0] == warning
+    torch.save(build("torchvision:squeezenet1_1", 3).state_dict(), "x.pth")
+    own = camserve.load("torchvision:squeezenet1_1", weights="x.pth"), camserve.load("./net.py:Net", size=32)
+    assert not any("untrained" in text for model in own for text in model.explain(picture()).warnings)
+
+
 def test_an_unknown_name_of_torchvision_names_close_ones() -> None:
     with pytest.raises(UnknownName, match="unknown torchvision classifier 'resnet81'; did you mean 'resnet18'"):
         camserve.load("torchvision:resnet81")
