@@ -1,6 +1,7 @@
 """`camserve inspect`: its table, its sentences and its JSON."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -44,6 +45,28 @@ def test_json_holds_every_layer() -> None:
     }  # fmt: skip
     assert answer["depthwise_separable"]["network_standard_macs"] == 3_023_631_360
     assert answer["input_sizes"]["any"] is True
+
+
+NET = """
+import torch
+
+class Picky(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        torch._assert(x.shape[-1] == 224, "[width] must be 224")
+        return self.conv(x).mean((2, 3))
+"""
+
+
+def test_a_network_of_one_s_own_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    output = " ".join(run("./net.py:Picky", width=140).output.split())
+    assert "Only 224 x 224 pixels are taken, not 113 x 113" in output
+    assert "the network itself says '[width] must be 224'" in output
 
 
 def test_an_unknown_model_is_said() -> None:

@@ -153,6 +153,37 @@ def test_what_costs_an_unknown_amount_is_said() -> None:
     assert any(layer.field_is_unknown for layer in inspection.layers)
 
 
+def test_what_a_network_computes_itself_is_no_stumbling_block() -> None:
+    class Computed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(3, 1, 3, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.conv2d(x, self.weight, groups=x.shape[1])
+            return F.avg_pool2d(x, x.size()[2:]).flatten(1)
+
+    found = layers(Computed())
+    assert [layer.kind for layer in found.values()] == ["parameter", "conv2d", "global average pool", "flatten"]
+    assert found["conv2d"].macs == 3 * 6 * 6 * 9
+
+
+def test_a_layer_that_gives_several_tensors_is_not_forgotten() -> None:
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(3, 1, batch_first=True)
+            self.recurrent = nn.LSTM(3, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(2).transpose(1, 2)
+            return self.recurrent(self.attention(x, x, x)[0])[0].mean(1)
+
+    found = layers(Sequence())
+    assert (found["attention"].output, found["attention"].macs) == ((64, 3), 4 * 64 * 3 * 3 + 2 * 64 * 64 * 3)
+    assert (found["recurrent"].kind, found["recurrent"].macs) == ("LSTM", None)
+
+
 def test_what_depthwise_separable_convolutions_save_by_hand() -> None:
     (pair,) = find_separable(*seen(Small(), 8))
     assert pair == Separable("depthwise", "pointwise", (3, 3), 4, 6, macs=576 + 384, standard_macs=16 * 9 * 4 * 6)

@@ -10,6 +10,7 @@ from camserve.cli.program import read_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from camserve.inspection import Inspection
     from camserve.inspection.layers import InspectedLayer
@@ -52,13 +53,14 @@ def inspect(config: Path | None, /, model: str | None, every: bool, as_json: boo
 
 def _show(inspection: "Inspection", every: bool) -> None:
     from rich.console import Console
+    from rich.text import Text
 
     from camserve.inspection.words import sentences
 
-    console = Console(highlight=False)
-    side = inspection.size
-    console.print(f"[bold]{inspection.model}[/]  {inspection.classes} classes, trained at {side} x {side} pixels\n")
-    wide = console.width >= _WIDE
+    console = Console(highlight=False, markup=False)  # a network's names and errors may hold [brackets]
+    wide, side = console.width >= _WIDE, inspection.size
+    trained = f"  {inspection.classes} classes, trained at {side} x {side} pixels\n"
+    console.print(Text.assemble((inspection.model, "bold"), trained))
     console.print(_table(inspection, _rows(inspection, every), console.width), "")
     console.print(_notes({**_legend(inspection, wide), **sentences(inspection)}))
     if every and inspection.separable:
@@ -117,14 +119,16 @@ def _figure(number: int | None) -> str:
     return "?" if number is None else short(number) if number else "·"
 
 
-def _share(macs: int, total: int, most: int) -> str:
+def _share(macs: int, total: int, most: int) -> "Text":
     """Percent of the total, and a bar against the largest row, in eighths of a character."""
+    from rich.text import Text
+
     if not macs:
-        return ""
+        return Text()
     eighths = round(macs / most * _BAR * 8)
     bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
     percent = f"{macs / total:.0%}" if macs / total >= 0.005 else "<1%"
-    return f"{percent:>4} [cyan]{bar}[/]"
+    return Text.assemble(f"{percent:>4} ", (bar, "cyan"))
 
 
 def _legend(inspection: "Inspection", wide: bool) -> dict[str, str]:

@@ -21,7 +21,8 @@ def multiply_adds(operation: Operation) -> int | None:
     counted = COSTS.get(operation.name)
     if counted is not None:
         return counted(operation)
-    return 0 if not operation.output or _is_free(operation) else None
+    asks = operation.layer is None and not operation.output
+    return 0 if asks or _is_free(operation) else None
 
 
 def _is_free(operation: Operation) -> bool:

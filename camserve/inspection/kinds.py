@@ -1,6 +1,6 @@
 """What an operation is, in words: "3x3 convolution /2", "batch norm", "global average pool"."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -50,19 +50,21 @@ def _convolution(made: Convolution) -> Kind:
 
 
 def _pool(operation: Operation) -> Kind:
-    what = "max pool" if "max" in operation.name.lower() else "average pool"
-    if "adaptive" in operation.name.lower():
-        cells = operation.output[-2:]
+    name, cells = operation.name.lower(), operation.output[-2:]
+    what = "max pool" if "max" in name else "average pool"
+    kernel, stride = _sides(operation.option("kernel_size", 1)), _sides(operation.option("stride", 2))
+    if kernel and "adaptive" not in name:
+        step = stride or kernel
+        words = f"{what} {_by(kernel)}" + (f" /{_factor(step)}" if max(step) > 1 else "")
+    else:  # it adapts to the size, if only by a kernel that the network computes
         words = f"global {what}" if set(cells) == {1} else f"{what} to {_by(cells)}"
-        return Kind(words, words)
-    kernel = _pair(operation.option("kernel_size", 1))
-    stride = _pair(operation.option("stride", 2) or kernel)
-    words = f"{what} {_by(kernel)}" + (f" /{_factor(stride)}" if max(stride) > 1 else "")
     return Kind(words, words)
 
 
-def _pair(given: int | Shape) -> Shape:
-    return (given, given) if isinstance(given, int) else tuple(given)
+def _sides(given: Any) -> Shape:
+    """One number or two, as two; () where none is written in the network."""
+    sides = (given, given) if isinstance(given, int) else given
+    return tuple(sides) if isinstance(sides, tuple | list) and all(isinstance(side, int) for side in sides) else ()
 
 
 def _by(sizes: Shape) -> str:

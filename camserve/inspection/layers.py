@@ -82,7 +82,8 @@ def operations(graph: fx.GraphModule, fields: Fields) -> Iterator[Operation]:
         layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         operation = Operation(node, layer, fields.shapes)
         loose = node.op == "get_attr" and isinstance(_attribute(graph, str(node.target)), nn.Parameter)
-        gives = operation.output or isinstance(layer, nn.MultiheadAttention)
+        # functions that give no tensor ask for sizes; layers that give several tensors compute all the same
+        gives = operation.output or layer is not None
         computes = node.op.startswith("call") and gives and operation.name not in _SILENT
         if loose or computes:
             yield operation
@@ -98,7 +99,7 @@ def _inspected(operation: Operation, fields: Fields, counted: set[int], inside: 
         name=operation.path,
         kind=kind.full,
         short=kind.short or (kind.full if macs is None else ""),
-        output=operation.output[1:] if node.op != "get_attr" else operation.output,
+        output=operation.output if node.op == "get_attr" else operation.output[1:],
         field=fields.get(node.name),
         why_no_field=fields.unknown.get(node.name, ""),
         parameters=sum(_once(weight, counted) for weight in weights),

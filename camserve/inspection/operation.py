@@ -43,8 +43,9 @@ class Operation:
 
     @property
     def output(self) -> Shape:
-        """The shape of what comes out, () where that is no tensor."""
-        return self.shapes.get(self.node.name, ())
+        """The shape of what comes out, () where that is no tensor. Of attention's two, the first: its query's."""
+        attention = isinstance(self.layer, nn.MultiheadAttention)
+        return self.shapes.get(self.node.name) or (self.shape(0, "query") if attention else ())
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """What was given at that place or under that name."""
@@ -86,7 +87,10 @@ class Convolution:
 
 
 def convolution(operation: Operation) -> Convolution | None:
-    """The operation as a convolution, layer or function, of 1 to 3 dimensions; None where it is none."""
+    """The operation as a convolution, layer or function, of 1 to 3 dimensions.
+
+    None where it is none, and where the network computes its stride, dilation or groups.
+    """
     layer, name = operation.layer, operation.name
     transposed = isinstance(layer, _ConvTransposeNd) or name.startswith("conv_transpose")
     if isinstance(layer, _ConvNd):
@@ -96,11 +100,14 @@ def convolution(operation: Operation) -> Convolution | None:
         groups = operation.option("groups", _CONVOLUTION["groups"], 1)
     else:
         return None
-    first, second, *kernel = shape
-    inputs, outputs = (first, second * groups) if transposed else (second * groups, first)
     places = _TRANSPOSED if transposed else _CONVOLUTION
-    stride, dilation = (_each(operation.option(key, places[key], 1), len(kernel)) for key in ("stride", "dilation"))
-    return Convolution(inputs, outputs, tuple(kernel), stride, dilation, groups, transposed)
+    stride, dilation = (operation.option(key, places[key], 1) for key in ("stride", "dilation"))
+    first, second, *kernel = shape
+    if not isinstance(groups, int) or isinstance(stride, fx.Node) or isinstance(dilation, fx.Node):
+        return None
+    inputs, outputs = (first, second * groups) if transposed else (second * groups, first)
+    steps = _each(stride, len(kernel)), _each(dilation, len(kernel))
+    return Convolution(inputs, outputs, tuple(kernel), *steps, groups, transposed)
 
 
 def _each(given: Any, dimensions: int) -> Shape:
