@@ -3,6 +3,7 @@
 A page holds such a part between `<!-- generated: NAME -->` and `<!-- end -->`; PARTS says what NAME gives.
 """
 
+import os
 import re
 import sys
 import tomllib
@@ -55,8 +56,11 @@ def command_help(command: str) -> str:
 
 
 def inspection() -> str:
-    """What `camserve inspect` prints about the embedded model."""
-    result = CliRunner(env={"COLUMNS": "100"}).invoke(program, ["inspect"])
+    """What `camserve inspect` prints about the embedded model, whatever is set on this machine."""
+    settings = dict.fromkeys(name for name in os.environ if name.startswith("CAMSERVE_"))
+    result = CliRunner(env={**settings, "COLUMNS": "100"}).invoke(program, ["inspect"], catch_exceptions=False)
+    if result.exit_code:
+        raise RuntimeError(result.output)
     text = "\n".join(line.rstrip() for line in result.output.splitlines())
     return f"```\n{text}\n```\n"
 
