@@ -76,6 +76,7 @@ class Limits(_Section):
 class Compute(_Section):
     """The pool of threads that owns the models."""
 
+    device: str
     workers: Annotated[int, Field(ge=0)]
     threads: Annotated[int, Field(ge=1)]
 

@@ -8,7 +8,7 @@ from camserve import __version__
 from camserve.cli.adding import add
 from camserve.cli.explaining import batch, explain
 from camserve.cli.inspecting import inspect
-from camserve.cli.listing import methods, models
+from camserve.cli.listing import layers, methods, models
 from camserve.cli.program import Program
 from camserve.cli.serving import serve
 
@@ -28,5 +28,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for command in (add, explain, batch, models, methods, inspect, serve):
+for command in (add, explain, batch, models, layers, methods, inspect, serve):
     main.add_command(command)

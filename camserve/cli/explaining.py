@@ -24,7 +24,8 @@ def explaining(command: F) -> F:
         click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card."),
         click.option("--method", type=click.Choice([AUTO, *METHODS]), help="See `camserve methods`. Default: auto."),
         click.option("-t", "--target", help="Class index or name. Default: the predicted class."),
-        click.option("--layer", help="Layer to look at. Default: the model's own."),
+        click.option("--layer", help="Layer to look at, or several, as in a,b. Default: the model's own."),
+        click.option("--output-stride", type=int, help="Dilate the network to a cell every so many input pixels."),
         click.option("--size", help="fit, crop, native or a short side in pixels. Default: fit."),
         click.option("--colormap", help="Any name of the cmap catalogue. Default: inferno."),
         click.option("--alpha", type=float, help="Opacity of the hottest places, 0 to 1."),
@@ -119,7 +120,7 @@ def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict
     )
     model = load(options["model"], settings=settings)
     look = {key: options[key] for key in ("contour", "boxes", "legend")}
-    return model, {key: options[key] for key in ("target", "layer")}, look
+    return model, {key: options[key] for key in ("target", "layer", "output_stride")}, look
 
 
 def _folders(images: tuple[str, ...], out: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""`camserve models` and `camserve methods`: what there is."""
+"""`camserve models`, `camserve layers` and `camserve methods`: what there is."""
 
 import json
 import sys
@@ -73,6 +73,36 @@ def methods(as_json: bool) -> None:
     _table(rows, as_json, columns=("name", "needs", "summary", "source"))
 
 
+@click.command()
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@click.pass_obj
+def layers(config: Path | None, /, model: str | None, as_json: bool) -> None:
+    """List the layers of MODEL that can be looked at, in the order of the network.
+
+    MODEL is a card's name or path, or an architecture such as torchvision:resnet18; the default model where left out.
+    A layer's channels and grid are those at the size the model was trained at.
+
+    \b
+    Example:
+      camserve layers efficientnet-lite0
+      camserve explain cat.jpg --layer blocks.10,head --method layercam
+    """
+    from camserve.loading import load
+
+    loaded = load(model, settings=read_settings(config))
+    rows = [
+        {
+            "layer": name,
+            "channels": shape[0],
+            "grid": f"{shape[2]} x {shape[1]}",
+            "default": name == loaded.default_layer,
+        }
+        for name, shape in loaded.layers().items()
+    ]
+    _table(rows, as_json, columns=("layer", "channels", "grid", "default"))
+
+
 def _table(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
@@ -82,7 +112,7 @@ def _table(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) 
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " "), no_wrap=column == "name")
+        table.add_column(column.replace("_", " "), no_wrap=column in ("name", "layer"))
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
     Console().print(table)

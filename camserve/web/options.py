@@ -35,6 +35,7 @@ class Options(BaseModel):
     top_k: Annotated[int, Field(ge=1)] = 5
     layer: str | None = None
     size: int | str | None = None
+    output_stride: Annotated[int, Field(ge=1)] | None = None
     colormap: str | None = None
     alpha: Share | None = None
     threshold: Share | None = None

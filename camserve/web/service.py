@@ -139,6 +139,7 @@ class Service:
                 target=options.target,
                 layer=options.layer,
                 size=options.size,
+                output_stride=options.output_stride,
                 workers=workers,
                 deadline=self.settings.serve.deadline_seconds,
             )
