@@ -1,6 +1,5 @@
 """From a card, an architecture with weights, or a module of the user's, to a Model."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from camserve.checkpoints import Checkpoint, read_checkpoint
 from camserve.errors import ModelError, OptionError
 from camserve.fitting import classes_of, fill, fit
 from camserve.models import Model
+from camserve.snapshot import frozen, snapshot
 
 Labels = Sequence[str] | str | Path
 
@@ -115,7 +115,7 @@ def assemble(
     sha256 = None if file is None else cards.check_sha256(file, card.sha256)
     module, checkpoint, prefix = _trained(card.architecture, file, folder, None if labels is None else len(labels))
     card = card.model_copy(update={"input": _completed(card)})
-    model = Model(_frozen(module), card, name=name, labels=labels, settings=settings, weights_sha256=sha256, home=home)
+    model = Model(frozen(module), card, name=name, labels=labels, settings=settings, weights_sha256=sha256, home=home)
     return Assembled(model, checkpoint, prefix)
 
 
@@ -160,8 +160,4 @@ def _from_module(
         raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
     card = described(f"{type(module).__module__}:{name}", layer, own)
-    return Model(_frozen(copy.deepcopy(module)), card, name=name, labels=labels, settings=settings)
-
-
-def _frozen(module: nn.Module) -> nn.Module:
-    return module.eval().requires_grad_(False)
+    return Model(snapshot(module), card, name=name, labels=labels, settings=settings)

@@ -19,6 +19,11 @@ from PIL import Image
 import camserve
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--large: also what takes minutes."""
+    parser.addoption("--large", action="store_true", help="also run the tests that take minutes")
+
+
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fails a test that leaves a thread of its own behind (the shared worker pool may stay)."""
