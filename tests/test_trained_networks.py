@@ -149,7 +149,10 @@ def test_resnet20_says_of_every_photograph_what_it_says_without_us(desk: Path, d
 
 
 def test_squeezenet_of_caffe_knows_photographs(desk: Path, data: Path, photos: Path) -> None:
-    """BGR, 227 pixels, means in units of 0..255. Right on 144 of the 200 samples, and on 89 with the channels the other way round."""
+    """BGR, 227 pixels, means in units of 0..255.
+
+    Right on 144 of the 200 samples, and on 89 with the channels the other way round; every fourth is asked here.
+    """
     options = "--size 227 --crop 0.887 --channels BGR --mean 104 117 123 --std 1 1 1"
     model, facts = added(data / "weights" / "squeezenet1_0.pth", "squeezenet.py:squeezenet", "imagenet", options)
     assert facts["classes"].startswith("1000: tench, goldfish")
