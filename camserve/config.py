@@ -79,6 +79,7 @@ class Compute(_Section):
     device: str
     workers: Annotated[int, Field(ge=0)]
     threads: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
 
 
 class Models(_Section):

@@ -131,6 +131,14 @@ class Placement:
         return placed
 
 
+def spreading(placement: Placement) -> tuple[Float32, Float32]:
+    """Matrices that lay maps over the original: rows (H, h) and columns (W, w), placed = rows @ map @ columns.T."""
+    width, height = placement.frame.original
+    u, v = placement.cell_at(np.arange(width), np.arange(height))
+    eye_down, eye_across = np.eye(placement.grid[1], dtype=np.float32), np.eye(placement.grid[0], dtype=np.float32)
+    return _interpolate(eye_down, v).T, _interpolate(eye_across, u).T
+
+
 def resample(grid_map: Float32, source: Placement, onto: Placement) -> Float32:
     """`grid_map` (h, w), whose cells lie as `source` says, at the cells of `onto`: bilinear, constant beyond."""
 

@@ -34,6 +34,11 @@ class Network(Protocol):
     classes: int
 
     @property
+    def whole(self) -> nn.Module:
+        """images (N, 3, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        ...
+
+    @property
     def takes_any_size(self) -> bool:
         """Whether inputs may have another size and shape than the one trained at."""
         ...

@@ -32,6 +32,11 @@ class HookedNetwork:
         self.classes = logits.shape[1]
 
     @property
+    def whole(self) -> nn.Module:
+        """images (N, 3, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        return _Logits(self._module)
+
+    @property
     def takes_any_size(self) -> bool:
         """Tried, on an input that is neither square nor a multiple of the usual strides."""
         try:
@@ -62,6 +67,18 @@ class HookedNetwork:
         shape = self._maps[layer]
         halves = HookedBody(self._module, layer), HookedHead(self._module, layer)
         return Halves(*halves, (shape[-1], shape[-2]), lambda side: None)
+
+
+class _Logits(nn.Module):
+    """A network, and of its answer the logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C)."""
+        return logits_in(self.network(images))
 
 
 class HookedBody(nn.Module):

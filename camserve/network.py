@@ -75,6 +75,11 @@ class TracedNetwork:
         graph.recompile()
         self._graph, self._fields = graph, receptive_fields(graph, (self.size, self.size))
 
+    @property
+    def whole(self) -> nn.Module:
+        """images (N, 3, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        return self._graph
+
     @cached_property
     def takes_any_size(self) -> bool:
         """Tried, on an input that is neither square nor a multiple of the usual strides."""

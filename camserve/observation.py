@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from camserve.frame import Frame, Placement, resample
+from camserve.frame import Frame, Placement, native, resample, spreading
+from camserve.heads import Carried, TargetFunction
 from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
-from camserve.methods.evidence import Evidence
+from camserve.methods.evidence import Evidence, Whole
 from camserve.models import Model
 from camserve.targets import class_target, resolve_class
 
@@ -52,11 +53,50 @@ def observe(
         activations, carried, _ = chosen.observe(pixels)
     how = choose_method(method, chosen)
     index = resolve_class(target, logits, model.labels)
-    evidence = Evidence(activations, chosen.head, class_target(index), carried)
+    evidence = evidence_of(model, chosen, pixels, class_target(index), (activations, carried))
     on_lattice = activations[:, :, :: _ratio(plain, chosen, 1), :: _ratio(plain, chosen, 0)]
     accounted = chosen.head.accounted(on_lattice, slice(index, index + 1))
     residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, index]))
     return Observation(chosen, how, how(evidence)[0].cpu().numpy(), logits[0].cpu().numpy(), index, residual)
+
+
+def evidence_of(
+    model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction, seen: tuple[torch.Tensor, Carried]
+) -> Evidence:
+    """What a method may ask about one observation. seen: the layer's activations and what the head needs besides."""
+    whole = Whole(
+        images=pixels.to(seen[0].device),
+        logits=lambda images: layer.observe(images)[2],
+        network=model.network.whole,
+        spread=lambda maps: _spread(layer, maps, (pixels.shape[-1], pixels.shape[-2])),
+        stages=lambda: _stages(model, layer, pixels, target),
+        batch=model.settings.compute.batch,
+    )
+    return Evidence(seen[0], layer.head, target, seen[1], whole)
+
+
+def _stages(model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction) -> list[Evidence]:
+    found = []
+    for name in stage_ends(model.layers(), layer.name):
+        stage = model.layer(name)
+        found.append(evidence_of(model, stage, pixels, target, stage.observe(pixels)[:2]))
+    return found
+
+
+def stage_ends(layers: dict[str, tuple[int, ...]], last: str) -> list[str]:
+    """The last layer of each grid size up to `last`, fine grids first."""
+    ends: dict[tuple[int, ...], str] = {}
+    for name, shape in layers.items():
+        ends[shape[1:]] = name
+        if name == last:
+            break
+    return list(ends.values())
+
+
+def _spread(layer: Layer, maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    rows, columns = spreading(layer.placement(native(size), (maps.shape[-1], maps.shape[-2])))
+    down, across = (torch.from_numpy(matrix).to(maps) for matrix in (rows, columns))
+    return down @ maps @ across.T
 
 
 def choose_method(name: str, layer: Layer) -> Method:

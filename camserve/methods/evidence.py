@@ -1,12 +1,38 @@
 """What one observation of a model gives a method."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from camserve.errors import OptionError
 from camserve.heads import Head, TargetFunction
+
+# Called with (forwards done, forwards in all) while a method runs many of them.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The model around the layer, for methods that ask more than the layer and its head.
+
+    images: (N, 3, H, W), the network's input, to be read only. logits: runs such images, (M, 3, H, W) -> (M, C),
+    without autograd, on the engine. network: the same as a module that autograd can go through, frozen.
+    spread: maps on the layer's grid (M, h, w) -> laid over the input, (M, H, W), by their true places.
+    stages: the same evidence at the end of every stage of the network, fine grids first, this layer's last.
+    batch: how many images may be run at once. progress: see Progress.
+    """
+
+    images: Tensor
+    logits: Callable[[Tensor], Tensor]
+    network: nn.Module
+    spread: Callable[[Tensor], Tensor]
+    stages: "Callable[[], Sequence[Evidence]]"
+    batch: int = 16
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -15,24 +41,92 @@ class Evidence:
 
     activations: (N, K, h, w), to be read only. head: what turns them into logits.
     target: the scalar to explain, a function of logits (N, C) -> (N,). carried: see `camserve.cut.Cut`.
+    whole: the model around the layer; None where only layer and head are known.
     """
 
-    activations: torch.Tensor
+    activations: Tensor
     head: Head
     target: TargetFunction
     carried: tuple[Any, ...] = ()
+    whole: Whole | None = None
 
     @cached_property
-    def logits(self) -> torch.Tensor:
+    def logits(self) -> Tensor:
         """What the model answers, (N, C)."""
         return self.head.logits(self.activations, self.carried)
 
     @cached_property
-    def gradients(self) -> torch.Tensor:
+    def gradients(self) -> Tensor:
         """d target / d activations, (N, K, h, w), in closed form where the head is linear."""
         return self.head.gradients(self.activations, self.target, self.carried)
 
     @cached_property
-    def class_weights(self) -> torch.Tensor:
+    def class_weights(self) -> Tensor:
         """What each channel weighs in the target's class map, (N, K). Raises OptionError where there is none."""
         return self.head.channel_weights(self.logits, self.target)
+
+    @property
+    def around(self) -> Whole:
+        """The model around the layer. Raises OptionError where it is not known."""
+        if self.whole is None:
+            raise OptionError("this method runs the whole model on changed images, and only a layer is known here")
+        return self.whole
+
+    def each(self) -> "list[Evidence]":
+        """One Evidence per image, for methods that work image by image."""
+        if len(self.activations) == 1:
+            return [self]
+        return [self._one(index) for index in range(len(self.activations))]
+
+    def _one(self, index: int) -> "Evidence":
+        def mine(value: Any) -> Any:
+            return value[index : index + 1] if isinstance(value, Tensor) else value
+
+        whole = self.whole
+        if whole is not None:
+            stages = whole.stages
+            whole = Whole(
+                mine(whole.images),
+                whole.logits,
+                whole.network,
+                whole.spread,
+                lambda: [stage._one(index) for stage in stages()],
+                whole.batch,
+                whole.progress,
+            )
+        carried = tuple(mine(value) for value in self.carried)
+        return Evidence(mine(self.activations), self.head, self.target, carried, whole)
+
+    def score_layer(self, changed: Tensor) -> Tensor:
+        """The target with changed activations (M, K, h, w) of this one image in the layer's place: (M,).
+
+        In batches; without autograd.
+        """
+        batch = self.whole.batch if self.whole is not None else 16
+        scores = []
+        for part in torch.split(changed, batch):
+            carried = tuple(_repeated(value, len(part)) for value in self.carried)
+            scores.append(self.target(self.head.logits(part, carried)))
+        return torch.cat(scores)
+
+    def score_images(self, changed: Tensor) -> Tensor:
+        """The target of changed images (M, 3, H, W): (M,). In batches; without autograd."""
+        parts = torch.split(changed, self.around.batch)
+        return torch.cat([self.target(self.around.logits(part)) for part in parts])
+
+    def image_gradients(self, images: Tensor | None = None) -> Tensor:
+        """d target / d images through the whole network, (M, 3, H, W); of the input itself where none are given."""
+        with torch.enable_grad():
+            leaf = (self.around.images if images is None else images).detach().clone().requires_grad_()
+            (gradients,) = torch.autograd.grad(self.target(self.around.network(leaf)).sum(), leaf)
+        return gradients
+
+    def report(self, done: int, total: int) -> None:
+        """Tell whoever waits how many forwards of how many are done."""
+        if self.whole is not None and self.whole.progress is not None:
+            self.whole.progress(done, total)
+
+
+def _repeated(value: Any, times: int) -> Any:
+    """A carried value of one image, for `times` variants of it."""
+    return value.expand(times, *value.shape[1:]) if isinstance(value, Tensor) and len(value) == 1 else value
