@@ -30,7 +30,10 @@ class Observation:
 
     def placement(self, frame: Frame) -> Placement:
         """Where the map's cells lie in the photograph that `frame` made the input of."""
-        return self.layer.placement(frame, (self.map.shape[1], self.map.shape[0]))
+        grid = self.map.shape[1], self.map.shape[0]
+        if self.method.lattice == "input":
+            return Placement(frame, grid, (1.0, 1.0), (0.0, 0.0))
+        return self.layer.placement(frame, grid)
 
 
 def observe(
@@ -112,7 +115,7 @@ def fuse(several: list[Observation], frame: Frame) -> tuple[Float32, Placement]:
     Each map's positive part over its maximum, LayerCAM's through tanh(2 x) as its paper has it (Jiang et al. 2021,
     eq. 7); then the largest at each place. A single map stays as it is, raw and signed.
     """
-    finest = min(several, key=lambda one: one.layer.stride).placement(frame)
+    finest = min((one.placement(frame) for one in several), key=lambda place: place.stride)
     if len(several) == 1:
         return several[0].map, finest
     scaled = [_scaled(one) for one in several]

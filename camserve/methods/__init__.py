@@ -27,7 +27,9 @@ class Method:
 
     name: as users write it. title: as the paper calls it. summary: what the map shows, in one line.
     source: the paper. function: "module.function" in this package. needs: "linear" where only a GAP + linear
-    head will do. unit: "logits" where the map's mean plus the bias is the logit.
+    head will do. unit: "logits" where the map's mean plus the bias is the logit. cost: what it runs besides the one
+    forward pass that the prediction needs, in words. lattice: "layer" where the map has one value a cell of the layer,
+    "input" where it has one a pixel of the network's input. check: a warning that stands beside every map of it.
     """
 
     name: str
@@ -37,6 +39,9 @@ class Method:
     function: str
     needs: str = "any head"
     unit: str = "arbitrary"
+    cost: str = "no more forwards"
+    lattice: str = "layer"
+    check: str = ""
 
     def __call__(self, evidence: "Evidence") -> "torch.Tensor":
         """The raw, signed map, (N, h, w)."""
