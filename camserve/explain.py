@@ -5,7 +5,7 @@
 One function orchestrates, `explain`; the Python API, the command line and the HTTP service all call it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from camserve import workers as pool
-from camserve.diagnosis import diagnose, doubt
+from camserve.diagnosis import diagnose
 from camserve.errors import CamserveError, OptionError
 from camserve.explanation import Explanation
 from camserve.frame import Frame
@@ -23,6 +23,7 @@ from camserve.methods import AUTO, find_method
 from camserve.models import Model
 from camserve.observation import Observation, fuse, observe
 from camserve.pipeline import in_order
+from camserve.targets import TargetOption
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,10 +33,11 @@ def explain(
     image: Source | Photo,
     *,
     method: str | None = None,
-    target: int | str | None = None,
+    target: TargetOption = None,
     layer: str | Sequence[str] | None = None,
     size: str | int | None = None,
     output_stride: int | None = None,
+    quantity: str = "logit",
     workers: pool.Workers | None = None,
     deadline: float | None = None,
 ) -> Explanation:
@@ -43,11 +45,34 @@ def explain(
 
     image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
     method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam.
-    target: class index or name; default the predicted class. layer: default the model's own; several, in a list or
-    separated by commas, are fused. size: "fit", "crop", "native" or a short side in pixels. output_stride: dilate the
-    network so that cells lie this many input pixels apart. Options left out come from the model's settings.
+    target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the logits;
+    default the predicted class. See `camserve.targets`. quantity: "logit", or "log-softmax".
+    layer: default the model's own; several, in a list or separated by commas, are fused.
+    size: "fit", "crop", "native" or a short side in pixels. output_stride: dilate the network so that cells lie this
+    many input pixels apart. Options left out come from the model's settings.
     workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
     Raises OptionError, ImageError and, with a bounded pool, Busy and DeadlinePassed.
+    """
+    how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
+    return explain_classes(model, image, [target], quantity=quantity, workers=workers, deadline=deadline, **how)[0]
+
+
+def explain_classes(
+    model: Model,
+    image: Source | Photo,
+    targets: int | Sequence[TargetOption],
+    *,
+    method: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    size: str | int | None = None,
+    output_stride: int | None = None,
+    quantity: str = "logit",
+    workers: pool.Workers | None = None,
+    deadline: float | None = None,
+) -> list[Explanation]:
+    """One explanation a target, all from one forward pass.
+
+    targets: several, each as `target` of `explain`; or a number: so many of the best classes. Raises as `explain`.
     """
     name = method or model.settings.explain.method
     if name != AUTO:
@@ -55,42 +80,59 @@ def explain(
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     frame = model.frame(photo.size, size)
     pixels = to_input(photo, frame, model)
+    options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity}
 
-    def look() -> list[Observation]:
-        return [observe(model, pixels, name, target, one, output_stride) for one in _several(layer)]
+    def look() -> list[list[Observation]]:
+        return [observe(model, pixels, targets, layer=one, **options) for one in _several(layer)]
 
-    seen = (workers or pool.shared(model.settings.compute)).run(look, deadline)
+    by_layer = (workers or pool.shared(model.settings.compute)).run(look, deadline)
+    return [_explanation(model, photo, frame, list(seen), output_stride) for seen in zip(*by_layer, strict=True)]
+
+
+def _explanation(
+    model: Model, photo: Photo, frame: Frame, seen: list[Observation], output_stride: int | None
+) -> Explanation:
+    """seen: the same target in each of the layers asked for."""
     first, (grid_map, placement) = seen[0], fuse(seen, frame)
-    logit = float(first.logits[first.class_index])
+    logit = float(first.logits[first.target.index])
     warnings = diagnose(grid_map, frame, model.settings.explain.max_aspect, first.completeness, logit)
     return Explanation(
         photo=photo,
         map=grid_map,
         placement=placement,
         logits=first.logits,
-        class_index=first.class_index,
+        target=first.target,
         method=first.method.name,
         layer=",".join(one.layer.name for one in seen),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(*doubt(model.card), *warnings),
+        warnings=tuple(warnings),
         model=model,
         output_stride=output_stride,
     )
 
 
 def explain_many(
-    model: Model, images: Iterable[Source], *, errors: str = "raise", **options: Any
+    model: Model,
+    images: Iterable[Source],
+    *,
+    target: TargetOption | Sequence[TargetOption] = None,
+    errors: str = "raise",
+    **options: Any,
 ) -> Iterator[Explanation | CamserveError]:
     """Explanations in the order of `images`, while the next ones are being read: bounded memory, any number.
 
     errors: "raise" ends the iteration at the first image that fails; "yield" gives its CamserveError in its
-    place and goes on. options: as for `explain`.
+    place and goes on. target: one for all, or a list with one an image. options: as for `explain`.
     """
     if errors not in ("raise", "yield"):
         raise OptionError(f"errors={errors!r} is neither 'raise' nor 'yield'")
     threads = pool.shared(model.settings.compute).count + 1
-    for future in in_order(lambda image: explain(model, image, **options), images, threads):
+
+    def one(pair: tuple[Source, TargetOption]) -> Explanation:
+        return explain(model, pair[0], target=pair[1], **options)
+
+    for future in in_order(one, _with_targets(images, target), threads):
         try:
             yield future.result()
         except CamserveError as error:
@@ -133,6 +175,23 @@ def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
     mean, std = np.array(own.mean, np.float32), np.array(own.std, np.float32)
     values = (values - mean) / std
     return torch.from_numpy(values).permute(2, 0, 1)[None]
+
+
+def _with_targets(
+    images: Iterable[Source], target: TargetOption | Sequence[TargetOption]
+) -> Iterator[tuple[Source, TargetOption]]:
+    if not isinstance(target, list | tuple):
+        yield from ((image, target) for image in images)  # type: ignore[misc]
+        return
+    if isinstance(images, Sized) and len(images) != len(target):
+        raise OptionError(f"{len(images)} images, but {len(target)} targets; give one for all, or one an image")
+    left = iter(target)
+    for image in images:
+        try:
+            its = next(left)
+        except StopIteration:
+            raise OptionError(f"fewer targets than images: there are {len(target)}") from None
+        yield image, its
 
 
 def _several(layer: str | Sequence[str] | None) -> Sequence[str | None]:

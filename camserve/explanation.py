@@ -23,6 +23,7 @@ from camserve.frame import Placement
 from camserve.images import Photo, encode
 from camserve.legend import Legend
 from camserve.regions import Box, find_boxes
+from camserve.targets import Target
 
 if TYPE_CHECKING:
     from camserve.models import Model
@@ -45,7 +46,7 @@ class Explanation:
     """Why a model said what it said about one image.
 
     photo: the image, upright. map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in
-    logits. placement: where those cells lie in the image. logits: float32 (C,). class_index: the class explained.
+    logits. placement: where those cells lie in the image. logits: float32 (C,). target: what is explained.
     method, layer, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. model: what was asked. output_stride: as it was asked for.
     """
@@ -54,7 +55,7 @@ class Explanation:
     map: Float32
     placement: Placement
     logits: Float32
-    class_index: int
+    target: Target
     method: str
     layer: str
     head: str
@@ -62,6 +63,11 @@ class Explanation:
     warnings: tuple[str, ...]
     model: "Model"
     output_stride: int | None = None
+
+    @property
+    def class_index(self) -> int:
+        """The explained class; of a difference the first, of a function of the caller's the predicted one."""
+        return self.target.index
 
     @property
     def class_name(self) -> str:
@@ -201,6 +207,7 @@ class Explanation:
             "class_name": self.class_name,
             "score": self.score,
             "logit": self.logit,
+            "target": {"name": self.target.name, "quantity": self.target.quantity},
             "top": [vars(answer) for answer in self.top(top)],
             "map": self.map.tolist(),
             "boxes": [vars(box) for box in self.boxes(share)],

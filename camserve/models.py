@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.images import Source
     from camserve.inspection import Inspection
+    from camserve.targets import TargetOption
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
 _LAYERS_KEPT = 4
@@ -66,15 +67,25 @@ class Model:
         image: "Source",
         *,
         method: str | None = None,
-        target: int | str | None = None,
+        target: "TargetOption" = None,
         layer: str | Sequence[str] | None = None,
         size: str | int | None = None,
         output_stride: int | None = None,
+        quantity: str = "logit",
     ) -> "Explanation":
         """Why the model says what it says about one image; see `camserve.explain.explain`."""
         from camserve.explain import explain
 
-        return explain(self, image, method=method, target=target, layer=layer, size=size, output_stride=output_stride)
+        how: dict[str, Any] = {"size": size, "output_stride": output_stride, "quantity": quantity}
+        return explain(self, image, method=method, target=target, layer=layer, **how)
+
+    def explain_classes(
+        self, image: "Source", targets: "int | Sequence[TargetOption]", **options: Any
+    ) -> "list[Explanation]":
+        """One explanation a target, or for the best so many classes, from one forward; see `camserve.explain`."""
+        from camserve.explain import explain_classes
+
+        return explain_classes(self, image, targets, **options)
 
     def explain_many(
         self, images: Iterable["Source"], *, errors: str = "raise", **options: Any

@@ -1,18 +1,20 @@
 """One pass of one input through a model, looked at in one layer: what a worker does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, native, resample, spreading
 from camserve.heads import Carried, TargetFunction
 from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
-from camserve.methods.evidence import Evidence, Whole
+from camserve.methods.evidence import Evidence, Whole, class_probabilities
 from camserve.models import Model
-from camserve.targets import class_target, resolve_class
+from camserve.targets import Target, TargetOption, resolve_target
 
 Float32 = npt.NDArray[np.float32]
 
@@ -25,7 +27,7 @@ class Observation:
     method: Method
     map: Float32
     logits: Float32
-    class_index: int
+    target: Target
     completeness: float | None
 
     def placement(self, frame: Frame) -> Placement:
@@ -39,28 +41,40 @@ class Observation:
 def observe(
     model: Model,
     pixels: torch.Tensor,
+    targets: int | Sequence[TargetOption],
+    *,
     method: str,
-    target: int | str | None,
     layer: str | None,
     output_stride: int | None,
-) -> Observation:
-    """Run `model` on pixels (1, 3, h, w) and apply a method at a layer.
+    quantity: str,
+) -> list[Observation]:
+    """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
 
-    With output_stride the map comes from the dilated network, decision and logits from the network as it is.
+    targets: or a number: so many of the best classes. With output_stride the map comes from the dilated network, decision and logits from the network as it is.
     """
-    plain = model.layer(layer)
+    plain = chosen = model.layer(layer)
     activations, carried, logits = plain.observe(pixels)
-    chosen = plain
     if output_stride is not None:
         chosen = model.layer(layer, output_stride)
         activations, carried, _ = chosen.observe(pixels)
     how = choose_method(method, chosen)
-    index = resolve_class(target, logits, model.labels)
-    evidence = evidence_of(model, chosen, pixels, class_target(index), (activations, carried))
     on_lattice = activations[:, :, :: _ratio(plain, chosen, 1), :: _ratio(plain, chosen, 0)]
-    accounted = chosen.head.accounted(on_lattice, slice(index, index + 1))
-    residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, index]))
-    return Observation(chosen, how, how(evidence)[0].cpu().numpy(), logits[0].cpu().numpy(), index, residual)
+    seen = []
+    for option in best_classes(logits, targets) if isinstance(targets, int) else targets:
+        target = resolve_target(option, logits, model.labels, quantity)
+        evidence = evidence_of(model, chosen, pixels, target, (activations, carried))
+        accounted = chosen.head.accounted(on_lattice, slice(target.index, target.index + 1))
+        residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, target.index]))
+        grid_map = how(evidence)[0].cpu().numpy()
+        seen.append(Observation(chosen, how, grid_map, logits[0].cpu().numpy(), target, residual))
+    return seen
+
+
+def best_classes(logits: torch.Tensor, count: int) -> list[int]:
+    """The `count` classes with the highest logits (1, C), best first. Raises OptionError for a count that is none."""
+    if not 1 <= count <= logits.shape[1]:
+        raise OptionError(f"{count} classes were asked for; the model has {logits.shape[1]}, and 1 is the least")
+    return [int(index) for index in logits[0].argsort(descending=True, stable=True)[:count]]
 
 
 def evidence_of(
@@ -73,9 +87,11 @@ def evidence_of(
         network=model.network.whole,
         spread=lambda maps: _spread(layer, maps, (pixels.shape[-1], pixels.shape[-2])),
         stages=lambda: _stages(model, layer, pixels, target),
+        observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images)[:2]),
         batch=model.settings.compute.batch,
     )
-    return Evidence(seen[0], layer.head, target, seen[1], whole)
+    probabilities = torch.sigmoid if model.card.scores == "sigmoid" else class_probabilities
+    return Evidence(seen[0], layer.head, target, seen[1], whole, probabilities)
 
 
 def _stages(model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction) -> list[Evidence]:

@@ -1,21 +1,82 @@
-"""Which class an explanation is about."""
+"""What an explanation is about: a class, one class against another, or any scalar function of the logits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from camserve.errors import OptionError, UnknownName
-from camserve.heads import TargetFunction
+
+PREDICTED = "predicted"
+QUANTITIES = ("logit", "log-softmax")
+
+TargetOption = int | str | Callable[[Tensor], Tensor] | None
 
 
-def resolve_class(target: int | str | None, logits: torch.Tensor, labels: Sequence[str]) -> int:
-    """The class index that `target` means: None is the predicted class, else an index or a name of `labels`.
+@dataclass(frozen=True)
+class Target:
+    """A scalar function of each image's logits: (N, C) -> (N,).
 
-    logits: (1, C). Names match without regard to case; digits are an index, as flags and queries are strings.
+    index: the class whose score is reported. name: in words. against: the class subtracted, if any. sign: -1 for what
+    speaks against the class. quantity: "logit", or "log-softmax", which counts what speaks for other classes too.
+    function: in place of all that, the caller's own.
+    """
+
+    index: int
+    name: str = ""
+    against: int | None = None
+    sign: int = 1
+    quantity: str = "logit"
+    function: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """(N, C) -> (N,)."""
+        if self.function is not None:
+            return _checked(self.function(logits), logits)
+        scores = torch.log_softmax(logits, 1) if self.quantity == "log-softmax" else logits
+        value = scores[:, self.index]
+        return self.sign * (value if self.against is None else value - scores[:, self.against])
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it is one class's logit, nothing else: what completeness speaks of."""
+        return self.function is None and self.against is None and self.sign == 1 and self.quantity == "logit"
+
+
+def class_target(index: int) -> Target:
+    """The logit of one class."""
+    return Target(index)
+
+
+def resolve_target(target: TargetOption, logits: Tensor, labels: Sequence[str], quantity: str = "logit") -> Target:
+    """The Target that an option means.
+
+    target: None or "predicted", the class with the highest logit; a class's index or name; "a-b", a against b, such
+    as "predicted-tabby"; "-a", what speaks against a; or a function of logits (N, C) -> (N,), whose score is reported
+    for the predicted class. logits: (1, C). Names match without regard to case. quantity: "logit" or "log-softmax".
+    Raises OptionError, UnknownName with close matches.
+    """
+    if quantity not in QUANTITIES:
+        raise UnknownName("quantity", quantity, QUANTITIES)
+    best = int(logits[0].argmax())
+    if callable(target):
+        return Target(best, getattr(target, "__name__", "function"), quantity=quantity, function=target)
+    if target is None or target in ("", PREDICTED):
+        return Target(best, labels[best], quantity=quantity)
+    if isinstance(target, str):
+        found = _parse(target, best, labels)
+        if found is not None:
+            return Target(*found, quantity=quantity)
+    index = resolve_class(target, labels)
+    return Target(index, labels[index], quantity=quantity)
+
+
+def resolve_class(target: int | str, labels: Sequence[str]) -> int:
+    """The class index that an index or a name means; digits are an index, as flags and queries are strings.
+
     Raises OptionError for an index out of range, UnknownName with close matches for a name.
     """
-    if target is None or target == "":
-        return int(logits[0].argmax())
     if isinstance(target, str) and not target.isdecimal():
         lower = [label.lower() for label in labels]
         if target.lower() not in lower:
@@ -29,6 +90,41 @@ def resolve_class(target: int | str | None, logits: torch.Tensor, labels: Sequen
     return index
 
 
-def class_target(index: int) -> TargetFunction:
-    """The logit of one class: (N, C) -> (N,)."""
-    return lambda logits: logits[:, index]
+def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int | None, int] | None:
+    """(index, name, against, sign) of "a-b" or "-a"; None where the text is no such form, or is a class's own name."""
+    if _side(target, best, labels) is not None or "-" not in target:
+        return None
+    found: list[tuple[int, str, int | None, int]] = []
+    for place, letter in enumerate(target):
+        if letter == "-":
+            first, second = target[:place].strip(), target[place + 1 :].strip()
+            other = _side(second, best, labels)
+            own = _side(first, best, labels)
+            if other is not None and first == "":
+                found.append((other, f"against {labels[other]}", None, -1))
+            elif other is not None and own is not None:
+                found.append((own, f"{labels[own]} - {labels[other]}", other, 1))
+    if len(found) > 1:
+        meanings = ", ".join(repr(name) for _, name, _, _ in found)
+        raise OptionError(f"target {target!r} can mean {meanings}; give class indices instead, such as 281-282")
+    return found[0] if found else None
+
+
+def _side(text: str, best: int, labels: Sequence[str]) -> int | None:
+    """The class that one side of a difference means, None where it means none."""
+    if text == PREDICTED:
+        return best
+    try:
+        return resolve_class(text, labels)
+    except OptionError:
+        return None
+
+
+def _checked(value: Tensor, logits: Tensor) -> Tensor:
+    if not isinstance(value, Tensor) or value.shape != logits.shape[:1]:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise OptionError(
+            f"the target function gave {shape} for logits {tuple(logits.shape)}; it must give one number "
+            f"an image, shape {tuple(logits.shape[:1])}"
+        )
+    return value
