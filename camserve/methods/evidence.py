@@ -1,8 +1,8 @@
 """What one observation of a model gives a method."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
 from typing import Any
 
 import torch
@@ -15,6 +15,11 @@ from camserve.heads import Head, TargetFunction
 Progress = Callable[[int, int], None]
 
 
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Softmax over classes, (N, C); the sigmoid of a single logit, whose softmax would be 1 whatever it is."""
+    return logits.softmax(1) if logits.shape[1] > 1 else logits.sigmoid()
+
+
 @dataclass(frozen=True)
 class Whole:
     """The model around the layer, for methods that ask more than the layer and its head.
@@ -23,6 +28,7 @@ class Whole:
     without autograd, on the engine. network: the same as a module that autograd can go through, frozen.
     spread: maps on the layer's grid (M, h, w) -> laid over the input, (M, H, W), by their true places.
     stages: the same evidence at the end of every stage of the network, fine grids first, this layer's last.
+    observe: the same evidence of other images (M, 3, H, W).
     batch: how many images may be run at once. progress: see Progress.
     """
 
@@ -31,6 +37,7 @@ class Whole:
     network: nn.Module
     spread: Callable[[Tensor], Tensor]
     stages: "Callable[[], Sequence[Evidence]]"
+    observe: "Callable[[Tensor], Evidence]"
     batch: int = 16
     progress: Progress | None = None
 
@@ -42,6 +49,7 @@ class Evidence:
     activations: (N, K, h, w), to be read only. head: what turns them into logits.
     target: the scalar to explain, a function of logits (N, C) -> (N,). carried: see `camserve.cut.Cut`.
     whole: the model around the layer; None where only layer and head are known.
+    probabilities: what makes class probabilities of logits, (N, C) -> (N, C).
     """
 
     activations: Tensor
@@ -49,6 +57,7 @@ class Evidence:
     target: TargetFunction
     carried: tuple[Any, ...] = ()
     whole: Whole | None = None
+    probabilities: Callable[[Tensor], Tensor] = class_probabilities
 
     @cached_property
     def logits(self) -> Tensor:
@@ -72,6 +81,24 @@ class Evidence:
             raise OptionError("this method runs the whole model on changed images, and only a layer is known here")
         return self.whole
 
+    @property
+    def of_probabilities(self) -> "Evidence":
+        """The same, with the target asked of probabilities in the logits' place, for methods whose papers do."""
+        target, probabilities = self.target, self.probabilities
+        return replace(self, target=lambda logits: target(probabilities(logits)))
+
+    @property
+    def batch(self) -> int:
+        """How many variants of one image may be run at once."""
+        return self.whole.batch if self.whole is not None else 16
+
+    def parts(self, count: int, forwards: int = 1) -> Iterator[Tensor]:
+        """0 .. count - 1, as many at once as may be run; after each part its forwards, so many each, are reported."""
+        for start in range(0, count, self.batch):
+            end = min(start + self.batch, count)
+            yield torch.arange(start, end, device=self.activations.device)
+            self.report(end * forwards, count * forwards)
+
     def each(self) -> "list[Evidence]":
         """One Evidence per image, for methods that work image by image."""
         if len(self.activations) == 1:
@@ -85,26 +112,17 @@ class Evidence:
         whole = self.whole
         if whole is not None:
             stages = whole.stages
-            whole = Whole(
-                mine(whole.images),
-                whole.logits,
-                whole.network,
-                whole.spread,
-                lambda: [stage._one(index) for stage in stages()],
-                whole.batch,
-                whole.progress,
-            )
+            whole = replace(whole, images=mine(whole.images), stages=lambda: [stage._one(index) for stage in stages()])
         carried = tuple(mine(value) for value in self.carried)
-        return Evidence(mine(self.activations), self.head, self.target, carried, whole)
+        return replace(self, activations=mine(self.activations), carried=carried, whole=whole)
 
     def score_layer(self, changed: Tensor) -> Tensor:
         """The target with changed activations (M, K, h, w) of this one image in the layer's place: (M,).
 
         In batches; without autograd.
         """
-        batch = self.whole.batch if self.whole is not None else 16
         scores = []
-        for part in torch.split(changed, batch):
+        for part in torch.split(changed, self.batch):
             carried = tuple(_repeated(value, len(part)) for value in self.carried)
             scores.append(self.target(self.head.logits(part, carried)))
         return torch.cat(scores)
@@ -125,6 +143,16 @@ class Evidence:
         """Tell whoever waits how many forwards of how many are done."""
         if self.whole is not None and self.whole.progress is not None:
             self.whole.progress(done, total)
+
+
+def image_by_image(method: Callable[[Evidence], Tensor]) -> Callable[[Evidence], Tensor]:
+    """`method`, written for one image, for any number of them."""
+
+    @wraps(method)
+    def of_each(evidence: Evidence) -> Tensor:
+        return torch.cat([method(one) for one in evidence.each()])
+
+    return of_each
 
 
 def _repeated(value: Any, times: int) -> Any:
