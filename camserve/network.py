@@ -16,7 +16,7 @@ from camserve.halves import Halves, Network
 from camserve.hooked import HookedNetwork
 from camserve.receptive import Field, Fields, receptive_fields
 from camserve.surgery import convolve_linear, dilate
-from camserve.tokens import last_that_matters, prefix_tokens, token_nodes, tokens_as_map
+from camserve.tokens import last_as_first, last_that_matters, prefix_tokens, token_nodes, tokens_as_map
 from camserve.trace import Untraceable, trace
 
 
@@ -96,8 +96,8 @@ class TracedNetwork:
             shape, prefix = self._fields.shapes[node.name], self._prefix(node)
             if prefix is not None:
                 found[name] = (shape[2], *reversed(self._patches))
-            elif len(shape) == 4 and shape[-1] * shape[-2] > 1:
-                found[name] = shape[1:]
+            elif self._map_shape(node) is not None:
+                found[name] = self._map_shape(node) or ()
         return found
 
     def default_layer(self) -> str:
@@ -114,6 +114,9 @@ class TracedNetwork:
         if prefix is not None:
             graph, node = tokens_as_map(graph, node, prefix, self._patches)
             shape = (1, shape[2], *reversed(self._patches))
+        elif self._map_shape(node) is not None and shape[2] != shape[3]:
+            graph, node = last_as_first(graph, node)
+            shape = (1, shape[3], shape[1], shape[2])
         if len(shape) != 4:
             raise OptionError(
                 f"layer '{layer}' gives a tensor of shape {shape}, not feature maps (N, K, h, w); try one before"
@@ -131,11 +134,24 @@ class TracedNetwork:
     @cached_property
     def _last_map(self) -> fx.Node:
         """The last node that has places, before pooling to a fixed grid and before the ReLU of a class map."""
+        known = [self._fields.grids[node] for node in self._fields]
+        most_cells = min((math.prod(grid) for grid in known if math.prod(grid) > 1), default=self.size**2)
         for node in reversed(self._graph.graph.nodes):
-            shape = self._fields.shapes[node.name]
-            if len(shape) == 4 and shape[-1] * shape[-2] > 1 and not self._is(node, *_FIXED_GRID):
-                return self._before_relu(node) if shape[1] == self._fields.shapes["output"][-1] else node
+            shape = self._map_shape(node)
+            # attention's weights (heads, tokens, tokens) are square too, but finer than the maps they come from
+            true_map = shape is not None and (node.name in self._fields or shape[1] * shape[2] <= most_cells)
+            if shape is not None and true_map and not self._is(node, *_FIXED_GRID):
+                return self._before_relu(node) if shape[0] == self._fields.shapes["output"][-1] else node
         raise ModelError("the network has no feature maps (N, K, h, w) with more than one cell; name a layer yourself")
+
+    def _map_shape(self, node: fx.Node) -> tuple[int, int, int] | None:
+        """(K, h, w) of a node that gives maps, channels first or last; the input is square, so most maps are."""
+        shape = self._fields.shapes[node.name]
+        if len(shape) != 4 or shape[0] != 1:
+            return None
+        if shape[2] == shape[3] > 1 or (self._fields.grids.get(node.name) == (shape[3], shape[2]) != (1, 1)):
+            return shape[1], shape[2], shape[3]
+        return (shape[3], shape[1], shape[2]) if shape[1] == shape[2] > 1 else None
 
     def _before_relu(self, node: fx.Node) -> fx.Node:
         """A class map is signed before its ReLU."""
@@ -143,8 +159,9 @@ class TracedNetwork:
 
     @cached_property
     def _patches(self) -> tuple[int, int]:
-        shape = self._fields.shapes[self._last_map.name]
-        return shape[-1], shape[-2]
+        shape = self._map_shape(self._last_map)
+        assert shape is not None
+        return shape[2], shape[1]
 
     def _prefix(self, node: fx.Node) -> int | None:
         return prefix_tokens(self._fields.shapes[node.name], self._patches)

@@ -34,7 +34,8 @@ def token_nodes(graph: fx.GraphModule, fields: Fields, patches: fx.Node) -> dict
     found = {}
     for node in nodes[nodes.index(patches) + 1 :]:
         prefix = prefix_tokens(fields.shapes[node.name], (shape[-1], shape[-2]))
-        if prefix is not None and node.op in ("call_module", "call_function", "call_method"):
+        embedded = prefix is not None and fields.shapes[node.name][2] == shape[1]  # queries and keys are wider
+        if prefix is not None and embedded and node.op in ("call_module", "call_function", "call_method"):
             found[node] = prefix
     return found
 
@@ -109,3 +110,20 @@ def tokens_as_map(
     for user in users:
         user.replace_input_with(own, whole)
     return fx.GraphModule(graph, copy), grid
+
+
+def last_as_first(graph: fx.GraphModule, node: fx.Node) -> tuple[fx.GraphModule, fx.Node]:
+    """`graph` with a channels-last map (N, h, w, K) turned to (N, K, h, w) and back, and the turned map's node."""
+    copies: dict[fx.Node, fx.Node] = {}
+    copy = fx.Graph()
+    copy.output(copy.graph_copy(graph.graph, copies))
+    own = copies[node]
+    users = list(own.users)
+    with copy.inserting_after(own):
+        first = copy.call_method("permute", (own, 0, 3, 1, 2))
+    first.meta = dict(node.meta)
+    with copy.inserting_after(first):
+        back = copy.call_method("permute", (first, 0, 2, 3, 1))
+    for user in users:
+        user.replace_input_with(own, back)
+    return fx.GraphModule(graph, copy), first

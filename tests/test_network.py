@@ -302,3 +302,44 @@ def test_attention_upstream_has_seen_everything() -> None:
     net = torchvision.models.mobilenet_v3_small(weights=None)
     explanation = camserve.load(net, size=64).explain(picture(size=(90, 60)))
     assert explanation.receptive_box(45, 30) == (0, 0, 90, 60)
+
+
+def test_attention_s_own_tensors_and_channels_last_maps_are_told_from_feature_maps() -> None:
+    """As timm builds them: queries (1, heads, tokens, d), and maps that end as (1, h, w, K)."""
+
+    class ChannelsLast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.patch, self.norm, self.head = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.norm(self.patch(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+    net = frozen(ChannelsLast())
+    model = camserve.load(net, size=32)
+    assert model.default_layer == "norm"
+    assert model.layers()["norm"] == (8, 8, 8)
+    images = torch.randn(1, 3, 32, 32)
+    maps, gradient = by_autograd(net, "norm", images, 1)
+    halves = TracedNetwork(net, 32).cut("norm")
+    with torch.no_grad():
+        activations, carried = halves.body(images)
+    torch.testing.assert_close(activations, maps.permute(0, 3, 1, 2))
+    ours = autograd_gradients(halves.head, activations, class_target(1), carried)
+    torch.testing.assert_close(ours, gradient.permute(0, 3, 1, 2))
+    kernel = nn.Sequential(nn.Conv2d(3, 4, (3, 5)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert camserve.load(kernel, size=32).layers()["0"] == (4, 30, 28)
+
+
+def test_timm_s_transformers_are_looked_at_in_their_tokens() -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    for name, layer in (
+        ("vit_tiny_patch16_224", "blocks.11.norm1"),
+        ("swin_tiny_patch4_window7_224", "norm"),
+        ("mobilenetv3_small_050", "blocks"),
+    ):
+        model = camserve.load(timm.create_model(name, pretrained=False), size=224)
+        assert model.default_layer == layer
+        assert np.ptp(model.explain(picture(), target=3).map) > 0

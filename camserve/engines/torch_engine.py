@@ -14,7 +14,10 @@ class TorchEngine:
 
     def __init__(self, body: nn.Module) -> None:
         folded = fold_batch_norm(body) if isinstance(body, fx.GraphModule) else body
-        self._body = folded.to(memory_format=torch.channels_last)
+        try:
+            self._body = folded.to(memory_format=torch.channels_last)
+        except RuntimeError:  # a 4-D parameter that is no convolution's, expanded or strided: the layout is only speed
+            self._body = folded
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[Any, ...]]:
         """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""

@@ -115,17 +115,26 @@ class _Attempt(fx.Interpreter):
     def _own_words(self, operation: Operation, message: str) -> str:
         """The network's own or torch's; with the parameter, such as a position embedding, that has a size."""
         if operation.name == "_assert":
-            return f"the network itself says '{message}'"
+            return f"the network itself says '{message}'{self._because()}"
         for other in operation.node.all_input_nodes:
             if other.op == "get_attr" and isinstance(self.fetch_attr(str(other.target)), nn.Parameter):
                 shape = "x".join(map(str, self._shapes[other.name]))
                 return f"the parameter '{other.target}' is of one size, {shape}: {message}"
         return f"'{operation.path}' says '{message}'"
 
+    def _because(self) -> str:
+        """Why a network may insist on a size: a parameter with one value a place, such as a position embedding."""
+        for node in self.graph.nodes:
+            value = self.fetch_attr(str(node.target)) if node.op == "get_attr" else None
+            if isinstance(value, nn.Parameter) and value.ndim > 2 and "pos" in str(node.target):
+                return f"; its position embedding '{node.target}' is of one size, {'x'.join(map(str, value.shape))}"
+        return ""
+
 
 def _first_line(error: Exception) -> str:
     """A traced network has formatted its message before there was an image, so what it got is not in it."""
-    return re.sub(r"[ ,]*(but )?got Proxy\(.*", "", str(error).strip().split("\n")[0]).rstrip(".")
+    line = re.sub(r"[ ,]*(but )?got Proxy\(.*", "", str(error).strip().split("\n")[0]).rstrip(".")
+    return re.sub(r" ?\(?Proxy\(\w+\)\)?", "", line)
 
 
 def _expected_features(operation: Operation) -> str:
