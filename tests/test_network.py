@@ -311,7 +311,7 @@ def test_attention_s_own_tensors_and_channels_last_maps_are_told_from_feature_ma
         def __init__(self) -> None:
             super().__init__()
             torch.manual_seed(0)
-            self.patch, self.norm, self.head = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 3)
+            self.patch, self.norm, self.head = nn.Conv2d(3, 6, 4, 4), nn.LayerNorm(6), nn.Linear(6, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(self.norm(self.patch(x).permute(0, 2, 3, 1)).mean((1, 2)))
@@ -319,7 +319,7 @@ def test_attention_s_own_tensors_and_channels_last_maps_are_told_from_feature_ma
     net = frozen(ChannelsLast())
     model = camserve.load(net, size=32)
     assert model.default_layer == "norm"
-    assert model.layers()["norm"] == (8, 8, 8)
+    assert model.layers()["norm"] == (6, 8, 8)
     images = torch.randn(1, 3, 32, 32)
     maps, gradient = by_autograd(net, "norm", images, 1)
     halves = TracedNetwork(net, 32).cut("norm")
