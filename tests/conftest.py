@@ -11,12 +11,25 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import camserve
+from camserve.methods import METHODS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from camserve.methods.evidence import Evidence
+
+# Methods that run the network dozens of times and more: test_methods_*.py ask them of small networks.
+DEAR = {"scorecam", "sscam", "iscam", "groupcam", "opticam", "polycam", "rise", "occlusion"}
+DEAR |= {"integratedgradients", "refinecam", "fullgrad"}
+# Those to ask of the embedded model, which is no transformer.
+QUICK = [method.name for method in METHODS.values() if method.name not in DEAR and method.needs != "attention"]
 
 # Taken away at once: to camserve it is a setting that it does not know.
 TEST_DATA = os.environ.pop("CAMSERVE_TEST_DATA", None)
@@ -110,3 +123,12 @@ def picture(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Image.Image:
     """A smooth picture of noise, another one for each seed."""
     values = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)
+
+
+def evidence_around(model: camserve.Model, images: "Tensor", index: int, layer: str | None = None) -> "Evidence":
+    """What a method sees of `images` (N, 3, H, W), the model's input, for one class."""
+    from camserve.observation import evidence_of
+    from camserve.targets import class_target
+
+    chosen = model.layer(layer)
+    return evidence_of(model, chosen, images, class_target(index), chosen.observe(images)[:2])

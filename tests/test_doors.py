@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import QUICK
 
 import camserve
-from camserve.methods import METHODS
 
 OPTIONS = [
     {},
@@ -50,6 +50,6 @@ def test_the_same_map_through_every_door(
     assert np.array_equal(by_http(server, cat, options), by_api)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_is_the_same_over_http(model: camserve.Model, cat: Path, server: str, method: str) -> None:
+@pytest.mark.parametrize("method", QUICK)
+def test_every_quick_method_is_the_same_over_http(model: camserve.Model, cat: Path, server: str, method: str) -> None:
     assert np.array_equal(by_http(server, cat, {"method": method}), model.explain(cat, method=method).map)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import QUICK, picture
 from torch import nn
 
 import camserve
@@ -17,7 +17,6 @@ from camserve.config import load_settings
 from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
 from camserve.explain import class_maps, to_input
 from camserve.heads import LinearHead
-from camserve.methods import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +229,7 @@ def test_explain_many_raises_or_yields_what_fails(model: camserve.Model) -> None
         list(model.explain_many(images, errors="ignore"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", QUICK)
 def test_threads_that_share_a_model_get_the_serial_bits(model: camserve.Model, method: str) -> None:
     images = [picture(seed) for seed in range(64 if method == "cam" else 8)]
     serial = [model.explain(image, method=method).map for image in images]

@@ -21,15 +21,22 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 
+EDGES = (
+    "this method fails the sanity checks of Adebayo et al. (2018): it draws much the same edges whatever the network "
+    "has learned"
+)
+
+
 @dataclass(frozen=True)
 class Method:
     """One entry of the registry.
 
     name: as users write it. title: as the paper calls it. summary: what the map shows, in one line.
-    source: the paper. function: "module.function" in this package. needs: "linear" where only a GAP + linear
-    head will do. unit: "logits" where the map's mean plus the bias is the logit. cost: what it runs besides the one
-    forward pass that the prediction needs, in words. lattice: "layer" where the map has one value a cell of the layer,
-    "input" where it has one a pixel of the network's input. check: a warning that stands beside every map of it.
+    source: the paper. function: "module.function" in this package. needs: "linear head" where only a GAP + linear
+    head will do, "ReLUs" or "attention" where the network must have them. unit: "logits" where the map's mean plus the
+    bias is the logit. cost: what it runs besides the one forward pass that the prediction needs, in words.
+    lattice: "layer" where the map has one value a cell of the layer, "input" where it has one a pixel of the network's
+    input. check: a warning that stands beside every map of it.
     """
 
     name: str
@@ -76,6 +83,46 @@ METHODS: dict[str, Method] = {
         Method(
             "layercam", "LayerCAM", "positive gradient times activation at every place; for early layers",
             "Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943", "local.layercam",
+        ),
+        Method(
+            "smoothgradcam++", "Smooth Grad-CAM++", "as Grad-CAM++, gradients averaged over noisy copies of the image",
+            "Omeiza et al. 2019, arXiv:1908.01224", "weighted.smoothgradcam_plus_plus",
+            cost="8 forwards and backwards of the head; none under a linear head",
+        ),
+        Method(
+            "shapleycam", "Shapley-CAM", "as Grad-CAM, less half of what channels add only together",
+            "Cai 2025, arXiv:2501.06261", "weighted.shapleycam", cost="two backwards through the head",
+        ),
+        Method(
+            "finercam", "Finer-CAM", "what sets the class apart from the three most like it",
+            "Zhang et al., CVPR 2025, arXiv:2501.11309", "weighted.finercam",
+        ),
+        Method(
+            "elementwise", "Element-wise Grad-CAM", "gradient times activation, positive channel by channel",
+            "Gildenblat 2021, pytorch-grad-cam", "local.elementwise",
+        ),
+        Method(
+            "eigencam", "Eigen-CAM", "the main pattern of the feature maps, whatever the class",
+            "Muhammad & Yeasin, IJCNN 2020, arXiv:2008.00299", "decomposition.eigencam",
+            cost="one singular value decomposition",
+        ),
+        Method(
+            "eigengradcam", "EigenGrad-CAM", "the main pattern of gradient times activation",
+            "Gildenblat 2021, pytorch-grad-cam", "decomposition.eigengradcam", cost="one singular value decomposition",
+        ),
+        Method(
+            "kpcacam", "KPCA-CAM", "the main pattern of the feature maps, curved ones too, whatever the class",
+            "Karmani et al. 2024, arXiv:2410.00267", "decomposition.kpcacam",
+            cost="eigenvectors of a cells x cells matrix",
+        ),
+        Method(
+            "fem", "FEM", "where features fire far above their mean, whatever the class",
+            "Fuad et al., IPTA 2020, doi:10.1109/IPTA50016.2020.9286629", "decomposition.fem",
+        ),
+        Method(
+            "refinecam", "Refine-CAM", "Grad-CAM++ of every stage, multiplied: fine edges where the class is",
+            "Domeniconi et al. 2026, arXiv:2605.14641", "stages.refinecam",
+            cost="a forward and a backward for each stage", lattice="input",
         ),
     )
 }  # fmt: skip

@@ -20,3 +20,12 @@ def layercam(evidence: Evidence) -> torch.Tensor:
     map = sum_k ReLU(g_k) A_k. Jiang et al., IEEE TIP 2021.
     """
     return (evidence.gradients.clamp(min=0) * evidence.activations).sum(1)
+
+
+def elementwise(evidence: Evidence) -> torch.Tensor:
+    """Element-wise Grad-CAM: at every place only the channels that speak for the class there, none cancelled.
+
+    map = sum_k ReLU(g_k A_k). Equal to LayerCAM where A >= 0, as after a ReLU; elsewhere a negative activation with a
+    negative gradient counts as well. Known from pytorch-grad-cam (Gildenblat 2021); there is no paper.
+    """
+    return (evidence.gradients * evidence.activations).clamp(min=0).sum(1)

@@ -4,9 +4,21 @@ A_k(x, y) is the activation of channel k, g_k = dT/dA_k its gradient, h w the nu
 a final ReLU; here maps stay signed, and rendering applies it.
 """
 
-import torch
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+import torch
+from torch import Tensor
+
+from camserve.errors import OptionError
+from camserve.heads import LinearHead
 from camserve.methods.evidence import Evidence
+from camserve.targets import Target
+
+# Smooth Grad-CAM++: how many noisy copies of the image, their noise as a share of its range (SmoothGrad: 0.1 to 0.2).
+SAMPLES, NOISE = 8, 0.15
+# Finer-CAM: how many classes the target is compared with, and how much of each is taken off (the authors' code).
+COMPARED, STRENGTH = 3, 1.0
 
 
 def cam(evidence: Evidence) -> torch.Tensor:
@@ -53,6 +65,103 @@ def xgradcam(evidence: Evidence) -> torch.Tensor:
     return _sum_channels(torch.where(total != 0, product / total, 0), evidence.activations)
 
 
+def smoothgradcam_plus_plus(evidence: Evidence) -> torch.Tensor:
+    """Smooth Grad-CAM++: Grad-CAM++ with gradients averaged over noisy copies of the image.
+
+    w_k = sum_xy a_k ReLU(<g_k>), a_k = <g_k^2> / (2 <g_k^2> + (sum_xy A_k) <g_k^3>), <> the mean over SAMPLES copies
+    x + NOISE (max x - min x) e, e normal, the same for every image and call. Terms whose denominator is not positive
+    count 0, as in Grad-CAM++. The paper's numerator is <g_k>; with <g_k^2> no noise gives Grad-CAM++. Where the
+    gradient is the same for every image, as under a GAP + linear head, nothing is run and this is Grad-CAM++.
+    Omeiza et al. 2019, arXiv:1908.01224.
+    """
+    if isinstance(evidence.head, LinearHead) and _class_index(evidence) is not None:
+        return gradcam_plus_plus(evidence)
+    moments = [torch.zeros_like(evidence.activations) for _ in range(3)]
+    for images in _noisy(evidence):
+        gradients = evidence.around.observe(images).gradients
+        moments = [moment + gradients**power / SAMPLES for power, moment in enumerate(moments, 1)]
+    first, second, third = moments
+    denominator = 2 * second + evidence.activations.sum((2, 3), keepdim=True) * third
+    terms = torch.where(denominator > 0, second * first.clamp(min=0) / denominator, 0)
+    return _sum_channels(terms.sum((2, 3)), evidence.activations)
+
+
+def shapleycam(evidence: Evidence) -> torch.Tensor:
+    """Shapley-CAM: Grad-CAM that takes off half of what the channels' interplay adds, as a Shapley value shares it.
+
+    w_k = mean_xy (g_k - (H A)_k / 2), H the Hessian of the target at A, H A by differentiating twice. A class's logit
+    S_c is taken as the paper's ReST, S_c + log softmax(S)_c; any other target as it is.
+    Under a GAP + linear head w = W^T (dT/dS - Hess_T (S - b) / 2) / (h w).
+    Cai 2025, arXiv:2501.06261.
+    """
+    index, head, activations = _class_index(evidence), evidence.head, evidence.activations
+
+    def target(logits: Tensor) -> Tensor:
+        if index is None:
+            return evidence.target(logits)
+        return logits[:, index] + torch.log_softmax(logits, 1)[:, index]
+
+    if isinstance(head, LinearHead):
+        by_logit = _halved_by_curvature(target, evidence.logits, evidence.logits - head.bias)
+        weights = by_logit @ head.weight / activations[0, 0].numel()
+    else:
+        weights = _halved_by_curvature(
+            lambda leaf: target(head.module(leaf, *evidence.carried)), activations, activations
+        ).mean((2, 3))
+    return _sum_channels(weights, activations)
+
+
+def finercam(evidence: Evidence) -> torch.Tensor:
+    """Finer-CAM: what sets the class apart from those it is most like, rather than all that speaks for it.
+
+    Grad-CAM of T = sum_i p_i (S_n - a S_i) / sum_i p_i, S_n the class's logit, i the COMPARED classes whose logits are
+    nearest to it, p their softmax probabilities, a = STRENGTH. p_i / sum p is the softmax over those classes alone,
+    so nothing is divided by 0 where all the probability is the class's own.
+    Zhang et al., CVPR 2025, arXiv:2501.11309. Raises OptionError for a target that is no class, or the only class.
+    """
+    index = _class_index(evidence)
+    if index is None:
+        raise OptionError("finercam compares a class with those nearest to it, and this target is no class; name one")
+    distance = (evidence.logits - evidence.logits[:, index, None]).abs()
+    distance[:, index] = torch.inf
+    nearest = distance.argsort(dim=1, stable=True)[:, : min(COMPARED, distance.shape[1] - 1)]
+    if nearest.shape[1] == 0:
+        raise OptionError("finercam compares a class with others, and this model has one class; try 'gradcam'")
+
+    def apart(logits: Tensor) -> Tensor:
+        others = logits.gather(1, nearest)
+        return logits[:, index] - STRENGTH * (others.softmax(1) * others).sum(1)
+
+    return gradcam(replace(evidence, target=apart))
+
+
 def _sum_channels(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
     """(N, K) and (N, K, h, w) -> (N, h, w)."""
     return torch.einsum("nk,nkhw->nhw", weights, activations)
+
+
+def _class_index(evidence: Evidence) -> int | None:
+    """The class whose logit is the target; None where the target is another function."""
+    target = evidence.target
+    return target.index if isinstance(target, Target) and target.is_class else None
+
+
+def _noisy(evidence: Evidence) -> Iterator[Tensor]:
+    """SAMPLES noisy copies of the input; image by image the same noise, so that a batch changes nothing."""
+    images, generator = evidence.around.images, torch.Generator().manual_seed(0)
+    spread = images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True)
+    for sample in range(SAMPLES):
+        noise = torch.randn(images.shape[1:], generator=generator).to(images)
+        yield images + NOISE * spread * noise
+        evidence.report(sample + 1, SAMPLES)
+
+
+def _halved_by_curvature(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> Tensor:
+    """g - H along / 2 of a scalar function of each row, at `at`."""
+    with torch.enable_grad():
+        leaf = at.detach().clone().requires_grad_()
+        (gradients,) = torch.autograd.grad(function(leaf).sum(), leaf, create_graph=True)
+        if not gradients.requires_grad:  # linear: no curvature
+            return gradients
+        (curved,) = torch.autograd.grad(gradients, leaf, along, materialize_grads=True)
+    return gradients.detach() - curved / 2
