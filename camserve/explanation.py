@@ -49,6 +49,7 @@ class Explanation:
     logits. placement: where those cells lie in the image. logits: float32 (C,). target: what is explained.
     method, layer, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. model: what was asked. output_stride: as it was asked for.
+    scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
     """
 
     photo: Photo
@@ -63,6 +64,7 @@ class Explanation:
     warnings: tuple[str, ...]
     model: "Model"
     output_stride: int | None = None
+    scales: tuple[float, ...] = ()
 
     @property
     def class_index(self) -> int:
@@ -86,9 +88,9 @@ class Explanation:
 
     @cached_property
     def scores(self) -> Float32:
-        """Softmax (or sigmoid, as the card says) of the logits, float32 (C,)."""
+        """Softmax (or sigmoid, as the card says, and where there is but one logit) of the logits, float32 (C,)."""
         logits = self.logits.astype(np.float64)
-        if self.model.card.scores == "sigmoid":
+        if self.model.card.scores == "sigmoid" or len(logits) == 1:
             return (1 / (1 + np.exp(-logits))).astype(np.float32)
         powers = np.exp(logits - logits.max())
         scores: Float32 = (powers / powers.sum()).astype(np.float32)
@@ -105,6 +107,8 @@ class Explanation:
         right and bottom are exclusive. Everything the model saw where something upstream looks at all of it, such as
         attention. Raises OptionError where the layer's receptive field is not known.
         """
+        if self.scales:
+            raise OptionError("this explanation combines several sizes; explain without sharp to ask what a cell saw")
         if "," in self.layer:
             raise OptionError(f"this explanation fuses {self.layer}; explain with one layer to ask what a cell saw")
         layer = self.model.layer(self.layer, self.output_stride)
@@ -183,7 +187,7 @@ class Explanation:
         return find_boxes(self.heat_rows, self.photo.size, threshold=share)
 
     def _legend(self) -> Legend:
-        unit = " logits" if self.method == "cam" else ""
+        unit = " logits" if self.method == "cam" and not self.scales else ""
         return Legend(f"{self.class_name} {self.score:.2f}", "0", f"{max(self.map.max(), 0):.3g}{unit}")
 
     def heatmap_image(self) -> Image.Image:
@@ -238,6 +242,7 @@ class Explanation:
             "layer": self.layer,
             "head": self.head,
             "output_stride": self.output_stride,
+            "sharp": {"scales": self.scales} if self.scales else None,
             "frame": {"box": frame.box, "input": frame.input},
             "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset},
             "versions": versions(),
