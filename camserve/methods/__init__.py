@@ -124,6 +124,36 @@ METHODS: dict[str, Method] = {
             "Domeniconi et al. 2026, arXiv:2605.14641", "stages.refinecam",
             cost="a forward and a backward for each stage", lattice="input",
         ),
+        Method(
+            "integratedgradients", "Integrated gradients", "what each pixel adds to the score, from mean grey on",
+            "Sundararajan et al., ICML 2017, arXiv:1703.01365", "pixel_gradients.integratedgradients",
+            cost="32 forwards and backwards of the network", lattice="input",
+        ),
+        Method(
+            "guidedbackprop", "Guided backpropagation", "edges that excite the network; says little about the class",
+            "Springenberg et al. 2015, arXiv:1412.6806", "pixel_gradients.guidedbackprop", needs="ReLUs",
+            cost="one forward and backward of the network", lattice="input", check=EDGES,
+        ),
+        Method(
+            "guidedgradcam", "Guided Grad-CAM", "edges of guided backpropagation where Grad-CAM is positive",
+            "Selvaraju et al., ICCV 2017, arXiv:1610.02391", "pixel_gradients.guidedgradcam", needs="ReLUs",
+            cost="one forward and backward of the network", lattice="input", check=EDGES,
+        ),
+        Method(
+            "fullgrad", "FullGrad", "the score shared out between the pixels and every layer's biases",
+            "Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780", "pixel_gradients.fullgrad",
+            cost="one forward and backward of the network, and a forward for each stage", lattice="input",
+        ),
+        Method(
+            "legrad", "LeGrad", "where more attention would raise the score; for transformers",
+            "Bousselham et al., ICCV 2025, arXiv:2404.03214", "attention.legrad", needs="attention",
+            cost="one forward, and a backward through every block",
+        ),
+        Method(
+            "attentionrollout", "Attention rollout", "what the class token attends to; for transformers, any class",
+            "Abnar & Zuidema, ACL 2020, arXiv:2005.00928", "attention.attentionrollout", needs="attention",
+            cost="one forward",
+        ),
     )
 }  # fmt: skip
 
