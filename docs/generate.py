@@ -30,8 +30,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def methods() -> str:
     """The registry of methods."""
-    rows = ((f"`{m.name}`", m.title, m.summary, m.needs, m.source) for m in METHODS.values())
-    return table(("name", "method", "what the map shows", "needs", "source"), rows)
+    rows = ((f"`{m.name}`", m.title, m.summary, m.needs, m.cost, m.source) for m in METHODS.values())
+    return table(("name", "method", "what the map shows", "needs", "besides the prediction", "source"), rows)
 
 
 def settings() -> str:

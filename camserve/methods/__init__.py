@@ -85,6 +85,55 @@ METHODS: dict[str, Method] = {
             "Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943", "local.layercam",
         ),
         Method(
+            "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls without each",
+            "Desai & Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360", "ablation.ablationcam",
+            cost="K forwards of the head, one a channel; none under a linear head",
+        ),
+        Method(
+            "reciprocam", "Recipro-CAM", "the score that each cell would reach alone",
+            "Byun & Lee 2022, arXiv:2209.14074", "ablation.reciprocam",
+            cost="h w forwards of the head, one a cell; none under a linear head",
+        ),
+        Method(
+            "scorecam", "Score-CAM", "feature maps weighted by the score of the image seen through each",
+            "Wang et al., CVPR workshops 2020, arXiv:1910.01279", "masking.scorecam", cost="K forwards, one a channel",
+        ),
+        Method(
+            "sscam", "SS-CAM", "as Score-CAM, averaged over noise on the masks",
+            "Wang et al. 2020, arXiv:2006.14255", "masking.sscam", cost="35 K forwards",
+        ),
+        Method(
+            "iscam", "IS-CAM", "as Score-CAM, averaged while the masked image fades in",
+            "Naidu et al. 2020, arXiv:2010.03023", "masking.iscam", cost="10 K forwards",
+        ),
+        Method(
+            "groupcam", "Group-CAM", "32 groups of feature maps, weighted by the probability seen through each",
+            "Zhang et al. 2021, arXiv:2103.13859", "masking.groupcam", cost="33 forwards and the head's gradient",
+        ),
+        Method(
+            "opticam", "Opti-CAM", "the mixture of feature maps through which the image scores highest",
+            "Zhang et al., CVIU 2024, arXiv:2301.07002", "masking.opticam",
+            cost="100 forwards with gradients of the whole network",
+        ),
+        Method(
+            "polycam", "Poly-CAM", "the layer's map sharpened by the maps of finer layers, seen through their features",
+            "Englebert et al., ICPR 2022, arXiv:2204.13359", "masking.polycam",
+            cost="2 forwards for each channel of every stage", lattice="input",
+        ),
+        Method(
+            "rise", "RISE", "pixels shown whenever the class is probable, under 1000 random masks",
+            "Petsiuk et al., BMVC 2018, arXiv:1806.07421", "occluding.rise", cost="1000 forwards", lattice="input",
+        ),
+        Method(
+            "occlusion", "Occlusion", "how far the probability falls when a window over the place is hidden",
+            "Zeiler & Fergus, ECCV 2014, arXiv:1311.2901", "occluding.occlusion", cost="at most 170 forwards",
+            lattice="input",
+        ),
+        Method(
+            "random", "Random", "noise: what every other method has to beat", "none", "occluding.random",
+            check="this map is random on purpose: it explains nothing, and is here to measure others against",
+        ),
+        Method(
             "smoothgradcam++", "Smooth Grad-CAM++", "as Grad-CAM++, gradients averaged over noisy copies of the image",
             "Omeiza et al. 2019, arXiv:1908.01224", "weighted.smoothgradcam_plus_plus",
             cost="8 forwards and backwards of the head; none under a linear head",

@@ -1,0 +1,99 @@
+"""Methods that hide parts of the image, whatever the network is made of; and chance, which all are measured against.
+
+X is the network's input, P(X) the target of its class probabilities, as the papers have it. A hidden pixel is 0 in the
+network's own units, the mean colour it was trained on.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from camserve.methods.evidence import Evidence, image_by_image
+
+# RISE: masks, their cells along each side, and the share of cells shown (the paper's grid and share; 4000 to 8000 masks
+# there, for maps with less noise in them).
+MASKS, CELLS, SHOWN = 1000, 7, 0.5
+# Occlusion: windows along each side that lie side by side; each moves on by half of itself.
+WINDOWS = 7
+
+
+@image_by_image
+def rise(evidence: Evidence) -> Tensor:
+    """RISE: the pixels that are shown whenever the score is high.
+
+    map = sum_i (P(X M_i) - mean P) M_i / (MASKS SHOWN), mean over the masks M_i: CELLS x CELLS cells, each 1 with
+    probability SHOWN, else 0, enlarged bilinearly and shifted by less than a cell. The paper does not take off the
+    mean, a constant plus the noise of an uneven cover; but then every pixel of a likely class is hot, and 0 means
+    nothing.
+    Petsiuk et al., BMVC 2018, arXiv:1806.07421.
+    """
+    images, scored = evidence.around.images, evidence.of_probabilities
+    draw = torch.Generator().manual_seed(0)
+    grids = (torch.rand(MASKS, CELLS, CELLS, generator=draw) < SHOWN).to(images)
+    shifts = torch.rand(MASKS, 2, generator=draw)
+    scores, total, cover = [], torch.zeros_like(images[0, 0]), torch.zeros_like(images[0, 0])
+    for part in evidence.parts(MASKS):
+        masks = _enlarged(grids[part], shifts[part.cpu()], images.shape[-2:])
+        scores.append(scored.score_images(images * masks[:, None]))
+        total = total + torch.einsum("m,mhw->hw", scores[-1], masks)
+        cover = cover + masks.sum(0)
+    return (total - torch.cat(scores).mean() * cover)[None] / (MASKS * SHOWN)
+
+
+def _enlarged(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
+    """Grids (M, c, c) over one cell more than the image, each cut out at its shift, 0..1 of a cell: (M, H, W)."""
+    height, width = size
+    down, across = math.ceil(height / CELLS), math.ceil(width / CELLS)
+    large = ((CELLS + 1) * down, (CELLS + 1) * across)
+    masks = F.interpolate(grids[:, None], large, mode="bilinear", align_corners=False)[:, 0]
+    cut = []
+    for mask, (y, x) in zip(masks, shifts.tolist(), strict=True):
+        top, left = int(y * down), int(x * across)
+        cut.append(mask[top : top + height, left : left + width])
+    return torch.stack(cut)
+
+
+@image_by_image
+def occlusion(evidence: Evidence) -> Tensor:
+    """Occlusion: how far the score falls when a window over the place is hidden.
+
+    map = the mean of P(X) - P(X with the window hidden) over the windows that cover a pixel. A window is 1 / WINDOWS of
+    each side and moves by half of itself, from the first pixel until the last is covered, where it is cut off.
+    Zeiler & Fergus, ECCV 2014, arXiv:1311.2901, whose window has one size and stride in pixels.
+    """
+    images, scored = evidence.around.images, evidence.of_probabilities
+    rows, columns = (_windows(side).to(images) for side in images.shape[-2:])
+    score = scored.score_images(images)
+    total, cover = torch.zeros_like(images[0, 0]), torch.zeros_like(images[0, 0])
+    for part in evidence.parts(len(rows) * len(columns)):
+        hidden = rows[part // len(columns)][:, :, None] * columns[part % len(columns)][:, None]
+        falls = score - scored.score_images(images * (1 - hidden[:, None]))
+        total = total + torch.einsum("m,mhw->hw", falls, hidden)
+        cover = cover + hidden.sum(0)
+    return (total / cover)[None]
+
+
+def _windows(side: int) -> Tensor:
+    """1 where a window lies along a side of so many pixels, else 0: (windows, side)."""
+    window = math.ceil(side / WINDOWS)
+    step = math.ceil(window / 2)
+    starts = step * torch.arange(math.ceil((side - window) / step) + 1)[:, None]
+    pixels = torch.arange(side)
+    return ((pixels >= starts) & (pixels < starts + window)).float()
+
+
+@image_by_image
+def random(evidence: Evidence) -> Tensor:
+    """Random: noise that knows nothing of the class; a method that does no better explains nothing.
+
+    map = one number of 0..1 a cell, independent and uniform. The seed comes from the bits of the image, or of the layer
+    where no image is known: another image has another map, the same image always the same.
+    """
+    source = evidence.activations if evidence.whole is None else evidence.around.images
+    bits = source.float().flatten().view(torch.int32).long()
+    total = int((bits * torch.arange(1, len(bits) + 1, device=bits.device)).sum())  # wraps around at 2^63
+    # Generators look at 32 bits of a seed, and those of pixels that were bytes end in zeros: a prime mixes all of them.
+    generator = torch.Generator().manual_seed(total % (2**31 - 1))
+    return torch.rand(evidence.activations[:, 0].shape, generator=generator).to(evidence.activations)
