@@ -95,6 +95,7 @@ def _explanation(
     """seen: the same target in each of the layers asked for."""
     first, (grid_map, placement) = seen[0], fuse(seen, frame)
     logit = float(first.logits[first.target.index])
+    about_method = [first.method.check] if first.method.check else []
     warnings = diagnose(grid_map, frame, model.settings.explain.max_aspect, first.completeness, logit)
     return Explanation(
         photo=photo,
@@ -106,7 +107,7 @@ def _explanation(
         layer=",".join(one.layer.name for one in seen),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=tuple(warnings),
+        warnings=(*about_method, *warnings),
         model=model,
         output_stride=output_stride,
     )

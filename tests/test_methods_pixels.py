@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torchvision
-from conftest import evidence_around
+from conftest import evidence_around, picture
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -243,6 +243,7 @@ def test_guided_backpropagation_needs_relus() -> None:
 def test_guided_methods_carry_their_warning(rectified: camserve.Model) -> None:
     for name in ("guidedbackprop", "guidedgradcam"):
         assert "fails the sanity checks of Adebayo et al. (2018)" in METHODS[name].check
+        assert rectified.explain(picture(), method=name).warnings[0] == METHODS[name].check
 
 
 # ---- attention
@@ -376,8 +377,6 @@ def test_attention_methods_need_a_layer_of_the_patches(attentive: camserve.Model
 
 
 def test_attention_works_through_the_front_door(attentive: camserve.Model) -> None:
-    from conftest import picture
-
     explanation = attentive.explain(picture(), method="legrad")
     assert explanation.map.shape == (4, 4)
     assert explanation.heatmap.shape == (70, 90)
