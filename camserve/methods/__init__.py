@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 
-
 EDGES = (
     "this method fails the sanity checks of Adebayo et al. (2018): it draws much the same edges whatever the network "
     "has learned"
