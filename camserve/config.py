@@ -38,12 +38,33 @@ class Explain(_Section):
     size: Size
     max_aspect: Annotated[float, Field(ge=1)]
     max_input_megapixels: Positive
+    sharp: bool
 
     @field_validator("size", mode="before")
     @classmethod
     def _number_in_quotes(cls, value: object) -> object:
         """Environment variables and flags are strings: "320" is the number."""
         return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class Sharp(_Section):
+    """What `sharp` adds to one pass."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        """An environment variable holds several, separated by commas."""
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("scales")
+    @classmethod
+    def _with_nominal(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        """Class and score are those of scale 1, so the picture must hold it."""
+        if 1 not in value:
+            raise ValueError("1, the nominal size, must be among them")
+        return value
 
 
 class Render(_Section):
@@ -114,6 +135,7 @@ class Settings(_Section):
     """All settings, one attribute per section of config.toml."""
 
     explain: Explain
+    sharp: Sharp
     render: Render
     limits: Limits
     compute: Compute

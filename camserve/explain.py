@@ -6,6 +6,8 @@ One function orchestrates, `explain`; the Python API, the command line and the H
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from camserve.methods import AUTO, find_method
 from camserve.models import Model
 from camserve.observation import Observation, fuse, observe
 from camserve.pipeline import in_order
+from camserve.sharp import Sharp, sharpen
 from camserve.targets import TargetOption
 
 Float32 = npt.NDArray[np.float32]
@@ -37,6 +40,7 @@ def explain(
     layer: str | Sequence[str] | None = None,
     size: str | int | None = None,
     output_stride: int | None = None,
+    sharp: bool | None = None,
     quantity: str = "logit",
     workers: pool.Workers | None = None,
     deadline: float | None = None,
@@ -49,11 +53,13 @@ def explain(
     default the predicted class. See `camserve.targets`. quantity: "logit", or "log-softmax".
     layer: default the model's own; several, in a list or separated by commas, are fused.
     size: "fit", "crop", "native" or a short side in pixels. output_stride: dilate the network so that cells lie this
-    many input pixels apart. Options left out come from the model's settings.
+    many input pixels apart. sharp: several sizes and mirror images in one map, 0..1; class and scores stay those of
+    the nominal size. See `camserve.sharp`. Options left out come from the model's settings.
     workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
     Raises OptionError, ImageError and, with a bounded pool, Busy and DeadlinePassed.
     """
     how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
+    how["sharp"] = sharp
     return explain_classes(model, image, [target], quantity=quantity, workers=workers, deadline=deadline, **how)[0]
 
 
@@ -66,6 +72,7 @@ def explain_classes(
     layer: str | Sequence[str] | None = None,
     size: str | int | None = None,
     output_stride: int | None = None,
+    sharp: bool | None = None,
     quantity: str = "logit",
     workers: pool.Workers | None = None,
     deadline: float | None = None,
@@ -81,12 +88,18 @@ def explain_classes(
     frame = model.frame(photo.size, size)
     pixels = to_input(photo, frame, model)
     options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity}
+    sharper = model.settings.explain.sharp if sharp is None else sharp
 
-    def look() -> list[list[Observation]]:
-        return [observe(model, pixels, targets, layer=one, **options) for one in _several(layer)]
+    def look() -> tuple[list[list[Observation]], list[Sharp]]:
+        by_layer = [observe(model, pixels, targets, layer=one, **options) for one in _several(layer)]
+        by_target = [list(one) for one in zip(*by_layer, strict=True)]
+        at_size = partial(to_input, photo, model=model)
+        return by_target, sharpen(model, frame, at_size, by_target, output_stride) if sharper else []
 
-    by_layer = (workers or pool.shared(model.settings.compute)).run(look, deadline)
-    return [_explanation(model, photo, frame, list(seen), output_stride) for seen in zip(*by_layer, strict=True)]
+    seen, sharpened = (workers or pool.shared(model.settings.compute)).run(look, deadline)
+    explanations = [_explanation(model, photo, frame, one, output_stride) for one in seen]
+    combined = [replace(one, **vars(more)) for one, more in zip(explanations, sharpened, strict=sharper)]
+    return combined or explanations
 
 
 def _explanation(

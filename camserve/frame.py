@@ -9,7 +9,7 @@ A Placement says where a grid cell sits: cell u is at input pixel J u + s0, with
 its offset. Nothing here resizes a map by S/n, which is off by up to 19 px (Inception-v3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,14 +107,20 @@ class Placement:
     stride: Pair
     offset: Pair
 
-    def cell_centre(self, u: float, v: float) -> Pair:
-        """The original pixel (x, y) at which cell column u, row v sits."""
+    def cell_centre(self, u: Any, v: Any) -> tuple[Any, Any]:
+        """The original pixel (x, y) at which cell column u, row v (or arrays of them) sits."""
         return self.frame.to_original(self.stride[0] * u + self.offset[0], self.stride[1] * v + self.offset[1])
 
     def cell_at(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Grid coordinates (u, v), fractions included and not clamped, of a point of the original."""
         across, down = self.frame.to_input(x, y)
         return (across - self.offset[0]) / self.stride[0], (down - self.offset[1]) / self.stride[1]
+
+    @property
+    def mirrored(self) -> "Placement":
+        """Where the cells lie of a map that the input's mirror image gave, once it is turned back left for right."""
+        last = self.stride[0] * (self.grid[0] - 1) + self.offset[0]
+        return replace(self, offset=(self.frame.input[0] - 1 - last, self.offset[1]))
 
     def rows(self, grid_map: Float32, first: int, last: int) -> Float32:
         """Rows first..last-1 of `grid_map` (h, w) laid over the original: float32 (last - first, W).
@@ -140,13 +146,12 @@ def spreading(placement: Placement) -> tuple[Float32, Float32]:
 
 
 def resample(grid_map: Float32, source: Placement, onto: Placement) -> Float32:
-    """`grid_map` (h, w), whose cells lie as `source` says, at the cells of `onto`: bilinear, constant beyond."""
+    """`grid_map` (h, w), whose cells lie as `source` says, at the cells of `onto`: bilinear, constant beyond.
 
-    def cells(axis: int) -> npt.NDArray[np.float64]:
-        pixels = np.arange(onto.grid[axis], dtype=np.float64) * onto.stride[axis] + onto.offset[axis]
-        return (pixels - source.offset[axis]) / source.stride[axis]
-
-    return _interpolate(_interpolate(grid_map.T, cells(1)).T, cells(0))
+    The two may be of different inputs made of one photograph.
+    """
+    u, v = source.cell_at(*onto.cell_centre(np.arange(onto.grid[0]), np.arange(onto.grid[1])))
+    return _interpolate(_interpolate(grid_map.T, v).T, u)
 
 
 def _interpolate(values: Float32, positions: npt.NDArray[np.float64]) -> Float32:

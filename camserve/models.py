@@ -71,12 +71,14 @@ class Model:
         layer: str | Sequence[str] | None = None,
         size: str | int | None = None,
         output_stride: int | None = None,
+        sharp: bool | None = None,
         quantity: str = "logit",
     ) -> "Explanation":
         """Why the model says what it says about one image; see `camserve.explain.explain`."""
         from camserve.explain import explain
 
         how: dict[str, Any] = {"size": size, "output_stride": output_stride, "quantity": quantity}
+        how["sharp"] = sharp
         return explain(self, image, method=method, target=target, layer=layer, **how)
 
     def explain_classes(

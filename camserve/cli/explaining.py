@@ -26,6 +26,7 @@ def explaining(command: F) -> F:
         click.option("-t", "--target", help="Class index or name. Default: the predicted class."),
         click.option("--layer", help="Layer to look at, or several, as in a,b. Default: the model's own."),
         click.option("--output-stride", type=int, help="Dilate the network to a cell every so many input pixels."),
+        click.option("--sharp/--no-sharp", default=None, help="One map of several sizes, mirrored too."),
         click.option("--size", help="fit, crop, native or a short side in pixels. Default: fit."),
         click.option("--colormap", help="Any name of the cmap catalogue. Default: inferno."),
         click.option("--alpha", type=float, help="Opacity of the hottest places, 0 to 1."),
@@ -115,7 +116,7 @@ def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict
 
     settings = read_settings(
         config,
-        explain={key: options[key] for key in ("method", "size")},
+        explain={key: options[key] for key in ("method", "size", "sharp")},
         render={key: options[key] for key in ("colormap", "alpha")},
     )
     model = load(options["model"], settings=settings)

@@ -36,6 +36,7 @@ class Options(BaseModel):
     layer: str | None = None
     size: int | str | None = None
     output_stride: Annotated[int, Field(ge=1)] | None = None
+    sharp: bool | None = None
     colormap: str | None = None
     alpha: Share | None = None
     threshold: Share | None = None
@@ -75,7 +76,7 @@ class Options(BaseModel):
                 raise UnknownName("output", name, OUTPUTS)
         return names
 
-    @field_validator("contour", "boxes", "legend", mode="before")
+    @field_validator("contour", "boxes", "legend", "sharp", mode="before")
     @classmethod
     def _switch(cls, value: object) -> object:
         return SWITCHES.get(value.lower(), value) if isinstance(value, str) else value

@@ -140,6 +140,7 @@ class Service:
                 layer=options.layer,
                 size=options.size,
                 output_stride=options.output_stride,
+                sharp=options.sharp,
                 workers=workers,
                 deadline=self.settings.serve.deadline_seconds,
             )
