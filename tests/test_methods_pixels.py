@@ -309,6 +309,24 @@ def test_rollout_and_legrad_by_hand(attentive: camserve.Model) -> None:
     torch.testing.assert_close(METHODS["legrad"](evidence), relevance[:, 1:].reshape(2, 4, 4), rtol=1e-4, atol=1e-7)
 
 
+def test_shapleycam_differentiates_attention_twice(attentive: camserve.Model) -> None:
+    """Fused attention has no second derivative; the same network written out has."""
+    net, evidence = attentive.module, evidence_around(attentive, images(1), 1, "conv_proj")
+
+    def score(patches: Tensor) -> Tensor:
+        tokens = torch.cat([net.class_token, patches.flatten(2).mT], 1) + net.encoder.pos_embedding
+        for block in net.encoder.layers:
+            tokens = after(block, tokens, *attention_by_hand(block, tokens))
+        logits = net.heads(net.encoder.ln(tokens)[:, 0])[0]
+        return logits[1] + torch.log_softmax(logits, 0)[1]
+
+    patches = evidence.activations
+    gradient = torch.autograd.functional.jacobian(score, patches)
+    _, curved = torch.autograd.functional.hvp(score, patches, patches)
+    expected = ((gradient - curved / 2).mean((2, 3), keepdim=True) * patches).sum(1)
+    torch.testing.assert_close(METHODS["shapleycam"](evidence), expected, rtol=1e-3, atol=1e-5)
+
+
 class Pooled(nn.Module):
     """A transformer without a class token, on scaled_dot_product_attention: one block, patches averaged."""
 

@@ -63,8 +63,8 @@ class Attending(fx.Interpreter):
         return self._kept((query @ key.mT * scale).softmax(-1)) @ given["value"]
 
     def _kept(self, maps: Tensor) -> Tensor:
-        """`maps` as a leaf that what follows is differentiated by."""
-        self.maps.append(maps.detach().requires_grad_(self._score is not None))
+        """`maps`; where a score is differentiated, as the leaf that it is differentiated by."""
+        self.maps.append(maps if self._score is None else maps.detach().requires_grad_())
         return self.maps[-1]
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 from camserve.errors import OptionError
 from camserve.heads import LinearHead
+from camserve.methods.attending import Attending, attention_paths
 from camserve.methods.evidence import Evidence
 from camserve.targets import Target
 
@@ -92,7 +93,7 @@ def shapleycam(evidence: Evidence) -> torch.Tensor:
     w_k = mean_xy (g_k - (H A)_k / 2), H the Hessian of the target at A, H A by differentiating twice. A class's logit
     S_c is taken as the paper's ReST, S_c + log softmax(S)_c; any other target as it is.
     Under a GAP + linear head w = W^T (dT/dS - Hess_T (S - b) / 2) / (h w).
-    Cai 2025, arXiv:2501.06261.
+    Cai 2025, arXiv:2501.06261. Raises OptionError where the head cannot be differentiated twice.
     """
     index, head, activations = _class_index(evidence), evidence.head, evidence.activations
 
@@ -105,9 +106,9 @@ def shapleycam(evidence: Evidence) -> torch.Tensor:
         by_logit = _halved_by_curvature(target, evidence.logits, evidence.logits - head.bias)
         weights = by_logit @ head.weight / activations[0, 0].numel()
     else:
-        weights = _halved_by_curvature(
-            lambda leaf: target(head.module(leaf, *evidence.carried)), activations, activations
-        ).mean((2, 3))
+        run = _run_in_the_open(head.module)
+        curved = _halved_by_curvature(lambda leaf: target(run(leaf, *evidence.carried)), activations, activations)
+        weights = curved.mean((2, 3))
     return _sum_channels(weights, activations)
 
 
@@ -163,5 +164,17 @@ def _halved_by_curvature(function: Callable[[Tensor], Tensor], at: Tensor, along
         (gradients,) = torch.autograd.grad(function(leaf).sum(), leaf, create_graph=True)
         if not gradients.requires_grad:  # linear: no curvature
             return gradients
-        (curved,) = torch.autograd.grad(gradients, leaf, along, materialize_grads=True)
+        try:
+            (curved,) = torch.autograd.grad(gradients, leaf, along, materialize_grads=True)
+        except RuntimeError as error:
+            raise OptionError(
+                f"shapleycam needs the head's second derivative, which torch does not have: {error}. Try 'gradcam'"
+            ) from None
     return gradients.detach() - curved / 2
+
+
+def _run_in_the_open(module: nn.Module) -> Callable[..., Tensor]:
+    """`module`; without fused attention, which has no second derivative, where its graph is known."""
+    if isinstance(module, fx.GraphModule) and attention_paths(module):
+        return Attending(module).run
+    return module
