@@ -55,8 +55,8 @@ class Head:
     def _no_map(self) -> str:
         return (
             "method 'cam' and class_maps need a head of global average pooling and one linear layer, or a class map, "
-            f"right after the layer; this head is {self.kind}. Try 'gradcam' or, where places were flattened, 'hirescam', "
-            "which take any head; or another layer"
+            f"right after the layer; this head is {self.kind}. Try 'gradcam' or, where places were flattened, "
+            "'hirescam', which take any head; or another layer"
         )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from camserve.targets import TargetOption
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
-_LAYERS_KEPT = 4
+_LAYERS_KEPT = 8
 
 
 class Model:

@@ -15,6 +15,7 @@ from camserve.methods import AUTO, Method, find_method
 from camserve.methods.evidence import Evidence, Whole, class_probabilities
 from camserve.models import Model
 from camserve.targets import Target, TargetOption, resolve_target
+from camserve.workers import check_deadline
 
 Float32 = npt.NDArray[np.float32]
 
@@ -50,7 +51,8 @@ def observe(
 ) -> list[Observation]:
     """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
 
-    targets: or a number: so many of the best classes. With output_stride the map comes from the dilated network, decision and logits from the network as it is.
+    targets: or a number: so many of the best classes. With output_stride the map comes from the dilated network,
+    decision and logits from the network as it is.
     """
     plain = chosen = model.layer(layer)
     activations, carried, logits = plain.observe(pixels)
@@ -89,6 +91,7 @@ def evidence_of(
         stages=lambda: _stages(model, layer, pixels, target),
         observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images)[:2]),
         batch=model.settings.compute.batch,
+        progress=lambda done, total: check_deadline(),
     )
     probabilities = torch.sigmoid if model.card.scores == "sigmoid" else class_probabilities
     return Evidence(seen[0], layer.head, target, seen[1], whole, probabilities)

@@ -7,6 +7,7 @@ same bits, and a caller inside `torch.no_grad()` still gets gradients.
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -23,7 +24,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-_mine = threading.local()  # is_worker: whether the current thread is one, of whichever pool
+# is_worker: whether the current thread is one, of whichever pool; until: when its task's caller stops waiting
+_mine = threading.local()
 
 
 class Workers:
@@ -68,12 +70,14 @@ class Workers:
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
         """The result of `task()` on a worker; its exceptions are raised here.
 
-        deadline: seconds to wait, then DeadlinePassed (a task still queued never starts). Called from a
+        deadline: seconds to wait, then DeadlinePassed: a task still queued never starts, and one that runs ends at its
+        next `check_deadline`. Called from a
         worker, of this pool or another, it runs in place, so a task may use a pool without waiting for itself.
         """
         if getattr(_mine, "is_worker", False):
             return task()
-        future = self.submit(task)
+        until = None if deadline is None else time.monotonic() + deadline
+        future = self.submit(_within, task, until)
         try:
             return future.result(deadline)
         except FutureTimeout:
@@ -93,6 +97,21 @@ class Workers:
     def _release(self) -> None:
         if self._places is not None:
             self._places.release()
+
+
+def _within(task: Callable[[], R], until: float | None) -> R:
+    _mine.until = until
+    try:
+        return task()
+    finally:
+        _mine.until = None
+
+
+def check_deadline() -> None:
+    """Between the steps of a long task: raises DeadlinePassed where nobody waits for it any more."""
+    until = getattr(_mine, "until", None)
+    if until is not None and time.monotonic() > until:
+        raise DeadlinePassed("nobody waits for this answer any more")
 
 
 def shared(compute: Compute) -> Workers:

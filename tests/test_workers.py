@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from camserve.errors import Busy, DeadlinePassed, Unavailable
-from camserve.workers import Workers, granted_cores
+from camserve.workers import Workers, check_deadline, granted_cores
 
 
 def test_workers_have_their_threads_and_callers_keep_theirs() -> None:
@@ -74,6 +74,25 @@ def test_a_passed_deadline_is_an_error_and_the_task_never_starts() -> None:
     running.result(5)
     time.sleep(0.05)
     assert not started.is_set()
+    pool.close()
+
+
+def test_a_running_task_ends_when_nobody_waits_any_more() -> None:
+    pool, ended = Workers(1, 1), threading.Event()
+
+    def long() -> None:
+        try:
+            for _ in range(1000):
+                time.sleep(0.01)
+                check_deadline()
+        except DeadlinePassed:
+            ended.set()
+            raise
+
+    with pytest.raises(DeadlinePassed):
+        pool.run(long, deadline=0.05)
+    assert ended.wait(5)
+    pool.run(check_deadline)  # the next task has a deadline of its own, or none
     pool.close()
 
 
