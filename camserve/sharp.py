@@ -57,11 +57,11 @@ def sharpen(
     """
     lattice = fine_lattice(fuse(list(seen[0]), frame)[1])
     total = [np.zeros(lattice.grid[::-1], np.float32) for _ in seen]
-    scales = []
-    for scale, scaled in scaled_frames(model, frame):
+    scales, coarsest = [], max(one.layer.stride for one in seen[0])
+    for scale, scaled in scaled_frames(model, frame, coarsest):
         try:
             for shown in _passes(model, pixels(scaled), scaled, seen, output_stride, detail=scale == 1):
-                total = [before + _relative(_laid(one, lattice)) for before, one in zip(total, shown, strict=True)]
+                total = [before + _laid(*one, lattice) for before, one in zip(total, shown, strict=True)]
         except OptionError:  # a size that this network does not take
             if scale == 1:
                 raise
@@ -70,12 +70,20 @@ def sharpen(
     return [Sharp(_relative(_smooth(one)), lattice, tuple(scales)) for one in total]
 
 
-def scaled_frames(model: Model, frame: Frame) -> Iterator[tuple[float, Frame]]:
-    """The sizes of `sharp.scales` that the network takes and `explain.max_input_megapixels` allows."""
+def scaled_frames(model: Model, frame: Frame, stride: tuple[float, float]) -> Iterator[tuple[float, Frame]]:
+    """The sizes of `sharp.scales` that the network takes and `explain.max_input_megapixels` allows.
+
+    Sides other than the nominal ones are whole numbers of cells, `stride` input pixels each: a network that drops
+    what does not fill a cell would miss the last part of the image.
+    """
     largest = model.settings.explain.max_input_megapixels * 1e6
     for scale in model.settings.sharp.scales if model.network.takes_any_size else (1.0,):
-        width, height = (max(1, round(side * scale)) for side in frame.input)
-        if scale == 1 or width * height <= largest:
+        width, height = (
+            round(max(1, round(side * scale / step)) * step) for side, step in zip(frame.input, stride, strict=True)
+        )
+        if scale == 1:
+            yield scale, frame
+        elif width * height <= largest:
             yield scale, replace(frame, input=(width, height))
 
 
@@ -151,8 +159,8 @@ def _unmirrored(placed: Placed, mirrored: bool) -> Placed:
     return (grid_map[:, ::-1], placement.mirrored) if mirrored else placed
 
 
-def _laid(placed: Placed, lattice: Placement) -> Float32:
-    return resample(np.nan_to_num(placed[0], nan=0, posinf=0, neginf=0), placed[1], lattice)
+def _laid(grid_map: Float32, placement: Placement, lattice: Placement) -> Float32:
+    return resample(_relative(np.nan_to_num(grid_map, nan=0, posinf=0, neginf=0)), placement, lattice)
 
 
 def _relative(grid_map: Float32) -> Float32:
