@@ -165,8 +165,7 @@ def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = 
     pixels = to_input(photo, model.frame(photo.size, size), model)
 
     def observe() -> Float32:
-        activations, _, _ = chosen.observe(pixels)
-        maps: Float32 = chosen.head.class_maps(activations)[0].contiguous().cpu().numpy()
+        maps: Float32 = chosen.class_maps(pixels)[0].contiguous().cpu().numpy()
         return maps
 
     return pool.shared(model.settings.compute).run(observe)

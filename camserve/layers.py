@@ -1,6 +1,8 @@
 """One layer of a model, ready to be looked at: cut, its head recognised, its cells placed."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -52,9 +54,22 @@ class Layer:
 
         images: (N, 3, H, W). Raises OptionError where the network does not take that size.
         """
-        try:
+        with self._taking(images):
             activations, carried = self.engine(images.to(self._device))
             return activations, carried, self.head.logits(activations, carried)
+
+    def class_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """The CAM of every class, (N, C, h, w). The head is not run: logits are the maps' means plus the bias.
+
+        images: (N, 3, H, W). Raises OptionError as `observe`, and where the head has no class map.
+        """
+        with self._taking(images):
+            return self.head.class_maps(self.engine(images.to(self._device))[0])
+
+    @contextmanager
+    def _taking(self, images: torch.Tensor) -> Iterator[None]:
+        try:
+            yield
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             reason = str(error).strip().split("\n")[0]
             raise OptionError(

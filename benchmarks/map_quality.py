@@ -1,0 +1,121 @@
+"""How well do maps point at small objects? One pass, four passes and the sharp mode, beside maps that know nothing.
+
+    python benchmarks/map_quality.py DATA [--model efficientnet-lite0] [--threads 1]
+
+DATA/val-boxes/boxes.csv as for benchmarks/fit_size.py. Photographs count whose boxes cover less than a quarter and
+whose class the model names first at its own size; the map is that of the true class. Printed per map, over all of
+them and over either half of them in the table's order:
+
+    AP        average precision of pixels against the boxes; pixels with equal heat count as one
+    pointing  the hottest pixel lies in a box
+    IoU*      the best intersection over union with the boxes that any threshold reaches
+    energy    share of the heat that lies in the boxes
+    entropy   of the heat as a distribution over pixels, over that of the uniform one: 1 is flat, 0 a single pixel
+
+The first three do not change when a map is raised to a power. Energy does: any sharpening raises it, which is why
+the entropy stands beside it. Time is relative to one pass, taken image by image.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from fit_size import boxed
+from PIL import Image
+
+import camserve
+
+Map = Callable[[Image.Image, int], np.ndarray]
+
+
+def scores(heat: np.ndarray, inside: np.ndarray) -> tuple[float, ...]:
+    """(AP, pointing, IoU*, energy, entropy) of heat (H, W), nowhere negative, against a mask (H, W)."""
+    order = np.argsort(-heat, axis=None, kind="stable")
+    ranked, found = heat.ravel()[order], np.cumsum(inside.ravel()[order])
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last pixel of each value
+    hits, taken, wanted = found[ends], ends + 1, found[-1]
+    precision, recall = hits / taken, hits / wanted
+    overlap = hits / (taken + wanted - hits)
+    share = heat / heat.sum() if heat.sum() > 0 else np.full(heat.shape, 1 / heat.size)
+    bits = -(share[share > 0] * np.log(share[share > 0])).sum() / np.log(heat.size)
+    pointing = inside.ravel()[order[: ends[0] + 1]].mean()  # where several are the hottest, the share of them
+    return float((precision * np.diff(recall, prepend=0)).sum()), pointing, overlap.max(), share[inside].sum(), bits
+
+
+def uniform(photo: Image.Image, index: int) -> np.ndarray:
+    """The same heat everywhere."""
+    return np.ones(photo.size[::-1])
+
+
+def centre(photo: Image.Image, index: int) -> np.ndarray:
+    """A Gaussian about the middle, as wide as a quarter of each side."""
+    x, y = ((np.arange(side) - (side - 1) / 2) / (side / 4) for side in photo.size)
+    return np.exp(-(x**2 + y[:, None] ** 2) / 2)
+
+
+def random(photo: Image.Image, index: int) -> np.ndarray:
+    """7 x 7 random numbers, resized: as coarse as a real map."""
+    noise = np.random.default_rng(index).random((7, 7), np.float32)
+    return np.asarray(Image.fromarray(noise).resize(photo.size, Image.Resampling.BILINEAR)).clip(0)
+
+
+def four_passes(model: camserve.Model) -> Map:
+    """Two sizes and the mirror images, each map's positive part over its maximum, summed."""
+    size = model.card.input.size
+
+    def total(photo: Image.Image, index: int) -> np.ndarray:
+        mirror = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        once = [model.explain(photo, target=index, size=side, sharp=False).heatmap for side in (size, 2 * size)]
+        twice = [model.explain(mirror, target=index, size=side, sharp=False).heatmap for side in (size, 2 * size)]
+        return sum(once) + sum(twice)[:, ::-1]
+
+    return total
+
+
+def main() -> None:
+    """Print one row per map."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="efficientnet-lite0")
+    parser.add_argument("--threads", type=int, default=1, help="intra-op threads of torch")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    model = camserve.load(options.model)
+    maps: dict[str, Map] = {  # another library's map goes here: a function (photograph, class) -> heat (H, W)
+        "random": random,
+        "uniform": uniform,
+        "centre Gaussian": centre,
+        "one pass": lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap,
+        "four passes, summed": four_passes(model),
+        "sharp": lambda photo, index: model.explain(photo, target=index, sharp=True).heatmap,
+    }
+    small = [row[:3] for row in boxed(options.data) if row[3] < 0.25]
+    right = [row for row in small if model.explain(row[0], sharp=False).class_index == row[1]]
+    print(f"{options.model}, {len(right)} of {len(small)} photographs with small boxes, torch {torch.__version__}")
+    heads = ("AP", "pointing", "IoU*", "energy", "entropy", "time")
+    print(f"{'':20}" + "".join(f"{head:>9}" for head in heads) + "   AP pointing IoU* of either half")
+    measured = measure(maps, right)
+    for name, (figures, seconds) in measured.items():
+        ratio = np.median(seconds / measured["one pass"][1])
+        half = len(figures) // 2
+        halves = "  ".join(" ".join(f"{v:.3f}" for v in part.mean(0)[:3]) for part in (figures[:half], figures[half:]))
+        print(f"{name:20}" + "".join(f"{value:9.3f}" for value in figures.mean(0)) + f"{ratio:9.1f}   {halves}")
+
+
+def measure(maps: dict[str, Map], photos: list[tuple[Image.Image, int, np.ndarray]]) -> dict[str, list[np.ndarray]]:
+    """For each map [figures (photographs, 5), seconds (photographs,)]; all maps of a photograph before the next."""
+    rows: dict[str, list[tuple[tuple[float, ...], float]]] = {name: [] for name in maps}
+    for photo, index, inside in photos:
+        for name, made in maps.items():
+            start = time.perf_counter()
+            heat = made(photo, index)
+            seconds = time.perf_counter() - start
+            rows[name].append((scores(heat, inside), seconds))
+    return {name: [np.array(part) for part in zip(*found, strict=True)] for name, found in rows.items()}
+
+
+if __name__ == "__main__":
+    main()
