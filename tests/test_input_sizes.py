@@ -70,7 +70,10 @@ def test_a_network_s_own_check_is_quoted() -> None:
         warnings.simplefilter("ignore")
         vit = torchvision.models.VisionTransformer(32, 8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8)
     sizes = try_sizes(halves(vit.eval()), 32)
-    assert sizes.trials[2].reason == "the network itself says 'Wrong image height! Expected 32'"
+    assert sizes.trials[2].reason == (
+        "the network itself says 'Wrong image height! Expected 32'; its position embedding "
+        "'inner.encoder.pos_embedding' is of one size, 1x17x8"
+    )
 
 
 def test_sizes_that_lie_between_are_no_any_size() -> None:
