@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from camserve import workers as pool
-from camserve.diagnosis import diagnose
+from camserve.diagnosis import diagnose, doubt
 from camserve.errors import CamserveError, OptionError
 from camserve.explanation import Explanation
 from camserve.frame import Frame
@@ -120,7 +120,7 @@ def _explanation(
         layer=",".join(one.layer.name for one in seen),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(*about_method, *warnings),
+        warnings=(*doubt(model.card), *about_method, *warnings),
         model=model,
         output_stride=output_stride,
     )
