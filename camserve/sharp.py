@@ -1,8 +1,8 @@
 """Sharp: one map from several sizes of an image, each also mirrored, and from an earlier layer for the detail.
 
-Large inputs give many cells and small ones much context; the mirror image cancels what is not symmetric in the
-network; an earlier layer says where within a cell the evidence lies. What agrees adds up, what is chance averages
-out. All of it is the model's own evidence: no prior, and nothing of the photograph's edges.
+Large inputs give more cells, the nominal one the context it was trained with; the mirror image cancels what is not
+symmetric in the network; an earlier layer says where within a cell the evidence lies. What agrees adds up, what is
+chance averages out. All of it is the model's own evidence: no prior, and nothing of the photograph's edges.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -142,11 +142,11 @@ def test_class_scores_and_completeness_are_those_of_the_nominal_size(red: camser
     for fact in ("class_index", "score", "completeness", "method", "layer", "head", "warnings"):
         assert getattr(once, fact) == getattr(sharp, fact), fact
     assert once.scales == ()
-    assert sharp.scales == (0.7, 1, 2, 3)
+    assert sharp.scales == (1, 2, 3)
     assert (sharp.map.min(), sharp.map.max()) >= (0, 1)
     assert sharp.map.dtype == np.float32
     assert once.provenance()["sharp"] is None
-    assert json.loads(json.dumps(sharp.to_dict()))["provenance"]["sharp"] == {"scales": [0.7, 1, 2, 3]}
+    assert json.loads(json.dumps(sharp.to_dict()))["provenance"]["sharp"] == {"scales": [1, 2, 3]}
 
 
 def test_the_map_is_the_sum_over_the_passes_written_out() -> None:
@@ -206,8 +206,8 @@ def test_a_cell_of_several_sizes_has_no_one_receptive_field(red: camserve.Model)
 
 
 def test_sizes_over_the_limit_are_left_out_and_the_nominal_one_stays() -> None:
-    model = load(RedNet(), explain={"max_input_megapixels": 0.01})
-    assert model.explain(picture(size=(64, 64)), sharp=True).scales == (0.7, 1)
+    model = load(RedNet(), explain={"max_input_megapixels": 0.02})
+    assert model.explain(picture(size=(64, 64)), sharp=True).scales == (1, 2)
     frame = fit((640, 64), 64, max_aspect=8)
     assert [scale for scale, _ in scaled_frames(model, frame, (16, 16))] == [1]  # it was allowed, or refused before
 
@@ -216,16 +216,16 @@ def test_scaled_inputs_are_whole_cells_of_the_same_box() -> None:
     frame = Frame((100, 80), (10, 0, 90, 80), (64, 64))
     inputs = dict(scaled_frames(load(RedNet()), frame, (16, 16)))
     assert {scale: scaled.input for scale, scaled in inputs.items()} == {
-        0.7: (48, 48), 1: (64, 64), 2: (128, 128), 3: (192, 192),
+        1: (64, 64), 2: (128, 128), 3: (192, 192),
     }  # fmt: skip
     assert {scaled.box for scaled in inputs.values()} == {frame.box}
     odd = native((100, 3))  # at scale 1 the input is what the decision was made on, whole cells or not
-    assert [scaled.input for _, scaled in scaled_frames(load(RedNet()), odd, (16, 16))][:3] == [
-        (64, 16), (100, 3), (192, 16),
+    assert [scaled.input for _, scaled in scaled_frames(load(RedNet()), odd, (16, 16))] == [
+        (100, 3), (192, 16), (304, 16),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("net", "scales"), [(Positioned, (1,)), (Small, (0.7, 1))])
+@pytest.mark.parametrize(("net", "scales"), [(Positioned, (1,)), (Small, (1,))])
 def test_networks_that_do_not_take_every_size(net: type[nn.Module], scales: tuple[float, ...]) -> None:
     explanation = load(net()).explain(square((64, 64), 20, 40), target="red", sharp=True)
     assert explanation.scales == scales
@@ -246,7 +246,7 @@ def test_one_size_at_a_time_is_in_memory(red: camserve.Model) -> None:
     how = {"method": "cam", "layer": None, "output_stride": None, "quantity": "logit"}
     seen = observe(red, to_input(photo, frame, red), ["red"], **how)
     (sharp,) = sharpen(red, frame, pixels, [seen])
-    assert len(given) == len(sharp.scales) == 4
+    assert len(given) == len(sharp.scales) == 3
 
 
 def test_the_lattice_is_four_times_as_dense_over_the_same_pixels() -> None:
@@ -303,4 +303,4 @@ def test_the_same_map_through_every_door(model: camserve.Model, cat: Path, serve
     with urllib.request.urlopen(request, timeout=60) as answer:
         facts = json.load(answer)
     assert np.array_equal(np.array(facts["map"], np.float32), by_api.map)
-    assert facts["provenance"]["sharp"] == {"scales": [0.7, 1, 2, 3]}
+    assert facts["provenance"]["sharp"] == {"scales": [1, 2, 3]}
