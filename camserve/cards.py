@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from camserve.config import Models, shipped
 from camserve.errors import ModelError, ModelNotFound
@@ -73,6 +73,18 @@ class Known(_Part):
     size: Literal["fit", "crop", "native"] | Pixels = "crop"
 
 
+class Measured(_Part):
+    """Where the cells of a layer sit, as `camserve calibrate` found and wrote it.
+
+    layer: the one it was measured at; others are centred. offset: the input pixel (x, y) of its first cell, at the
+    size trained at. measured: when and how well.
+    """
+
+    layer: str
+    offset: tuple[FiniteFloat, FiniteFloat]
+    measured: str = "not stated"
+
+
 class Card(_Part):
     """One model: its network, weights, input and output.
 
@@ -94,6 +106,7 @@ class Card(_Part):
     layer: str | None = None
     scores: Literal["softmax", "sigmoid"] = "softmax"
     input: Input = Input()
+    placement: Measured | None = None
     known: tuple[Known, ...] = ()
 
     def available(self, path: Path) -> bool:

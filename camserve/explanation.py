@@ -244,7 +244,7 @@ class Explanation:
             "output_stride": self.output_stride,
             "sharp": {"scales": self.scales} if self.scales else None,
             "frame": {"box": frame.box, "input": frame.input},
-            "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset},
+            "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule},
             "versions": versions(),
         }
 

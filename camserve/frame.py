@@ -100,12 +100,14 @@ class Placement:
 
     frame: how the photograph became the input. grid: (w, h) cells.
     stride: input pixels between neighbouring cells, (x, y). offset: the input pixel of the first cell, (x, y).
+    rule: what gave the offset: "centred", "calibrated" (docs/geometry.md), or "input" where cells are input pixels.
     """
 
     frame: Frame
     grid: tuple[int, int]
     stride: Pair
     offset: Pair
+    rule: str = "centred"
 
     def cell_centre(self, u: Any, v: Any) -> tuple[Any, Any]:
         """The original pixel (x, y) at which cell column u, row v (or arrays of them) sits."""

@@ -10,7 +10,7 @@ from camserve.devices import device_of, noise
 from camserve.engines import TorchEngine
 from camserve.errors import OptionError
 from camserve.frame import Frame, Pair, Placement
-from camserve.halves import Network
+from camserve.halves import Halves, Network
 from camserve.heads import Carried, Head
 from camserve.receptive import Field
 from camserve.recognise import head_of
@@ -24,16 +24,28 @@ class Layer:
 
     name: as the user knows it. engine: runs what comes before, head: what comes after. trained: the side of the
     square input the model was trained at, pixels. output_stride: dilate the network up to this stride; None: as it is.
+    offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
+    centred: the same by the centred rule.
     Raises UnknownName, OptionError.
     """
 
-    def __init__(self, network: Network, name: str, trained: int, output_stride: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        trained: int,
+        output_stride: int | None = None,
+        offset: Pair | None = None,
+    ) -> None:
         self._halves = network.cut(name, output_stride)
         self.name, self.trained = name, trained
         self._device = device_of(self._halves.body)
         self.engine = TorchEngine(self._halves.body)
         self.head = self._checked(head_of(self._halves.head))
-        self.stride = self._stride()
+        self.stride = self._stride(self._halves)
+        # dilation puts cells between those there are, so the first one stays where it is
+        self.centred = self._centred(self._halves if output_stride is None else network.cut(name))
+        self._measured = offset
 
     def _checked(self, head: Head) -> Head:
         """`head`, or the same without closed forms where its maps do not account for its logits.
@@ -77,30 +89,37 @@ class Layer:
                 "Try size=fit, crop or a larger number"
             ) from None
 
-    def _stride(self) -> Pair:
+    def _stride(self, halves: Halves) -> Pair:
         """Input pixels between neighbouring cells, (x, y).
 
         Where the graph is not known, the power of two nearest to size over cells: strides multiply by two.
         """
-        field = self._halves.field(self.trained)
+        field = halves.field(self.trained)
         if field is not None:
             return field.stride
-        across, down = (2.0 ** round(math.log2(self.trained / cells)) for cells in self._halves.cells)
+        across, down = (2.0 ** round(math.log2(self.trained / cells)) for cells in halves.cells)
         return across, down
 
-    def placement(self, frame: Frame, grid: tuple[int, int]) -> Placement:
-        """Where the cells of this layer sit in a photograph: the true stride and the centred offset.
+    def _centred(self, plain: Halves) -> Pair:
+        """The offset at which the n cells lie around the middle of the size S trained at: ((S - 1) - (n - 1) J) / 2."""
+        stride = self._stride(plain)
+        x, y = (((self.trained - 1) - (plain.cells[axis] - 1) * stride[axis]) / 2 for axis in (0, 1))
+        return x, y
 
-        offset = ((S - 1) - (n - 1) J) / 2 at the size S the model was trained at, where its n cells are centred,
-        plus what the padding moves the receptive fields by between that size and this one.
+    def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
+        """Where the cells of this layer sit in a photograph: the true stride, and the offset by the best rule there is.
+
+        The measured offset ("calibrated"), else the centred one, plus what the padding moves the receptive fields by
+        between the size trained at and this one. centred: that rule, also where there is a measurement.
         """
+        rule = "centred" if centred or self._measured is None else "calibrated"
+        offset = self.centred if centred or self._measured is None else self._measured
 
-        def offset(axis: int) -> float:
-            centred = ((self.trained - 1) - (self._halves.cells[axis] - 1) * self.stride[axis]) / 2
+        def moved(axis: int) -> float:
             now, trained = self.field(frame.input[axis]), self.field(self.trained)
-            return centred if now is None or trained is None else centred + now.start[axis] - trained.start[axis]
+            return 0 if now is None or trained is None else now.start[axis] - trained.start[axis]
 
-        return Placement(frame, grid, self.stride, (offset(0), offset(1)))
+        return Placement(frame, grid, self.stride, (offset[0] + moved(0), offset[1] + moved(1)), rule)
 
     def field(self, side: int) -> Field | None:
         """The receptive field on an input of `side` pixels, as far as where its cells start; None: not known.

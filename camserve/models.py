@@ -108,7 +108,9 @@ class Model:
         key = (name or self.default_layer, output_stride)
         with self._lock:
             if key not in self._layers:
-                self._layers[key] = Layer(self.network, key[0], self.card.input.size, output_stride)
+                measured = self.card.placement
+                offset = measured.offset if measured and measured.layer == key[0] else None
+                self._layers[key] = Layer(self.network, key[0], self.card.input.size, output_stride, offset)
             self._layers.move_to_end(key)
             while len(self._layers) > _LAYERS_KEPT:
                 self._layers.popitem(last=False)

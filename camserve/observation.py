@@ -35,7 +35,7 @@ class Observation:
         """Where the map's cells lie in the photograph that `frame` made the input of."""
         grid = self.map.shape[1], self.map.shape[0]
         if self.method.lattice == "input":
-            return Placement(frame, grid, (1.0, 1.0), (0.0, 0.0))
+            return Placement(frame, grid, (1.0, 1.0), (0.0, 0.0), "input")
         return self.layer.placement(frame, grid)
 
 

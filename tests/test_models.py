@@ -195,15 +195,18 @@ def test_only_a_few_layers_are_kept_ready(model: camserve.Model, cat: Path) -> N
     assert len(model._layers) <= 8
 
 
-def test_the_offset_is_the_centred_one_and_follows_the_size(model: camserve.Model) -> None:
+def test_the_offset_is_the_measured_or_the_centred_one_and_follows_the_size(model: camserve.Model) -> None:
     """At 224 the 7 cells of stride 32 are centred at 15.5; SAME padding moves them as the field's start moves.
 
     The starts of EfficientNet-Lite0, 31 at 224, 15 at 240, 10 at 299 and 31 at 320, are known values.
     """
-    layer = model.layer()
+    layer, measured = model.layer(), model.card.placement
+    assert measured is not None
     for side, start in ((224, 31), (240, 15), (299, 10), (320, 31)):
         frame = model.frame((side, side), size=side)
         cells = -(-side // 32)
-        placement = layer.placement(frame, (cells, cells))
+        placement = layer.placement(frame, (cells, cells), centred=True)
         assert placement.stride == (32, 32)
         assert placement.offset == (15.5 + start - 31,) * 2
+        calibrated = layer.placement(frame, (cells, cells))
+        assert calibrated.offset == pytest.approx([offset + start - 31 for offset in measured.offset])

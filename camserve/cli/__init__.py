@@ -6,6 +6,7 @@ import click
 
 from camserve import __version__
 from camserve.cli.adding import add
+from camserve.cli.calibrating import calibrate
 from camserve.cli.explaining import batch, explain
 from camserve.cli.inspecting import inspect
 from camserve.cli.listing import layers, methods, models
@@ -28,5 +29,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for command in (add, explain, batch, models, layers, methods, inspect, serve):
+for command in (add, explain, batch, models, layers, methods, inspect, calibrate, serve):
     main.add_command(command)

@@ -1,0 +1,60 @@
+"""Objects at known places on a plain background: what a model is shown to find out where its cells lie.
+
+Everything is in the network's input, (value - mean) / std, where a background of the mean colour is 0.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+Place = tuple[int, int]
+
+# Places along an axis. Evenly spread over one stride: an object then lies as often between two cells as on one.
+PLACES = 4
+# For each place along x the one along y: the two do not go together, so each axis has a slope of its own.
+_ACROSS_TO_DOWN = (1, 3, 0, 2)
+# Share of an object's half side over which it fades: an edge that is cut out would be seen as part of it.
+_SOFT = 0.3
+
+
+def soft_edged(patch: torch.Tensor) -> torch.Tensor:
+    """`patch` (3, p, p) as a disc that fades to the background, 0, over its outermost 30 %."""
+    side = patch.shape[-1]
+    across = (torch.arange(side) + 0.5) * (2 / side) - 1
+    radius = torch.hypot(across[:, None], across[None])
+    return patch * ((1 - radius) / _SOFT).clamp(0, 1)
+
+
+def turned(patch: torch.Tensor) -> list[torch.Tensor]:
+    """The eight ways in which a square can lie: each of four quarter turns, and mirrored.
+
+    To each there is its mirror image left to right, and the one upside down, so what is uneven in the object
+    itself goes out of the mean.
+    """
+    return [turn for one in (patch, patch.flip(-1)) for turn in (one.rot90(k, (-2, -1)) for k in range(4))]
+
+
+def places(middle: tuple[float, float], side: int, stride: tuple[float, float]) -> list[Place]:
+    """Left and top edges for an object of `side` around the pixel `middle`, (x, y).
+
+    Along each axis they are a quarter of the stride apart, in whole pixels.
+    """
+
+    def edges(axis: int) -> list[int]:
+        steps = (number - (PLACES - 1) / 2 for number in range(PLACES))
+        return [math.floor(middle[axis] - (side - 1) / 2 + step * stride[axis] / PLACES) for step in steps]
+
+    down = edges(1)
+    return [(left, down[number]) for left, number in zip(edges(0), _ACROSS_TO_DOWN, strict=True)]
+
+
+def pasted(patch: torch.Tensor, where: list[Place], size: tuple[int, int]) -> torch.Tensor:
+    """(N, 3, h, w): the patch (3, p, p) at each of N places on a plain input of `size` (w, h)."""
+    (width, height), side = size, patch.shape[-1]
+    return torch.stack([F.pad(patch, (left, width - left - side, top, height - top - side)) for left, top in where])
+
+
+def centres(where: list[Place], side: int) -> torch.Tensor:
+    """(N, 2): the pixels (x, y) on which objects of `side` at these places are centred."""
+    return torch.tensor(where, dtype=torch.float64) + (side - 1) / 2
