@@ -51,10 +51,17 @@ class UnknownName(OptionError):
 
     def __init__(self, kind: str, given: object, known: Iterable[str]) -> None:
         names = list(known)
-        close = difflib.get_close_matches(str(given), names, n=3, cutoff=0.5)
+        close = close_names(given, names)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
         listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
         super().__init__(f"unknown {kind} {given!r}{hint} Known: {listed}")
+
+
+def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -> list[str]:
+    """At most three of `names` that are like what was given, the likest first, whatever their case."""
+    by_lower = {name.lower(): name for name in reversed(list(names))}
+    close = difflib.get_close_matches(str(given).lower(), by_lower, n=3, cutoff=likeness)
+    return [by_lower[name] for name in close]
 
 
 class ImageError(CamserveError):

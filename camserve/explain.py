@@ -81,6 +81,7 @@ def explain_classes(
 
     targets: several, each as `target` of `explain`; or a number: so many of the best classes. Raises as `explain`.
     """
+    _check_several(targets)
     name = method or model.settings.explain.method
     if name != AUTO:
         find_method(name)  # before the image is read, not after
@@ -205,6 +206,13 @@ def _with_targets(
         except StopIteration:
             raise OptionError(f"fewer targets than images: there are {len(target)}") from None
         yield image, its
+
+
+def _check_several(targets: int | Sequence[TargetOption]) -> None:
+    if isinstance(targets, str) or callable(targets):
+        raise OptionError(f"targets {targets!r} is one target; give a list of them, or use explain")
+    if not isinstance(targets, int) and not targets:
+        raise OptionError("the list of targets is empty; give at least one, or a number: so many of the best classes")
 
 
 def _several(layer: str | Sequence[str] | None) -> Sequence[str | None]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from camserve.errors import OptionError, UnknownName
+from camserve.errors import OptionError, UnknownName, close_names
+from camserve.methods import QUANTITIES
 
 PREDICTED = "predicted"
-QUANTITIES = ("logit", "log-softmax")
 
 TargetOption = int | str | Callable[[Tensor], Tensor] | None
 
@@ -68,6 +68,8 @@ def resolve_target(target: TargetOption, logits: Tensor, labels: Sequence[str], 
         found = _parse(target, best, labels)
         if found is not None:
             return Target(*found, quantity=quantity)
+    if isinstance(target, list | tuple):
+        raise OptionError(f"target {target!r} has {len(target)} entries, and one is explained; try explain_classes")
     index = resolve_class(target, labels)
     return Target(index, labels[index], quantity=quantity)
 
@@ -95,6 +97,7 @@ def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int
     if _side(target, best, labels) is not None or "-" not in target:
         return None
     found: list[tuple[int, str, int | None, int]] = []
+    unknown = []
     for place, letter in enumerate(target):
         if letter == "-":
             first, second = target[:place].strip(), target[place + 1 :].strip()
@@ -104,9 +107,15 @@ def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int
                 found.append((other, f"against {labels[other]}", None, -1))
             elif other is not None and own is not None:
                 found.append((own, f"{labels[own]} - {labels[other]}", other, 1))
+            elif other is not None:
+                unknown.append(first)
+            elif own is not None or first == "":
+                unknown.append(second)
     if len(found) > 1:
         meanings = ", ".join(repr(name) for _, name, _, _ in found)
         raise OptionError(f"target {target!r} can mean {meanings}; give class indices instead, such as 281-282")
+    if not found and len(unknown) == 1 and unknown[0] and not close_names(target, labels, likeness=0.75):
+        resolve_class(unknown[0], labels)  # says what is wrong with that side, rather than with the whole
     return found[0] if found else None
 
 

@@ -90,6 +90,8 @@ def test_options_reach_the_explanation_and_the_picture(image: Path, tmp_path: Pa
     ("options", "message"),
     [
         (("--target", "tigre cat"), "unknown class 'tigre cat'; did you mean 'tiger cat'"),
+        (("--target", "tabby-tigre cat"), "unknown class 'tigre cat'; did you mean 'tiger cat'"),
+        (("--quantity", "softmax"), "log-softmax"),
         (("--model", "efficientnet"), "unknown model 'efficientnet'; did you mean"),
         (("--size", "fitt"), "size"),
         (("--colormap", "infernal"), "unknown colour map 'infernal'; did you mean 'inferno'"),

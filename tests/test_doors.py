@@ -18,6 +18,8 @@ OPTIONS = [
     {"method": "gradcam", "target": "tiger cat"},
     {"method": "layercam", "layer": "blocks.10", "size": "crop"},
     {"method": "gradcam++", "layer": "blocks.4", "size": "200"},
+    {"target": "tiger cat-Egyptian cat"},
+    {"target": "-predicted", "quantity": "log-softmax"},
 ]
 
 

@@ -44,7 +44,15 @@ def test_options_mean_targets(option, index, against, sign, name) -> None:  # ty
     ("option", "error", "message"),
     [
         ("cta", UnknownName, "unknown class 'cta'; did you mean 'cat'"),
-        ("cat-dgo", UnknownName, "unknown class 'cat-dgo'"),
+        ("CTA", UnknownName, "unknown class 'CTA'; did you mean 'cat'"),
+        ("cat-dgo", UnknownName, "unknown class 'dgo'; did you mean 'dog'"),
+        ("dgo-cat", UnknownName, "unknown class 'dgo'; did you mean 'dog'"),
+        ("-dgo", UnknownName, "unknown class 'dgo'; did you mean 'dog'"),
+        ("cat-9", OptionError, "target 9 is not a class; the model has classes 0 to 6"),
+        ("wire haired fox terier", UnknownName, "did you mean 'wire-haired fox terrier'"),
+        ("tigre-cat", UnknownName, "unknown class 'tigre-cat'; did you mean 'tiger cat'"),
+        ("zzz-yyy", UnknownName, "unknown class 'zzz-yyy'. Known"),
+        (["cat", "dog"], OptionError, r"has 2 entries, and one is explained; try explain_classes"),
         (7, OptionError, "target 7 is not a class; the model has classes 0 to 6"),
         (-1, OptionError, "target -1 is not a class"),
         (1.5, OptionError, "neither a class index nor a class name"),
@@ -106,6 +114,15 @@ def test_several_classes_come_from_one_forward(model: camserve.Model, monkeypatc
     assert [one.class_index for one in named] == [281, 282, 281, several[0].class_index]
     with pytest.raises(OptionError, match="2000 classes were asked for; the model has 1000"):
         model.explain_classes(picture(2), 2000)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [([], "the list of targets is empty"), ("tabby", "targets 'tabby' is one target; give a list of them")],
+)
+def test_a_list_of_targets_is_a_list_of_some(model: camserve.Model, targets: object, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        model.explain_classes(picture(2), targets)  # type: ignore[arg-type]
 
 
 def test_targets_are_named_in_json_and_legend(model: camserve.Model) -> None:

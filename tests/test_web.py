@@ -227,6 +227,8 @@ def test_the_root_is_a_page_for_browsers_and_json_for_others(client: FlaskClient
         ("method=grad_cam", "unknown_name", "unknown method 'grad_cam'; did you mean 'gradcam'"),
         ("layer=headd", "unknown_name", "unknown layer 'headd'; did you mean 'head'"),
         ("target=Egyptian+cart", "unknown_name", "did you mean 'Egyptian cat'"),
+        ("target=tabby-tigre+cat", "unknown_name", "unknown class 'tigre cat'; did you mean 'tiger cat'"),
+        ("quantity=softmax", "unknown_name", "unknown quantity 'softmax'; did you mean 'log-softmax'"),
         ("target=1000", "bad_option", "the model has classes 0 to 999"),
         ("colormap=infernal", "unknown_name", "unknown colour map 'infernal'; did you mean 'inferno'"),
         ("size=huge", "bad_option", "size 'huge' is none of: fit, crop, native"),

@@ -10,7 +10,7 @@ import click
 
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, read_settings
 from camserve.errors import CamserveError
-from camserve.methods import AUTO, METHODS
+from camserve.methods import AUTO, METHODS, QUANTITIES
 
 if TYPE_CHECKING:
     from camserve.models import Model
@@ -23,7 +23,10 @@ def explaining(command: F) -> F:
     options = (
         click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card."),
         click.option("--method", type=click.Choice([AUTO, *METHODS]), help="See `camserve methods`. Default: auto."),
-        click.option("-t", "--target", help="Class index or name. Default: the predicted class."),
+        click.option("-t", "--target", help='Class index or name, "a-b", or "-a". Default: the predicted class.'),
+        click.option(
+            "--quantity", type=click.Choice(QUANTITIES), default="logit", help="Of the class. Default: logit."
+        ),
         click.option("--layer", help="Layer to look at, or several, as in a,b. Default: the model's own."),
         click.option("--output-stride", type=int, help="Dilate the network to a cell every so many input pixels."),
         click.option("--sharp/--no-sharp", default=None, help="One map of several sizes, mirrored too."),
@@ -69,7 +72,7 @@ def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json:
         if as_json:
             click.echo(json.dumps({"image": image, "folder": str(folder), **explanation.to_dict()}))
         else:
-            _say(image, f"{explanation.class_name} {explanation.score:.2f}", folder / "overlay.png")
+            _say(image, f"{explanation.target.name} {explanation.score:.2f}", folder / "overlay.png")
             for warning in explanation.warnings:
                 click.echo(f"  note: {warning}")
     if failed:
@@ -121,7 +124,7 @@ def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict
     )
     model = load(options["model"], settings=settings)
     look = {key: options[key] for key in ("contour", "boxes", "legend")}
-    return model, {key: options[key] for key in ("target", "layer", "output_stride")}, look
+    return model, {key: options[key] for key in ("target", "quantity", "layer", "output_stride")}, look
 
 
 def _folders(images: tuple[str, ...], out: Path) -> list[Path]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 
+# What of a class is explained: its logit, or the logarithm of its probability, which counts what speaks for others.
+QUANTITIES = ("logit", "log-softmax")
+
 EDGES = (
     "this method fails the sanity checks of Adebayo et al. (2018): it draws much the same edges whatever the network "
     "has learned"

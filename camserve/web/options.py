@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from camserve.errors import OptionError, UnknownName
 from camserve.images import OUTPUTS as FORMATS
-from camserve.methods import AUTO, find_method
+from camserve.methods import AUTO, QUANTITIES, find_method
 from camserve.render import colours
 
 OUTPUTS = ("overlay", "heatmap", "mask")
@@ -32,6 +32,7 @@ class Options(BaseModel):
     model: str | None = None
     method: str | None = None
     target: int | str | None = None
+    quantity: str = QUANTITIES[0]
     top_k: Annotated[int, Field(ge=1)] = 5
     layer: str | None = None
     size: int | str | None = None
@@ -51,6 +52,13 @@ class Options(BaseModel):
     def _known_method(cls, value: str | None) -> str | None:
         if value not in (None, AUTO):
             find_method(value)
+        return value
+
+    @field_validator("quantity", mode="before")
+    @classmethod
+    def _known_quantity(cls, value: object) -> object:
+        if value not in QUANTITIES:
+            raise UnknownName("quantity", value, QUANTITIES)
         return value
 
     @field_validator("colormap")

@@ -137,6 +137,7 @@ class Service:
                 photo,
                 method=options.method,
                 target=options.target,
+                quantity=options.quantity,
                 layer=options.layer,
                 size=options.size,
                 output_stride=options.output_stride,

@@ -117,8 +117,8 @@ function showAnswer(answer, milliseconds) {
   $("top").replaceChildren(...listed(answer).map((one) => answerItem(one, one.class_index === answer.class_index)));
   $("warnings").replaceChildren(...answer.warnings.map(warningItem));
   $("warnings").hidden = !answer.warnings.length;
-  $("for").textContent = answer.class_name;
-  $("overlay").alt = `Where the evidence for ${answer.class_name} is`;
+  $("for").textContent = answer.target.name;
+  $("overlay").alt = `Where the evidence for ${answer.target.name} is`;
   $("facts").textContent =
     `${title} at layer “${layer}” of ${model.name} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
   $("answers").hidden = false;
