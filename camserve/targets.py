@@ -114,7 +114,8 @@ def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int
     if len(found) > 1:
         meanings = ", ".join(repr(name) for _, name, _, _ in found)
         raise OptionError(f"target {target!r} can mean {meanings}; give class indices instead, such as 281-282")
-    if not found and len(unknown) == 1 and unknown[0] and not close_names(target, labels, likeness=0.75):
+    # so like a whole name are "tigre-cat" and "tiger cat", not "cat-9" and "cat"
+    if not found and len(unknown) == 1 and unknown[0] and not close_names(target, labels, likeness=0.76):
         resolve_class(unknown[0], labels)  # says what is wrong with that side, rather than with the whole
     return found[0] if found else None
 
