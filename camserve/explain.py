@@ -124,6 +124,7 @@ def _explanation(
         warnings=(*doubt(model.card), *about_method, *warnings),
         model=model,
         output_stride=output_stride,
+        account=next((one.account.within(frame) for one in seen if one.account), None),
     )
 
 

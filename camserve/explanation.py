@@ -3,7 +3,7 @@
 import json
 import math
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +22,10 @@ from camserve.files import write_all
 from camserve.frame import Placement
 from camserve.images import Photo, encode
 from camserve.legend import Legend
+from camserve.polygons import Polygon, find_polygons
+from camserve.questions import Questions
 from camserve.regions import Box, find_boxes
+from camserve.shares import Account, Region, Vote
 from camserve.targets import Target
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class Explanation:
     method, layer, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. model: what was asked. output_stride: as it was asked for.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
+    account: what each cell adds to the logits, None where the head does not add up over places.
     """
 
     photo: Photo
@@ -65,6 +69,7 @@ class Explanation:
     model: "Model"
     output_stride: int | None = None
     scales: tuple[float, ...] = ()
+    account: Account | None = field(default=None, repr=False)
 
     @property
     def class_index(self) -> int:
@@ -186,6 +191,50 @@ class Explanation:
         share = self.model.settings.render.threshold if threshold is None else threshold
         return find_boxes(self.heat_rows, self.photo.size, threshold=share)
 
+    def polygons(self, threshold: float | None = None) -> list[Polygon]:
+        """The outlines of what `boxes` boxes: the same regions in the same order, with their holes."""
+        share = self.model.settings.render.threshold if threshold is None else threshold
+        return find_polygons(self.heat_rows, self.photo.size, threshold=share)
+
+    def share(self, region: Region) -> float:
+        """How much of the target's logit comes from a region of the original, in logits; exact, whatever the method.
+
+        region: (left, top, right, bottom) in pixels, right and bottom exclusive; a Box; or a mask, bool (H, W). The
+        shares of regions that make up the photograph, plus `bias`, are the logit; what was not seen has none. A cell
+        is spread over pixels by its weight in the heat there, see `camserve.shares`. Raises OptionError where the
+        head does not add up over places, and where the target is not a logit or a difference of two.
+        """
+        return self._accounted().share(self._sum_of_logits(), region)
+
+    @property
+    def bias(self) -> float:
+        """What of the target's logit comes from no place. Raises OptionError as `share`."""
+        return self._accounted().bias_of(self._sum_of_logits())
+
+    def at(self, x: float, y: float, count: int = 5) -> list[Vote]:
+        """The classes that the place (x, y) of the original, in pixels, speaks most for, best first.
+
+        By the exact class maps, whatever the method and the target: logits that the class would have, less its bias,
+        if all places were like this one. Raises OptionError where the head has none, or the model did not see (x, y).
+        """
+        return self._accounted().votes(x, y, self.model.labels, count)
+
+    def _accounted(self) -> Account:
+        if self.account is None:
+            raise OptionError(
+                "what a place adds to a logit is known where global average pooling and one linear layer, or a class "
+                f"map, follow the layer; at layer '{self.layer}' the head is {self.head}. Try the model's last layer"
+            )
+        return self.account
+
+    def _sum_of_logits(self) -> Target:
+        if not self.target.is_linear:
+            raise OptionError(
+                f"shares of a logit, or of a difference of two, add up; those of '{self.target.name}' "
+                f"({self.target.quantity}) do not. Explain a class, as in target={self.class_index}"
+            )
+        return self.target
+
     def _legend(self) -> Legend:
         unit = " logits" if self.method == "cam" and not self.scales else ""
         return Legend(f"{self.class_name} {self.score:.2f}", "0", f"{max(self.map.max(), 0):.3g}{unit}")
@@ -199,11 +248,14 @@ class Explanation:
         share = self.model.settings.render.threshold if threshold is None else threshold
         return render.mask_image(self.heat_rows, self.photo.size, threshold=share)
 
-    def to_dict(self, *, top: int = 5, threshold: float | None = None) -> dict[str, Any]:
+    def to_dict(
+        self, *, top: int = 5, threshold: float | None = None, questions: Questions | None = None
+    ) -> dict[str, Any]:
         """Everything but pixels, ready for JSON; `map` as nested lists, numbers in full.
 
-        top: how many classes. threshold: of the boxes. A number that is not finite becomes None: JSON has no
-        other word for it.
+        top: how many classes. threshold: of the boxes and polygons. questions: places and regions to answer for,
+        and whether to give polygons. A number that is not finite becomes None: JSON has no other word for it.
+        Raises OptionError for a question that has no answer here.
         """
         share = self.model.settings.render.threshold if threshold is None else threshold
         facts = {
@@ -216,6 +268,7 @@ class Explanation:
             "map": self.map.tolist(),
             "boxes": [vars(box) for box in self.boxes(share)],
             "threshold": share,
+            **(questions or Questions()).answers(self, top, share),
             "completeness": self.completeness,
             "warnings": list(self.warnings),
             "provenance": self.provenance(),
@@ -248,17 +301,18 @@ class Explanation:
             "versions": versions(),
         }
 
-    def save(self, folder: str | Path, **look: Any) -> Path:
+    def save(self, folder: str | Path, *, facts: dict[str, Any] | None = None, **look: Any) -> Path:
         """Write overlay.png, heatmap.png, heatmap.npy, map.npy and, last, manifest.json into `folder`.
 
-        look: options of `overlay`. All or nothing. Returns the folder. Raises OutputError.
+        facts: what `to_dict` gave, for the manifest. look: options of `overlay`. All or nothing. Returns the folder.
+        Raises OutputError.
         """
         contents = {
             "overlay.png": encode(self.overlay(**look), "png"),
             "heatmap.png": encode(self.heatmap_image(), "png"),
             "heatmap.npy": npy_bytes(self.heatmap),
             "map.npy": npy_bytes(self.map),
-            "manifest.json": json.dumps(self.to_dict(), indent=1).encode(),
+            "manifest.json": json.dumps(facts or self.to_dict(), indent=1).encode(),
         }
         write_all(Path(folder), contents)
         return Path(folder)

@@ -9,8 +9,11 @@ Four kinds, from the most special to the most general; `camserve.recognise` tell
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -105,6 +108,11 @@ class LinearHead(Head):
     def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor:
         """mean(map_c) + bias_c."""
         return F.linear(activations.mean((2, 3)), self.weight[classes], self.bias[classes])
+
+    @cached_property
+    def numbers(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """weight (C, K) and bias (C,), float32, for sums outside torch."""
+        return self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy()
 
 
 class ClassMapHead(Head):

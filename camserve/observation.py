@@ -14,6 +14,7 @@ from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
 from camserve.methods.evidence import Evidence, Whole, class_probabilities
 from camserve.models import Model
+from camserve.shares import Account, account_of
 from camserve.targets import Target, TargetOption, resolve_target
 from camserve.workers import check_deadline
 
@@ -22,7 +23,10 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Observation:
-    """What one layer showed. map: float32 (h, w), raw. logits: float32 (C,). completeness: as in Explanation."""
+    """What one layer showed. map: float32 (h, w), raw. logits: float32 (C,). completeness: as in Explanation.
+
+    account: of the layer without dilation, its cells placed in the network's input.
+    """
 
     layer: Layer
     method: Method
@@ -30,6 +34,7 @@ class Observation:
     logits: Float32
     target: Target
     completeness: float | None
+    account: Account | None
 
     def placement(self, frame: Frame) -> Placement:
         """Where the map's cells lie in the photograph that `frame` made the input of."""
@@ -56,6 +61,7 @@ def observe(
     """
     plain = chosen = model.layer(layer)
     activations, carried, logits = plain.observe(pixels)
+    account = account_of(plain, activations, (pixels.shape[-1], pixels.shape[-2]))
     if output_stride is not None:
         chosen = model.layer(layer, output_stride)
         activations, carried, _ = chosen.observe(pixels)
@@ -68,7 +74,7 @@ def observe(
         accounted = chosen.head.accounted(on_lattice, slice(target.index, target.index + 1))
         residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, target.index]))
         grid_map = how(evidence)[0].cpu().numpy()
-        seen.append(Observation(chosen, how, grid_map, logits[0].cpu().numpy(), target, residual))
+        seen.append(Observation(chosen, how, grid_map, logits[0].cpu().numpy(), target, residual, account))
     return seen
 
 

@@ -36,12 +36,12 @@ def find_boxes(rows: Rows, size: tuple[int, int], *, threshold: float) -> list[B
     within the sampling step of 2, 4, 8 ... pixels that keeps to that number. Raises OptionError.
     """
     heat, step = sample(rows, size)
-    whole = float(np.nansum(heat, dtype=np.float64)) or 1.0  # no heat anywhere: no region has a share of it
-    found = []
-    for left, top, right, bottom, peak, total in _regions(heat, checked_share("threshold", threshold)):
-        right, bottom = min(right * step, size[0]), min(bottom * step, size[1])
-        found.append(Box(left * step, top * step, right, bottom, peak, total / whole))
-    return sorted(found, key=lambda box: (-box.share, box.top, box.left))
+    return sorted(boxes_of(hot_runs(heat, threshold), step, size), key=hottest_first)
+
+
+def hottest_first(box: Box) -> tuple[float, int, int]:
+    """What boxes are sorted by."""
+    return -box.share, box.top, box.left
 
 
 def sample(rows: Rows, size: tuple[int, int]) -> tuple[Heat, int]:
@@ -54,18 +54,47 @@ def sample(rows: Rows, size: tuple[int, int]) -> tuple[Heat, int]:
     return np.concatenate([rows(first, last)[np.ix_(inside, x)] for first, inside, last in parts]), step
 
 
-def _regions(heat: Heat, threshold: float) -> Iterator[tuple[int, int, int, int, float, float]]:
-    """Left, top, right, bottom, peak and sum of each region of `heat`, in its own pixels."""
-    # With the margin no run of hot pixels goes on into the next row; below 0 it is colder than any threshold.
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of hot pixels along the rows of a sample of heat, and the connected region that each belongs to.
+
+    heat: (h + 2, w + 2), with a margin of -1, colder than any threshold: no run goes on into the next row.
+    starts, ends: flat indices into it, ends exclusive. region: per run, the number of its region's first run.
+    """
+
+    heat: Heat
+    hot: npt.NDArray[np.bool_]
+    starts: Indices
+    ends: Indices
+    region: Indices
+
+
+def hot_runs(heat: Heat, threshold: float) -> Runs:
+    """The runs of heat >= threshold. Raises OptionError."""
     padded = np.pad(np.nan_to_num(heat, nan=-1), 1, constant_values=-1)
-    flat, stride = padded.ravel(), padded.shape[1]
-    edges = np.flatnonzero(np.diff(flat >= threshold)) + 1
-    if not len(edges):
-        return iter(())
+    hot = padded >= checked_share("threshold", threshold)
+    edges = np.flatnonzero(np.diff(hot.ravel())) + 1
     starts, ends = edges[::2], edges[1::2]
-    region = _connect(starts, ends, stride)
-    order = np.argsort(region, kind="stable")
-    firsts = np.flatnonzero(np.diff(region[order], prepend=-1))
+    return Runs(padded, hot, starts, ends, _connect(starts, ends, padded.shape[1]))
+
+
+def boxes_of(runs: Runs, step: int, size: tuple[int, int]) -> list[Box]:
+    """The box of each region, by its first run. step: original pixels to a pixel of the sample."""
+    whole = float(runs.heat.sum(where=runs.heat > 0, dtype=np.float64)) or 1.0  # no heat: no region has a share of it
+    return [
+        Box(left * step, top * step, min(right * step, size[0]), min(bottom * step, size[1]), peak, total / whole)
+        for left, top, right, bottom, peak, total in _bounds(runs)
+    ]
+
+
+def _bounds(runs: Runs) -> Iterator[tuple[int, int, int, int, float, float]]:
+    """Left, top, right, bottom, peak and sum of each region, in pixels of the sample."""
+    flat, stride, starts, ends = runs.heat.ravel(), runs.heat.shape[1], runs.starts, runs.ends
+    if not len(starts):
+        return iter(())
+    edges = np.stack([starts, ends], 1).ravel()
+    order = np.argsort(runs.region, kind="stable")
+    firsts = np.flatnonzero(np.diff(runs.region[order], prepend=-1))
     columns = (
         (np.minimum, starts % stride - 1),
         (np.minimum, starts // stride - 1),
@@ -94,4 +123,4 @@ def _connect(starts: Indices, ends: Indices, stride: int) -> Indices:
         for other in range(first, last):
             one, two = root(run), root(other)
             parent[max(one, two)] = min(one, two)
-    return np.array([root(run) for run in range(len(parent))])
+    return np.array([root(run) for run in range(len(parent))], dtype=np.intp)

@@ -43,6 +43,11 @@ class Target:
         """Whether it is one class's logit, nothing else: what completeness speaks of."""
         return self.function is None and self.against is None and self.sign == 1 and self.quantity == "logit"
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a sum of logits, so that what regions add to it adds up."""
+        return self.function is None and self.quantity == "logit"
+
 
 def class_target(index: int) -> Target:
     """The logit of one class."""

@@ -173,3 +173,41 @@ def test_help_answers_in_well_under_half_a_second() -> None:
 def test_python_dash_m_is_the_same_program() -> None:
     command = [sys.executable, "-m", "camserve", "--version"]
     assert subprocess.check_output(command, text=True).strip() == f"camserve, version {camserve.__version__}"
+
+
+def test_places_regions_and_polygons_are_answered_in_words_and_in_json(image: Path, tmp_path: Path) -> None:
+    asked = ("--at", "20,30", "--at", "0,0", "--region", "0,0,45,70", "--region", "45,0,90,70", "--polygons")
+    said = run("explain", image, "-o", tmp_path / "out", *asked).stdout.splitlines()
+    facts = json.loads(run("explain", image, "-o", tmp_path / "out", "--json", *asked).stdout)
+    explanation = camserve.load("efficientnet-lite0").explain(image)
+    votes = [[place["x"], place["y"], place["votes"][0]["class_name"]] for place in facts["places"]]
+    assert votes == [[x, y, explanation.at(x, y)[0].class_name] for x, y in ((20, 30), (0, 0))]
+    left, right = (region["logits"] for region in facts["regions"])
+    assert left == explanation.share((0, 0, 45, 70))
+    assert left + right == pytest.approx(facts["regions"][0]["of"], rel=1e-9)
+    assert left + right + facts["bias"] == pytest.approx(facts["logit"], abs=1e-4)
+    assert [one["rings"] for one in facts["polygons"]] == [one.rings for one in explanation.polygons()]
+    assert said[1].startswith("  at 20,30: ") and said[1].endswith(" (logits)")
+    assert said[3] == f"  region 0,0,45,70: {left:.2f} of the {left + right:.2f} logits that places give"
+    assert "corners with" in said[5]
+    manifest = json.loads((tmp_path / "out" / "one.png" / "manifest.json").read_text())
+    assert manifest["regions"] == facts["regions"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("--at", "20"), "at '20' should be x,y: numbers of pixels of the original, separated by commas"),
+        (("--at", "a,b"), "at 'a,b' should be x,y"),
+        (("--region", "1,2,3"), "region '1,2,3' should be left,top,right,bottom: numbers of pixels"),
+        (("--region", "0,0,91,70"), "within the photograph's 90 x 70 pixels"),
+        (("--region", "0,0,9,9", "--layer", "blocks.10"), "at layer 'blocks.10' the head is general"),
+    ],
+)
+def test_a_question_without_an_answer_is_one_line(
+    image: Path, tmp_path: Path, asked: tuple[str, ...], message: str
+) -> None:
+    result = run("explain", image, "-o", tmp_path / "out", *asked)
+    assert result.exit_code in (2, 3)
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()

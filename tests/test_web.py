@@ -157,6 +157,18 @@ def test_outline_boxes_and_legend_are_drawn_on_request(client: FlaskClient, mode
     assert drawn == encode(overlay, "png")
 
 
+def test_json_answers_for_places_and_regions(client: FlaskClient, model: camserve.Model) -> None:
+    query = "at=20,30;0,0&region=0,0,45,70;45,0,90,70&polygons=on&threshold=0.6&top_k=2"
+    body = post(client, query, **asks("application/json")).get_json()
+    explanation = model.explain(PNG)
+    votes = [[vote["class_index"] for vote in place["votes"]] for place in body["places"]]
+    assert votes == [[vote.class_index for vote in explanation.at(*place, 2)] for place in ((20, 30), (0, 0))]
+    assert body["regions"][0]["logits"] == explanation.share((0, 0, 45, 70))
+    assert sum(region["logits"] for region in body["regions"]) == pytest.approx(body["regions"][0]["of"], rel=1e-9)
+    assert [one["rings"] for one in body["polygons"]] == [one.rings for one in explanation.polygons(0.6)]
+    assert not {"places", "regions", "polygons"} & set(post(client, **asks("application/json")).get_json())
+
+
 def test_numbers_that_are_not_finite_become_null(
     client: FlaskClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +256,21 @@ def test_the_root_is_a_page_for_browsers_and_json_for_others(client: FlaskClient
 )
 def test_400_names_the_option_and_what_is_allowed(client: FlaskClient, query: str, code: str, said: str) -> None:
     check_problem(post(client, query), 400, code, said)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("at=5", "at '5' should be x,y: numbers of pixels"),
+        ("at=5,6;7", "at '7' should be x,y"),
+        ("region=0,0,9", "region '0,0,9' should be left,top,right,bottom"),
+        ("region=0,0,9,99", "within the photograph's 90 x 70 pixels"),
+        ("at=5,500", "place 5, 500 is outside the photograph"),
+        ("at=5,5&layer=blocks.10", "the head is general. Try the model's last layer"),
+    ],
+)
+def test_400_of_questions_without_an_answer(client: FlaskClient, query: str, said: str) -> None:
+    check_problem(post(client, query, **asks("application/json")), 400, "bad_option", said)
 
 
 def test_400_of_forms(client: FlaskClient) -> None:

@@ -42,10 +42,23 @@ def explaining(command: F) -> F:
     return command
 
 
+def asking(command: F) -> F:
+    """What may be asked about the places of one image."""
+    options = (
+        click.option("--at", multiple=True, metavar="X,Y", help="Say which classes this pixel votes for."),
+        click.option("--region", multiple=True, metavar="L,T,R,B", help="Say how much of the logit these pixels give."),
+        click.option("--polygons", is_flag=True, help="Outline the heat of boxes in the JSON, as GeoJSON does."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
+@asking
 @explaining
 @click.pass_obj
 def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
@@ -58,23 +71,28 @@ def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json:
     Example:
       camserve explain cat.jpg dog.jpg -o out
       camserve explain cat.jpg --target "tiger cat" --method layercam --contour 0.5
+      camserve explain cat.jpg --at 210,120 --region 100,40,320,260
     """
+    from camserve.questions import in_words, parse_questions
+
+    questions = parse_questions(*(options.pop(name) for name in ("at", "region", "polygons")))
     model, how, look = _prepare(config, options)
     failed = 0
     for image, folder in zip(images, _folders(images, out), strict=True):
         try:
             explanation = model.explain(image, **how)
-            explanation.save(folder, **look)
+            facts = explanation.to_dict(questions=questions)
+            explanation.save(folder, facts=facts, **look)
         except CamserveError as error:
             failed += 1
             _report_failure(image, error, as_json)
             continue
         if as_json:
-            click.echo(json.dumps({"image": image, "folder": str(folder), **explanation.to_dict()}))
+            click.echo(json.dumps({"image": image, "folder": str(folder), **facts}))
         else:
             _say(image, f"{explanation.target.name} {explanation.score:.2f}", folder / "overlay.png")
-            for warning in explanation.warnings:
-                click.echo(f"  note: {warning}")
+            for line in (*in_words(facts), *(f"note: {warning}" for warning in explanation.warnings)):
+                click.echo(f"  {line}")
     if failed:
         sys.exit(NOTHING_USABLE if failed == len(images) else SOME_FAILED)
 

@@ -63,7 +63,7 @@ def overlay_bytes(explanation: "Explanation", options: Options, format: str, tim
 
 def json_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
     """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
-    body = explanation.to_dict(top=options.top_k, threshold=options.threshold)
+    body = explanation.to_dict(top=options.top_k, threshold=options.threshold, questions=options.questions)
     if options.outputs:
         body["outputs"] = {name: _output(name, explanation, options, timing) for name in options.outputs}
     with timing("encode"):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from camserve.errors import OptionError, UnknownName
 from camserve.images import OUTPUTS as FORMATS
 from camserve.methods import AUTO, QUANTITIES, find_method
+from camserve.questions import Questions, parse_questions
 from camserve.render import colours
 
 OUTPUTS = ("overlay", "heatmap", "mask")
@@ -23,7 +24,8 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class Options(BaseModel):
     """What a caller may choose; None leaves the choice to the service's settings.
 
-    contour, boxes: whether they are drawn, or the share of the maximum from which. outputs: what the JSON
+    contour, boxes: whether they are drawn, or the share of the maximum from which. at, region: see `Questions`;
+    several are separated by semicolons. outputs: what the JSON
     answer carries besides numbers. format: how its overlay is encoded.
     """
 
@@ -44,6 +46,9 @@ class Options(BaseModel):
     contour: bool | Share = False
     boxes: bool | Share = False
     legend: bool = False
+    at: str | None = None
+    region: str | None = None
+    polygons: bool = False
     outputs: tuple[str, ...] = ()
     format: Literal["png", "jpeg", "webp"] | None = None
 
@@ -75,6 +80,18 @@ class Options(BaseModel):
             raise UnknownName("format", value, FORMATS)
         return value
 
+    @field_validator("at")
+    @classmethod
+    def _places(cls, value: str | None) -> str | None:
+        parse_questions(at=_several(value))
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _boxes(cls, value: str | None) -> str | None:
+        parse_questions(region=_several(value))
+        return value
+
     @field_validator("outputs", mode="before")
     @classmethod
     def _known_outputs(cls, value: object) -> object:
@@ -84,10 +101,15 @@ class Options(BaseModel):
                 raise UnknownName("output", name, OUTPUTS)
         return names
 
-    @field_validator("contour", "boxes", "legend", "sharp", mode="before")
+    @field_validator("contour", "boxes", "legend", "sharp", "polygons", mode="before")
     @classmethod
     def _switch(cls, value: object) -> object:
         return SWITCHES.get(value.lower(), value) if isinstance(value, str) else value
+
+    @property
+    def questions(self) -> Questions:
+        """What is asked about places and regions."""
+        return parse_questions(_several(self.at), _several(self.region), self.polygons)
 
     def drawing(self, threshold: float) -> dict[str, Any]:
         """The arguments of `Explanation.overlay`. threshold: the setting that holds where none was given."""
@@ -103,6 +125,10 @@ class Options(BaseModel):
             "boxes": level(self.boxes),
             "legend": self.legend,
         }
+
+
+def _several(text: str | None) -> list[str]:
+    return text.split(";") if text else []
 
 
 def make_options(values: Mapping[str, object]) -> Options:
