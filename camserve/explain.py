@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from camserve import workers as pool
-from camserve.diagnosis import diagnose, doubt
+from camserve.diagnosis import compare, diagnose, doubt
 from camserve.errors import CamserveError, OptionError
 from camserve.explanation import Explanation
-from camserve.frame import Frame
+from camserve.frame import Frame, Placement
 from camserve.images import Photo, Source, read_photo
 from camserve.methods import AUTO, find_method
 from camserve.models import Model
@@ -98,19 +98,35 @@ def explain_classes(
         return by_target, sharpen(model, frame, at_size, by_target, output_stride) if sharper else []
 
     seen, sharpened = (workers or pool.shared(model.settings.compute)).run(look, deadline)
-    explanations = [_explanation(model, photo, frame, one, output_stride) for one in seen]
+    explanations = _explanations(model, photo, frame, seen, output_stride)
     combined = [replace(one, **vars(more)) for one, more in zip(explanations, sharpened, strict=sharper)]
     return combined or explanations
 
 
+def _explanations(
+    model: Model, photo: Photo, frame: Frame, seen: list[list[Observation]], output_stride: int | None
+) -> list[Explanation]:
+    """seen: for each target what the layers asked for showed."""
+    placed = [fuse(one, frame) for one in seen]
+    targets = [one[0].target for one in seen]
+    alike = compare(seen[0][0].method, targets, [grid_map for grid_map, _ in placed], model.labels)
+    several = zip(seen, placed, alike, strict=True)
+    return [_explanation(model, photo, one, *place, others, output_stride) for one, place, others in several]
+
+
 def _explanation(
-    model: Model, photo: Photo, frame: Frame, seen: list[Observation], output_stride: int | None
+    model: Model,
+    photo: Photo,
+    seen: list[Observation],
+    grid_map: Float32,
+    placement: Placement,
+    others: list[str],
+    output_stride: int | None,
 ) -> Explanation:
-    """seen: the same target in each of the layers asked for."""
-    first, (grid_map, placement) = seen[0], fuse(seen, frame)
-    logit = float(first.logits[first.target.index])
+    """One target's. others: what comparing it with the other targets has found."""
+    first = seen[0]
     about_method = [first.method.check] if first.method.check else []
-    warnings = diagnose(grid_map, frame, model.settings.explain.max_aspect, first.completeness, logit)
+    warnings = diagnose(model, seen, grid_map, placement, others)
     return Explanation(
         photo=photo,
         map=grid_map,
@@ -124,7 +140,7 @@ def _explanation(
         warnings=(*doubt(model.card), *about_method, *warnings),
         model=model,
         output_stride=output_stride,
-        account=next((one.account.within(frame) for one in seen if one.account), None),
+        account=next((one.account.within(placement.frame) for one in seen if one.account), None),
     )
 
 

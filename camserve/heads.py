@@ -51,6 +51,10 @@ class Head:
         """The map of every class, (N, C, h, w). Raises OptionError where the head has none."""
         raise OptionError(self._no_map())
 
+    def class_map(self, activations: torch.Tensor, index: int) -> torch.Tensor | None:
+        """The map of one class, (N, h, w), without autograd; None where the head has none."""
+        return None
+
     def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor | None:
         """The logits of `classes` as their maps add up to, (N, len(classes)); None where there is no map."""
         return None
@@ -105,6 +109,10 @@ class LinearHead(Head):
         """The linear layer applied at every place, a 1x1 convolution. mean(map_c) + bias_c = logit_c."""
         return F.conv2d(activations, self.weight[:, :, None, None])
 
+    def class_map(self, activations: torch.Tensor, index: int) -> torch.Tensor:
+        """sum_k W_ck A_k."""
+        return torch.einsum("k,nkhw->nhw", self.weight[index], activations)
+
     def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor:
         """mean(map_c) + bias_c."""
         return F.linear(activations.mean((2, 3)), self.weight[classes], self.bias[classes])
@@ -140,6 +148,10 @@ class ClassMapHead(Head):
     def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
         """The activations themselves, bias included."""
         return activations
+
+    def class_map(self, activations: torch.Tensor, index: int) -> torch.Tensor:
+        """The class's own channel."""
+        return activations[:, index]
 
     def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor:
         """mean(ReLU(map_c)), without the ReLU where there is none."""

@@ -1,5 +1,6 @@
 """One pass of one input through a model, looked at in one layer: what a worker does."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,17 +16,22 @@ from camserve.methods import AUTO, Method, find_method
 from camserve.methods.evidence import Evidence, Whole, class_probabilities
 from camserve.models import Model
 from camserve.shares import Account, account_of
-from camserve.targets import Target, TargetOption, resolve_target
+from camserve.targets import Target, TargetOption, resolve_target, steepness
 from camserve.workers import check_deadline
 
 Float32 = npt.NDArray[np.float32]
 
+# Methods whose map is the class map, but for a factor, by kind of head.
+CLASS_MAPS = defaultdict(tuple, {"linear": ("cam", "gradcam", "hirescam", "xgradcam"), "class map": ("cam",)})
+
 
 @dataclass(frozen=True)
 class Observation:
-    """What one layer showed. map: float32 (h, w), raw. logits: float32 (C,). completeness: as in Explanation.
+    """What one layer showed.
 
+    map: float32 (h, w), raw. logits: float32 (C,). completeness: as in Explanation. steepness: see `steepness`.
     account: of the layer without dilation, its cells placed in the network's input.
+    rival: the class with the highest logit but for the explained one, and its map (h, w), where both are closed forms.
     """
 
     layer: Layer
@@ -35,6 +41,8 @@ class Observation:
     target: Target
     completeness: float | None
     account: Account | None
+    steepness: float | None = 1.0
+    rival: tuple[int, Float32] | None = None
 
     def placement(self, frame: Frame) -> Placement:
         """Where the map's cells lie in the photograph that `frame` made the input of."""
@@ -74,8 +82,24 @@ def observe(
         accounted = chosen.head.accounted(on_lattice, slice(target.index, target.index + 1))
         residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, target.index]))
         grid_map = how(evidence)[0].cpu().numpy()
-        seen.append(Observation(chosen, how, grid_map, logits[0].cpu().numpy(), target, residual, account))
+        rival = _rival(how, chosen, target, activations, logits)
+        steep = steepness(target, logits)
+        seen.append(
+            Observation(chosen, how, grid_map, logits[0].cpu().numpy(), target, residual, account, steep, rival)
+        )
     return seen
+
+
+def _rival(
+    how: Method, layer: Layer, target: Target, activations: torch.Tensor, logits: torch.Tensor
+) -> tuple[int, Float32] | None:
+    if not target.is_class or how.name not in CLASS_MAPS[layer.head.kind] or logits.shape[1] == 1:
+        return None
+    best = logits[0].topk(2).indices.tolist()
+    index = best[best[0] == target.index]
+    with torch.no_grad():
+        grid_map = layer.head.class_map(activations, index)
+    return None if grid_map is None else (index, grid_map[0].cpu().numpy())
 
 
 def best_classes(logits: torch.Tensor, count: int) -> list[int]:

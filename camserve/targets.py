@@ -54,6 +54,22 @@ def class_target(index: int) -> Target:
     return Target(index)
 
 
+def steepness(target: Target, logits: Tensor) -> float | None:
+    """The largest |dT/dS| over the logits S of one image, (1, C); None where autograd cannot tell.
+
+    1 for a class's logit; 1 - p for its log-softmax; near 0 where the target hardly depends on the logits any more.
+    """
+    if target.function is None and target.quantity == "logit":
+        return 1.0
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        value = target(leaf).sum()
+        if not value.requires_grad:
+            return None
+        (slopes,) = torch.autograd.grad(value, leaf, allow_unused=True)
+    return None if slopes is None else float(slopes.abs().max())
+
+
 def resolve_target(target: TargetOption, logits: Tensor, labels: Sequence[str], quantity: str = "logit") -> Target:
     """The Target that an option means.
 

@@ -38,7 +38,9 @@ class Method:
     head will do, "ReLUs" or "attention" where the network must have them. unit: "logits" where the map's mean plus the
     bias is the logit. cost: what it runs besides the one forward pass that the prediction needs, in words.
     lattice: "layer" where the map has one value a cell of the layer, "input" where it has one a pixel of the network's
-    input. check: a warning that stands beside every map of it.
+    input. check: a warning that stands beside every map of it. scored: whether it asks for the target of logits, or of
+    class probabilities ("probability"). at_layer: whether the layer that was chosen makes a difference; of_class:
+    whether the class does.
     """
 
     name: str
@@ -51,6 +53,9 @@ class Method:
     cost: str = "no more forwards"
     lattice: str = "layer"
     check: str = ""
+    scored: str = "logit"
+    at_layer: bool = True
+    of_class: bool = True
 
     def __call__(self, evidence: "Evidence") -> "torch.Tensor":
         """The raw, signed map, (N, h, w)."""
@@ -59,9 +64,8 @@ class Method:
         return function(evidence)
 
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
+FAMILIES: dict[str, tuple[Method, ...]] = {
+    "Weighted feature maps": (
         Method(
             "cam", "CAM", "what each place adds to the logit; exact", "Zhou et al., CVPR 2016, arXiv:1512.04150",
             "weighted.cam", needs="linear head", unit="logits",
@@ -73,6 +77,11 @@ METHODS: dict[str, Method] = {
         Method(
             "gradcam++", "Grad-CAM++", "as Grad-CAM, with weights that count each place where a feature fires",
             "Chattopadhyay et al., WACV 2018, arXiv:1710.11063", "weighted.gradcam_plus_plus",
+        ),
+        Method(
+            "smoothgradcam++", "Smooth Grad-CAM++", "as Grad-CAM++, gradients averaged over noisy copies of the image",
+            "Omeiza et al. 2019, arXiv:1908.01224", "weighted.smoothgradcam_plus_plus",
+            cost="8 forwards and backwards of the head; none under a linear head",
         ),
         Method(
             "xgradcam", "XGrad-CAM", "as Grad-CAM, gradients weighted by the activations",
@@ -87,58 +96,8 @@ METHODS: dict[str, Method] = {
             "Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943", "local.layercam",
         ),
         Method(
-            "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls without each",
-            "Desai & Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360", "ablation.ablationcam",
-            cost="K forwards of the head, one a channel; none under a linear head",
-        ),
-        Method(
-            "reciprocam", "Recipro-CAM", "the score that each cell would reach alone",
-            "Byun & Lee 2022, arXiv:2209.14074", "ablation.reciprocam",
-            cost="h w forwards of the head, one a cell; none under a linear head",
-        ),
-        Method(
-            "scorecam", "Score-CAM", "feature maps weighted by the score of the image seen through each",
-            "Wang et al., CVPR workshops 2020, arXiv:1910.01279", "masking.scorecam", cost="K forwards, one a channel",
-        ),
-        Method(
-            "sscam", "SS-CAM", "as Score-CAM, averaged over noise on the masks",
-            "Wang et al. 2020, arXiv:2006.14255", "masking.sscam", cost="35 K forwards",
-        ),
-        Method(
-            "iscam", "IS-CAM", "as Score-CAM, averaged while the masked image fades in",
-            "Naidu et al. 2020, arXiv:2010.03023", "masking.iscam", cost="10 K forwards",
-        ),
-        Method(
-            "groupcam", "Group-CAM", "32 groups of feature maps, weighted by the probability seen through each",
-            "Zhang et al. 2021, arXiv:2103.13859", "masking.groupcam", cost="33 forwards and the head's gradient",
-        ),
-        Method(
-            "opticam", "Opti-CAM", "the mixture of feature maps through which the image scores highest",
-            "Zhang et al., CVIU 2024, arXiv:2301.07002", "masking.opticam",
-            cost="100 forwards with gradients of the whole network",
-        ),
-        Method(
-            "polycam", "Poly-CAM", "the layer's map sharpened by the maps of finer layers, seen through their features",
-            "Englebert et al., ICPR 2022, arXiv:2204.13359", "masking.polycam",
-            cost="2 forwards for each channel of every stage", lattice="input",
-        ),
-        Method(
-            "rise", "RISE", "pixels shown whenever the class is probable, under 1000 random masks",
-            "Petsiuk et al., BMVC 2018, arXiv:1806.07421", "occluding.rise", cost="1000 forwards", lattice="input",
-        ),
-        Method(
-            "occlusion", "Occlusion", "how far the probability falls when a window over the place is hidden",
-            "Zeiler & Fergus, ECCV 2014, arXiv:1311.2901", "occluding.occlusion", cost="at most 170 forwards",
-            lattice="input",
-        ),
-        Method(
-            "random", "Random", "noise: what every other method has to beat", "none", "occluding.random",
-            check="this map is random on purpose: it explains nothing, and is here to measure others against",
-        ),
-        Method(
-            "smoothgradcam++", "Smooth Grad-CAM++", "as Grad-CAM++, gradients averaged over noisy copies of the image",
-            "Omeiza et al. 2019, arXiv:1908.01224", "weighted.smoothgradcam_plus_plus",
-            cost="8 forwards and backwards of the head; none under a linear head",
+            "elementwise", "Element-wise Grad-CAM", "gradient times activation, positive channel by channel",
+            "Gildenblat 2021, pytorch-grad-cam", "local.elementwise",
         ),
         Method(
             "shapleycam", "Shapley-CAM", "as Grad-CAM, less half of what channels add only together",
@@ -149,13 +108,104 @@ METHODS: dict[str, Method] = {
             "Zhang et al., CVPR 2025, arXiv:2501.11309", "weighted.finercam",
         ),
         Method(
-            "elementwise", "Element-wise Grad-CAM", "gradient times activation, positive channel by channel",
-            "Gildenblat 2021, pytorch-grad-cam", "local.elementwise",
+            "refinecam", "Refine-CAM", "Grad-CAM++ of every stage, multiplied: fine edges where the class is",
+            "Domeniconi et al. 2026, arXiv:2605.14641", "stages.refinecam",
+            cost="a forward and a backward for each stage", lattice="input",
         ),
+    ),
+    "Changing the layer": (
+        Method(
+            "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls without each",
+            "Desai & Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360", "ablation.ablationcam",
+            cost="K forwards of the head, one a channel; none under a linear head",
+        ),
+        Method(
+            "reciprocam", "Recipro-CAM", "the score that each cell would reach alone",
+            "Byun & Lee 2022, arXiv:2209.14074", "ablation.reciprocam",
+            cost="h w forwards of the head, one a cell; none under a linear head",
+        ),
+    ),
+    "Changing the image": (
+        Method(
+            "groupcam", "Group-CAM", "32 groups of feature maps, weighted by the probability seen through each",
+            "Zhang et al. 2021, arXiv:2103.13859", "masking.groupcam", cost="33 forwards and the head's gradient",
+            scored="probability",
+        ),
+        Method(
+            "scorecam", "Score-CAM", "feature maps weighted by the score of the image seen through each",
+            "Wang et al., CVPR workshops 2020, arXiv:1910.01279", "masking.scorecam", cost="K forwards, one a channel",
+        ),
+        Method(
+            "iscam", "IS-CAM", "as Score-CAM, averaged while the masked image fades in",
+            "Naidu et al. 2020, arXiv:2010.03023", "masking.iscam", cost="10 K forwards",
+        ),
+        Method(
+            "sscam", "SS-CAM", "as Score-CAM, averaged over noise on the masks",
+            "Wang et al. 2020, arXiv:2006.14255", "masking.sscam", cost="35 K forwards",
+        ),
+        Method(
+            "opticam", "Opti-CAM", "the mixture of feature maps through which the image scores highest",
+            "Zhang et al., CVIU 2024, arXiv:2301.07002", "masking.opticam",
+            cost="100 forwards with gradients of the whole network",
+        ),
+        Method(
+            "polycam", "Poly-CAM", "the layer's map sharpened by the maps of finer layers, seen through their features",
+            "Englebert et al., ICPR 2022, arXiv:2204.13359", "masking.polycam",
+            cost="2 forwards for each channel of every stage", lattice="input", scored="probability",
+        ),
+        Method(
+            "occlusion", "Occlusion", "how far the probability falls when a window over the place is hidden",
+            "Zeiler & Fergus, ECCV 2014, arXiv:1311.2901", "occluding.occlusion", cost="at most 170 forwards",
+            lattice="input", scored="probability", at_layer=False,
+        ),
+        Method(
+            "rise", "RISE", "pixels shown whenever the class is probable, under 1000 random masks",
+            "Petsiuk et al., BMVC 2018, arXiv:1806.07421", "occluding.rise", cost="1000 forwards", lattice="input",
+            scored="probability", at_layer=False,
+        ),
+    ),
+    "Gradients of the pixels": (
+        Method(
+            "integratedgradients", "Integrated gradients", "what each pixel adds to the score, from mean grey on",
+            "Sundararajan et al., ICML 2017, arXiv:1703.01365", "pixel_gradients.integratedgradients",
+            cost="32 forwards and backwards of the network", lattice="input", at_layer=False,
+        ),
+        Method(
+            "fullgrad", "FullGrad", "the score shared out between the pixels and every layer's biases",
+            "Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780", "pixel_gradients.fullgrad",
+            cost="one forward and backward of the network, and a forward for each stage", lattice="input",
+            at_layer=False,
+        ),
+        Method(
+            "guidedbackprop", "Guided backpropagation", "edges that excite the network; says little about the class",
+            "Springenberg et al. 2015, arXiv:1412.6806", "pixel_gradients.guidedbackprop", needs="ReLUs",
+            cost="one forward and backward of the network", lattice="input", check=EDGES, at_layer=False,
+        ),
+        Method(
+            "guidedgradcam", "Guided Grad-CAM", "edges of guided backpropagation where Grad-CAM is positive",
+            "Selvaraju et al., ICCV 2017, arXiv:1610.02391", "pixel_gradients.guidedgradcam", needs="ReLUs",
+            cost="one forward and backward of the network", lattice="input", check=EDGES,
+        ),
+    ),
+    "Attention": (
+        Method(
+            "legrad", "LeGrad", "where more attention would raise the score; for transformers",
+            "Bousselham et al., ICCV 2025, arXiv:2404.03214", "attention.legrad", needs="attention",
+            cost="one forward, and a backward through every block", at_layer=False,
+        ),
+        Method(
+            "attentionrollout", "Attention rollout", "what the class token attends to; for transformers, any class",
+            "Abnar & Zuidema, ACL 2020, arXiv:2005.00928", "attention.attentionrollout", needs="attention",
+            cost="one forward", at_layer=False,
+            of_class=False,
+        ),
+    ),
+    "Features alone": (
         Method(
             "eigencam", "Eigen-CAM", "the main pattern of the feature maps, whatever the class",
             "Muhammad & Yeasin, IJCNN 2020, arXiv:2008.00299", "decomposition.eigencam",
             cost="one singular value decomposition",
+            of_class=False,
         ),
         Method(
             "eigengradcam", "EigenGrad-CAM", "the main pattern of gradient times activation",
@@ -165,48 +215,24 @@ METHODS: dict[str, Method] = {
             "kpcacam", "KPCA-CAM", "the main pattern of the feature maps, curved ones too, whatever the class",
             "Karmani et al. 2024, arXiv:2410.00267", "decomposition.kpcacam",
             cost="eigenvectors of a cells x cells matrix",
+            of_class=False,
         ),
         Method(
             "fem", "FEM", "where features fire far above their mean, whatever the class",
             "Fuad et al., IPTA 2020, doi:10.1109/IPTA50016.2020.9286629", "decomposition.fem",
+            of_class=False,
         ),
+    ),
+    "Baseline": (
         Method(
-            "refinecam", "Refine-CAM", "Grad-CAM++ of every stage, multiplied: fine edges where the class is",
-            "Domeniconi et al. 2026, arXiv:2605.14641", "stages.refinecam",
-            cost="a forward and a backward for each stage", lattice="input",
+            "random", "Random", "noise: what every other method has to beat", "none", "occluding.random",
+            check="this map is random on purpose: it explains nothing, and is here to measure others against",
+            at_layer=False,
+            of_class=False,
         ),
-        Method(
-            "integratedgradients", "Integrated gradients", "what each pixel adds to the score, from mean grey on",
-            "Sundararajan et al., ICML 2017, arXiv:1703.01365", "pixel_gradients.integratedgradients",
-            cost="32 forwards and backwards of the network", lattice="input",
-        ),
-        Method(
-            "guidedbackprop", "Guided backpropagation", "edges that excite the network; says little about the class",
-            "Springenberg et al. 2015, arXiv:1412.6806", "pixel_gradients.guidedbackprop", needs="ReLUs",
-            cost="one forward and backward of the network", lattice="input", check=EDGES,
-        ),
-        Method(
-            "guidedgradcam", "Guided Grad-CAM", "edges of guided backpropagation where Grad-CAM is positive",
-            "Selvaraju et al., ICCV 2017, arXiv:1610.02391", "pixel_gradients.guidedgradcam", needs="ReLUs",
-            cost="one forward and backward of the network", lattice="input", check=EDGES,
-        ),
-        Method(
-            "fullgrad", "FullGrad", "the score shared out between the pixels and every layer's biases",
-            "Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780", "pixel_gradients.fullgrad",
-            cost="one forward and backward of the network, and a forward for each stage", lattice="input",
-        ),
-        Method(
-            "legrad", "LeGrad", "where more attention would raise the score; for transformers",
-            "Bousselham et al., ICCV 2025, arXiv:2404.03214", "attention.legrad", needs="attention",
-            cost="one forward, and a backward through every block",
-        ),
-        Method(
-            "attentionrollout", "Attention rollout", "what the class token attends to; for transformers, any class",
-            "Abnar & Zuidema, ACL 2020, arXiv:2005.00928", "attention.attentionrollout", needs="attention",
-            cost="one forward",
-        ),
-    )
+    ),
 }  # fmt: skip
+METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 
 
 def find_method(name: str) -> Method:
