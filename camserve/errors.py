@@ -119,6 +119,7 @@ class OutputError(CamserveError):
     """A result cannot be written: disk full, no permission."""
 
     code = "cannot_write"
+    exit_code = 4
 
 
 class Unavailable(CamserveError):

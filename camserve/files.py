@@ -1,11 +1,16 @@
 """Files that are whole or not there at all."""
 
+import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from camserve.errors import OutputError
+
+_PART = re.compile(r"\.[0-9a-f]{8}\.part$")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -36,6 +41,35 @@ def write_all(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
                 part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write into '{folder}': {error.strerror}") from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, of any size; it gets its name when the block ends, and is gone after an error.
+
+    Makes the folders above. Raises OutputError.
+    """
+    part = path.with_suffix(f".{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                yield file
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write '{path}': {error.strerror}") from None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half written below `folder`. Raises OutputError."""
+    try:
+        for part in folder.rglob("*.part"):
+            if _PART.search(part.name):
+                part.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot clear '{folder}': {error.strerror}") from None
 
 
 def _put(path: Path, content: bytes | Path) -> None:

@@ -6,8 +6,9 @@ import click
 
 from camserve import __version__
 from camserve.cli.adding import add
+from camserve.cli.batching import batch
 from camserve.cli.calibrating import calibrate
-from camserve.cli.explaining import batch, explain
+from camserve.cli.explaining import explain
 from camserve.cli.inspecting import inspect
 from camserve.cli.listing import layers, methods, models
 from camserve.cli.program import Program

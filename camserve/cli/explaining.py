@@ -1,4 +1,4 @@
-"""`camserve explain` and `camserve batch`: images in, files out."""
+"""`camserve explain`: images in, files out; and the options of all commands that explain."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, read_settings
+from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
 from camserve.errors import CamserveError
 from camserve.methods import AUTO, METHODS, QUANTITIES
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def explaining(command: F) -> F:
-    """The options of every command that explains images."""
+def explaining(command: F, *, several: bool = False) -> F:
+    """The options of every command that explains images. several: whether it takes more than one method and target."""
+    also = " Can be repeated." if several else ""
+    asked = f'Class index or name, "a-b", or "-a". Default: the predicted class.{also}'
+    how = f"See `camserve methods`. Default: auto.{also}"
     options = (
         click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card."),
-        click.option("--method", type=click.Choice([AUTO, *METHODS]), help="See `camserve methods`. Default: auto."),
-        click.option("-t", "--target", help='Class index or name, "a-b", or "-a". Default: the predicted class.'),
+        click.option("--method", type=click.Choice([AUTO, *METHODS]), multiple=several, help=how),
+        click.option("-t", "--target", multiple=several, help=asked),
         click.option(
             "--quantity", type=click.Choice(QUANTITIES), default="logit", help="Of the class. Default: logit."
         ),
@@ -95,40 +98,6 @@ def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json:
                 click.echo(f"  {line}")
     if failed:
         sys.exit(NOTHING_USABLE if failed == len(images) else SOME_FAILED)
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", "image_format", type=click.Choice(["jpeg", "png", "webp"]), default="jpeg", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
-@explaining
-@click.pass_obj
-def batch(config: Path | None, /, folder: Path, out: Path, image_format: str, as_json: bool, **options: Any) -> None:
-    """Explain every image below FOLDER into OUT.
-
-    Writes OUT/overlays/, OUT/results.jsonl (one line per file, failed ones with the reason) and OUT/index.html,
-    a page to look at. One bad file does not stop the rest.
-
-    \b
-    Exit status: 0 all explained, 1 some failed, 3 nothing could be explained, 130 interrupted.
-    \b
-    Example:
-      camserve batch photos out
-      camserve batch photos out --target "tiger cat" --format webp
-    """
-    from camserve.batch import run_batch
-
-    model, how, look = _prepare(config, options)
-    summary = run_batch(model, folder, out, image_format=image_format, how=how, look=look, progress=not as_json)
-    if as_json:
-        click.echo(json.dumps(summary.to_dict()))
-    else:
-        click.echo(f"{summary.explained} explained, {summary.failed} failed -> {out / 'index.html'}")
-    if summary.interrupted:
-        sys.exit(INTERRUPTED)
-    if summary.failed:
-        sys.exit(SOME_FAILED if summary.explained else NOTHING_USABLE)
 
 
 def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict[str, Any], dict[str, Any]]":

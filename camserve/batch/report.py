@@ -1,34 +1,28 @@
 """The page of a batch: what every file gave, to look at in a browser, straight from the disk."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 import camserve
+from camserve.batch.rows import read_rows
 from camserve.files import write_whole
 from camserve.models import Model
 
-_PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape())
+_PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=select_autoescape()
+)
 _PAGES.filters["href"] = lambda path: quote(path)
 
 
 def write_report(out: Path, model: Model, explained: int, failed: int) -> None:
     """Write OUT/index.html from OUT/results.jsonl. Raises OutputError."""
     page = _PAGES.get_template("report.html").render(
-        rows=list(_read_results(out / "results.jsonl")),
+        rows=list(read_rows(out)),
         explained=explained,
         failed=failed,
         model=model,
         version=camserve.__version__,
     )
     write_whole(out / "index.html", page.encode())
-
-
-def _read_results(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)

@@ -1,0 +1,13 @@
+"""Folders of any size: what to explain, each result written whole, and what they show together.
+
+    inputs -> plan (inputs.jsonl, run.json) -> work, on threads or a cluster -> results.jsonl -> exports, report
+
+Memory grows with the number of classes, never with the number of images: whatever is about all of them is a pass
+over a file. Results come in the order of the plan, so a run goes on after the number of rows it has.
+"""
+
+from camserve.batch.inputs import IMAGE_ENDINGS, find_images
+from camserve.batch.options import Options
+from camserve.batch.run import Summary, run_batch
+
+__all__ = ["IMAGE_ENDINGS", "Options", "Summary", "find_images", "run_batch"]

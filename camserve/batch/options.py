@@ -1,0 +1,86 @@
+"""What is made of every image of a batch, and what a run must have in common with the one it goes on with."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from camserve.errors import OptionError, UnknownName
+from camserve.explanation import versions
+from camserve.images import OUTPUTS
+from camserve.models import Model
+from camserve.targets import PREDICTED
+
+EXPECTED = "expected"
+
+# What can be written of each explanation: the folder below OUT and the ending; None is that of the pictures' format.
+KINDS: dict[str, tuple[str, str | None]] = {
+    "overlay": ("overlays", None),
+    "heatmap": ("heatmaps", ".png"),
+    "mask": ("masks", ".png"),
+    "npy": ("heat", ".npy"),
+    "map": ("maps", ".npy"),
+}
+BOXES = "boxes"  # no files: they stand in results.jsonl
+
+
+@dataclass(frozen=True)
+class Options:
+    """The same for every image.
+
+    methods: names, at least one. targets: what to explain: "predicted", "expected" (the class an image shows, where
+    that is known), classes, "a-b"; or a number: so many of the best classes; () means predicted, and expected where
+    it is another. quantity, layer, size, output_stride, sharp: as for `Model.explain`. look: of `Explanation.overlay`.
+    outputs: of KINDS and "boxes". image_format: of overlays. threshold: of masks and boxes, a share of the maximum.
+    """
+
+    methods: tuple[str, ...] = ("auto",)
+    targets: tuple[str, ...] | int = ()
+    quantity: str = "logit"
+    layer: str | None = None
+    size: str | int | None = None
+    output_stride: int | None = None
+    sharp: bool | None = None
+    look: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ("overlay",)
+    image_format: str = "jpeg"
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises UnknownName, OptionError."""
+        for output in self.outputs:
+            if output not in (*KINDS, BOXES):
+                raise UnknownName("output", output, (*KINDS, BOXES))
+        if self.image_format not in OUTPUTS:
+            raise UnknownName("image format", self.image_format, OUTPUTS)
+        if len(set(self.methods)) < max(len(self.methods), 1):
+            raise OptionError(f"methods {', '.join(self.methods) or '(none)'}: give at least one, and each once")
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The options of `Model.explain_classes` that are the same for every method."""
+        return {key: getattr(self, key) for key in ("quantity", "layer", "size", "output_stride", "sharp")}
+
+    def variants(self, labelled: bool) -> list[str]:
+        """The targets in order, by what their results are called. labelled: whether images have expected classes."""
+        if isinstance(self.targets, int):
+            return [f"top-{place}" for place in range(1, self.targets + 1)]
+        names = self.targets or ((PREDICTED, EXPECTED) if labelled else (PREDICTED,))
+        slugs = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "target" for name in names]
+        return [f"{slug}-{slugs[:i].count(slug) + 1}" if slug in slugs[:i] else slug for i, slug in enumerate(slugs)]
+
+
+def facts_of(model: Model, options: Options) -> dict[str, Any]:
+    """All that results depend on besides the images: what may not change when a run goes on."""
+    settings = model.settings.model_dump(mode="json", include={"explain", "sharp", "render", "limits", "compute"})
+    settings["compute"].pop("workers")  # how many at once; never what they give
+    return {
+        "model": {
+            "name": model.name,
+            "weights_sha256": model.weights_sha256,
+            "card": model.card.model_dump(mode="json", exclude={"known"}),
+            "classes": len(model.labels),
+        },
+        "options": asdict(options),
+        "settings": settings,
+        "versions": versions(),
+    }

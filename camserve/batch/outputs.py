@@ -1,0 +1,55 @@
+"""The files of one explanation in a batch, and what they are called."""
+
+from typing import NamedTuple
+
+from PIL import Image
+
+from camserve.batch.options import KINDS, Options
+from camserve.explanation import Explanation, npy_bytes
+from camserve.images import OUTPUTS, encode
+
+THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
+
+
+class Made(NamedTuple):
+    """An explanation, the method as it was asked for, and what its target is called."""
+
+    method: str
+    variant: str
+    explanation: Explanation
+
+
+def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[str, tuple[str, bytes]]:
+    """Each kind of file with its path below OUT and its bytes; an overlay has a thumbnail with it.
+
+    The image's whole name stays in front of the ending, so cat.jpg and cat.png never meet. folder: whether an image
+    has several explanations, so that each needs a folder of its own.
+    """
+    below = f"{made.method}.{made.variant}/{name}" if folder else name
+    found = {}
+    for kind in (kind for kind in KINDS if kind in options.outputs):
+        place, ending = KINDS[kind]
+        path = f"{place}/{below}{ending or OUTPUTS[options.image_format].ending}"
+        if kind == "overlay":
+            overlay, quality = made.explanation.overlay(**options.look), made.explanation.model.settings.render.quality
+            found[kind] = path, encode(overlay, options.image_format, quality=quality)
+            small = encode(thumbnail(overlay), "jpeg", quality=quality)
+            found["thumbnail"] = f"thumbnails/{below}.jpg", small
+        else:
+            found[kind] = path, _bytes(kind, made.explanation, options.threshold)
+    return found
+
+
+def thumbnail(overlay: Image.Image) -> Image.Image:
+    """A small copy for the page; never larger than the overlay itself."""
+    share = min(1, THUMBNAIL / max(overlay.size))
+    size = (max(1, round(overlay.width * share)), max(1, round(overlay.height * share)))
+    return overlay.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
+
+
+def _bytes(kind: str, explanation: Explanation, threshold: float) -> bytes:
+    if kind == "heatmap":
+        return encode(explanation.heatmap_image(), "png")
+    if kind == "mask":
+        return encode(explanation.mask_image(threshold), "png")
+    return npy_bytes(explanation.heatmap if kind == "npy" else explanation.map)

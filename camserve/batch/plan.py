@@ -1,0 +1,160 @@
+"""What a run is to do, written down before it starts: so that it can go on after anything.
+
+OUT/inputs.jsonl has one line an image, sorted by name; OUT/run.json, written last, what the results depend on. Sorted
+in pieces, so that memory does not grow with the number of images.
+"""
+
+import heapq
+import json
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Any
+
+from camserve.batch.inputs import Item, nothing_found
+from camserve.batch.rows import RESULTS
+from camserve.errors import OptionError, OutputError
+from camserve.files import write_whole, writing
+from camserve.models import Model
+from camserve.targets import resolve_class
+
+INPUTS, RUN = "inputs.jsonl", "run.json"
+_PIECE = 2**16  # items sorted at once
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's inputs. count: images. ignored: files that are not named like images. labelled: whether any image's
+    class is known. targets: the most that a table asks of one image. facts: what results depend on."""
+
+    out: Path
+    source: str
+    count: int
+    ignored: int
+    labelled: bool
+    targets: int
+    facts: dict[str, Any]
+
+    def items(self, first: int = 0) -> Generator[Item]:
+        """The inputs in order, from number `first` on. Raises OutputError where the plan cannot be read."""
+        with _read(self.out / INPUTS) as lines:
+            yield from map(_item, islice(lines, first, None))
+
+
+def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model, facts: dict[str, Any]) -> Plan:
+    """Sort `items` into OUT and say what the run depends on. A file that is listed twice is one item.
+
+    Class names become indices of `model`. Raises OptionError where there are none, or a class is unknown.
+    """
+    counts = {"ignored": 0, "count": 0, "labelled": 0, "targets": 0}
+
+    def wanted() -> Iterator[Item]:
+        for item in items:
+            if item is None:
+                counts["ignored"] += 1
+            else:
+                yield _resolved(item, model)
+
+    out.mkdir(parents=True, exist_ok=True)
+    with writing(out / INPUTS) as file:
+        for item in _merged(_sorted(wanted(), out)):
+            file.write(json.dumps(item).encode() + b"\n")
+            counts["count"] += 1
+            counts["labelled"] += item.expected is not None
+            counts["targets"] = max(counts["targets"], len(item.targets))
+        if not counts["count"]:
+            raise nothing_found(source, counts["ignored"])
+        for old in (RUN, RESULTS):  # from here on nothing of an earlier run counts as this one's
+            (out / old).unlink(missing_ok=True)
+    labelled = counts["labelled"] > 0
+    plan = Plan(out, source, counts["count"], counts["ignored"], labelled, counts["targets"], facts)
+    kept = {key: value for key, value in vars(plan).items() if key != "out"}
+    write_whole(out / RUN, json.dumps(kept, indent=1).encode())
+    return plan
+
+
+def read_plan(out: Path) -> Plan | None:
+    """The plan of the run in OUT, None where there is none. Raises OutputError where it cannot be read."""
+    try:
+        kept = json.loads((out / RUN).read_text(encoding="utf-8"))
+        return Plan(out=out, **kept)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise OutputError(f"cannot read '{out / RUN}': {error}; --restart begins anew") from None
+
+
+def check_same(plan: Plan, source: str, facts: dict[str, Any]) -> None:
+    """Raise OptionError naming what is not as it was when the plan was made."""
+    now = json.loads(json.dumps(facts))  # tuples become lists, as in the file
+    before, after = dict(_flat(plan.facts)), dict(_flat(now))
+    changed = [f"{key} was {before.get(key)!r}, is {after.get(key)!r}" for key in sorted(before.keys() | after.keys())
+               if before.get(key) != after.get(key)]  # fmt: skip
+    if plan.source != source:
+        changed.insert(0, f"the source was {plan.source!r}, is {source!r}")
+    if changed:
+        raise OptionError(
+            f"'{plan.out}' cannot go on with another run than it began: {'; '.join(changed[:5])}. Give the same, or "
+            "--restart to begin anew"
+        )
+
+
+def _flat(facts: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(facts, dict):
+        for key, value in facts.items():
+            yield from _flat(value, f"{name}.{key}" if name else key)
+    else:
+        yield name, facts
+
+
+def _resolved(item: Item, model: Model) -> Item:
+    """With the expected class as an index in digits. Raises OptionError naming the file."""
+    if item.expected is None:
+        return item
+    try:
+        return item._replace(expected=str(resolve_class(item.expected, model.labels)))
+    except OptionError as error:
+        raise OptionError(f"{item.path}: {error}") from None
+
+
+def _sorted(items: Iterator[Item], out: Path) -> Iterator[Item]:
+    """By name, in pieces that are kept in files without a name."""
+    pieces: list[IO[str]] = []
+    try:
+        while piece := sorted(islice(items, _PIECE), key=attrgetter("name")):
+            file: IO[str] = tempfile.TemporaryFile("w+", dir=out)  # noqa: SIM115 - closed below, all together
+            pieces.append(file)
+            file.writelines(json.dumps(item) + "\n" for item in piece)
+            file.seek(0)
+        yield from heapq.merge(*(map(_item, piece) for piece in pieces), key=attrgetter("name"))
+    except OSError as error:
+        raise OutputError(f"cannot write into '{out}': {error.strerror}") from None
+    finally:
+        for file in pieces:
+            file.close()
+
+
+def _merged(items: Iterable[Item]) -> Iterator[Item]:
+    """One item a name. Raises OptionError where it is said to show two classes."""
+    for _, group in groupby(items, key=attrgetter("name")):
+        first, *others = group
+        expected = {item.expected for item in (first, *others)} - {None}
+        if len(expected) > 1:
+            raise OptionError(f"{first.path} is listed with {len(expected)} classes; an image can be said to show one")
+        targets = dict.fromkeys(target for item in (first, *others) for target in item.targets)
+        yield first._replace(targets=tuple(targets), expected=next(iter(expected), None))
+
+
+def _item(line: str) -> Item:
+    name, path, targets, expected = json.loads(line)
+    return Item(name, path, tuple(targets), expected)
+
+
+def _read(path: Path) -> IO[str]:
+    try:
+        return path.open(encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot read '{path}': {error.strerror}; --restart begins anew") from None

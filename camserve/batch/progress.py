@@ -1,0 +1,127 @@
+"""What a person is told while a batch runs: a bar on a terminal, a line now and then elsewhere, or nothing."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from camserve.batch.rows import Row
+
+_FIRST, _SLOWEST = 5.0, 60.0  # seconds between lines at first, and at most
+_BARS_PER_SECOND = 4
+
+
+class Progress(Protocol):
+    """Is told of every row."""
+
+    @contextmanager
+    def of(self, total: int, done: int, failed: int) -> Iterator[None]:
+        """Around the run: `done` of `total` images were there before, `failed` of them failed."""
+
+    def advance(self, row: Row) -> None:
+        """One more image is done."""
+
+
+class Silent:
+    """Says nothing."""
+
+    @contextmanager
+    def of(self, total: int, done: int, failed: int) -> Iterator[None]:
+        """Around the run."""
+        yield
+
+    def advance(self, row: Row) -> None:
+        """One more image is done."""
+
+
+class Tally:
+    """How far a run is. total: images; rate: images a second since it began; left: seconds, None at first."""
+
+    def __init__(self, total: int, done: int, failed: int, clock: Callable[[], float]) -> None:
+        self.total, self.done, self.failed = total, done, failed
+        self._before, self._clock, self._start = done, clock, clock()
+
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        self.done += 1
+        self.failed += row["status"] == "failed"
+
+    @property
+    def rate(self) -> float:
+        """Images a second in this run."""
+        return (self.done - self._before) / max(self._clock() - self._start, 1e-9)
+
+    def __str__(self) -> str:
+        left = f", {_span((self.total - self.done) / self.rate)} left" if self.done > self._before else ""
+        return f"{self.done} of {self.total}, {self.rate:.1f} images/s{left}, {self.failed} failed"
+
+
+class Lines:
+    """A line when something failed, and one every so often, for logs."""
+
+    def __init__(self, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file, self._clock = file or sys.stderr, clock
+
+    @contextmanager
+    def of(self, total: int, done: int, failed: int) -> Iterator[None]:
+        """Around the run."""
+        self._tally = Tally(total, done, failed, self._clock)
+        self._pause, self._last = _FIRST, self._clock()
+        if done:
+            self._say(f"going on after {done} of {total} images")
+        try:
+            yield
+        finally:
+            self._say(str(self._tally))
+
+    def advance(self, row: Row) -> None:
+        """Count it, and say so if it is time."""
+        self._tally.add(row)
+        if row["status"] == "failed":
+            self._say(f"failed: {row['error']}")
+        if self._clock() - self._last >= self._pause:
+            self._say(str(self._tally))
+            self._pause, self._last = min(self._pause * 1.5, _SLOWEST), self._clock()
+
+    def _say(self, text: str) -> None:
+        self._file.write(f"{text}\n")
+        self._file.flush()
+
+
+class Bar:
+    """A bar on a terminal, with the failures above it."""
+
+    @contextmanager
+    def of(self, total: int, done: int, failed: int) -> Iterator[None]:
+        """Around the run."""
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Columns
+
+        self._tally = Tally(total, done, failed, time.monotonic)
+        columns = BarColumn(), TextColumn("{task.description}", markup=False)
+        with Columns(*columns, console=Console(stderr=True), refresh_per_second=_BARS_PER_SECOND) as bar:
+            self._bar, self._task = bar, bar.add_task(str(self._tally), total=total, completed=done)
+            yield
+
+    def advance(self, row: Row) -> None:
+        """Count it, and move the bar."""
+        self._tally.add(row)
+        if row["status"] == "failed":
+            self._bar.console.print(f"failed: {row['error']}", highlight=False, markup=False, style="red")
+        self._bar.update(self._task, advance=1, description=str(self._tally))
+
+
+def progress_for(*, quiet: bool) -> Progress:
+    """What suits standard error."""
+    if quiet:
+        return Silent()
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def _span(seconds: float) -> str:
+    """A time to read: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
