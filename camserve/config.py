@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from camserve.errors import ConfigError, UnknownName
 
@@ -126,9 +126,27 @@ class Serve(_Section):
 
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
-    http_threads: Annotated[int, Field(ge=1)]
+    http_threads: Annotated[int, Field(ge=2)]
     queue: Annotated[int, Field(ge=0)]
     deadline_seconds: Positive
+    upload_seconds: Positive
+    token: SecretStr
+    models: Annotated[int, Field(ge=1)]
+    preload: tuple[str, ...]
+
+    @field_validator("preload", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        """An environment variable holds several, separated by commas."""
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    @field_validator("token")
+    @classmethod
+    def _long(cls, value: SecretStr) -> SecretStr:
+        """What a header can carry, and nobody can try out."""
+        if value and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
+            raise ValueError("a token has 16 letters, digits or signs at least, and no spaces")
+        return value
 
 
 class Settings(_Section):
@@ -217,6 +235,7 @@ def _explain_all(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"][:2])
-        line = f"{where} = {problem['input']!r}: {problem['msg'].removeprefix('Input ')}"
+        given = "..." if where == "serve.token" else repr(problem["input"])
+        line = f"{where} = {given}: {problem['msg'].removeprefix('Input ')}"
         lines.append(line)
     return "bad setting " + "; ".join(lines)

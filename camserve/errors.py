@@ -7,6 +7,8 @@ CamserveError
 │   ├── ImageTypeError     415  a file format we do not take
 │   └── ImageTooLarge      422  more pixels, or a longer side, than the limit
 ├── BodyTooLarge           413  more bytes than the limit
+├── Unauthorised           401  the bearer token is missing or another
+├── UploadTooSlow          408  the body did not arrive in time
 ├── ModelNotFound          404  no card of that name
 ├── ModelError             500  a card, its weights or its network do not work
 ├── ConfigError            500  a setting is unknown or out of range
@@ -89,6 +91,20 @@ class BodyTooLarge(CamserveError):
 
     code = "body_too_large"
     status = 413
+
+
+class Unauthorised(CamserveError):
+    """The bearer token of `serve.token` is missing or another."""
+
+    code = "unauthorised"
+    status = 401
+
+
+class UploadTooSlow(CamserveError):
+    """The body did not arrive within `serve.upload_seconds`."""
+
+    code = "upload_too_slow"
+    status = 408
 
 
 class ModelNotFound(CamserveError):

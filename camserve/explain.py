@@ -56,7 +56,7 @@ def explain(
     many input pixels apart. sharp: several sizes and mirror images in one map, 0..1; class and scores stay those of
     the nominal size. See `camserve.sharp`. Options left out come from the model's settings.
     workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
-    Raises OptionError, ImageError and, with a bounded pool, Busy and DeadlinePassed.
+    Raises OptionError, ImageError and, with a deadline, DeadlinePassed.
     """
     how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
     how["sharp"] = sharp

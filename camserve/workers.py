@@ -12,13 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cache
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
 
 from camserve.config import Compute
-from camserve.errors import Busy, DeadlinePassed, Unavailable
+from camserve.cores import granted_cores
+from camserve.errors import DeadlinePassed, Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,15 +29,10 @@ _mine = threading.local()
 
 
 class Workers:
-    """`workers` threads, each running torch with `threads` intra-op threads, behind one queue.
+    """`workers` threads, each running torch with `threads` intra-op threads, behind one queue. Callers bound it."""
 
-    queue: how many tasks may wait; one more raises Busy. None: unbounded, for callers that bound themselves.
-    """
-
-    def __init__(self, workers: int, threads: int, queue: int | None = None) -> None:
+    def __init__(self, workers: int, threads: int) -> None:
         self.count = workers
-        self._queue = queue
-        self._places = threading.BoundedSemaphore(workers + queue) if queue is not None else None
         self._started = threading.Barrier(workers + 1)
         callers = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(workers, "camserve-worker", self._start, (threads,))
@@ -53,19 +48,11 @@ class Workers:
         torch.set_num_threads(threads)
 
     def submit(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-        """Queue `task(*args, **kwargs)`. Raises Busy where the queue is full, Unavailable after `close`."""
-        if self._places is not None and not self._places.acquire(blocking=False):
-            raise Busy(
-                f"{self.count} tasks are running and {self._queue} are waiting, which is the limit (serve.queue); "
-                "try again shortly"
-            )
+        """Queue `task(*args, **kwargs)`. Raises Unavailable after `close`."""
         try:
-            future = self._pool.submit(task, *args, **kwargs)
+            return self._pool.submit(task, *args, **kwargs)
         except RuntimeError:
-            self._release()
             raise Unavailable("camserve is shutting down") from None
-        future.add_done_callback(lambda _: self._release())
-        return future
 
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
         """The result of `task()` on a worker; its exceptions are raised here.
@@ -94,10 +81,6 @@ class Workers:
         """Finish what was accepted, take nothing new."""
         self._pool.shutdown(wait=True)
 
-    def _release(self) -> None:
-        if self._places is not None:
-            self._places.release()
-
 
 def _within(task: Callable[[], R], until: float | None) -> R:
     _mine.until = until
@@ -123,26 +106,3 @@ def shared(compute: Compute) -> Workers:
 def _shared(workers: int, threads: int, process: int) -> Workers:
     """`process` is in the key because threads do not survive a fork."""
     return Workers(workers, threads)
-
-
-def granted_cores() -> int:
-    """Cores this process may use: its affinity, less where the cgroup's quota grants less; at least 1."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, int(_cgroup_quota() or cores)))
-
-
-def _cgroup_quota() -> float | None:
-    """CPUs the cgroup (v2, then v1) may use, None without a limit."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)

@@ -1,6 +1,8 @@
 """The HTTP service: its dialect, its errors row by row, and the real server as a process of its own."""
 
 import base64
+import collections
+import contextlib
 import http.client
 import io
 import json
@@ -34,6 +36,7 @@ from camserve.web.app import create_app
 from camserve.web.options import make_options, parse_options
 from camserve.web.server import open_socket, serve
 from camserve.web.service import Service
+from camserve.web.timing import Timing
 
 EXPLAIN = "/api/v1/explain"
 PNG = encode(picture(), "png")
@@ -88,7 +91,7 @@ def test_the_overlay_is_a_png_of_the_photograph_s_size_with_the_facts_in_headers
     assert headers["X-Cam-Layer"] == "head"
     assert 0 < float(headers["X-Cam-Score"]) <= 1
     assert headers["X-Cam-Warnings"] == "0"
-    steps = r"decode;dur=[\d.]+, explain;dur=[\d.]+, render;dur=[\d.]+, encode;dur=[\d.]+"
+    steps = r"queue;dur=[\d.]+, decode;dur=[\d.]+, explain;dur=[\d.]+, render;dur=[\d.]+, encode;dur=[\d.]+"
     assert re.fullmatch(steps, headers["Server-Timing"])
 
 
@@ -287,6 +290,27 @@ def test_400_of_forms(client: FlaskClient) -> None:
     check_problem(broken, 400, "bad_option", "the form has no image")
 
 
+def test_401_without_the_token_except_for_probes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "correct-horse-battery-staple"
+    settings = load_settings(environ={}, overrides={"serve": {"token": token}})
+    monkeypatch.setattr(service, "settings", settings)
+    client = create_app(service=service).test_client()
+    for given in (None, "", token, f"Bearer {token}x", f"Bearer {token[:-1]}", f"Basic {token}", "Bearer \xe9"):
+        refused = post(client, headers={"Authorization": given} if given is not None else {})
+        check_problem(refused, 401, "unauthorised", "'Authorization: Bearer TOKEN'")
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert post(client, headers={"Authorization": f"bearer  {token}"}).status_code == 200
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/").status_code == client.get("/nonesuch").status_code == 401
+    assert token not in repr(settings)
+
+
+def test_a_token_that_can_be_guessed_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match=r"serve\.token = \.\.\.: .* 16 letters") as failure:
+        load_settings(environ={"CAMSERVE_SERVE_TOKEN": "swordfish"})
+    assert "swordfish" not in str(failure.value)
+
+
 @pytest.mark.parametrize("name", ["nonesuch", "../efficientnet-lite0", "/etc", "efficientnet-lite0/card.toml"])
 def test_404_of_a_model_that_is_no_card_s_name(client: FlaskClient, name: str) -> None:
     check_problem(post(client, f"model={name}"), 404, "unknown_model", f"unknown model '{name}'")
@@ -352,22 +376,46 @@ def test_422_of_too_many_pixels(client: FlaskClient) -> None:
     check_problem(post(client, data=huge), 422, "too_many_pixels", "allowed are 50 (limits.megapixels)")
 
 
-def test_429_and_504_of_a_queue_that_does_not_move() -> None:
-    overrides = {"compute": {"workers": 1}, "serve": {"queue": 1, "deadline_seconds": 5}}
-    slow = Service(load_settings(environ={}, overrides=overrides))
-    slow.load()
-    slow.settings = load_settings(environ={}, overrides={"serve": {"deadline_seconds": 0.05}})
-    client, end = create_app(service=slow).test_client(), threading.Event()
-    try:
-        slow.workers.submit(end.wait)
-        check_problem(post(client), 504, "deadline_passed", "no answer within 0.05 s")
-        slow.workers.submit(end.wait)
+@pytest.fixture
+def small() -> Iterator[Service]:
+    """One worker, one more place in the queue, two uploads at once."""
+    overrides = {"compute": {"workers": 1}, "serve": {"queue": 1, "http_threads": 3, "deadline_seconds": 0.05}}
+    made = Service(load_settings(environ={}, overrides=overrides))
+    made.load()
+    yield made
+    made.close()
+
+
+def test_504_of_an_answer_that_takes_too_long(small: Service) -> None:
+    client, end = create_app(service=small).test_client(), threading.Event()
+    running = small.workers.submit(end.wait)
+    said = "no answer within 0.05 s, waiting included (serve.deadline_seconds)"
+    check_problem(post(client), 504, "deadline_passed", said)
+    with small.gate.turn(Timing()), small.gate.turn(Timing()):  # no room to work, and the queue is full
         full = post(client)
-        check_problem(full, 429, "busy", "the limit (serve.queue)")
-        assert full.headers["Retry-After"] == "1"
-    finally:
-        end.set()
-        slow.close()
+        check_problem(full, 429, "busy", "2 requests are under way, which is the limit (serve.queue)")
+        assert (full.headers["Retry-After"], full.headers["Connection"]) == ("1", "close")
+    end.set()
+    assert running.result(5)
+    assert small.gate.admitted == small.gate.working == 0
+
+
+def test_what_waits_for_room_to_work_decodes_nothing(small: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small.gate, "places", 9)
+    monkeypatch.setattr("camserve.web.service.read_photo", lambda *_, **__: pytest.fail("decoded"))
+    with small.gate.turn(Timing()), small.gate.turn(Timing()):
+        check_problem(post(create_app(service=small).test_client()), 504, "deadline_passed", "no answer within 0.05 s")
+        assert (small.gate.waiting, small.gate.working) == (0, 2)
+
+
+def test_uploads_beyond_their_share_of_threads_are_refused_unread(small: Service) -> None:
+    client, body = create_app(service=small).test_client(), io.BytesIO(b"unread")
+    with small.gate.upload(None), small.gate.upload(None):
+        assert small.gate.reading == 2
+        response = client.post(EXPLAIN, content_type="image/png", input_stream=body)
+        check_problem(response, 429, "busy", "2 uploads are under way, which is the limit (serve.http_threads)")
+        assert client.get("/livez").status_code == 200
+    assert body.tell() == 0
 
 
 def test_503_while_loading_and_when_draining() -> None:
@@ -435,12 +483,12 @@ from camserve.web import server, service
 
 explain = service.Service.explain
 
-def slow(self, image, options, timing):
+def slow(self, image, options, timing, until):
     time.sleep(1.5 if options.target == "1" else 0)
-    return explain(self, image, options, timing)
+    return explain(self, image, options, timing, until)
 
 service.Service.explain = slow
-server.serve(load_settings(overrides={"serve": {"port": 0}}))
+server.serve(load_settings(overrides={"serve": {"port": 0, "upload_seconds": 3}}))
 """
 
 
@@ -493,10 +541,10 @@ def test_the_server_says_where_it_listens_and_lives_before_it_is_ready(process: 
     assert process.request("GET", "/livez").status == 200
     early = process.request("GET", "/readyz")
     assert (early.status, early.headers["Retry-After"]) == (503, "2")
-    process.wait_until_ready()
 
 
 def test_the_server_explains_in_a_child_of_a_process_without_torch(process: Process) -> None:
+    process.wait_until_ready()
     response = process.request("POST", EXPLAIN, PNG, **{"Content-Type": "image/png"})
     assert (response.status, response.headers["Content-Type"]) == (200, "image/png")
     maps = Path(f"/proc/{process.popen.pid}/maps")
@@ -516,6 +564,40 @@ def test_the_server_closes_the_connection_on_a_body_it_will_not_read(process: Pr
         raw.sendall(b"POST /api/v1/explain HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
         answer = raw.makefile("rb").read()  # ends only because the server closes
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_slow_uploads_neither_starve_the_others_nor_last(process: Process) -> None:
+    head = b"POST /api/v1/explain HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9999\r\n\r\n"
+    process.wait_until_ready()
+    slow = [socket.create_connection(("127.0.0.1", process.port)) for _ in range(64)]
+    for connection in slow:
+        connection.sendall(head)
+    start = time.monotonic()
+    health = [process.request("GET", "/livez").status for _ in range(5)]
+    assert health == [200] * 5
+    assert time.monotonic() - start < 2
+    while time.monotonic() < start + 2:  # a byte now and then does not help
+        time.sleep(0.5)
+        for connection in slow:
+            with contextlib.suppress(OSError):  # refused and closed already
+                connection.sendall(b"x")
+    answers = collections.Counter(_status(connection) for connection in slow)
+    assert answers == {408: 24, 429: 40}
+    assert process.request("POST", EXPLAIN, PNG, **{"Content-Type": "image/png"}).status == 200
+
+
+def _status(connection: socket.socket) -> int:
+    """Of the answer, read to the end that the server makes."""
+    with connection, connection.makefile("rb") as answer:
+        return int(answer.readline().split()[1])
+
+
+def test_a_body_that_ends_early_is_an_error(process: Process) -> None:
+    process.wait_until_ready()
+    with socket.create_connection(("127.0.0.1", process.port)) as raw:
+        raw.sendall(b"POST /api/v1/explain HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nfew")
+        raw.shutdown(socket.SHUT_WR)
+        assert b"the body has 3 bytes; Content-Length said 99" in raw.makefile("rb").read()
 
 
 def test_a_term_signal_lets_a_slow_request_finish(process: Process) -> None:

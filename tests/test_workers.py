@@ -1,4 +1,4 @@
-"""The pool: fixed, bounded, and invisible to the threads around it."""
+"""The pool: fixed, and invisible to the threads around it."""
 
 import threading
 import time
@@ -6,8 +6,9 @@ import time
 import pytest
 import torch
 
-from camserve.errors import Busy, DeadlinePassed, Unavailable
-from camserve.workers import Workers, check_deadline, granted_cores
+from camserve.cores import granted_cores
+from camserve.errors import DeadlinePassed, Unavailable
+from camserve.workers import Workers, check_deadline
 
 
 def test_workers_have_their_threads_and_callers_keep_theirs() -> None:
@@ -51,19 +52,6 @@ def _own_timeout() -> None:
     raise TimeoutError("my own")
 
 
-def test_a_full_queue_says_busy_and_recovers() -> None:
-    pool = Workers(1, 1, queue=1)
-    blocked = threading.Event()
-    running, waiting = pool.submit(blocked.wait), pool.submit(blocked.wait)
-    with pytest.raises(Busy, match=r"1 tasks are running and 1 are waiting.*serve\.queue"):
-        pool.run(lambda: 1)
-    blocked.set()
-    assert running.result(5)
-    assert waiting.result(5)
-    assert pool.run(lambda: 1) == 1
-    pool.close()
-
-
 def test_a_passed_deadline_is_an_error_and_the_task_never_starts() -> None:
     pool = Workers(1, 1)
     blocked, started = threading.Event(), threading.Event()
@@ -97,7 +85,7 @@ def test_a_running_task_ends_when_nobody_waits_any_more() -> None:
 
 
 def test_a_closed_pool_takes_nothing() -> None:
-    pool = Workers(1, 1, queue=1)
+    pool = Workers(1, 1)
     pool.close()
     with pytest.raises(Unavailable, match="shutting down"):
         pool.run(lambda: 1)

@@ -6,12 +6,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from camserve.cards import read_card, resolve_file
-from camserve.errors import CamserveError
+from camserve.cards import read_card
 from camserve.methods import AUTO, METHODS
 from camserve.web.answer import answer, choose_type
 from camserve.web.options import parse_options
 from camserve.web.service import service
+from camserve.web.shelf import BROKEN, READY
 from camserve.web.timing import Timing
 from camserve.web.upload import read_upload
 
@@ -26,17 +26,17 @@ def explain() -> Response:
     ours, timing = service(), Timing()
     query = list(request.args.items(multi=True))
     choose_type(request, parse_options(query))
-    ours.check_ready()
-    upload = read_upload(request, ours.settings.limits.max_bytes)
+    upload = read_upload(request)
     options = parse_options([*query, *upload.fields])
     kind = choose_type(request, options)
-    return answer(ours.explain(upload.image, options, timing), options, kind, timing)
+    with ours.gate.turn(timing) as until:
+        return answer(ours.explain(upload.image, options, timing, until), options, kind, timing)
 
 
 @api.get("/models")
 def models() -> Response:
     """Every model a request may name."""
-    return jsonify(models=[describe_model(name, path) for name, path in service().cards().items()])
+    return jsonify(models=[describe_model(name, path) for name, path in service().shelf.cards().items()])
 
 
 @api.get("/models/<card:name>/layers")
@@ -55,16 +55,13 @@ def methods() -> Response:
 
 
 def describe_model(name: str, path: Path) -> dict[str, Any]:
-    """One entry of the list. available: whether card and weights are in place; loaded: whether in memory."""
-    ours = service()
-    entry: dict[str, Any] = {"name": name, "default": name == ours.default, "loaded": ours.is_loaded(name)}
-    try:
-        card = read_card(path)
-        for file in (card.weights, card.labels):
-            if file is not None:
-                resolve_file(file, path, card.install)
-    except CamserveError:  # its message may hold a path
+    """One entry of the list. available: whether card and files are in place; loaded: whether in memory."""
+    shelf = service().shelf
+    state = shelf.state(name)
+    entry: dict[str, Any] = {"name": name, "default": name == shelf.default, "loaded": state == READY}
+    if state == BROKEN:
         return {**entry, "available": False}
+    card = read_card(path)
     return {
         **entry,
         "available": True,

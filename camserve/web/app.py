@@ -8,6 +8,7 @@ from werkzeug.routing import BaseConverter
 
 from camserve import config
 from camserve.web import problem
+from camserve.web.access import protect
 from camserve.web.api import api
 from camserve.web.health import health
 from camserve.web.page import page
@@ -53,6 +54,7 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     app.extensions[EXTENSION] = service
     problem.register(app)
     app.before_request(_name_request)
+    protect(app, service.settings)
     app.after_request(_add_headers)
     for blueprint in (api, health, page):
         app.register_blueprint(blueprint)

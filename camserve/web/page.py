@@ -44,10 +44,11 @@ def show() -> Response:
 def explain() -> Response:
     """The form without JavaScript: the same page, with the answer in it."""
     ours, timing = service(), Timing()
-    ours.check_ready()
-    upload = read_upload(request, ours.settings.limits.max_bytes)
+    upload = read_upload(request)
     options = parse_options(upload.fields)
-    return _render(result=_result(ours.explain(upload.image, options, timing), options), chosen=options)
+    with ours.gate.turn(timing) as until:
+        result = _result(ours.explain(upload.image, options, timing, until), options)
+    return _render(result=result, chosen=options)
 
 
 @page.errorhandler(Exception)
@@ -63,7 +64,7 @@ def _render(
     *, result: dict[str, Any] | None = None, problem: Problem | None = None, chosen: Options | None = None
 ) -> Response:
     ours = service()
-    listed = [describe_model(name, path) for name, path in ours.cards().items()]
+    listed = [describe_model(name, path) for name, path in ours.shelf.cards().items()]
     return make_response(
         render_template(
             "page.html",

@@ -108,6 +108,8 @@ def _paths() -> list[str]:
 
 def _headers(status: int) -> dict[str, str]:
     headers = {"Retry-After": str(RETRY_AFTER[status])} if status in RETRY_AFTER else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     has_body = request.content_length or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
     if has_body and not g.get("body_read"):  # else the rest of the body would be read as the next request
         headers["Connection"] = "close"

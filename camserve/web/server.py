@@ -13,19 +13,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import ThreadWorker
 
 from camserve import cards
 from camserve.config import Settings
 from camserve.errors import ConfigError
+from camserve.web.gate import Gate
+from camserve.web.worker import Worker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from camserve.web.service import Service
 
-# What is accepted gets `serve.deadline_seconds` for its answer, and this much to be rendered and sent.
+# What is accepted gets `serve.upload_seconds` to arrive, `serve.deadline_seconds` for its answer, and this much to be
+# rendered and sent.
 _GRACE_SECONDS = 15
+# What accepted connections inherit, where the system knows it (Linux): one whose client sends nothing takes no thread,
+# seconds; one whose client has gone without a word, or does not read its answer, is given up, milliseconds.
+_SOCKET_OPTIONS = {"TCP_DEFER_ACCEPT": 30, "TCP_USER_TIMEOUT": 30_000}
 # gunicorn's exit code for "do not start another worker, it would fail as well"
 _CANNOT_START = 3
 
@@ -41,7 +46,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
     """
     check_model(settings)
     listener = open_socket(settings.serve.host, settings.serve.port)
-    message = _message(listener.getsockname())
+    message = _message(listener.getsockname(), bool(settings.serve.token.get_secret_value()))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     Server(settings, listener, lambda: announce(message)).run()
 
@@ -59,7 +64,11 @@ def open_socket(host: str, port: int) -> socket.socket:
     """A listening socket; port 0: any free one. Raises ConfigError naming both."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+        for option, value in _SOCKET_OPTIONS.items():
+            if hasattr(socket, option):
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        return listener
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         raise ConfigError(
@@ -68,22 +77,13 @@ def open_socket(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _message(address: tuple[Any, ...]) -> str:
+def _message(address: tuple[Any, ...], token: bool) -> str:
     host, port = address[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if ipaddress.ip_address(host).is_loopback:
         return f"camserve listens on {url} (this machine only; serve.host opens it to others)"
-    return f"camserve listens on {url} (open to the network, without authentication)"
-
-
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, which tells the service when it is asked to end."""
-
-    def handle_exit(self, sig: int, frame: object) -> None:
-        """SIGTERM: not ready any more; what is accepted is still answered."""
-        if self.app.service is not None:
-            self.app.service.drain()
-        super().handle_exit(sig, frame)
+    guard = "for whoever has the token" if token else "without authentication; serve.token asks for a token"
+    return f"camserve listens on {url} (open to the network, {guard})"
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -97,14 +97,14 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """gunicorn's settings; of its own sources, files and variables, none is read."""
-        deadline = self.settings.serve.deadline_seconds
+        serve = self.settings.serve
         values: dict[str, object] = {
             "bind": self.bind,
             "workers": 1,
             "worker_class": Worker,
-            "threads": self.settings.serve.http_threads,
+            "threads": serve.http_threads + Gate(self.settings).places,
             "preload_app": False,
-            "graceful_timeout": int(deadline + _GRACE_SECONDS),
+            "graceful_timeout": int(serve.upload_seconds + serve.deadline_seconds + _GRACE_SECONDS),
             "keepalive": 5,
             "loglevel": "warning",
             "proc_name": "camserve",

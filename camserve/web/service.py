@@ -1,21 +1,22 @@
-"""What one process of the service owns: the pool of workers and the models, loaded once and shared."""
+"""What one process of the service owns: the gate, the pool of workers and the models, loaded once and shared."""
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 from PIL import Image
 
-from camserve.cards import card_path, find_cards
 from camserve.config import Settings
-from camserve.errors import DeadlinePassed, ModelNotFound, Unavailable
+from camserve.errors import Unavailable
 from camserve.images import Source, read_photo
+from camserve.web.gate import Gate
 from camserve.web.options import Options
+from camserve.web.shelf import Shelf
 from camserve.web.timing import Timing
 
 if TYPE_CHECKING:
@@ -31,29 +32,28 @@ EXTENSION = "camserve"
 class Service:
     """The models that requests may name, and the pool that runs them. Nothing is loaded before `load`.
 
-    settings: the defaults and limits of every request. default: the model used when none is named.
+    settings: the defaults and limits of every request. gate: the way in. shelf: the models.
     Raises ModelNotFound where there is no card for `settings.explain.model`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._default_card = card_path(settings.explain.model, settings.models)
-        self.default = self._default_card.parent.name
+        self.shelf = Shelf(settings)
+        self.gate = Gate(settings)
         self._workers: Workers | None = None
-        self._models: dict[str, Future[Model]] = {}
-        self._lock = threading.Lock()
         self._state = "loading"
 
     def load(self) -> None:
-        """Make the pool, load the default model, explain once: now all is ready. Raises ModelError."""
-        from camserve.explain import explain
-        from camserve.workers import Workers, granted_cores
+        """Make the pool, load what `serve.preload` names and the default model, explain once: now all is ready.
 
-        count = self.settings.compute.workers or granted_cores()
-        queue = self.settings.serve.queue or 2 * count + 16
-        self._workers = Workers(count, self.settings.compute.threads, queue)
-        model = self._loading(self.default, self._default_card).result()
-        explain(model, Image.new("RGB", (64, 64)), workers=self._workers)
+        Raises ModelError, ModelNotFound.
+        """
+        from camserve.explain import explain
+        from camserve.workers import Workers
+
+        self._workers = Workers(self.gate.workers, self.settings.compute.threads)
+        for name in (*self.settings.serve.preload, self.shelf.default):
+            explain(self._loaded(name, threading.TIMEOUT_MAX), Image.new("RGB", (64, 64)), workers=self._workers)
         if self._state == "loading":
             self._state = "ready"
 
@@ -65,7 +65,7 @@ class Service:
                 self.load()
             except Exception:
                 self._state = "broken"
-                log.exception("the model '%s' could not be loaded; the service stays unready", self.default)
+                log.exception("the models could not be loaded; the service stays unready")
                 on_failure()
 
         threading.Thread(target=run, name="camserve-loader").start()
@@ -83,7 +83,7 @@ class Service:
     def check_ready(self) -> None:
         """Raises Unavailable, saying why, where the service is not ready for new work."""
         if self._state != "ready":
-            raise Unavailable(_REASONS[self._state].format(self.default))
+            raise Unavailable(_REASONS[self._state].format(self.shelf.default))
 
     @property
     def workers(self) -> "Workers":
@@ -92,41 +92,23 @@ class Service:
             self.check_ready()
         return cast("Workers", self._workers)
 
-    def cards(self) -> dict[str, Path]:
-        """{name: card.toml} of every model that a request may name, the default first."""
-        found = find_cards(self.settings.models)
-        return {self.default: self._default_card, **{n: p for n, p in found.items() if n != self.default}}
-
-    def is_loaded(self, name: str) -> bool:
-        """Whether requests for that model are answered without loading it first."""
-        future = self._models.get(name)
-        return future is not None and future.done() and not _failed(future)
-
-    def model(self, name: str | None = None) -> "Model":
+    def model(self, name: str | None = None, until: float | None = None) -> "Model":
         """The model of that name, default the service's own, loaded at its first use.
 
-        Only names of cards count: a path would let a request read the disk. Raises ModelNotFound, ModelError,
-        Unavailable, Busy, DeadlinePassed.
+        until: time.monotonic() when waiting ends. Raises ModelNotFound, ModelError, Unavailable, DeadlinePassed.
         """
         self.workers  # noqa: B018 - raises while there is no pool to load on
-        name, cards = name or self.default, self.cards()
-        if name not in cards:
-            raise ModelNotFound(name, cards)
-        seconds = self.settings.serve.deadline_seconds
-        try:
-            return self._loading(name, cards[name]).result(seconds)
-        except FutureTimeout:
-            raise DeadlinePassed(f"'{name}' is not loaded after {seconds:g} s (serve.deadline_seconds)") from None
-        except CancelledError:
-            raise Unavailable(_REASONS["draining"]) from None
+        until = until or time.monotonic() + self.settings.serve.deadline_seconds
+        return self._loaded(name or self.shelf.default, until - time.monotonic())
 
-    def explain(self, image: Source, options: Options, timing: Timing) -> "Explanation":
-        """Read one image and explain it on the pool, within the limits and the deadline of the settings.
+    def explain(self, image: Source, options: Options, timing: Timing, until: float) -> "Explanation":
+        """Read one image and explain it on the pool, within the limits of the settings. To be called at `gate.turn`.
 
-        Raises OptionError, ModelNotFound, ImageError, BodyTooLarge, Unavailable, Busy, DeadlinePassed.
+        until: time.monotonic() when the answer is due.
+        Raises OptionError, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
         workers, limits = self.workers, self.settings.limits
-        model = self.model(options.model)
+        model = self.model(options.model, until)
         from camserve.explain import explain
 
         with timing("decode"):
@@ -143,23 +125,16 @@ class Service:
                 output_stride=options.output_stride,
                 sharp=options.sharp,
                 workers=workers,
-                deadline=self.settings.serve.deadline_seconds,
+                deadline=max(0, until - time.monotonic()),
             )
 
-    def _loading(self, name: str, card: Path) -> "Future[Model]":
-        """The one loading of a model, however many requests wait for it; a failed one is tried afresh."""
+    def _loaded(self, name: str, seconds: float) -> "Model":
         from camserve.loading import load
 
-        with self._lock:
-            future = self._models.get(name)
-            if future is None or _failed(future):
-                pool = cast("Workers", self._workers)
-                future = self._models[name] = pool.submit(load, card, settings=self.settings)
-            return future
+        def submit(card: Path) -> "Future[Model]":
+            return cast("Workers", self._workers).submit(load, card, settings=self.settings)
 
-
-def _failed(future: "Future[Model]") -> bool:
-    return future.done() and (future.cancelled() or future.exception() is not None)
+        return self.shelf.get(name, seconds, submit)
 
 
 _REASONS = {

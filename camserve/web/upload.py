@@ -1,15 +1,17 @@
 """The image of a request, as a raw body or as a form's file, and the options that came with it."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, cast
 
 from flask import Request, g
-from werkzeug.datastructures import FileStorage
+from werkzeug.datastructures import FileStorage, MultiDict
 
 from camserve.errors import BodyTooLarge, ImageTypeError, OptionError
 from camserve.images import Source
+from camserve.web.service import service
 
 FIELD = "image"
 FORM = "multipart/form-data"
@@ -41,27 +43,54 @@ class UploadRequest(Request):
         return io.BytesIO()
 
 
-def read_upload(request: Request, max_bytes: int) -> Upload:
-    """Read the body to its end.
+def read_upload(request: Request) -> Upload:
+    """Read the image, and the form's other fields.
 
-    Raises BodyTooLarge, before reading where Content-Length tells, ImageTypeError for a type we do not take,
-    OptionError for a form without exactly one image.
+    Raises what `reading` does, ImageTypeError for a type we do not take, OptionError for a form without exactly one
+    image.
     """
-    if (length := request.content_length or 0) > max_bytes + ENVELOPE_BYTES:
-        raise _too_large(length, max_bytes)
     kind = request.mimetype
     if kind == FORM:
-        return _from_form(request)
+        with reading(request):
+            files, fields = request.files, tuple(request.form.items(multi=True))
+        return _from_form(files, fields)
     if kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
         raise ImageTypeError(
             f"Content-Type {kind!r} is not taken; allowed are image/*, application/octet-stream and {FORM}. "
             f"{_HOW} (curl -F image=@photo.jpg)."
         )
-    data = request.get_data(cache=False)
-    if len(data) > max_bytes:  # where there is no Content-Length, reading stops a little beyond the limit
-        raise _too_large(len(data), max_bytes)
+    return Upload(read_bytes(request))
+
+
+def read_bytes(request: Request) -> bytes:
+    """Read the body to its end. Raises what `reading` does, OptionError where it ends early."""
+    max_bytes = service().settings.limits.max_bytes
+    with reading(request):
+        data = request.get_data(cache=False)
+        if len(data) > max_bytes:  # where there is no Content-Length, reading stops a little beyond the limit
+            raise _too_large(len(data), max_bytes)
+    if request.content_length not in (None, len(data)):
+        raise OptionError(f"the body has {len(data)} bytes; Content-Length said {request.content_length}")
+    return data
+
+
+@contextmanager
+def reading(request: Request) -> Iterator[None]:
+    """While the body is read, to its end where nothing is raised.
+
+    Raises, before reading, BodyTooLarge where Content-Length tells, ImageTypeError for a compressed body, Unavailable
+    and Busy; and UploadTooSlow.
+    """
+    ours = service()
+    ours.check_ready()
+    max_bytes = ours.settings.limits.max_bytes
+    if (length := request.content_length or 0) > max_bytes + ENVELOPE_BYTES:
+        raise _too_large(length, max_bytes)
+    if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
+        raise ImageTypeError(f"Content-Encoding {coding!r} is not taken; send the body as it is")
+    with ours.gate.upload(request.environ.get("gunicorn.socket")):
+        yield
     g.body_read = True
-    return Upload(data)
 
 
 def _too_large(length: int, max_bytes: int) -> BodyTooLarge:
@@ -71,9 +100,7 @@ def _too_large(length: int, max_bytes: int) -> BodyTooLarge:
     )
 
 
-def _from_form(request: Request) -> Upload:
-    files, fields = request.files, tuple(request.form.items(multi=True))
-    g.body_read = True
+def _from_form(files: "MultiDict[str, FileStorage]", fields: tuple[tuple[str, str], ...]) -> Upload:
     images = [file for file in files.getlist(FIELD) if file.filename]
     if len(images) != 1 or set(files) != {FIELD}:
         raise OptionError(_what_is_wrong(files.items(multi=True), len(images), dict(fields)))

@@ -1,0 +1,137 @@
+"""The way in: how many bodies are read at once, how many requests wait, and how many hold a decoded image.
+
+A body that is being read holds a thread; a request that was read holds its bytes; one at work holds an image of up
+to `limits.megapixels`, several times over while it is turned, painted and encoded. Each of the three has a bound of
+its own, which is what bounds the memory of the process whatever is sent to it.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from camserve.config import Settings
+from camserve.cores import granted_cores
+from camserve.errors import Busy, DeadlinePassed, UploadTooSlow
+from camserve.web.timing import Timing
+
+# Of `serve.http_threads`, the share that may be reading bodies; the others answer what is quick, such as health checks.
+_READING_SHARE = 0.75
+
+
+@dataclass(eq=False)
+class _Upload:
+    connection: socket.socket | None
+    until: float
+    cut: bool = False
+
+
+class Gate:
+    """Admits requests in three steps: `upload` while the body is read, then `turn`, which waits and then works.
+
+    workers: how many threads own the model. At most `places` requests have a turn or wait for one; two for each
+    worker hold an image, so that the next is decoded, and the last encoded, while the network runs.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        serve = self.settings = settings.serve
+        self.workers = settings.compute.workers or granted_cores()
+        self.places = self.workers + (serve.queue or 2 * self.workers + 16)
+        self.reading_limit = max(1, int(_READING_SHARE * serve.http_threads))
+        self._desks = threading.BoundedSemaphore(2 * self.workers)
+        self._lock = threading.Lock()
+        self._uploads: set[_Upload] = set()
+        self.admitted = self.working = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for others to be answered."""
+        return self.admitted - self.working
+
+    @property
+    def reading(self) -> int:
+        """How many bodies are being read."""
+        return len(self._uploads)
+
+    @contextmanager
+    def upload(self, connection: socket.socket | None) -> Iterator[None]:
+        """While a body is read from `connection`.
+
+        Raises Busy at once, where the queue is full anyway or too many are being read; UploadTooSlow where
+        `cut_slow_uploads` ended this one.
+        """
+        mine = _Upload(connection, time.monotonic() + self.settings.upload_seconds)
+        with self._lock:
+            self._check_places()
+            if len(self._uploads) >= self.reading_limit:
+                raise Busy(
+                    f"{self.reading_limit} uploads are under way, which is the limit (serve.http_threads); "
+                    "try again shortly"
+                )
+            self._uploads.add(mine)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._uploads.discard(mine)
+            if mine.cut:  # whatever the reader made of it
+                raise UploadTooSlow(
+                    f"the body did not arrive within {self.settings.upload_seconds:g} s (serve.upload_seconds). "
+                    "Try a smaller copy, or JPEG."
+                ) from None
+
+    def cut_slow_uploads(self) -> None:
+        """End what takes longer than `serve.upload_seconds`. To be called about once a second.
+
+        A thread blocked in reading cannot look at a clock, and a client that sends a byte now and then outlives any
+        timeout of the socket.
+        """
+        now = time.monotonic()
+        with self._lock:
+            for upload in self._uploads:
+                if now > upload.until and upload.connection is not None and not upload.cut:
+                    upload.cut = True
+                    _stop_reading(upload.connection)
+
+    @contextmanager
+    def turn(self, timing: Timing) -> Iterator[float]:
+        """A place in the queue, then room to work; gives the time, of time.monotonic, by which the answer is due.
+
+        Raises Busy at once where the queue is full, DeadlinePassed where the time passes inside or before.
+        """
+        allowed = self.settings.deadline_seconds
+        until = time.monotonic() + allowed
+        with self._lock:
+            self._check_places()
+            self.admitted += 1
+        try:
+            with timing("queue"):
+                started = self._desks.acquire(timeout=allowed)
+            if not started:
+                raise DeadlinePassed
+            try:
+                self._count(1)
+                yield until
+            finally:
+                self._count(-1)
+                self._desks.release()
+        except DeadlinePassed:
+            raise DeadlinePassed(f"no answer within {allowed:g} s, waiting included (serve.deadline_seconds)") from None
+        finally:
+            with self._lock:
+                self.admitted -= 1
+
+    def _check_places(self) -> None:
+        if self.admitted >= self.places:
+            raise Busy(f"{self.places} requests are under way, which is the limit (serve.queue); try again shortly")
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.working += change
+
+
+def _stop_reading(connection: socket.socket) -> None:
+    with suppress(OSError):  # gone already
+        connection.shutdown(socket.SHUT_RD)
