@@ -1,0 +1,155 @@
+"""How much faster, or slower, than pytorch-grad-cam, torchcam, captum and openvino-xai?
+
+    python benchmarks/peers.py [--engines torch] [--openvino-xai PYTHON]
+
+From an input tensor of 224 x 224 pixels to the map of the predicted class, the forward pass included, on
+EfficientNet-Lite0 with its weights and torchvision's ResNet-50 and MobileNetV2 with random ones: with one intra-op
+thread and as many as there are cores, one image at a time and eight. Of each library its Grad-CAM, and what is the
+fastest way there to the same map at the last layer; the networks are as their makers give them. "pool": camserve as
+its doors run it, an image a worker, each with one thread.
+
+PYTHON: openvino-xai 1.1.0 needs openvino 2024.4 and numpy 1, so it is measured in an environment of its own,
+`python -m venv xai && xai/bin/pip install openvino-xai==1.1.0`, which takes its turn with the others.
+"""
+
+from concurrent.futures import Future
+
+import torch
+from measuring import Aim, Results, Row, Samples, Table, Work, interleaved, ratio, spread
+from others import FASTEST, attached, trainable
+from program import alone
+from subjects import Plan, load, noise
+from torch import Tensor
+from xai import OpenvinoXai
+
+import camserve
+from camserve.methods.evidence import Evidence
+from camserve.observation import choose_method
+from camserve.workers import Workers
+
+SIDE = 224
+NETWORKS = ("efficientnet-lite0", "torchvision:mobilenet_v2", "torchvision:resnet50")
+# (times faster than pytorch-grad-cam, than the fastest of torchcam and captum)
+LIMITS = {"torchvision:resnet50": (5.0, 1.6)}
+USUAL_LIMITS = (7.0, 2.3)
+OURS = "camserve"
+
+
+def measure(plan: Plan) -> Results:
+    """Two tables a network: milliseconds an image, and how many times camserve's fastest that is."""
+    results = Results()
+    for source in NETWORKS[: plan.choose(len(NETWORKS), 1)]:
+        by_case = {}
+        for threads in plan.thread_counts:
+            for batch in (1, 8)[: plan.choose(2, 1)]:
+                by_case[f"{threads} thread(s), batch {batch}"] = (case(plan, source, threads, batch, results), batch)
+        results.tables += tables(source, by_case)
+        results.aims += aims(source, {name: samples for name, (samples, _) in by_case.items()})
+    return results
+
+
+def case(plan: Plan, source: str, threads: int, batch: int, results: Results) -> Samples:
+    """Seconds a batch of every library, interleaved."""
+    torch.set_num_threads(threads)
+    images = noise(batch, SIDE)
+    works, pool = {}, Workers(threads, 1)
+    try:
+        for engine in plan.engines:
+            works |= ours(load(source, engine, threads, workers=1), load(source, engine), images, pool)
+        works |= theirs(load(source, "torch"), images)
+        with OpenvinoXai(plan.openvino_xai, source, threads) as process:
+            if process.missing:
+                _note(results, f"openvino-xai: {process.missing}")
+            elif batch == 1:  # it takes one image at a time
+                works |= process.works(images)
+            return interleaved(works, plan.choose(max(5, plan.repeats // (2 * batch)), 2))
+    finally:
+        pool.close()
+
+
+def ours(model: camserve.Model, single: camserve.Model, images: Tensor, pool: Workers) -> dict[str, Work]:
+    """camserve on one engine. single: the same with one intra-op thread, for the pool."""
+    name = f"{OURS}, {model.layer().engine.name}"
+    works: dict[str, Work] = {name: lambda: class_maps_of(model, images)}
+    if pool.count > 1 and len(images) > 1:
+
+        def by_pool() -> list[Tensor]:
+            futures: list[Future[Tensor]] = [pool.submit(class_maps_of, single, one[None]) for one in images]
+            return [future.result() for future in futures]
+
+        works[f"{name}, pool"] = by_pool
+    return works
+
+
+def class_maps_of(model: camserve.Model, images: Tensor) -> Tensor:
+    """The map of each image's predicted class, (N, h, w)."""
+    layer = model.layer()
+    activations, carried, logits = layer.observe(images)
+    best = logits.argmax(1)
+
+    def predicted(values: Tensor) -> Tensor:
+        return values.gather(1, best[:, None])[:, 0]
+
+    return choose_method("auto", layer)(Evidence(activations, layer.head, predicted, carried))
+
+
+def theirs(model: camserve.Model, images: Tensor) -> dict[str, Work]:
+    """The bare network, and each library with a copy of it of its own, as its hooks stay there."""
+    network = trainable(model.module)
+    with torch.no_grad():
+        classes = network(images).argmax(1).tolist()
+    works: dict[str, Work] = {"forward pass, eager": lambda: _forward(network, images)}
+    for other in FASTEST:
+        explain = attached(other, model)
+        if explain is not None:
+            works[str(other)] = lambda explain=explain: explain(images, classes)
+    return works
+
+
+def _forward(network: torch.nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(images)
+
+
+def tables(source: str, by_case: dict[str, tuple[Samples, int]]) -> list[Table]:
+    """By case, side by side."""
+    times: dict[str, Row] = {}
+    shares: dict[str, Row] = {}
+    for case_name, (samples, batch) in by_case.items():
+        base = samples[fastest(samples, OURS)]
+        for name, seconds in samples.items():
+            low, median, high = (1e3 * value / batch for value in spread(seconds))
+            times.setdefault(name, {"what": name})[case_name] = [median, low, high]
+            shares.setdefault(name, {"what": name})[case_name] = ratio(seconds, base)
+    return [
+        Table(f"{source}: milliseconds an image, median (quartiles)", list(times.values())),
+        Table(f"{source}: times the time of camserve's fastest", list(shares.values())),
+    ]
+
+
+def fastest(samples: Samples, *starts: str) -> str:
+    """The work with the least median of those whose name starts so."""
+    return min((name for name in samples if name.startswith(starts)), key=lambda name: spread(samples[name])[1])
+
+
+def aims(source: str, by_case: dict[str, Samples]) -> list[Aim]:
+    """The worst case counts."""
+    limits, found = LIMITS.get(source, USUAL_LIMITS), []
+    for libraries, limit in zip((("pytorch-grad-cam",), ("torchcam", "captum")), limits, strict=True):
+        ratios = []
+        for samples in by_case.values():
+            if any(name.startswith(libraries) for name in samples):
+                ratios.append(ratio(samples[fastest(samples, *libraries)], samples[fastest(samples, OURS)]))
+        if ratios:
+            what = f"{source}: times faster than {' and '.join(libraries)}, in the worst of {len(ratios)} cases"
+            found.append(Aim(what, min(ratios), limit, at_least=True))
+    return found
+
+
+def _note(results: Results, text: str) -> None:
+    if text not in results.notes:
+        results.notes.append(text)
+
+
+if __name__ == "__main__":
+    alone(measure, __doc__)

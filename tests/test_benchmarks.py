@@ -1,0 +1,186 @@
+"""The benchmarks run, what they count is right, and their page says what was measured."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import fx, nn
+
+import camserve
+
+FOLDER = Path(camserve.__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The benchmarks import each other as programs in one folder do; their settings of torch end with the test."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """What a smoke run of everything wrote: JSON, and the page."""
+    out = tmp_path_factory.mktemp("benchmarks") / "results"
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
+    surroundings |= {"CAMSERVE_MODELS_FOLDERS": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(FOLDER / "run.py"), "--quick", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.with_suffix(".json").read_text()), out.with_suffix(".md").read_text()
+
+
+def tables(results: tuple[dict[str, Any], str], part: str) -> list[dict[str, Any]]:
+    """The tables of a part; skips where it was left out, and says why."""
+    found = results[0]["parts"][part]
+    if "skipped" in found:
+        assert f"Left out: {found['skipped']}." in results[1]
+        pytest.skip(found["skipped"])
+    return list(found["results"]["tables"])
+
+
+def test_one_command_measures_everything_and_says_on_what(results: tuple[dict[str, Any], str]) -> None:
+    found, page = results
+    assert found["versions"]["camserve"] == camserve.__version__
+    assert found["machine"]["cores granted"] >= 1
+    assert found["quick"]
+    assert "smoke run" in page
+    names = ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods"]
+    assert list(found["parts"]) == names
+    assert re.findall("^## (.*)", page, re.MULTILINE)[1:] == names
+
+
+@pytest.mark.parametrize("part", ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods"])
+def test_every_part_has_tables_and_they_are_on_the_page(part: str, results: tuple[dict[str, Any], str]) -> None:
+    for table in tables(results, part):
+        assert table["rows"]
+        assert f"### {table['title']}" in results[1]
+    aims = results[0]["parts"][part]["results"]["aims"]
+    assert all(f"| {aim['what']} | " in results[1] for aim in aims)
+
+
+def test_cost_is_relative_to_the_forward_pass(results: tuple[dict[str, Any], str]) -> None:
+    rows = tables(results, "cost")[0]["rows"]
+    assert rows[0]["what"] == "forward alone"
+    assert rows[0]["x forward"] == 1
+    assert all(0 < row["quartiles ms"][0] <= row["median ms"] <= row["quartiles ms"][1] for row in rows)
+
+
+def test_forwards_are_counted(results: tuple[dict[str, Any], str]) -> None:
+    rows = {row["method"]: row for row in tables(results, "methods")[0]["rows"]}
+    assert rows["cam"]["camserve: forwards"] == 1
+    assert rows["guidedgradcam"]["camserve: forwards"] == 2  # the prediction, and the guided pass
+    assert rows["sscam"]["camserve: time"] == "over 0.5 s: 35 K forwards"
+    if find_spec("torchcam"):
+        assert rows["cam"]["torchcam: forwards"] == 1
+        assert rows["sscam"]["torchcam: time"].startswith("not begun")
+
+
+def test_the_service_answers_wrk(results: tuple[dict[str, Any], str]) -> None:
+    found = tables(results, "service")
+    assert [table["title"] for table in found] == ["image/jpeg, 4 clients", "image/png, 4 clients"]
+    assert all(row["answers a second"] > 0 and row["p99 ms"] >= row["p50 ms"] for t in found for row in t["rows"])
+
+
+def test_a_larger_photograph_needs_more_memory(results: tuple[dict[str, Any], str]) -> None:
+    _, large = tables(results, "memory")[0]["rows"]
+    assert 3 <= large["peak over idle, MB"] < 600  # at least the pixels of its million
+
+
+def test_an_unknown_part_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "run.py"), "--only", "a,speed"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "there is no part 'speed'; there are a or cost" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_works_take_turns_and_each_begins_once_in_a_round() -> None:
+    from measuring import Seconds, interleaved
+
+    order: list[str] = []
+    works = {name: lambda name=name: (order.append(name), Seconds(ord(name)))[1] for name in "abc"}
+    samples = interleaved(works, 3, warmups=1)
+    assert "".join(order) == "abcbcacababc"
+    assert samples == {"a": [97.0] * 3, "b": [98.0] * 3, "c": [99.0] * 3}
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    """A machine that becomes ten times slower in the middle changes medians, not the ratio."""
+    from measuring import ratio, rows, spread
+
+    base, mine = [1.0, 1.0, 10.0, 10.0, 10.0], [2.0, 2.0, 20.0, 20.0, 20.0]
+    assert ratio(mine, base) == 2
+    assert ratio([2.0, 20.0], [1.0, 2.0]) == 6
+    assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == (2, 3, 4)
+    assert spread([7.0]) == (7, 7, 7)
+    (first, second) = rows({"a": base, "b": mine}, "a")
+    assert second == {
+        "what": "b", "median ms": 20_000, "quartiles ms": [2000, 20_000], "repeats": 5, "x forward": 2
+    }  # fmt: skip
+    assert first["x forward"] == 1
+
+
+def test_cells_and_aims_read_well() -> None:
+    from measuring import Aim
+    from page import cell
+
+    assert [cell(v) for v in (0.012345, 1.0, 34.56, 1234.5, 7, True, None)] == [
+        "0.0123", "1.00", "34.6", "1,234", "7", "yes", ""
+    ]  # fmt: skip
+    assert cell([1.5, 1.0, 2.0]) == "1.50 (1.00 to 2.00)"
+    assert cell([1.0, 2.0]) == "1.00 to 2.00"
+    assert cell(float("nan")) == "nan"
+    assert Aim("x", 1.05, 1.05).reached
+    assert not Aim("x", 6.9, 7, at_least=True).reached
+
+
+def test_images_are_counted_in_every_way_of_running_a_graph() -> None:
+    from methods import counted
+
+    graph = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))
+    images = torch.zeros(2, 3, 5, 5)
+    with counted() as count:
+        graph(images)
+        fx.Interpreter(graph).run(images)
+    assert count.images == 4
+    graph(images)
+    assert count.images == 4  # over with the block
+    network = nn.Conv2d(3, 4, 1)
+    with counted(network) as own:
+        graph(images)
+        network(images)
+    assert own.images == 2
+
+
+def scaled(found: np.ndarray) -> np.ndarray:
+    """Positive part, then 0 to 1, as some of them give it."""
+    positive = found.clip(0)
+    return (positive - positive.min()) / (positive.max() - positive.min())
+
+
+def test_other_libraries_give_the_map_that_camserve_gives(model: camserve.Model) -> None:
+    from methods import input_of
+    from others import FASTEST, attached
+
+    pixels = input_of(model)
+    activations, _, logits = model.layer().observe(pixels)
+    best = int(logits.argmax())
+    ours = scaled(model.layer().head.class_maps(activations)[0, best].numpy())
+    for other in FASTEST:
+        maps = attached(other, model)
+        if maps is None or other.library == "pytorch-grad-cam":  # that one gives it resized to the input
+            continue
+        np.testing.assert_allclose(scaled(maps(pixels, [best])[0]), ours, atol=1e-3)
