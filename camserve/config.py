@@ -71,6 +71,7 @@ class Render(_Section):
     """How an overlay looks."""
 
     colormap: str
+    signed_colormap: str
     alpha: Share
     threshold: Share
     quality: Annotated[int, Field(ge=1, le=100)]

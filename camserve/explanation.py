@@ -4,7 +4,7 @@ import json
 import math
 import platform
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,11 @@ from camserve.files import write_all
 from camserve.frame import Placement
 from camserve.images import Photo, encode
 from camserve.legend import Legend
+from camserve.methods import find_method
 from camserve.polygons import Polygon, find_polygons
 from camserve.questions import Questions
 from camserve.regions import Box, find_boxes
+from camserve.scales import LOGITS, OWN, RELATIVE, Scale, scale_of, shown_part
 from camserve.shares import Account, Region, Vote
 from camserve.targets import Target
 
@@ -148,9 +150,8 @@ class Explanation:
 
     @cached_property
     def _relative_map(self) -> Float32:
-        positive = np.maximum(np.nan_to_num(self.map, nan=0, posinf=0, neginf=0), 0)
-        peak = positive.max()
-        return positive / peak if peak > 0 else positive
+        positive = shown_part(self.map, signed=False)
+        return Scale(float(positive.max()), signed=False).share_of(positive)
 
     @property
     def heatmap(self) -> Float32:
@@ -160,6 +161,13 @@ class Explanation:
         """
         return self.heat_rows(0, self.photo.size[1])
 
+    @property
+    def unit(self) -> str:
+        """Of the map: "logits", "own" where a method has a unit of its own, "relative" where several were combined."""
+        if self.scales or "," in self.layer:
+            return RELATIVE
+        return LOGITS if find_method(self.method).unit == "logits" and self.target.is_linear else OWN
+
     def overlay(
         self,
         *,
@@ -168,22 +176,31 @@ class Explanation:
         contour: float | None = None,
         boxes: float | None = None,
         legend: bool = False,
+        signed: bool = False,
+        scale: float | None = None,
     ) -> Image.Image:
         """The heatmap over the photograph, RGB at the original size.
 
         alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap
         catalogue. contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum.
-        legend: a colour bar with class, score and the map's maximum. Raises UnknownName, OptionError.
+        legend: a colour bar with class, score and the values of its ends.
+        signed: also what speaks against the class, in colours of their own; clear at 0. scale: the value of the last
+        colour, in `unit`, so that pictures compare; default the map's own maximum. See `camserve.scales.common_scale`.
+        Raises UnknownName, OptionError.
         """
         defaults = self.model.settings.render
+        chosen = scale_of(self, signed=signed, end=scale)
+        shown = chosen.share_of(self.map)
         return render.overlay(
             self.photo.image,
             self.heat_rows,
-            colormap=colormap or defaults.colormap,
+            painted=partial(self.placement.rows, shown),
+            signed=signed,
+            colormap=colormap or (defaults.signed_colormap if signed else defaults.colormap),
             alpha=defaults.alpha if alpha is None else alpha,
             contour=contour,
             boxes=self.boxes(boxes) if boxes is not None else (),
-            legend=self._legend() if legend else None,
+            legend=self._legend(chosen) if legend else None,
         )
 
     def boxes(self, threshold: float | None = None) -> list[Box]:
@@ -235,9 +252,10 @@ class Explanation:
             )
         return self.target
 
-    def _legend(self) -> Legend:
-        unit = " logits" if self.method == "cam" and not self.scales else ""
-        return Legend(f"{self.class_name} {self.score:.2f}", "0", f"{max(self.map.max(), 0):.3g}{unit}")
+    def _legend(self, scale: Scale) -> Legend:
+        of_class = self.target.name == self.class_name
+        caption = f"{self.class_name} {self.score:.2f}" if of_class else self.target.name
+        return Legend(caption, *scale.words(self.map, self.unit))
 
     def heatmap_image(self) -> Image.Image:
         """The heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""
@@ -266,6 +284,7 @@ class Explanation:
             "target": {"name": self.target.name, "quantity": self.target.quantity},
             "top": [vars(answer) for answer in self.top(top)],
             "map": self.map.tolist(),
+            "unit": self.unit,
             "boxes": [vars(box) for box in self.boxes(share)],
             "threshold": share,
             **(questions or Questions()).answers(self, top, share),

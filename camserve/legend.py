@@ -17,27 +17,31 @@ _LEAST_TEXT = 10  # pixels; smaller letters cannot be read
 class Legend:
     """What the colours mean, in the caller's words.
 
-    caption: above the colour bar, such as "Egyptian cat 0.42". low, high: below its ends, such as "0" and
-    "15.2 logits". Letters outside ASCII lose their accents or become "?": Pillow's built-in font has no more.
+    caption: above the colour bar, such as "Egyptian cat 0.42". low, middle, high: below it, such as "-15.2", "0" and
+    "15.2 logits"; middle may be empty. Letters outside ASCII lose their accents or become "?": Pillow's built-in font
+    has no more.
     """
 
     caption: str
     low: str
+    middle: str
     high: str
 
 
-def legend_image(legend: Legend, *, colormap: str, alpha: float, text_height: int) -> Image.Image:
+def legend_image(legend: Legend, *, colormap: str, alpha: float, text_height: int, signed: bool = False) -> Image.Image:
     """The legend on its own, RGB, as large as its words need: for beside a photograph.
 
-    The bar shows the colours as they look on mid-grey. text_height: pixels. Raises OptionError, UnknownName.
+    The bar shows the colours as they look on mid-grey. text_height: pixels. signed: clear in the middle. Raises
+    OptionError, UnknownName.
     """
-    return _legend_plate(legend, colours(colormap), opacity_of(alpha), text_height)
+    return _legend_plate(legend, colours(colormap), opacity_of(alpha, signed=signed), text_height)
 
 
 def _legend_plate(legend: Legend, palette: bytes, opacity: list[int], em: int) -> Image.Image:
     font, small = ImageFont.load_default(size=em), ImageFont.load_default(size=0.85 * em)
-    caption, low, high = _ascii(legend.caption), _ascii(legend.low), _ascii(legend.high)
-    needed = font.getlength(caption), small.getlength(f"{low}    {high}")
+    caption, low, middle, high = map(_ascii, (legend.caption, legend.low, legend.middle, legend.high))
+    below = 2 * max(small.getlength(f"{low}    "), small.getlength(f"    {high}")) + small.getlength(middle)
+    needed = font.getlength(caption), below if middle else small.getlength(f"{low}    {high}")
     width, left, top = math.ceil(max(8 * em, *needed)), round(0.8 * em), round(1.35 * em if caption else 0)
     bar, ramp = Image.new("RGB", (width, round(0.7 * em)), _GREY), np.linspace(0, 1, width, dtype=np.float32)
     paint(bar, lambda first, last: np.tile(ramp, (last - first, 1)), palette, opacity)
@@ -46,6 +50,7 @@ def _legend_plate(legend: Legend, palette: bytes, opacity: list[int], em: int) -
     draw = ImageDraw.Draw(plate)
     draw.text((left, 1.5 * em), caption, font=font, fill=LIGHT, anchor="ls")
     draw.text((left, top + 2.4 * em), low, font=small, fill=LIGHT, anchor="ls")
+    draw.text((left + width / 2, top + 2.4 * em), middle, font=small, fill=LIGHT, anchor="ms")
     draw.text((left + width, top + 2.4 * em), high, font=small, fill=LIGHT, anchor="rs")
     return plate
 

@@ -21,6 +21,10 @@ Rows = Callable[[int, int], Heat]
 # Even in lightness and safe for colour-blind readers, but for the last two, which people ask for by name.
 COLORMAPS = ("inferno", "plasma", "magma", "viridis", "cividis", "batlow", "turbo", "jet")
 
+# From against to for. Dark in the middle, where they are clear anyway, the first three show at either end on any
+# photograph; light in the middle, the others pale on bright ones.
+SIGNED_COLORMAPS = ("icefire", "managua_r", "berlin", "vik", "balance", "RdBu_r")
+
 # Heat below the first is clear, above the second fully opaque: a background that carries a tenth of the
 # maximum, as most do, stays a photograph, and half of the maximum is plain to see.
 _CLEAR_TO, _OPAQUE_FROM = 0.1, 0.7
@@ -55,9 +59,14 @@ def colours(colormap: str) -> bytes:
     return bytes((table[::-1] if colormap.endswith("_r") else table).tobytes())
 
 
-def opacity_of(alpha: float) -> list[int]:
-    """The opacity, 0..255, of each level of heat: a smooth step from nothing to alpha."""
-    rise = np.clip((np.arange(256) / 255 - _CLEAR_TO) / (_OPAQUE_FROM - _CLEAR_TO), 0, 1)
+def opacity_of(alpha: float, *, signed: bool = False) -> list[int]:
+    """The opacity, 0..255, of each level of heat: a smooth step from nothing to alpha.
+
+    signed: levels run from -1 to 1, and it is the distance from 0 that counts.
+    """
+    heat = np.arange(256) / 255
+    strength = np.abs(2 * heat - 1) if signed else heat
+    rise = np.clip((strength - _CLEAR_TO) / (_OPAQUE_FROM - _CLEAR_TO), 0, 1)
     return [round(255 * checked_share("alpha", alpha) * t * t * (3 - 2 * t)) for t in rise.tolist()]
 
 

@@ -43,6 +43,8 @@ def overlay(
     contour: float | None = None,
     boxes: Sequence[Box] = (),
     legend: Legend | None = None,
+    painted: Rows | None = None,
+    signed: bool = False,
 ) -> Image.Image:
     """The heat painted over the photograph: RGB, of the photograph's size.
 
@@ -50,12 +52,15 @@ def overlay(
     network did not see is greyed and framed, never painted.
     colormap: see `colours`. alpha: opacity of hot places, 0..1. contour: heat, 0..1, at which a line is
     drawn. legend: in the coldest corner; left out where readable text would hide more than a quarter.
+    painted: what the colours show, where it is another scale of the same; beyond 1 it is 1. signed: it runs from -1
+    to 1, opacity grows both ways, and 0 is the middle of the colour map.
     Raises OptionError, UnknownName.
     """
-    palette, opacity = colours(colormap), opacity_of(alpha)
+    palette, opacity = colours(colormap), opacity_of(alpha, signed=signed)
     level = None if contour is None else checked_share("contour", contour)
     canvas = photo.convert("RGB")
-    all_seen = paint(canvas, rows, palette, opacity)
+    shown = painted or rows
+    all_seen = paint(canvas, _from_middle(shown) if signed else shown, palette, opacity)
     for box in boxes:
         _draw_box(canvas, box)
     if all_seen and level is None and legend is None:
@@ -65,8 +70,13 @@ def overlay(
     if level is not None:
         _outline(canvas, heat >= level, step)
     if legend is not None:
-        place_legend(canvas, legend, heat, step, palette, opacity)
+        place_legend(canvas, legend, np.abs(sample(shown, canvas.size)[0]), step, palette, opacity)
     return canvas
+
+
+def _from_middle(rows: Rows) -> Rows:
+    """-1..1 as levels of a palette, over 255: 128 of them for each sign, so that turning it turns the colours."""
+    return lambda first, last: ((rows(first, last) + 1) * 128 - 0.5).astype(np.float32) / np.float32(255)
 
 
 def heat_image(rows: Rows, size: tuple[int, int]) -> Image.Image:

@@ -211,3 +211,66 @@ def test_a_question_without_an_answer_is_one_line(
     assert result.exit_code in (2, 3)
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_one_run_can_share_a_scale(image: Path, fake: Path, tmp_path: Path, model: camserve.Model) -> None:
+    from PIL import Image
+
+    from camserve.scales import common_scale
+
+    other = tmp_path / "other.png"
+    picture(2, (60, 60)).save(other)
+    flags = ("--top", "2", "--common-scale", "--signed", "--legend", "--at", "9,9")
+    result = run("explain", image, fake, other, "-o", tmp_path / "out", *flags)
+    assert result.exit_code == 1, result.output
+    explanations = [one for path in (image, other) for one in model.explain_classes(path, 2)]
+    end = common_scale(explanations, signed=True)
+    assert result.stdout.splitlines()[-1] == f"all pictures: colours end at {end:.4g} logits"
+    folders = sorted((tmp_path / "out").glob("*/*"))
+    assert [folder.name for folder in folders] == [
+        f"{rank}-{one.class_name}" for rank, one in zip((1, 2, 1, 2), explanations, strict=True)
+    ]
+    for folder, explanation in zip(folders, explanations, strict=True):
+        with Image.open(folder / "overlay.png") as drawn:
+            assert drawn.convert("RGB") == explanation.overlay(signed=True, legend=True, scale=end)
+        assert json.loads((folder / "manifest.json").read_text())["class_index"] == explanation.class_index
+
+
+def test_a_scale_and_signed_colours_reach_the_picture(image: Path, tmp_path: Path, model: camserve.Model) -> None:
+    from PIL import Image
+
+    look = ("--scale", "20", "--signed", "--colormap", "vik")
+    assert run("explain", image, "-o", tmp_path / "out", *look).exit_code == 0
+    with Image.open(tmp_path / "out" / "one.png" / "overlay.png") as drawn:
+        assert drawn.convert("RGB") == model.explain(image).overlay(signed=True, scale=20, colormap="vik")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--top", "2", "--target", "5"), "--top and --target both say which classes to explain: give one of them"),
+        (("--common-scale", "--scale", "5"), "--common-scale and --scale both say what the last colour is"),
+        (("--common-scale", "--sharp"), "signed and scale need one raw map"),
+        (("--scale", "-5"), "scale -5.0 is not a positive number"),
+        (("--top", "1001"), "1001 classes were asked for; the model has 1000"),
+    ],
+)
+def test_scales_and_classes_that_cannot_be_are_refused(
+    image: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = run("explain", image, "-o", tmp_path / "out", *options)
+    assert result.exit_code in (2, 3)
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photograph_that_changes_during_the_run_is_not_drawn_over(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from camserve.cli.comparing import Comparison
+
+    end = Comparison.end.fget
+    monkeypatch.setattr(Comparison, "end", property(lambda self: picture(7).save(image) or end(self)))
+    result = run("explain", image, "-o", tmp_path / "out", "--common-scale")
+    assert result.exit_code != 0
+    assert "one.png' changed while it was being explained; run the command again" in result.stderr

@@ -31,7 +31,7 @@ def pixels(image):
 def legend_corners(photo, heat):
     """Which quarters of an overlay a legend touches: 'bottom left' and so on."""
     plain, with_legend = (
-        overlay(photo, rows_of(heat), legend=legend, **LOOK) for legend in (None, Legend("cat 0.42", "0", "9"))
+        overlay(photo, rows_of(heat), legend=legend, **LOOK) for legend in (None, Legend("cat 0.42", "0", "", "9"))
     )
     box = ImageChops.difference(plain, with_legend).getbbox()
     if box is None:
@@ -52,7 +52,7 @@ def test_the_legend_goes_into_the_coldest_corner():
 @pytest.mark.parametrize("size", [(160, 120), (500, 375), (3000, 2000)])
 def test_the_legend_takes_no_more_than_a_quarter_of_the_photograph(size):
     photo, cold = Image.new("RGB", size, "white"), rows_of(np.zeros(size[::-1]))
-    painted = overlay(photo, cold, legend=Legend("Egyptian cat 0.42", "0", "9"), **LOOK)
+    painted = overlay(photo, cold, legend=Legend("Egyptian cat 0.42", "0", "", "9"), **LOOK)
     left, top, right, bottom = ImageChops.difference(photo, painted).getbbox()
     assert 0.01 < (right - left) * (bottom - top) / (size[0] * size[1]) <= 0.25
 
@@ -63,7 +63,7 @@ def test_no_legend_where_it_could_not_be_read(size):
 
 
 def test_the_legend_grows_with_its_text_and_shows_the_colours_of_the_overlay():
-    legend = Legend("Egyptian cat 0.42", "0", "15.2 logits")
+    legend = Legend("Egyptian cat 0.42", "0", "", "15.2 logits")
     small, large = (legend_image(legend, text_height=height, **LOOK) for height in (10, 40))
     assert 3.5 < large.width / small.width < 4.5 and 3.5 < large.height / small.height < 4.5
     grey = Image.new("RGB", (1, 1), (128, 128, 128))
@@ -73,7 +73,7 @@ def test_the_legend_grows_with_its_text_and_shows_the_colours_of_the_overlay():
 
 
 def test_the_legend_is_wide_enough_for_long_names():
-    long = Legend("Staffordshire bullterrier, Staffordshire bull terrier 0.87", "0", "9")
+    long = Legend("Staffordshire bullterrier, Staffordshire bull terrier 0.87", "0", "", "9")
     plate = legend_image(long, text_height=12, **LOOK)
     right_edge = pixels(plate)[:, -6:]
     assert plate.width > 250 and (right_edge == right_edge[0, 0]).all()
@@ -81,7 +81,7 @@ def test_the_legend_is_wide_enough_for_long_names():
 
 def test_letters_that_the_font_lacks_are_replaced():
     def drawn(text):
-        return legend_image(Legend(text, "0", "1"), text_height=12, **LOOK)
+        return legend_image(Legend(text, "0", "", "1"), text_height=12, **LOOK)
 
     assert drawn("M\N{LATIN SMALL LETTER A WITH DIAERESIS}use \N{MINUS SIGN}3") == drawn("Mause -3")
     assert drawn("\N{CJK UNIFIED IDEOGRAPH-732B}") == drawn("?")

@@ -113,7 +113,7 @@ def test_any_mode_of_photograph_gives_rgb_and_is_left_alone(mode):
 def test_pixels_do_not_depend_on_the_height_of_strips(strip, monkeypatch):
     photo, heat = photograph(133, 211), hill(133, 211)
     heat[:, :20] = NAN
-    options = {**LOOK, "contour": 0.5, "legend": Legend("cat", "0", "1")}
+    options = {**LOOK, "contour": 0.5, "legend": Legend("cat", "0", "", "1")}
     whole = overlay(photo, rows_of(heat), **options), heat_image(rows_of(heat), photo.size)
     monkeypatch.setattr(painting, "_STRIP_PIXELS", strip)
     assert (overlay(photo, rows_of(heat), **options), heat_image(rows_of(heat), photo.size)) == whole
@@ -135,7 +135,7 @@ def test_extreme_shapes(size):
         rows_of(heat),
         contour=0.5,
         boxes=found,
-        legend=Legend("cat", "0", "1"),
+        legend=Legend("cat", "0", "", "1"),
         **LOOK,
     )
     assert painted.size == heat_image(rows_of(heat), size).size == size

@@ -172,6 +172,25 @@ def test_json_answers_for_places_and_regions(client: FlaskClient, model: camserv
     assert not {"places", "regions", "polygons"} & set(post(client, **asks("application/json")).get_json())
 
 
+def test_signed_colours_and_scales_are_drawn_on_request(client: FlaskClient, model: camserve.Model) -> None:
+    drawn = post(client, "signed=on&scale=12.5&legend=on").data
+    assert drawn == encode(model.explain(PNG).overlay(signed=True, scale=12.5, legend=True), "png")
+    assert post(client, **asks("application/json")).get_json()["unit"] == "logits"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("scale=0", "scale '0': should be greater than 0"),
+        ("scale=inf", "scale 'inf': should be a finite number"),
+        ("signed=perhaps", "signed 'perhaps': should be a valid boolean"),
+        ("signed=on&sharp=on", "signed and scale need one raw map"),
+    ],
+)
+def test_400_of_scales(client: FlaskClient, query: str, said: str) -> None:
+    check_problem(post(client, query), 400, "bad_option", said)
+
+
 def test_numbers_that_are_not_finite_become_null(
     client: FlaskClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camserve.cli.explaining import explaining
+from camserve.cli.explaining import LOOK, explaining, painting
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, read_settings
 from camserve.errors import OptionError
 
@@ -85,7 +85,7 @@ def _prepare(config: Path | None, given: dict[str, Any]) -> "tuple[Model, Option
     settings = read_settings(
         config,
         explain={key: given[key] for key in ("size", "sharp")},
-        render={key: given[key] for key in ("colormap", "alpha", "threshold")},
+        render={**painting(given), "threshold": given["threshold"]},
     )
     if given["top"] is not None and given["target"]:
         raise OptionError("--top and --target both say which classes to explain: give one of them")
@@ -93,7 +93,7 @@ def _prepare(config: Path | None, given: dict[str, Any]) -> "tuple[Model, Option
         methods=given["method"] or (settings.explain.method,),
         targets=given["target"] if given["top"] is None else given["top"],
         outputs=() if given["outputs"] == ("none",) else given["outputs"] or ("overlay",),
-        look={key: given[key] for key in ("contour", "boxes", "legend")},
+        look={key: given[key] for key in LOOK},
         threshold=settings.render.threshold,
         **{key: given[key] for key in ("quantity", "layer", "output_stride", "image_format")},
     )

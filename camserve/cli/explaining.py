@@ -1,21 +1,27 @@
 """`camserve explain`: images in, files out; and the options of all commands that explain."""
 
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from camserve.cli.comparing import Comparison
 from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
-from camserve.errors import CamserveError
+from camserve.errors import CamserveError, OptionError
 from camserve.methods import AUTO, METHODS, QUANTITIES
 
 if TYPE_CHECKING:
+    from camserve.explanation import Explanation
     from camserve.models import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# The options of `explaining` that `Explanation.overlay` takes.
+LOOK = ("contour", "boxes", "legend", "signed", "scale")
 
 
 def explaining(command: F, *, several: bool = False) -> F:
@@ -38,11 +44,20 @@ def explaining(command: F, *, several: bool = False) -> F:
         click.option("--alpha", type=float, help="Opacity of the hottest places, 0 to 1."),
         click.option("--contour", type=float, help="Outline heat of at least this share of the maximum."),
         click.option("--boxes", type=float, help="Box heat of at least this share of the maximum."),
-        click.option("--legend", is_flag=True, help="Draw a colour bar with class and score."),
+        click.option("--legend", is_flag=True, help="Draw a colour bar with class, score and numbers."),
+        click.option("--signed", is_flag=True, help="Show what speaks against the class, too."),
+        click.option(
+            "--scale", type=float, help="Value of the last colour, in logits where the map is: for comparing."
+        ),
     )
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def painting(options: dict[str, Any]) -> dict[str, Any]:
+    """What --colormap and --alpha set; signed pictures have a colour map of their own, which gives way as well."""
+    return {"colormap": options["colormap"], "signed_colormap": options["colormap"], "alpha": options["alpha"]}
 
 
 def asking(command: F) -> F:
@@ -61,43 +76,58 @@ def asking(command: F) -> F:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Explain the N best classes of each image.")
+@click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
 @asking
 @explaining
 @click.pass_obj
-def explain(config: Path | None, /, images: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
+def explain(
+    config: Path | None,
+    /,
+    images: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    top: int | None,
+    common_scale: bool,
+    **options: Any,
+) -> None:
     """Explain photographs, one folder of results each.
 
     Writes OUT/NAME/ with overlay.png, heatmap.png (8 bits), heatmap.npy (float32, 0 to 1), map.npy (raw) and
-    manifest.json. A file that fails is reported, and the others are still explained.
+    manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. A file that fails is reported, and the others are still
+    explained.
 
     \b
     Example:
       camserve explain cat.jpg dog.jpg -o out
       camserve explain cat.jpg --target "tiger cat" --method layercam --contour 0.5
       camserve explain cat.jpg --at 210,120 --region 100,40,320,260
+      camserve explain cat.jpg dog.jpg --top 3 --signed --legend --common-scale
     """
-    from camserve.questions import in_words, parse_questions
+    from camserve.questions import parse_questions
 
+    _check_together(options, top=top, common_scale=common_scale)
     questions = parse_questions(*(options.pop(name) for name in ("at", "region", "polygons")))
+    comparison = Comparison(options["signed"]) if common_scale else None
     model, how, look = _prepare(config, options)
-    failed = 0
+    failed = set()
     for image, folder in zip(images, _folders(images, out), strict=True):
         try:
-            explanation = model.explain(image, **how)
-            facts = explanation.to_dict(questions=questions)
-            explanation.save(folder, facts=facts, **look)
+            for place, explanation in _explained(model, image, folder, top, how):
+                if comparison:
+                    comparison.check(explanation)
+                facts = explanation.to_dict(questions=questions)
+                explanation.save(place, facts=facts, **look)
+                if comparison:
+                    comparison.add(image, place, explanation)
+                _report(image, place, explanation, facts, as_json)
         except CamserveError as error:
-            failed += 1
+            failed.add(folder)
             _report_failure(image, error, as_json)
-            continue
-        if as_json:
-            click.echo(json.dumps({"image": image, "folder": str(folder), **facts}))
-        else:
-            _say(image, f"{explanation.target.name} {explanation.score:.2f}", folder / "overlay.png")
-            for line in (*in_words(facts), *(f"note: {warning}" for warning in explanation.warnings)):
-                click.echo(f"  {line}")
+    if comparison and comparison.kept:
+        _draw_again(comparison, look, as_json)
     if failed:
-        sys.exit(NOTHING_USABLE if failed == len(images) else SOME_FAILED)
+        sys.exit(NOTHING_USABLE if len(failed) == len(images) else SOME_FAILED)
 
 
 def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict[str, Any], dict[str, Any]]":
@@ -107,10 +137,10 @@ def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict
     settings = read_settings(
         config,
         explain={key: options[key] for key in ("method", "size", "sharp")},
-        render={key: options[key] for key in ("colormap", "alpha")},
+        render=painting(options),
     )
     model = load(options["model"], settings=settings)
-    look = {key: options[key] for key in ("contour", "boxes", "legend")}
+    look = {key: options[key] for key in LOOK}
     return model, {key: options[key] for key in ("target", "quantity", "layer", "output_stride")}, look
 
 
@@ -125,8 +155,43 @@ def _folders(images: tuple[str, ...], out: Path) -> list[Path]:
     return folders
 
 
-def _say(image: str, what: str, where: Path) -> None:
-    click.echo(f"{image}: {what} -> {where}")
+def _check_together(options: dict[str, Any], *, top: int | None, common_scale: bool) -> None:
+    if top is not None and options["target"] is not None:
+        raise OptionError("--top and --target both say which classes to explain: give one of them")
+    if common_scale and options["scale"] is not None:
+        raise OptionError("--common-scale and --scale both say what the last colour is: give one of them")
+
+
+def _explained(
+    model: "Model", image: str, folder: Path, top: int | None, how: dict[str, Any]
+) -> "Iterator[tuple[Path, Explanation]]":
+    """Each explanation of one image, and the folder it goes into."""
+    if top is None:
+        yield folder, model.explain(image, **how)
+        return
+    how = {name: value for name, value in how.items() if name != "target"}
+    for rank, explanation in enumerate(model.explain_classes(image, top, **how), 1):
+        name = re.sub(r"[^\w -]+", "_", explanation.class_name)[:60].strip()
+        yield folder / f"{rank}-{name}", explanation
+
+
+def _report(image: str, folder: Path, explanation: "Explanation", facts: dict[str, Any], as_json: bool) -> None:
+    from camserve.questions import in_words
+
+    if as_json:
+        click.echo(json.dumps({"image": image, "folder": str(folder), **facts}))
+        return
+    click.echo(f"{image}: {explanation.target.name} {explanation.score:.2f} -> {folder / 'overlay.png'}")
+    for line in (*in_words(facts), *(f"note: {warning}" for warning in explanation.warnings)):
+        click.echo(f"  {line}")
+
+
+def _draw_again(comparison: Comparison, look: dict[str, Any], as_json: bool) -> None:
+    """Every picture on the common scale. Raises OutputError, or ImageError where a photograph is gone."""
+    comparison.draw(look)
+    if not as_json:
+        unit = " logits" if comparison.in_logits else ""
+        click.echo(f"all pictures: colours end at {comparison.end:.4g}{unit}")
 
 
 def _report_failure(image: str, error: CamserveError, as_json: bool) -> None:

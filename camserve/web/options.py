@@ -46,6 +46,8 @@ class Options(BaseModel):
     contour: bool | Share = False
     boxes: bool | Share = False
     legend: bool = False
+    signed: bool = False
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     at: str | None = None
     region: str | None = None
     polygons: bool = False
@@ -101,7 +103,7 @@ class Options(BaseModel):
                 raise UnknownName("output", name, OUTPUTS)
         return names
 
-    @field_validator("contour", "boxes", "legend", "sharp", "polygons", mode="before")
+    @field_validator("contour", "boxes", "legend", "sharp", "polygons", "signed", mode="before")
     @classmethod
     def _switch(cls, value: object) -> object:
         return SWITCHES.get(value.lower(), value) if isinstance(value, str) else value
@@ -124,6 +126,8 @@ class Options(BaseModel):
             "contour": level(self.contour),
             "boxes": level(self.boxes),
             "legend": self.legend,
+            "signed": self.signed,
+            "scale": self.scale,
         }
 
 
