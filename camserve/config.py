@@ -99,6 +99,8 @@ class Compute(_Section):
     """The pool of threads that owns the models."""
 
     device: str
+    engine: Literal["auto", "torch", "openvino"]
+    cache: str
     workers: Annotated[int, Field(ge=0)]
     threads: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]

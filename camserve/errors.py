@@ -12,6 +12,7 @@ CamserveError
 ├── ModelNotFound          404  no card of that name
 ├── ModelError             500  a card, its weights or its network do not work
 ├── ConfigError            500  a setting is unknown or out of range
+├── EngineError            500  an engine cannot run a network; another does
 ├── OutputError            500  a result cannot be written
 └── Unavailable            503  loading, or shutting down
     ├── Busy               429  the queue is full
@@ -129,6 +130,12 @@ class ConfigError(CamserveError):
 
     code = "bad_config"
     exit_code = 2
+
+
+class EngineError(CamserveError):
+    """An engine cannot run a network, or not as torch does."""
+
+    code = "bad_engine"
 
 
 class OutputError(CamserveError):

@@ -141,6 +141,7 @@ def _explanation(
         model=model,
         output_stride=output_stride,
         account=next((one.account.within(placement.frame) for one in seen if one.account), None),
+        engine=first.layer.engine.name,
     )
 
 

@@ -5,6 +5,7 @@ import math
 import platform
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ class Explanation:
     logits. placement: where those cells lie in the image. logits: float32 (C,). target: what is explained.
     method, layer, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. model: what was asked. output_stride: as it was asked for.
+    engine: what ran the network.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
     account: what each cell adds to the logits, None where the head does not add up over places.
     """
@@ -72,6 +74,7 @@ class Explanation:
     output_stride: int | None = None
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
+    engine: str = "torch"
 
     @property
     def class_index(self) -> int:
@@ -317,7 +320,8 @@ class Explanation:
             "sharp": {"scales": self.scales} if self.scales else None,
             "frame": {"box": frame.box, "input": frame.input},
             "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule},
-            "versions": versions(),
+            "engine": self.engine,
+            "versions": versions(self.engine),
         }
 
     def save(self, folder: str | Path, *, facts: dict[str, Any] | None = None, **look: Any) -> Path:
@@ -362,9 +366,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def versions() -> dict[str, str]:
+def versions(engine: str = "torch") -> dict[str, str]:
     """Versions of everything that takes part in the numbers."""
-    return {
+    by_engine = {} if engine == "torch" else {engine: version(engine)}
+    return by_engine | {
         "camserve": camserve.__version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),

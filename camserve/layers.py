@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
+from camserve.config import Compute
 from camserve.devices import device_of, noise
-from camserve.engines import TorchEngine
+from camserve.engines import Engine, TorchEngine, engine_for, prepared
 from camserve.errors import OptionError
 from camserve.frame import Frame, Pair, Placement
 from camserve.halves import Halves, Network
@@ -22,11 +24,11 @@ COMPLETENESS_TOLERANCE = 1e-4
 class Layer:
     """A layer at which a model is cut.
 
-    name: as the user knows it. engine: runs what comes before, head: what comes after. trained: the side of the
+    name: as the user knows it. engine: runs the network, head: what comes after the layer. trained: the side of the
     square input the model was trained at, pixels. output_stride: dilate the network up to this stride; None: as it is.
     offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
-    centred: the same by the centred rule.
-    Raises UnknownName, OptionError.
+    centred: the same by the centred rule. compute: which engine to run on; None: torch.
+    Raises UnknownName, OptionError, ConfigError.
     """
 
     def __init__(
@@ -36,30 +38,34 @@ class Layer:
         trained: int,
         output_stride: int | None = None,
         offset: Pair | None = None,
+        compute: Compute | None = None,
     ) -> None:
         self._halves = network.cut(name, output_stride)
         self.name, self.trained = name, trained
         self._device = device_of(self._halves.body)
-        self.engine = TorchEngine(self._halves.body)
-        self.head = self._checked(head_of(self._halves.head))
+        on_torch = self._checked(TorchEngine(prepared(self._halves.body), head_of(self._halves.head)))
+        self.engine: Engine = on_torch
+        if compute is not None:
+            odd = [(trained + 17, trained + 5)] if network.takes_any_size else []
+            self.engine = engine_for(on_torch, compute, [(trained, trained), *odd], f"layer '{name}'")
+        self.head = on_torch.head
         self.stride = self._stride(self._halves)
         # dilation puts cells between those there are, so the first one stays where it is
         self.centred = self._centred(self._halves if output_stride is None else network.cut(name))
         self._measured = offset
 
-    def _checked(self, head: Head) -> Head:
-        """`head`, or the same without closed forms where its maps do not account for its logits.
+    def _checked(self, engine: TorchEngine) -> TorchEngine:
+        """`engine`, or the same without the head's closed forms where its maps do not account for its logits.
 
         Such a head only looks linear, so autograd gives what is true of it.
         """
-        activations, carried = self.engine(noise(self._halves.body, self.trained, self.trained))
-        accounted = head.accounted(activations, slice(None))
+        activations, _, logits = engine(noise(self._halves.body, self.trained, self.trained))
+        accounted = engine.head.accounted(activations, slice(None))
         if accounted is None:
-            return head
-        logits = head.logits(activations, carried)
+            return engine
         missing = float((accounted - logits).abs().max())
         holds = missing <= COMPLETENESS_TOLERANCE * max(1.0, float(logits.abs().max()))
-        return head if holds else Head(head.module)
+        return engine if holds else replace(engine, head=Head(engine.head.module))
 
     def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
         """Activations (N, K, h, w), what the head needs besides, and logits (N, C).
@@ -67,8 +73,7 @@ class Layer:
         images: (N, 3, H, W). Raises OptionError where the network does not take that size.
         """
         with self._taking(images):
-            activations, carried = self.engine(images.to(self._device))
-            return activations, carried, self.head.logits(activations, carried)
+            return self.engine(images.to(self._device))
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
         """The CAM of every class, (N, C, h, w). The head is not run: logits are the maps' means plus the bias.
@@ -76,7 +81,7 @@ class Layer:
         images: (N, 3, H, W). Raises OptionError as `observe`, and where the head has no class map.
         """
         with self._taking(images):
-            return self.head.class_maps(self.engine(images.to(self._device))[0])
+            return self.engine.class_maps(images.to(self._device))
 
     @contextmanager
     def _taking(self, images: torch.Tensor) -> Iterator[None]:

@@ -110,11 +110,18 @@ class Model:
             if key not in self._layers:
                 measured = self.card.placement
                 offset = measured.offset if measured and measured.layer == key[0] else None
-                self._layers[key] = Layer(self.network, key[0], self.card.input.size, output_stride, offset)
+                self._layers[key] = Layer(
+                    self.network, key[0], self.card.input.size, output_stride, offset, self._compute(*key)
+                )
             self._layers.move_to_end(key)
             while len(self._layers) > _LAYERS_KEPT:
                 self._layers.popitem(last=False)
             return self._layers[key]
+
+    def _compute(self, layer: str, output_stride: int | None) -> config.Compute | None:
+        """What decides a layer's engine; None: torch, where "auto" would spend a second for few images."""
+        lasting = self.home is not None and layer == self.default_layer and output_stride is None
+        return self.settings.compute if lasting or self.settings.compute.engine != "auto" else None
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""

@@ -1,5 +1,6 @@
 """A model as a graph: torch.fx with every layer kept whole."""
 
+import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError
@@ -29,3 +30,9 @@ def trace(model: nn.Module) -> fx.GraphModule:
     except Exception as error:  # whatever the user's forward raises when it meets a proxy
         raise Untraceable(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
     return fx.GraphModule(model, graph)
+
+
+def is_recording() -> bool:
+    """Whether an export is writing down what runs, for which sizes must stay symbols: no branch may depend on one."""
+    recording: bool = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
+    return recording

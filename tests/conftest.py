@@ -54,12 +54,19 @@ def no_leaks() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on how the developer's shell is set."""
+def own_environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """No test depends on how the developer's shell is set, or writes into their home."""
     for name in list(os.environ):
         if name.startswith("CAMSERVE_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CAMSERVE_MODELS_FOLDERS", "")  # nor on the models they have added
+    monkeypatch.setenv("CAMSERVE_COMPUTE_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all tests keep converted networks."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from camserve.cut import cut, find_layer, layer_names, shortest_name
-from camserve.engines.torch_engine import TorchEngine, fold_batch_norm
+from camserve.engines.torch_engine import TorchEngine, fold_batch_norm, prepared
 from camserve.errors import ModelError, UnknownName
-from camserve.heads import autograd_gradients
+from camserve.heads import Head, autograd_gradients
 from camserve.recognise import head_of
 from camserve.targets import class_target
 from camserve.trace import trace
@@ -150,7 +150,7 @@ def test_a_convolution_that_feeds_something_else_too_is_not_folded() -> None:
 
 def test_the_engine_gives_ordinary_tensors_that_autograd_takes() -> None:
     halves = cut(trace(seeded(Residual())), "norm")
-    activations, carried = TorchEngine(halves.body)(image())
+    activations, carried = TorchEngine(prepared(halves.body), Head(halves.head)).activations(image())
     assert not activations.is_inference()
     assert not any(value.is_inference() for value in carried)
 

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from torchvision import models
 
 from camserve.cut import cut, find_layer
-from camserve.engines.torch_engine import TorchEngine
+from camserve.engines.torch_engine import TorchEngine, prepared
 from camserve.errors import ModelError, OptionError, UnknownName
+from camserve.heads import Head
 from camserve.nets.efficientnet_lite import SameConv2d, efficientnet_lite0
 from camserve.receptive import receptive_fields
 from camserve.recognise import head_of
@@ -406,7 +407,7 @@ def test_a_sliding_classifier_can_be_made_dense() -> None:
 def test_the_engine_runs_a_dense_graph() -> None:
     graph = graph_of(network(LITE))
     dense = dilate(graph, 8, (65, 50), layer="head")
-    fine, _ = TorchEngine(cut(dense, "head").body)(image(65, 50))
+    fine, _ = TorchEngine(prepared(cut(dense, "head").body), Head(nn.Identity())).activations(image(65, 50))
     torch.testing.assert_close(fine, at(dense, "head", image(65, 50)), rtol=1e-3, atol=1e-3)
 
 

@@ -104,8 +104,8 @@ def test_a_function_is_explained_like_a_class(model: camserve.Model) -> None:
 
 def test_several_classes_come_from_one_forward(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     layer, calls = model.layer(), []
-    engine = layer.engine
-    monkeypatch.setattr(layer, "engine", lambda images: calls.append(1) or engine(images))
+    forward = layer.observe
+    monkeypatch.setattr(layer, "observe", lambda images: calls.append(1) or forward(images))
     several = model.explain_classes(picture(2), 3)
     assert len(calls) == 1
     assert [one.class_index for one in several] == [one.class_index for one in several[0].top(3)]

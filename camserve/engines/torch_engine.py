@@ -1,30 +1,50 @@
-"""The body on torch: channels last, batch normalisation folded into the convolutions before it."""
+"""The network on torch: channels last, batch normalisation folded into the convolutions before it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from camserve.heads import Carried, Head
 
+
+@dataclass(frozen=True)
 class TorchEngine:
-    """Runs a body `images -> (activations, carried)` in eval mode; holds no state between calls."""
+    """Runs a body `images -> (activations, carried)`, and a head behind it; holds no state between calls.
 
+    body: as `prepared` makes it. head: what turns its activations into logits.
+    """
+
+    body: nn.Module
+    head: Head
     name = "torch"
 
-    def __init__(self, body: nn.Module) -> None:
-        folded = fold_batch_norm(body) if isinstance(body, fx.GraphModule) else body
-        try:
-            self._body = folded.to(memory_format=torch.channels_last)
-        except RuntimeError:  # a 4-D parameter that is no convolution's, expanded or strided: the layout is only speed
-            self._body = folded
+    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
+        """(N, 3, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        activations, carried = self.activations(images)
+        return activations, carried, self.head.logits(activations, carried)
 
-    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[Any, ...]]:
+    def activations(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried]:
         """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""
         with torch.inference_mode():
-            activations, carried = self._body(images.contiguous(memory_format=torch.channels_last))
+            activations, carried = self.body(images.contiguous(memory_format=torch.channels_last))
         # autograd refuses tensors made in inference mode; clones made outside it are ordinary ones
         return activations.clone(), tuple(v.clone() if isinstance(v, torch.Tensor) else v for v in carried)
+
+    def class_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> the CAM of every class, (N, C, h, w); the head is not run. Raises OptionError."""
+        return self.head.class_maps(self.activations(images)[0])
+
+
+def prepared(body: nn.Module) -> nn.Module:
+    """`body` as torch runs it fastest; equal to float precision. The modules of `body` keep their values."""
+    folded = fold_batch_norm(body) if isinstance(body, fx.GraphModule) else body
+    try:
+        return folded.to(memory_format=torch.channels_last)
+    except RuntimeError:  # a 4-D parameter that is no convolution's, expanded or strided: the layout is only speed
+        return folded
 
 
 def fold_batch_norm(body: fx.GraphModule) -> fx.GraphModule:

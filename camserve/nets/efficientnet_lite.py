@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from camserve.trace import is_recording
+
 # expansion, output channels, repeats, stride of the first repeat, kernel: EfficientNet-B0's seven stages
 _STAGES = (
     (1, 16, 1, 1, 3),
@@ -36,15 +38,27 @@ class SameConv2d(nn.Conv2d):
 
     def same_padding(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Zeros to add (left, right, top, bottom) for an input of height x width pixels."""
-        (kh, kw), (sh, sw), (dh, dw) = self.kernel_size, self.stride, self.dilation
-        across = max((math.ceil(width / sw) - 1) * sw + dw * (kw - 1) + 1 - width, 0)
-        down = max((math.ceil(height / sh) - 1) * sh + dh * (kh - 1) + 1 - height, 0)
+        across, down = self._zeros(1, width), self._zeros(0, height)
         return across // 2, across - across // 2, down // 2, down - down // 2
+
+    def _zeros(self, axis: int, length: int) -> int:
+        """(ceil(n / s) - 1) s + extent - n, and no less than 0.
+
+        In a form without branches on n wherever the kernel covers the stride, so that a tracer, for which n is a
+        symbol, records what holds at every size.
+        """
+        stride, extent = self.stride[axis], self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+        if stride == 1:
+            return extent - 1
+        if extent >= stride:
+            return extent - 1 - (length - 1) % stride
+        return max((math.ceil(length / stride) - 1) * stride + extent - length, 0)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(N, C_in, H, W) -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
         left, right, top, bottom = self.same_padding(input.shape[-2], input.shape[-1])
-        if left == right and top == bottom:  # the convolution's own padding saves a copy
+        varies = max(self.stride) > 1 and is_recording()
+        if not varies and left == right and top == bottom:  # the convolution's own padding saves a copy
             return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         return super().forward(F.pad(input, (left, right, top, bottom)))
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from camserve.errors import OptionError
 from camserve.surgery.twin import shared, variant
+from camserve.trace import is_recording
 
 
 class SlidingLinear(nn.Conv2d):
@@ -31,7 +32,7 @@ class SlidingLinear(nn.Conv2d):
                 f"the last feature map has {input.shape[-1]} x {input.shape[-2]} cells, fewer than the "
                 f"{width} x {height} that the classifier takes; give a larger input"
             )
-        if input.shape[-2:] == self.kernel_size:
+        if not is_recording() and input.shape[-2:] == self.kernel_size:
             return F.linear(input.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
         return super().forward(input)
 
@@ -71,6 +72,6 @@ class LatticeConv2d(nn.Conv2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(N, C_in, h, w) -> (N, C_out, h', w'), every factor-th cell being one of the original's."""
         left, right, top, bottom = self.same_padding(input.shape[-2], input.shape[-1])
-        if left == right and top == bottom:  # the convolution's own padding saves a copy
+        if not is_recording() and left == right and top == bottom:  # the convolution's own padding saves a copy
             return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         return super().forward(F.pad(input, (left, right, top, bottom)))
