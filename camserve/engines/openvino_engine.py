@@ -6,11 +6,11 @@ from pathlib import Path
 from torch import Tensor, fx, nn
 
 from camserve.config import Compute
+from camserve.cores import granted_cores
 from camserve.engines.converted import Compiled, Converter
 from camserve.engines.torch_engine import TorchEngine
 from camserve.errors import EngineError
 from camserve.heads import Carried, LinearHead
-from camserve.workers import granted_cores
 
 
 class OpenVinoEngine:
