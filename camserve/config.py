@@ -136,6 +136,7 @@ class Serve(_Section):
     token: SecretStr
     models: Annotated[int, Field(ge=1)]
     preload: tuple[str, ...]
+    memory_megabytes: Annotated[float, Field(ge=0)]
 
     @field_validator("preload", mode="before")
     @classmethod

@@ -21,9 +21,10 @@ from camserve.errors import CamserveError, OptionError
 from camserve.explanation import Explanation
 from camserve.frame import Frame, Placement
 from camserve.images import Photo, Source, read_photo
+from camserve.layers import Layer
 from camserve.methods import AUTO, find_method
 from camserve.models import Model
-from camserve.observation import Observation, fuse, observe
+from camserve.observation import Forward, Observation, fuse, observe
 from camserve.pipeline import in_order
 from camserve.sharp import Sharp, sharpen
 from camserve.targets import TargetOption
@@ -42,8 +43,9 @@ def explain(
     output_stride: int | None = None,
     sharp: bool | None = None,
     quantity: str = "logit",
-    workers: pool.Workers | None = None,
+    workers: pool.Pool | None = None,
     deadline: float | None = None,
+    forward: Forward = Layer.observe,
 ) -> Explanation:
     """Why `model` says what it says about one image.
 
@@ -56,11 +58,12 @@ def explain(
     many input pixels apart. sharp: several sizes and mirror images in one map, 0..1; class and scores stay those of
     the nominal size. See `camserve.sharp`. Options left out come from the model's settings.
     workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
+    forward: what runs a layer's network in place of `Layer.observe`, such as a memory of it.
     Raises OptionError, ImageError and, with a deadline, DeadlinePassed.
     """
     how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
-    how["sharp"] = sharp
-    return explain_classes(model, image, [target], quantity=quantity, workers=workers, deadline=deadline, **how)[0]
+    how |= {"sharp": sharp, "workers": workers, "deadline": deadline, "forward": forward}
+    return explain_classes(model, image, [target], quantity=quantity, **how)[0]
 
 
 def explain_classes(
@@ -74,8 +77,9 @@ def explain_classes(
     output_stride: int | None = None,
     sharp: bool | None = None,
     quantity: str = "logit",
-    workers: pool.Workers | None = None,
+    workers: pool.Pool | None = None,
     deadline: float | None = None,
+    forward: Forward = Layer.observe,
 ) -> list[Explanation]:
     """One explanation a target, all from one forward pass.
 
@@ -88,7 +92,7 @@ def explain_classes(
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     frame = model.frame(photo.size, size)
     pixels = to_input(photo, frame, model)
-    options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity}
+    options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity, "forward": forward}
     sharper = model.settings.explain.sharp if sharp is None else sharp
 
     def look() -> tuple[list[list[Observation]], list[Sharp]]:

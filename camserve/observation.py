@@ -1,7 +1,7 @@
 """One pass of one input through a model, looked at in one layer: what a worker does."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ from camserve.targets import Target, TargetOption, resolve_target, steepness
 from camserve.workers import check_deadline
 
 Float32 = npt.NDArray[np.float32]
+
+# Runs the network up to a layer: activations, what the head needs besides, and logits
+Forward = Callable[[Layer, torch.Tensor], tuple[torch.Tensor, Carried, torch.Tensor]]
 
 # Methods whose map is the class map, but for a factor, by kind of head.
 CLASS_MAPS = defaultdict(tuple, {"linear": ("cam", "gradcam", "hirescam", "xgradcam"), "class map": ("cam",)})
@@ -61,18 +64,19 @@ def observe(
     layer: str | None,
     output_stride: int | None,
     quantity: str,
+    forward: Forward = Layer.observe,
 ) -> list[Observation]:
     """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
 
     targets: or a number: so many of the best classes. With output_stride the map comes from the dilated network,
-    decision and logits from the network as it is.
+    decision and logits from the network as it is. forward: what runs a layer's network.
     """
     plain = chosen = model.layer(layer)
-    activations, carried, logits = plain.observe(pixels)
+    activations, carried, logits = forward(plain, pixels)
     account = account_of(plain, activations, (pixels.shape[-1], pixels.shape[-2]))
     if output_stride is not None:
         chosen = model.layer(layer, output_stride)
-        activations, carried, _ = chosen.observe(pixels)
+        activations, carried, _ = forward(chosen, pixels)
     how = choose_method(method, chosen)
     on_lattice = activations[:, :, :: _ratio(plain, chosen, 1), :: _ratio(plain, chosen, 0)]
     seen = []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cache
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import torch
 
@@ -26,6 +26,14 @@ R = TypeVar("R")
 
 # is_worker: whether the current thread is one, of whichever pool; until: when its task's caller stops waiting
 _mine = threading.local()
+
+
+class Pool(Protocol):
+    """What `Workers.run` does."""
+
+    def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
+        """See `Workers.run`."""
+        ...
 
 
 class Workers:

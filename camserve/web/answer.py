@@ -1,6 +1,7 @@
 """An Explanation as the media type that the caller asked for."""
 
 import base64
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,9 +13,11 @@ from camserve.images import OUTPUTS as FORMATS
 from camserve.images import encode
 from camserve.web.options import Options
 from camserve.web.timing import Timing
+from camserve.web.upload import Upload
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
+    from camserve.models import Model
 
 JSON = "application/json"
 NPY = "application/x-npy"
@@ -47,7 +50,35 @@ def answer(explanation: "Explanation", options: Options, kind: str, timing: Timi
         body = overlay_bytes(explanation, options, IMAGES[kind], timing)
     response = Response(body, content_type=kind)
     response.headers.update(_facts(explanation))
-    response.headers["Server-Timing"] = timing.header()
+    response.vary.add("Accept")
+    return response
+
+
+def etag(model: "Model", upload: Upload, options: Options, kind: str) -> str:
+    """What an answer depends on, as one name: the image, the model, the options with their defaults, the versions."""
+    from camserve.explanation import versions
+
+    settings = model.settings
+    parts = (
+        *versions().values(),
+        kind,
+        upload.name or "",
+        model.name,
+        model.weights_sha256,
+        *(part.model_dump_json() for part in (model.card, options, settings.explain, settings.sharp, settings.render)),
+    )
+    digest = hashlib.sha256(upload.data)
+    digest.update(json.dumps(parts).encode())
+    return digest.hexdigest()[:32]
+
+
+def unchanged(tag: str) -> Response:
+    """Nothing but that the caller has the answer.
+
+    RFC 9110 would have 412 for POST, as it may change something; explaining changes nothing, and 304 is what is meant.
+    """
+    response = Response(status=304)
+    response.set_etag(tag)
     response.vary.add("Accept")
     return response
 

@@ -8,11 +8,11 @@ from flask import Blueprint, Response, jsonify, request
 
 from camserve.cards import read_card
 from camserve.methods import AUTO, METHODS
-from camserve.web.answer import answer, choose_type
+from camserve.web.answer import answer, choose_type, etag, unchanged
 from camserve.web.options import parse_options
+from camserve.web.record import record
 from camserve.web.service import service
 from camserve.web.shelf import BROKEN, READY
-from camserve.web.timing import Timing
 from camserve.web.upload import read_upload
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -23,14 +23,22 @@ AUTO_SUMMARY = "the exact map where the model's head allows one, Grad-CAM elsewh
 @api.post("/explain")
 def explain() -> Response:
     """One image in, its explanation out. What can be refused without reading the body is."""
-    ours, timing = service(), Timing()
+    ours, now = service(), record()
     query = list(request.args.items(multi=True))
     choose_type(request, parse_options(query))
     upload = read_upload(request)
     options = parse_options([*query, *upload.fields])
     kind = choose_type(request, options)
-    with ours.gate.turn(timing) as until:
-        return answer(ours.explain(upload.image, options, timing, until), options, kind, timing)
+    if (
+        request.if_none_match
+        and (tag := etag(ours.model(options.model), upload, options, kind)) in request.if_none_match
+    ):
+        return unchanged(tag)
+    with ours.gate.turn(now.timing) as until:
+        explanation = ours.explain(upload.image, options, now, until)
+        response = answer(explanation, options, kind, now.timing)
+    response.set_etag(etag(explanation.model, upload, options, kind))
+    return response
 
 
 @api.get("/models")

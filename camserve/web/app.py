@@ -1,9 +1,6 @@
 """START HERE: the Flask application, put together from one blueprint per dialect over one Service."""
 
-import re
-import uuid
-
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 from werkzeug.routing import BaseConverter
 
 from camserve import config
@@ -11,7 +8,10 @@ from camserve.web import problem
 from camserve.web.access import protect
 from camserve.web.api import api
 from camserve.web.health import health
+from camserve.web.logs import log_requests
+from camserve.web.metrics import keep_metrics
 from camserve.web.page import page
+from camserve.web.record import keep_records
 from camserve.web.service import EXTENSION, Service
 from camserve.web.upload import ENVELOPE_BYTES, PARTS, UploadRequest
 
@@ -23,8 +23,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-
-_SANE_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 
 
 class CardName(BaseConverter):
@@ -53,21 +51,16 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     app.url_map.converters["card"] = CardName
     app.extensions[EXTENSION] = service
     problem.register(app)
-    app.before_request(_name_request)
+    keep_records(app)
+    log_requests(app)
+    keep_metrics(app, service)
     protect(app, service.settings)
-    app.after_request(_add_headers)
     for blueprint in (api, health, page):
         app.register_blueprint(blueprint)
+
+    @app.after_request
+    def _add_headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        return response
+
     return app
-
-
-def _name_request() -> None:
-    """Take the caller's request id where it is fit for a log, else make one."""
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def _add_headers(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
-    response.headers.update(HEADERS)
-    return response

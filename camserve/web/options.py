@@ -113,6 +113,11 @@ class Options(BaseModel):
         """What is asked about places and regions."""
         return parse_questions(_several(self.at), _several(self.region), self.polygons)
 
+    def question(self) -> dict[str, Any]:
+        """The arguments of `camserve.explain.explain`: all that another map may come of."""
+        names = ("method", "target", "quantity", "layer", "size", "output_stride", "sharp")
+        return {name: getattr(self, name) for name in names}
+
     def drawing(self, threshold: float) -> dict[str, Any]:
         """The arguments of `Explanation.overlay`. threshold: the setting that holds where none was given."""
         share = threshold if self.threshold is None else self.threshold

@@ -12,8 +12,8 @@ from camserve.web.answer import overlay_bytes
 from camserve.web.api import AUTO_SUMMARY, describe_model
 from camserve.web.options import Options, parse_options
 from camserve.web.problem import Problem, problem_of
+from camserve.web.record import record
 from camserve.web.service import service
-from camserve.web.timing import Timing
 from camserve.web.upload import read_upload
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def show() -> Response:
 @page.post("/")
 def explain() -> Response:
     """The form without JavaScript: the same page, with the answer in it."""
-    ours, timing = service(), Timing()
+    ours, now = service(), record()
     upload = read_upload(request)
     options = parse_options(upload.fields)
-    with ours.gate.turn(timing) as until:
-        result = _result(ours.explain(upload.image, options, timing, until), options)
+    with ours.gate.turn(now.timing) as until:
+        result = _result(ours.explain(upload.image, options, now, until), options)
     return _render(result=result, chosen=options)
 
 
@@ -97,7 +97,7 @@ def _stops(colormap: str) -> str:
 
 
 def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
-    overlay = overlay_bytes(explanation, options, "jpeg", Timing())
+    overlay = overlay_bytes(explanation, options, "jpeg", record().timing)
     return {
         "overlay": "data:image/jpeg;base64," + base64.b64encode(overlay).decode(),
         "explained": explanation.class_index,

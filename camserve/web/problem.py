@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 from werkzeug.http import HTTP_STATUS_CODES
 
 from camserve.errors import CamserveError, UnknownName
+from camserve.web.record import record
 from camserve.web.service import service
 from camserve.web.upload import PARTS
 
@@ -35,6 +36,7 @@ class Problem:
 
     def response(self) -> Response:
         """The answer: problem+json, or plain JSON on the paths whose clients show the message only then."""
+        record().facts |= {"code": self.code, "detail": self.detail}
         body = {
             "type": "about:blank",
             "title": HTTP_STATUS_CODES.get(self.status, "Error"),
@@ -42,7 +44,7 @@ class Problem:
             "detail": self.detail,
             "error": self.detail,
             "code": self.code,
-            "request_id": g.request_id,
+            "request_id": record().id,
         }
         plain = request.path.startswith(("/v1", "/v2"))
         kind = "application/json" if plain else "application/problem+json"
@@ -66,7 +68,7 @@ def problem_of(error: Exception) -> Problem:
     elif isinstance(error, HTTPException) and error.code and error.code < 500:
         made = _from_http(error, error.code)
     else:
-        log.error("request %s failed: %s", g.request_id, error, exc_info=error)
+        log.error("request %s failed: %s", record().id, error, exc_info=error)
         made = _internal(error)
     return made
 
@@ -75,8 +77,8 @@ def _internal(error: Exception) -> Problem:
     if isinstance(error, CamserveError):
         cause = {"model_error": "the model does not work", "cannot_write": "a result could not be written"}
         said = cause.get(error.code, "the service is not set up right")
-        return Problem(500, error.code, f"{said}; the service's log says why, at request {g.request_id}")
-    detail = f"an error of camserve's own; the service's log has it, at request {g.request_id}"
+        return Problem(500, error.code, f"{said}; the service's log says why, at request {record().id}")
+    detail = f"an error of camserve's own; the service's log has it, at request {record().id}"
     return Problem(500, "internal_error", detail)
 
 

@@ -5,7 +5,6 @@ torch must not fork.
 """
 
 import ipaddress
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from camserve import cards
 from camserve.config import Settings
 from camserve.errors import ConfigError
 from camserve.web.gate import Gate
+from camserve.web.logs import ServerLogger, log_to_stderr
 from camserve.web.worker import Worker
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
     check_model(settings)
     listener = open_socket(settings.serve.host, settings.serve.port)
     message = _message(listener.getsockname(), bool(settings.serve.token.get_secret_value()))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     Server(settings, listener, lambda: announce(message)).run()
 
 
@@ -107,6 +107,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": int(serve.upload_seconds + serve.deadline_seconds + _GRACE_SECONDS),
             "keepalive": 5,
             "loglevel": "warning",
+            "logger_class": ServerLogger,
             "proc_name": "camserve",
             "when_ready": lambda server: self.opened(),
             "control_socket_disable": True,

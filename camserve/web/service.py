@@ -1,23 +1,27 @@
 """What one process of the service owns: the gate, the pool of workers and the models, loaded once and shared."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
 from PIL import Image
 
 from camserve.config import Settings
 from camserve.errors import Unavailable
-from camserve.images import Source, read_photo
+from camserve.images import Photo, Source, read_photo
 from camserve.web.gate import Gate
+from camserve.web.memory import Memory
 from camserve.web.options import Options
+from camserve.web.record import Record
 from camserve.web.shelf import Shelf
-from camserve.web.timing import Timing
+from camserve.web.timing import TimedPool
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
@@ -32,7 +36,7 @@ EXTENSION = "camserve"
 class Service:
     """The models that requests may name, and the pool that runs them. Nothing is loaded before `load`.
 
-    settings: the defaults and limits of every request. gate: the way in. shelf: the models.
+    settings: the defaults and limits of every request. gate: the way in. shelf: the models. memory: what was computed.
     Raises ModelNotFound where there is no card for `settings.explain.model`.
     """
 
@@ -40,6 +44,7 @@ class Service:
         self.settings = settings
         self.shelf = Shelf(settings)
         self.gate = Gate(settings)
+        self.memory = Memory(int(settings.serve.memory_megabytes * 2**20))
         self._workers: Workers | None = None
         self._state = "loading"
 
@@ -101,32 +106,35 @@ class Service:
         until = until or time.monotonic() + self.settings.serve.deadline_seconds
         return self._loaded(name or self.shelf.default, until - time.monotonic())
 
-    def explain(self, image: Source, options: Options, timing: Timing, until: float) -> "Explanation":
-        """Read one image and explain it on the pool, within the limits of the settings. To be called at `gate.turn`.
+    def explain(self, image: Source, options: Options, now: Record, until: float) -> "Explanation":
+        """Read one image and explain it on the pool, or remember how it was. To be called at `gate.turn`.
 
         until: time.monotonic() when the answer is due.
         Raises OptionError, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
-        workers, limits = self.workers, self.settings.limits
-        model = self.model(options.model, until)
+        model, limits = self.model(options.model, until), self.settings.limits
+        with now.timing("decode"):
+            photo = read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
+        how = options.question()
+        found = self.memory.explanation(model, photo, tuple(how.values()))
+        if found is None:
+            found = self._explain(model, photo, how, now, until)
+            self.memory.keep(found, tuple(how.values()))
+        now.facts |= {"model": model.name, "explained_by": found.method}
+        now.facts["megapixels"] = now.facts.get("megapixels", 0) + round(math.prod(photo.size) / 1e6, 3)
+        return found
+
+    def _explain(self, model: "Model", photo: Photo, how: dict[str, Any], now: Record, until: float) -> "Explanation":
         from camserve.explain import explain
 
-        with timing("decode"):
-            photo = read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
-        with timing("explain"):
-            return explain(
-                model,
-                photo,
-                method=options.method,
-                target=options.target,
-                quantity=options.quantity,
-                layer=options.layer,
-                size=options.size,
-                output_stride=options.output_stride,
-                sharp=options.sharp,
-                workers=workers,
-                deadline=max(0, until - time.monotonic()),
-            )
+        return explain(
+            model,
+            photo,
+            workers=TimedPool(self.workers, now.timing),
+            deadline=max(0, until - time.monotonic()),
+            forward=partial(self.memory.forward, timing=now.timing),
+            **how,
+        )
 
     def _loaded(self, name: str, seconds: float) -> "Model":
         from camserve.loading import load

@@ -35,6 +35,11 @@ class Shelf:
         self._loads: OrderedDict[str, Future[Model]] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def count(self) -> int:
+        """How many are in memory."""
+        return sum(load.done() and not _failed(load) for load in list(self._loads.values()))
+
     def cards(self) -> dict[str, Path]:
         """{name: card.toml} of every model that a request may name, the default first."""
         found = find_cards(self._settings.models)

@@ -24,10 +24,16 @@ _HOW = "Send the image as the body with its own Content-Type, such as image/jpeg
 
 @dataclass(frozen=True)
 class Upload:
-    """image: what `read_photo` takes. fields: the form's other fields, in order."""
+    """data: the image's bytes. name: of the file, None where it has none. fields: the form's other fields, in order."""
 
-    image: Source
+    data: bytes
+    name: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def image(self) -> Source:
+        """What `read_photo` takes."""
+        return cast(IO[bytes], FileStorage(io.BytesIO(self.data), self.name))  # type: ignore[return-value]
 
 
 class UploadRequest(Request):
@@ -104,7 +110,7 @@ def _from_form(files: "MultiDict[str, FileStorage]", fields: tuple[tuple[str, st
     images = [file for file in files.getlist(FIELD) if file.filename]
     if len(images) != 1 or set(files) != {FIELD}:
         raise OptionError(_what_is_wrong(files.items(multi=True), len(images), dict(fields)))
-    return Upload(cast(IO[bytes], images[0]), fields)  # type: ignore[arg-type]
+    return Upload(images[0].stream.read(), images[0].filename, fields)
 
 
 def _what_is_wrong(files: Iterable[tuple[str, FileStorage]], images: int, fields: dict[str, str]) -> str:

@@ -1,0 +1,68 @@
+"""The service's log: one JSON object a line, and one line a request."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, Response, request
+from gunicorn.glogging import Logger
+
+from camserve.web.record import record
+
+log = logging.getLogger("camserve.request")
+
+
+class JsonLines(logging.Formatter):
+    """time, level, logger and message, then what a record's `facts` hold; a traceback as one string."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class ServerLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own messages, in the same log as ours."""
+
+    def setup(self, cfg: object) -> None:
+        """Called by gunicorn, which would write to a handler of its own."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+def log_to_stderr() -> None:
+    """Write everything from INFO on to stderr as JSON lines."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def log_requests(app: Flask) -> None:
+    """One line for each request, when its answer is made."""
+
+    @app.after_request
+    def _log(response: Response) -> Response:
+        now = record()
+        facts = {
+            "request": now.id,
+            "client": request.remote_addr,
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "milliseconds": round(1000 * now.seconds, 1),
+            "bytes_in": request.content_length or 0,
+            "bytes_out": response.content_length or 0,
+            **now.facts,
+            **{f"{step}_milliseconds": taken for step, taken in now.timing.milliseconds().items()},
+        }
+        log.info("%s %s %d", request.method, request.path, response.status_code, extra={"facts": facts})
+        return response

@@ -1,0 +1,52 @@
+"""What is known of one request while it lasts: its id, how long its steps took, and facts for its line in the log."""
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from flask import Flask, Response, g, request
+
+from camserve.web.timing import Timing
+
+_SANE_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
+
+
+@dataclass
+class Record:
+    """id: the caller's, where it is fit for a log, else made. started: of time.perf_counter().
+
+    facts: "model", "method", "megapixels" and so on, as they become known.
+    """
+
+    id: str
+    timing: Timing = field(default_factory=Timing)
+    facts: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """How long ago the request began."""
+        return time.perf_counter() - self.started
+
+
+def record() -> Record:
+    """The record of the current request."""
+    return cast(Record, g.record)
+
+
+def keep_records(app: Flask) -> None:
+    """Begin a record with each request, and tell its id and times in headers."""
+
+    @app.before_request
+    def _begin() -> None:
+        given = request.headers.get("X-Request-Id", "")
+        g.record = Record(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+
+    @app.after_request
+    def _tell(response: Response) -> Response:
+        response.headers["X-Request-Id"] = record().id
+        if record().timing.seconds:
+            response.headers["Server-Timing"] = record().timing.header()
+        return response
