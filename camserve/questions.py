@@ -51,7 +51,7 @@ def in_words(facts: dict[str, Any]) -> Iterator[str]:
         yield f"at {place['x']:g},{place['y']:g}: {votes} (logits)"
     for region in facts.get("regions", ()):
         box = ",".join(f"{edge:g}" for edge in region["box"])
-        yield f"region {box}: {region['logits']:.2f} of the {region['of']:.2f} logits that places give"
+        yield f"region {box}: {region['logits']:.2f} logits; all places together {region['of']:.2f}"
     for polygon in facts.get("polygons", ()):
         corners, box = len(polygon["rings"][0]) - 1, polygon["box"]
         yield f"polygon of {corners} corners with {box['share']:.0%} of the heat"

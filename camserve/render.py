@@ -16,6 +16,7 @@ from camserve.painting import (
     COLORMAPS,
     DARK,
     LIGHT,
+    SIGNED_COLORMAPS,
     Rows,
     checked_share,
     colormap_names,
@@ -31,7 +32,7 @@ from camserve.painting import (
 )
 from camserve.regions import Box, sample
 
-__all__ = ["COLORMAPS", "colormap_names", "colours", "heat_image", "overlay"]
+__all__ = ["COLORMAPS", "SIGNED_COLORMAPS", "colormap_names", "colours", "heat_image", "overlay"]
 
 
 def overlay(

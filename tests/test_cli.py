@@ -188,7 +188,7 @@ def test_places_regions_and_polygons_are_answered_in_words_and_in_json(image: Pa
     assert left + right + facts["bias"] == pytest.approx(facts["logit"], abs=1e-4)
     assert [one["rings"] for one in facts["polygons"]] == [one.rings for one in explanation.polygons()]
     assert said[1].startswith("  at 20,30: ") and said[1].endswith(" (logits)")
-    assert said[3] == f"  region 0,0,45,70: {left:.2f} of the {left + right:.2f} logits that places give"
+    assert said[3] == f"  region 0,0,45,70: {left:.2f} logits; all places together {left + right:.2f}"
     assert "corners with" in said[5]
     manifest = json.loads((tmp_path / "out" / "one.png" / "manifest.json").read_text())
     assert manifest["regions"] == facts["regions"]

@@ -1,6 +1,8 @@
 """The page at /, in a real browser where there is one, and as a plain form."""
 
+import base64
 import io
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import camserve
 from camserve.config import load_settings
 from camserve.images import encode
 from camserve.methods import METHODS
+from camserve.render import COLORMAPS, SIGNED_COLORMAPS
 from camserve.web.app import create_app
 from camserve.web.service import Service
 
@@ -146,6 +149,51 @@ def test_the_download_is_the_overlay_as_shown(page: "Page", model: camserve.Mode
     assert (tmp_path / "why.png").read_bytes() == encode(overlay, "png")
 
 
+def test_the_scale_has_numbers_and_two_sides_where_asked(page: "Page", model: camserve.Model) -> None:
+    upload(page)
+    explained(page)
+    grid_map = model.explain(encode(picture(), "png")).map
+    assert page.inner_text(".bar") == f"0\n{grid_map.max():.3g} logits"
+    page.select_option("#colormap", "viridis")
+    page.check("#signed")
+    page.wait_for_selector("#low:has-text('against')")
+    end = f"{max(grid_map.max(), -grid_map.min()):.3g}"
+    assert page.inner_text(".bar") == f"against \N{MINUS SIGN}{end}\nfor {end} logits"
+    assert page.input_value("#colormap") == ""
+    page.select_option("#method", "gradcam")
+    page.wait_for_selector("#facts:has-text('Grad-CAM at layer')")
+    assert page.inner_text(".bar") == "against\nfor"
+
+
+def test_a_click_names_the_classes_of_a_place_and_a_drag_the_share_of_a_region(
+    page: "Page", model: camserve.Model
+) -> None:
+    upload(page)
+    explained(page)
+    explanation, frame = model.explain(encode(picture(), "png")), page.locator("#frame").bounding_box()
+    assert frame is not None
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return frame["x"] + frame["width"] * x, frame["y"] + frame["height"] * y
+
+    page.mouse.click(*at(0.5, 0.25))
+    page.wait_for_selector(
+        f"#place:has-text('At 45, 17 the photograph speaks for {explanation.at(45, 17)[0].class_name}')"
+    )
+    assert page.is_visible("#mark")
+    page.mouse.move(*at(0.001, 0.307))
+    page.mouse.down()
+    page.mouse.move(*at(0.499, 0.999), steps=3)
+    page.mouse.up()
+    page.wait_for_selector("#place:has-text('This region gives')")
+    numbers = re.findall(r"-?[\d.]+\d", page.inner_text("#place").replace("\N{MINUS SIGN}", "-"))
+    shares = explanation.share((0, 21, 45, 70)), explanation.share((0, 0, 90, 70))
+    assert [float(number) for number in numbers] == [float(f"{share:.3g}") for share in shares]
+    page.click("#top li:nth-child(2) button")
+    page.wait_for_selector("#place:has-text('Click a place')")
+    assert page.is_hidden("#mark")
+
+
 def test_what_is_no_image_is_said_in_words_and_the_next_upload_works(page: "Page") -> None:
     upload(page, "notes.jpg", b"this is no picture\n" * 9)
     page.wait_for_selector("#problem:visible")
@@ -219,6 +267,8 @@ def test_the_menus_come_from_the_registries(client: FlaskClient) -> None:
     for method in METHODS.values():
         assert f'<option value="{method.name}"' in html
         assert f">{method.title}</option>" in html
+    for colormap in (*COLORMAPS, *SIGNED_COLORMAPS):
+        assert f'<option value="{colormap}" data-stops="#' in html
     assert "up to 25 MiB" in " ".join(html.split())
 
 
@@ -229,6 +279,14 @@ def test_the_form_works_without_scripts(client: FlaskClient, model: camserve.Mod
     assert model.explain(photo).class_name in html
     assert "gradcam at layer head of efficientnet-lite0" in html
     assert '<option value="gradcam" data-summary="feature maps weighted by their mean gradient" selected>' in html
+
+
+def test_the_form_draws_signed_colours_without_scripts(client: FlaskClient, model: camserve.Model) -> None:
+    photo = encode(picture(), "png")
+    html = submit(client, image=(io.BytesIO(photo), "noise.png"), signed="on", colormap="")
+    overlay = encode(model.explain(photo).overlay(signed=True), "jpeg", quality=model.settings.render.quality)
+    assert base64.b64encode(overlay).decode() in html
+    assert re.search(r'name="signed" value="on" checked', html)
 
 
 def test_the_form_says_what_is_wrong(client: FlaskClient) -> None:

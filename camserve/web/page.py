@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, make_response, render_template, 
 
 from camserve import __version__
 from camserve.methods import AUTO, METHODS
-from camserve.render import COLORMAPS, colours
+from camserve.render import COLORMAPS, SIGNED_COLORMAPS, colours
 from camserve.web.answer import overlay_bytes
 from camserve.web.api import AUTO_SUMMARY, describe_model
 from camserve.web.options import Options, parse_options
@@ -75,6 +75,7 @@ def _render(
             auto=(AUTO, AUTO_SUMMARY),
             sizes=_sizes(str(ours.settings.explain.size)),
             colormaps={name: _stops(name) for name in _colormaps(ours.settings.render.colormap)},
+            signed_colormaps={name: _stops(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
             result=result,
             problem=problem,
             chosen=chosen or Options(),
@@ -88,6 +89,10 @@ def _sizes(default: str) -> dict[str, str]:
 
 def _colormaps(default: str) -> list[str]:
     return list(COLORMAPS) if default in COLORMAPS else [default, *COLORMAPS]
+
+
+def _signed_colormaps(default: str) -> list[str]:
+    return list(SIGNED_COLORMAPS) if default in SIGNED_COLORMAPS else [default, *SIGNED_COLORMAPS]
 
 
 def _stops(colormap: str) -> str:

@@ -67,6 +67,7 @@ async function explain() {
   setBusy(true);
   try {
     $("problem").hidden = true;
+    clearPlace();
     await showPhoto();
     if (mine.signal.aborted) return;
     const start = performance.now();
@@ -117,13 +118,26 @@ function showAnswer(answer, milliseconds) {
   $("top").replaceChildren(...listed(answer).map((one) => answerItem(one, one.class_index === answer.class_index)));
   $("warnings").replaceChildren(...answer.warnings.map(warningItem));
   $("warnings").hidden = !answer.warnings.length;
+  state.size = image;
   $("for").textContent = answer.target.name;
+  setScale(answer);
   $("overlay").alt = `Where the evidence for ${answer.target.name} is`;
   $("facts").textContent =
     `${title} at layer “${layer}” of ${model.name} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
   $("answers").hidden = false;
   if (refocus) $("top").querySelector("[aria-pressed=true]").focus();
 }
+
+// What the ends of the colours stand for, as the overlay has them: the map's own maximum, of either sign where signed.
+function setScale(answer) {
+  const signed = $("signed").checked;
+  const end = answer.map.flat().reduce((most, value) => Math.max(most, signed ? Math.abs(value) : value), 0);
+  const inLogits = answer.unit === "logits";
+  $("low").textContent = signed ? (inLogits ? `against ${short(-end)}` : "against") : inLogits ? "0" : "little";
+  $("high").textContent = inLogits ? `${signed ? "for " : ""}${short(end)} logits` : signed ? "for" : "most";
+}
+
+const short = (number) => String(Number(number.toPrecision(3))).replace("-", "−");
 
 // The five most likely classes, and the explained one where it is none of them.
 function listed(answer) {
@@ -174,6 +188,81 @@ function setBusy(busy) {
   $("busy").hidden = !busy;
 }
 
+// ---- asking about a place or a region
+
+const pressed = { down: false, at: null, from: null };
+const CLICK = 4; // CSS pixels: what moves less is a click
+
+function fractions(event) {
+  const { left, top, width, height } = $("frame").getBoundingClientRect();
+  const inside = (value) => Math.min(Math.max(value, 0), 1);
+  return { x: inside((event.clientX - left) / width), y: inside((event.clientY - top) / height) };
+}
+
+function setMark(from, to) {
+  const percent = (number) => `${100 * number}%`;
+  $("mark").hidden = false;
+  $("mark").classList.toggle("point", from === to);
+  Object.assign($("mark").style, {
+    left: percent(Math.min(from.x, to.x)), top: percent(Math.min(from.y, to.y)),
+    width: percent(Math.abs(to.x - from.x)), height: percent(Math.abs(to.y - from.y)),
+  });
+}
+
+function clearPlace() {
+  $("mark").hidden = true;
+  $("place").textContent = $("place").dataset.hint;
+}
+
+async function askPlace(from, to) {
+  const { width, height } = state.size;
+  const pixel = ({ x, y }) => [Math.min(Math.floor(x * width), width - 1), Math.min(Math.floor(y * height), height - 1)];
+  const [x, y] = pixel(from);
+  const [right, bottom] = pixel(to);
+  const box = [Math.min(x, right), Math.min(y, bottom), Math.max(x, right) + 1, Math.max(y, bottom) + 1];
+  const question = from === to ? { at: `${x},${y}` } : { region: box.join(",") };
+  const mine = state.request;
+  try {
+    // places and regions are the head's, whatever the method, so the cheapest one will do
+    const answer = await (await ask("application/json", { ...question, method: "auto" })).json();
+    if (mine === state.request) $("place").textContent = inWords(answer);
+  } catch (error) {
+    if (mine === state.request && error.name !== "AbortError") $("place").textContent = error.message;
+  }
+}
+
+function inWords({ places: [place] = [], regions: [region] = [], target }) {
+  if (region) {
+    return `This region gives ${short(region.logits)} logits for ${target.name}; all places together ${short(region.of)}.`;
+  }
+  const votes = place.votes.map((vote) => `${vote.class_name} ${short(vote.logits)}`);
+  return `At ${place.x}, ${place.y} the photograph speaks for ${votes.join(" · ")} (logits)`;
+}
+
+$("frame").addEventListener("pointerdown", (event) => {
+  if (event.button !== 0 || !state.size || $("overlay").hidden) return;
+  Object.assign(pressed, { at: event, from: fractions(event), down: true });
+  $("frame").setPointerCapture(event.pointerId);
+});
+$("frame").addEventListener("pointermove", (event) => {
+  if (pressed.down && isDrag(event)) setMark(pressed.from, fractions(event));
+});
+$("frame").addEventListener("pointerup", (event) => {
+  if (!pressed.down) return;
+  pressed.down = false;
+  const to = isDrag(event) ? fractions(event) : pressed.from;
+  setMark(pressed.from, to);
+  askPlace(pressed.from, to);
+});
+$("frame").addEventListener("pointercancel", () => {
+  pressed.down = false;
+  clearPlace();
+});
+
+function isDrag(event) {
+  return Math.hypot(event.clientX - pressed.at.clientX, event.clientY - pressed.at.clientY) > CLICK;
+}
+
 // ---- looking and keeping
 
 function setOpacity() {
@@ -182,7 +271,9 @@ function setOpacity() {
 
 function setHints() {
   $("summary").textContent = $("method").selectedOptions[0].dataset.summary;
-  $("scale").style.setProperty("--stops", $("colormap").selectedOptions[0].dataset.stops);
+  const { stops, signed } = $("colormap").selectedOptions[0].dataset;
+  $("scale").style.setProperty("--stops", ($("signed").checked && signed) || stops);
+  $("scale").classList.toggle("signed", $("signed").checked);
 }
 
 async function download() {
@@ -208,6 +299,7 @@ form.addEventListener("submit", (event) => {
 });
 form.addEventListener("change", (event) => {
   if (["file", "opacity"].includes(event.target.id)) return;
+  if (event.target.id === "signed") $("colormap").value = "";
   setHints();
   explain();
 });
