@@ -1,4 +1,4 @@
-"""How well do maps point at small objects? One pass, four passes and the sharp mode, beside maps that know nothing.
+"""How well do maps point at small objects? One pass, four and the sharp mode, beside other libraries and trivial maps.
 
     python benchmarks/map_quality.py DATA [--model efficientnet-lite0] [--threads 1]
 
@@ -14,6 +14,9 @@ them and over either half of them in the table's order:
 
 The first three do not change when a map is raised to a power. Energy does: any sharpening raises it, which is why
 the entropy stands beside it. Time is relative to one pass, taken image by image.
+
+The other libraries get the same network and the same input, and their maps are laid over the photograph as they do it:
+resized to the whole of it, however far apart the cells lie.
 """
 
 import argparse
@@ -24,9 +27,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from fit_size import boxed
+from others import SHOWN, Other, attached, laid_over
 from PIL import Image
 
 import camserve
+from camserve.explain import open_photo, to_input
 
 Map = Callable[[Image.Image, int], np.ndarray]
 
@@ -75,34 +80,49 @@ def four_passes(model: camserve.Model) -> Map:
     return total
 
 
+def theirs(model: camserve.Model, other: Other) -> Map | None:
+    """Another library's map; None where it is not installed."""
+    maps = attached(other, model)
+
+    def laid(photo: Image.Image, index: int) -> np.ndarray:
+        assert maps is not None
+        pixels = to_input(open_photo(model, photo), model.frame(photo.size), model)
+        return laid_over(other.library, maps(pixels, [index])[0], photo.size)
+
+    return None if maps is None else laid
+
+
 def main() -> None:
     """Print one row per map."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="efficientnet-lite0")
+    parser.add_argument("--count", type=int, help="so many photographs at most; default: all")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = camserve.load(options.model)
-    maps: dict[str, Map] = {  # another library's map goes here: a function (photograph, class) -> heat (H, W)
+    others = {str(other): made for other in SHOWN if (made := theirs(model, other)) is not None}
+    maps: dict[str, Map] = {
         "random": random,
         "uniform": uniform,
         "centre Gaussian": centre,
         "one pass": lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap,
         "four passes, summed": four_passes(model),
         "sharp": lambda photo, index: model.explain(photo, target=index, sharp=True).heatmap,
+        **others,
     }
-    small = [row[:3] for row in boxed(options.data) if row[3] < 0.25]
+    small = [row[:3] for row in boxed(options.data) if row[3] < 0.25][: options.count]
     right = [row for row in small if model.explain(row[0], sharp=False).class_index == row[1]]
     print(f"{options.model}, {len(right)} of {len(small)} photographs with small boxes, torch {torch.__version__}")
     heads = ("AP", "pointing", "IoU*", "energy", "entropy", "time")
-    print(f"{'':20}" + "".join(f"{head:>9}" for head in heads) + "   AP pointing IoU* of either half")
+    print(f"{'':32}" + "".join(f"{head:>9}" for head in heads) + "   AP pointing IoU* of either half")
     measured = measure(maps, right)
     for name, (figures, seconds) in measured.items():
         ratio = np.median(seconds / measured["one pass"][1])
         half = len(figures) // 2
         halves = "  ".join(" ".join(f"{v:.3f}" for v in part.mean(0)[:3]) for part in (figures[:half], figures[half:]))
-        print(f"{name:20}" + "".join(f"{value:9.3f}" for value in figures.mean(0)) + f"{ratio:9.1f}   {halves}")
+        print(f"{name:32}" + "".join(f"{value:9.3f}" for value in figures.mean(0)) + f"{ratio:9.1f}   {halves}")
 
 
 def measure(maps: dict[str, Map], photos: list[tuple[Image.Image, int, np.ndarray]]) -> dict[str, list[np.ndarray]]:

@@ -95,8 +95,8 @@ def compared(quiet: Samples, noisy: Samples, photos: int) -> list[Row]:
         images = photos if name == MANY else 1
         low, median, high = (1e3 * value / images for value in spread(noisy[name]))
         row: Row = {"what": name, "quiet, ms an image": 1e3 * spread(quiet[name])[1] / images}
-        row |= {"with neighbour, median": median, "quartiles": [low, high]}
-        row["slowest of 10"] = 1e3 * sorted(noisy[name])[int(0.9 * len(noisy[name]))] / images
+        row |= {"with neighbour, ms": median, "quartiles": [low, high]}
+        row["p90"] = 1e3 * sorted(noisy[name])[int(0.9 * len(noisy[name]))] / images
         if FORWARD in noisy:
             row["x forward beside it"] = ratio(noisy[name], noisy[FORWARD]) / images
         row["speed kept"] = ratio(quiet[name], noisy[name])

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import camserve
@@ -91,6 +92,18 @@ FASTEST = [
 ]
 
 
+# Whose maps are held against boxes: of each library what it is used for most, and what reads finer than that.
+SHOWN = [
+    other
+    for other in OTHERS
+    if str(other)
+    in (
+        "pytorch-grad-cam GradCAM", "pytorch-grad-cam GradCAMPlusPlus", "pytorch-grad-cam EigenCAM",
+        "torchcam CAM", "torchcam LayerCAM", "captum LayerGradCam",
+    )
+]  # fmt: skip
+
+
 def installed(library: str) -> bool:
     """Whether a library of OTHERS is there."""
     return find_spec(_MODULES[library].partition(".")[0]) is not None
@@ -146,3 +159,19 @@ def _captum(kind: Any, network: nn.Module, layer: str) -> Maps:
         return attribute(images, target=classes).sum(1).detach().numpy()
 
     return maps
+
+
+def laid_over(library: str, heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) over the whole of a photograph of `size` (W, H), as the library does it: (H, W), nowhere negative.
+
+    pytorch-grad-cam: cv2.resize, bilinear, of what it has resized to the input; torchcam: bicubic, as `overlay_mask`;
+    captum: `LayerAttribution.interpolate`, by itself the nearest cell.
+    """
+    if library == "pytorch-grad-cam":
+        laid = import_module("cv2").resize(heat, size)
+    elif library == "torchcam":
+        laid = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BICUBIC))
+    else:
+        interpolate = import_module("captum.attr").LayerAttribution.interpolate
+        laid = interpolate(torch.from_numpy(heat)[None, None], size[::-1])[0, 0].numpy()
+    return laid.clip(0)

@@ -62,7 +62,7 @@ def case(plan: Plan, source: str, threads: int, batch: int, results: Results) ->
                 _note(results, f"openvino-xai: {process.missing}")
             elif batch == 1:  # it takes one image at a time
                 works |= process.works(images)
-            return interleaved(works, plan.choose(max(5, plan.repeats // (2 * batch)), 2))
+            return interleaved(works, plan.choose(max(5, plan.repeats // batch), 2))
     finally:
         pool.close()
 

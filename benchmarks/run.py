@@ -14,6 +14,7 @@ letter:
     f memory     what a photograph needs at its peak, and what is left of it
     g growth     by pixels, classes and models
     h methods    every method: forwards and time, beside the same of other libraries
+    i startup    from nothing to the first answer
 
 Each is also a program of its own, such as `python benchmarks/cost.py`, with the same options.
 """
@@ -33,7 +34,7 @@ from subjects import Plan
 
 PARTS = {
     "a": "cost", "b": "peers", "c": "service", "d": "folders", "e": "neighbour", "f": "memory", "g": "growth",
-    "h": "methods",
+    "h": "methods", "i": "startup",
 }  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     """Measure the parts asked for; what one finds is written before the next begins."""
     made = parser(__doc__)
     made.add_argument("--only", type=chosen, default=list(PARTS.values()), metavar="PARTS", help="such as a,b or cost")
-    made.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="default: %(default)s")
+    made.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="default: %(default)s")
     options = made.parse_args()
     facts = {"command": shlex.join(["python", *sys.argv]), "quick": options.quick, **circumstances()}
     parts: dict[str, dict[str, Any]] = {}

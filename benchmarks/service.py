@@ -52,7 +52,7 @@ def measure(plan: Plan) -> Results:
         photo.write_bytes(jpeg(photographs(1, (500, 400))[0]))
         for url in urls.values():
             warm_up(url, photo)
-        runs = in_turn(urls, photo, rounds=plan.choose(5, 1), seconds=plan.choose(8, 1))
+        runs = in_turn(urls, photo, rounds=plan.choose(5, 1), seconds=plan.choose(8, 2))
     for kind in TYPES:
         rows = {name: row(runs[name, kind]) for name in urls}
         results.tables.append(Table(f"{kind}, {CLIENTS} clients", [{"service": name, **rows[name]} for name in rows]))

@@ -18,6 +18,7 @@ from torch import fx, nn
 import camserve
 
 FOLDER = Path(camserve.__file__).parent.parent / "benchmarks"
+PARTS = ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods", "startup"]
 
 
 @pytest.fixture(autouse=True)
@@ -56,12 +57,11 @@ def test_one_command_measures_everything_and_says_on_what(results: tuple[dict[st
     assert found["machine"]["cores granted"] >= 1
     assert found["quick"]
     assert "smoke run" in page
-    names = ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods"]
-    assert list(found["parts"]) == names
-    assert re.findall("^## (.*)", page, re.MULTILINE)[1:] == names
+    assert list(found["parts"]) == PARTS
+    assert re.findall("^## (.*)", page, re.MULTILINE)[1:] == PARTS
 
 
-@pytest.mark.parametrize("part", ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods"])
+@pytest.mark.parametrize("part", PARTS)
 def test_every_part_has_tables_and_they_are_on_the_page(part: str, results: tuple[dict[str, Any], str]) -> None:
     for table in tables(results, part):
         assert table["rows"]
