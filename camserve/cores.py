@@ -1,11 +1,16 @@
 """How many cores this process has. Apart from the pool, as the service must know before it reads torch."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def granted_cores() -> int:
-    """Cores this process may use: its affinity, less where the cgroup's quota grants less; at least 1."""
+    """Cores this process may use: its affinity, less where the cgroup's quota grants less; at least 1.
+
+    Asked once: pools are as large as they were made.
+    """
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows

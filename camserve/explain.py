@@ -204,13 +204,14 @@ def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
     """The network's input, float32 (1, 3, h, w): the frame's box resampled, then (value - mean) / std."""
     own = model.card.input
     resample = Image.Resampling[own.resample.upper()]
-    small = photo.image.resize(frame.input, resample, box=frame.box)
-    values = np.asarray(small, dtype=np.float32)
+    small = np.asarray(photo.image.resize(frame.input, resample, box=frame.box))
     if own.channels == "BGR":
-        values = values[:, :, ::-1]
-    mean, std = np.array(own.mean, np.float32), np.array(own.std, np.float32)
-    values = (values - mean) / std
-    return torch.from_numpy(values).permute(2, 0, 1)[None]
+        small = small[:, :, ::-1]
+    planes = np.empty((1, 3, *small.shape[:2]), np.float32)
+    for channel, plane in enumerate(planes[0]):
+        np.subtract(small[:, :, channel], np.float32(own.mean[channel]), out=plane)
+        plane /= np.float32(own.std[channel])
+    return torch.from_numpy(planes)
 
 
 def _with_targets(

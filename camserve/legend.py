@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ def legend_image(legend: Legend, *, colormap: str, alpha: float, text_height: in
     return _legend_plate(legend, colours(colormap), opacity_of(alpha, signed=signed), text_height)
 
 
-def _legend_plate(legend: Legend, palette: bytes, opacity: list[int], em: int) -> Image.Image:
+def _legend_plate(legend: Legend, palette: bytes, opacity: Sequence[int], em: int) -> Image.Image:
     font, small = ImageFont.load_default(size=em), ImageFont.load_default(size=0.85 * em)
     caption, low, middle, high = map(_ascii, (legend.caption, legend.low, legend.middle, legend.high))
     below = 2 * max(small.getlength(f"{low}    "), small.getlength(f"    {high}")) + small.getlength(middle)
@@ -56,7 +57,7 @@ def _legend_plate(legend: Legend, palette: bytes, opacity: list[int], em: int) -
 
 
 def place_legend(
-    canvas: Image.Image, legend: Legend, heat: Heat, step: int, palette: bytes, opacity: list[int]
+    canvas: Image.Image, legend: Legend, heat: Heat, step: int, palette: bytes, opacity: Sequence[int]
 ) -> None:
     """Pastes the legend into the corner with the least heat, in the largest readable text that fits."""
     for share in (1, 0.75, 0.5, 0):

@@ -73,16 +73,17 @@ def observe(
     """
     plain = chosen = model.layer(layer)
     activations, carried, logits = forward(plain, pixels)
+    answered = logits
     account = account_of(plain, activations, (pixels.shape[-1], pixels.shape[-2]))
     if output_stride is not None:
         chosen = model.layer(layer, output_stride)
-        activations, carried, _ = forward(chosen, pixels)
+        activations, carried, answered = forward(chosen, pixels)
     how = choose_method(method, chosen)
     on_lattice = activations[:, :, :: _ratio(plain, chosen, 1), :: _ratio(plain, chosen, 0)]
     seen = []
     for option in best_classes(logits, targets) if isinstance(targets, int) else targets:
         target = resolve_target(option, logits, model.labels, quantity)
-        evidence = evidence_of(model, chosen, pixels, target, (activations, carried))
+        evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered))
         accounted = chosen.head.accounted(on_lattice, slice(target.index, target.index + 1))
         residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, target.index]))
         grid_map = how(evidence)[0].cpu().numpy()
@@ -114,28 +115,32 @@ def best_classes(logits: torch.Tensor, count: int) -> list[int]:
 
 
 def evidence_of(
-    model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction, seen: tuple[torch.Tensor, Carried]
+    model: Model,
+    layer: Layer,
+    pixels: torch.Tensor,
+    target: TargetFunction,
+    seen: tuple[torch.Tensor, Carried, torch.Tensor],
 ) -> Evidence:
-    """What a method may ask about one observation. seen: the layer's activations and what the head needs besides."""
+    """What a method may ask about one observation. seen: what `Layer.observe` gave for it."""
     whole = Whole(
         images=pixels.to(seen[0].device),
         logits=lambda images: layer.observe(images)[2],
         network=model.network.whole,
         spread=lambda maps: _spread(layer, maps, (pixels.shape[-1], pixels.shape[-2])),
         stages=lambda: _stages(model, layer, pixels, target),
-        observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images)[:2]),
+        observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images)),
         batch=model.settings.compute.batch,
         progress=lambda done, total: check_deadline(),
     )
     probabilities = torch.sigmoid if model.card.scores == "sigmoid" else class_probabilities
-    return Evidence(seen[0], layer.head, target, seen[1], whole, probabilities)
+    return Evidence(seen[0], layer.head, target, seen[1], whole, probabilities, seen[2])
 
 
 def _stages(model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction) -> list[Evidence]:
     found = []
     for name in stage_ends(model.layers(), layer.name):
         stage = model.layer(name)
-        found.append(evidence_of(model, stage, pixels, target, stage.observe(pixels)[:2]))
+        found.append(evidence_of(model, stage, pixels, target, stage.observe(pixels)))
     return found
 
 

@@ -6,7 +6,7 @@ is one. Painting is Pillow's 8-bit arithmetic.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -59,7 +59,8 @@ def colours(colormap: str) -> bytes:
     return bytes((table[::-1] if colormap.endswith("_r") else table).tobytes())
 
 
-def opacity_of(alpha: float, *, signed: bool = False) -> list[int]:
+@lru_cache(maxsize=64)
+def opacity_of(alpha: float, *, signed: bool = False) -> tuple[int, ...]:
     """The opacity, 0..255, of each level of heat: a smooth step from nothing to alpha.
 
     signed: levels run from -1 to 1, and it is the distance from 0 that counts.
@@ -67,10 +68,10 @@ def opacity_of(alpha: float, *, signed: bool = False) -> list[int]:
     heat = np.arange(256) / 255
     strength = np.abs(2 * heat - 1) if signed else heat
     rise = np.clip((strength - _CLEAR_TO) / (_OPAQUE_FROM - _CLEAR_TO), 0, 1)
-    return [round(255 * checked_share("alpha", alpha) * t * t * (3 - 2 * t)) for t in rise.tolist()]
+    return tuple(round(255 * checked_share("alpha", alpha) * t * t * (3 - 2 * t)) for t in rise.tolist())
 
 
-def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: list[int]) -> bool:
+def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: Sequence[int]) -> bool:
     """Lays the heat over `canvas`, and a veil over what was not seen. Whether everything was."""
     all_seen = True
     block = 2 ** max(1, round(math.log2(0.03 * side_of(canvas.size))))
@@ -78,15 +79,20 @@ def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: list[int]) -
     for first, last in strips(canvas.size):
         heat = rows(first, last)
         levels, unseen = Image.fromarray(levels_of(heat)), np.isnan(heat)
-        luminance = canvas.crop((0, first, canvas.width, last)).convert("L")
-        around = stretch(mean, block, first, last)
-        texture = ImageChops.subtract(luminance, around, 1 / _TEXTURE, 128).convert("RGB")
+        veiled = canvas.crop((0, first, canvas.width, last)).convert("L").point(_VEIL) if unseen.any() else None
         opaque = levels.point(opacity)
         levels.putpalette(palette)
-        canvas.paste(ImageChops.add(levels.convert("RGB"), texture, 1, -128), (0, first), opaque)
-        if unseen.any():
+        box = opaque.getbbox()  # most of a photograph is cold, and stays as it is
+        if box is not None:
+            left, top, right, bottom = box
+            place = (left, first + top, right, first + bottom)
+            around = stretch(mean.crop((left, 0, right, mean.height)), block, place[1], place[3])
+            texture = ImageChops.subtract(canvas.crop(place).convert("L"), around, 1 / _TEXTURE, 128).convert("RGB")
+            paint = ImageChops.add(levels.crop(box).convert("RGB"), texture, 1, -128)
+            canvas.paste(paint, place, opaque.crop(box))
+        if veiled is not None:
             all_seen = False
-            canvas.paste(luminance.point(_VEIL).convert("RGB"), (0, first), mask_of(unseen))
+            canvas.paste(veiled.convert("RGB"), (0, first), mask_of(unseen))
     return all_seen
 
 

@@ -38,6 +38,16 @@ class Target:
         value = scores[:, self.index]
         return self.sign * (value if self.against is None else value - scores[:, self.against])
 
+    def slopes(self, logits: Tensor) -> Tensor | None:
+        """dT/dS at logits (N, C), where it is the same everywhere; None where it takes autograd to know."""
+        if not self.is_linear:
+            return None
+        slopes = torch.zeros_like(logits)
+        slopes[:, self.index] = self.sign
+        if self.against is not None:
+            slopes[:, self.against] -= self.sign
+        return slopes
+
     @property
     def is_class(self) -> bool:
         """Whether it is one class's logit, nothing else: what completeness speaks of."""

@@ -138,4 +138,12 @@ def evidence_around(model: camserve.Model, images: "Tensor", index: int, layer: 
     from camserve.targets import class_target
 
     chosen = model.layer(layer)
-    return evidence_of(model, chosen, images, class_target(index), chosen.observe(images)[:2])
+    return evidence_of(model, chosen, images, class_target(index), chosen.observe(images))
+
+
+def count_forwards(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by one with each forward pass of the model's own layer."""
+    kind, calls = type(model.layer().engine), []
+    forward = kind.__call__
+    monkeypatch.setattr(kind, "__call__", lambda engine, images: calls.append(1) or forward(engine, images))
+    return calls

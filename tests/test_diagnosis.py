@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import picture
+from conftest import count_forwards, picture
 from torch import nn
 
 import camserve
@@ -267,8 +267,6 @@ def test_words_cost_less_than_a_millisecond(model: camserve.Model, layer: str | 
 
 
 def test_no_forward_more(model: camserve.Model, cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, forwards = model.layer(), []
-    engine = layer.engine
-    monkeypatch.setattr(layer, "engine", lambda images: forwards.append(1) or engine(images))
+    forwards = count_forwards(model, monkeypatch)
     model.explain(cat)
     assert len(forwards) == 1

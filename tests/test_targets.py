@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import count_forwards, picture
 
 import camserve
 from camserve.errors import OptionError, UnknownName
@@ -103,9 +103,7 @@ def test_a_function_is_explained_like_a_class(model: camserve.Model) -> None:
 
 
 def test_several_classes_come_from_one_forward(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, calls = model.layer(), []
-    forward = layer.observe
-    monkeypatch.setattr(layer, "observe", lambda images: calls.append(1) or forward(images))
+    calls = count_forwards(model, monkeypatch)
     several = model.explain_classes(picture(2), 3)
     assert len(calls) == 1
     assert [one.class_index for one in several] == [one.class_index for one in several[0].top(3)]

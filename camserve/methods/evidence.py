@@ -50,6 +50,7 @@ class Evidence:
     target: the scalar to explain, a function of logits (N, C) -> (N,). carried: see `camserve.cut.Cut`.
     whole: the model around the layer; None where only layer and head are known.
     probabilities: what makes class probabilities of logits, (N, C) -> (N, C).
+    answered: the logits (N, C), where they are known.
     """
 
     activations: Tensor
@@ -58,11 +59,12 @@ class Evidence:
     carried: tuple[Any, ...] = ()
     whole: Whole | None = None
     probabilities: Callable[[Tensor], Tensor] = class_probabilities
+    answered: Tensor | None = None
 
     @cached_property
     def logits(self) -> Tensor:
         """What the model answers, (N, C)."""
-        return self.head.logits(self.activations, self.carried)
+        return self.head.logits(self.activations, self.carried) if self.answered is None else self.answered
 
     @cached_property
     def gradients(self) -> Tensor:
@@ -114,7 +116,8 @@ class Evidence:
             stages = whole.stages
             whole = replace(whole, images=mine(whole.images), stages=lambda: [stage._one(index) for stage in stages()])
         carried = tuple(mine(value) for value in self.carried)
-        return replace(self, activations=mine(self.activations), carried=carried, whole=whole)
+        answered = mine(self.answered)
+        return replace(self, activations=mine(self.activations), carried=carried, whole=whole, answered=answered)
 
     def score_layer(self, changed: Tensor) -> Tensor:
         """The target with changed activations (M, K, h, w) of this one image in the layer's place: (M,).
