@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from camserve.config import Compute
 from camserve.devices import device_of, noise
@@ -66,6 +67,11 @@ class Layer:
         missing = float((accounted - logits).abs().max())
         holds = missing <= COMPLETENESS_TOLERANCE * max(1.0, float(logits.abs().max()))
         return engine if holds else replace(engine, head=Head(engine.head.module))
+
+    @property
+    def body(self) -> nn.Module:
+        """images (N, 3, H, W) -> (activations, what the head needs besides), as it was cut."""
+        return self._halves.body
 
     def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
         """Activations (N, K, h, w), what the head needs besides, and logits (N, C).

@@ -47,6 +47,7 @@ def test_each_library_has_its_place(path: Path) -> None:
     homes = {
         "torchvision": "architectures/of_torchvision.py",
         "timm": "architectures/of_timm.py",
+        "onnxruntime": "export.py",
         "safetensors": "checkpoints.py",
     }
     assert all(name == home for library, home in homes.items() if library in found)

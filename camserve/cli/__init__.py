@@ -9,6 +9,7 @@ from camserve.cli.adding import add
 from camserve.cli.batching import batch
 from camserve.cli.calibrating import calibrate
 from camserve.cli.explaining import explain
+from camserve.cli.exporting import export
 from camserve.cli.inspecting import inspect
 from camserve.cli.listing import layers, methods, models
 from camserve.cli.program import Program
@@ -30,5 +31,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for command in (add, explain, batch, models, layers, methods, inspect, calibrate, serve):
+for command in (add, explain, batch, models, layers, methods, inspect, calibrate, export, serve):
     main.add_command(command)
