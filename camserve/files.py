@@ -3,7 +3,7 @@
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -21,10 +21,10 @@ def write_whole(path: Path, content: bytes) -> None:
     write_all(path.parent, {path.name: content})
 
 
-def write_all(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
+def write_all(folder: Path, contents: Mapping[str, bytes | Path | Iterable[bytes]]) -> None:
     """Write several files, named relative to `folder`, together, put in place in the order given.
 
-    contents: bytes, or another file to copy, of any size.
+    contents: bytes, in one piece or in several for what is too large to hold, or another file to copy.
     Every byte is on the disk before the first file gets its name, so a full disk leaves what was there before;
     and the last file, a manifest, can be trusted to mean that the others are there. Raises OutputError.
     """
@@ -72,8 +72,9 @@ def sweep(folder: Path) -> None:
         raise OutputError(f"cannot clear '{folder}': {error.strerror}") from None
 
 
-def _put(path: Path, content: bytes | Path) -> None:
+def _put(path: Path, content: bytes | Path | Iterable[bytes]) -> None:
     if isinstance(content, Path):
         shutil.copyfile(content, path)
-    else:
-        path.write_bytes(content)
+        return
+    with path.open("wb") as file:
+        file.writelines([content] if isinstance(content, bytes) else content)

@@ -16,6 +16,7 @@ import camserve
 from camserve.config import load_settings
 from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
 from camserve.explain import class_maps, to_input
+from camserve.explanation import npy_bytes
 from camserve.heads import LinearHead
 
 
@@ -182,6 +183,7 @@ def test_save_writes_everything_and_the_manifest_last(
     }  # fmt: skip
     np.testing.assert_array_equal(np.load(folder / "map.npy"), explanation.map)
     np.testing.assert_array_equal(np.load(folder / "heatmap.npy"), explanation.heatmap)
+    assert (folder / "heatmap.npy").read_bytes() == npy_bytes(explanation.heatmap)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest == json.loads(json.dumps(explanation.to_dict()))
     source = manifest["provenance"]

@@ -52,4 +52,4 @@ def _bytes(kind: str, explanation: Explanation, threshold: float) -> bytes:
         return encode(explanation.heatmap_image(), "png")
     if kind == "mask":
         return encode(explanation.mask_image(threshold), "png")
-    return npy_bytes(explanation.heatmap if kind == "npy" else explanation.map)
+    return b"".join(explanation.heatmap_npy()) if kind == "npy" else npy_bytes(explanation.map)

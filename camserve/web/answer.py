@@ -117,12 +117,8 @@ def _output(name: str, explanation: "Explanation", options: Options, timing: Tim
 
 def _heatmap_bytes(explanation: "Explanation", timing: Timing) -> bytes:
     """The heatmap, float32 (H, W), as a .npy file."""
-    from camserve.explanation import npy_bytes
-
     with timing("render"):
-        heatmap = explanation.heatmap
-    with timing("encode"):
-        return npy_bytes(heatmap)
+        return b"".join(explanation.heatmap_npy())
 
 
 def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
