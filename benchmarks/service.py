@@ -2,7 +2,7 @@
 
     python benchmarks/service.py [--engines torch]
 
-`camserve serve` with its settings as they come, and `flask_gradcam.py` under gunicorn with four threads, take turns:
+`camserve serve` with its settings as they come, but no memory of answers (serve.memory_megabytes), and `flask_gradcam.py` under gunicorn with four threads, take turns:
 wrk posts one JPEG of 0.2 megapixels from 4 clients, and asks for the overlay as JPEG or PNG. Both give it in the
 photograph's own size. wrk runs on the same cores. Needs wrk (in Debian: apt install wrk).
 """
@@ -111,7 +111,10 @@ def aims(kind: str, rows: dict[str, Row]) -> list[Aim]:
 def camserve_at(engine: str) -> Iterator[str]:
     """A real `camserve serve`; the address to post to."""
     command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
-    with process(command, environment(engine), stdout=subprocess.PIPE) as started:
+    forgetful = {"CAMSERVE_SERVE_MEMORY_MEGABYTES": "0"}  # wrk posts the same photograph over and over
+    with process(
+        command, environment(engine) | forgetful, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as started:
         assert started.stdout is not None
         found = re.search(r"http://\S+", started.stdout.readline())
         if found is None:

@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from camserve import errors
 from camserve.errors import ImageError
 from camserve.pixels import from_array, strips, to_rgb, turn_of
+from camserve.png import png_bytes
 from camserve.signatures import kind_of
 from camserve.sources import base_name, encoded
 
@@ -143,12 +143,12 @@ def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
             f"the image is {image.width} x {image.height}; allowed in a {format} are "
             f"{OUTPUTS[format].longest_side} pixels a side. Try png or a smaller image."
         )
+    if format == "png":
+        return png_bytes(image)
     # For a service that is waited for; measured against Pillow's defaults on three overlays of 1500 x 1000.
-    # png: run lengths only; 72 for 340 ms and no more bytes, except of drawings with repeated patterns.
     # jpeg: colour at full resolution keeps the heat's edges for 35 % more bytes.
     # webp: 40 for 95 ms and 4 % more bytes.
     options: dict[str, dict[str, Any]] = {
-        "png": {"compress_level": 1, "compress_type": zlib.Z_RLE},
         "jpeg": {"quality": quality, "subsampling": "4:4:4"},
         "webp": {"quality": quality, "method": 2},
     }

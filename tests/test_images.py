@@ -216,3 +216,18 @@ def test_no_warning_escapes_where_warnings_are_errors(hostile: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr and "samples per pixel" not in done.stderr
     assert {"hopper_bad_exif.jpg", "broken_exif_dpi.jpg"} <= set(done.stdout.split("\n"))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (333, 77), (1500, 900)])
+def test_png_is_read_back_bit_for_bit(mode: str, size: tuple[int, int]) -> None:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
+    values[:, : size[0] // 2] = 7  # runs, and noise
+    image = Image.merge(mode, [Image.fromarray(values[:, :, channel]) for channel in range(channels)])
+    read = Image.open(io.BytesIO(encode(image, "png")))
+    read.verify()
+    read = Image.open(io.BytesIO(encode(image, "png")))
+    assert read.format == "PNG"
+    assert read.mode == mode
+    assert read.tobytes() == image.tobytes()
