@@ -2,9 +2,10 @@
 
     python benchmarks/service.py [--engines torch]
 
-`camserve serve` with its settings as they come, but no memory of answers (serve.memory_megabytes), and `flask_gradcam.py` under gunicorn with four threads, take turns:
-wrk posts one JPEG of 0.2 megapixels from 4 clients, and asks for the overlay as JPEG or PNG. Both give it in the
-photograph's own size. wrk runs on the same cores. Needs wrk (in Debian: apt install wrk).
+`camserve serve` with its settings as they come, but no memory of maps (serve.memory_megabytes), and `flask_gradcam.py`
+under gunicorn with four threads, take turns: wrk posts one JPEG of 0.2 megapixels from 4 clients, and asks for the
+overlay as JPEG or PNG. Both give it in the photograph's own size. wrk runs on the same cores. Needs wrk (in Debian: apt
+install wrk).
 """
 
 import json
