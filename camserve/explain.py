@@ -23,6 +23,7 @@ from camserve.frame import Frame, Placement
 from camserve.images import Photo, Source, read_photo
 from camserve.layers import Layer
 from camserve.methods import AUTO, find_method
+from camserve.methods.evidence import Progress
 from camserve.models import Model
 from camserve.observation import Forward, Observation, fuse, observe
 from camserve.pipeline import in_order
@@ -43,6 +44,7 @@ def explain(
     output_stride: int | None = None,
     sharp: bool | None = None,
     quantity: str = "logit",
+    progress: Progress | None = None,
     workers: pool.Pool | None = None,
     deadline: float | None = None,
     forward: Forward = Layer.observe,
@@ -57,13 +59,16 @@ def explain(
     size: "fit", "crop", "native" or a short side in pixels. output_stride: dilate the network so that cells lie this
     many input pixels apart. sharp: several sizes and mirror images in one map, 0..1; class and scores stay those of
     the nominal size. See `camserve.sharp`. Options left out come from the model's settings.
+    progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it raises
+    ends the work and is raised here.
     workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
     forward: what runs a layer's network in place of `Layer.observe`, such as a memory of it.
     Raises OptionError, ImageError and, with a deadline, DeadlinePassed.
     """
     how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
-    how |= {"sharp": sharp, "workers": workers, "deadline": deadline, "forward": forward}
-    return explain_classes(model, image, [target], quantity=quantity, **how)[0]
+    how |= {"sharp": sharp, "quantity": quantity, "progress": progress}
+    how |= {"workers": workers, "deadline": deadline, "forward": forward}
+    return explain_classes(model, image, [target], **how)[0]
 
 
 def explain_classes(
@@ -77,6 +82,7 @@ def explain_classes(
     output_stride: int | None = None,
     sharp: bool | None = None,
     quantity: str = "logit",
+    progress: Progress | None = None,
     workers: pool.Pool | None = None,
     deadline: float | None = None,
     forward: Forward = Layer.observe,
@@ -92,14 +98,15 @@ def explain_classes(
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     frame = model.frame(photo.size, size)
     pixels = to_input(photo, frame, model)
-    options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity, "forward": forward}
+    options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity}
+    options |= {"progress": progress, "forward": forward}
     sharper = model.settings.explain.sharp if sharp is None else sharp
 
     def look() -> tuple[list[list[Observation]], list[Sharp]]:
         by_layer = [observe(model, pixels, targets, layer=one, **options) for one in _several(layer)]
         by_target = [list(one) for one in zip(*by_layer, strict=True)]
         at_size = partial(to_input, photo, model=model)
-        return by_target, sharpen(model, frame, at_size, by_target, output_stride) if sharper else []
+        return by_target, sharpen(model, frame, at_size, by_target, output_stride, progress) if sharper else []
 
     seen, sharpened = (workers or pool.shared(model.settings.compute)).run(look, deadline)
     explanations = _explanations(model, photo, frame, seen, output_stride)

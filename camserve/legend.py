@@ -40,7 +40,7 @@ def legend_image(legend: Legend, *, colormap: str, alpha: float, text_height: in
 
 def _legend_plate(legend: Legend, palette: bytes, opacity: Sequence[int], em: int) -> Image.Image:
     font, small = ImageFont.load_default(size=em), ImageFont.load_default(size=0.85 * em)
-    caption, low, middle, high = map(_ascii, (legend.caption, legend.low, legend.middle, legend.high))
+    caption, low, middle, high = map(plain_text, (legend.caption, legend.low, legend.middle, legend.high))
     below = 2 * max(small.getlength(f"{low}    "), small.getlength(f"    {high}")) + small.getlength(middle)
     needed = font.getlength(caption), below if middle else small.getlength(f"{low}    {high}")
     width, left, top = math.ceil(max(8 * em, *needed)), round(0.8 * em), round(1.35 * em if caption else 0)
@@ -72,6 +72,7 @@ def place_legend(
             break
 
 
-def _ascii(text: str) -> str:
+def plain_text(text: str) -> str:
+    """`text` in the letters that Pillow's built-in font has: without accents, other letters as "?"."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return plain.replace("\N{MINUS SIGN}", "-").encode("ascii", "replace").decode()

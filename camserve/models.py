@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.images import Source
     from camserve.inspection import Inspection
+    from camserve.methods.evidence import Progress
     from camserve.targets import TargetOption
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
@@ -73,12 +74,13 @@ class Model:
         output_stride: int | None = None,
         sharp: bool | None = None,
         quantity: str = "logit",
+        progress: "Progress | None" = None,
     ) -> "Explanation":
         """Why the model says what it says about one image; see `camserve.explain.explain`."""
         from camserve.explain import explain
 
         how: dict[str, Any] = {"size": size, "output_stride": output_stride, "quantity": quantity}
-        how["sharp"] = sharp
+        how.update(sharp=sharp, progress=progress)
         return explain(self, image, method=method, target=target, layer=layer, **how)
 
     def explain_classes(

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from camserve.frame import Frame, Placement, native, resample, spreading
 from camserve.heads import Carried, TargetFunction
 from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
-from camserve.methods.evidence import Evidence, Whole, class_probabilities
+from camserve.methods.evidence import Evidence, Progress, Whole, class_probabilities
 from camserve.models import Model
 from camserve.shares import Account, account_of
 from camserve.targets import Target, TargetOption, resolve_target, steepness
@@ -64,12 +65,13 @@ def observe(
     layer: str | None,
     output_stride: int | None,
     quantity: str,
+    progress: Progress | None = None,
     forward: Forward = Layer.observe,
 ) -> list[Observation]:
     """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
 
     targets: or a number: so many of the best classes. With output_stride the map comes from the dilated network,
-    decision and logits from the network as it is. forward: what runs a layer's network.
+    decision and logits from the network as it is. progress: see there. forward: what runs a layer's network.
     """
     plain = chosen = model.layer(layer)
     activations, carried, logits = forward(plain, pixels)
@@ -83,7 +85,7 @@ def observe(
     seen = []
     for option in best_classes(logits, targets) if isinstance(targets, int) else targets:
         target = resolve_target(option, logits, model.labels, quantity)
-        evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered))
+        evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), progress)
         accounted = chosen.head.accounted(on_lattice, slice(target.index, target.index + 1))
         residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, target.index]))
         grid_map = how(evidence)[0].cpu().numpy()
@@ -120,6 +122,7 @@ def evidence_of(
     pixels: torch.Tensor,
     target: TargetFunction,
     seen: tuple[torch.Tensor, Carried, torch.Tensor],
+    progress: Progress | None = None,
 ) -> Evidence:
     """What a method may ask about one observation. seen: what `Layer.observe` gave for it."""
     whole = Whole(
@@ -127,20 +130,28 @@ def evidence_of(
         logits=lambda images: layer.observe(images)[2],
         network=model.network.whole,
         spread=lambda maps: _spread(layer, maps, (pixels.shape[-1], pixels.shape[-2])),
-        stages=lambda: _stages(model, layer, pixels, target),
-        observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images)),
+        stages=lambda: _stages(model, layer, pixels, target, progress),
+        observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images), progress),
         batch=model.settings.compute.batch,
-        progress=lambda done, total: check_deadline(),
+        progress=partial(_report, progress),
     )
     probabilities = torch.sigmoid if model.card.scores == "sigmoid" else class_probabilities
     return Evidence(seen[0], layer.head, target, seen[1], whole, probabilities, seen[2])
 
 
-def _stages(model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction) -> list[Evidence]:
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    check_deadline()
+    if progress is not None:
+        progress(done, total)
+
+
+def _stages(
+    model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction, progress: Progress | None
+) -> list[Evidence]:
     found = []
     for name in stage_ends(model.layers(), layer.name):
         stage = model.layer(name)
-        found.append(evidence_of(model, stage, pixels, target, stage.observe(pixels)))
+        found.append(evidence_of(model, stage, pixels, target, stage.observe(pixels), progress))
     return found
 
 

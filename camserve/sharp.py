@@ -8,6 +8,7 @@ chance averages out. All of it is the model's own evidence: no prior, and nothin
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,6 +19,7 @@ from camserve.devices import noise
 from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, resample
 from camserve.hooked import HookedNetwork
+from camserve.methods.evidence import Progress
 from camserve.models import Model
 from camserve.observation import Observation, fuse, observe
 
@@ -48,6 +50,7 @@ def sharpen(
     pixels: Callable[[Frame], torch.Tensor],
     seen: Sequence[Sequence[Observation]],
     output_stride: int | None = None,
+    progress: Progress | None = None,
 ) -> list[Sharp]:
     """One combined map per target; what runs is the method and the layers of `seen`.
 
@@ -57,10 +60,11 @@ def sharpen(
     """
     lattice = fine_lattice(fuse(list(seen[0]), frame)[1])
     total = [np.zeros(lattice.grid[::-1], np.float32) for _ in seen]
+    how: dict[str, Any] = {"output_stride": output_stride, "progress": progress}
     scales, coarsest = [], max(one.layer.stride for one in seen[0])
     for scale, scaled in scaled_frames(model, frame, coarsest):
         try:
-            for shown in _passes(model, pixels(scaled), scaled, seen, output_stride, detail=scale == 1):
+            for shown in _passes(model, pixels(scaled), scaled, seen, how, detail=scale == 1):
                 total = [before + _laid(*one, lattice) for before, one in zip(total, shown, strict=True)]
         except OptionError:  # a size that this network does not take
             if scale == 1:
@@ -135,7 +139,7 @@ def _passes(
     images: torch.Tensor,
     frame: Frame,
     seen: Sequence[Sequence[Observation]],
-    output_stride: int | None,
+    how: dict[str, Any],
     *,
     detail: bool,
 ) -> Iterator[list[Placed]]:
@@ -143,15 +147,16 @@ def _passes(
     targets, method, layers = [one[0].target for one in seen], seen[0][0].method.name, [one.layer for one in seen[0]]
     earlier = detail_layer(model, max(layers, key=lambda layer: layer.stride).name) if detail else None
 
-    def look(given: torch.Tensor, method: str, layer: str, stride: int | None) -> list[Observation]:
-        return observe(model, given, targets, method=method, layer=layer, output_stride=stride, quantity="logit")
+    def look(given: torch.Tensor, method: str, layer: str, **how: Any) -> list[Observation]:
+        return observe(model, given, targets, method=method, layer=layer, quantity="logit", **how)
 
     for mirrored in (False, True):
         given = images.flip(-1) if mirrored else images
-        by_layer = [look(given, method, layer.name, output_stride) for layer in layers]
+        by_layer = [look(given, method, layer.name, **how) for layer in layers]
         yield [_unmirrored(fuse(list(one), frame), mirrored) for one in zip(*by_layer, strict=True)]
         if earlier is not None:
-            yield [_unmirrored(fuse([one], frame), mirrored) for one in look(given, "layercam", earlier, None)]
+            fine = look(given, "layercam", earlier, output_stride=None)
+            yield [_unmirrored(fuse([one], frame), mirrored) for one in fine]
 
 
 def _unmirrored(placed: Placed, mirrored: bool) -> Placed:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--restart", is_flag=True, help="Throw an unfinished run in OUT away.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
-@partial(explaining, several=True)
+@explaining
 @click.pass_obj
 def batch(config: Path | None, /, source: str, out: Path, quiet: bool, as_json: bool, **options: Any) -> None:
     """Explain every image of IN into OUT.

@@ -11,8 +11,11 @@ import click
 
 from camserve.cli.comparing import Comparison
 from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
+from camserve.cli.progress import Bar
+from camserve.cli.sheets import SheetOf
+from camserve.comparing import parse_methods
 from camserve.errors import CamserveError, OptionError
-from camserve.methods import AUTO, METHODS, QUANTITIES
+from camserve.methods import METHODS, QUANTITIES
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
@@ -24,15 +27,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 LOOK = ("contour", "boxes", "legend", "signed", "scale")
 
 
-def explaining(command: F, *, several: bool = False) -> F:
-    """The options of every command that explains images. several: whether it takes more than one method and target."""
-    also = " Can be repeated." if several else ""
-    asked = f'Class index or name, "a-b", or "-a". Default: the predicted class.{also}'
-    how = f"See `camserve methods`. Default: auto.{also}"
+# With --method all: the seconds after which a method is given up; all but a few take less.
+PATIENCE = 60.0
+
+
+def _methods(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    return parse_methods(given)
+
+
+def explaining(command: F) -> F:
+    """The options of every command that explains images."""
+    asked = 'Class index or name, "a-b", or "-a". Default: the predicted class. Can be repeated.'
+    how = "See `camserve methods`; all is every one. Default: auto. Can be repeated, or a,b,c."
     options = (
         click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card."),
-        click.option("--method", type=click.Choice([AUTO, *METHODS]), multiple=several, help=how),
-        click.option("-t", "--target", multiple=several, help=asked),
+        click.option("--method", multiple=True, callback=_methods, metavar="NAME", help=how),
+        click.option("-t", "--target", multiple=True, help=asked),
         click.option(
             "--quantity", type=click.Choice(QUANTITIES), default="logit", help="Of the class. Default: logit."
         ),
@@ -78,6 +88,7 @@ def asking(command: F) -> F:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Explain the N best classes of each image.")
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
+@click.option("--limit", type=float, help="Seconds for each of several methods. Default: 60 with all, else no end.")
 @asking
 @explaining
 @click.pass_obj
@@ -94,25 +105,32 @@ def explain(
     """Explain photographs, one folder of results each.
 
     Writes OUT/NAME/ with overlay.png, heatmap.png (8 bits), heatmap.npy (float32, 0 to 1), map.npy (raw) and
-    manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. A file that fails is reported, and the others are still
-    explained.
+    manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. With several methods (a,b,c or all) or several targets each
+    has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. A file that fails is reported, and the
+    others are still explained.
 
     \b
     Example:
       camserve explain cat.jpg dog.jpg -o out
       camserve explain cat.jpg --target "tiger cat" --method layercam --contour 0.5
+      camserve explain cat.jpg --method all
+      camserve explain cat.jpg --target tabby --target "tiger cat" --target "tabby-tiger cat"
       camserve explain cat.jpg --at 210,120 --region 100,40,320,260
       camserve explain cat.jpg dog.jpg --top 3 --signed --legend --common-scale
     """
     from camserve.questions import parse_questions
 
-    _check_together(options, top=top, common_scale=common_scale)
+    sheet = _sheet_of(options)
+    _check_together(options, sheet, top=top, common_scale=common_scale)
     questions = parse_questions(*(options.pop(name) for name in ("at", "region", "polygons")))
     comparison = Comparison(options["signed"]) if common_scale else None
     model, how, look = _prepare(config, options)
     failed = set()
     for image, folder in zip(images, _folders(images, out), strict=True):
         try:
+            if sheet:
+                sheet.show(model, image, folder, how, look, as_json)
+                continue
             for place, explanation in _explained(model, image, folder, top, how):
                 if comparison:
                     comparison.check(explanation)
@@ -128,6 +146,19 @@ def explain(
         _draw_again(comparison, look, as_json)
     if failed:
         sys.exit(NOTHING_USABLE if len(failed) == len(images) else SOME_FAILED)
+
+
+def _sheet_of(options: dict[str, Any]) -> SheetOf | None:
+    """What the options compare; None where they ask for one explanation, whose method and target they then hold."""
+    limit, methods, targets = (options.pop(key) for key in ("limit", "method", "target"))
+    if len(methods) > 1 and len(targets) > 1:
+        raise OptionError("several methods and several classes at once make no sheet: give one method, or one class")
+    options["target"] = targets[0] if len(targets) == 1 else None
+    options["method"] = methods[0] if len(methods) == 1 else None
+    if len(methods) > 1:
+        patience = PATIENCE if limit is None and len(methods) == len(METHODS) else limit
+        return SheetOf(methods, limit=patience or None)
+    return SheetOf(targets=list(targets)) if len(targets) > 1 else None
 
 
 def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict[str, Any], dict[str, Any]]":
@@ -155,7 +186,11 @@ def _folders(images: tuple[str, ...], out: Path) -> list[Path]:
     return folders
 
 
-def _check_together(options: dict[str, Any], *, top: int | None, common_scale: bool) -> None:
+def _check_together(options: dict[str, Any], sheet: SheetOf | None, *, top: int | None, common_scale: bool) -> None:
+    if sheet and (top is not None or common_scale or options["at"] or options["region"] or options["polygons"]):
+        raise OptionError(
+            "--top, --common-scale, --at, --region and --polygons are about one method and one target: give one of each"
+        )
     if top is not None and options["target"] is not None:
         raise OptionError("--top and --target both say which classes to explain: give one of them")
     if common_scale and options["scale"] is not None:
@@ -167,7 +202,8 @@ def _explained(
 ) -> "Iterator[tuple[Path, Explanation]]":
     """Each explanation of one image, and the folder it goes into."""
     if top is None:
-        yield folder, model.explain(image, **how)
+        with Bar() as bar:
+            yield folder, model.explain(image, progress=bar, **how)
         return
     how = {name: value for name, value in how.items() if name != "target"}
     for rank, explanation in enumerate(model.explain_classes(image, top, **how), 1):

@@ -1,0 +1,110 @@
+"""`camserve explain` with several methods or several classes: a folder for each, and a sheet of all."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camserve.cli.program import INTERRUPTED
+from camserve.cli.progress import Bar
+from camserve.comparing import Entry, compare_classes, compare_methods, family_of
+
+if TYPE_CHECKING:
+    from camserve.images import Photo
+    from camserve.models import Model
+
+SHEET = "sheet.jpg"
+
+
+@dataclass(frozen=True)
+class SheetOf:
+    """What is compared: methods, or classes. limit: seconds a method. Ctrl-C leaves out the rest."""
+
+    methods: Sequence[str] = ()
+    targets: int | list[str] | None = None
+    limit: float | None = None
+
+    def show(
+        self, model: "Model", image: str, folder: Path, how: dict[str, Any], look: dict[str, Any], as_json: bool
+    ) -> None:
+        """Compare on one image: files into `folder`, facts to standard output. Raises CamserveError."""
+        from camserve.explain import open_photo
+
+        photo, entries, interrupted = open_photo(model, image), [], False
+        with Bar() as bar:
+            try:
+                for entry in self._entries(model, photo, how, bar):
+                    entries.append(entry)
+                    if not as_json:
+                        click.echo(f"  {entry.name}: {entry.detail or 'left out: ' + entry.reason}")
+                    if entry.explanation is not None:
+                        entry.explanation.save(folder / entry.name, **look)
+            except KeyboardInterrupt:
+                interrupted = True
+                entries += [Entry(m, m, family_of(m), reason="not run: interrupted") for m in self._left(entries)]
+        _write_sheet(model, photo, entries, folder, look)
+        facts = {"sheet": str(folder / SHEET), "entries": [_facts(entry, folder) for entry in entries]}
+        if as_json:
+            click.echo(json.dumps({"image": image, **facts}))
+        else:
+            _sum_up(image, facts)
+        if interrupted:
+            sys.exit(INTERRUPTED)
+
+    def _entries(self, model: "Model", photo: "Photo", how: dict[str, Any], bar: Bar) -> Iterator[Entry]:
+        if self.targets is not None:
+            shared = {key: value for key, value in how.items() if key != "target"}
+            yield from compare_classes(model, photo, self.targets, progress=bar, **shared)
+            return
+        for name in self.methods:
+            bar.begin(name)
+            yield from compare_methods(model, photo, [name], limit=self.limit, progress=bar, **how)
+
+    def _left(self, entries: list[Entry]) -> list[str]:
+        return [name for name in self.methods if name not in {entry.name for entry in entries}]
+
+
+def _sum_up(image: str, facts: dict[str, Any]) -> None:
+    """Each note once, and where the sheet is."""
+    notes: dict[str, list[str]] = {}
+    for entry in facts["entries"]:
+        for note in entry["warnings"]:
+            notes.setdefault(note, []).append(entry["name"])
+    shown = [entry for entry in facts["entries"] if entry["folder"]]
+    for note, names in notes.items():
+        click.echo(f"  note{'' if len(names) == len(shown) else ' on ' + ', '.join(names)}: {note}")
+    click.echo(f"{image}: {len(shown)} of {len(facts['entries'])} -> {facts['sheet']}")
+
+
+def _write_sheet(model: "Model", photo: "Photo", entries: list[Entry], folder: Path, look: dict[str, Any]) -> None:
+    from camserve.files import write_whole
+    from camserve.images import encode
+    from camserve.sheet import draw_sheet
+
+    sheet = draw_sheet(photo.image, _heading(photo, entries), entries, contour=look["contour"])
+    write_whole(folder / SHEET, encode(sheet, "jpeg", quality=model.settings.render.quality))
+
+
+def _heading(photo: "Photo", entries: list[Entry]) -> str:
+    made = next((entry.explanation for entry in entries if entry.explanation is not None), None)
+    if made is None:
+        return photo.name
+    what = "" if len({e.title for e in entries if e.group == "Classes"}) else f": {made.target.name} {made.score:.2f}"
+    return f"{photo.name}{what} ({made.model.name}, layer {made.layer})"
+
+
+def _facts(entry: Entry, folder: Path) -> dict[str, Any]:
+    made = entry.explanation
+    return {
+        "name": entry.name,
+        "detail": entry.detail,
+        "reason": entry.reason,
+        "folder": str(folder / entry.name) if made else None,
+        "class_name": made.class_name if made else None,
+        "score": made.score if made else None,
+        "warnings": list(made.warnings) if made else [],
+    }
