@@ -48,6 +48,7 @@ def test_each_library_has_its_place(path: Path) -> None:
         "torchvision": "architectures/of_torchvision.py",
         "timm": "architectures/of_timm.py",
         "onnxruntime": "export.py",
+        "pyarrow": "batch/exports.py",
         "safetensors": "checkpoints.py",
     }
     assert all(name == home for library, home in homes.items() if library in found)

@@ -1,6 +1,6 @@
 """A batch from beginning to end, or from where it was: nothing is lost, and one bad file never stops the rest."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -10,15 +10,18 @@ from typing import Any, cast
 from PIL import Image
 
 from camserve import workers as pool
+from camserve.batch.covering import cover
+from camserve.batch.exports import EXPORTS, check_parquet, export
+from camserve.batch.findings import find, write_findings
 from camserve.batch.inputs import Item, find_items
 from camserve.batch.objects import Objects
-from camserve.batch.options import EXPECTED, Options, facts_of
+from camserve.batch.options import BOXES, EXPECTED, Options, facts_of
 from camserve.batch.plan import Plan, check_same, make_plan, read_plan
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.report import write_report
 from camserve.batch.rows import RESULTS, Ledger, Row, read_rows, whole_rows
 from camserve.batch.work import Work
-from camserve.errors import OptionError
+from camserve.errors import OptionError, UnknownName
 from camserve.files import sweep
 from camserve.models import Model
 from camserve.pipeline import in_order
@@ -54,19 +57,22 @@ def run_batch(
     objects: Path | None = None,
     resume: bool = False,
     restart: bool = False,
+    exports: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Summary:
     """Explain every image of `source` into OUT.
 
     source, folders_are_classes: see `find_items`. objects: see `Objects`. resume: go on with an unfinished run; one
-    that is finished, or none, is no error. restart: throw an unfinished run away. Writes the files of each image,
-    OUT/results.jsonl as it goes, and OUT/index.html at the end, also after Ctrl-C.
+    that is finished, or none, is no error. restart: throw an unfinished run away. exports: of EXPORTS.
+    Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
+    at the end, also after Ctrl-C.
     Raises OptionError where there are no images, an option is bad, or OUT holds an unfinished or another run;
     OutputError where OUT cannot be written: then it stops, and can be resumed.
     """
     options, shown = options or Options(), progress or Silent()
     with ExitStack() as stack:
         where = stack.enter_context(closing(Objects(objects))) if objects else None
+        check_exports(exports, options)
         check_options(model, options)
         facts = {**facts_of(model, options), "objects": None if objects is None else str(objects)}
         facts["folders_are_classes"] = folders_are_classes
@@ -77,8 +83,17 @@ def run_batch(
             return _on_threads(work, plan.items(first), pool.shared(model.settings.compute).count + 1)
 
         summary = _run(plan, rows, shown)
-    write_report(out, model, summary.explained, summary.failed)
+    _finish(model, plan, options, exports)
     return summary
+
+
+def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) -> None:
+    """Everything that is about all images: passes over the results."""
+    for format in exports:
+        export(plan.out, format, model.labels)
+    findings = find(plan.out, model.labels, lambda shortcut: cover(model, plan, shortcut, options.size))
+    facts = write_findings(plan.out, findings)
+    write_report(plan, findings, facts, model.settings.render.colormap)
 
 
 def _plan(model: Model, source: str, out: Path, facts: dict[str, Any], *, resume: bool, restart: bool) -> Plan:
@@ -133,6 +148,17 @@ def _on_threads(work: Work, items: Generator[Item], threads: int) -> Generator[R
     with closing(items), closing(futures):
         for future in futures:
             yield future.result()
+
+
+def check_exports(exports: Sequence[str], options: Options) -> None:
+    """Raise OptionError before the work, not after it, where it could not be written."""
+    for format in exports:
+        if format not in EXPORTS:
+            raise UnknownName("export", format, EXPORTS)
+    if "parquet" in exports:
+        check_parquet()
+    if "coco" in exports and BOXES not in options.outputs:
+        raise OptionError("COCO is made of boxes: add --output boxes, beside what else you want, such as overlay")
 
 
 def check_options(model: Model, options: Options) -> None:

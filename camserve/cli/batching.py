@@ -38,6 +38,13 @@ if TYPE_CHECKING:
     help="Of overlays.",
 )
 @click.option("--threshold", type=float, help="Masks and boxes hold heat of this share of the maximum. Default: 0.5.")
+@click.option(
+    "--export",
+    "exports",
+    multiple=True,
+    type=click.Choice(["csv", "parquet", "coco"]),
+    help="Also write the results as this. Can be repeated.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that was killed or stopped.")
 @click.option("--restart", is_flag=True, help="Throw an unfinished run in OUT away.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -64,7 +71,7 @@ def batch(config: Path | None, /, source: str, out: Path, quiet: bool, as_json: 
     from camserve.batch import run_batch
     from camserve.batch.progress import progress_for
 
-    passed = {key: options.pop(key) for key in ("folders_are_classes", "objects", "resume", "restart")}
+    passed = {key: options.pop(key) for key in ("folders_are_classes", "objects", "resume", "restart", "exports")}
     model, made = _prepare(config, options)
     summary = run_batch(model, source, out, made, progress=progress_for(quiet=quiet or as_json), **passed)
     if as_json:

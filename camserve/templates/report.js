@@ -1,0 +1,236 @@
+"use strict";
+const {about, rows} = JSON.parse(document.getElementById("data").textContent);
+const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLANATIONS = 6;
+const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6;
+const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
+const byId = id => document.getElementById(id);
+const href = path => path.split("/").map(encodeURIComponent).join("/");
+const named = index => about.labels[index];
+const score = value => value === null ? "?" : value.toFixed(2);
+const tail = text => text.length > 38 ? `…${text.slice(-37)}` : text;
+const images = number => number === 1 ? "1 image" : `${number.toLocaleString("en")} images`;
+
+function element(tag, text, ...classes) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  made.classList.add(...classes);
+  return made;
+}
+
+// what can be filtered for, once for all rows
+
+const main = row => row[EXPLANATIONS][0];
+const kindOf = warning => warning.replace(/'[^']*'/g, "…").replace(/-?\d[\d.e+-]*%?/g, "#");
+const warningsOf = row => row[EXPLANATIONS].flatMap(one => one[WARNINGS]);
+
+function counted(values) {
+  const counts = new Map();
+  for (const row of rows) for (const value of new Set(values(row))) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
+}
+
+function fill(select, any, counts, name = value => value) {
+  select.append(new Option(any, ""));
+  const sorted = [...counts].map(([value, count]) => [name(value), value, count]).sort((a, b) => a[0] < b[0] ? -1 : 1);
+  for (const [text, value, count] of sorted) select.append(new Option(`${text} (${count})`, value));
+  select.parentElement.hidden = !sorted.length;
+}
+
+fill(byId("class"), "all", counted(row => main(row) ? [main(row)[CLASS]] : []), named);
+fill(byId("flag"), "any or none", counted(row => row[FLAGS]));
+fill(byId("warning"), "any or none", counted(row => warningsOf(row).map(kindOf)), kind => kind.slice(0, 60));
+
+const failures = rows.filter(row => row[ERROR]).length;
+byId("title").textContent = `${(rows.length - failures).toLocaleString("en")} explained` + (failures ? `, ${failures} failed` : "");
+byId("about").textContent = `Model ${about.model}. A picture opens larger.`;
+
+// filter and sort
+
+const ORDERS = {
+  file: (a, b) => a - b,
+  high: by(row => main(row)?.[SCORE], -1),
+  low: by(row => main(row)?.[SCORE], 1),
+  class: (a, b) => {
+    const [one, other] = [a, b].map(place => main(rows[place]) ? named(main(rows[place])[CLASS]) : "\uffff");
+    return one < other ? -1 : one > other ? 1 : a - b;
+  },
+  border: by(row => row[BORDER], -1),
+  away: by(row => row[AWAY], -1),
+};
+
+function by(value, sign) {
+  // what has no value comes last, whichever way
+  const key = place => value(rows[place]) ?? null;
+  return (a, b) => {
+    const [one, other] = [key(a), key(b)];
+    if (one === other) return a - b;
+    return one === null ? 1 : other === null ? -1 : sign * (one - other);
+  };
+}
+
+let chosen = [];
+const shown = new Map();
+
+function choose() {
+  const [text, index, flag, kind] = ["search", "class", "flag", "warning"].map(id => byId(id).value);
+  const [low, high] = ["low", "high"].map(id => byId(id).valueAsNumber);
+  const wanted = text.toLowerCase();
+  chosen = [];
+  rows.forEach((row, place) => {
+    const one = main(row);
+    const fits = (!wanted || row[FILE].toLowerCase().includes(wanted))
+      && (index === "" || (one && one[CLASS] === Number(index)))
+      && (!flag || row[FLAGS].includes(flag))
+      && (!kind || warningsOf(row).some(warning => kindOf(warning) === kind))
+      && (isNaN(low) || (one && one[SCORE] >= low)) && (isNaN(high) || (one && one[SCORE] <= high));
+    if (fits) chosen.push(place);
+  });
+  chosen.sort(ORDERS[byId("order").value]);
+  byId("count").textContent = chosen.length === rows.length ? images(rows.length) : `${chosen.length} of ${images(rows.length)}`;
+  byId("all").hidden = chosen.length === rows.length;
+  for (const card of shown.values()) card.remove();
+  shown.clear();
+  draw();
+}
+
+// only the cards near the screen exist
+
+function draw() {
+  const grid = byId("grid"), style = getComputedStyle(grid);
+  const inside = grid.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  const columns = Math.max(1, Math.floor((inside + GAP) / (WIDTH + GAP)));
+  const width = (inside + GAP) / columns - GAP;
+  grid.style.height = `${Math.ceil(chosen.length / columns) * (HEIGHT + GAP)}px`;
+  const top = -grid.getBoundingClientRect().top;
+  const first = Math.max(0, Math.floor((top - innerHeight) / (HEIGHT + GAP))) * columns;
+  const last = Math.min(chosen.length, Math.ceil((top + 2 * innerHeight) / (HEIGHT + GAP)) * columns);
+  for (const [number, card] of shown) if (number < first || number >= last) { card.remove(); shown.delete(number); }
+  for (let number = first; number < last; number++) {
+    if (!shown.has(number)) { shown.set(number, cardOf(rows[chosen[number]])); grid.append(shown.get(number)); }
+    const card = shown.get(number), row = Math.floor(number / columns), column = number % columns;
+    card.style.cssText = `top:${row * (HEIGHT + GAP)}px;left:${parseFloat(style.paddingLeft) + column * (width + GAP)}px;` +
+      `width:${width}px;height:${HEIGHT}px`;
+  }
+}
+
+function cardOf(row) {
+  const card = element("figure"), pictures = element("div", undefined, "pictures"), caption = element("figcaption");
+  card.tabIndex = 0;
+  card.title = row[FILE];
+  card.append(pictures, caption);
+  if (row[ERROR]) {
+    card.classList.add("failed");
+    pictures.append(element("p", row[ERROR]));
+    caption.append(element("div", tail(row[FILE]), "file"));
+    return card;
+  }
+  for (const one of row[EXPLANATIONS].slice(0, 2)) if (one[THUMBNAIL]) pictures.append(picture(one[THUMBNAIL], row, one));
+  if (!pictures.children.length) pictures.append(element("p", "no picture was asked for"));
+  const one = main(row), title = element("div", undefined, "class"), marks = element("div", undefined, "marks");
+  title.append(element("span", named(one[CLASS])), element("b", score(one[SCORE])));
+  caption.append(title);
+  if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
+  caption.append(element("div", tail(row[FILE]), "file"));
+  for (const flag of row[FLAGS]) if (flag !== "wrong") marks.append(element("span", flag, "mark"));
+  const warnings = warningsOf(row).length;
+  if (warnings) marks.append(element("span", warnings === 1 ? "1 warning" : `${warnings} warnings`, "mark", "note"));
+  caption.append(marks);
+  card.addEventListener("click", () => open(row));
+  card.addEventListener("keydown", event => { if (event.key === "Enter") open(row); });
+  return card;
+}
+
+function picture(path, row, one) {
+  const image = element("img");
+  image.loading = "lazy";
+  image.decoding = "async";
+  image.src = href(path);
+  image.alt = `Heat of ${named(one[CLASS])} over ${row[FILE]}`;
+  return image;
+}
+
+function open(row) {
+  const large = element("div", undefined, "large"), close = element("button", "Close");
+  close.id = "close";
+  close.addEventListener("click", () => byId("one").close());
+  for (const one of row[EXPLANATIONS]) {
+    const part = element("div");
+    part.append(element("h3", `${named(one[CLASS])} ${score(one[SCORE])}`));
+    if (one[OVERLAY]) part.append(picture(one[OVERLAY], row, one));
+    const about = one[TARGET] === named(one[CLASS]) ? one[METHOD] : `${one[TARGET]}, ${one[METHOD]}`;
+    part.append(element("p", about, "fine"));
+    for (const warning of one[WARNINGS]) part.append(element("div", warning, "warning"));
+    large.append(part);
+  }
+  const expected = row[EXPECTED] ? `Expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}. ` : "";
+  const words = expected + row[FLAGS].filter(flag => flag !== "wrong").join(", ");
+  byId("large").replaceChildren(close, element("h2", row[FILE]), element("p", words), large);
+  byId("one").showModal();
+}
+
+byId("one").addEventListener("click", event => { if (event.target === byId("one")) byId("one").close(); });
+
+// findings
+
+const palette = Uint8Array.from(atob(about.palette), letter => letter.charCodeAt(0));
+
+function heatmap(text) {
+  const canvas = element("canvas"), bytes = new Int8Array(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
+  const side = Math.sqrt(bytes.length), pixels = new ImageData(side, side);
+  bytes.forEach((level, place) => {
+    const colour = 3 * Math.max(0, Math.round(level * 255 / 127));
+    pixels.data.set([palette[colour], palette[colour + 1], palette[colour + 2], 255], 4 * place);
+  });
+  canvas.width = canvas.height = side;
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+function filter(values) {
+  for (const id of ["search", "class", "flag", "warning", "low", "high"]) byId(id).value = values[id] ?? "";
+  if (values.order) byId("order").value = values.order;
+  choose();
+  document.querySelector("nav").scrollIntoView();
+}
+
+function showing(text, values) {
+  const button = element("button", text);
+  button.addEventListener("click", () => filter(values));
+  return button;
+}
+
+function sentence(text) {
+  const item = element("li", text), about = rowsOf(text);
+  if (!text.startsWith("Possible shortcut")) item.classList.add("quiet");
+  if (about) item.append(showing("show them", about));
+  byId("sentences").append(item);
+}
+
+function rowsOf(text) {
+  const suspected = about.findings.shortcuts.find(one => one.sentence === text);
+  if (suspected) return {flag: "shortcut", class: suspected.class === null ? "" : String(about.labels.indexOf(suspected.class))};
+  const flags = ["confident and wrong", "outlier", "outside the object", "border", "corners"];
+  const starts = [/wrong with a score/, /unlike those/, /outside the object/, /on the border/, /in the corners/];
+  const place = starts.findIndex(start => start.test(text));
+  return place < 0 ? null : {flag: flags[place]};
+}
+
+function means() {
+  const classes = about.findings.classes.filter(one => one.images).sort((a, b) => b.images - a.images);
+  for (const one of classes) {
+    const button = showing("", {class: String(one.class_index)});
+    button.append(heatmap(one.mean), element("span", `${one.class_name} (${one.images})`));
+    byId("classes").append(button);
+  }
+}
+
+if (about.sentences.length || about.findings.classes.length > 1) byId("findings").hidden = false;
+about.sentences.forEach(sentence);
+byId("means").addEventListener("toggle", means, {once: true});
+byId("means").hidden = !about.findings.classes.length;
+
+for (const id of ["search", "class", "flag", "warning", "low", "high", "order"]) byId(id).addEventListener("input", choose);
+byId("all").addEventListener("click", () => filter({}));
+addEventListener("scroll", () => requestAnimationFrame(draw), {passive: true});
+addEventListener("resize", draw);
+choose();
