@@ -94,7 +94,7 @@ def test_overlays_come_in_the_format_asked_for(
 
 def test_several_methods_and_classes_each_have_their_files(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
     run_batch(
-        model, folder, tmp_path / "out", Options(methods=("cam", "layercam"), targets=2, outputs=("map", "boxes"))
+        model, folder, tmp_path / "out", Options(methods=("cam", "layercam"), targets=2, outputs=("map", "polygons"))
     )
     found = results(tmp_path / "out")["cat.png"]["explanations"]
     assert [(one["method"], one["variant"]) for one in found] == [
@@ -103,7 +103,10 @@ def test_several_methods_and_classes_each_have_their_files(model: camserve.Model
     for one in found:
         alone = model.explain(folder / "cat.png", method=one["method"], target=one["class_index"])
         assert np.array_equal(np.load(tmp_path / "out" / one["files"]["map"]), alone.map)
-        assert one["boxes"] == [vars(box) for box in alone.boxes()]
+        assert [{**box, "rings": None} for box in one["boxes"]] == [
+            {**vars(box), "rings": None} for box in alone.boxes()
+        ]
+        assert [box["rings"] for box in one["boxes"]] == [polygon.rings for polygon in alone.polygons()]
     assert len({one["files"]["map"] for one in found}) == 4
 
 

@@ -20,7 +20,7 @@ def out(model: camserve.Model, tmp_path_factory: pytest.TempPathFactory) -> Path
         picture(number).save(folder / f'{number},"ü".png')
     (folder / "fake.png").write_text("no picture")
     out = tmp_path_factory.mktemp("out")
-    options = Options(methods=("cam", "layercam"), outputs=("mask", "boxes"), threshold=0.3)
+    options = Options(methods=("cam", "layercam"), outputs=("mask", "polygons"), threshold=0.3)
     run_batch(model, folder, out, options, exports=("csv", "parquet", "coco"))
     return out
 
@@ -65,6 +65,10 @@ def test_coco_holds_every_box(out: Path, model: camserve.Model) -> None:
                 boxes.append((row["file"], one["class_index"], sides))
     assert boxes
     assert [(names[one["image_id"]], one["category_id"], one["bbox"]) for one in coco["annotations"]] == boxes
+    rings = [box["rings"][0] for row in rows[:3] for one in row["explanations"] for box in one["boxes"]]
+    assert [one["segmentation"] for one in coco["annotations"]] == [
+        [[side for corner in ring for side in corner]] for ring in rings
+    ]
     assert len({one["id"] for one in coco["annotations"]}) == len(boxes)
 
 

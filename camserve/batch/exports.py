@@ -87,7 +87,8 @@ def _parquet(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
 def _coco(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
     """Images and boxes in COCO's layout, with `score` as in its results; written in three passes.
 
-    Image ids are places in results.jsonl, from 1; category ids are class indices. A box's segmentation is the box.
+    Image ids are places in results.jsonl, from 1; category ids are class indices. A box's segmentation is the
+    outline of its heat, holes left out, where polygons were asked for, else the box.
     """
     file.write(b'{"images": [')
     _put(file, _coco_images(read_rows(out)))
@@ -113,11 +114,12 @@ def _coco_boxes(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
     )
     for identity, (image, one, box) in enumerate(found, 1):
         left, top, width, height = box["left"], box["top"], box["right"] - box["left"], box["bottom"] - box["top"]
-        corners = [left, top, left + width, top, left + width, top + height, left, top + height]
+        corners = [[left, top], [left + width, top], [left + width, top + height], [left, top + height]]
+        outline = [side for corner in box.get("rings", [corners])[0] for side in corner]
         about = {"score": one["score"], "method": one["method"], "heat": box["share"]}
         yield {
             "id": identity, "image_id": image, "category_id": one["class_index"], "bbox": [left, top, width, height],
-            "area": width * height, "segmentation": [corners], "iscrowd": 0, **about,
+            "area": width * height, "segmentation": [outline], "iscrowd": 0, **about,
         }  # fmt: skip
 
 

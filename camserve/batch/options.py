@@ -20,7 +20,8 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "npy": ("heat", ".npy"),
     "map": ("maps", ".npy"),
 }
-BOXES = "boxes"  # no files: they stand in results.jsonl
+# No files, but numbers in results.jsonl; polygons are boxes with their outlines.
+BOXES, POLYGONS = "boxes", "polygons"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Options:
     methods: names, at least one. targets: what to explain: "predicted", "expected" (the class an image shows, where
     that is known), classes, "a-b"; or a number: so many of the best classes; () means predicted, and expected where
     it is another. quantity, layer, size, output_stride, sharp: as for `Model.explain`. look: of `Explanation.overlay`.
-    outputs: of KINDS and "boxes". image_format: of overlays. threshold: of masks and boxes, a share of the maximum.
+    outputs: of KINDS, "boxes", "polygons". image_format: of overlays. threshold: of masks and boxes, a share of the
+    maximum.
     """
 
     methods: tuple[str, ...] = ("auto",)
@@ -48,8 +50,8 @@ class Options:
     def __post_init__(self) -> None:
         """Raises UnknownName, OptionError."""
         for output in self.outputs:
-            if output not in (*KINDS, BOXES):
-                raise UnknownName("output", output, (*KINDS, BOXES))
+            if output not in (*KINDS, BOXES, POLYGONS):
+                raise UnknownName("output", output, (*KINDS, BOXES, POLYGONS))
         if self.image_format not in OUTPUTS:
             raise UnknownName("image format", self.image_format, OUTPUTS)
         if len(set(self.methods)) < max(len(self.methods), 1):
@@ -72,7 +74,9 @@ class Options:
 def facts_of(model: Model, options: Options) -> dict[str, Any]:
     """All that results depend on besides the images: what may not change when a run goes on."""
     settings = model.settings.model_dump(mode="json", include={"explain", "sharp", "render", "limits", "compute"})
-    settings["compute"].pop("workers")  # how many at once; never what they give
+    for key in ("workers", "cache"):  # how many at once, and where it is kept; never what they give
+        settings["compute"].pop(key)
+    settings["compute"]["engine"] = engine = model.layer().engine.name  # what "auto" came to
     return {
         "model": {
             "name": model.name,
@@ -82,5 +86,5 @@ def facts_of(model: Model, options: Options) -> dict[str, Any]:
         },
         "options": asdict(options),
         "settings": settings,
-        "versions": versions(),
+        "versions": versions(engine),
     }

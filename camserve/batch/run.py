@@ -15,7 +15,7 @@ from camserve.batch.exports import EXPORTS, check_parquet, export
 from camserve.batch.findings import find, write_findings
 from camserve.batch.inputs import Item, find_items
 from camserve.batch.objects import Objects
-from camserve.batch.options import BOXES, EXPECTED, Options, facts_of
+from camserve.batch.options import BOXES, EXPECTED, POLYGONS, Options, facts_of
 from camserve.batch.plan import Plan, check_same, make_plan, read_plan
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.report import write_report
@@ -157,8 +157,8 @@ def check_exports(exports: Sequence[str], options: Options) -> None:
             raise UnknownName("export", format, EXPORTS)
     if "parquet" in exports:
         check_parquet()
-    if "coco" in exports and BOXES not in options.outputs:
-        raise OptionError("COCO is made of boxes: add --output boxes, beside what else you want, such as overlay")
+    if "coco" in exports and not {BOXES, POLYGONS} & set(options.outputs):
+        raise OptionError("COCO is made of boxes: add --output boxes or polygons, beside others such as overlay")
 
 
 def check_options(model: Model, options: Options) -> None:

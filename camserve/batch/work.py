@@ -7,7 +7,7 @@ from typing import Any
 
 from camserve.batch.inputs import Item
 from camserve.batch.objects import Objects
-from camserve.batch.options import BOXES, EXPECTED, Options
+from camserve.batch.options import BOXES, EXPECTED, POLYGONS, Options
 from camserve.batch.outputs import Made, files_of
 from camserve.batch.rows import Row
 from camserve.batch.sketch import shares, sketch_of, to_text
@@ -83,7 +83,6 @@ class Work:
         one = made.explanation
         sketch = sketch_of(one.map, one.placement)
         border, corners = shares(sketch) or (None, None)
-        boxes = [asdict(box) for box in one.boxes(self.options.threshold)] if BOXES in self.options.outputs else None
         return {
             "variant": made.variant,
             "method": one.method,
@@ -96,8 +95,15 @@ class Work:
             "corners": _rounded(corners),
             "outside": _rounded(self.objects.outside(item.name, one) if self.objects else None),
             "warnings": list(one.warnings),
-            **({"boxes": boxes} if boxes is not None else {}),
+            **self._regions(one),
         }
+
+    def _regions(self, one: Explanation) -> Row:
+        """Boxes, with their outlines or without, where they were asked for."""
+        outputs, threshold = self.options.outputs, self.options.threshold
+        if POLYGONS in outputs:
+            return {"boxes": [{**asdict(each.box), "rings": each.rings} for each in one.polygons(threshold)]}
+        return {"boxes": [asdict(box) for box in one.boxes(threshold)]} if BOXES in outputs else {}
 
     def _about(self, item: Item, photo: Photo, one: Explanation) -> Row:
         """The part of a row about the image. one: any explanation of it."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "outputs",
     multiple=True,
     metavar="KIND",
-    help="overlay, heatmap, mask, npy, map, boxes or none. Can be repeated. Default: overlay.",
+    help="overlay, heatmap, mask, npy, map, boxes, polygons or none. Can be repeated. Default: overlay.",
 )
 @click.option(
     "--format",
