@@ -1,25 +1,20 @@
 """What an explanation is: the raw map and everything that can be made of it."""
 
 import json
-import math
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL
-import torch
 from PIL import Image
 
-import camserve
 from camserve import render
 from camserve.errors import OptionError
+from camserve.facts import facts_of, provenance_of
 from camserve.files import write_all
 from camserve.frame import Placement
 from camserve.images import Photo, encode
@@ -30,7 +25,7 @@ from camserve.polygons import Polygon, find_polygons
 from camserve.questions import Questions
 from camserve.regions import Box, find_boxes
 from camserve.scales import LOGITS, OWN, RELATIVE, Scale, scale_of, shown_part
-from camserve.shares import Account, Region, Vote
+from camserve.shares import Account, Region, Vote, account_for, summed_target
 from camserve.targets import Target
 
 if TYPE_CHECKING:
@@ -226,12 +221,12 @@ class Explanation:
         is spread over pixels by its weight in the heat there, see `camserve.shares`. Raises OptionError where the
         head does not add up over places, and where the target is not a logit or a difference of two.
         """
-        return self._accounted().share(self._sum_of_logits(), region)
+        return account_for(self).share(summed_target(self), region)
 
     @property
     def bias(self) -> float:
         """What of the target's logit comes from no place. Raises OptionError as `share`."""
-        return self._accounted().bias_of(self._sum_of_logits())
+        return account_for(self).bias_of(summed_target(self))
 
     def at(self, x: float, y: float, count: int = 5) -> list[Vote]:
         """The classes that the place (x, y) of the original, in pixels, speaks most for, best first.
@@ -239,23 +234,7 @@ class Explanation:
         By the exact class maps, whatever the method and the target: logits that the class would have, less its bias,
         if all places were like this one. Raises OptionError where the head has none, or the model did not see (x, y).
         """
-        return self._accounted().votes(x, y, self.model.labels, count)
-
-    def _accounted(self) -> Account:
-        if self.account is None:
-            raise OptionError(
-                "what a place adds to a logit is known where global average pooling and one linear layer, or a class "
-                f"map, follow the layer; at layer '{self.layer}' the head is {self.head}. Try the model's last layer"
-            )
-        return self.account
-
-    def _sum_of_logits(self) -> Target:
-        if not self.target.is_linear:
-            raise OptionError(
-                f"shares of a logit, or of a difference of two, add up; those of '{self.target.name}' "
-                f"({self.target.quantity}) do not. Explain a class, as in target={self.class_index}"
-            )
-        return self.target
+        return account_for(self).votes(x, y, self.model.labels, count)
 
     def _legend(self, scale: Scale) -> Legend:
         of_class = self.target.name == self.class_name
@@ -289,50 +268,11 @@ class Explanation:
         Raises OptionError for a question that has no answer here.
         """
         share = self.model.settings.render.threshold if threshold is None else threshold
-        facts = {
-            "class_index": self.class_index,
-            "class_name": self.class_name,
-            "score": self.score,
-            "logit": self.logit,
-            "target": {"name": self.target.name, "quantity": self.target.quantity},
-            "top": [vars(answer) for answer in self.top(top)],
-            "map": self.map.tolist(),
-            "unit": self.unit,
-            "boxes": [vars(box) for box in self.boxes(share)],
-            "threshold": share,
-            **(questions or Questions()).answers(self, top, share),
-            "completeness": self.completeness,
-            "warnings": list(self.warnings),
-            "provenance": self.provenance(),
-        }
-        return {key: _finite(value) for key, value in facts.items()}
+        return facts_of(self, top, share, questions or Questions())
 
     def provenance(self) -> dict[str, Any]:
         """What it takes to make this explanation again, bit for bit."""
-        frame, place = self.placement.frame, self.placement
-        return {
-            "image": {
-                "name": self.photo.name,
-                "sha256": self.photo.sha256,
-                "format": self.photo.format,
-                "width": frame.original[0],
-                "height": frame.original[1],
-            },
-            "model": {
-                "name": self.model.name,
-                "weights_sha256": self.model.weights_sha256,
-                "card": self.model.card.model_dump(mode="json", exclude={"known"}),
-            },
-            "method": self.method,
-            "layer": self.layer,
-            "head": self.head,
-            "output_stride": self.output_stride,
-            "sharp": {"scales": self.scales} if self.scales else None,
-            "frame": {"box": frame.box, "input": frame.input},
-            "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule},
-            "engine": self.engine,
-            "versions": versions(self.engine),
-        }
+        return provenance_of(self)
 
     def save(self, folder: str | Path, *, facts: dict[str, Any] | None = None, **look: Any) -> Path:
         """Write overlay.png, heatmap.png, heatmap.npy, map.npy and, last, manifest.json into `folder`.
@@ -366,26 +306,6 @@ def npy_bytes(array: Float32) -> bytes:
     buffer = BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def versions(engine: str = "torch") -> dict[str, str]:
-    """Versions of everything that takes part in the numbers."""
-    by_engine = {} if engine == "torch" else {engine: version(engine)}
-    return by_engine | {
-        "camserve": camserve.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-    }
 
 
 def frame_size(placement: Placement) -> str:

@@ -23,6 +23,7 @@ from camserve.regions import Box
 if TYPE_CHECKING:
     import torch
 
+    from camserve.explanation import Explanation
     from camserve.layers import Layer
     from camserve.targets import Target
 
@@ -124,6 +125,28 @@ def account_of(layer: "Layer", activations: "torch.Tensor", size: tuple[int, int
         return Account(values, *head.numbers, placement)
     added = np.maximum(values, 0) if head.rectified else values
     return Account(added, None, np.zeros(len(values), np.float32), placement)
+
+
+def account_for(explanation: "Explanation") -> Account:
+    """Its account. Raises OptionError where the head has none."""
+    if explanation.account is None:
+        raise OptionError(
+            "what a place adds to a logit is known where global average pooling and one linear layer, or a class map, "
+            f"follow the layer; at layer '{explanation.layer}' the head is {explanation.head}. "
+            "Try the model's last layer"
+        )
+    return explanation.account
+
+
+def summed_target(explanation: "Explanation") -> "Target":
+    """Its target, if that is a sum of logits. Raises OptionError."""
+    target = explanation.target
+    if not target.is_linear:
+        raise OptionError(
+            f"shares of a logit, or of a difference of two, add up; those of '{target.name}' ({target.quantity}) do "
+            f"not. Explain a class, as in target={target.index}"
+        )
+    return target
 
 
 def checked_box(region: object, size: tuple[int, int]) -> tuple[float, float, float, float]:

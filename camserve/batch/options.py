@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from camserve.errors import OptionError, UnknownName
-from camserve.explanation import versions
+from camserve.facts import versions
 from camserve.images import OUTPUTS
 from camserve.models import Model
 from camserve.targets import PREDICTED

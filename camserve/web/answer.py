@@ -56,7 +56,7 @@ def answer(explanation: "Explanation", options: Options, kind: str, timing: Timi
 
 def etag(model: "Model", upload: Upload, options: Options, kind: str) -> str:
     """What an answer depends on, as one name: the image, the model, the options with their defaults, the versions."""
-    from camserve.explanation import versions
+    from camserve.facts import versions
 
     settings = model.settings
     parts = (
