@@ -124,3 +124,10 @@ def test_nothing_names_a_private_place() -> None:
     """What a reader of the project does not have is not mentioned."""
     for path in (*PAGES, *ROOT.glob("camserve/**/*.py"), *ROOT.glob("benchmarks/*.py"), ROOT / "config.toml"):
         assert not re.search(r"/root/|/home/|/tmp/", path.read_text()), path
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_its_use_and_its_limits_in_words(name: str) -> None:
+    table, words = (ROOT / "docs" / "methods.md").read_text().split("## Which one")
+    assert f"| `{name}` |" in table
+    assert re.search(rf"[*`]{re.escape(name)}[*`]", words)
