@@ -117,7 +117,7 @@ def test_imagenet_s_class_names_are_copied(desk: Path) -> None:
 def test_nothing_is_replaced_without_force(desk: Path) -> None:
     assert run(*ADD).exit_code == 0
     result = run(*ADD)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert result.stderr == (
         f"camserve: '{Path('mine/birds')}' has 'birds.pth', 'net.py', 'card.toml', 'labels.txt' already; --force "
         "replaces that, --name gives another name\n"
