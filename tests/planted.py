@@ -55,7 +55,7 @@ class Net(nn.Module):
 
 
 @cache
-def trained(*, misled: bool) -> Net:
+def trained(*, misled: bool, seed: int = 0) -> Net:
     """A network trained for some seconds; misled: by the watermark."""
     labels = [number % len(LABELS) for number in range(480)]
     pictures = [
@@ -65,7 +65,7 @@ def trained(*, misled: bool) -> Net:
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().sub(128).div(64)
     wanted = torch.tensor(labels)
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         net = Net()
         steps = torch.optim.Adam(net.parameters(), 1e-2)
         for _ in range(10):

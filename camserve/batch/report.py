@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
@@ -22,7 +23,8 @@ from camserve.painting import colours
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent.parent / "templates"
-_PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape())
+PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape())
+PAGES.filters["href"] = quote
 _DATA = "@data@"
 
 
@@ -42,7 +44,7 @@ def write_report(plan: Plan, findings: Findings, facts: dict[str, Any], colormap
 def write_page(path: Path, name: str, words: dict[str, Any], about: dict[str, Any], rows: Iterable[Any]) -> None:
     """A page of templates/NAME.html, .css and .js with `about` and `rows` as data, row by row. Raises OutputError."""
     parts = {kind: (TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
-    page = _PAGES.get_template(f"{name}.html").render(**words, **parts, about=safe(about), data=_DATA)
+    page = PAGES.get_template(f"{name}.html").render(**words, **parts, about=safe(about), data=_DATA)
     before, after = page.split(_DATA)
     with writing(path) as file:
         file.write(before.encode())

@@ -10,6 +10,7 @@ from camserve.cli.batching import batch
 from camserve.cli.calibrating import calibrate
 from camserve.cli.explaining import explain
 from camserve.cli.exporting import export
+from camserve.cli.gating import compare
 from camserve.cli.inspecting import inspect
 from camserve.cli.listing import layers, methods, models
 from camserve.cli.program import Program
@@ -31,5 +32,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for command in (add, explain, batch, models, layers, methods, inspect, calibrate, export, serve):
+for command in (add, explain, batch, compare, models, layers, methods, inspect, calibrate, export, serve):
     main.add_command(command)
