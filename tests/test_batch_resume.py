@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,16 +113,20 @@ def test_a_file_that_may_not_grow_is_a_clean_stop(folder: Path, undisturbed: Pat
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB, where one may be mounted."""
+    """A file system of 2 MB, where one may be mounted. Skips where not."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False
-    ) if sys.platform == "linux" else None  # fmt: skip
-    if mounted is None or mounted.returncode:
-        pytest.skip("no file system may be mounted here")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    if sys.platform != "linux" or shutil.which("mount") is None:
+        pytest.skip("mounts a tmpfs: needs Linux and its mount command")
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        # Lazily: what a failed test still holds open would keep the mount, and pytest could not delete its folder.
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_a_full_disk_is_a_clean_stop_and_room_is_all_it_needs(
