@@ -210,3 +210,23 @@ def test_openvino_reports_to_nobody() -> None:
     ask = "import camserve.engines.converted, sys; print(sys.modules['openvino_telemetry'])"
     result = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert result.stdout == "None\n"
+
+
+def test_a_cache_that_fails_costs_time_only(tmp_path: Path) -> None:
+    first = load("openvino", Net(), cache=str(tmp_path)).explain(picture())
+    (kept,) = tmp_path.iterdir()
+    for blob in (kept / "compiled").iterdir():
+        blob.unlink()
+    (kept / "compiled").rmdir()
+    (kept / "compiled").write_text("a file where the folder should be")
+    again = load("openvino", Net(), cache=str(tmp_path)).explain(picture())
+    assert again.engine == "openvino"
+    assert np.array_equal(first.map, again.map)
+
+
+def test_a_damaged_cache_falls_back(tmp_path: Path) -> None:
+    load("openvino", Net(), cache=str(tmp_path))
+    (kept,) = tmp_path.iterdir()
+    (kept / "model.xml").write_text("no model")
+    with pytest.raises(ConfigError, match="cannot run layer 'second'"):
+        load("openvino", Net(), cache=str(tmp_path))

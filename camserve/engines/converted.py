@@ -89,12 +89,9 @@ class Converter:
 
     def compiled(self, module: nn.Module) -> Compiled:
         """`module`, images -> tensors, compiled; from the disk if it has been before. Raises EngineError."""
-        core, model = openvino.Core(), self._on_disk(module)
-        if isinstance(model, Path):
-            core.set_property({"CACHE_DIR": str(model.parent / "compiled")})
-        return Compiled(partial(self._compile, core, str(model) if isinstance(model, Path) else model), self.workers)
+        return Compiled(partial(self._compile, self._on_disk(module)), self.workers)
 
-    def _compile(self, core: "openvino.Core", model: "str | openvino.Model", calls: int) -> "openvino.CompiledModel":
+    def _compile(self, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
         """A stream for each call, so that none waits for another; not bound to cores that others want."""
         properties = {
             "NUM_STREAMS": calls,
@@ -102,7 +99,16 @@ class Converter:
             "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
         }
-        return core.compile_model(model, "CPU", properties)
+        try:
+            if not isinstance(model, Path):
+                return openvino.Core().compile_model(model, "CPU", properties)
+            try:
+                kept = {**properties, "CACHE_DIR": str(model.parent / "compiled")}
+                return openvino.Core().compile_model(str(model), "CPU", kept)
+            except RuntimeError:  # another process writes the same file at this moment, or the disk is full
+                return openvino.Core().compile_model(str(model), "CPU", properties)
+        except RuntimeError as error:
+            raise EngineError(_reason(error)) from None
 
     def _on_disk(self, module: nn.Module) -> "Path | openvino.Model":
         """The converted model's file, or, where it cannot be kept, the model."""
