@@ -1,6 +1,5 @@
 """An explanation as JSON: what was found, and what it takes to find it again."""
 
-import math
 import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import PIL
 import torch
 
 import camserve
+from camserve.plain import finite
 from camserve.questions import Questions
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def facts_of(explanation: "Explanation", top: int, threshold: float, questions: 
         "warnings": list(explanation.warnings),
         "provenance": explanation.provenance(),
     }
-    return {key: _finite(value) for key, value in facts.items()}
+    return {key: finite(value) for key, value in facts.items()}
 
 
 def provenance_of(explanation: "Explanation") -> dict[str, Any]:
@@ -75,11 +75,3 @@ def versions(engine: str = "torch") -> dict[str, str]:
         "numpy": np.__version__,
         "pillow": PIL.__version__,
     }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

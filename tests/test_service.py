@@ -138,7 +138,7 @@ def test_metrics_count_what_was_done(client: FlaskClient) -> None:
     assert found['camserve_rejected_total{code="bad_option"}'] == 1
     assert found['camserve_rejected_total{code="bad_image"}'] == 1
     assert found['camserve_memory_hits_total{kind="explanation"}'] == 1
-    assert found["camserve_image_megapixels_sum"] == pytest.approx(2 * 0.006)
+    assert found["camserve_image_megapixels_sum"] == pytest.approx(2 * 0.0063)
     assert found[f'camserve_build_info{{version="{camserve.__version__}"}}'] == 1
     assert found["process_open_fds"] > 0
 

@@ -96,12 +96,13 @@ def json_body(explanation: "Explanation", options: Options, timing: Timing) -> b
     """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
     body = explanation.to_dict(top=options.top_k, threshold=options.threshold, questions=options.questions)
     if options.outputs:
-        body["outputs"] = {name: _output(name, explanation, options, timing) for name in options.outputs}
+        body["outputs"] = {name: output(name, explanation, options, timing) for name in options.outputs}
     with timing("encode"):
         return json.dumps(body, allow_nan=False).encode()
 
 
-def _output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
+def output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
+    """One of OUTPUTS in base64, with what it is."""
     if name == "heatmap":
         width, height = explanation.photo.size
         data = _heatmap_bytes(explanation, timing)

@@ -6,10 +6,13 @@ from werkzeug.routing import BaseConverter
 from camserve import config
 from camserve.web import problem
 from camserve.web.access import protect
+from camserve.web.aliases import aliases
 from camserve.web.api import api
 from camserve.web.health import health
+from camserve.web.kserve import kserve
 from camserve.web.logs import log_requests
 from camserve.web.metrics import keep_metrics
+from camserve.web.open_inference import open_inference
 from camserve.web.page import page
 from camserve.web.record import keep_records
 from camserve.web.service import EXTENSION, Service
@@ -55,7 +58,7 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     log_requests(app)
     keep_metrics(app, service)
     protect(app, service.settings)
-    for blueprint in (api, health, page):
+    for blueprint in (api, kserve, open_inference, aliases, health, page):
         app.register_blueprint(blueprint)
 
     @app.after_request

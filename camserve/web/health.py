@@ -15,7 +15,21 @@ def livez() -> Response:
 
 @health.get("/readyz")
 @health.get("/healthz")
+@health.get("/ping")
 def readyz() -> Response:
     """200 once the model is loaded, 503 while loading and when shutting down: send no requests then."""
     service().check_ready()
     return jsonify(status="ready")
+
+
+@health.get("/v2/health/live")
+def live() -> Response:
+    """As /livez, in the words of the Open Inference Protocol."""
+    return jsonify(live=True)
+
+
+@health.get("/v2/health/ready")
+def ready() -> Response:
+    """As /readyz, in the words of the Open Inference Protocol."""
+    service().check_ready()
+    return jsonify(live=True, ready=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from camserve.errors import OptionError, UnknownName
 from camserve.images import OUTPUTS as FORMATS
@@ -53,6 +53,14 @@ class Options(BaseModel):
     polygons: bool = False
     outputs: tuple[str, ...] = ()
     format: Literal["png", "jpeg", "webp"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_names(cls, values: object) -> object:
+        for name in values if isinstance(values, Mapping) else ():
+            if name not in cls.model_fields:
+                raise UnknownName("option", name, cls.model_fields)
+        return values
 
     @field_validator("method")
     @classmethod
@@ -113,6 +121,12 @@ class Options(BaseModel):
         """What is asked about places and regions."""
         return parse_questions(_several(self.at), _several(self.region), self.polygons)
 
+    def for_model(self, name: str) -> "Options":
+        """The same for the model that the path names. Raises OptionError where the options name another."""
+        if self.model not in (None, name):
+            raise OptionError(f"the path asks for model '{name}', the options for '{self.model}'; give one")
+        return self.model_copy(update={"model": name})
+
     def question(self) -> dict[str, Any]:
         """The arguments of `camserve.explain.explain`: all that another map may come of."""
         names = ("method", "target", "quantity", "layer", "size", "output_stride", "sharp")
@@ -142,9 +156,6 @@ def _several(text: str | None) -> list[str]:
 
 def make_options(values: Mapping[str, object]) -> Options:
     """Options from names and values. Raises UnknownName for a name or choice that is none, OptionError."""
-    for name in values:
-        if name not in Options.model_fields:
-            raise UnknownName("option", name, Options.model_fields)
     try:
         return Options.model_validate(values)
     except ValidationError as error:

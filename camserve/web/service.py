@@ -14,13 +14,13 @@ from flask import current_app
 from PIL import Image
 
 from camserve.config import Settings
-from camserve.errors import Unavailable
+from camserve.errors import ImageTooLarge, Unavailable
 from camserve.images import Photo, Source, read_photo
 from camserve.web.gate import Gate
 from camserve.web.memory import Memory
 from camserve.web.options import Options
 from camserve.web.record import Record
-from camserve.web.shelf import Shelf
+from camserve.web.shelf import BROKEN, LOADING, Shelf
 from camserve.web.timing import TimedPool
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXTENSION = "camserve"
+# Of every model: another one has another name.
+VERSION = "1"
 
 
 class Service:
@@ -106,23 +108,40 @@ class Service:
         until = until or time.monotonic() + self.settings.serve.deadline_seconds
         return self._loaded(name or self.shelf.default, until - time.monotonic())
 
+    def check_model(self, name: str) -> None:
+        """Raises ModelNotFound, and Unavailable where requests for that model are not answered now."""
+        state = self.shelf.state(name)
+        self.check_ready()
+        if state in _UNREADY:
+            raise Unavailable(_UNREADY[state].format(name))
+
     def explain(self, image: Source, options: Options, now: Record, until: float) -> "Explanation":
         """Read one image and explain it on the pool, or remember how it was. To be called at `gate.turn`.
 
         until: time.monotonic() when the answer is due.
         Raises OptionError, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
-        model, limits = self.model(options.model, until), self.settings.limits
-        with now.timing("decode"):
-            photo = read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
+        model = self.model(options.model, until)
+        photo = self._read(image, now)
         how = options.question()
         found = self.memory.explanation(model, photo, tuple(how.values()))
         if found is None:
             found = self._explain(model, photo, how, now, until)
             self.memory.keep(found, tuple(how.values()))
         now.facts |= {"model": model.name, "explained_by": found.method}
-        now.facts["megapixels"] = now.facts.get("megapixels", 0) + round(math.prod(photo.size) / 1e6, 3)
         return found
+
+    def _read(self, image: Source, now: Record) -> Photo:
+        limits = self.settings.limits
+        with now.timing("decode"):
+            photo = read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
+        together = now.facts["megapixels"] = now.facts.get("megapixels", 0) + math.prod(photo.size) / 1e6
+        if together > limits.megapixels:
+            raise ImageTooLarge(
+                f"the images of this request have {together:.4g} megapixels together and more; allowed are "
+                f"{limits.megapixels:g} (limits.megapixels). Try fewer at once."
+            )
+        return photo
 
     def _explain(self, model: "Model", photo: Photo, how: dict[str, Any], now: Record, until: float) -> "Explanation":
         from camserve.explain import explain
@@ -144,6 +163,11 @@ class Service:
 
         return self.shelf.get(name, seconds, submit)
 
+
+_UNREADY = {
+    LOADING: "the model '{}' is still being loaded; try again in a moment",
+    BROKEN: "the model '{}' cannot be loaded; the service's log says why",
+}
 
 _REASONS = {
     "loading": "the model '{}' is still being loaded; try again in a moment",

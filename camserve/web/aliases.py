@@ -1,0 +1,31 @@
+"""Where clients of other servers knock: SageMaker, MLflow, TorchServe."""
+
+from flask import Blueprint, Response, jsonify, request
+
+from camserve.web import api, kserve
+from camserve.web.bodies import has_image_body
+from camserve.web.service import service
+
+aliases = Blueprint("aliases", __name__)
+
+
+@aliases.post("/invocations")
+def invocations() -> Response:
+    """SageMaker, MLflow: an image is answered as on /api/v1/explain, JSON as on :explain of the default model."""
+    return api.explain() if has_image_body(request) else kserve.explain(service().shelf.default)
+
+
+@aliases.post("/explanations/<card:name>")
+def explanations(name: str) -> Response:
+    """TorchServe: as :explain."""
+    return kserve.explain(name)
+
+
+@aliases.post("/predictions/<card:name>")
+def predictions(name: str) -> Response:
+    """TorchServe: for an image {class name: score}, as its image classifiers answer; for JSON as :predict."""
+    answer = kserve.predict(name)
+    if not has_image_body(request):
+        return answer
+    (only,) = answer.get_json()["predictions"]
+    return jsonify({one["class_name"]: one["score"] for one in only["top_k"]})
