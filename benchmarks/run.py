@@ -23,6 +23,7 @@ import argparse
 import shlex
 import sys
 import time
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def main() -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.with_suffix(".json").write_text(as_json(facts, parts), encoding="utf-8")
         options.out.with_suffix(".md").write_text(as_markdown(facts, parts), encoding="utf-8")
+    failed = [name for name, part in parts.items() if "failed" in part]
     print(f"\nwritten: {options.out.with_suffix('.md')} and .json")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}; what they said stands above")
 
 
 def chosen(text: str) -> list[str]:
@@ -74,6 +78,9 @@ def one_part(name: str, plan: Plan) -> dict[str, Any]:
     except Skipped as reason:
         print(f"left out: {reason}")
         part["skipped"] = str(reason)
+    except Exception as error:  # the other parts took long, and are worth having
+        traceback.print_exc()
+        part["failed"] = part["skipped"] = f"{type(error).__name__}: {error}"
     return {**part, "seconds": round(time.perf_counter() - start, 1)}
 
 

@@ -71,8 +71,8 @@ def in_turn(urls: dict[str, str], photo: Path, rounds: int, seconds: int) -> dic
 
 
 def warm_up(url: str, photo: Path) -> None:
-    """Asks for both types a few times. Raises Skipped where the answer is of another."""
-    for kind in TYPES * 3:
+    """Asks for both types once. Raises Skipped where the answer is of another."""
+    for kind in TYPES:
         request = urllib.request.Request(url, photo.read_bytes(), {"Content-Type": "image/jpeg", "Accept": kind})
         with urllib.request.urlopen(request, timeout=60) as answer:
             if answer.headers["Content-Type"] != kind:

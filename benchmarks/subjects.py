@@ -1,8 +1,10 @@
 """What is measured: which engines, networks and photographs, and how much of each."""
 
 import io
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 import camserve
-from camserve.config import Compute, Settings, load_settings
+from camserve.config import Settings, load_settings
 from camserve.errors import ConfigError
 from camserve.workers import granted_cores
 
@@ -48,29 +50,37 @@ class Plan:
 
 
 def engines() -> list[str]:
-    """The engines that this camserve knows and that are installed."""
-    if "engine" not in Compute.model_fields:
-        return ["torch"]
+    """The engines that are installed."""
     return ["torch", *(["openvino"] if find_spec("openvino") else [])]
 
 
 def settings(engine: str, threads: int = 1, workers: int = 0) -> Settings:
     """The settings in which `engine` runs networks, with so many intra-op threads in each of so many workers."""
-    compute: dict[str, object] = {"threads": threads, "workers": workers}
-    if "engine" in Compute.model_fields:
-        compute["engine"] = engine
+    compute = {"engine": engine, "cache": cache_folder(), "threads": threads, "workers": workers}
     return load_settings(overrides={"compute": compute})
 
 
 def environment(engine: str) -> dict[str, str]:
     """The same for a process of its own."""
-    return {"CAMSERVE_COMPUTE_ENGINE": engine} if "engine" in Compute.model_fields else {}
+    return {"CAMSERVE_COMPUTE_ENGINE": engine, "CAMSERVE_COMPUTE_CACHE": cache_folder()}
+
+
+def cache_folder() -> str:
+    """Where this run keeps converted networks: a new folder, so that the user's own keeps the user's models."""
+    return _cache().name
+
+
+@cache
+def _cache() -> tempfile.TemporaryDirectory[str]:
+    """Taken away when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="camserve-benchmarks-")
 
 
 def load(source: str | nn.Module, engine: str, threads: int = 1, workers: int = 0) -> camserve.Model:
     """A model on an engine; workers: 0, one a core. Raises Skipped where the engine does not take it."""
+    chosen = settings(engine, threads, workers)
     try:
-        return camserve.load(source, settings=settings(engine, threads, workers))
+        return camserve.load(source, settings=chosen)
     except ConfigError as error:
         raise Skipped(str(error)) from None
 
