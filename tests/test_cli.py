@@ -144,7 +144,9 @@ def test_models_check_asks_the_known_answers() -> None:
     assert all(row["holds"] for row in json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("command", ["explain", "batch", "compare", "models", "methods", "inspect", "calibrate", "serve"])
+@pytest.mark.parametrize(
+    "command", ["explain", "batch", "compare", "models", "methods", "inspect", "calibrate", "serve"]
+)
 def test_every_command_s_help_has_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

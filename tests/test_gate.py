@@ -144,7 +144,9 @@ def test_the_gate_stops_a_network_that_takes_a_shortcut_although_it_answers_righ
     page = (tmp_path / "out" / "index.html").read_text()
     assert "Not passed" in page
     for run_folder in ("now", "misled"):
-        picture_of = next(part for part in page.split('src="') if f"{run_folder}/thumbnails/auto.predicted/marked" in part)
+        picture_of = next(
+            part for part in page.split('src="') if f"{run_folder}/thumbnails/auto.predicted/marked" in part
+        )
         assert (tmp_path / "out" / picture_of.split('"')[0]).exists()
 
 
