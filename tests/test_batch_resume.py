@@ -60,7 +60,13 @@ def rows_in(out: Path) -> int:
 
 def start(folder: Path, out: Path, rows: int, *more: str) -> "subprocess.Popen[bytes]":
     """A run that has just written so many rows."""
-    running = subprocess.Popen(command(folder, out, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command(folder, out, *more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # jobs that a shell puts into the background ignore Ctrl-C, and so would whatever they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while rows_in(out) < rows and running.poll() is None:
         time.sleep(0.002)
     assert running.poll() is None, "it ended before it could be disturbed"
