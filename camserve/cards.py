@@ -150,6 +150,14 @@ def read_card(path: Path) -> Card:
         raise ModelError(f"the card '{path}' is wrong: {problems(error)}") from None
 
 
+def check_files(path: Path) -> None:
+    """Raises ModelError where the card at `path` cannot be read, or its weights or labels are not there."""
+    card = read_card(path)
+    for file in (card.weights, card.labels):
+        if file is not None:
+            resolve_file(file, path, card.install)
+
+
 def problems(error: ValidationError) -> str:
     """What a card's or an input's keys are blamed for, in one line."""
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

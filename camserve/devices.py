@@ -23,6 +23,11 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def odd_size(side: int) -> tuple[int, int]:
+    """A size (w, h) near a square of `side` that is neither square nor a multiple of the usual strides."""
+    return side + 17, side + 5
+
+
 def noise(module: nn.Module, width: int, height: int) -> Tensor:
     """The same (1, 3, height, width) of normal noise every time, where `module` is."""
     values = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))

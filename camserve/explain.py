@@ -66,9 +66,8 @@ def explain(
     Raises OptionError, ImageError and, with a deadline, DeadlinePassed.
     """
     how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
-    how |= {"sharp": sharp, "quantity": quantity, "progress": progress}
-    how |= {"workers": workers, "deadline": deadline, "forward": forward}
-    return explain_classes(model, image, [target], **how)[0]
+    how |= {"sharp": sharp, "quantity": quantity, "progress": progress, "workers": workers}
+    return explain_classes(model, image, [target], deadline=deadline, forward=forward, **how)[0]
 
 
 def explain_classes(

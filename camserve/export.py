@@ -16,16 +16,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from camserve.devices import noise
-from camserve.engines.torch_engine import prepared
+from camserve.engines import AGREEMENT, prepared
 from camserve.errors import ModelError, OptionError
 from camserve.files import write_all
 from camserve.heads import ClassMapHead, LinearHead
-from camserve.layers import Layer
+from camserve.layers import Layer, sizes_to_try
 from camserve.models import Model
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
-# How far onnxruntime may be from torch, as a share of the largest value, as for engines.
-AGREEMENT = 1e-4
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,8 @@ def export(model: Model, path: str | Path, *, layer: str | None = None) -> Expor
     chosen = model.layer(layer)
     if not isinstance(chosen.body, fx.GraphModule):
         raise OptionError("this network's graph is not known (torch.fx cannot trace it), so it cannot be exported")
-    module, side = _Answers(chosen).eval(), model.card.input.size
-    any_size = model.network.takes_any_size
-    sizes = ((side, side), (side + 17, side + 5)) if any_size else ((side, side),)
+    module, sizes = _Answers(chosen).eval(), tuple(sizes_to_try(model.network, chosen.trained))
+    any_size = len(sizes) > 1
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.onnx"
         _write(module, made, model, sizes[-1], any_size)
@@ -75,13 +72,12 @@ class _Answers(nn.Module):
         self.body, self.head = prepared(layer.body), layer.head.module
         self.classifier: nn.Module = nn.Identity()
         if isinstance(layer.head, LinearHead):
-            classes, channels = layer.head.weight.shape
-            self.classifier = nn.Conv2d(channels, classes, 1, bias=False)
-            self.classifier.weight = nn.Parameter(layer.head.weight[:, :, None, None].clone(), requires_grad=False)
+            self.classifier = layer.head.as_convolution()
         has_map = isinstance(layer.head, LinearHead | ClassMapHead)
         self.outputs = ("logits", "class_maps" if has_map else "activations")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) -> (N, C) and (N, C, h, w) or (N, K, h, w)."""
         activations, carried = self.body(images)
         return self.head(activations, *carried), self.classifier(activations)
 

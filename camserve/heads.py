@@ -105,6 +105,13 @@ class LinearHead(Head):
         used = by_logit.any(0)  # one class needs one row of the weights; reading all costs more than the map
         return by_logit[:, used] @ self.weight[used]
 
+    def as_convolution(self) -> nn.Conv2d:
+        """The linear layer without its bias as a module of its own, activations (N, K, h, w) -> class maps."""
+        classes, channels = self.weight.shape
+        made = nn.Conv2d(channels, classes, 1, bias=False)
+        made.weight = nn.Parameter(self.weight[:, :, None, None].clone(), requires_grad=False)
+        return made
+
     def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
         """The linear layer applied at every place, a 1x1 convolution. mean(map_c) + bias_c = logit_c."""
         return F.conv2d(activations, self.weight[:, :, None, None])

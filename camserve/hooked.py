@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from camserve.answers import logits_in
-from camserve.devices import noise
+from camserve.devices import noise, odd_size
 from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.halves import Halves
 
@@ -41,7 +41,7 @@ class HookedNetwork:
         """Tried, on an input that is neither square nor a multiple of the usual strides."""
         try:
             with torch.no_grad():
-                self._module(noise(self._module, self.size + 17, self.size + 5))
+                self._module(noise(self._module, *odd_size(self.size)))
         except Exception:  # whatever a network raises at a size it does not take
             return False
         return True

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from camserve.config import Compute
-from camserve.devices import device_of, noise
+from camserve.devices import device_of, noise, odd_size
 from camserve.engines import Engine, TorchEngine, engine_for, prepared
 from camserve.errors import OptionError
 from camserve.frame import Frame, Pair, Placement
@@ -20,6 +20,12 @@ from camserve.recognise import head_of
 
 # Float32 sums of some thousand terms agree to about 1e-5 of their size; ten times that is a real difference.
 COMPLETENESS_TOLERANCE = 1e-4
+
+
+def sizes_to_try(network: Network, trained: int) -> list[tuple[int, int]]:
+    """Inputs (w, h) at which others must answer as torch does: the size trained at and, where any works, another."""
+    own = (trained, trained)
+    return [own, odd_size(trained)] if network.takes_any_size else [own]
 
 
 class Layer:
@@ -47,8 +53,7 @@ class Layer:
         on_torch = self._checked(TorchEngine(prepared(self._halves.body), head_of(self._halves.head)))
         self.engine: Engine = on_torch
         if compute is not None:
-            odd = [(trained + 17, trained + 5)] if network.takes_any_size else []
-            self.engine = engine_for(on_torch, compute, [(trained, trained), *odd], f"layer '{name}'")
+            self.engine = engine_for(on_torch, compute, sizes_to_try(network, trained), f"layer '{name}'")
         self.head = on_torch.head
         self.stride = self._stride(self._halves)
         # dilation puts cells between those there are, so the first one stays where it is

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from camserve import cards, config, workers
@@ -18,6 +17,7 @@ from camserve.errors import ModelError, OptionError
 from camserve.frame import Frame, check_input_size, crop, fit, native
 from camserve.layers import Layer
 from camserve.network import network_of
+from camserve.snapshot import add_weights
 
 if TYPE_CHECKING:
     from camserve.errors import CamserveError
@@ -155,9 +155,7 @@ class Model:
         if self._weights_sha256 is not None:
             return self._weights_sha256
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        add_weights(digest, self.module)
         return digest.hexdigest()
 
     def __repr__(self) -> str:

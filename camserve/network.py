@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from camserve.answers import answer_with_logits, logits_in
 from camserve.cut import cut, find_layer, layer_names, shortest_name
-from camserve.devices import noise
+from camserve.devices import noise, odd_size
 from camserve.errors import ModelError, OptionError
 from camserve.halves import Halves, Network
 from camserve.hooked import HookedNetwork
@@ -84,7 +84,7 @@ class TracedNetwork:
     def takes_any_size(self) -> bool:
         """Tried, on an input that is neither square nor a multiple of the usual strides."""
         try:
-            receptive_fields(self._graph, (self.size + 17, self.size + 5))
+            receptive_fields(self._graph, odd_size(self.size))
         except ModelError:
             return False
         return True

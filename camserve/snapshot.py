@@ -5,6 +5,7 @@ what they are, and sums no longer overflow. The user's module is only read.
 """
 
 import copy
+import hashlib
 from typing import Any
 
 import torch
@@ -33,6 +34,13 @@ def snapshot(module: nn.Module) -> nn.Module:
 def frozen(module: nn.Module) -> nn.Module:
     """`module` itself, in evaluation mode and without gradients of its parameters."""
     return module.eval().requires_grad_(False)
+
+
+def add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
+    """Put every parameter and buffer, by name, with its type and shape, into a hash."""
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,11 @@ import camserve
 from camserve.methods import METHODS
 
 if TYPE_CHECKING:
+    from flask.testing import FlaskClient
     from torch import Tensor
 
     from camserve.methods.evidence import Evidence
+    from camserve.web.service import Service
 
 # Methods that run the network dozens of times and more: test_methods_*.py ask them of small networks.
 DEAR = {"scorecam", "sscam", "iscam", "groupcam", "opticam", "polycam", "rise", "occlusion"}
@@ -113,6 +116,40 @@ def server() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def service() -> "Iterator[Service]":
+    """What one process of the service owns, loaded, with the settings as they come."""
+    from camserve.config import load_settings
+    from camserve.web.service import Service
+
+    made = Service(load_settings(environ={}))
+    made.load()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(service: "Service") -> "FlaskClient":
+    """Asks an application over `service`, without a socket."""
+    from camserve.web.app import create_app
+
+    return create_app(service=service).test_client()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """An installed Chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium installed")
+    switches = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=switches)
+        yield opened
+        opened.close()
 
 
 def _wait_until_ready(url: str) -> None:

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,28 +15,12 @@ from test_web import check_problem_body
 from werkzeug.test import TestResponse
 
 import camserve
-from camserve.config import load_settings
 from camserve.images import encode
-from camserve.web.app import create_app
-from camserve.web.service import Service
 
 NAME = "efficientnet-lite0"
 V1, V2 = f"/v1/models/{NAME}", f"/v2/models/{NAME}"
 PNG, OTHER = encode(picture(), "png"), encode(picture(1, (64, 80)), "png")
 B64 = base64.b64encode(PNG).decode()
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    made = Service(load_settings(environ={}))
-    made.load()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def client(service: Service) -> FlaskClient:
-    return create_app(service=service).test_client()
 
 
 def ask(client: FlaskClient, path: str, body: Any, status: int = 200, **more: Any) -> Any:

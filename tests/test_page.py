@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from flask.testing import FlaskClient
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import camserve
-from camserve.config import load_settings
 from camserve.images import encode
 from camserve.methods import METHODS
 from camserve.render import COLORMAPS, SIGNED_COLORMAPS
@@ -25,22 +23,8 @@ from camserve.web.service import Service
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # An overlay is drawn within this time, in milliseconds, however busy the machine is.
 PATIENCE = 15000
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    made = Service(load_settings(environ={}))
-    made.load()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def client(service: Service) -> FlaskClient:
-    return create_app(service=service).test_client()
 
 
 class Quiet(WSGIRequestHandler):
@@ -59,18 +43,6 @@ def address(service: Service) -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
-    if CHROMIUM is None:
-        pytest.skip("no chromium installed")
-    switches = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=switches)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import camserve
-from camserve.config import load_settings
 from camserve.images import encode
 from camserve.layers import Layer
 from camserve.web.app import create_app
@@ -21,14 +19,6 @@ from camserve.web.memory import Memory
 from camserve.web.service import Service
 
 PNG = encode(picture(), "png")
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    made = Service(load_settings(environ={}))
-    made.load()
-    yield made
-    made.close()
 
 
 @pytest.fixture

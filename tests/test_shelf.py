@@ -11,7 +11,6 @@ from flask.testing import FlaskClient
 from camserve.config import Settings, load_settings
 from camserve.errors import ModelError, ModelNotFound
 from camserve.images import encode
-from camserve.web.app import create_app
 from camserve.web.service import Service
 from camserve.web.shelf import BROKEN, READY, UNLOADED
 
@@ -40,11 +39,6 @@ def service(tmp_path: Path) -> Iterator[Service]:
     made.load()
     yield made
     made.close()
-
-
-@pytest.fixture
-def client(service: Service) -> FlaskClient:
-    return create_app(service=service).test_client()
 
 
 def explain(client: FlaskClient, model: str) -> int:

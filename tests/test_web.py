@@ -43,19 +43,6 @@ PNG = encode(picture(), "png")
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "request_id"}
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    made = Service(load_settings(environ={}))
-    made.load()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def client(service: Service) -> FlaskClient:
-    return create_app(service=service).test_client()
-
-
 def post(client: FlaskClient, query: str = "", data: bytes = PNG, **more: Any) -> TestResponse:
     return client.post(f"{EXPLAIN}?{query}", data=data, **{"content_type": "image/png", **more})
 

@@ -204,8 +204,8 @@ def _case(one: Row, other: Row, changed: bool, pair: tuple[Row, Row] | None, mov
         "file": one["file"],
         "badness": (1 + sure if changed else 0) + (0 if moved is None else 1 - moved.overlap),
         "changed": changed,
-        "a": {**_seen(one, first)},
-        "b": {**_seen(other, second)},
+        "a": _seen(one, first),
+        "b": _seen(other, second),
         "expected": one["expected"] and one["expected"]["class_name"],
         "move": moved and moved._asdict(),
     }

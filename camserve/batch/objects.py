@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from camserve.batch.inputs import IMAGE_ENDINGS
 from camserve.errors import OptionError
+from camserve.explain import open_photo
 from camserve.explanation import Explanation
-from camserve.images import read_photo
 from camserve.regions import sample
 
 _COLUMNS = ("left", "top", "right", "bottom")
@@ -73,8 +73,7 @@ class Objects:
         found = next((path.with_suffix(end) for end in sorted(IMAGE_ENDINGS) if path.with_suffix(end).is_file()), None)
         if found is None:
             return None
-        limits = explanation.model.settings.limits
-        mask = read_photo(found, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes).image
+        mask = open_photo(explanation.model, found).image
         if mask.size != explanation.photo.size:
             raise OptionError(
                 f"the mask '{found}' is {mask.width} x {mask.height}, its photograph {explanation.photo.size[0]} x "

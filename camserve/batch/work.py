@@ -1,9 +1,7 @@
 """One image of a batch: explained, its files written, and its row. The same on a thread here and on a cluster."""
 
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from camserve.batch.inputs import Item
 from camserve.batch.objects import Objects
@@ -17,6 +15,7 @@ from camserve.explanation import Answer, Explanation
 from camserve.files import write_all
 from camserve.images import Photo, Source
 from camserve.models import Model
+from camserve.plain import finite
 from camserve.targets import TargetOption
 
 
@@ -88,9 +87,9 @@ class Work:
             "method": one.method,
             "layer": one.layer,
             "target": one.target.name,
-            **_answer(Answer(one.class_index, one.class_name, one.score, one.logit)),
+            **finite(vars(Answer(one.class_index, one.class_name, one.score, one.logit))),
             "sketch": to_text(sketch),
-            "peak": _number(float(one.map.max())),
+            "peak": finite(float(one.map.max())),
             "border": _rounded(border),
             "corners": _rounded(corners),
             "outside": _rounded(self.objects.outside(item.name, one) if self.objects else None),
@@ -111,14 +110,14 @@ class Work:
         if item.expected is not None:
             index = int(item.expected)
             score, logit = float(one.scores[index]), float(one.logits[index])
-            expected = _answer(Answer(index, self.model.labels[index], score, logit))
+            expected = finite(vars(Answer(index, self.model.labels[index], score, logit)))
         return {
             "file": item.name,
             "status": "ok",
             "sha256": photo.sha256,
             "width": photo.size[0],
             "height": photo.size[1],
-            "predicted": _answer(one.top(1)[0]),
+            "predicted": finite(vars(one.top(1)[0])),
             "expected": expected,
         }
 
@@ -133,15 +132,6 @@ def _already(one: Made, several: list[Made]) -> bool:
     target = one.explanation.target
     others = (other.explanation.target for other in several if other is not one)
     return any(other.is_class and other.index == target.index for other in others)
-
-
-def _answer(answer: Answer) -> Row:
-    return {key: _number(value) for key, value in vars(answer).items()}
-
-
-def _number(value: Any) -> Any:
-    """JSON has no word for a number that is not finite."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rounded(share: float | None) -> float | None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camserve.cli.explaining import LOOK, explaining, painting
+from camserve.cli.explaining import LOOK, check_classes, explaining, painting
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, read_settings
-from camserve.errors import OptionError
 
 if TYPE_CHECKING:
     from camserve.batch import Options
@@ -93,8 +92,7 @@ def _prepare(config: Path | None, given: dict[str, Any]) -> "tuple[Model, Option
         explain={key: given[key] for key in ("size", "sharp")},
         render={**painting(given), "threshold": given["threshold"]},
     )
-    if given["top"] is not None and given["target"]:
-        raise OptionError("--top and --target both say which classes to explain: give one of them")
+    check_classes(given["top"], targets=bool(given["target"]))
     options = Options(
         methods=given["method"] or (settings.explain.method,),
         targets=given["target"] if given["top"] is None else given["top"],

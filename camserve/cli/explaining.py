@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,8 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # The options of `explaining` that `Explanation.overlay` takes.
 LOOK = ("contour", "boxes", "legend", "signed", "scale")
-
-
 # With --method all: the seconds after which a method is given up; all but a few take less.
 PATIENCE = 60.0
 
@@ -60,9 +58,7 @@ def explaining(command: F) -> F:
             "--scale", type=float, help="Value of the last colour, in logits where the map is: for comparing."
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(options, command)
 
 
 def painting(options: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +73,11 @@ def asking(command: F) -> F:
         click.option("--region", multiple=True, metavar="L,T,R,B", help="Say how much of the logit these pixels give."),
         click.option("--polygons", is_flag=True, help="Outline the heat of boxes in the JSON, as GeoJSON does."),
     )
+    return _with(options, command)
+
+
+def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
+    """`command` with these options, in this order in its help."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -186,13 +187,18 @@ def _folders(images: tuple[str, ...], out: Path) -> list[Path]:
     return folders
 
 
+def check_classes(top: int | None, *, targets: bool) -> None:
+    """Raises OptionError where both options say which classes to explain. targets: whether any were given."""
+    if top is not None and targets:
+        raise OptionError("--top and --target both say which classes to explain: give one of them")
+
+
 def _check_together(options: dict[str, Any], sheet: SheetOf | None, *, top: int | None, common_scale: bool) -> None:
     if sheet and (top is not None or common_scale or options["at"] or options["region"] or options["polygons"]):
         raise OptionError(
             "--top, --common-scale, --at, --region and --polygons are about one method and one target: give one of each"
         )
-    if top is not None and options["target"] is not None:
-        raise OptionError("--top and --target both say which classes to explain: give one of them")
+    check_classes(top, targets=options["target"] is not None)
     if common_scale and options["scale"] is not None:
         raise OptionError("--common-scale and --scale both say what the last colour is: give one of them")
 

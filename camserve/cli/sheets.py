@@ -25,7 +25,7 @@ class SheetOf:
     """What is compared: methods, or classes. limit: seconds a method. Ctrl-C leaves out the rest."""
 
     methods: Sequence[str] = ()
-    targets: int | list[str] | None = None
+    targets: list[str] | None = None
     limit: float | None = None
 
     def show(

@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 
 import camserve
 from camserve.errors import EngineError
+from camserve.snapshot import add_weights
 
 # OpenVINO reports its use to its makers unless told otherwise. Who explains photographs of others phones nobody: where
 # its reporting package cannot be imported, OpenVINO goes on without.
@@ -78,14 +79,14 @@ def _run(request: "openvino.InferRequest", images: Tensor) -> list[Tensor]:
 @dataclass(frozen=True)
 class Converter:
     """cache: folder for converted models, None to keep nothing. workers: threads that call at once; threads: each
-    one's. only: the one input size (w, h), None for any. example: a size to trace with.
+    one's. example: a size (w, h) to trace with, and the only one that works where not any_size.
     """
 
     cache: Path | None
     workers: int
     threads: int
-    only: tuple[int, int] | None
     example: tuple[int, int]
+    any_size: bool
 
     def compiled(self, module: nn.Module) -> Compiled:
         """`module`, images -> tensors, compiled; from the disk if it has been before. Raises EngineError."""
@@ -114,25 +115,27 @@ class Converter:
         """The converted model's file, or, where it cannot be kept, the model."""
         if self.cache is None:
             return self._convert(module)
-        file = self.cache / f"openvino-{_key(module, self.only)}" / _FILE
+        file = self.cache / f"openvino-{_key(module, None if self.any_size else self.example)}" / _FILE
+        model = None
         try:
-            if not file.exists():
-                self._keep(self._convert(module), file.parent)
-            file.touch()
+            if file.exists():
+                file.touch()
+            else:
+                model = self._convert(module)
+                self._keep(model, file.parent)
         except OSError as error:
             log.warning("cannot keep the converted model in '%s': %s (compute.cache)", self.cache, error.strerror)
-            return self._convert(module)
+            return self._convert(module) if model is None else model
         return file
 
     def _convert(self, module: nn.Module) -> "openvino.Model":
-        height, width = (-1, -1) if self.only is None else (self.only[1], self.only[0])
-        example = torch.zeros(1, 3, self.example[1], self.example[0])
+        width, height = self.example
+        example = torch.zeros(1, 3, height, width)
+        shape = openvino.PartialShape([-1, 3, -1, -1] if self.any_size else [-1, 3, height, width])
         try:
             # the tracer that OpenVINO calls is deprecated, and warns of what is checked afterwards: other sizes
             with warnings.catch_warnings(action="ignore"), torch.no_grad():
-                return openvino.convert_model(
-                    module.eval(), example_input=example, input=[openvino.PartialShape([-1, 3, height, width])]
-                )
+                return openvino.convert_model(module.eval(), example_input=example, input=[shape])
         except EngineError:
             raise
         except Exception as error:  # whatever the tracer or the translator raises
@@ -161,9 +164,7 @@ def _key(module: nn.Module, only: tuple[int, int] | None) -> str:
     about = [camserve.__version__, version("torch"), openvino.__version__, type(module).__name__, only, repr(module)]
     graphs = [part.code for part in module.modules() if isinstance(part, fx.GraphModule)]
     digest.update(repr((about, graphs)).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy())
+    add_weights(digest, module)
     return digest.hexdigest()[:32]
 
 

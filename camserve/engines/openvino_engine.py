@@ -30,7 +30,7 @@ class OpenVinoEngine:
         self._torch = torch_engine
         workers = compute.workers or granted_cores()
         cache = Path(compute.cache).expanduser() if compute.cache else None
-        self._converter = Converter(cache, workers, compute.threads, None if any_size else example, example)
+        self._converter = Converter(cache, workers, compute.threads, example, any_size=any_size)
         self._observed = self._converter.compiled(_Observed(torch_engine))
         self._maps: Compiled | None = None
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class OpenVinoEngine:
             return head.class_maps(self(images)[0])
         with self._lock:
             if self._maps is None:
-                self._maps = self._converter.compiled(ClassMaps(self._torch.body, head))
+                self._maps = self._converter.compiled(_ClassMaps(self._torch.body, head))
         (maps,) = self._maps(images)
         return maps
 
@@ -60,22 +60,21 @@ class _Observed(nn.Module):
         self.body, self.head = engine.body, engine.head.module
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) -> (N, K, h, w), whatever else the head needs, (N, C). Raises EngineError."""
         activations, carried = self.body(images)
         if not all(isinstance(value, Tensor) for value in carried):
             raise EngineError("its head needs more than tensors from before the layer")
         return activations, *carried, self.head(activations, *carried)
 
 
-class ClassMaps(nn.Module):
-    """images (N, 3, H, W) -> the class maps (N, C, h, w) of a linear head."""
+class _ClassMaps(nn.Module):
+    """images -> the class maps of a linear head."""
 
     def __init__(self, body: nn.Module, head: LinearHead) -> None:
         super().__init__()
-        self.body = body
-        classes, channels = head.weight.shape
-        self.classifier = nn.Conv2d(channels, classes, 1, bias=False)
-        self.classifier.weight = nn.Parameter(head.weight[:, :, None, None].clone(), requires_grad=False)
+        self.body, self.classifier = body, head.as_convolution()
 
     def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C, h, w)."""
         maps: Tensor = self.classifier(self.body(images)[0])
         return maps

@@ -13,7 +13,7 @@ from camserve.web.options import parse_options
 from camserve.web.record import record
 from camserve.web.service import service
 from camserve.web.shelf import BROKEN, READY
-from camserve.web.upload import read_upload
+from camserve.web.upload import options_with, read_upload
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -24,10 +24,9 @@ AUTO_SUMMARY = "the exact map where the model's head allows one, Grad-CAM elsewh
 def explain() -> Response:
     """One image in, its explanation out. What can be refused without reading the body is."""
     ours, now = service(), record()
-    query = list(request.args.items(multi=True))
-    choose_type(request, parse_options(query))
+    choose_type(request, parse_options(request.args.items(multi=True)))
     upload = read_upload(request)
-    options = parse_options([*query, *upload.fields])
+    options = options_with(request, upload)
     kind = choose_type(request, options)
     if (
         request.if_none_match

@@ -11,10 +11,10 @@ from camserve.methods import AUTO
 from camserve.plain import finite
 from camserve.web.answer import output
 from camserve.web.bodies import decode_base64, has_image_body, read_json
-from camserve.web.options import Options, parse_options
+from camserve.web.options import Options
 from camserve.web.record import record
 from camserve.web.service import VERSION, service
-from camserve.web.upload import read_upload
+from camserve.web.upload import options_with, read_upload
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
@@ -106,9 +106,8 @@ def explained(images: Sequence[Source], options: Options) -> Response:
 def read(name: str) -> tuple[Sequence[Source], Options]:
     """The images of a request and its options, from JSON, an image or a form. Raises OptionError and more."""
     if has_image_body(request):
-        query = list(request.args.items(multi=True))
         upload = read_upload(request)
-        images, options = [upload.image], parse_options([*query, *upload.fields])
+        images, options = [upload.image], options_with(request, upload)
     else:
         body = read_json(request, V1Request)
         texts = enumerate(str(one.text) for one in body.instances)

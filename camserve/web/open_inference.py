@@ -15,11 +15,11 @@ from camserve.plain import finite
 from camserve.web.answer import overlay_bytes
 from camserve.web.bodies import decode_base64, has_image_body, parse_json
 from camserve.web.kserve import about, explain_all
-from camserve.web.options import Options, make_options, parse_options
+from camserve.web.options import Options, make_options
 from camserve.web.record import record
 from camserve.web.service import VERSION, service
 from camserve.web.tensors import HEADER, body_of, encoded, split_bytes
-from camserve.web.upload import Upload, read_bytes, read_upload
+from camserve.web.upload import Upload, options_with, read_bytes, read_upload
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
@@ -153,9 +153,8 @@ def _read(name: str) -> Asked:
 
 def _read_image(name: str, *, binary: bool) -> Asked:
     """A bare image: the whole body where the header says that none of it is JSON. Options come in the query."""
-    query = list(request.args.items(multi=True))
     upload = Upload(read_bytes(request)) if binary else read_upload(request)
-    options = parse_options([*query, *upload.fields]).for_model(name)
+    options = options_with(request, upload).for_model(name)
     names = ["scores", *(_NAMES.get(each, each) for each in options.outputs)] if options.outputs else list(OUTPUTS)
     return Asked("", [upload.image], options, _wanted([OutputWanted(name=each) for each in names], binary))
 

@@ -44,20 +44,11 @@ def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
     announce: is told the address once it is open. Raises ConfigError where it cannot be, ModelNotFound and
     ModelError where the default model's card or files are missing.
     """
-    check_model(settings)
+    cards.check_files(cards.card_path(settings.explain.model, settings.models))  # without torch, before anything starts
     listener = open_socket(settings.serve.host, settings.serve.port)
     message = _message(listener.getsockname(), bool(settings.serve.token.get_secret_value()))
     log_to_stderr()
     Server(settings, listener, lambda: announce(message)).run()
-
-
-def check_model(settings: Settings) -> None:
-    """Raises ModelNotFound, ModelError for what can be told without torch, before anything is started."""
-    path = cards.card_path(settings.explain.model, settings.models)
-    card = cards.read_card(path)
-    for file in (card.weights, card.labels):
-        if file is not None:
-            cards.resolve_file(file, path, card.install)
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camserve.cards import card_path, find_cards, read_card, resolve_file
+from camserve.cards import card_path, check_files, find_cards
 from camserve.config import Settings
 from camserve.errors import CamserveError, DeadlinePassed, ModelNotFound, Unavailable
 
@@ -96,10 +96,7 @@ class Shelf:
 def is_complete(path: Path) -> bool:
     """Whether a card can be read and its files are there."""
     try:
-        card = read_card(path)
-        for file in (card.weights, card.labels):
-            if file is not None:
-                resolve_file(file, path, card.install)
+        check_files(path)
     except CamserveError:
         return False
     return True

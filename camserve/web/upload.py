@@ -11,6 +11,7 @@ from werkzeug.datastructures import FileStorage, MultiDict
 
 from camserve.errors import BodyTooLarge, ImageTypeError, OptionError
 from camserve.images import Source
+from camserve.web.options import Options, parse_options
 from camserve.web.service import service
 
 FIELD = "image"
@@ -66,6 +67,11 @@ def read_upload(request: Request) -> Upload:
             f"{_HOW} (curl -F image=@photo.jpg)."
         )
     return Upload(read_bytes(request))
+
+
+def options_with(request: Request, upload: Upload) -> Options:
+    """The options of the query and of the form that the image came in. Raises OptionError."""
+    return parse_options([*request.args.items(multi=True), *upload.fields])
 
 
 def read_bytes(request: Request) -> bytes:
