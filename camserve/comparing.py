@@ -72,7 +72,7 @@ def compare_methods(
         try:
             made = explain(model, photo, method=name, deadline=limit, **how)
         except DeadlinePassed:
-            yield _left_out(name, f"given up after {limit:g} s")
+            yield _left_out(name, f"given up after {limit:g} s: it costs {find_method(name).cost}")
         except OptionError as error:
             explain(model, photo, **{**how, "method": AUTO, "sharp": False})  # raises what no method could do with
             yield _left_out(name, str(error))

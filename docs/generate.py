@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from camserve import errors
 from camserve.cli import main as program
 from camserve.config import shipped
-from camserve.methods import METHODS
+from camserve.methods import FAMILIES, METHODS, Method
 
 PAGES = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -30,8 +30,28 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def methods() -> str:
     """The registry of methods."""
-    rows = ((f"`{m.name}`", m.title, m.summary, m.needs, m.cost, m.source) for m in METHODS.values())
-    return table(("name", "method", "what the map shows", "needs", "besides the prediction", "source"), rows)
+    rows = ((f"[`{m.name}`](#{anchor(m)})", m.summary, m.needs, m.cost) for m in METHODS.values())
+    return table(("name", "what the map shows", "needs", "besides the prediction"), rows)
+
+
+def anchor(method: Method) -> str:
+    """The address of a method's heading; left to GitHub, Grad-CAM's and Grad-CAM++'s would be the same."""
+    return f"method-{method.name.replace('+', 'p')}"
+
+
+def notes() -> str:
+    """All about each method, family by family."""
+    text = []
+    for family, members in FAMILIES.items():
+        text.append(f"### {family}\n")
+        for method in members:
+            note = method.note
+            facts = {"Map": f"`{note.formula}`", "Use": note.use, "Fails": note.fails, "Needs": method.needs}
+            facts |= {"Cost": method.cost, "Source": method.source}
+            said = "".join(f"- {word}: {fact}\n" for word, fact in facts.items())
+            head = f'#### <a id="{anchor(method)}"></a>{method.title} `{method.name}`'
+            text.append(f"{head}\n\n{method.summary[0].upper()}{method.summary[1:]}.\n\n{said}")
+    return "\n".join(text)
 
 
 def settings() -> str:
@@ -74,6 +94,7 @@ def error_codes() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
+    "notes": notes,
     "settings": settings,
     "errors": error_codes,
     "inspection": inspection,

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import camserve
-from camserve.methods import METHODS
+from camserve.methods import METHODS, Method
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -70,6 +70,32 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all tests keep converted networks."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def proofs_ask_their_methods(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test marked as the proof of a method that never runs that method."""
+    claimed = {name for kind in ("exact", "oracle") for name in proved(request.node, kind)}
+    if not claimed:
+        yield
+        return
+    ran, call = set(), Method.__call__
+
+    def noted(method: Method, evidence: "Evidence") -> "Tensor":
+        ran.add(method.name)
+        return call(method, evidence)
+
+    monkeypatch.setattr(Method, "__call__", noted)
+    yield
+    assert claimed <= ran, f"marked as a proof of {claimed - ran}, which it does not run"
+
+
+def proved(test: pytest.Item, kind: str) -> set[str]:
+    """The methods that a test is marked as the proof of: those named, else its parameter `name`."""
+    marks = list(test.iter_markers(kind))
+    named = {name for mark in marks for name in mark.args}
+    given = getattr(test, "callspec", None)
+    return named or ({given.params["name"]} if marks and given else set())
 
 
 @pytest.fixture(scope="session")

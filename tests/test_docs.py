@@ -14,7 +14,6 @@ from conftest import picture
 import camserve
 from camserve.cli import main
 from camserve.config import settings
-from camserve.methods import METHODS
 
 ROOT = Path(camserve.__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -101,11 +100,16 @@ def test_the_readme_s_test_command_is_what_ci_runs() -> None:
     assert command.endswith(script.strip().splitlines()[-1])
 
 
-def test_every_method_has_its_place_in_the_docs() -> None:
-    text = (ROOT / "docs" / "methods.md").read_text()
-    for name in METHODS:
-        assert text.count(f"`{name}`") >= 1
-        assert re.search(rf"^\| {re.escape(name)} \| ", text, re.MULTILINE), f"no formula for {name}"
+def test_links_within_a_page_lead_to_a_heading() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        titles = re.findall(
+            r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+        )
+        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        anchors |= set(re.findall(r'<a id="([^"]+)"', text))
+        for link in re.findall(r"\]\(#([^)]+)\)", text):
+            assert link in anchors, f"{page.name} links to #{link}"
 
 
 def test_every_command_has_its_section() -> None:
@@ -124,10 +128,3 @@ def test_nothing_names_a_private_place() -> None:
     """What a reader of the project does not have is not mentioned."""
     for path in (*PAGES, *ROOT.glob("camserve/**/*.py"), *ROOT.glob("benchmarks/*.py"), ROOT / "config.toml"):
         assert not re.search(r"/root/|/home/|/tmp/", path.read_text()), path
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_has_its_use_and_its_limits_in_words(name: str) -> None:
-    table, words = (ROOT / "docs" / "methods.md").read_text().split("## Which one")
-    assert f"| `{name}` |" in table
-    assert re.search(rf"[*`]{re.escape(name)}[*`]", words)

@@ -1,11 +1,8 @@
 """Methods of activations and gradients: numbers to check on paper, a naive-loop oracle, closed form against autograd.
 
-Methods that change layer or image are in test_methods_perturbed.py; each file of methods' tests names in a table EXACT
-those that it holds to exact numbers.
+Methods that change layer or image are in test_methods_perturbed.py. Tests marked `exact` hold a method to numbers that
+can be checked on paper, those marked `oracle` to its definition written out otherwise; test_registry.py walks them.
 """
-
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 import torch
@@ -56,15 +53,9 @@ ON_FLAT = {
     "layercam": [[1.0, 4.0], [0.0, 0.0]],
     "gradcam++": [[23 / 132, 46 / 132], [69 / 132, 92 / 132]],  # 1 / (2 + 10) + 2 / (2 + 20) = 23 / 132
 }
-EXACT = ON_GAP
 
 
-def test_every_method_is_held_to_exact_numbers() -> None:
-    files = Path(__file__).parent.glob("test_methods*.py")
-    held = [name for file in files for name in getattr(import_module(file.stem), "EXACT", ())]
-    assert sorted(held) == sorted(METHODS)
-
-
+@pytest.mark.exact
 @pytest.mark.parametrize("name", ON_GAP)
 def test_exact_numbers_under_gap_and_linear(name: str) -> None:
     torch.testing.assert_close(METHODS[name](gap_evidence()), torch.tensor([ON_GAP[name]]))
@@ -135,6 +126,7 @@ def naive(name: str, activations: torch.Tensor, gradients: torch.Tensor) -> torc
     return out
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", [name for name in ON_GAP if name != "cam"])
 def test_equals_its_definition_in_loops(name: str) -> None:
     evidence = nonlinear_evidence()
@@ -144,6 +136,7 @@ def test_equals_its_definition_in_loops(name: str) -> None:
         torch.testing.assert_close(maps[image], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.oracle("cam")
 def test_cam_equals_its_definition_in_loops() -> None:
     evidence = random_evidence(closed_form=True)
     assert isinstance(evidence.head, LinearHead)

@@ -44,6 +44,7 @@ def without_second_channel(evidence: Evidence) -> Evidence:
     return replace(evidence, activations=evidence.activations * torch.tensor([1.0, 0])[:, None, None])
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("name", [name for name in EXACT if EXACT[name]])
 @pytest.mark.parametrize("closed_form", [True, False])
 def test_exact_numbers_under_gap_and_linear(name: str, closed_form: bool) -> None:
@@ -78,6 +79,7 @@ def test_eigencam_is_the_direction_of_most_spread() -> None:
     torch.testing.assert_close(METHODS["eigengradcam"](evidence), torch.tensor([[[2.5, -2.5], [2.5, -2.5]]]))
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", ["eigencam", "eigengradcam"])
 def test_principal_components_are_numpy_s(name: str) -> None:
     evidence = nonlinear_evidence()
@@ -90,6 +92,7 @@ def test_principal_components_are_numpy_s(name: str) -> None:
         np.testing.assert_allclose(METHODS[name](evidence)[image].flatten().numpy(), expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.exact("kpcacam")
 def test_kpcacam_of_two_places() -> None:
     """Centred values -1 and 1: kernel tanh(2) I, centred tanh(2) (I - 1/2), whose vector is (-1, 1) / sqrt 2."""
     height = math.sqrt(math.tanh(2) / 2)
@@ -98,6 +101,7 @@ def test_kpcacam_of_two_places() -> None:
     )
 
 
+@pytest.mark.oracle("kpcacam")
 def test_kpcacam_in_loops() -> None:
     evidence = nonlinear_evidence()
     for image in range(2):
@@ -116,6 +120,7 @@ def test_kpcacam_says_when_there_are_too_many_cells() -> None:
         METHODS["kpcacam"](of([torch.zeros(50, 60)], [1]))
 
 
+@pytest.mark.exact("fem")
 def test_fem_counts_a_channel_where_it_is_two_deviations_above_its_mean() -> None:
     """9 in one of nine cells: mean 1, deviation sqrt 8, so above 6.7; a cell of 5 among 1s and a constant are not."""
     single, corner = torch.zeros(3, 3), torch.zeros(3, 3)
@@ -124,6 +129,7 @@ def test_fem_counts_a_channel_where_it_is_two_deviations_above_its_mean() -> Non
     assert METHODS["fem"](of([single, corner, flat, two], [1, 1, 1, 1])).tolist() == [[[2, 0, 0], [0, 1, 0], [0, 0, 0]]]
 
 
+@pytest.mark.oracle("fem")
 def test_fem_in_loops() -> None:
     evidence = nonlinear_evidence()
     expected = torch.zeros(2, 3, 4)
@@ -136,9 +142,20 @@ def test_fem_in_loops() -> None:
     torch.testing.assert_close(METHODS["fem"](evidence), expected)
 
 
+@pytest.mark.oracle("elementwise")
+def test_elementwise_in_loops() -> None:
+    evidence = nonlinear_evidence()
+    expected = torch.zeros(2, 3, 4)
+    for image, channel, y, x in np.ndindex(2, 4, 3, 4):
+        product = float(evidence.activations[image, channel, y, x] * evidence.gradients[image, channel, y, x])
+        expected[image, y, x] += max(product, 0)
+    torch.testing.assert_close(METHODS["elementwise"](evidence), expected)
+
+
 # ---- Shapley-CAM and Finer-CAM
 
 
+@pytest.mark.oracle("shapleycam")
 def test_shapleycam_is_the_dense_hessian_s() -> None:
     evidence = nonlinear_evidence()
 
@@ -185,6 +202,25 @@ def test_finercam_is_its_formula_where_the_probability_is_all_the_class_s_own() 
     torch.testing.assert_close(METHODS["finercam"](evidence).double().squeeze(), expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.oracle("finercam")
+def test_finercam_in_loops() -> None:
+    """The three nearest of six classes, and the gradient of every logit by itself, a softmax's slope written out."""
+    evidence = random_evidence(closed_form=False)
+    expected = torch.zeros(2, 3, 4)
+    for image, logits in enumerate(evidence.logits.tolist()):
+        nearest = sorted((index for index in range(6) if index != 3), key=lambda i: abs(logits[i] - logits[3]))[:3]
+        powers = [math.exp(logits[i]) for i in nearest]
+        share = [power / sum(powers) for power in powers]
+        mean = sum(p * logits[i] for p, i in zip(share, nearest, strict=True))
+        slopes = {3: 1.0, **{i: -p * (1 + logits[i] - mean) for p, i in zip(share, nearest, strict=True)}}
+        for index, slope in slopes.items():
+            gradients = replace(evidence, target=class_target(index)).gradients[image]
+            for channel in range(5):
+                weight = slope * sum(gradients[channel].flatten().tolist()) / 12
+                expected[image] += weight * evidence.activations[image, channel]
+    torch.testing.assert_close(METHODS["finercam"](evidence), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_finercam_needs_a_class_and_others() -> None:
     with pytest.raises(OptionError, match="this target is no class; name one"):
         METHODS["finercam"](replace(gap_evidence(), target=lambda logits: logits[:, 0] - logits[:, 1]))
@@ -218,6 +254,7 @@ def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(5))
 
 
+@pytest.mark.oracle("smoothgradcam++")
 def test_smoothgradcam_plus_plus_in_loops(curved: camserve.Model) -> None:
     evidence, generator = evidence_around(curved, images(), 1, "first"), torch.Generator().manual_seed(0)
     noises = [torch.randn(3, 32, 32, generator=generator) for _ in range(SAMPLES)]
@@ -257,6 +294,7 @@ def test_smoothgradcam_plus_plus_tells_how_far_it_is(curved: camserve.Model) -> 
     assert told == [(done, SAMPLES) for done in range(1, SAMPLES + 1)]
 
 
+@pytest.mark.exact("refinecam")
 def test_refinecam_multiplies_the_stages_scaled_maps() -> None:
     """One channel a stage, so Grad-CAM++ is a multiple of it: [0, 1; 2, 4] / 4 times [1, 1; 2, 4] / 4."""
     first, second = (of([torch.tensor(values)], [2]) for values in ([[0.0, 1], [2, 4]], [[1.0, 1], [2, 4]]))
@@ -283,6 +321,7 @@ def evidence_around_stages(stages: list[Evidence]) -> Evidence:
     return around(stages[-1])
 
 
+@pytest.mark.oracle("refinecam")
 def test_refinecam_of_a_network_is_the_product_of_its_placed_stages(curved: camserve.Model) -> None:
     evidence = evidence_around(curved, images(), 1)
     expected = torch.ones(2, 32, 32)

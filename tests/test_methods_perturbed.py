@@ -1,6 +1,7 @@
 """Methods that change layer or image: numbers to check on paper, naive loops, closed forms, and what peers answer."""
 
 import math
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,6 +99,7 @@ ON_FLAT = {
 }
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]]])
@@ -299,6 +301,7 @@ def naive_occlusion(one: Evidence) -> Tensor:
 NAIVE = {name.removeprefix("naive_"): f for name, f in list(globals().items()) if name.startswith("naive_")}
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", [name for name in EXACT if name != "random"])
 @pytest.mark.usefixtures("few")
 def test_equals_its_definition_in_loops(name: str) -> None:
@@ -309,11 +312,34 @@ def test_equals_its_definition_in_loops(name: str) -> None:
         torch.testing.assert_close(found, NAIVE[name](one), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.oracle("random")
+def test_random_is_drawn_from_a_sum_over_the_image_s_bits() -> None:
+    """Numbers of 64 bits with a sign, which wrap around, as Python has none."""
+    evidence = image_evidence()
+    for index, one in enumerate(evidence.each()):
+        total = 0
+        for place, value in enumerate(one.around.images.flatten().tolist(), 1):
+            total += place * struct.unpack("<i", struct.pack("<f", value))[0]
+        seed = ((total + 2**63) % 2**64 - 2**63) % (2**31 - 1)
+        expected = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(METHODS["random"](evidence)[index : index + 1], expected)
+
+
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.usefixtures("few")
 def test_a_map_has_the_lattice_that_the_registry_says(name: str) -> None:
     size = {"layer": (2, 4, 4), "input": (2, 12, 12)}[METHODS[name].lattice]
     assert METHODS[name](image_evidence()).shape == size
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.usefixtures("few")
+def test_the_registry_says_who_asks_for_probabilities(name: str) -> None:
+    asked = []
+    evidence = replace(image_evidence(), probabilities=lambda logits: asked.append(1) or logits.softmax(1))
+    whole = replace(evidence.around, stages=lambda: [evidence])
+    METHODS[name](replace(evidence, whole=whole))
+    assert bool(asked) == (METHODS[name].scored == "probability")
 
 
 @pytest.mark.parametrize("name", EXACT)

@@ -52,6 +52,7 @@ class Square(nn.Module):
         return images.sum((1, 2, 3))[:, None] ** 2
 
 
+@pytest.mark.exact("integratedgradients")
 def test_integrated_gradients_share_out_a_square() -> None:
     """Along the way the gradient is 2 s 3, on average 3, so pixels 1 and 2 get 3 and 6: together 3 squared."""
     found = METHODS["integratedgradients"](evidence_of_pixels(Square(), red(1, 2)))
@@ -69,6 +70,7 @@ def lit(weight: list[list[float]], bias: list[float]) -> nn.Sequential:
     return net
 
 
+@pytest.mark.exact("guidedbackprop")
 def test_guided_backpropagation_drops_what_speaks_against() -> None:
     """logit = mean(ReLU(r)) - mean(ReLU(r + g)): gradients 1/2 and -1/2 at the ReLUs; only the first goes on."""
     net = lit([[1.0, 0, 0], [1, 1, 0]], [0.0, 0])
@@ -79,6 +81,7 @@ def test_guided_backpropagation_drops_what_speaks_against() -> None:
     assert evidence.image_gradients().sum(1).tolist() == [[[-0.5, 0]]]  # 1/2 - (1/2 + 1/2), and no ReLU fires at -1
 
 
+@pytest.mark.exact("guidedgradcam")
 def test_guided_gradcam_is_both_multiplied() -> None:
     """Grad-CAM of the layer [-2, 4]: mean gradient 1/2, ReLU([-1, 2]); guided backpropagation 1/2 where red fires."""
     net = lit([[1.0, 0, 0]], [0.0])
@@ -86,10 +89,37 @@ def test_guided_gradcam_is_both_multiplied() -> None:
     assert METHODS["guidedgradcam"](evidence).tolist() == [[[0, 1]]]
 
 
+@pytest.mark.exact("fullgrad")
 def test_fullgrad_shares_a_logit_between_pixels_and_biases() -> None:
     """logit = mean ReLU(r + 1/2) at 1 and -2: 3/4, of which the pixel 1/2 and the bias 1/4, all in the first place."""
     evidence = evidence_of_pixels(lit([[1.0, 0, 0]], [0.5]), red(1, -2))
     assert METHODS["fullgrad"](evidence).tolist() == [[[0.75, 0]]]
+
+
+@pytest.mark.oracle("fullgrad")
+def test_fullgrad_in_loops() -> None:
+    """Two layers of pixels that know nothing of each other: forwards, then the chain rule backwards, pixel by pixel."""
+    draw = torch.Generator().manual_seed(1)
+    w, b, v, c, u = (torch.randn(size, generator=draw).tolist() for size in ((3, 3), (3,), (2, 3), (2,), (2,)))
+    net = nn.Sequential(
+        nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(2, 1, bias=False),
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter, values in zip(net.parameters(), (w, b, v, c, [u]), strict=True):
+            parameter.copy_(torch.tensor(values).view_as(parameter))
+    given = torch.randn(1, 3, 4, 5, generator=draw)
+    expected = torch.zeros(1, 4, 5)
+    for y, x in ((y, x) for y in range(4) for x in range(5)):
+        pixel = given[0, :, y, x].tolist()
+        first = [b[i] + sum(w[i][j] * pixel[j] for j in range(3)) for i in range(3)]
+        second = [c[i] + sum(v[i][j] * max(first[j], 0) for j in range(3)) for i in range(2)]
+        by_second = [u[i] / 20 * (second[i] > 0) for i in range(2)]
+        by_first = [sum(by_second[i] * v[i][j] for i in range(2)) * (first[j] > 0) for j in range(3)]
+        by_pixel = [sum(by_first[i] * w[i][j] for i in range(3)) for j in range(3)]
+        pairs = [*zip(by_pixel, pixel, strict=True), *zip(by_first, b, strict=True), *zip(by_second, c, strict=True)]
+        expected[0, y, x] = sum(abs(gradient * value) for gradient, value in pairs)
+    torch.testing.assert_close(METHODS["fullgrad"](evidence_of_pixels(net, given)), expected)
 
 
 class Rectified(nn.Module):
@@ -128,6 +158,7 @@ def test_integrated_gradients_add_up_to_the_score_above_the_baseline(rectified: 
     )
 
 
+@pytest.mark.oracle("integratedgradients")
 def test_integrated_gradients_in_loops(rectified: camserve.Model) -> None:
     evidence = evidence_around(rectified, images(), 1)
     expected = torch.zeros(2, 32, 32)
@@ -188,6 +219,7 @@ def test_a_batch_norm_s_bias_is_what_it_adds_to_nothing() -> None:
     assert bias_of(nn.Conv2d(1, 1, 1, bias=False)) is None
 
 
+@pytest.mark.oracle("guidedbackprop")
 def test_guided_backpropagation_by_hand(rectified: camserve.Model) -> None:
     """The chain rule written out for this network, each ReLU letting positive gradients pass where it fired."""
     net, given = rectified.module, images(1)
@@ -210,6 +242,7 @@ def test_guided_backpropagation_by_hand(rectified: camserve.Model) -> None:
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.oracle("guidedgradcam")
 def test_guided_gradcam_lays_gradcam_over_the_input(rectified: camserve.Model) -> None:
     evidence = evidence_around(rectified, images(), 1)
     placed = evidence.around.spread(METHODS["gradcam"](evidence).clamp(min=0))
@@ -264,6 +297,7 @@ def attentive() -> camserve.Model:
     return camserve.load(transformer(), size=32)
 
 
+@pytest.mark.exact("attentionrollout")
 def test_rollout_of_even_attention() -> None:
     """17 tokens, R = I / 2 + J / 34, J all ones: R R has J's share (1/34 + 17 / 34^2) = 3 / 68 for each patch."""
     net = transformer(2)
@@ -293,6 +327,7 @@ def tokens_of(net: nn.Module, given: Tensor) -> Tensor:
     return torch.cat([net.class_token.expand(len(given), -1, -1), patches], 1) + net.encoder.pos_embedding
 
 
+@pytest.mark.oracle("attentionrollout", "legrad")
 def test_rollout_and_legrad_by_hand(attentive: camserve.Model) -> None:
     net, evidence = attentive.module, evidence_around(attentive, images(), 1)
     tokens, rolled, relevance = tokens_of(net, images()), torch.eye(17), torch.zeros(2, 17)
@@ -375,6 +410,28 @@ def test_without_a_class_token_every_patch_is_read_out() -> None:
     rolled_to_patches = rolled.detach().mean(1).reshape(2, 4, 4)
     torch.testing.assert_close(METHODS["attentionrollout"](evidence), rolled_to_patches)
     torch.testing.assert_close(METHODS["legrad"](evidence), relevance.reshape(2, 4, 4), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.exact("legrad")
+def test_legrad_of_even_attention() -> None:
+    """Patch j holds t_j = j - 8, attention is 1/16 everywhere, so dT/da_ij = v_j / 16.
+
+    Values are t_j in the first block, which adds the mean of t, -1/2; t_j - 1/2 in the second.
+    """
+    net = Pooled().eval().requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.zero_()
+    net.patches.weight[0, 0] = 1 / 64
+    for block in net.blocks:
+        block.value.weight[0, 0] = 1
+    net.fc.weight[1, 0] = 1
+    held = torch.arange(16.0).reshape(4, 4) - 8
+    image = torch.zeros(1, 3, 32, 32)
+    image[0, 0] = held.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    found = METHODS["legrad"](evidence_around(camserve.load(net, size=32), image, 1, "patches"))
+    expected = (held.clamp(min=0) / 16 + (held - 0.5).clamp(min=0) / 16) / 2
+    torch.testing.assert_close(found, expected[None])
+    assert found[0, 3, 3].item() == pytest.approx(13.5 / 32)
 
 
 @pytest.mark.parametrize("name", ATTENTION)

@@ -89,7 +89,7 @@ def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Explain the N best classes of each image.")
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
-@click.option("--limit", type=float, help="Seconds for each of several methods. Default: 60 with all, else no end.")
+@click.option("--limit", type=float, help="Seconds for each of several methods, 0 for no end. Default: 60 with all.")
 @asking
 @explaining
 @click.pass_obj

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from camserve.cli.program import SOME_FAILED, read_settings
-from camserve.methods import METHODS
+from camserve.methods import METHODS, Method, find_method
 
 if TYPE_CHECKING:
     from camserve.config import Settings
@@ -61,16 +62,30 @@ def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[METHOD]...")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
-def methods(as_json: bool) -> None:
-    """List the explanation methods.
+def methods(names: tuple[str, ...], as_json: bool) -> None:
+    """List the explanation methods, or say all about some: formula, cost, when to use it, what it fails.
 
     \b
     Example:
       camserve methods
+      camserve methods gradcam layercam
     """
-    rows = [{k: v for k, v in vars(method).items() if k != "function"} for method in METHODS.values()]
+    chosen = [find_method(name) for name in names]
+    if chosen and not as_json:
+        for method in chosen:
+            click.echo("\n".join(_about(method)))
+        return
+    rows = [method.described() for method in chosen or METHODS.values()]
     _table(rows, as_json, columns=("name", "needs", "summary", "source"))
+
+
+def _about(method: Method) -> Iterator[str]:
+    facts = {"map": method.note.formula, "use": method.note.use, "fails": method.note.fails}
+    yield f"{method.name}: {method.title}, {method.summary}"
+    for word, text in {**facts, "needs": method.needs, "cost": method.cost, "source": method.source}.items():
+        yield f"  {word:<7}{text}"
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """Explanation methods: one paper, one function `Evidence -> map (N, h, w)`, one registry.
 
-To add a method, write the function in a module of this folder and one line in METHODS. The command line's
-choices, the HTTP list, the page's menu, the documentation's table and the tests all read this registry, which
+To add a method, write the function in a module of this folder, one line in FAMILIES and its note in notes.py. The
+command line's choices, the HTTP list, the page's menu, the documentation and the tests all read this registry, which
 itself loads no torch.
 """
 
@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from camserve.errors import UnknownName
+from camserve.methods.notes import NOTES, Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,15 @@ class Method:
     scored: str = "logit"
     at_layer: bool = True
     of_class: bool = True
+
+    @property
+    def note(self) -> Note:
+        """Formula, use and failings, in words."""
+        return NOTES[self.name]
+
+    def described(self) -> dict[str, object]:
+        """All that people may want to know, for JSON."""
+        return {key: value for key, value in {**vars(self), **vars(self.note)}.items() if key != "function"}
 
     def __call__(self, evidence: "Evidence") -> "torch.Tensor":
         """The raw, signed map, (N, h, w)."""

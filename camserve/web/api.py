@@ -1,6 +1,5 @@
 """The native dialect, /api/v1: for people, curl and the page."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +56,7 @@ def layers(name: str) -> Response:
 def methods() -> Response:
     """Every explanation method, "auto" first."""
     auto = {"name": AUTO, "title": "automatic", "summary": AUTO_SUMMARY}
-    listed = [{k: v for k, v in asdict(method).items() if k != "function"} for method in METHODS.values()]
-    return jsonify(methods=[auto, *listed])
+    return jsonify(methods=[auto, *(method.described() for method in METHODS.values())])
 
 
 def describe_model(name: str, path: Path) -> dict[str, Any]:
