@@ -85,8 +85,13 @@ def compare_classes(model: "Model", photo: "Photo", targets: int | list[str], **
     """The explanation of each class, from one forward pass. Raises OptionError, UnknownName."""
     from camserve.explain import explain_classes
 
+    yield from class_entries(explain_classes(model, photo, targets, **how))
+
+
+def class_entries(explained: "Iterable[Explanation]") -> Iterator[Entry]:
+    """Entries of explanations of one image, one a class, each with a name of its own."""
     names: dict[str, int] = {}
-    for one in explain_classes(model, photo, targets, **how):
+    for one in explained:
         name = re.sub(r"[^\w+]+", "-", one.target.name).strip("-") or "class"
         names[name] = names.get(name, 0) + 1
         folder = name if names[name] == 1 else f"{name}-{names[name]}"

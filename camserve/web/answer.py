@@ -93,12 +93,18 @@ def overlay_bytes(explanation: "Explanation", options: Options, format: str, tim
 
 
 def json_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
+    """`json_facts` in bytes."""
+    body = json_facts(explanation, options, timing)
+    with timing("encode"):
+        return json.dumps(body, allow_nan=False).encode()
+
+
+def json_facts(explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
     """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
     body = explanation.to_dict(top=options.top_k, threshold=options.threshold, questions=options.questions)
     if options.outputs:
         body["outputs"] = {name: output(name, explanation, options, timing) for name in options.outputs}
-    with timing("encode"):
-        return json.dumps(body, allow_nan=False).encode()
+    return body
 
 
 def output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from camserve.web import problem
 from camserve.web.access import protect
 from camserve.web.aliases import aliases
 from camserve.web.api import api
+from camserve.web.classes import classes
 from camserve.web.health import health
 from camserve.web.kserve import kserve
 from camserve.web.logs import log_requests
@@ -58,7 +59,7 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     log_requests(app)
     keep_metrics(app, service)
     protect(app, service.settings)
-    for blueprint in (api, kserve, open_inference, aliases, health, page):
+    for blueprint in (api, classes, kserve, open_inference, aliases, health, page):
         app.register_blueprint(blueprint)
 
     @app.after_request

@@ -131,6 +131,18 @@ class Service:
         now.facts |= {"model": model.name, "explained_by": found.method}
         return found
 
+    def explain_classes(
+        self, image: Source, targets: int | list[str], options: Options, now: Record, until: float
+    ) -> "list[Explanation]":
+        """The same for several classes, from one forward pass. Raises as `explain`."""
+        from camserve.explain import explain_classes
+
+        model = self.model(options.model, until)
+        how = {name: value for name, value in options.question().items() if name != "target"}
+        found = explain_classes(model, self._read(image, now), targets, **self._pool(now, until), **how)
+        now.facts |= {"model": model.name, "explained_by": found[0].method}
+        return found
+
     def _read(self, image: Source, now: Record) -> Photo:
         limits = self.settings.limits
         with now.timing("decode"):
@@ -146,14 +158,15 @@ class Service:
     def _explain(self, model: "Model", photo: Photo, how: dict[str, Any], now: Record, until: float) -> "Explanation":
         from camserve.explain import explain
 
-        return explain(
-            model,
-            photo,
-            workers=TimedPool(self.workers, now.timing),
-            deadline=max(0, until - time.monotonic()),
-            forward=partial(self.memory.forward, timing=now.timing),
-            **how,
-        )
+        return explain(model, photo, **self._pool(now, until), **how)
+
+    def _pool(self, now: Record, until: float) -> dict[str, Any]:
+        """Where and how long to compute, and what remembers forwards."""
+        return {
+            "workers": TimedPool(self.workers, now.timing),
+            "deadline": max(0, until - time.monotonic()),
+            "forward": partial(self.memory.forward, timing=now.timing),
+        }
 
     def _loaded(self, name: str, seconds: float) -> "Model":
         from camserve.loading import load

@@ -1,0 +1,75 @@
+"""POST /api/v1/explain/classes: several classes of one image, from one forward pass."""
+
+import json
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotAcceptable
+
+from camserve.comparing import class_entries, parse_targets
+from camserve.errors import OptionError
+from camserve.images import encode
+from camserve.web.answer import IMAGES, JSON, NPY, choose_type, json_facts
+from camserve.web.options import Options, parse_options
+from camserve.web.record import record
+from camserve.web.service import service
+from camserve.web.timing import Timing
+from camserve.web.upload import read_upload
+
+if TYPE_CHECKING:
+    from camserve.explanation import Explanation
+
+classes = Blueprint("classes", __name__, url_prefix="/api/v1")
+
+Pairs = list[tuple[str, str]]
+
+
+@classes.post("/explain/classes")
+def explain_classes() -> Response:
+    """One image and `targets` in; a list of explanations, or a sheet of them, out."""
+    ours, now = service(), record()
+    query = list(request.args.items(multi=True))
+    parse_options(_without_targets(query))
+    upload = read_upload(request)
+    given = [*query, *upload.fields]
+    targets, options = _targets(given), parse_options(_without_targets(given))
+    kind = choose_type(request, options)
+    if kind == NPY:
+        raise NotAcceptable(f"several classes have no one array; there are {', '.join((JSON, *IMAGES))}")
+    with ours.gate.turn(now.timing) as until:
+        explained = ours.explain_classes(upload.image, targets, options, now, until)
+        body = _listed(explained, options, now.timing) if kind == JSON else _sheet(explained, options, kind, now.timing)
+    response = Response(body, content_type=kind)
+    response.vary.add("Accept")
+    return response
+
+
+def _without_targets(pairs: Pairs) -> Pairs:
+    return [(name, value) for name, value in pairs if name != "targets"]
+
+
+def _targets(pairs: Pairs) -> int | list[str]:
+    given = [value for name, value in pairs if name == "targets"]
+    if len(given) != 1 or any(name == "target" and value for name, value in pairs):
+        raise OptionError(
+            "give targets once, and no target: classes separated by semicolons, or how many of the best, such as "
+            "targets=tabby;tiger cat or targets=3"
+        )
+    return parse_targets(given[0])
+
+
+def _listed(explained: "list[Explanation]", options: Options, timing: Timing) -> bytes:
+    body = {"explanations": [json_facts(one, options, timing) for one in explained]}
+    with timing("encode"):
+        return json.dumps(body, allow_nan=False).encode()
+
+
+def _sheet(explained: "list[Explanation]", options: Options, kind: str, timing: Timing) -> bytes:
+    from camserve.sheet import draw_sheet
+
+    first, settings = explained[0], explained[0].model.settings.render
+    look = {key: options.drawing(settings.threshold)[key] for key in ("colormap", "alpha", "contour")}
+    with timing("render"):
+        sheet = draw_sheet(first.photo.image, first.photo.name, list(class_entries(explained)), **look)
+    with timing("encode"):
+        return encode(sheet, IMAGES[kind], quality=settings.quality)
