@@ -98,7 +98,9 @@ def test_what_the_caller_has_is_not_sent_again(client: FlaskClient, forwards: li
     forwards.clear()
     again = post(client, **{"If-None-Match": tag})
     assert (again.status_code, again.data, again.headers["ETag"], again.headers["Vary"]) == (304, b"", tag, "Accept")
+    assert post(client, **{"If-None-Match": f'"other", W/{tag}'}).status_code == 304
     assert forwards == []
+    assert post(client, **{"If-None-Match": "*"}).status_code == 200
     for query, accept in (("alpha=0.5", "*/*"), ("target=3", "*/*"), ("", "image/jpeg")):
         assert post(client, query, Accept=accept, **{"If-None-Match": tag}).status_code == 200
     assert post(client, data=encode(picture(1), "png"), **{"If-None-Match": tag}).status_code == 200

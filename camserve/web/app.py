@@ -14,6 +14,7 @@ from camserve.web.kserve import kserve
 from camserve.web.logs import log_requests
 from camserve.web.metrics import keep_metrics
 from camserve.web.open_inference import open_inference
+from camserve.web.openapi import openapi
 from camserve.web.page import page
 from camserve.web.record import keep_records
 from camserve.web.service import EXTENSION, Service
@@ -59,7 +60,7 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     log_requests(app)
     keep_metrics(app, service)
     protect(app, service.settings)
-    for blueprint in (api, classes, kserve, open_inference, aliases, health, page):
+    for blueprint in (api, classes, kserve, open_inference, aliases, openapi, health, page):
         app.register_blueprint(blueprint)
 
     @app.after_request

@@ -1,15 +1,17 @@
 """POST /api/v1/explain/classes: several classes of one image, from one forward pass."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
+from typing_extensions import TypedDict
 from werkzeug.exceptions import NotAcceptable
 
 from camserve.comparing import class_entries, parse_targets
 from camserve.errors import OptionError
 from camserve.images import encode
 from camserve.web.answer import IMAGES, JSON, NPY, choose_type, json_facts
+from camserve.web.operations import gives
 from camserve.web.options import Options, parse_options
 from camserve.web.record import record
 from camserve.web.service import service
@@ -24,7 +26,18 @@ classes = Blueprint("classes", __name__, url_prefix="/api/v1")
 Pairs = list[tuple[str, str]]
 
 
+class ClassesExplained(TypedDict):
+    """The explanation of each class, in the order asked for, as /explain gives one."""
+
+    explanations: list[dict[str, Any]]
+
+
+ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: ClassesExplained}
+TARGETS = {"targets": "classes separated by semicolons, or how many of the best; a form may carry it instead"}
+
+
 @classes.post("/explain/classes")
+@gives(types=ANSWERS, image=True, statuses=(406,), query=TARGETS)
 def explain_classes() -> Response:
     """One image and `targets` in; a list of explanations, or a sheet of them, out."""
     ours, now = service(), record()

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
 
 from camserve.images import Source
 from camserve.methods import AUTO
 from camserve.plain import finite
 from camserve.web.answer import output
 from camserve.web.bodies import decode_base64, has_image_body, read_json
+from camserve.web.operations import Names, Ready, gives
 from camserve.web.options import Options
 from camserve.web.record import record
 from camserve.web.service import VERSION, service
@@ -67,13 +69,57 @@ class V1Request(BaseModel):
     parameters: Options = Options()
 
 
+class Top(TypedDict):
+    """A class with its score, 0..1, and its logit; null: not finite."""
+
+    class_index: int
+    class_name: str
+    score: float | None
+    logit: float | None
+
+
+class Prediction(TypedDict):
+    """What the model said of one image: the best class, and the top_k best."""
+
+    class_index: int
+    class_name: str
+    score: float | None
+    top_k: list[Top]
+
+
+class Explained(TypedDict):
+    """Why, of one image. attributions: of the target, with the outputs asked for in base64. image: width and height."""
+
+    method: str
+    layer: str
+    attributions: list[dict[str, Any]]
+    image: dict[str, int]
+    warnings: list[str]
+
+
+class Predictions(TypedDict):
+    """What :predict answers."""
+
+    predictions: list[Prediction]
+    model_name: str
+    model_version: str
+
+
+class Explanations(Predictions):
+    """What :explain answers, in the order of the instances."""
+
+    explanations: list[Explained]
+
+
 @kserve.get("")
+@gives(Names)
 def models() -> Response:
     """The names of all models."""
     return jsonify(models=list(service().shelf.cards()))
 
 
 @kserve.get("/<card:name>")
+@gives(Ready)
 def model(name: str) -> Response:
     """Whether requests for one model are answered: loaded, or to be loaded by the first of them."""
     service().check_model(name)
@@ -81,6 +127,7 @@ def model(name: str) -> Response:
 
 
 @kserve.post("/<card:name>:predict")
+@gives(Predictions, body=V1Request, image=True)
 def predict(name: str) -> Response:
     """The classes of each image. Of the options only size and top_k matter."""
     images, options = read(name)
@@ -91,6 +138,7 @@ def predict(name: str) -> Response:
 
 
 @kserve.post("/<card:name>:explain")
+@gives(Explanations, body=V1Request, image=True)
 def explain(name: str) -> Response:
     """The classes of each image, and why."""
     return explained(*read(name))
@@ -122,14 +170,19 @@ def explain_all(images: Sequence[Source], options: Options, then: Callable[["Exp
         return [then(ours.explain(image, options, now, until)) for image in images]
 
 
-def prediction(made: "Explanation", options: Options) -> dict[str, Any]:
+def prediction(made: "Explanation", options: Options) -> Prediction:
     """What the model said, whatever was explained."""
-    top = [finite(vars(answer)) for answer in made.top(options.top_k)]
-    best = {key: top[0][key] for key in ("class_index", "class_name", "score")}
-    return {**best, "top_k": top}
+    top: list[Top] = [finite(vars(answer)) for answer in made.top(options.top_k)]
+    best = top[0]
+    return {
+        "class_index": best["class_index"],
+        "class_name": best["class_name"],
+        "score": best["score"],
+        "top_k": top,
+    }
 
 
-def explanation(made: "Explanation", options: Options) -> dict[str, Any]:
+def explanation(made: "Explanation", options: Options) -> Explained:
     """Why, with the pictures that the options ask for."""
     width, height = made.photo.size
     outputs = options.outputs or DEFAULT_OUTPUTS
@@ -144,7 +197,7 @@ def explanation(made: "Explanation", options: Options) -> dict[str, Any]:
         "layer": made.layer,
         "attributions": [attribution],
         "image": {"width": width, "height": height},
-        "warnings": made.warnings,
+        "warnings": list(made.warnings),
     }
 
 

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from camserve import __version__
 from camserve.web.memory import Memory
+from camserve.web.operations import PLAIN, gives
 from camserve.web.record import Record, record
 from camserve.web.service import Service
 
@@ -98,6 +99,7 @@ def keep_metrics(app: Flask, of: Service) -> None:
 
 
 @metrics.get("/metrics")
+@gives(types={PLAIN: str})
 def show() -> Response:
     """Every number, in Prometheus's text format."""
     kept: Metrics = current_app.extensions["camserve-metrics"]

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from typing_extensions import TypedDict
 
 from camserve import __version__
 from camserve.errors import ModelNotFound, OptionError, UnknownName
@@ -15,6 +16,7 @@ from camserve.plain import finite
 from camserve.web.answer import overlay_bytes
 from camserve.web.bodies import decode_base64, has_image_body, parse_json
 from camserve.web.kserve import about, explain_all
+from camserve.web.operations import JSON, Names, Ready, gives
 from camserve.web.options import Options, make_options
 from camserve.web.record import record
 from camserve.web.service import VERSION, service
@@ -76,13 +78,65 @@ class V2Request(BaseModel):
     outputs: list[OutputWanted] = []
 
 
+class Server(TypedDict):
+    """What answers."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(TypedDict):
+    """A tensor that a model takes or gives; -1: any length."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class Metadata(TypedDict):
+    """What one model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class OutputTensor(TypedDict):
+    """A tensor: numbers, or base64 of BYTES; or binary_data_size bytes behind the JSON."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: NotRequired[list[Any]]
+    parameters: NotRequired[dict[str, int]]
+
+
+class Inferred(TypedDict):
+    """What infer answers. parameters: class, method and layer, where there is one image."""
+
+    model_name: str
+    model_version: str
+    id: str
+    parameters: dict[str, Any]
+    outputs: list[OutputTensor]
+
+
+INFERRED: dict[str, Any] = {JSON: Inferred, "application/octet-stream": None}
+LENGTH = {HEADER: "how many bytes of the body are JSON, where binary data follows; 0: the body is an image"}
+
+
 @open_inference.get("/")
+@gives(Server)
 def server() -> Response:
     """What answers, and what it can."""
     return jsonify(name="camserve", version=__version__, extensions=["binary_tensor_data"])
 
 
 @open_inference.get("/models")
+@gives(Names)
 def models() -> Response:
     """The names of all models."""
     return jsonify(models=list(service().shelf.cards()))
@@ -90,6 +144,7 @@ def models() -> Response:
 
 @open_inference.get("/models/<card:name>")
 @open_inference.get("/models/<card:name>/versions/<version>")
+@gives(Metadata)
 def metadata(name: str, version: str = VERSION) -> Response:
     """What one model takes and gives."""
     _check(name, version)
@@ -98,6 +153,7 @@ def metadata(name: str, version: str = VERSION) -> Response:
 
 @open_inference.get("/models/<card:name>/ready")
 @open_inference.get("/models/<card:name>/versions/<version>/ready")
+@gives(Ready)
 def ready(name: str, version: str = VERSION) -> Response:
     """Whether requests for one model are answered."""
     _check(name, version)
@@ -107,6 +163,7 @@ def ready(name: str, version: str = VERSION) -> Response:
 
 @open_inference.post("/models/<card:name>/infer")
 @open_inference.post("/models/<card:name>/versions/<version>/infer")
+@gives(types=INFERRED, body=V2Request, image=True, headers=LENGTH)
 def infer(name: str, version: str = VERSION) -> Response:
     """Scores of each image, its heatmap and its overlay."""
     _check(name, version)

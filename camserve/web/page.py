@@ -10,6 +10,7 @@ from camserve.methods import AUTO, METHODS
 from camserve.render import COLORMAPS, SIGNED_COLORMAPS, colours
 from camserve.web.answer import overlay_bytes
 from camserve.web.api import AUTO_SUMMARY, describe_model
+from camserve.web.operations import HTML, JSON, Status, gives
 from camserve.web.options import Options, parse_options
 from camserve.web.problem import Problem, problem_of
 from camserve.web.record import record
@@ -30,6 +31,7 @@ SIZES = {
 
 
 @page.get("/")
+@gives(types={JSON: Status, HTML: str})
 def show() -> Response:
     """The page for browsers; a line of JSON for everyone else, which is what the KServe V1 client reads."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, field
 
 from flask import Flask, Response, current_app, g, request
+from typing_extensions import TypedDict
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -25,6 +26,23 @@ RETRY_AFTER = {429: 1, 503: 2}
 _CODES = {404: "unknown_path", 413: "body_too_large", 415: "unsupported_type"}
 
 
+class ProblemBody(TypedDict):
+    """What a failure answers: the members of RFC 9457, and error and code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+    code: str
+    request_id: str
+
+
+def media_type(path: str) -> str:
+    """Plain JSON on the paths whose clients show the message only then."""
+    return "application/json" if path.startswith(("/v1", "/v2")) else "application/problem+json"
+
+
 @dataclass(frozen=True)
 class Problem:
     """status: of HTTP. code: the stable name for programs. detail: the sentence for people."""
@@ -35,9 +53,9 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
     def response(self) -> Response:
-        """The answer: problem+json, or plain JSON on the paths whose clients show the message only then."""
+        """The answer."""
         record().facts |= {"code": self.code, "detail": self.detail}
-        body = {
+        body: ProblemBody = {
             "type": "about:blank",
             "title": HTTP_STATUS_CODES.get(self.status, "Error"),
             "status": self.status,
@@ -46,9 +64,7 @@ class Problem:
             "code": self.code,
             "request_id": record().id,
         }
-        plain = request.path.startswith(("/v1", "/v2"))
-        kind = "application/json" if plain else "application/problem+json"
-        return Response(json.dumps(body), self.status, self.headers, content_type=kind)
+        return Response(json.dumps(body), self.status, self.headers, content_type=media_type(request.path))
 
 
 def register(app: Flask) -> None:

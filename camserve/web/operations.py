@@ -1,0 +1,72 @@
+"""What each view takes and gives, written beside it; /openapi.json is made of this."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from typing_extensions import TypedDict  # before Python 3.12 pydantic reads only these
+
+JSON, HTML, PLAIN = "application/json", "text/html", "text/plain"
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Operation:
+    """gives: by media type, what comes back: a TypedDict, or None for bytes. body: the JSON that is taken.
+
+    image: whether an image or a form is, with options in the query. statuses: beyond those of every operation.
+    query: what it must have beside the options, and headers: which are read, with what they mean.
+    """
+
+    gives: Mapping[str, Any]
+    body: type[BaseModel] | None = None
+    image: bool = False
+    statuses: tuple[int, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+def gives(
+    answer: Any = None,
+    *,
+    types: Mapping[str, Any] | None = None,
+    body: type[BaseModel] | None = None,
+    image: bool = False,
+    statuses: tuple[int, ...] = (),
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+) -> Callable[[View], View]:
+    """Marks a view with its Operation. answer: of its JSON; types: of all its media types, where there are others."""
+    operation = Operation(types or {JSON: answer}, body, image, statuses, headers or {}, query or {})
+
+    def mark(view: View) -> View:
+        view.operation = operation  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def operation_of(view: Callable[..., Any]) -> Operation | None:
+    """What `gives` marked a view with; None: it is not described."""
+    return getattr(view, "operation", None)
+
+
+class Status(TypedDict):
+    """How a probe is answered."""
+
+    status: str
+
+
+class Names(TypedDict):
+    """The names of all models."""
+
+    models: list[str]
+
+
+class Ready(TypedDict):
+    """A model that answers."""
+
+    name: str
+    ready: bool
