@@ -12,8 +12,8 @@ from camserve.batch.rows import read_rows
 from camserve.batch.shortcuts import Shortcut
 from camserve.batch.sketch import SIDE, from_text, hot_cells
 from camserve.batch.statistics import explained
+from camserve.batch.work import open_item
 from camserve.errors import CamserveError
-from camserve.explain import open_photo
 from camserve.models import Model
 
 IMAGES = 8  # tried for each suspicion
@@ -30,7 +30,7 @@ def cover(model: Model, plan: Plan, shortcut: Shortcut, size: str | int | None =
     scores = []
     for item, index in _examples(plan, shortcut):
         try:
-            pixels = np.asarray(open_photo(model, item.path).image)
+            pixels = np.asarray(open_item(model, item).image)
         except CamserveError:
             continue
         opposite = shortcut.cells[::-1, ::-1] & ~shortcut.cells

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from camserve.batch.remote import is_remote, walk_remote
 from camserve.errors import OptionError
 
 # Files with other endings lie in every folder of photographs; those that claim to be images must be ones.
@@ -38,12 +39,15 @@ def find_items(source: str, out: Path, *, folders_are_classes: bool = False) -> 
     """The images of `source` one by one, in no order; None for each file that is not named like an image.
 
     source: a folder, walked without following links to folders; a pattern such as "photos/**/*.jpg"; a list of files
-    (.txt), one a line; or a table (.csv) with a column `file`, and `class` or `target` or both. Paths in the last two
-    are relative to the file they stand in. What lies in `out` is left out. folders_are_classes: the first folder below
-    is the class that its images show. Raises OptionError, also midway, naming the line.
+    (.txt), one a line; a table (.csv) with a column `file`, and `class` or `target` or both; or the URI of a folder.
+    Paths in lists and tables are URIs, or relative to the file they stand in. What lies in `out` is left out.
+    folders_are_classes: the first folder below is the class that its images show. Raises OptionError, also midway,
+    naming the line.
     """
     path = Path(source)
-    if path.is_dir():
+    if is_remote(source):
+        yield from _remote(source, folders_are_classes)
+    elif path.is_dir():
         yield from _below(path, out.resolve(), folders_are_classes)
     elif folders_are_classes:
         raise OptionError(f"'{source}' is not a folder, so it has no folders named by classes")
@@ -106,6 +110,15 @@ def _file_name(part: str) -> str:
         return part
     kept = PurePath(text).stem.encode()[: _LONGEST_NAME - 60].decode("utf-8", "ignore")
     return f"{kept}={hashlib.sha256(encoded).hexdigest()[:16]}{PurePath(text).suffix[:10]}"
+
+
+def _remote(source: str, folders_are_classes: bool) -> Iterator[Item | None]:
+    for uri, inside in walk_remote(source):
+        if not _is_image(inside) or (folders_are_classes and len(inside.parts) == 1):
+            yield None
+        else:
+            expected = inside.parts[0] if folders_are_classes else None
+            yield Item(name_of(inside, Path()), uri, (), expected)
 
 
 def _below(folder: Path, out: Path, folders_are_classes: bool) -> Iterator[Item | None]:
@@ -172,4 +185,7 @@ def _table(rows: "csv.DictReader[str]", path: Path) -> Iterator[Item]:
 
 
 def _item(given: str, root: Path, targets: tuple[str, ...] = (), expected: str | None = None) -> Item:
+    if is_remote(given):
+        scheme, inside = given.split("://", 1)
+        return Item(f"={scheme}/{name_of(Path(inside.lstrip('/')), Path())}", given, targets, expected)
     return Item(name_of(root / given, root), str(root / given), targets, expected)

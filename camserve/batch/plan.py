@@ -41,7 +41,7 @@ class Plan:
     def items(self, first: int = 0) -> Generator[Item]:
         """The inputs in order, from number `first` on. Raises OutputError where the plan cannot be read."""
         with _read(self.out / INPUTS) as lines:
-            yield from map(_item, islice(lines, first, None))
+            yield from map(item_of, islice(lines, first, None))
 
 
 def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model, facts: dict[str, Any]) -> Plan:
@@ -129,7 +129,7 @@ def _sorted(items: Iterator[Item], out: Path) -> Iterator[Item]:
             pieces.append(file)
             file.writelines(json.dumps(item) + "\n" for item in piece)
             file.seek(0)
-        yield from heapq.merge(*(map(_item, piece) for piece in pieces), key=attrgetter("name"))
+        yield from heapq.merge(*(map(item_of, piece) for piece in pieces), key=attrgetter("name"))
     except OSError as error:
         raise OutputError(f"cannot write into '{out}': {error.strerror}") from None
     finally:
@@ -148,7 +148,8 @@ def _merged(items: Iterable[Item]) -> Iterator[Item]:
         yield first._replace(targets=tuple(targets), expected=next(iter(expected), None))
 
 
-def _item(line: str) -> Item:
+def item_of(line: str) -> Item:
+    """An item from its line of the plan."""
     name, path, targets, expected = json.loads(line)
     return Item(name, path, tuple(targets), expected)
 

@@ -21,6 +21,7 @@ from camserve.batch.progress import Progress, Silent
 from camserve.batch.report import write_report
 from camserve.batch.rows import RESULTS, Ledger, Row, read_rows, whole_rows
 from camserve.batch.work import Work
+from camserve.cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.errors import OptionError, UnknownName
 from camserve.files import sweep
 from camserve.models import Model
@@ -58,12 +59,14 @@ def run_batch(
     resume: bool = False,
     restart: bool = False,
     exports: Sequence[str] = (),
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Explain every image of `source` into OUT.
 
     source, folders_are_classes: see `find_items`. objects: see `Objects`. resume: go on with an unfinished run; one
     that is finished, or none, is no error. restart: throw an unfinished run away. exports: of EXPORTS.
+    cluster: where to run; None is the process's own threads. Both give the same bits.
     Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
     at the end, also after Ctrl-C.
     Raises OptionError where there are no images, an option is bad, or OUT holds an unfinished or another run;
@@ -73,12 +76,16 @@ def run_batch(
     with ExitStack() as stack:
         where = stack.enter_context(closing(Objects(objects))) if objects else None
         check_exports(exports, options)
+        if cluster is not None:
+            check_card(model)
         check_options(model, options)
         facts = {**facts_of(model, options), "objects": None if objects is None else str(objects)}
         facts["folders_are_classes"] = folders_are_classes
         plan = _plan(model, str(source), out, facts, resume=resume, restart=restart)
 
         def rows(plan: Plan, first: int) -> Generator[Row]:
+            if cluster is not None:
+                return rows_on(cluster, recipe_of(model, options, plan, objects), plan, first)
             work = Work(model, options, out, labelled=plan.labelled, targets=plan.targets, objects=where)
             return _on_threads(work, plan.items(first), pool.shared(model.settings.compute).count + 1)
 

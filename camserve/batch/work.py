@@ -1,19 +1,21 @@
 """One image of a batch: explained, its files written, and its row. The same on a thread here and on a cluster."""
 
 from dataclasses import asdict
-from pathlib import Path
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 
 from camserve.batch.inputs import Item
 from camserve.batch.objects import Objects
 from camserve.batch.options import BOXES, EXPECTED, POLYGONS, Options
 from camserve.batch.outputs import Made, files_of
+from camserve.batch.remote import is_remote, read_remote
 from camserve.batch.rows import Row
 from camserve.batch.sketch import shares, sketch_of, to_text
 from camserve.errors import CamserveError, OptionError, OutputError, Unavailable
 from camserve.explain import explain_classes, open_photo
 from camserve.explanation import Answer, Explanation
 from camserve.files import write_all
-from camserve.images import Photo, Source
+from camserve.images import Photo
 from camserve.models import Model
 from camserve.plain import finite
 from camserve.targets import TargetOption
@@ -33,13 +35,10 @@ class Work:
         self.variants = options.variants(labelled)
         self.several = len(options.methods) * max(len(self.variants), targets) > 1
 
-    def __call__(self, item: Item, source: Source | None = None) -> Row:
-        """Explain one image, write its files, all or none, and give its row.
-
-        source: the image, where it is not the file at `item.path`. Raises OutputError and Unavailable only.
-        """
+    def __call__(self, item: Item) -> Row:
+        """Explain one image, write its files, all or none; its row. Raises OutputError and Unavailable only."""
         try:
-            photo = open_photo(self.model, item.path if source is None else source)
+            photo = open_item(self.model, item)
             made = self._explain(photo, item)
             files = [files_of(one, item.name, self.options, folder=self.several) for one in made]
             rows = [self._row(item, one) for one in made]
@@ -120,6 +119,15 @@ class Work:
             "predicted": finite(vars(one.top(1)[0])),
             "expected": expected,
         }
+
+
+def open_item(model: Model, item: Item) -> Photo:
+    """The photograph, from this machine or from elsewhere. Raises ImageError."""
+    if not is_remote(item.path):
+        return open_photo(model, item.path)
+    stream = BytesIO(read_remote(item.path, model.settings.limits.max_bytes))
+    stream.name = PurePosixPath(item.path).name  # what an error calls it
+    return open_photo(model, stream)
 
 
 def failed(item: Item, error: str, code: str) -> Row:

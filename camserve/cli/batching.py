@@ -9,9 +9,11 @@ import click
 
 from camserve.cli.explaining import LOOK, check_classes, explaining, painting
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, read_settings
+from camserve.errors import OptionError
 
 if TYPE_CHECKING:
     from camserve.batch import Options
+    from camserve.cluster import Cluster
     from camserve.models import Model
 
 
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     type=click.Choice(["csv", "parquet", "coco"]),
     help="Also write the results as this. Can be repeated.",
 )
+@click.option("--engine-cluster", type=click.Choice(["ray"]), help="Run on a Ray cluster.")
+@click.option("--cluster-address", help="With --engine-cluster: a running one. Default: one on this machine.")
+@click.option("--actors", type=click.IntRange(min=1), help="With --engine-cluster. Default: as many as fit.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was killed or stopped.")
 @click.option("--restart", is_flag=True, help="Throw an unfinished run in OUT away.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -53,10 +58,10 @@ if TYPE_CHECKING:
 def batch(config: Path | None, /, source: str, out: Path, quiet: bool, as_json: bool, **options: Any) -> None:
     """Explain every image of IN into OUT.
 
-    IN is a folder, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and, if you
-    like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line an image, failed
-    ones with the reason; pictures in a folder for each kind; and OUT/index.html, a page to look at. One bad file does
-    not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume.
+    IN is a folder or its URI, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and,
+    if you like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line an image,
+    failed ones with the reason; pictures in a folder for each kind; and OUT/index.html, a page to look at. One bad file
+    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume.
 
     \b
     Exit status: 0 all explained, 1 some failed, 3 nothing could be explained,
@@ -71,6 +76,7 @@ def batch(config: Path | None, /, source: str, out: Path, quiet: bool, as_json: 
     from camserve.batch.progress import progress_for
 
     passed = {key: options.pop(key) for key in ("folders_are_classes", "objects", "resume", "restart", "exports")}
+    passed["cluster"] = _cluster(*(options.pop(key) for key in ("engine_cluster", "cluster_address", "actors")))
     model, made = _prepare(config, options)
     summary = run_batch(model, source, out, made, progress=progress_for(quiet=quiet or as_json), **passed)
     if as_json:
@@ -81,6 +87,16 @@ def batch(config: Path | None, /, source: str, out: Path, quiet: bool, as_json: 
         sys.exit(INTERRUPTED)
     if summary.failed:
         sys.exit(SOME_FAILED if summary.explained else NOTHING_USABLE)
+
+
+def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":
+    from camserve.cluster import Cluster
+
+    if engine is not None:
+        return Cluster(address, actors)
+    if address is not None or actors is not None:
+        raise OptionError("--cluster-address and --actors are about a cluster: add --engine-cluster ray")
+    return None
 
 
 def _prepare(config: Path | None, given: dict[str, Any]) -> "tuple[Model, Options]":

@@ -1,0 +1,62 @@
+"""Images that are not on a disk of this machine: whatever pyarrow's file systems read, such as s3://, gs:// and hdfs://."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camserve.errors import BodyTooLarge, ImageError, OptionError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+
+def is_remote(path: str) -> bool:
+    """Whether it is a URI."""
+    return "://" in path
+
+
+def walk_remote(source: str) -> Iterator[tuple[str, Path]]:
+    """The URI of every file below a folder, and its path relative to it. Raises OptionError where there is none."""
+    system, root = _open(source)
+    scheme = source.split("://", 1)[0]
+    try:
+        yield from _below(system, root, root, scheme)
+    except OSError as error:
+        raise OptionError(f"cannot list '{source}': {error}") from None
+
+
+def read_remote(uri: str, max_bytes: int) -> bytes:
+    """All the bytes of a file. Raises BodyTooLarge, ImageError."""
+    try:
+        system, path = _open(uri)
+        with system.open_input_stream(path, compression=None) as stream:
+            data = bytes(stream.read(max_bytes + 1))
+    except (OSError, OptionError) as error:
+        raise ImageError(f"cannot read '{uri}': {error}") from None
+    if len(data) > max_bytes:
+        raise BodyTooLarge(f"'{uri}' has more than {max_bytes / 2**20:.4g} MiB (limits.body_megabytes)")
+    return data
+
+
+def _open(uri: str) -> "tuple[FileSystem, str]":
+    try:
+        from pyarrow import fs
+    except ImportError:
+        needed = 'pip install "camserve[parquet]"'
+        raise OptionError(f"'{uri}' is read by pyarrow, which is not installed: {needed}") from None
+    try:
+        opened: Any = fs.FileSystem.from_uri(uri)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"'{uri}' cannot be opened: {error}; allowed are s3://, gs://, hdfs:// and file://") from None
+    system, path = opened
+    return system, path
+
+
+def _below(system: "FileSystem", folder: str, root: str, scheme: str) -> Iterator[tuple[str, Path]]:
+    from pyarrow import fs
+
+    for entry in system.get_file_info(fs.FileSelector(folder)):
+        if entry.type == fs.FileType.Directory:
+            yield from _below(system, entry.path, root, scheme)
+        elif entry.type == fs.FileType.File:
+            yield f"{scheme}://{entry.path}", Path(entry.path).relative_to(root)
