@@ -117,10 +117,10 @@ class Card(_Part):
             return False
 
 
-def find_cards(models: Models) -> dict[str, Path]:
+def find_cards(models: Models, *, with_shipped: bool = True) -> dict[str, Path]:
     """{name: card.toml} of every folder in `models.folders` and of the shipped ones; the first of a name wins."""
     found: dict[str, Path] = {}
-    for folder in (*models.folders, shipped("models")):
+    for folder in (*models.folders, *([shipped("models")] if with_shipped else [])):
         for path in sorted(folder.glob("*/card.toml")):
             found.setdefault(path.parent.name, path)
     return found

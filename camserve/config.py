@@ -7,7 +7,7 @@ legal value is. `settings()` gives the process's own, read once.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from camserve.errors import ConfigError, UnknownName
+from camserve.methods import AUTO, find_method
 
 PREFIX = "CAMSERVE_"
 FILE_VARIABLE = "CAMSERVE_CONFIG"
@@ -22,8 +23,9 @@ FILE_VARIABLE = "CAMSERVE_CONFIG"
 _SERVICE_LINK = re.compile(r"CAMSERVE_(SERVICE_(HOST|PORT)|PORT(_\d+_(TCP|UDP)|$))")
 
 Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]  # locks and timers take no infinity
 
 
 class _Section(BaseModel):
@@ -39,6 +41,14 @@ class Explain(_Section):
     max_aspect: Annotated[float, Field(ge=1)]
     max_input_megapixels: Positive
     sharp: bool
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        """One of the registry: found out here, not by the first image."""
+        if value != AUTO:
+            _checked(find_method, value)
+        return value
 
     @field_validator("size", mode="before")
     @classmethod
@@ -75,6 +85,15 @@ class Render(_Section):
     alpha: Share
     threshold: Share
     quality: Annotated[int, Field(ge=1, le=100)]
+
+    @field_validator("colormap", "signed_colormap")
+    @classmethod
+    def _known_colours(cls, value: str) -> str:
+        """One of the catalogue."""
+        from camserve.painting import colours  # with numpy and Pillow, which `--help` does without
+
+        _checked(colours, value)
+        return value
 
 
 class Limits(_Section):
@@ -131,12 +150,12 @@ class Serve(_Section):
     port: Annotated[int, Field(ge=0, le=65535)]
     http_threads: Annotated[int, Field(ge=2)]
     queue: Annotated[int, Field(ge=0)]
-    deadline_seconds: Positive
-    upload_seconds: Positive
+    deadline_seconds: Seconds
+    upload_seconds: Seconds
     token: SecretStr
     models: Annotated[int, Field(ge=1)]
     preload: tuple[str, ...]
-    memory_megabytes: Annotated[float, Field(ge=0)]
+    memory_megabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     @field_validator("preload", mode="before")
     @classmethod
@@ -235,11 +254,19 @@ def _from_environment(values: Mapping[str, Any], environ: Mapping[str, str]) -> 
     return found
 
 
+def _checked(find: Callable[[str], object], name: str) -> None:
+    """Raises ValueError, which pydantic collects, with the words of UnknownName."""
+    try:
+        find(name)
+    except UnknownName as error:
+        raise ValueError(str(error)) from None
+
+
 def _explain_all(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"][:2])
         given = "..." if where == "serve.token" else repr(problem["input"])
-        line = f"{where} = {given}: {problem['msg'].removeprefix('Input ')}"
-        lines.append(line)
+        said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        lines.append(f"{where} = {given}: {said}")
     return "bad setting " + "; ".join(lines)

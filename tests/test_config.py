@@ -61,6 +61,18 @@ def test_kubernetes_service_links_are_not_settings() -> None:
         ("serve = 3", r"'serve' is a section: write \[serve\]"),
         ("[render]\nalpha = 2", r"render\.alpha = 2: should be less than or equal to 1"),
         ("[explain]\nsize = 'fitt'", r"explain\.size = 'fitt'.*'fit', 'crop' or 'native'"),
+        (
+            "[explain]\nmethod = 'grad_cam'",
+            r"explain\.method = 'grad_cam': unknown method 'grad_cam'; did you mean 'gradcam'",
+        ),
+        (
+            "[render]\ncolormap = 'infrno'",
+            r"render\.colormap = 'infrno': unknown colour map 'infrno'; did you mean 'inferno'",
+        ),
+        ("[render]\nsigned_colormap = 'icefir'", r"render\.signed_colormap = 'icefir': unknown colour map"),
+        ("[limits]\nmegapixels = inf", r"limits\.megapixels = inf: should be a finite number"),
+        ("[serve]\ndeadline_seconds = inf", r"serve\.deadline_seconds = inf: should be less than or equal to 86400"),
+        ("[serve]\nmemory_megabytes = nan", r"serve\.memory_megabytes = nan: should be a finite number"),
         ("[serve", "is not valid TOML"),
     ],
 )

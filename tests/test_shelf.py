@@ -9,7 +9,7 @@ from conftest import picture
 from flask.testing import FlaskClient
 
 from camserve.config import Settings, load_settings
-from camserve.errors import ModelError, ModelNotFound
+from camserve.errors import ConfigError, ModelError, ModelNotFound
 from camserve.images import encode
 from camserve.web.service import Service
 from camserve.web.shelf import BROKEN, READY, UNLOADED
@@ -90,8 +90,12 @@ def test_a_card_without_its_files_is_broken_before_anyone_asks(service: Service)
         service.shelf.state("seven")
 
 
-def test_a_model_to_preload_that_is_none_is_an_error(tmp_path: Path) -> None:
-    service = Service(settings_for(tmp_path, "one", preload=["tow"]))
-    with pytest.raises(ModelNotFound, match="unknown model 'tow'"):
-        service.load()
-    service.close()
+def test_a_preload_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    settings_for(tmp_path, "one", "two")
+    chosen = {"models": {"folders": [tmp_path]}, "explain": {"model": "one"}}
+    misspelt = load_settings(environ={}, overrides={**chosen, "serve": {"preload": ["tow"]}})
+    with pytest.raises(ConfigError, match="bad setting serve.preload: unknown model 'tow'; did you mean 'two'"):
+        Service(misspelt)
+    many = load_settings(environ={}, overrides={**chosen, "serve": {"preload": ["two", "one", "two"], "models": 1}})
+    with pytest.raises(ConfigError, match="2 models, the default one counted, but serve.models keeps 1 in memory"):
+        Service(many)

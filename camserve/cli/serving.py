@@ -1,25 +1,67 @@
 """`camserve serve`: the HTTP service."""
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from camserve.cli.program import read_settings
+from camserve.cli.program import SOME_FAILED, read_settings
+
+if TYPE_CHECKING:
+    from camserve.config import Settings
+    from camserve.web.trial import Trial
 
 
 @click.command(short_help="Start the HTTP service, with a page for uploads.")
 @click.option("-m", "--model", help="The model served when a request names none. Default: efficientnet-lite0.")
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
 @click.option("--port", type=int, help="Default: 8080; 0 takes a free one.")
+@click.option(
+    "--check", is_flag=True, help="Start nothing: try every model that the settings name, and say how it went."
+)
+@click.option("--json", "as_json", is_flag=True, help="What --check finds, as a JSON list.")
 @click.pass_obj
-def serve(config: Path | None, /, model: str | None, host: str | None, port: int | None) -> None:
+def serve(
+    config: Path | None, /, model: str | None, host: str | None, port: int | None, check: bool, as_json: bool
+) -> None:
     """Start the HTTP service: a page for uploads at /, and POST /api/v1/explain for programs.
+
+    With --check, the default model, those of serve.preload and all in models.folders explain one small image each. The
+    exit status is 0 where all do, 1 where one does not, and 2 where a setting is wrong.
 
     \b
     Example:
       camserve serve --model finch --port 8080
+      camserve serve --model finch --check
       curl --data-binary @cat.jpg -H "Content-Type: image/jpeg" localhost:8080/api/v1/explain -o why.png
     """
+    settings = read_settings(config, explain={"model": model}, serve={"host": host, "port": port})
+    if check:
+        _check(settings, as_json)
+        return
+    if as_json:
+        raise click.UsageError("--json goes with --check")
     from camserve.web.server import serve as run
 
-    run(read_settings(config, explain={"model": model}, serve={"host": host, "port": port}))
+    run(settings)
+
+
+def _check(settings: "Settings", as_json: bool) -> None:
+    from camserve.web.trial import try_models
+
+    trials = []
+    for trial in try_models(settings):
+        trials.append(trial)
+        if not as_json:
+            click.echo(_line(trial))
+    if as_json:
+        click.echo(json.dumps([vars(trial) for trial in trials], indent=1))
+    if any(trial.error for trial in trials):
+        click.get_current_context().exit(SOME_FAILED)
+
+
+def _line(trial: "Trial") -> str:
+    if trial.error:
+        return f"{trial.model}: fails: {trial.error}" + (f" ({trial.card})" if trial.card not in trial.error else "")
+    return f"{trial.model}: {trial.engine}, {trial.milliseconds:g} ms, loaded in {trial.load_milliseconds:g} ms"

@@ -18,6 +18,7 @@ from camserve.config import Settings
 from camserve.errors import ConfigError
 from camserve.web.gate import Gate
 from camserve.web.logs import ServerLogger, log_to_stderr
+from camserve.web.shelf import Shelf
 from camserve.web.worker import Worker
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ _say = partial(print, flush=True)
 def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
     """Run the service until SIGTERM or SIGINT; never returns, but ends by SystemExit.
 
-    announce: is told the address once it is open. Raises ConfigError where it cannot be, ModelNotFound and
-    ModelError where the default model's card or files are missing.
+    announce: is told the address once it is open. Raises ConfigError where it cannot be, ModelNotFound and ModelError
+    where a card that is to be loaded at the start, or its files, are missing.
     """
-    cards.check_files(cards.card_path(settings.explain.model, settings.models))  # without torch, before anything starts
+    for card in Shelf(settings).at_start.values():
+        cards.check_files(card)  # without torch, before anything starts
     listener = open_socket(settings.serve.host, settings.serve.port)
     message = _message(listener.getsockname(), bool(settings.serve.token.get_secret_value()))
     log_to_stderr()

@@ -39,7 +39,7 @@ class Service:
     """The models that requests may name, and the pool that runs them. Nothing is loaded before `load`.
 
     settings: the defaults and limits of every request. gate: the way in. shelf: the models. memory: what was computed.
-    Raises ModelNotFound where there is no card for `settings.explain.model`.
+    Raises ModelNotFound, ConfigError, as `Shelf`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -51,18 +51,26 @@ class Service:
         self._state = "loading"
 
     def load(self) -> None:
-        """Make the pool, load what `serve.preload` names and the default model, explain once: now all is ready.
+        """Make the pool, warm what `serve.preload` names and the default model: now all is ready.
 
         Raises ModelError, ModelNotFound.
         """
-        from camserve.explain import explain
-        from camserve.workers import Workers
-
-        self._workers = Workers(self.gate.workers, self.settings.compute.threads)
-        for name in (*self.settings.serve.preload, self.shelf.default):
-            explain(self._loaded(name, threading.TIMEOUT_MAX), Image.new("RGB", (64, 64)), workers=self._workers)
+        self._make_pool()
+        for name in self.shelf.at_start:
+            self.warm(name)
         if self._state == "loading":
             self._state = "ready"
+
+    def open(self) -> None:
+        """Make the pool and take requests, with no model loaded yet."""
+        self._make_pool()
+        self._state = "ready"
+
+    def warm(self, name: str) -> None:
+        """Load one model, however long that takes, and explain once. Raises ModelError, ModelNotFound, OptionError."""
+        from camserve.explain import explain
+
+        explain(self._loaded(name, threading.TIMEOUT_MAX), Image.new("RGB", (64, 64)), workers=self._workers)
 
     def load_in_background(self, on_failure: Callable[[], None] = lambda: None) -> None:
         """`load` on a thread of its own. on_failure: called, after the reason was logged, where it raises."""
@@ -167,6 +175,11 @@ class Service:
             "deadline": max(0, until - time.monotonic()),
             "forward": partial(self.memory.forward, timing=now.timing),
         }
+
+    def _make_pool(self) -> None:
+        from camserve.workers import Workers
+
+        self._workers = Workers(self.gate.workers, self.settings.compute.threads)
 
     def _loaded(self, name: str, seconds: float) -> "Model":
         from camserve.loading import load

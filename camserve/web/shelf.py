@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from camserve.cards import card_path, check_files, find_cards
 from camserve.config import Settings
-from camserve.errors import CamserveError, DeadlinePassed, ModelNotFound, Unavailable
+from camserve.errors import CamserveError, ConfigError, DeadlinePassed, ModelNotFound, Unavailable, UnknownName
 
 if TYPE_CHECKING:
     from camserve.models import Model
@@ -25,7 +25,9 @@ class Shelf:
     """Models by name, each loaded at its first use, once however many requests wait for it.
 
     At most `serve.models` are kept: the least recently used one goes, never the default. What is being explained with
-    it still ends well. Raises ModelNotFound where there is no card for `settings.explain.model`.
+    it still ends well. at_start: {name: card.toml} of what is loaded before the first request, the default last.
+    Raises ModelNotFound where there is no card for `explain.model`, ConfigError where `serve.preload` asks for what
+    there is not, or for more than are kept.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -34,6 +36,7 @@ class Shelf:
         self.default = self._default_card.parent.name
         self._loads: OrderedDict[str, Future[Model]] = OrderedDict()
         self._lock = threading.Lock()
+        self.at_start = self._at_start()
 
     @property
     def count(self) -> int:
@@ -74,6 +77,19 @@ class Shelf:
             raise DeadlinePassed(f"'{name}' is not loaded yet") from None
         except CancelledError:
             raise Unavailable("camserve is shutting down") from None
+
+    def _at_start(self) -> dict[str, Path]:
+        cards, serve = self.cards(), self._settings.serve
+        unknown = [name for name in serve.preload if name not in cards]
+        if unknown:
+            raise ConfigError(f"bad setting serve.preload: {UnknownName('model', unknown[0], cards)}")
+        names = [*(name for name in dict.fromkeys(serve.preload) if name != self.default), self.default]
+        if len(names) > serve.models:
+            raise ConfigError(
+                f"bad setting serve.preload: {len(names)} models, the default one counted, but serve.models keeps "
+                f"{serve.models} in memory; raise that, or preload fewer"
+            )
+        return {name: cards[name] for name in names}
 
     def _load(self, name: str, submit: Submit) -> "Future[Model]":
         path = self.card(name)
