@@ -21,7 +21,8 @@ from subjects import Plan, environment, load, photographs, write_photographs
 
 import camserve
 from camserve import workers
-from camserve.explain import open_photo, to_input
+from camserve.explain import open_photo
+from camserve.resampling import to_input
 
 SIZE = (500, 400)
 LEAST_SHARE = 0.85

@@ -31,7 +31,8 @@ from others import SHOWN, Other, attached, laid_over
 from PIL import Image
 
 import camserve
-from camserve.explain import open_photo, to_input
+from camserve.explain import open_photo
+from camserve.resampling import to_input
 
 Map = Callable[[Image.Image, int], np.ndarray]
 

@@ -27,9 +27,10 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 import camserve
 from camserve.errors import CamserveError, DeadlinePassed
-from camserve.explain import open_photo, to_input
+from camserve.explain import open_photo
 from camserve.methods import METHODS, Method
 from camserve.observation import observe
+from camserve.resampling import to_input
 from camserve.workers import shared
 
 TRANSFORMER = "torchvision:vit_b_16"

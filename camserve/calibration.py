@@ -25,7 +25,7 @@ import torch
 from camserve import workers as pool
 from camserve.cards import Measured, resolve_file
 from camserve.errors import ModelError, OptionError
-from camserve.explain import open_photo, to_input
+from camserve.explain import open_photo
 from camserve.frame import Pair, crop, native
 from camserve.images import Photo, Source
 from camserve.methods import AUTO
@@ -33,6 +33,7 @@ from camserve.methods.evidence import Evidence
 from camserve.models import Model
 from camserve.observation import choose_method
 from camserve.pasting import centres, pasted, places, soft_edged, turned
+from camserve.resampling import to_input
 from camserve.targets import class_target
 
 # A class counts as seen where it is among this share of the classes, or the first, in this share of the trials.

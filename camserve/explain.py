@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image
 
 from camserve import workers as pool
 from camserve.diagnosis import compare, diagnose, doubt
@@ -27,6 +25,7 @@ from camserve.methods.evidence import Progress
 from camserve.models import Model
 from camserve.observation import Forward, Observation, fuse, observe
 from camserve.pipeline import in_order
+from camserve.resampling import to_input
 from camserve.sharp import Sharp, sharpen
 from camserve.targets import TargetOption
 
@@ -204,20 +203,6 @@ def open_photo(model: Model, image: Source) -> Photo:
     """Read an image within the model's limits."""
     limits = model.settings.limits
     return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
-
-
-def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
-    """The network's input, float32 (1, 3, h, w): the frame's box resampled, then (value - mean) / std."""
-    own = model.card.input
-    resample = Image.Resampling[own.resample.upper()]
-    small = np.asarray(photo.image.resize(frame.input, resample, box=frame.box))
-    if own.channels == "BGR":
-        small = small[:, :, ::-1]
-    planes = np.empty((1, 3, *small.shape[:2]), np.float32)
-    for channel, plane in enumerate(planes[0]):
-        np.subtract(small[:, :, channel], np.float32(own.mean[channel]), out=plane)
-        plane /= np.float32(own.std[channel])
-    return torch.from_numpy(planes)
 
 
 def _with_targets(

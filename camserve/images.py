@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
@@ -81,14 +82,24 @@ class Photo:
 
     image: RGB, upright, fully loaded; nobody modifies it, so threads may share it.
     name: the file's name without its folder, "image" or "array"; for messages and provenance.
-    sha256: of the encoded bytes as given; for an array or a Pillow image, of mode, size and RGB pixels.
     format: "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF" or "AVIF"; "array" for pixels that come from no file.
+    encoded_sha256: of the bytes that were decoded, if any were.
     """
 
     image: Image.Image
     name: str
-    sha256: str
     format: str
+    encoded_sha256: str | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the encoded bytes as given; for an array or a Pillow image, of mode, size and RGB pixels."""
+        if self.encoded_sha256 is not None:
+            return self.encoded_sha256
+        digest = hashlib.sha256(f"RGB {self.image.width} {self.image.height} ".encode())
+        for box in strips(self.image.size):
+            digest.update(self.image.crop(box).tobytes())
+        return digest.hexdigest()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,7 +136,7 @@ def read_photo(source: Source, *, max_pixels: int, max_side: int, max_bytes: int
     kind = _kind(data, name)
     with _one_error(name, kind, max_pixels):
         pixels = _decode(data, name, kind, limits)
-    return Photo(pixels, name, hashlib.sha256(data).hexdigest(), kind)
+    return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest())
 
 
 def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
@@ -228,7 +239,4 @@ def _adopt(image: Image.Image, name: str, limits: _Limits) -> Photo:
         pixels = to_rgb(image.copy() if image.mode == "RGB" else image)
         turn = turn_of(image)
         pixels = pixels if turn is None else pixels.transpose(turn)
-    digest = hashlib.sha256(f"RGB {pixels.width} {pixels.height} ".encode())
-    for box in strips(pixels.size):
-        digest.update(pixels.crop(box).tobytes())
-    return Photo(pixels, name, digest.hexdigest(), image.format or "array")
+    return Photo(pixels, name, image.format or "array")

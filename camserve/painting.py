@@ -119,7 +119,10 @@ def strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
 
 def levels_of(heat: Heat) -> npt.NDArray[np.uint8]:
     """Heat 0..1 as 0..255; unseen as 0."""
-    return (np.clip(np.nan_to_num(heat), 0, 1) * 255 + 0.5).astype(np.uint8)
+    levels: Heat = heat * np.float32(255) + np.float32(0.5)
+    np.fmax(levels, 0, out=levels)  # of NaN and a number it is the number
+    np.fmin(levels, 255, out=levels)
+    return levels.astype(np.uint8)
 
 
 def mask_of(places: npt.NDArray[np.bool_]) -> Image.Image:

@@ -8,10 +8,11 @@ from torch import nn
 
 import camserve
 from camserve.errors import OptionError
-from camserve.explain import open_photo, to_input
+from camserve.explain import open_photo
 from camserve.heads import Head
 from camserve.methods.evidence import Evidence
 from camserve.observation import evidence_of, stage_ends
+from camserve.resampling import to_input
 from camserve.targets import class_target
 
 

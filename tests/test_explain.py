@@ -15,9 +15,10 @@ from torch import nn
 import camserve
 from camserve.config import load_settings
 from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
-from camserve.explain import class_maps, to_input
+from camserve.explain import class_maps
 from camserve.explanation import npy_bytes
 from camserve.heads import LinearHead
+from camserve.resampling import to_input
 
 
 @pytest.fixture(scope="module")

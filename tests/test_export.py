@@ -15,9 +15,9 @@ import camserve
 from camserve import export as exporting
 from camserve.cli import main
 from camserve.errors import ModelError, OptionError
-from camserve.explain import to_input
 from camserve.export import export
 from camserve.images import read_photo
+from camserve.resampling import to_input
 
 missing = [name for name in exporting.NEEDED if find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(missing), reason=f"camserve[onnx] is not installed: {missing}")

@@ -15,13 +15,14 @@ import camserve
 from camserve import workers
 from camserve.cards import read_card
 from camserve.config import shipped
-from camserve.explain import open_photo, to_input
+from camserve.explain import open_photo
 from camserve.frame import crop, native
 from camserve.layers import Layer
 from camserve.methods import METHODS
 from camserve.methods.evidence import Evidence
 from camserve.network import TracedNetwork
 from camserve.pasting import centres, pasted, places, soft_edged
+from camserve.resampling import to_input
 from camserve.targets import class_target
 
 # All photographs that scikit-image brings; what else it has is drawn.

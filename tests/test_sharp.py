@@ -18,10 +18,11 @@ from torch import nn
 import camserve
 from camserve.config import load_settings
 from camserve.errors import ConfigError, OptionError
-from camserve.explain import open_photo, to_input
+from camserve.explain import open_photo
 from camserve.explanation import Explanation
 from camserve.frame import Frame, Placement, fit, native, resample
 from camserve.observation import observe
+from camserve.resampling import to_input
 from camserve.sharp import detail_layer, fine_lattice, scaled_frames, sharpen
 
 SIDE = 64

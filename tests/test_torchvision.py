@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import camserve
-from camserve.explain import to_input
 from camserve.images import read_photo
+from camserve.resampling import to_input
 
 LAYERS = {
     r"alexnet|vgg\d+(_bn)?": "features",
