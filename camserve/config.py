@@ -119,6 +119,7 @@ class Compute(_Section):
 
     device: str
     engine: Literal["auto", "torch", "openvino"]
+    precision: Literal["float32", "bfloat16"]
     cache: str
     workers: Annotated[int, Field(ge=0)]
     threads: Annotated[int, Field(ge=1)]

@@ -224,9 +224,21 @@ def test_a_cache_that_fails_costs_time_only(tmp_path: Path) -> None:
     assert np.array_equal(first.map, again.map)
 
 
-def test_a_damaged_cache_falls_back(tmp_path: Path) -> None:
-    load("openvino", Net(), cache=str(tmp_path))
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = load("openvino", Net(), cache=str(tmp_path)).explain(picture())
     (kept,) = tmp_path.iterdir()
     (kept / "model.xml").write_text("no model")
-    with pytest.raises(ConfigError, match="cannot run layer 'second'"):
-        load("openvino", Net(), cache=str(tmp_path))
+    again = load("openvino", Net(), cache=str(tmp_path)).explain(picture())
+    assert np.array_equal(first.map, again.map)
+    assert caplog.messages == [f"the converted model in '{kept}' cannot be read: it is made anew (compute.cache)"]
+    caplog.clear()
+    load("openvino", Net(), cache=str(tmp_path))
+    assert caplog.messages == []
+
+
+def test_bfloat16_is_near_and_said(pair: tuple[camserve.Model, camserve.Model], cat: Path) -> None:
+    exact, short = pair[1].explain(cat), load("openvino", precision="bfloat16").explain(cat)
+    assert short.class_index == exact.class_index
+    assert np.corrcoef(short.map.ravel(), exact.map.ravel())[0, 1] > 0.99
+    assert (exact.provenance()["precision"], short.provenance()["precision"]) == ("float32", "bfloat16")
+    assert load("torch", precision="bfloat16").explain(cat).provenance()["precision"] == "float32"

@@ -20,6 +20,8 @@ log = logging.getLogger("camserve")
 # How far an engine may be from torch, as a share of the largest value. Float32 sums of some thousand terms in another
 # order differ by about 1e-5 of it.
 AGREEMENT = 1e-4
+# In bfloat16, whose numbers are 0.4 % apart, the embedded model's activations differ by up to 4 %.
+_AGREEMENTS = {"float32": AGREEMENT, "bfloat16": 0.1}
 
 
 class Engine(Protocol):
@@ -50,7 +52,7 @@ def engine_for(torch_engine: TorchEngine, compute: Compute, sizes: Sequence[tupl
 
         engine = OpenVinoEngine(torch_engine, compute, any_size=len(sizes) > 1, example=sizes[0])
         for size in sizes:
-            _check_agreement(engine, torch_engine, size)
+            _check_agreement(engine, torch_engine, size, _AGREEMENTS[compute.precision])
     except (EngineError, ImportError) as error:
         if compute.engine == "openvino":
             raise ConfigError(
@@ -65,8 +67,8 @@ def _may_be_openvino(compute: Compute) -> bool:
     return compute.device == "cpu" and find_spec("openvino") is not None
 
 
-def _check_agreement(engine: Engine, torch_engine: TorchEngine, size: tuple[int, int]) -> None:
-    """Raises EngineError where the two differ on noise of that size."""
+def _check_agreement(engine: Engine, torch_engine: TorchEngine, size: tuple[int, int], limit: float) -> None:
+    """Raises EngineError where the two differ on noise of that size by more than that share of the largest value."""
     images = noise(torch_engine.body, *size)
     try:
         ours, ours_carried, our_logits = engine(images)
@@ -78,5 +80,5 @@ def _check_agreement(engine: Engine, torch_engine: TorchEngine, size: tuple[int,
         if one.shape != other.shape:
             raise EngineError(f"at {size[0]} x {size[1]} it gives {tuple(one.shape)}, torch {tuple(other.shape)}")
         missing = float((one - other).abs().max())
-        if not missing <= AGREEMENT * float(other.abs().max()):
+        if not missing <= limit * float(other.abs().max()):
             raise EngineError(f"at {size[0]} x {size[1]} it differs from torch by {missing:.2g}")

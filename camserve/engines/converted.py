@@ -36,6 +36,7 @@ LARGE = 1_000_000
 # Models kept on disk, the latest used ones; each takes about twice the size of its weights.
 KEPT = 16
 _FILE = "model.xml"
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class Compiled:
@@ -79,17 +80,27 @@ def _run(request: "openvino.InferRequest", images: Tensor) -> list[Tensor]:
 @dataclass(frozen=True)
 class Converter:
     """cache: folder for converted models, None to keep nothing. workers: threads that call at once; threads: each
-    one's. example: a size (w, h) to trace with, and the only one that works where not any_size.
+    one's. precision: "float32" or "bfloat16". example: a size (w, h) to trace with, and the only one that works where
+    not any_size.
     """
 
     cache: Path | None
     workers: int
     threads: int
+    precision: str
     example: tuple[int, int]
     any_size: bool
 
     def compiled(self, module: nn.Module) -> Compiled:
         """`module`, images -> tensors, compiled; from the disk if it has been before. Raises EngineError."""
+        try:
+            return Compiled(partial(self._compile, self._on_disk(module)), self.workers)
+        except EngineError:
+            folder = self._folder(module)
+            if folder is None or not folder.exists():
+                raise
+        log.warning("the converted model in '%s' cannot be read: it is made anew (compute.cache)", folder)
+        shutil.rmtree(folder, ignore_errors=True)
         return Compiled(partial(self._compile, self._on_disk(module)), self.workers)
 
     def _compile(self, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
@@ -97,7 +108,7 @@ class Converter:
         properties = {
             "NUM_STREAMS": calls,
             "INFERENCE_NUM_THREADS": calls * self.threads,
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[self.precision],
             "ENABLE_CPU_PINNING": False,
         }
         try:
@@ -113,10 +124,10 @@ class Converter:
 
     def _on_disk(self, module: nn.Module) -> "Path | openvino.Model":
         """The converted model's file, or, where it cannot be kept, the model."""
-        if self.cache is None:
+        folder = self._folder(module)
+        if folder is None:
             return self._convert(module)
-        file = self.cache / f"openvino-{_key(module, None if self.any_size else self.example)}" / _FILE
-        model = None
+        file, model = folder / _FILE, None
         try:
             if file.exists():
                 file.touch()
@@ -127,6 +138,10 @@ class Converter:
             log.warning("cannot keep the converted model in '%s': %s (compute.cache)", self.cache, error.strerror)
             return self._convert(module) if model is None else model
         return file
+
+    def _folder(self, module: nn.Module) -> Path | None:
+        """Where the converted model is kept, by all that it depends on."""
+        return self.cache and self.cache / f"openvino-{_key(module, None if self.any_size else self.example)}"
 
     def _convert(self, module: nn.Module) -> "openvino.Model":
         width, height = self.example

@@ -1,4 +1,4 @@
-"""The network on OpenVINO: one graph with three kinds of results, in float32, and another for the class maps."""
+"""The network on OpenVINO: one graph with three kinds of results, and another for the class maps."""
 
 import threading
 from pathlib import Path
@@ -30,7 +30,7 @@ class OpenVinoEngine:
         self._torch = torch_engine
         workers = compute.workers or granted_cores()
         cache = Path(compute.cache).expanduser() if compute.cache else None
-        self._converter = Converter(cache, workers, compute.threads, example, any_size=any_size)
+        self._converter = Converter(cache, workers, compute.threads, compute.precision, example, any_size=any_size)
         self._observed = self._converter.compiled(_Observed(torch_engine))
         self._maps: Compiled | None = None
         self._lock = threading.Lock()
