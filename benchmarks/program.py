@@ -1,11 +1,16 @@
-"""A part of the benchmarks as a program: its options, and what it found on the terminal."""
+"""A part of the benchmarks as a program: its options, and what it found on the terminal; several parts, one page."""
 
 import argparse
+import shlex
 import sys
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from measuring import Results, Skipped, Table
-from page import cell
+from page import as_json, as_markdown, cell, circumstances
 from subjects import Plan, engines
 
 
@@ -64,3 +69,34 @@ def alone(measure: Callable[[Plan], Results], about: str | None) -> None:
         shown(measure(plan_of(parser(about).parse_args())))
     except Skipped as reason:
         sys.exit(f"left out: {reason}")
+
+
+def written(
+    out: Path, parts: Mapping[str, Callable[[], dict[str, Any]]], *, quick: bool = False
+) -> dict[str, dict[str, Any]]:
+    """What all parts found, in OUT.md and OUT.json; what one finds is written before the next begins."""
+    facts = {"command": shlex.join(["python", *sys.argv]), "quick": quick, **circumstances()}
+    found: dict[str, dict[str, Any]] = {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        found[name] = part()
+        out.with_suffix(".json").write_text(as_json(facts, found), encoding="utf-8")
+        out.with_suffix(".md").write_text(as_markdown(facts, found), encoding="utf-8")
+    print(f"\nwritten: {out.with_suffix('.md')} and .json")
+    return found
+
+
+def one_part(name: str, about: str | None, measure: Callable[[], Results]) -> dict[str, Any]:
+    """What a part is about, how long it took, and what it found or why it was left out."""
+    assert about is not None
+    print(f"\n== {name}: {about.splitlines()[0]}", flush=True)
+    start, part = time.perf_counter(), {"about": about}
+    try:
+        part["results"] = shown(measure())
+    except Skipped as reason:
+        print(f"left out: {reason}")
+        part["skipped"] = str(reason)
+    except Exception as error:  # the other parts took long, and are worth having
+        traceback.print_exc()
+        part["failed"] = part["skipped"] = f"{type(error).__name__}: {error}"
+    return {**part, "seconds": round(time.perf_counter() - start, 1)}

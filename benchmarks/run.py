@@ -20,17 +20,13 @@ Each is also a program of its own, such as `python benchmarks/cost.py`, with the
 """
 
 import argparse
-import shlex
 import sys
-import time
-import traceback
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from measuring import Skipped
-from page import as_json, as_markdown, circumstances
-from program import parser, plan_of, shown
+from program import one_part, parser, plan_of, written
 from subjects import Plan
 
 PARTS = {
@@ -45,15 +41,10 @@ def main() -> None:
     made.add_argument("--only", type=chosen, default=list(PARTS.values()), metavar="PARTS", help="such as a,b or cost")
     made.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="default: %(default)s")
     options = made.parse_args()
-    facts = {"command": shlex.join(["python", *sys.argv]), "quick": options.quick, **circumstances()}
-    parts: dict[str, dict[str, Any]] = {}
-    for name in options.only:
-        parts[name] = one_part(name, plan_of(options))
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.with_suffix(".json").write_text(as_json(facts, parts), encoding="utf-8")
-        options.out.with_suffix(".md").write_text(as_markdown(facts, parts), encoding="utf-8")
+    plan = plan_of(options)
+    works = {name: partial(measured, name, plan) for name in options.only}
+    parts = written(options.out, works, quick=options.quick)
     failed = [name for name, part in parts.items() if "failed" in part]
-    print(f"\nwritten: {options.out.with_suffix('.md')} and .json")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; what they said stands above")
 
@@ -68,20 +59,10 @@ def chosen(text: str) -> list[str]:
     return names
 
 
-def one_part(name: str, plan: Plan) -> dict[str, Any]:
+def measured(name: str, plan: Plan) -> dict[str, Any]:
     """What a part is about, how long it took, and what it found or why it was left out."""
     module = import_module(name)
-    print(f"\n== {name}: {module.__doc__.splitlines()[0]}", flush=True)
-    start, part = time.perf_counter(), {"about": module.__doc__}
-    try:
-        part["results"] = shown(module.measure(plan))
-    except Skipped as reason:
-        print(f"left out: {reason}")
-        part["skipped"] = str(reason)
-    except Exception as error:  # the other parts took long, and are worth having
-        traceback.print_exc()
-        part["failed"] = part["skipped"] = f"{type(error).__name__}: {error}"
-    return {**part, "seconds": round(time.perf_counter() - start, 1)}
+    return one_part(name, module.__doc__, lambda: module.measure(plan))
 
 
 if __name__ == "__main__":

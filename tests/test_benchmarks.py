@@ -108,6 +108,76 @@ def test_an_unknown_part_is_named() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.fixture(scope="module")
+def scale(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """What batches of two dozen images found, one of them killed: JSON, and the page."""
+    out = tmp_path_factory.mktemp("scale") / "results"
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
+    surroundings |= {"CAMSERVE_COMPUTE_ENGINE": "torch", "OMP_NUM_THREADS": "1"}
+    asked = ["--images", "24", "--kills", "1", "--only", "stages,run,kills,report", "--out", str(out)]
+    command = [sys.executable, str(FOLDER / "batch_at_scale.py"), *asked]
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(out.with_suffix(".json").read_text()), out.with_suffix(".md").read_text()
+
+
+def test_batches_at_scale_are_watched_killed_and_looked_at(scale: tuple[dict[str, Any], str]) -> None:
+    found, page = scale
+    assert list(found["parts"]) == ["stages", "run", "kills", "report"]
+    about, speed, resident, sizes = tables(scale, "run")
+    assert about["rows"][0]["images a second"] > 0
+    assert len(speed["rows"][0]) == 10
+    assert 50 < resident["rows"][0]["at 50 %"] <= resident["rows"][0]["peak"]
+    assert {"images", "overlays", "results.jsonl"} <= {row["what"] for row in sizes["rows"]}
+    assert "| files that differ after 1 kills | 0 | at most 0 | yes |" in page
+
+
+def test_the_stages_of_an_image_add_up_to_the_whole(scale: tuple[dict[str, Any], str]) -> None:
+    rows = tables(scale, "stages")[0]["rows"]
+    *parts, whole = (row["share"] for row in rows if not row["stage"].startswith("of that"))
+    assert rows[-1]["stage"] == "all of it, as the batch does it"
+    assert whole == 1
+    assert 0.5 < sum(parts) < 2
+
+
+def test_the_page_of_a_batch_is_timed(scale: tuple[dict[str, Any], str]) -> None:
+    rows = {row["what"]: row for row in tables(scale, "report")[0]["rows"]}
+    assert {"first rows", "filter by class", "sort by score", "scroll"} <= set(rows)
+    assert all(0 < row["median ms"] <= row["slowest ms"] for row in rows.values())
+
+
+def test_a_batch_is_watched_until_it_is_killed(tmp_path: Path) -> None:
+    from watching import watch
+
+    writes = "import sys, time\nfor n in range(500): print(n, file=open(sys.argv[1], 'a')); time.sleep(0.01)"
+    seen = watch([sys.executable, "-c", writes, str(tmp_path / "results.jsonl")], tmp_path, {}, until=5)
+    assert seen.status == -9
+    assert 5 <= seen.looks[-1].rows < 500
+    assert seen.when(5) < seen.seconds
+
+
+def test_folders_that_differ_are_told_apart(tmp_path: Path) -> None:
+    from batch_runs import differences
+
+    for name, content in (("one", b"x"), ("other", b"y")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same").write_bytes(b"same")
+        (tmp_path / name / "changed").write_bytes(content)
+    (tmp_path / "one" / "lost").touch()
+    assert differences(tmp_path / "one", tmp_path / "other") == ["changed", "lost"]
+
+
+def test_varied_images_are_the_same_each_time_and_some_are_broken(tmp_path: Path) -> None:
+    from varied import write_varied
+
+    broken = {write_varied(tmp_path / name, 100, None) for name in ("one", "other")}
+    files = {name: [p.read_bytes() for p in sorted((tmp_path / name).rglob("*.jpg"))] for name in ("one", "other")}
+    assert files["one"] == files["other"]
+    assert len(set(files["one"])) > 90
+    assert broken == {sum(not file.endswith(b"\xff\xd9") for file in files["one"])}
+    assert 0 < broken.pop() < 10
+
+
 def test_works_take_turns_and_each_begins_once_in_a_round() -> None:
     from measuring import Seconds, interleaved
 

@@ -1,0 +1,89 @@
+"""Does `camserve batch` keep what it promises over many images: memory, speed, nothing lost, a page that answers?
+
+    python benchmarks/batch_at_scale.py [--photos FOLDER] [--images 10000] [--kills 5] [--only run,kills,report,ray]
+
+Makes images by varying the photographs of FOLDER (JPEG and PNG; by itself those that scikit-image brings): parts of
+them, mirrored, in other light, size and quality, 3 % of them truncated, empty or no picture. Then
+
+    stages   what an image costs in CPU seconds, stage by stage, on one thread; of 300 images at most
+    run      one undisturbed run: memory, images a second by tenths, the sizes of what it writes
+    kills    another run, killed at random moments and gone on with: the same results, byte for byte, and seconds lost
+    report   the page of the first in a real Chromium (playwright)
+    ray      1,000 images at most on a local Ray with two actors, beside as many on threads, byte for byte
+
+Writes OUT.md and OUT.json as benchmarks/run.py does. Ends with exit status 1 where a promise is broken. --keep keeps
+the images, what the batches wrote and a picture of the page; a folder that was kept spares making the images again.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from batch_runs import Case, kills, ray, run
+from batch_stages import stages
+from measuring import Results, Skipped
+from program import one_part, written
+from report_page import report
+from varied import write_varied
+
+PARTS: dict[str, Callable[[Case], Results]] = {
+    "stages": stages, "run": run, "kills": kills, "report": report, "ray": ray,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Measure the parts asked for, and say which promises are broken."""
+    options = parser().parse_args()
+    with ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="camserve-scale-")))
+        case = Case(folder, options.images, options.kills, options.model, options.keep is not None)
+        print(f"making {case.images:,} images", flush=True)
+        try:
+            case.broken = write_varied(case.source, case.images, options.photos)
+        except Skipped as reason:
+            sys.exit(f"left out: {reason}")
+        works = {
+            name: partial(one_part, name, PARTS[name].__doc__, partial(PARTS[name], case)) for name in options.only
+        }
+        parts = written(options.out, works)
+    broken = list(failures(parts))
+    if broken:
+        sys.exit(f"broken: {'; '.join(broken)}")
+
+
+def failures(parts: dict[str, dict[str, Any]]) -> list[str]:
+    """Promises that were not kept, and parts that could not be measured to their end."""
+    failed = [f"{name}: {part['failed']}" for name, part in parts.items() if "failed" in part]
+    aims = [aim for part in parts.values() if "results" in part for aim in part["results"].aims]
+    return failed + [f"{aim.what}: {aim.value:.3g}" for aim in aims if not aim.reached]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--photos", type=Path, metavar="FOLDER", help="default: the photographs that scikit-image brings")
+    made.add_argument("--images", type=int, default=10_000, help="default: %(default)s")
+    made.add_argument("--kills", type=int, default=5, help="default: %(default)s")
+    made.add_argument("--only", type=chosen, default=list(PARTS), metavar="PARTS", help="such as run,kills")
+    made.add_argument("--model", default="efficientnet-lite0", help="a card (default: %(default)s)")
+    made.add_argument("--keep", type=Path, metavar="FOLDER", help="keep everything there; default: nothing is kept")
+    made.add_argument("--out", type=Path, default=Path(__file__).parent / "scale", help="default: %(default)s")
+    return made
+
+
+def chosen(text: str) -> list[str]:
+    """Names of parts, separated by commas."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    return names
+
+
+if __name__ == "__main__":
+    main()

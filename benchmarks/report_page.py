@@ -1,0 +1,138 @@
+"""The page of a batch in a real Chromium: what opening, filtering, sorting and scrolling take."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from batch_runs import Case
+from measuring import Aim, Results, Row, Skipped, Table, spread
+
+SWITCHES = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
+ANSWER = 200.0  # ms that a filter or a sort may take
+WINDOW = {"width": 1280, "height": 900}
+
+# Milliseconds until the browser has done `act` and painted the frame after it.
+_TIMED = """async ({act, value}) => {
+    const acts = {
+        choose: ([id, value]) => {
+            const field = document.getElementById(id);
+            field.value = value;
+            field.dispatchEvent(new Event("input"));
+        },
+        scroll: share => scrollTo(0, document.body.scrollHeight * share),
+    };
+    const start = performance.now();
+    acts[act](value);
+    await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+    return performance.now() - start;
+}"""
+_SEEN = """() => {
+    const images = [...document.images].filter(one => one.getBoundingClientRect().top < innerHeight);
+    return document.querySelectorAll("figure").length && images.every(one => one.complete && one.naturalWidth);
+}"""
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """An installed Chromium. Raises Skipped where there is none."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise Skipped("playwright, which drives the browser, is not installed: pip install playwright") from None
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise Skipped("no chromium is installed")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        yield opened
+        opened.close()
+
+
+def report(case: Case) -> Results:
+    """The page of the undisturbed run; of one that was kept, gone on with where it is unfinished.
+
+    From a change until the browser has painted the frame after it; medians count.
+    """
+    if case.whole is None:
+        case.batch(case.out, "--resume")
+    page = case.out / "index.html"
+    with browser() as opened:
+        opens = [opening(opened, page) for _ in range(5)]
+        tab = opened.new_page(viewport=WINDOW)
+        tab.goto(page.as_uri())
+        samples = {"first rows": [one[0] for one in opens], "first pictures": [one[1] for one in opens]}
+        samples |= acting(tab, 5)
+        used = heap(tab)
+        if case.keep:
+            tab.wait_for_function(_SEEN)
+            tab.screenshot(path=case.folder / "page.png")
+    title = f"index.html of {case.images:,} images, {page.stat().st_size / 1e6:.1f} MB"
+    results = Results([Table(title, rows(samples), f"JavaScript's heap afterwards: {used:.1f} MB.")])
+    for name in [name for name in samples if not name.startswith("first")]:
+        results.aims.append(Aim(f"page: {name}, ms", spread(samples[name])[1], ANSWER))
+    return results
+
+
+def opening(browser: Any, page: Path) -> tuple[float, float]:
+    """Milliseconds from the address to the first rows, and to their pictures."""
+    opened = browser.new_page(viewport=WINDOW)
+    start = time.perf_counter()
+    opened.goto(page.as_uri(), wait_until="commit")
+    opened.wait_for_selector("figure")
+    rows = time.perf_counter() - start
+    opened.wait_for_function(_SEEN)
+    pictures = time.perf_counter() - start
+    opened.close()
+    return 1e3 * rows, 1e3 * pictures
+
+
+def acting(page: Any, repeats: int) -> dict[str, list[float]]:
+    """Milliseconds of each thing that a person does, `repeats` times."""
+    found: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for name, act, value in steps(page):
+            found.setdefault(name, []).append(float(page.evaluate(_TIMED, {"act": act, "value": value})))
+    return found
+
+
+def steps(page: Any) -> Iterator[tuple[str, str, Any]]:
+    """What it is called, and how it is done; all rows are shown between two filters."""
+    for field, name in (("class", "filter by class"), ("flag", "filter by {}"), ("warning", "filter by warning")):
+        for value in _values(page, field)[:3]:
+            yield name.format(value), "choose", [field, value]
+            yield "show all again", "choose", [field, ""]
+    yield "search a name", "choose", ["search", "77"]
+    yield "show all again", "choose", ["search", ""]
+    for name, value in (("score", "high"), ("class", "class"), ("name", "file")):
+        yield f"sort by {name}", "choose", ["order", value]
+    for share in (0.1, 0.5, 0.9, 0):
+        yield "scroll", "scroll", share
+
+
+def heap(page: Any) -> float:
+    """MB of JavaScript's heap, after collecting what is not used."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    session.send("Performance.enable")
+    metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    return float(metrics["JSHeapUsedSize"] / 1e6)
+
+
+def rows(samples: dict[str, list[float]]) -> list[Row]:
+    """Medians, quartiles and the slowest."""
+    found = []
+    for name, values in samples.items():
+        low, median, high = spread(values)
+        row = {"what": name, "median ms": median, "quartiles ms": [low, high], "slowest ms": max(values)}
+        found.append({**row, "times": len(values)})
+    return found
+
+
+def _values(page: Any, field: str) -> list[str]:
+    """What can be chosen, the most frequent first."""
+    options = page.locator(f"#{field} option").evaluate_all("all => all.map(one => [one.value, one.textContent])")
+    counts = {value: int(text.rpartition("(")[2].rstrip(")")) for value, text in options if value}
+    return sorted(counts, key=lambda value: -counts[value])
