@@ -5,9 +5,11 @@
 In one process, interleaved, at the size the model was trained at: the forward pass alone (body, head, logits) on an
 input that is already a tensor; the same and the map of the predicted class; the body and the maps of all classes, whose
 means are the logits; and, from a decoded photograph of twice that size (448 x 448, 0.2 megapixels), `model.explain` as
-users call it, and its overlay as the bytes of a JPEG. Ratios are to the forward pass of the same engine.
+users call it, and its overlay as the bytes of a JPEG or PNG; and that PNG alone, written by camserve and by Pillow. On
+OpenVINO also the forward pass in bfloat16. Ratios are to the forward pass of the same engine.
 """
 
+import io
 from collections.abc import Mapping
 
 import torch
@@ -23,6 +25,8 @@ from camserve.targets import class_target
 
 FORWARD, ONE_CLASS, ALL_CLASSES = "forward alone", "forward and map of one class", "maps of all classes"
 EXPLAIN, TO_JPEG = "model.explain, from pixels", "explain and overlay as JPEG"
+TO_PNG, PNG, PILLOW_PNG = "explain and overlay as PNG", "PNG of the overlay", "PNG by Pillow, its quickest"
+ROUNDED = "forward alone, bfloat16"
 # By engine: the engine's own graph holds the 1x1 convolution, which is a share of its arithmetic.
 ALL_CLASSES_LIMIT = {"torch": 1.10, "openvino": 1.15}
 
@@ -34,6 +38,8 @@ def measure(plan: Plan) -> Results:
         for threads in plan.thread_counts:
             torch.set_num_threads(threads)
             works = works_of(load(plan.model, engine, threads, workers=1))
+            if engine == "openvino":
+                works[ROUNDED] = rounded(plan.model, engine, threads)
             found = rows(interleaved(works, plan.repeats), FORWARD)
             results.tables.append(Table(f"{plan.model}, {engine}, {threads} intra-op thread(s)", found))
             if threads == 1:
@@ -41,11 +47,18 @@ def measure(plan: Plan) -> Results:
     return results
 
 
+def rounded(model: str, engine: str, threads: int) -> Work:
+    """The forward pass in bfloat16."""
+    short = load(model, engine, threads, workers=1, precision="bfloat16")
+    layer, images = short.layer(), noise(1, short.card.input.size)
+    return lambda: layer.observe(images)
+
+
 def works_of(model: camserve.Model) -> dict[str, Work]:
     """What is compared, by name."""
     side = model.card.input.size
     layer, images, (photo,) = model.layer(), noise(1, side), photographs(1, (2 * side, 2 * side))
-    method = choose_method("auto", layer)
+    method, overlay = choose_method("auto", layer), model.explain(photo, size=side).overlay()
 
     def forward() -> Evidence:
         activations, carried, logits = layer.observe(images)
@@ -57,6 +70,9 @@ def works_of(model: camserve.Model) -> dict[str, Work]:
         ALL_CLASSES: lambda: layer.class_maps(images),
         EXPLAIN: lambda: model.explain(photo, size=side),
         TO_JPEG: lambda: encode(model.explain(photo, size=side).overlay(), "jpeg"),
+        TO_PNG: lambda: encode(model.explain(photo, size=side).overlay(), "png"),
+        PNG: lambda: encode(overlay, "png"),
+        PILLOW_PNG: lambda: overlay.save(io.BytesIO(), "PNG", compress_level=1),
     }
     if method.name != "cam":
         del works[ALL_CLASSES]

@@ -31,8 +31,11 @@ from others import SHOWN, Other, attached, laid_over
 from PIL import Image
 
 import camserve
+from camserve.config import load_settings
 from camserve.explain import open_photo
 from camserve.resampling import to_input
+
+ONE_PASS = "one pass"
 
 Map = Callable[[Image.Image, int], np.ndarray]
 
@@ -99,31 +102,41 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="efficientnet-lite0")
     parser.add_argument("--count", type=int, help="so many photographs at most; default: all")
+    parser.add_argument("--only", help="names of maps, separated by commas; one pass is always there")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = camserve.load(options.model)
-    others = {str(other): made for other in SHOWN if (made := theirs(model, other)) is not None}
-    maps: dict[str, Map] = {
-        "random": random,
-        "uniform": uniform,
-        "centre Gaussian": centre,
-        "one pass": lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap,
-        "four passes, summed": four_passes(model),
-        "sharp": lambda photo, index: model.explain(photo, target=index, sharp=True).heatmap,
-        **others,
-    }
     small = [row[:3] for row in boxed(options.data) if row[3] < 0.25][: options.count]
     right = [row for row in small if model.explain(row[0], sharp=False).class_index == row[1]]
     print(f"{options.model}, {len(right)} of {len(small)} photographs with small boxes, torch {torch.__version__}")
     heads = ("AP", "pointing", "IoU*", "energy", "entropy", "time")
     print(f"{'':32}" + "".join(f"{head:>9}" for head in heads) + "   AP pointing IoU* of either half")
-    measured = measure(maps, right)
+    maps = maps_of(model)
+    asked = {ONE_PASS, *options.only.split(",")} if options.only else set(maps)
+    measured = measure({name: made for name, made in maps.items() if name in asked}, right)
     for name, (figures, seconds) in measured.items():
-        ratio = np.median(seconds / measured["one pass"][1])
+        ratio = np.median(seconds / measured[ONE_PASS][1])
         half = len(figures) // 2
         halves = "  ".join(" ".join(f"{v:.3f}" for v in part.mean(0)[:3]) for part in (figures[:half], figures[half:]))
         print(f"{name:32}" + "".join(f"{value:9.3f}" for value in figures.mean(0)) + f"{ratio:9.1f}   {halves}")
+
+
+def maps_of(model: camserve.Model) -> dict[str, Map]:
+    """What is compared, by name."""
+    others = {str(other): made for other in SHOWN if (made := theirs(model, other)) is not None}
+    rounded = load_settings(overrides={"compute": {"precision": "bfloat16"}})
+    short = camserve.load(model.name, settings=rounded)
+    return {
+        "random": random,
+        "uniform": uniform,
+        "centre Gaussian": centre,
+        ONE_PASS: lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap,
+        "four passes, summed": four_passes(model),
+        "sharp": lambda photo, index: model.explain(photo, target=index, sharp=True).heatmap,
+        "one pass in bfloat16": lambda photo, index: short.explain(photo, target=index, sharp=False).heatmap,
+        **others,
+    }
 
 
 def measure(maps: dict[str, Map], photos: list[tuple[Image.Image, int, np.ndarray]]) -> dict[str, list[np.ndarray]]:

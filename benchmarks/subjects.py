@@ -54,9 +54,10 @@ def engines() -> list[str]:
     return ["torch", *(["openvino"] if find_spec("openvino") else [])]
 
 
-def settings(engine: str, threads: int = 1, workers: int = 0) -> Settings:
+def settings(engine: str, threads: int = 1, workers: int = 0, precision: str = "float32") -> Settings:
     """The settings in which `engine` runs networks, with so many intra-op threads in each of so many workers."""
     compute = {"engine": engine, "cache": cache_folder(), "threads": threads, "workers": workers}
+    compute |= {"precision": precision}
     return load_settings(overrides={"compute": compute})
 
 
@@ -76,9 +77,11 @@ def _cache() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="camserve-benchmarks-")
 
 
-def load(source: str | nn.Module, engine: str, threads: int = 1, workers: int = 0) -> camserve.Model:
+def load(
+    source: str | nn.Module, engine: str, threads: int = 1, workers: int = 0, precision: str = "float32"
+) -> camserve.Model:
     """A model on an engine; workers: 0, one a core. Raises Skipped where the engine does not take it."""
-    chosen = settings(engine, threads, workers)
+    chosen = settings(engine, threads, workers, precision)
     try:
         return camserve.load(source, settings=chosen)
     except ConfigError as error:

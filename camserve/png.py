@@ -1,7 +1,7 @@
 """PNG for a service that is waited for: one filter for all rows, compressed by ISA-L.
 
-FIGURES
-The format is the PNG specification's (W3C, third edition), and Pillow reads it back in the tests.
+Pillow tries five filters a row and compresses with zlib: many times as long (benchmarks/cost.py), for files a few
+per cent smaller. The format is the PNG specification's (W3C, third edition), and Pillow reads it back in the tests.
 """
 
 import struct

@@ -69,6 +69,16 @@ def test_json_has_one_object_per_image_and_no_other_output(image: Path, fake: Pa
     assert bad["code"] in ("unsupported_type", "bad_image")
 
 
+def test_timings_name_every_step(image: Path, tmp_path: Path) -> None:
+    said = run("explain", image, "--timings", "-o", tmp_path / "out").stdout.splitlines()[1]
+    steps = dict(step.split() for step in said.removeprefix("  ms: ").split(", "))
+    assert list(steps) == ["decode", "queue", "forward", "method", "write"]
+    assert float(steps["forward"]) > 0
+    facts = json.loads(run("explain", image, "--timings", "--json", "-o", tmp_path / "out").stdout)
+    assert set(facts["timings"]) == set(steps)
+    assert "one method and one target" in run("explain", image, "--timings", "--method", "cam,fem").stderr
+
+
 def test_options_reach_the_explanation_and_the_picture(image: Path, tmp_path: Path) -> None:
     plain = run("explain", image, "--json", "-o", tmp_path / "plain")
     options = ("--method", "layercam", "--target", "tiger cat", "--size", "crop", "--colormap", "viridis",

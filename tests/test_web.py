@@ -31,12 +31,12 @@ from camserve.config import load_settings
 from camserve.errors import ConfigError, ModelError, ModelNotFound
 from camserve.images import encode
 from camserve.methods import METHODS
+from camserve.timing import Timing
 from camserve.web.answer import header_safe
 from camserve.web.app import create_app
 from camserve.web.options import make_options, parse_options
 from camserve.web.server import open_socket, serve
 from camserve.web.service import Service
-from camserve.web.timing import Timing
 
 EXPLAIN = "/api/v1/explain"
 PNG = encode(picture(), "png")

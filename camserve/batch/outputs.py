@@ -44,7 +44,7 @@ def thumbnail(overlay: Image.Image) -> Image.Image:
     """A small copy for the page; never larger than the overlay itself."""
     share = min(1, THUMBNAIL / max(overlay.size))
     size = (max(1, round(overlay.width * share)), max(1, round(overlay.height * share)))
-    return overlay.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
+    return overlay.resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
 
 
 def _bytes(kind: str, explanation: Explanation, threshold: float) -> bytes:

@@ -1,6 +1,5 @@
 """`camserve explain`: images in, files out; and the options of all commands that explain."""
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +11,12 @@ import click
 from camserve.cli.comparing import Comparison
 from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
 from camserve.cli.progress import Bar
+from camserve.cli.reporting import report, report_failure
 from camserve.cli.sheets import SheetOf
 from camserve.comparing import parse_methods
 from camserve.errors import CamserveError, OptionError
 from camserve.methods import METHODS, QUANTITIES
+from camserve.timing import Timing, timed
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
@@ -90,6 +91,7 @@ def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Explain the N best classes of each image.")
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
 @click.option("--limit", type=float, help="Seconds for each of several methods, 0 for no end. Default: 60 with all.")
+@click.option("--timings", is_flag=True, help="Say how long each step took.")
 @asking
 @explaining
 @click.pass_obj
@@ -101,6 +103,7 @@ def explain(
     as_json: bool,
     top: int | None,
     common_scale: bool,
+    timings: bool,
     **options: Any,
 ) -> None:
     """Explain photographs, one folder of results each.
@@ -122,7 +125,7 @@ def explain(
     from camserve.questions import parse_questions
 
     sheet = _sheet_of(options)
-    _check_together(options, sheet, top=top, common_scale=common_scale)
+    _check_together(options, sheet, top=top, common_scale=common_scale, timings=timings)
     questions = parse_questions(*(options.pop(name) for name in ("at", "region", "polygons")))
     comparison = Comparison(options["signed"]) if common_scale else None
     model, how, look = _prepare(config, options)
@@ -132,17 +135,19 @@ def explain(
             if sheet:
                 sheet.show(model, image, folder, how, look, as_json)
                 continue
-            for place, explanation in _explained(model, image, folder, top, how):
+            timing = Timing()
+            for place, explanation in _explained(model, image, folder, top, how, timing):
                 if comparison:
                     comparison.check(explanation)
-                facts = explanation.to_dict(questions=questions)
-                explanation.save(place, facts=facts, **look)
+                with timing("write"):
+                    facts = explanation.to_dict(questions=questions)
+                    explanation.save(place, facts=facts, **look)
                 if comparison:
                     comparison.add(image, place, explanation)
-                _report(image, place, explanation, facts, as_json)
+                report(image, place, explanation, facts, as_json, timing if timings else None)
         except CamserveError as error:
             failed.add(folder)
-            _report_failure(image, error, as_json)
+            report_failure(image, error, as_json)
     if comparison and comparison.kept:
         _draw_again(comparison, look, as_json)
     if failed:
@@ -193,10 +198,14 @@ def check_classes(top: int | None, *, targets: bool) -> None:
         raise OptionError("--top and --target both say which classes to explain: give one of them")
 
 
-def _check_together(options: dict[str, Any], sheet: SheetOf | None, *, top: int | None, common_scale: bool) -> None:
-    if sheet and (top is not None or common_scale or options["at"] or options["region"] or options["polygons"]):
+def _check_together(
+    options: dict[str, Any], sheet: SheetOf | None, *, top: int | None, common_scale: bool, timings: bool
+) -> None:
+    of_one = top is not None or common_scale or timings or options["at"] or options["region"] or options["polygons"]
+    if sheet and of_one:
         raise OptionError(
-            "--top, --common-scale, --at, --region and --polygons are about one method and one target: give one of each"
+            "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target: give "
+            "one of each"
         )
     check_classes(top, targets=options["target"] is not None)
     if common_scale and options["scale"] is not None:
@@ -204,28 +213,23 @@ def _check_together(options: dict[str, Any], sheet: SheetOf | None, *, top: int 
 
 
 def _explained(
-    model: "Model", image: str, folder: Path, top: int | None, how: dict[str, Any]
+    model: "Model", image: str, folder: Path, top: int | None, how: dict[str, Any], timing: Timing
 ) -> "Iterator[tuple[Path, Explanation]]":
     """Each explanation of one image, and the folder it goes into."""
+    from camserve import workers
+    from camserve.explain import explain, explain_classes, open_photo
+
+    with timing("decode"):
+        photo = open_photo(model, image)
+    how = how | timed(workers.shared(model.settings.compute), timing)
     if top is None:
         with Bar() as bar:
-            yield folder, model.explain(image, progress=bar, **how)
+            yield folder, explain(model, photo, progress=bar, **how)
         return
     how = {name: value for name, value in how.items() if name != "target"}
-    for rank, explanation in enumerate(model.explain_classes(image, top, **how), 1):
+    for rank, explanation in enumerate(explain_classes(model, photo, top, **how), 1):
         name = re.sub(r"[^\w -]+", "_", explanation.class_name)[:60].strip()
         yield folder / f"{rank}-{name}", explanation
-
-
-def _report(image: str, folder: Path, explanation: "Explanation", facts: dict[str, Any], as_json: bool) -> None:
-    from camserve.questions import in_words
-
-    if as_json:
-        click.echo(json.dumps({"image": image, "folder": str(folder), **facts}))
-        return
-    click.echo(f"{image}: {explanation.target.name} {explanation.score:.2f} -> {folder / 'overlay.png'}")
-    for line in (*in_words(facts), *(f"note: {warning}" for warning in explanation.warnings)):
-        click.echo(f"  {line}")
 
 
 def _draw_again(comparison: Comparison, look: dict[str, Any], as_json: bool) -> None:
@@ -234,9 +238,3 @@ def _draw_again(comparison: Comparison, look: dict[str, Any], as_json: bool) -> 
     if not as_json:
         unit = " logits" if comparison.in_logits else ""
         click.echo(f"all pictures: colours end at {comparison.end:.4g}{unit}")
-
-
-def _report_failure(image: str, error: CamserveError, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"image": image, "error": str(error), "code": error.code}))
-    click.echo(f"camserve: {error}", err=True)

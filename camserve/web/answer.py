@@ -11,8 +11,8 @@ from werkzeug.exceptions import NotAcceptable
 
 from camserve.images import OUTPUTS as FORMATS
 from camserve.images import encode
+from camserve.timing import Timing
 from camserve.web.options import Options
-from camserve.web.timing import Timing
 from camserve.web.upload import Upload
 
 if TYPE_CHECKING:

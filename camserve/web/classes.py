@@ -10,12 +10,12 @@ from werkzeug.exceptions import NotAcceptable
 from camserve.comparing import class_entries, parse_targets
 from camserve.errors import OptionError
 from camserve.images import encode
+from camserve.timing import Timing
 from camserve.web.answer import IMAGES, JSON, NPY, choose_type, json_facts
 from camserve.web.operations import gives
 from camserve.web.options import Options, parse_options
 from camserve.web.record import record
 from camserve.web.service import service
-from camserve.web.timing import Timing
 from camserve.web.upload import read_upload
 
 if TYPE_CHECKING:

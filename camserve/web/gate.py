@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from camserve.config import Settings
 from camserve.cores import granted_cores
 from camserve.errors import Busy, DeadlinePassed, UploadTooSlow
-from camserve.web.timing import Timing
+from camserve.timing import Timing
 
 # Of `serve.http_threads`, the share that may be reading bodies; the others answer what is quick, such as health checks.
 _READING_SHARE = 0.75

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from flask import Flask, Response, g, request
 
-from camserve.web.timing import Timing
+from camserve.timing import Timing
 
 _SANE_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 

@@ -16,12 +16,12 @@ from PIL import Image
 from camserve.config import Settings
 from camserve.errors import ImageTooLarge, Unavailable
 from camserve.images import Photo, Source, read_photo
+from camserve.timing import TimedPool
 from camserve.web.gate import Gate
 from camserve.web.memory import Memory
 from camserve.web.options import Options
 from camserve.web.record import Record
 from camserve.web.shelf import BROKEN, LOADING, Shelf
-from camserve.web.timing import TimedPool
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation

@@ -1,12 +1,16 @@
-"""How long the steps of one request took, for the Server-Timing header."""
+"""How long the steps of one explanation took, for the Server-Timing header and `--timings`."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from camserve.layers import Layer
     from camserve.workers import Workers
 
 R = TypeVar("R")
@@ -58,3 +62,13 @@ class TimedPool:
                 return task()
 
         return self.workers.run(started, deadline)
+
+
+def timed(workers: "Workers", timing: Timing) -> dict[str, Any]:
+    """Options of `camserve.explain.explain` with which it is timed as the steps "queue", "forward" and "method"."""
+    return {"workers": TimedPool(workers, timing), "forward": partial(_forward, timing)}
+
+
+def _forward(timing: Timing, layer: "Layer", images: "Tensor") -> Any:
+    with timing("forward"):
+        return layer.observe(images)
