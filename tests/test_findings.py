@@ -1,6 +1,7 @@
 """What a folder's maps show together: exact on maps made by hand, and a shortcut planted and found."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from planted import LABELS, trained, write_pictures
 
 import camserve
 from camserve.batch import Summary, run_batch
-from camserve.batch.covering import painted
+from camserve.batch.covering import IMAGES, TESTED, cover, painted
 from camserve.batch.findings import Findings, alike, overlap, to_dict
+from camserve.batch.plan import read_plan
+from camserve.batch.rows import read_rows
 from camserve.batch.shortcuts import find_shortcuts, lower_bound
 from camserve.batch.sketch import (
     EVEN_BORDER,
@@ -127,7 +130,7 @@ def test_a_place_off_the_middle_in_all_classes_is_a_shortcut_of_all() -> None:
     rows = [row(index, blob(0, 12)) for index in (0, 1, 2) for _ in range(10)]
     (shortcut,) = found(rows).shortcuts
     assert (shortcut.class_index, shortcut.place, shortcut.count) == (None, "bottom left", 30)
-    assert to_dict(found(rows), lambda: rows)["shortcuts"][0]["class"] is None
+    assert to_dict(found(rows), rows)["shortcuts"][0]["class"] is None
 
 
 def test_few_images_and_scattered_heat_are_no_shortcut() -> None:
@@ -141,7 +144,7 @@ def test_an_outlier_is_unlike_its_own_class() -> None:
     odd = row(0, blob(0, 0), name="odd")
     findings = found([*usual, odd])
     assert [findings.is_outlier(each["explanations"][0]) for each in (*usual, odd)] == [False] * 30 + [True]
-    (listed,) = to_dict(findings, lambda: [*usual, odd])["outliers"]
+    (listed,) = to_dict(findings, [*usual, odd])["outliers"]
     assert listed["file"] == "odd"
 
 
@@ -156,7 +159,7 @@ def test_confident_and_wrong_is_listed_with_how_far_the_two_maps_overlap() -> No
     wrong = row(0, blob(2, 2), score=0.95, expected=1, name="wrong")
     wrong["explanations"].append({**wrong["explanations"][0], "class_index": 1, "sketch": to_text(blob(4, 2))})
     rows = [wrong, row(0, blob(2, 2), score=0.5, expected=1), row(0, blob(2, 2), score=0.95, expected=0)]
-    facts = to_dict(found(rows), lambda: rows)
+    facts = to_dict(found(rows), rows)
     (listed,) = facts["confident_and_wrong"]
     assert (listed["file"], listed["predicted"], listed["expected"]) == ("wrong", "cat", "dog")
     assert listed["overlap"] == round(8 / 24, 3) == round(overlap(*wrong["explanations"]), 3)
@@ -198,6 +201,20 @@ def test_a_planted_shortcut_is_found_named_and_confirmed(marked: Path, tmp_path:
     sentence = facts["sentences"][0]
     assert sentence.startswith("Possible shortcut: 'marked' is looked for at the top right: hot in ")
     assert sentence in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_the_strongest_of_many_suspicions_are_tested_each_as_if_it_were_alone(marked: Path, tmp_path: Path) -> None:
+    network = camserve.load(trained(misled=True), labels=LABELS, size=64, mean=(128,) * 3, std=(64,) * 3)
+    run_batch(network, marked, tmp_path / "out", folders_are_classes=True)
+    plan = read_plan(tmp_path / "out")
+    assert plan is not None
+    every, classes = gather(read_rows(plan.out))
+    (suspicion,) = find_shortcuts(every, classes)
+    other = replace(suspicion, class_index=None, cells=blob(6, 6).astype(bool))
+    (alone,), (other_alone,) = cover(network, plan, [suspicion]), cover(network, plan, [other])
+    assert alone is not None
+    assert alone["images"] == IMAGES
+    assert cover(network, plan, [suspicion, other] * 11) == [alone, other_alone] * (TESTED // 2) + [None, None]
 
 
 def test_a_network_that_looks_at_the_object_is_not_suspected(marked: Path, tmp_path: Path) -> None:

@@ -152,3 +152,19 @@ def test_ten_thousand_images_do_not_slow_the_page(page: "Page", many: Path) -> N
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.wait_for_function("[...document.querySelectorAll('figure')].some(card => card.title === '00000.png')")
     assert page.locator("figure").count() < 100  # sorted by score, so the first is the last; few exist at once
+
+
+def test_many_findings_leave_the_pictures_in_sight(
+    page: "Page", out: Path, model: camserve.Model, tmp_path: Path
+) -> None:
+    findings = find(out, model.labels)
+    facts = {**write_findings(out, findings), "sentences": [f"Finding {number}." for number in range(300)]}
+    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
+    write_report(Plan(tmp_path, "many", 5, 0, True, 0, {"model": {"name": model.name}}), findings, facts, "inferno")
+    for kind in ("overlays", "thumbnails"):
+        (tmp_path / kind).symlink_to(out / kind)
+    page.goto(f"file://{tmp_path}/index.html")
+    assert page.locator("figure").count() == 5
+    assert page.locator("#sentences li").count() == 6
+    page.click("text=294 more")
+    assert page.locator("#more li:visible").all_inner_texts() == [f"Finding {number}." for number in range(6, 300)]

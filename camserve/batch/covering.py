@@ -1,6 +1,6 @@
 """A suspected shortcut put to the test: cover the place, and cover as much elsewhere; see what the model still says."""
 
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,28 +16,45 @@ from camserve.batch.work import open_item
 from camserve.errors import CamserveError
 from camserve.models import Model
 
-IMAGES = 8  # tried for each suspicion
+# The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can
+# be suspected.
+TESTED, IMAGES = 20, 8
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def cover(model: Model, plan: Plan, shortcut: Shortcut, size: str | int | None = None) -> dict[str, Any] | None:
-    """The mean score of the class in up to 8 images that show the shortcut: before, with the region covered, and with
-    the region's mirror image through the middle covered.
+def cover(
+    model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | int | None = None
+) -> list[dict[str, Any] | None]:
+    """Of each shortcut the mean score of the class in up to 8 images that show it: before, with the region covered, and
+    with the region's mirror image through the middle covered.
 
-    Covered is painted with the photograph's mean colour. None where no image can be read any more.
+    Covered is painted with the photograph's mean colour. None for those after the first 20, and where no image can be
+    read any more. Two passes, over the results and the plan, however many shortcuts there are.
     """
-    scores = []
-    for item, index in _examples(plan, shortcut):
-        try:
-            pixels = np.asarray(open_item(model, item).image)
-        except CamserveError:
-            continue
-        opposite = shortcut.cells[::-1, ::-1] & ~shortcut.cells
-        variants = pixels, painted(pixels, shortcut.cells), painted(pixels, opposite)
-        scores.append([model.explain(one, target=index, size=size).score for one in variants])
-    if not scores:
-        return None
+    examples = _examples(plan, shortcuts[:TESTED])
+    scores: list[list[list[float]]] = [[] for _ in shortcuts]
+    for item in plan.items() if any(examples) else ():
+        for place, wanted in enumerate(examples):
+            if item.name in wanted:
+                scores[place] += _scores(model, item, wanted[item.name], shortcuts[place].cells, size)
+    return [_means(one) if one else None for one in scores]
+
+
+def _scores(
+    model: Model, item: Item, index: int, cells: npt.NDArray[np.bool_], size: str | int | None
+) -> list[list[float]]:
+    """One line, of the class's score before, with `cells` covered, and their mirror image; none without the image."""
+    try:
+        pixels = np.asarray(open_item(model, item).image)
+    except CamserveError:
+        return []
+    opposite = cells[::-1, ::-1] & ~cells
+    variants = pixels, painted(pixels, cells), painted(pixels, opposite)
+    return [[model.explain(one, target=index, size=size).score for one in variants]]
+
+
+def _means(scores: list[list[float]]) -> dict[str, Any]:
     before, covered, elsewhere = np.mean(scores, axis=0).tolist()
     return {"images": len(scores), "before": before, "covered": covered, "elsewhere": elsewhere}
 
@@ -50,14 +67,17 @@ def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
     return changed
 
 
-def _examples(plan: Plan, shortcut: Shortcut) -> list[tuple[Item, int]]:
-    """Images of the class that are hot there, with the class explained."""
-    rows = explained(read_rows(plan.out))
-    showing = (
-        (row["file"], one["class_index"])
-        for row, one in rows
-        if shortcut.class_index in (None, one["class_index"])
-        and (hot_cells(from_text(one["sketch"])) & shortcut.cells).any()
-    )
-    wanted = dict(islice(showing, IMAGES))
-    return [(item, wanted[item.name]) for item in plan.items() if item.name in wanted]
+def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[dict[str, int]]:
+    """For each shortcut images that are hot there, with the class explained."""
+    found: list[dict[str, int]] = [{} for _ in shortcuts]
+    for row, one in explained(read_rows(plan.out)):
+        lacking = [place for place, images in enumerate(found) if len(images) < IMAGES]
+        if not lacking:
+            break
+        asked = [place for place in lacking if shortcuts[place].class_index in (None, one["class_index"])]
+        if asked:
+            hot = hot_cells(from_text(one["sketch"]))
+            for place in asked:
+                if (hot & shortcuts[place].cells).any():
+                    found[place][row["file"]] = one["class_index"]
+    return found

@@ -7,10 +7,12 @@ import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from camserve.batch.rows import Row, read_rows
 from camserve.batch.shortcuts import FEWEST, Shortcut, find_shortcuts
@@ -27,7 +29,7 @@ BORDER, CORNER, OUTSIDE = 0.75, 0.5, 0.5
 UNUSUAL = 3.0  # standard deviations over its class's mean distance from which an image is an outlier
 LISTED = 100  # images, pairs and classes named in each finding
 
-Covering = Callable[[Shortcut], dict[str, Any] | None]
+Covering = Callable[[Sequence[Shortcut]], list[dict[str, Any] | None]]
 
 
 @dataclass(frozen=True)
@@ -70,32 +72,47 @@ class Findings:
 
     def takes_shortcut(self, one: Row) -> bool:
         """Whether it is hot in a region that is suspected of its class."""
-        regions = [s.cells for s in self.shortcuts if s.class_index in (None, one["class_index"])]
-        return bool(regions) and any(bool((hot_cells(from_text(one["sketch"])) & region).any()) for region in regions)
+        regions = [self._regions[index] for index in (None, one["class_index"]) if index in self._regions]
+        if not regions:
+            return False
+        hot = hot_cells(from_text(one["sketch"]))
+        return any(bool((hot & region).any()) for region in regions)
+
+    @cached_property
+    def _regions(self) -> dict[int | None, npt.NDArray[np.bool_]]:
+        """By class, which has one at most."""
+        return {shortcut.class_index: shortcut.cells for shortcut in self.shortcuts}
 
 
 def find(out: Path, labels: Sequence[str], cover: Covering | None = None) -> Findings:
-    """Look at the results in OUT. cover: puts a shortcut to the test, see `camserve.batch.covering`."""
+    """Look at the results in OUT. cover: puts shortcuts to the test, see `camserve.batch.covering`."""
     every, classes = gather(read_rows(out))
     shortcuts = find_shortcuts(every, classes)
-    covered = [cover(one) if cover else None for one in shortcuts]
+    covered: list[dict[str, Any] | None] = cover(shortcuts) if cover else [None] * len(shortcuts)
     return Findings(labels, every, classes, spreads(read_rows(out), classes), shortcuts, covered)
 
 
 def write_findings(out: Path, findings: Findings) -> dict[str, Any]:
     """Write OUT/findings.json and give what is in it."""
-    facts = to_dict(findings, lambda: read_rows(out))
+    facts = to_dict(findings, read_rows(out))
     write_whole(out / FINDINGS, json.dumps(facts, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
     return facts
 
 
-def to_dict(findings: Findings, rows: Callable[[], Iterable[Row]]) -> dict[str, Any]:
-    """Everything in JSON's words; `sentences` say it in English, most serious first. rows: begins a pass."""
+def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
+    """Everything in JSON's words; `sentences` say it in English, most serious first."""
     every = findings.every
     counts: dict[str, int] = {}
-    for row, one in explained(rows()):
-        for flag in findings.flags(row, one):
+    confident: list[dict[str, Any]] = []
+    outliers: list[dict[str, Any]] = []
+    for row, one in explained(rows):
+        flags = findings.flags(row, one)
+        for flag in flags:
             counts[flag] = counts.get(flag, 0) + 1
+        if "confident and wrong" in flags:
+            confident = _largest([*confident, _confident(row, one)], "score")
+        if "outlier" in flags:
+            outliers = _largest([*outliers, _outlier(row, one, findings)], "deviations")
     facts = {
         "images": every.count,
         "border": _share(every.border, EVEN_BORDER),
@@ -103,8 +120,8 @@ def to_dict(findings: Findings, rows: Callable[[], Iterable[Row]]) -> dict[str, 
         "outside": every.outside / every.with_objects if every.with_objects else None,
         "counts": counts,
         "shortcuts": [_of_shortcut(*one, findings) for one in zip(findings.shortcuts, findings.covered, strict=True)],
-        "confident_and_wrong": _largest(_confident(findings, rows()), "score"),
-        "outliers": _largest(_outliers(findings, rows()), "deviations"),
+        "confident_and_wrong": confident,
+        "outliers": outliers,
         "alike": alike(findings),
         "classes": [_of_class(index, heat, findings) for index, heat in findings.classes.items()],
     }
@@ -155,23 +172,20 @@ def alike(findings: Findings) -> list[dict[str, Any]]:
     return _largest(pairs, "correlation")
 
 
-def _confident(findings: Findings, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    for row, one in explained(rows):
-        if "confident and wrong" in findings.flags(row, one):
-            predicted, expected = row["predicted"], row["expected"]
-            other = next((o for o in row["explanations"] if o["class_index"] == expected["class_index"]), None)
-            yield {
-                "file": row["file"], "score": predicted["score"], "predicted": predicted["class_name"],
-                "expected": expected["class_name"], "expected_score": expected["score"],
-                "overlap": None if other is None else round(overlap(one, other), 3),
-            }  # fmt: skip
+def _confident(row: Row, one: Row) -> dict[str, Any]:
+    predicted, expected = row["predicted"], row["expected"]
+    other = next((o for o in row["explanations"] if o["class_index"] == expected["class_index"]), None)
+    return {
+        "file": row["file"], "score": predicted["score"], "predicted": predicted["class_name"],
+        "expected": expected["class_name"], "expected_score": expected["score"],
+        "overlap": None if other is None else round(overlap(one, other), 3),
+    }  # fmt: skip
 
 
-def _outliers(findings: Findings, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    for row, one in explained(rows):
-        away = findings.away(one)
-        if away is not None and away >= UNUSUAL:
-            yield {"file": row["file"], "class": one["class_name"], "deviations": round(away, 2)}
+def _outlier(row: Row, one: Row, findings: Findings) -> dict[str, Any]:
+    away = findings.away(one)
+    assert away is not None
+    return {"file": row["file"], "class": one["class_name"], "deviations": round(away, 2)}
 
 
 def overlap(one: Row, other: Row) -> float:

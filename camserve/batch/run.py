@@ -98,7 +98,7 @@ def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) 
     """Everything that is about all images: passes over the results."""
     for format in exports:
         export(plan.out, format, model.labels)
-    findings = find(plan.out, model.labels, lambda shortcut: cover(model, plan, shortcut, options.size))
+    findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.size))
     facts = write_findings(plan.out, findings)
     write_report(plan, findings, facts, model.settings.render.colormap)
 

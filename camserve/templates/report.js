@@ -3,6 +3,7 @@ const {about, rows} = JSON.parse(document.getElementById("data").textContent);
 const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLANATIONS = 6;
 const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6;
 const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
+const SENTENCES = 6;  // shown at first
 const byId = id => document.getElementById(id);
 const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
@@ -203,7 +204,16 @@ function sentence(text) {
   const item = element("li", text), about = rowsOf(text);
   if (!text.startsWith("Possible shortcut")) item.classList.add("quiet");
   if (about) item.append(showing("show them", about));
-  byId("sentences").append(item);
+  return item;
+}
+
+function sentences() {
+  // hundreds of classes can be suspected, and the pictures are to be seen without scrolling past them
+  const items = about.sentences.map(sentence), more = items.splice(SENTENCES), [summary, list] = byId("more").children;
+  byId("sentences").append(...items);
+  list.append(...more);
+  summary.textContent = `${more.length} more`;
+  byId("more").hidden = !more.length;
 }
 
 function rowsOf(text) {
@@ -225,7 +235,7 @@ function means() {
 }
 
 if (about.sentences.length || about.findings.classes.length > 1) byId("findings").hidden = false;
-about.sentences.forEach(sentence);
+sentences();
 byId("means").addEventListener("toggle", means, {once: true});
 byId("means").hidden = !about.findings.classes.length;
 
