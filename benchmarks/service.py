@@ -2,10 +2,10 @@
 
     python benchmarks/service.py [--engines torch]
 
-`camserve serve` with its settings as they come, but no memory of maps (serve.memory_megabytes), and `flask_gradcam.py`
-under gunicorn with four threads, take turns: wrk posts one JPEG of 0.2 megapixels from 4 clients, and asks for the
-overlay as JPEG or PNG. Both give it in the photograph's own size. wrk runs on the same cores. Needs wrk (in Debian: apt
-install wrk).
+`camserve serve` with its settings as they come, but no memory of maps (serve.memory_megabytes), the same in bfloat16
+where there is OpenVINO (compute.precision), and `flask_gradcam.py` under gunicorn with four threads, take turns: wrk
+posts one JPEG of 0.2 megapixels from 4 clients, and asks for the overlay as JPEG or PNG. All give it in the
+photograph's own size. wrk runs on the same cores. Needs wrk (in Debian: apt install wrk).
 """
 
 import json
@@ -32,6 +32,7 @@ from subjects import Plan, environment, jpeg, photographs
 HERE = Path(__file__).parent
 TYPES = ("image/jpeg", "image/png")
 CLIENTS = 4
+ROUNDED = "camserve, openvino in bfloat16"
 FLASK = "Flask + pytorch-grad-cam"
 LEAST_TIMES, TAIL_LIMIT = 15.0, 2.5
 _FLASK_NEEDS = ("flask", "gunicorn", "pytorch_grad_cam", "cv2", "efficientnet_lite_pytorch")
@@ -44,6 +45,8 @@ def measure(plan: Plan) -> Results:
     results = Results()
     with ExitStack() as stack:
         urls = {f"camserve, {engine}": stack.enter_context(camserve_at(engine)) for engine in plan.engines}
+        if "openvino" in plan.engines:
+            urls[ROUNDED] = stack.enter_context(camserve_at("openvino", CAMSERVE_COMPUTE_PRECISION="bfloat16"))
         missing = [name for name in _FLASK_NEEDS if find_spec(name) is None]
         if missing:
             results.notes.append(f"{FLASK}: {', '.join(missing)} not installed; pip install -e .[dev]")
@@ -98,8 +101,8 @@ def row(runs: list[dict[str, float]]) -> Row:
 
 
 def aims(kind: str, rows: dict[str, Row]) -> list[Aim]:
-    """The best engine counts."""
-    ours = {name: row for name, row in rows.items() if name != FLASK}
+    """The best engine counts, in float32."""
+    ours = {name: row for name, row in rows.items() if name not in (FLASK, ROUNDED)}
     best = max(ours, key=lambda name: ours[name]["answers a second"])
     found = [Aim(f"{best}: {kind}, p99 over the median under {CLIENTS} clients", ours[best]["p99 / p50"], TAIL_LIMIT)]
     if FLASK in rows:
@@ -109,12 +112,12 @@ def aims(kind: str, rows: dict[str, Row]) -> list[Aim]:
 
 
 @contextmanager
-def camserve_at(engine: str) -> Iterator[str]:
+def camserve_at(engine: str, **more: str) -> Iterator[str]:
     """A real `camserve serve`; the address to post to."""
     command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
     forgetful = {"CAMSERVE_SERVE_MEMORY_MEGABYTES": "0"}  # wrk posts the same photograph over and over
     with process(
-        command, environment(engine) | forgetful, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, environment(engine) | forgetful | more, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as started:
         assert started.stdout is not None
         found = re.search(r"http://\S+", started.stdout.readline())
