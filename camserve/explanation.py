@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from camserve import render
-from camserve.errors import OptionError
 from camserve.facts import facts_of, provenance_of
 from camserve.files import write_all
 from camserve.frame import Placement
 from camserve.images import Photo, encode
 from camserve.legend import Legend
 from camserve.methods import find_method
-from camserve.painting import strips
+from camserve.npy import npy_bytes, npy_in_pieces
 from camserve.polygons import Polygon, find_polygons
 from camserve.questions import Questions
 from camserve.regions import Box, find_boxes
 from camserve.scales import LOGITS, OWN, RELATIVE, Scale, scale_of, shown_part
+from camserve.seen import receptive_box
 from camserve.shares import Account, Region, Vote, account_for, summed_target
 from camserve.targets import Target
 
@@ -114,32 +113,7 @@ class Explanation:
         right and bottom are exclusive. Everything the model saw where something upstream looks at all of it, such as
         attention. Raises OptionError where the layer's receptive field is not known.
         """
-        if self.scales:
-            raise OptionError("this explanation combines several sizes; explain without sharp to ask what a cell saw")
-        if "," in self.layer:
-            raise OptionError(f"this explanation fuses {self.layer}; explain with one layer to ask what a cell saw")
-        layer = self.model.layer(self.layer, self.output_stride)
-        across, down = self.placement.frame.input
-        fields = layer.field(across), layer.field(down)
-        left, top, right, bottom = self.placement.frame.box
-        if fields[0] is None or fields[1] is None:
-            raise OptionError(
-                f"the receptive field of layer '{self.layer}' is not known: the network has no traced graph"
-            )
-        if fields[0].global_context:
-            return left, top, right, bottom
-        u, v = (round(float(cell)) for cell in self.placement.cell_at(x, y))
-        seen_left, _, seen_right, _ = fields[0].box(u, v, clip=False)
-        _, seen_top, _, seen_bottom = fields[1].box(u, v, clip=False)
-        # edges, not centres: half a pixel before the first and after the last
-        first = self.placement.frame.to_original(seen_left - 0.5, seen_top - 0.5)
-        last = self.placement.frame.to_original(seen_right - 0.5, seen_bottom - 0.5)
-        return (
-            max(first[0] + 0.5, left),
-            max(first[1] + 0.5, top),
-            min(last[0] + 0.5, right),
-            min(last[1] + 0.5, bottom),
-        )
+        return receptive_box(self, x, y)
 
     def heat_rows(self, first: int, last: int) -> Float32:
         """Rows first..last-1 of the heatmap: float32 (last - first, W), 0..1, NaN where the model saw nothing.
@@ -247,11 +221,7 @@ class Explanation:
 
     def heatmap_npy(self) -> Iterator[bytes]:
         """The heatmap as a .npy file, float32 (H, W), in pieces: as a whole it takes 200 MB for 50 megapixels."""
-        (width, height), header = self.photo.size, BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (height, width)})
-        yield header.getvalue()
-        for first, last in strips(self.photo.size):
-            yield self.heat_rows(first, last).astype("<f4", copy=False).tobytes()
+        return npy_in_pieces(self.heat_rows, self.photo.size)
 
     def mask_image(self, threshold: float | None = None) -> Image.Image:
         """White where the heat reaches `threshold` of the maximum, black elsewhere: L, of the original's size."""
@@ -299,13 +269,6 @@ class Explanation:
             f"<camserve.Explanation {self.class_name} {self.score:.3f} of {self.photo.name} "
             f"{frame_size(self.placement)} by {self.method} at {self.layer}>"
         )
-
-
-def npy_bytes(array: Float32) -> bytes:
-    """An array as the bytes of a .npy file."""
-    buffer = BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def frame_size(placement: Placement) -> str:

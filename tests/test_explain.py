@@ -16,8 +16,8 @@ import camserve
 from camserve.config import load_settings
 from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
 from camserve.explain import class_maps
-from camserve.explanation import npy_bytes
 from camserve.heads import LinearHead
+from camserve.npy import npy_bytes
 from camserve.resampling import to_input
 
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from camserve.batch.options import KINDS, Options
-from camserve.explanation import Explanation, npy_bytes
+from camserve.explanation import Explanation
 from camserve.images import OUTPUTS, encode
+from camserve.npy import npy_bytes
 
 THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
 
