@@ -9,6 +9,7 @@ CamserveError
 ├── BodyTooLarge           413  more bytes than the limit
 ├── Unauthorised           401  the bearer token is missing or another
 ├── UploadTooSlow          408  the body did not arrive in time
+├── ClientGone             499  nobody waits for the answer any more; seen in the log only
 ├── ModelNotFound          404  no card of that name
 ├── ModelError             500  a card, its weights or its network do not work
 ├── ConfigError            500  a setting is unknown or out of range
@@ -106,6 +107,13 @@ class UploadTooSlow(CamserveError):
 
     code = "upload_too_slow"
     status = 408
+
+
+class ClientGone(CamserveError):
+    """The client has closed the connection before its answer."""
+
+    code = "client_gone"
+    status = 499  # of no standard, but what nginx writes into its log
 
 
 class ModelNotFound(CamserveError):

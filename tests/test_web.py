@@ -2,7 +2,6 @@
 
 import base64
 import collections
-import contextlib
 import http.client
 import io
 import json
@@ -35,6 +34,7 @@ from camserve.timing import Timing
 from camserve.web.answer import header_safe
 from camserve.web.app import create_app
 from camserve.web.options import make_options, parse_options
+from camserve.web.record import Record
 from camserve.web.server import open_socket, serve
 from camserve.web.service import Service
 
@@ -402,7 +402,7 @@ def test_504_of_an_answer_that_takes_too_long(small: Service) -> None:
     running = small.workers.submit(end.wait)
     said = "no answer within 0.05 s, waiting included (serve.deadline_seconds)"
     check_problem(post(client), 504, "deadline_passed", said)
-    with small.gate.turn(Timing()), small.gate.turn(Timing()):  # no room to work, and the queue is full
+    with small.gate.turn(Record("x")), small.gate.turn(Record("x")):  # no room to work, and the queue is full
         full = post(client)
         check_problem(full, 429, "busy", "2 requests are under way, which is the limit (serve.queue)")
         assert (full.headers["Retry-After"], full.headers["Connection"]) == ("1", "close")
@@ -414,7 +414,7 @@ def test_504_of_an_answer_that_takes_too_long(small: Service) -> None:
 def test_what_waits_for_room_to_work_decodes_nothing(small: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small.gate, "places", 9)
     monkeypatch.setattr("camserve.web.service.read_photo", lambda *_, **__: pytest.fail("decoded"))
-    with small.gate.turn(Timing()), small.gate.turn(Timing()):
+    with small.gate.turn(Record("x")), small.gate.turn(Record("x")):
         check_problem(post(create_app(service=small).test_client()), 504, "deadline_passed", "no answer within 0.05 s")
         assert (small.gate.waiting, small.gate.working) == (0, 2)
 
@@ -586,15 +586,54 @@ def test_slow_uploads_neither_starve_the_others_nor_last(process: Process) -> No
     start = time.monotonic()
     health = [process.request("GET", "/livez").status for _ in range(5)]
     assert health == [200] * 5
+    assert "camserve_uploads 64.0" in process.request("GET", "/metrics").data.decode()
+    assert process.request("POST", EXPLAIN, PNG, **{"Content-Type": "image/png"}).status == 200
     assert time.monotonic() - start < 2
     while time.monotonic() < start + 2:  # a byte now and then does not help
         time.sleep(0.5)
         for connection in slow:
-            with contextlib.suppress(OSError):  # refused and closed already
-                connection.sendall(b"x")
+            connection.sendall(b"x")
     answers = collections.Counter(_status(connection) for connection in slow)
-    assert answers == {408: 24, 429: 40}
+    assert answers == {408: 64}
+    assert time.monotonic() - start > 2.9
+    assert "camserve_uploads 0.0" in process.request("GET", "/metrics").data.decode()
+
+
+def test_slow_heads_hold_no_thread_and_long_ones_are_refused(process: Process) -> None:
+    process.wait_until_ready()
+    address = ("127.0.0.1", process.port)
+    slow = [socket.create_connection(address) for _ in range(64)]
+    for connection in slow:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHo")
+    start = time.monotonic()
     assert process.request("POST", EXPLAIN, PNG, **{"Content-Type": "image/png"}).status == 200
+    assert time.monotonic() - start < 2
+    for connection in slow[:32]:
+        connection.sendall(b"st: x\r\nConnection: close\r\n\r\n")
+    assert {_status(connection) for connection in slow[:32]} == {200}
+    for connection in slow[32:]:
+        connection.close()
+    with socket.create_connection(address) as long, long.makefile("rb") as answer:
+        long.sendall(b"GET /livez HTTP/1.1\r\nX: " + bytes(2**17))
+        assert answer.readline().startswith(b"HTTP/1.1 431 ")
+
+
+def test_requests_one_after_another_in_pieces_share_a_connection(process: Process) -> None:
+    process.wait_until_ready()
+    post = (
+        f"POST {EXPLAIN} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(PNG)}\r\n\r\n".encode()
+    )
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (PNG[:50], PNG[50:])) + b"0\r\n\r\n"
+    chunked = post.replace(b"Content-Length: %d" % len(PNG), b"Transfer-Encoding: chunked")
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    sent = post + PNG + chunked + chunks + post + PNG + last
+    with socket.create_connection(("127.0.0.1", process.port)) as raw, raw.makefile("rb") as answers:
+        for start in range(0, len(sent), 3001):
+            raw.sendall(sent[start : start + 3001])
+            time.sleep(0.02)
+        whole = answers.read()
+    assert re.findall(rb"HTTP/1.1 (\d+) ", whole) == [b"200"] * 4
+    assert whole.count(b"\x89PNG") == 3
 
 
 def _status(connection: socket.socket) -> int:

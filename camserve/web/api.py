@@ -68,7 +68,7 @@ def explain() -> Response:
     kind = choose_type(request, options)
     if request.if_none_match and is_known(tag := etag(ours.model(options.model), upload, options, kind)):
         return unchanged(tag)
-    with ours.gate.turn(now.timing) as until:
+    with ours.gate.turn(now) as until:
         explanation = ours.explain(upload.image, options, now, until)
         response = answer(explanation, options, kind, now.timing)
     response.set_etag(etag(explanation.model, upload, options, kind))

@@ -9,6 +9,7 @@ from camserve.web.access import protect
 from camserve.web.aliases import aliases
 from camserve.web.api import api
 from camserve.web.classes import classes
+from camserve.web.gate import ENVELOPE_BYTES
 from camserve.web.health import health
 from camserve.web.kserve import kserve
 from camserve.web.logs import log_requests
@@ -18,7 +19,7 @@ from camserve.web.openapi import openapi
 from camserve.web.page import page
 from camserve.web.record import keep_records
 from camserve.web.service import EXTENSION, Service
-from camserve.web.upload import ENVELOPE_BYTES, PARTS, UploadRequest
+from camserve.web.upload import PARTS, UploadRequest
 
 HEADERS = {
     "Content-Security-Policy": (

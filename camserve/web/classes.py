@@ -49,7 +49,7 @@ def explain_classes() -> Response:
     kind = choose_type(request, options)
     if kind == NPY:
         raise NotAcceptable(f"several classes have no one array; there are {', '.join((JSON, *IMAGES))}")
-    with ours.gate.turn(now.timing) as until:
+    with ours.gate.turn(now) as until:
         explained = ours.explain_classes(upload.image, targets, options, now, until)
         body = _listed(explained, options, now.timing) if kind == JSON else _sheet(explained, options, kind, now.timing)
     response = Response(body, content_type=kind)

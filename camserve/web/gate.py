@@ -1,8 +1,8 @@
 """The way in: how many bodies are read at once, how many requests wait, and how many hold a decoded image.
 
-A body that is being read holds a thread; a request that was read holds its bytes; one at work holds an image of up
-to `limits.megapixels`, several times over while it is turned, painted and encoded. Each of the three has a bound of
-its own, which is what bounds the memory of the process whatever is sent to it.
+A body that is being read holds a thread, once it is known to come (see arriving.py); a request that was read holds its
+bytes; one at work holds an image of up to `limits.megapixels`, several times over while it is turned, painted and
+encoded. Each of the three has a bound of its own, which bounds the memory of the process whatever is sent to it.
 """
 
 import socket
@@ -15,16 +15,21 @@ from dataclasses import dataclass
 from camserve.config import Settings
 from camserve.cores import granted_cores
 from camserve.errors import Busy, DeadlinePassed, UploadTooSlow
-from camserve.timing import Timing
+from camserve.web.record import Record
 
 # Of `serve.http_threads`, the share that may be reading bodies; the others answer what is quick, such as health checks.
 _READING_SHARE = 0.75
+# What a form may add to the image: boundaries, part headers, options.
+ENVELOPE_BYTES = 64 * 1024
 
 
 @dataclass(eq=False)
 class _Upload:
+    """accepted: whether it began before the service was asked to end. cut: whether it took too long."""
+
     connection: socket.socket | None
     until: float
+    accepted: bool = False
     cut: bool = False
 
 
@@ -37,11 +42,13 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         serve = self.settings = settings.serve
+        self.largest = settings.limits.max_bytes + ENVELOPE_BYTES
         self.workers = settings.compute.workers or granted_cores()
         self.places = self.workers + (serve.queue or 2 * self.workers + 16)
         self.reading_limit = max(1, int(_READING_SHARE * serve.http_threads))
         self._desks = threading.BoundedSemaphore(2 * self.workers)
         self._lock = threading.Lock()
+        self._begun: dict[socket.socket | None, _Upload] = {}
         self._uploads: set[_Upload] = set()
         self.admitted = self.working = 0
 
@@ -52,8 +59,27 @@ class Gate:
 
     @property
     def reading(self) -> int:
-        """How many bodies are being read."""
-        return len(self._uploads)
+        """How many bodies are on their way, those that are still awaited included."""
+        return len(self._uploads) + len(self._begun)
+
+    def begin(self, connection: socket.socket, accepted: bool) -> None:
+        """A body has begun to arrive. accepted: whether it will be read although the service is to end."""
+        with self._lock:
+            if connection not in self._begun:
+                self._begun[connection] = self._new(connection, accepted)
+
+    def forget(self, connection: socket.socket) -> None:
+        """Nothing has begun there, or it is over."""
+        with self._lock:
+            self._begun.pop(connection, None)
+
+    def has_accepted(self, connection: socket.socket | None) -> bool:
+        """Whether a body began there before the service was asked to end."""
+        begun = self._begun.get(connection)
+        return begun is not None and begun.accepted
+
+    def _new(self, connection: socket.socket | None, accepted: bool = False) -> _Upload:
+        return _Upload(connection, time.monotonic() + self.settings.upload_seconds, accepted)
 
     @contextmanager
     def upload(self, connection: socket.socket | None) -> Iterator[None]:
@@ -62,14 +88,11 @@ class Gate:
         Raises Busy at once, where the queue is full anyway or too many are being read; UploadTooSlow where
         `cut_slow_uploads` ended this one.
         """
-        mine = _Upload(connection, time.monotonic() + self.settings.upload_seconds)
         with self._lock:
-            self._check_places()
-            if len(self._uploads) >= self.reading_limit:
-                raise Busy(
-                    f"{self.reading_limit} uploads are under way, which is the limit (serve.http_threads); "
-                    "try again shortly"
-                )
+            mine = self._begun.pop(connection, None) or self._new(connection)
+            if not mine.cut:
+                self._check_places()
+                self._check_uploads()
             self._uploads.add(mine)
         try:
             yield
@@ -90,16 +113,17 @@ class Gate:
         """
         now = time.monotonic()
         with self._lock:
-            for upload in self._uploads:
+            for upload in (*self._uploads, *self._begun.values()):
                 if now > upload.until and upload.connection is not None and not upload.cut:
                     upload.cut = True
                     _stop_reading(upload.connection)
 
     @contextmanager
-    def turn(self, timing: Timing) -> Iterator[float]:
+    def turn(self, now: Record) -> Iterator[float]:
         """A place in the queue, then room to work; gives the time, of time.monotonic, by which the answer is due.
 
-        Raises Busy at once where the queue is full, DeadlinePassed where the time passes inside or before.
+        Raises Busy at once where the queue is full, ClientGone where nobody waits any more when it is this one's turn,
+        DeadlinePassed where the time passes inside or before.
         """
         allowed = self.settings.deadline_seconds
         until = time.monotonic() + allowed
@@ -107,12 +131,13 @@ class Gate:
             self._check_places()
             self.admitted += 1
         try:
-            with timing("queue"):
+            with now.timing("queue"):
                 started = self._desks.acquire(timeout=allowed)
             if not started:
                 raise DeadlinePassed
             try:
                 self._count(1)
+                now.check_client()
                 yield until
             finally:
                 self._count(-1)
@@ -126,6 +151,11 @@ class Gate:
     def _check_places(self) -> None:
         if self.admitted >= self.places:
             raise Busy(f"{self.places} requests are under way, which is the limit (serve.queue); try again shortly")
+
+    def _check_uploads(self) -> None:
+        limit = self.reading_limit
+        if len(self._uploads) >= limit:
+            raise Busy(f"{limit} uploads are under way, which is the limit (serve.http_threads); try again shortly")
 
     def _count(self, change: int) -> None:
         with self._lock:

@@ -166,7 +166,7 @@ def read(name: str) -> tuple[Sequence[Source], Options]:
 def explain_all(images: Sequence[Source], options: Options, then: Callable[["Explanation"], Made]) -> list[Made]:
     """What `then` makes of the explanation of each image, at one turn; one photograph is held at a time."""
     ours, now = service(), record()
-    with ours.gate.turn(now.timing) as until:
+    with ours.gate.turn(now) as until:
         return [then(ours.explain(image, options, now, until)) for image in images]
 
 

@@ -48,7 +48,7 @@ def explain() -> Response:
     ours, now = service(), record()
     upload = read_upload(request)
     options = parse_options(upload.fields)
-    with ours.gate.turn(now.timing) as until:
+    with ours.gate.turn(now) as until:
         result = _result(ours.explain(upload.image, options, now, until), options)
     return _render(result=result, chosen=options)
 

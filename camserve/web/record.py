@@ -1,6 +1,7 @@
 """What is known of one request while it lasts: its id, how long its steps took, and facts for its line in the log."""
 
 import re
+import socket
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 from flask import Flask, Response, g, request
 
+from camserve.errors import ClientGone
 from camserve.timing import Timing
 
 _SANE_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
@@ -17,10 +19,11 @@ _SANE_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 class Record:
     """id: the caller's, where it is fit for a log, else made. started: of time.perf_counter().
 
-    facts: "model", "method", "megapixels" and so on, as they become known.
+    facts: "model", "method", "megapixels" and so on, as they become known. connection: to the client, if there is one.
     """
 
     id: str
+    connection: socket.socket | None = None
     timing: Timing = field(default_factory=Timing)
     facts: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
@@ -29,6 +32,20 @@ class Record:
     def seconds(self) -> float:
         """How long ago the request began."""
         return time.perf_counter() - self.started
+
+    def check_client(self, *_: object) -> None:
+        """Raises ClientGone where the client has closed its side: nobody reads the answer any more."""
+        if self.connection is not None and _is_closed(self.connection):
+            raise ClientGone("the client has closed the connection; nothing more is computed for it")
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:  # reset
+        return True
 
 
 def record() -> Record:
@@ -42,7 +59,8 @@ def keep_records(app: Flask) -> None:
     @app.before_request
     def _begin() -> None:
         given = request.headers.get("X-Request-Id", "")
-        g.record = Record(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+        id_ = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        g.record = Record(id_, request.environ.get("gunicorn.socket"))
 
     @app.after_request
     def _tell(response: Response) -> Response:

@@ -1,5 +1,6 @@
 """What one process of the service owns: the gate, the pool of workers and the models, loaded once and shared."""
 
+import gc
 import logging
 import math
 import threading
@@ -78,6 +79,8 @@ class Service:
         def run() -> None:
             try:
                 self.load()
+                # A full collection walks all objects of torch: it would stop every thread for 0.2 s, health checks too.
+                gc.freeze()
             except Exception:
                 self._state = "broken"
                 log.exception("the models could not be loaded; the service stays unready")
@@ -169,10 +172,11 @@ class Service:
         return explain(model, photo, **self._pool(now, until), **how)
 
     def _pool(self, now: Record, until: float) -> dict[str, Any]:
-        """Where and how long to compute, and what remembers forwards."""
+        """Where and how long to compute, for whom, and what remembers forwards."""
         return {
             "workers": TimedPool(self.workers, now.timing),
             "deadline": max(0, until - time.monotonic()),
+            "progress": now.check_client,
             "forward": partial(self.memory.forward, timing=now.timing),
         }
 

@@ -65,7 +65,7 @@ def _request(service: Service, name: str) -> str:
     """Decode, explain, render and encode, as a request does; the name of the engine that ran the network."""
     picture = encode(Image.linear_gradient("L").convert("RGB"), "png")
     options, now = Options(model=name), Record("check")
-    with service.gate.turn(now.timing) as until:
+    with service.gate.turn(now) as until:
         explanation = service.explain(picture, options, now, until)
         overlay_bytes(explanation, options, "png", now.timing)
     return explanation.engine

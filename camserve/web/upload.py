@@ -11,13 +11,12 @@ from werkzeug.datastructures import FileStorage, MultiDict
 
 from camserve.errors import BodyTooLarge, ImageTypeError, OptionError
 from camserve.images import Source
+from camserve.web.gate import ENVELOPE_BYTES
 from camserve.web.options import Options, parse_options
 from camserve.web.service import service
 
 FIELD = "image"
 FORM = "multipart/form-data"
-# What a form may add to the image: boundaries, part headers, options.
-ENVELOPE_BYTES = 64 * 1024
 PARTS = 64
 
 _HOW = "Send the image as the body with its own Content-Type, such as image/jpeg, or as the form field 'image'"
@@ -93,14 +92,15 @@ def reading(request: Request) -> Iterator[None]:
     Raises, before reading, BodyTooLarge where Content-Length tells, ImageTypeError for a compressed body, Unavailable
     and Busy; and UploadTooSlow.
     """
-    ours = service()
-    ours.check_ready()
+    ours, connection = service(), request.environ.get("gunicorn.socket")
+    if not ours.gate.has_accepted(connection):
+        ours.check_ready()
     max_bytes = ours.settings.limits.max_bytes
     if (length := request.content_length or 0) > max_bytes + ENVELOPE_BYTES:
         raise _too_large(length, max_bytes)
     if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
         raise ImageTypeError(f"Content-Encoding {coding!r} is not taken; send the body as it is")
-    with ours.gate.upload(request.environ.get("gunicorn.socket")):
+    with ours.gate.upload(connection):
         yield
     g.body_read = True
 

@@ -1,8 +1,9 @@
 """gunicorn's threaded worker, held to what this service promises.
 
-As it comes, it ends a connection on its one main thread by waiting up to two seconds for the client to close: forty
+As it comes, a thread waits for each request while it arrives, so that as many slow clients as there are threads stop
+everything; and it ends a connection on its one main thread by waiting up to two seconds for the client to close: forty
 refused uploads would keep every other connection waiting for a minute. Here the main thread waits for all of them at
-once.
+once, at both ends.
 """
 
 import selectors
@@ -14,24 +15,34 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from camserve.web.arriving import Arriving
+
 # Seconds for a client to read its answer and close; what it still sends is thrown away. Closed at once, with bytes
 # unread, the connection would be reset and the answer lost on the way (RFC 9112, section 9.6).
 _LINGER_SECONDS = 2.0
+# Seconds for the head of a request to arrive; without it there is nobody to answer.
+_HEAD_SECONDS = 10.0
+_HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Tells the service the time, and when it is asked to end; closes connections without waiting."""
+    """Tells the service the time, and when it is asked to end; awaits and closes connections without a thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._arriving: dict[TConn, Arriving] = {}
         self._lingering: dict[TConn, float] = {}
 
     def notify(self) -> None:
         """About once a second, whatever the threads do."""
         if self.app.service is not None:
             self.app.service.gate.cut_slow_uploads()
-        for conn in [conn for conn, until in self._lingering.items() if time.monotonic() > until]:
+        now = time.monotonic()
+        for conn in [conn for conn, until in self._lingering.items() if now > until]:
             self._close(conn)
+        for conn in [conn for conn, one in self._arriving.items() if one.needed is None and now > one.until]:
+            self._arrived(conn)
+            self._end(conn)
         super().notify()
 
     def handle_exit(self, sig: int, frame: object) -> None:
@@ -40,19 +51,86 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.app.service.drain()
         super().handle_exit(sig, frame)
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Also at the end: take what the system has accepted for us, then close, so that others are refused at once."""
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            before = -1
+            while before != (before := self.nr_conns):
+                self.accept(listener)
+            listener.close()
+        for one in self._arriving.values():
+            one.until = min(one.until, time.monotonic() + _LINGER_SECONDS)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """A request begins: it gets a thread at once where it is here, else it is awaited first."""
+        accepted = self.alive or not conn.initialized  # before the service was asked to end
+        conn.init()
+        conn.sock.setblocking(False)
+        until = time.monotonic() + (_HEAD_SECONDS if self.alive else _LINGER_SECONDS)
+        one = Arriving(self.app.service.gate.largest, until)
+        one.add(conn.parser.unreader.take_buffered())
+        if self._receive(conn, one, accepted):
+            self._go_on(conn, one)
+        else:
+            self._arriving[conn] = one
+            self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._receive_more(conn, one, accepted))
+
+    def _receive(self, conn: TConn, one: Arriving, accepted: bool) -> bool:
+        """Whether it is here now, or comes no further."""
+        ended = False
+        try:
+            while not (one.here or one.too_long or ended):
+                piece = conn.sock.recv(2**16)
+                one.add(piece)
+                ended = not piece
+        except BlockingIOError:
+            pass
+        except OSError:  # reset
+            ended = True
+        if one.has_body:
+            self.app.service.gate.begin(conn.sock, accepted)
+        return one.here or one.too_long or ended
+
+    def _receive_more(self, conn: TConn, one: Arriving, accepted: bool) -> None:
+        if self._receive(conn, one, accepted):
+            self._arrived(conn)
+            self._go_on(conn, one)
+
+    def _go_on(self, conn: TConn, one: Arriving) -> None:
+        if one.too_long:
+            conn.sock.send(_HEAD_TOO_LONG)
+            self._linger(conn)
+        elif one.needed is None:  # nobody to answer
+            self._end(conn)
+        else:
+            conn.parser.unreader.unread(bytes(one.data))
+            conn.data_ready = True
+            super().enqueue_req(conn)
+
+    def _arrived(self, conn: TConn) -> None:
+        del self._arriving[conn]
+        self.poller.unregister(conn.sock)
+
     def finish_request(self, conn: TConn, fs: "Future[object]") -> None:
         """An answer is sent, on the main thread: keep the connection, or say that it is over."""
+        self.app.service.gate.forget(conn.sock)
         if fs.cancelled() or fs.exception() is not None or fs.result() is not False:
             super().finish_request(conn, fs)
-            return
+        else:
+            self._linger(conn)
+
+    def _linger(self, conn: TConn) -> None:
+        """Say that it is over, and wait for the client to say so, too."""
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
             self._lingering[conn] = time.monotonic() + _LINGER_SECONDS
         except (OSError, ValueError):  # closed by the client, or already
-            self.nr_conns -= 1
-            conn.close()
+            self._end(conn)
 
     def _drain(self, conn: TConn, connection: socket.socket) -> None:
         try:
@@ -67,5 +145,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _close(self, conn: TConn) -> None:
         del self._lingering[conn]
         self.poller.unregister(conn.sock)
+        self._end(conn)
+
+    def _end(self, conn: TConn) -> None:
+        self.app.service.gate.forget(conn.sock)
         self.nr_conns -= 1
         conn.close()

@@ -1,0 +1,58 @@
+"""A request on its way in, until it is known to come: not before then does it get a thread.
+
+A client that sends a byte now and then would hold a thread that waits for it, and a few dozen of those would hold all.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+# Of a head; what has not ended by then is refused. Of a body: who has sent so much will send the rest.
+HEAD_BYTES = FIRST_BYTES = 2**16
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})")
+_HEAD_ENDS, _CHUNKS_END = b"\r\n\r\n", b"0\r\n\r\n"
+
+
+@dataclass
+class Arriving:
+    """largest: bytes of a body that is read at all. until: time.monotonic() by which the head has to be here.
+
+    data: what has come. needed: how much has to come before the request gets a thread; None: the head has not ended.
+    has_body: whether there is more than a head; chunked: in chunks, whose end is looked for.
+    """
+
+    largest: int
+    until: float
+    data: bytearray = field(default_factory=bytearray)
+    needed: int | None = None
+    has_body: bool = False
+    chunked: bool = False
+    _head: int = 0
+
+    def add(self, piece: bytes) -> None:
+        """What has come since."""
+        searched = max(0, len(self.data) - len(_HEAD_ENDS) + 1)
+        self.data += piece
+        if self.needed is None and (end := self.data.find(_HEAD_ENDS, searched)) >= 0:
+            self._head = end + len(_HEAD_ENDS)
+            self.needed = self._head + self._awaited(bytes(self.data[:end]).lower())
+
+    @property
+    def here(self) -> bool:
+        """Whether enough of it is."""
+        if self.needed is None:
+            return False
+        return len(self.data) >= self.needed or (self.chunked and self.data.find(_CHUNKS_END, self._head) >= 0)
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the head is."""
+        return self.needed is None and len(self.data) > HEAD_BYTES
+
+    def _awaited(self, head: bytes) -> int:
+        """Bytes of the body to wait for: none where it will not be read, or is sent only when asked for."""
+        length = _LENGTH.search(head)
+        self.chunked = length is None and b"\r\ntransfer-encoding:" in head
+        size = int(length[1]) if length else FIRST_BYTES * self.chunked
+        self.has_body = size > 0
+        return 0 if size > self.largest or b"\r\nexpect:" in head else min(size, FIRST_BYTES)
