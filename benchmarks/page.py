@@ -66,9 +66,11 @@ def as_json(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
     return json.dumps({**facts, "parts": found}, indent=1)
 
 
-def as_markdown(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
+def as_markdown(
+    facts: dict[str, Any], parts: dict[str, dict[str, Any]], title: str = "What camserve costs, measured"
+) -> str:
     """The same to read."""
-    lines = ["# What camserve costs, measured", ""]
+    lines = [f"# {title}", ""]
     if facts["quick"]:
         lines += [SMOKE, ""]
     lines += [f"`{facts['command']}` on {facts['date']}", ""]

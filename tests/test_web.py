@@ -30,7 +30,6 @@ from camserve.config import load_settings
 from camserve.errors import ConfigError, ModelError, ModelNotFound
 from camserve.images import encode
 from camserve.methods import METHODS
-from camserve.timing import Timing
 from camserve.web.answer import header_safe
 from camserve.web.app import create_app
 from camserve.web.options import make_options, parse_options

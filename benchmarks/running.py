@@ -1,0 +1,106 @@
+"""A real `camserve serve` for load.py, seen from outside: its processes, what they hold, and what they complain of."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from clients import Address
+from measuring import Skipped
+from service import process, wait_for
+from subjects import environment
+
+FORGETFUL = {"CAMSERVE_SERVE_MEMORY_MEGABYTES": "0"}
+
+
+@dataclass
+class Running:
+    """popen: the master process. url: where it listens. log: what it wrote to standard error, a file."""
+
+    popen: "subprocess.Popen[str]"
+    url: str
+    log: IO[bytes]
+
+    @property
+    def address(self) -> Address:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return str(parts.hostname), int(parts.port or 0)
+
+    @property
+    def worker(self) -> int | None:
+        """The process that answers; None while there is none."""
+        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()
+        return int(children[0]) if children else None
+
+    def holds(self) -> dict[str, float]:
+        """What the worker process holds now: 10^6 bytes resident, threads, open file descriptors."""
+        folder = Path(f"/proc/{self.worker}")
+        found = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", (folder / "status").read_text(), re.MULTILINE))
+        descriptors = len(list((folder / "fd").iterdir()))
+        return {"MB": int(found["VmRSS"]) * 1024 / 1e6, "threads": int(found["Threads"]), "descriptors": descriptors}
+
+    def busy(self) -> float:
+        """How many requests are read, wait or are at work, as /metrics says."""
+        with urlopen(f"{self.url}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        return sum(map(float, re.findall(r"^camserve_(?:queue_depth|in_flight|uploads) (\S+)", text, re.MULTILINE)))
+
+    def complaints(self) -> list[str]:
+        """Errors and worse in the log, other than that a worker has been killed."""
+        self.log.seek(0)
+        lines = [line.decode(errors="replace") for line in self.log]
+        return [line.strip() for line in lines if not _is_well(line) and "was sent SIGKILL" not in line]
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Running]:
+    """The service as it comes, but for `settings`, variables; loaded, and ended with the block."""
+    if not Path("/proc/self/status").exists():
+        raise Skipped("what a process holds is read from /proc, which is Linux's")
+    command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
+    more = environment("auto") | settings
+    with tempfile.TemporaryFile() as log, process(command, more, stdout=subprocess.PIPE, stderr=log) as started:
+        assert started.stdout is not None
+        found = re.search(r"http://\S+", started.stdout.readline())
+        if found is None:
+            raise Skipped("camserve serve did not start; try it by hand")
+        wait_for(f"{found[0]}/readyz", started)
+        yield Running(started, found[0], log)
+        started.stdout.close()
+
+
+@contextmanager
+def probed(service: Running) -> Iterator[dict[str, Any]]:
+    """Health checks all the while; what `probe.py` found is there after the block."""
+    command = [sys.executable, str(Path(__file__).parent / "probe.py"), *map(str, service.address)]
+    found: dict[str, Any] = {}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as probe:
+        try:
+            yield found
+        finally:
+            found |= json.loads(probe.communicate()[0])
+
+
+def seconds_until(true: Callable[[], bool], patience: float = 60) -> float:
+    """How long it takes; `patience` where that is not enough."""
+    start = time.monotonic()
+    while not true() and time.monotonic() < start + patience:
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def _is_well(line: str) -> bool:
+    try:
+        return json.loads(line)["level"] in ("debug", "info", "warning")
+    except (ValueError, KeyError):
+        return not line.strip()
