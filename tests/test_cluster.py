@@ -97,32 +97,6 @@ def test_files_are_the_same_bit_for_bit_and_a_local_run_goes_on_on_ray(folder: P
     assert contents(out) == contents(local)
 
 
-def test_images_at_a_uri_are_listed_and_read_as_those_of_a_folder(model: camserve.Model, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow", reason="no pyarrow to read other file systems with")
-    (tmp_path / "in" / "deep").mkdir(parents=True)
-    picture(1).save(tmp_path / "in" / "a.png")
-    picture(2).save(tmp_path / "in" / "deep" / "b.png")
-    (tmp_path / "in" / "notes.txt").write_text("")
-    (tmp_path / "in" / "fake.png").write_text("no picture")
-    for name, source in (("path", str(tmp_path / "in")), ("uri", (tmp_path / "in").as_uri())):
-        summary = run_batch(model, source, tmp_path / name, Options(outputs=("map",)))
-        assert (summary.explained, summary.failed, summary.ignored) == (2, 1, 1)
-    assert contents(tmp_path / "path") == contents(tmp_path / "uri")
-
-
-def test_what_is_not_at_a_uri_is_said(model: camserve.Model, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow", reason="no pyarrow to read other file systems with")
-    with pytest.raises(OptionError, match="cannot list 'file:///nowhere/at/all'"):
-        list(find_items("file:///nowhere/at/all", tmp_path))
-    with pytest.raises(OptionError, match="'nonesuch://bucket' cannot be opened"):
-        list(find_items("nonesuch://bucket", tmp_path))
-    (tmp_path / "list.txt").write_text("file:///nowhere.png\n")
-    run_batch(model, str(tmp_path / "list.txt"), tmp_path / "out")
-    row = json.loads((tmp_path / "out" / "results.jsonl").read_text())
-    assert (row["file"], row["code"]) == ("=file/nowhere.png", "bad_image")
-    assert "cannot read 'file:///nowhere.png'" in row["error"]
-
-
 def test_a_model_without_a_card_is_refused_before_a_cluster_is_asked(tmp_path: Path) -> None:
     from planted import LABELS, Net
 

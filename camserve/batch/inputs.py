@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from camserve.batch.remote import is_remote, walk_remote
+from camserve.batch.remote import inside_of, is_remote, walk_remote
 from camserve.errors import OptionError
 
 # Files with other endings lie in every folder of photographs; those that claim to be images must be ones.
@@ -113,12 +113,12 @@ def _file_name(part: str) -> str:
 
 
 def _remote(source: str, folders_are_classes: bool) -> Iterator[Item | None]:
-    for uri, inside in walk_remote(source):
-        if not _is_image(inside) or (folders_are_classes and len(inside.parts) == 1):
+    for uri, path in walk_remote(source):
+        if not _is_image(path) or (folders_are_classes and len(path.parts) == 1):
             yield None
         else:
-            expected = inside.parts[0] if folders_are_classes else None
-            yield Item(name_of(inside, Path()), uri, (), expected)
+            expected = path.parts[0] if folders_are_classes else None
+            yield Item(name_of(path, Path()), uri, (), expected)
 
 
 def _below(folder: Path, out: Path, folders_are_classes: bool) -> Iterator[Item | None]:
@@ -186,6 +186,6 @@ def _table(rows: "csv.DictReader[str]", path: Path) -> Iterator[Item]:
 
 def _item(given: str, root: Path, targets: tuple[str, ...] = (), expected: str | None = None) -> Item:
     if is_remote(given):
-        scheme, inside = given.split("://", 1)
-        return Item(f"={scheme}/{name_of(Path(inside.lstrip('/')), Path())}", given, targets, expected)
+        scheme = given.split("://", 1)[0]
+        return Item(f"={scheme}/{name_of(Path(inside_of(given)), Path())}", given, targets, expected)
     return Item(name_of(root / given, root), str(root / given), targets, expected)

@@ -1,13 +1,22 @@
-"""Images that are not on a disk of this machine: whatever pyarrow's file systems read, such as s3://, gs:// and hdfs://."""
+"""Images that are not on a disk of this machine: whatever pyarrow's file systems read, such as s3://, gs:// and hdfs://.
+
+A URI may say in its query how the system is reached, such as ?endpoint_override=localhost:9000&scheme=http for an S3 of
+one's own. Names are percent-encoded in URIs; characters that no URI has, such as spaces, may also stand as they are.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from camserve.errors import BodyTooLarge, ImageError, OptionError
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
+
+_LEGAL = ":/?#[]@!$&'()*+,;=%~"  # what may stand in a URI besides letters, digits and -._
+# One a bucket and way to it: each new one would connect anew for each image.
+_SYSTEMS: "dict[tuple[str, str, str], FileSystem]" = {}
 
 
 def is_remote(path: str) -> bool:
@@ -15,12 +24,20 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def inside_of(uri: str) -> str:
+    """Where a file lies in its system, as bucket/folder/name: without scheme, password and query."""
+    parts = urlsplit(uri)
+    return unquote(parts.netloc.rpartition("@")[2] + parts.path).lstrip("/")
+
+
 def walk_remote(source: str) -> Iterator[tuple[str, Path]]:
     """The URI of every file below a folder, and its path relative to it. Raises OptionError where there is none."""
     system, root = _open(source)
-    scheme = source.split("://", 1)[0]
+    parts = urlsplit(source)
     try:
-        yield from _below(system, root, root, scheme)
+        for path in _below(system, root, root):
+            whole = f"{parts.path.rstrip('/')}/{quote(path.as_posix())}"
+            yield urlunsplit(parts._replace(path=whole)), path
     except OSError as error:
         raise OptionError(f"cannot list '{source}': {error}") from None
 
@@ -45,18 +62,19 @@ def _open(uri: str) -> "tuple[FileSystem, str]":
         needed = 'pip install "camserve[parquet]"'
         raise OptionError(f"'{uri}' is read by pyarrow, which is not installed: {needed}") from None
     try:
-        opened: Any = fs.FileSystem.from_uri(uri)
+        opened: Any = fs.FileSystem.from_uri(quote(uri, safe=_LEGAL))
     except (OSError, ValueError) as error:
         raise OptionError(f"'{uri}' cannot be opened: {error}; allowed are s3://, gs://, hdfs:// and file://") from None
     system, path = opened
-    return system, path
+    parts = urlsplit(uri)
+    return _SYSTEMS.setdefault((parts.scheme, parts.netloc, parts.query), system), path
 
 
-def _below(system: "FileSystem", folder: str, root: str, scheme: str) -> Iterator[tuple[str, Path]]:
+def _below(system: "FileSystem", folder: str, root: str) -> Iterator[Path]:
     from pyarrow import fs
 
     for entry in system.get_file_info(fs.FileSelector(folder)):
         if entry.type == fs.FileType.Directory:
-            yield from _below(system, entry.path, root, scheme)
+            yield from _below(system, entry.path, root)
         elif entry.type == fs.FileType.File:
-            yield f"{scheme}://{entry.path}", Path(entry.path).relative_to(root)
+            yield Path(entry.path).relative_to(root)

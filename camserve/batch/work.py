@@ -126,7 +126,7 @@ def open_item(model: Model, item: Item) -> Photo:
     if not is_remote(item.path):
         return open_photo(model, item.path)
     stream = BytesIO(read_remote(item.path, model.settings.limits.max_bytes))
-    stream.name = PurePosixPath(item.path).name  # what an error calls it
+    stream.name = PurePosixPath(item.name).name  # what an error calls it
     return open_photo(model, stream)
 
 
