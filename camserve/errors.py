@@ -26,6 +26,11 @@ name, `status` the HTTP status, `exit_code` the status a command ends with.
 import difflib
 from collections.abc import Iterable
 
+# Characters of a value in an error's text: enough to recognise it by, not the whole image.
+_SHOWN = 100
+# Characters of a misspelt name that are looked at: the time to compare grows with their square.
+_LONGEST_NAME = 300
+
 
 class CamserveError(Exception):
     """The root of the tree: catch this one to catch them all."""
@@ -58,13 +63,19 @@ class UnknownName(OptionError):
         close = close_names(given, names)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
         listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-        super().__init__(f"unknown {kind} {given!r}{hint} Known: {listed}")
+        super().__init__(f"unknown {kind} {shown(given)}{hint} Known: {listed}")
+
+
+def shown(given: object) -> str:
+    """A value as an error quotes it: its repr, or the beginning of a long one."""
+    text = repr(given)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -> list[str]:
     """At most three of `names` that are like what was given, the likest first, whatever their case."""
     by_lower = {name.lower(): name for name in reversed(list(names))}
-    close = difflib.get_close_matches(str(given).lower(), by_lower, n=3, cutoff=likeness)
+    close = difflib.get_close_matches(str(given)[:_LONGEST_NAME].lower(), by_lower, n=3, cutoff=likeness)
     return [by_lower[name] for name in close]
 
 

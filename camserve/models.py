@@ -13,7 +13,7 @@ from torch import nn
 
 from camserve import cards, config, workers
 from camserve.devices import find_device
-from camserve.errors import ModelError, OptionError
+from camserve.errors import ModelError, OptionError, shown
 from camserve.frame import Frame, check_input_size, crop, fit, native
 from camserve.layers import Layer
 from camserve.network import network_of
@@ -162,6 +162,10 @@ class Model:
         return f"<camserve.Model {self.name}: {len(self.labels)} classes, layer {self.default_layer}>"
 
 
+# Of a short side: more are no size of anything, and from 309 on no float.
+_DIGITS = 6
+
+
 def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> tuple[str, ...]:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
     if labels is None:
@@ -176,15 +180,14 @@ def _at_own_size(original: tuple[int, int], side: int, size: str | int) -> Frame
     if size in ("fit", side, str(side)) or (size == "native" and original == (side, side)):
         return Frame(original, (0, 0, *original), (side, side))
     raise OptionError(
-        f"size {size!r}: this network takes {side} x {side} pixels only; use fit (the whole image, squeezed to a "
+        f"size {shown(size)}: this network takes {side} x {side} pixels only; use fit (the whole image, squeezed to a "
         "square) or crop"
     )
 
 
 def _short_side(size: str | int) -> int:
     """`size` as a number of pixels; strings of digits count, since flags and queries are strings."""
-    if isinstance(size, str) and size.isdecimal():
-        size = int(size)
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise OptionError(f"size {size!r} is none of: fit, crop, native, or a short side in pixels such as 320")
-    return size
+    number = int(size) if isinstance(size, str) and size.isdecimal() and len(size) <= _DIGITS else size
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 10**_DIGITS:
+        raise OptionError(f"size {shown(size)} is none of: fit, crop, native, or a short side in pixels such as 320")
+    return number

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from camserve.errors import OptionError
+from camserve.errors import OptionError, shown
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
@@ -72,5 +72,7 @@ def _numbers(option: str, text: str, form: str) -> Numbers:
     except ValueError:
         numbers = ()
     if len(numbers) != len(form.split(",")):
-        raise OptionError(f"{option} {text!r} should be {form}: numbers of pixels of the original, separated by commas")
+        raise OptionError(
+            f"{option} {shown(text)} should be {form}: numbers of pixels of the original, separated by commas"
+        )
     return numbers

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from camserve.errors import OptionError, UnknownName, close_names
+from camserve.errors import OptionError, UnknownName, close_names, shown
 from camserve.methods import QUANTITIES
 
 PREDICTED = "predicted"
@@ -119,7 +119,7 @@ def resolve_class(target: int | str, labels: Sequence[str]) -> int:
         raise OptionError(f"target {target!r} is neither a class index nor a class name")
     index = int(target)
     if not 0 <= index < len(labels):
-        raise OptionError(f"target {index} is not a class; the model has classes 0 to {len(labels) - 1}")
+        raise OptionError(f"target {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
     return index
 
 

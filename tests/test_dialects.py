@@ -293,3 +293,27 @@ def test_aliases_answer_as_what_they_stand_for(client: FlaskClient) -> None:
 def test_errors_of_aliases_are_problems(client: FlaskClient) -> None:
     response = client.post("/predictions/nonesuch", data=PNG, content_type="image/png")
     assert (response.status_code, response.content_type) == (404, "application/problem+json")
+
+
+INTEGERS = ("target", "size", "output_stride", "alpha", "scale", "method")
+
+
+def test_long_values_are_refused_and_not_sent_back(client: FlaskClient) -> None:
+    long, tensor = "x" * 2**20, {"name": "image", "datatype": "BYTES", "shape": [1], "data": [B64]}
+    digits = int("9" * 4000)
+    for path, body in (
+        (f"{V1}:explain", {"instances": [{"b64": B64}], "parameters": {"target": long}}),
+        (f"{V1}:explain", {"instances": [{"b64": B64}], "parameters": {long: 1}}),
+        (f"{V1}:explain", {"instances": [{long: B64}]}),
+        *((f"{V1}:explain", {"instances": [{"b64": B64}], "parameters": {one: digits}}) for one in INTEGERS),
+        (f"{V2}/infer", {"inputs": [tensor], "id": long}),
+        (f"{V2}/infer", {"inputs": [tensor], "parameters": {"target": long}}),
+        (f"{V2}/infer", {"inputs": [{**tensor, "name": long}]}),
+        (f"{V2}/infer", {"inputs": [{**tensor, "shape": [digits] * 4}]}),
+        (f"{V2}/infer", {"inputs": [{**tensor, "shape": [1] * 10_000}]}),
+        (f"{V2}/infer", {"inputs": [{**tensor, "parameters": {"binary_data_size": long}}]}),
+        (f"{V2}/infer", {"inputs": [tensor], "outputs": [{"name": long}]}),
+    ):
+        answer = ask(client, path, body, 400)
+        assert len(json.dumps(answer)) < 5000, (path, list(body))
+    ask(client, f"{V2}/infer", PNG, 400, headers={"Inference-Header-Content-Length": "9" * 5000})

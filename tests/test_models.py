@@ -210,3 +210,10 @@ def test_the_offset_is_the_measured_or_the_centred_one_and_follows_the_size(mode
         assert placement.offset == (15.5 + start - 31,) * 2
         calibrated = layer.placement(frame, (cells, cells))
         assert calibrated.offset == pytest.approx([offset + start - 31 for offset in measured.offset])
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "9" * 400, 10**400, 10**6, "0", True])
+def test_a_size_that_is_none_is_refused_however_long(model: camserve.Model, size: str | int) -> None:
+    with pytest.raises(OptionError, match="is none of: fit, crop, native") as failure:
+        model.frame((640, 480), size)
+    assert len(str(failure.value)) < 300

@@ -286,6 +286,26 @@ def test_400_of_questions_without_an_answer(client: FlaskClient, query: str, sai
     check_problem(post(client, query, **asks("application/json")), 400, "bad_option", said)
 
 
+@pytest.mark.parametrize(
+    "option", ["target", "method", "layer", "at", "region", "size", "colormap", "outputs", "scale", "x"]
+)
+def test_long_values_are_refused_at_once_and_not_sent_back(client: FlaskClient, option: str) -> None:
+    long = "tiger cat-" * 40_000  # the largest that a form's field may be is half a megabyte
+    start = time.monotonic()
+    response = post_form(client, image=(io.BytesIO(PNG), "noise.png"), **{option: long})
+    assert (response.status_code, time.monotonic() - start < 1) == (400, True)
+    assert len(response.data) < 2000
+    named = post_form(client, image=(io.BytesIO(PNG), "noise.png"), **{long: "1"})
+    assert (named.status_code, len(named.data) < 2000) == (400, True)
+
+
+def test_an_output_asked_for_often_is_made_once(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr("camserve.web.answer.output", lambda name, *_: made.append(name) or {})
+    assert post(client, "outputs=mask,mask,overlay,mask", **asks("application/json")).status_code == 200
+    assert made == ["mask", "overlay"]
+
+
 def test_400_of_forms(client: FlaskClient) -> None:
     def file(name: str = "noise.png") -> tuple[io.BytesIO, str]:
         return io.BytesIO(PNG), name

@@ -91,3 +91,10 @@ def test_there_is_no_one_array_of_several(client: FlaskClient) -> None:
     accept = {"Accept": "application/x-npy"}
     response = client.post(f"{CLASSES}?targets=2", data=PNG, content_type="image/png", headers=accept)
     assert response.status_code == 406
+
+
+def test_a_long_list_is_refused(client: FlaskClient) -> None:
+    for given in ("1;" * 501, "1" * 5000):
+        response = client.post(CLASSES, data={"image": (io.BytesIO(PNG), "noise.png"), "targets": given})
+        assert response.status_code == 400
+        assert f"targets has {len(given)} characters; allowed are 1000" in response.get_json(force=True)["detail"]

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from flask import Request, Response
 from werkzeug.exceptions import NotAcceptable
 
+from camserve.errors import shown
 from camserve.images import OUTPUTS as FORMATS
 from camserve.images import encode
 from camserve.timing import Timing
@@ -36,7 +37,7 @@ def choose_type(request: Request, options: Options) -> str:
     chosen = request.accept_mimetypes.best_match(offered)
     if chosen is None:
         given = request.headers.get("Accept", "")
-        raise NotAcceptable(f"none of Accept {given!r} can be given; there are {', '.join(offered)}")
+        raise NotAcceptable(f"none of Accept {shown(given)} can be given; there are {', '.join(offered)}")
     return chosen
 
 

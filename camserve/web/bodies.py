@@ -7,13 +7,12 @@ from typing import TypeVar
 from flask import Request
 from pydantic import BaseModel, ValidationError
 
-from camserve.errors import OptionError
+from camserve.errors import OptionError, shown
+from camserve.web.options import LONGEST
 from camserve.web.upload import FORM, read_bytes
 
 Body = TypeVar("Body", bound=BaseModel)
 
-# Of a value in an error's text: enough to be recognised, not the whole image.
-_SHOWN = 60
 _FAULTS = 3
 
 
@@ -51,6 +50,5 @@ def _fault(place: tuple[int | str, ...], said: str, given: object) -> str:
     name = ".".join(map(str, place))
     if not name:
         return f"the body: {said}"
-    shown = repr(given)
-    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-    return f"{name} {shown}: {said.removeprefix('Input ')}"
+    name = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+    return f"{name} {shown(given)}: {said.removeprefix('Input ')}"

@@ -13,7 +13,7 @@ from camserve.images import encode
 from camserve.timing import Timing
 from camserve.web.answer import IMAGES, JSON, NPY, choose_type, json_facts
 from camserve.web.operations import gives
-from camserve.web.options import Options, parse_options
+from camserve.web.options import LONGEST, Options, parse_options
 from camserve.web.record import record
 from camserve.web.service import service
 from camserve.web.upload import read_upload
@@ -68,6 +68,8 @@ def _targets(pairs: Pairs) -> int | list[str]:
             "give targets once, and no target: classes separated by semicolons, or how many of the best, such as "
             "targets=tabby;tiger cat or targets=3"
         )
+    if len(given[0]) > LONGEST:
+        raise OptionError(f"targets has {len(given[0])} characters; allowed are {LONGEST}")
     return parse_targets(given[0])
 
 

@@ -3,21 +3,21 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
 from camserve import __version__
-from camserve.errors import ModelNotFound, OptionError, UnknownName
+from camserve.errors import ModelNotFound, OptionError, UnknownName, shown
 from camserve.images import Source
 from camserve.plain import finite
 from camserve.web.answer import overlay_bytes
 from camserve.web.bodies import decode_base64, has_image_body, parse_json
 from camserve.web.kserve import about, explain_all
 from camserve.web.operations import JSON, Names, Ready, gives
-from camserve.web.options import Options, make_options
+from camserve.web.options import Options, Text, make_options
 from camserve.web.record import record
 from camserve.web.service import VERSION, service
 from camserve.web.tensors import HEADER, body_of, encoded, split_bytes
@@ -46,9 +46,9 @@ class InputTensor(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
-    datatype: str
-    shape: list[int]
+    name: Text
+    datatype: Text
+    shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=8)]
     parameters: dict[str, Scalar] = {}
     data: list[Any] | None = None
 
@@ -58,7 +58,7 @@ class OutputWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
+    name: Text
     parameters: dict[str, Scalar] = {}
 
 
@@ -70,9 +70,9 @@ class V2Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    id: str = ""
-    model_name: str | None = None
-    model_version: str | None = None
+    id: Text = ""
+    model_name: Text | None = None
+    model_version: Text | None = None
     parameters: dict[str, Scalar] = {}
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
     outputs: list[OutputWanted] = []
@@ -217,8 +217,8 @@ def _read_image(name: str, *, binary: bool) -> Asked:
 
 
 def _json_length(header: str, size: int) -> int:
-    if not header.isdecimal() or int(header) > size:
-        raise OptionError(f"{HEADER} {header!r} is not a number of bytes up to {size}, the length of the body")
+    if not header.isdecimal() or len(header) > len(str(size)) or int(header) > size:
+        raise OptionError(f"{HEADER} {shown(header)} is not a number of bytes up to {size}, the length of the body")
     return int(header)
 
 
@@ -247,7 +247,9 @@ def _images(tensor: InputTensor, behind: bytes) -> list[Source]:
 
 def _behind(size: Scalar, behind: bytes) -> list[bytes]:
     if size != len(behind):
-        raise OptionError(f"binary_data_size of input 'image' is {size}; behind the JSON are {len(behind)} bytes")
+        raise OptionError(
+            f"binary_data_size of input 'image' is {shown(size)}; behind the JSON are {len(behind)} bytes"
+        )
     return split_bytes(behind)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from camserve.errors import OptionError, UnknownName
+from camserve.errors import OptionError, UnknownName, shown
 from camserve.images import OUTPUTS as FORMATS
 from camserve.methods import AUTO, QUANTITIES, find_method
 from camserve.questions import Questions, parse_questions
@@ -18,6 +18,10 @@ SWITCHES = {
 }
 _SWITCH_OR_SHARE = "should be on, off or a share of the maximum, 0 to 1"
 
+# Characters of an option; the longest there is reason for is a list of regions.
+LONGEST = 1000
+
+Text = Annotated[str, Field(max_length=LONGEST)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -31,16 +35,16 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str | None = None
-    method: str | None = None
-    target: int | str | None = None
-    quantity: str = QUANTITIES[0]
+    model: Text | None = None
+    method: Text | None = None
+    target: int | Text | None = None
+    quantity: Text = QUANTITIES[0]
     top_k: Annotated[int, Field(ge=1)] = 5
-    layer: str | None = None
-    size: int | str | None = None
-    output_stride: Annotated[int, Field(ge=1)] | None = None
+    layer: Text | None = None
+    size: int | Text | None = None
+    output_stride: Annotated[int, Field(ge=1, le=65_535)] | None = None
     sharp: bool | None = None
-    colormap: str | None = None
+    colormap: Text | None = None
     alpha: Share | None = None
     threshold: Share | None = None
     contour: bool | Share = False
@@ -48,8 +52,8 @@ class Options(BaseModel):
     legend: bool = False
     signed: bool = False
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    at: str | None = None
-    region: str | None = None
+    at: Text | None = None
+    region: Text | None = None
     polygons: bool = False
     outputs: tuple[str, ...] = ()
     format: Literal["png", "jpeg", "webp"] | None = None
@@ -109,7 +113,7 @@ class Options(BaseModel):
         for name in names if isinstance(names, list | tuple) else ():
             if name not in OUTPUTS:
                 raise UnknownName("output", name, OUTPUTS)
-        return names
+        return list(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
 
     @field_validator("contour", "boxes", "legend", "sharp", "polygons", "signed", mode="before")
     @classmethod
@@ -172,7 +176,7 @@ def parse_options(pairs: Iterable[tuple[str, str]]) -> Options:
         if name == "outputs" and name in values:
             value = f"{values[name]},{value}"
         elif name in values:
-            raise OptionError(f"option '{name}' was given twice: {values[name]!r} and {value!r}; give one")
+            raise OptionError(f"option '{name}' was given twice: {shown(values[name])} and {shown(value)}; give one")
         if value != "":
             values[name] = value
     return make_options(values)
@@ -184,5 +188,5 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         name = str(problem["loc"][0])
         said = _SWITCH_OR_SHARE if name in ("contour", "boxes") else problem["msg"].removeprefix("Input ")
-        clauses[name] = f"{name} {problem['input']!r}: {said}"
+        clauses[name] = f"{name} {shown(problem['input'])}: {said}"
     return "; ".join(clauses.values())

@@ -9,7 +9,7 @@ from typing import IO, cast
 from flask import Request, g
 from werkzeug.datastructures import FileStorage, MultiDict
 
-from camserve.errors import BodyTooLarge, ImageTypeError, OptionError
+from camserve.errors import BodyTooLarge, ImageTypeError, OptionError, shown
 from camserve.images import Source
 from camserve.web.gate import ENVELOPE_BYTES
 from camserve.web.options import Options, parse_options
@@ -62,7 +62,7 @@ def read_upload(request: Request) -> Upload:
         return _from_form(files, fields)
     if kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
         raise ImageTypeError(
-            f"Content-Type {kind!r} is not taken; allowed are image/*, application/octet-stream and {FORM}. "
+            f"Content-Type {shown(kind)} is not taken; allowed are image/*, application/octet-stream and {FORM}. "
             f"{_HOW} (curl -F image=@photo.jpg)."
         )
     return Upload(read_bytes(request))
@@ -99,7 +99,7 @@ def reading(request: Request) -> Iterator[None]:
     if (length := request.content_length or 0) > max_bytes + ENVELOPE_BYTES:
         raise _too_large(length, max_bytes)
     if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
-        raise ImageTypeError(f"Content-Encoding {coding!r} is not taken; send the body as it is")
+        raise ImageTypeError(f"Content-Encoding {shown(coding)} is not taken; send the body as it is")
     with ours.gate.upload(connection):
         yield
     g.body_read = True
@@ -122,7 +122,7 @@ def _from_form(files: "MultiDict[str, FileStorage]", fields: tuple[tuple[str, st
 def _what_is_wrong(files: Iterable[tuple[str, FileStorage]], images: int, fields: dict[str, str]) -> str:
     strangers = [name for name, _ in files if name != FIELD]
     if strangers:
-        return f"the form has a file '{strangers[0]}'; the one file it may have is named '{FIELD}'"
+        return f"the form has a file {shown(strangers[0])}; the one file it may have is named '{FIELD}'"
     if images > 1:
         return f"the form has {images} images; one is explained at a time"
     if FIELD in fields:
