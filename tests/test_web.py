@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ def test_a_raw_body_may_be_declared_loosely(client: FlaskClient, kind: str | Non
         ("image/jpeg;q=0.5, image/webp", "", "image/webp"),
         ("application/json, text/plain, */*", "", "application/json"),
         ("application/x-npy", "", "application/x-npy"),
+        ("application/zip", "", "application/zip"),
     ],
 )
 def test_accept_chooses_the_kind_of_answer(client: FlaskClient, accept: str, query: str, kind: str) -> None:
@@ -143,6 +145,26 @@ def test_the_npy_answer_is_the_heatmap(client: FlaskClient, model: camserve.Mode
     heatmap = np.load(io.BytesIO(post(client, **asks("application/x-npy")).data))
     assert heatmap.dtype == np.float32
     assert np.array_equal(heatmap, model.explain(PNG).heatmap)
+
+
+def test_the_archive_holds_what_the_other_answers_are(client: FlaskClient) -> None:
+    response = post(client, "format=jpeg", **asks("application/zip"))
+    assert post(client, "format=jpeg", **asks("application/zip")).data == response.data
+    with zipfile.ZipFile(io.BytesIO(response.data)) as archive:
+        assert archive.testzip() is None
+        held = {one.filename: archive.read(one) for one in archive.infolist()}
+        assert {one.external_attr >> 16 for one in archive.infolist()} == {0o644}
+    assert list(held) == ["overlay.jpeg", "heatmap.npy", "facts.json"]
+    assert held["overlay.jpeg"] == post(client, **asks("image/jpeg")).data
+    assert held["heatmap.npy"] == post(client, **asks("application/x-npy")).data
+    facts = json.loads(held["facts.json"])
+    about = facts.pop("outputs")
+    assert about["overlay"] == {"file": "overlay.jpeg", "content_type": "image/jpeg"}
+    assert about["heatmap"] == {"file": "heatmap.npy", "shape": [70, 90], "datatype": "FP32", "encoding": "npy"}
+    assert facts == post(client, **asks("application/json")).get_json()
+    chosen = post(client, "outputs=mask", **asks("application/zip"))
+    with zipfile.ZipFile(io.BytesIO(chosen.data)) as archive:
+        assert archive.namelist() == ["mask.png", "facts.json"]
 
 
 def test_outline_boxes_and_legend_are_drawn_on_request(client: FlaskClient, model: camserve.Model) -> None:

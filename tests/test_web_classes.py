@@ -87,8 +87,9 @@ def test_what_is_wrong_is_said(client: FlaskClient, query: str, status: int, sai
     assert (response.status_code, said in response.get_json(force=True)["detail"]) == (status, True)
 
 
-def test_there_is_no_one_array_of_several(client: FlaskClient) -> None:
-    accept = {"Accept": "application/x-npy"}
+@pytest.mark.parametrize("kind", ["application/x-npy", "application/zip"])
+def test_there_is_no_one_array_of_several(client: FlaskClient, kind: str) -> None:
+    accept = {"Accept": kind}
     response = client.post(f"{CLASSES}?targets=2", data=PNG, content_type="image/png", headers=accept)
     assert response.status_code == 406
 

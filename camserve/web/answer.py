@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+import io
 import json
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from zipfile import ZipFile, ZipInfo
 
 from flask import Request, Response
 from werkzeug.exceptions import NotAcceptable
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 NPY = "application/x-npy"
+ZIP = "application/zip"
 IMAGES = {kind.content_type: name for name, kind in FORMATS.items()}
 
 
@@ -31,7 +35,7 @@ def choose_type(request: Request, options: Options) -> str:
     Raises NotAcceptable listing what there is.
     """
     first = FORMATS[options.format or "png"].content_type
-    offered = [first, *(kind for kind in (*IMAGES, JSON, NPY) if kind != first)]
+    offered = [first, *(kind for kind in (*IMAGES, JSON, NPY, ZIP) if kind != first)]
     if not request.accept_mimetypes:
         return first
     chosen = request.accept_mimetypes.best_match(offered)
@@ -46,7 +50,9 @@ def answer(explanation: "Explanation", options: Options, kind: str, timing: Timi
     if kind == JSON:
         body = json_body(explanation, options, timing)
     elif kind == NPY:
-        body = _heatmap_bytes(explanation, timing)
+        body = b"".join(_made("heatmap", explanation, options, timing)[1])
+    elif kind == ZIP:
+        body = zip_body(explanation, options, timing)
     else:
         body = overlay_bytes(explanation, options, IMAGES[kind], timing)
     response = Response(body, content_type=kind)
@@ -100,9 +106,23 @@ def json_body(explanation: "Explanation", options: Options, timing: Timing) -> b
         return json.dumps(body, allow_nan=False).encode()
 
 
+def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
+    """`outputs` as files, default overlay and heatmap, and facts.json, whose "outputs" say what each file is."""
+    facts, packed = _facts_for(explanation, options), io.BytesIO()
+    facts["outputs"] = {}
+    with ZipFile(packed, "w") as archive:  # stored: pictures are compressed already, and floats hardly shrink
+        for name in options.outputs or ("overlay", "heatmap"):
+            about, chunks = _made(name, explanation, options, timing)
+            file = f"{name}.{_ending(name, options)}"
+            facts["outputs"][name] = {"file": file, **about}
+            _pack(archive, file, chunks)
+        _pack(archive, "facts.json", [json.dumps(facts, allow_nan=False, indent=1).encode()])
+    return packed.getvalue()
+
+
 def json_facts(explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
     """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
-    body = explanation.to_dict(top=options.top_k, threshold=options.threshold, questions=options.questions)
+    body = _facts_for(explanation, options)
     if options.outputs:
         body["outputs"] = {name: output(name, explanation, options, timing) for name in options.outputs}
     return body
@@ -110,23 +130,43 @@ def json_facts(explanation: "Explanation", options: Options, timing: Timing) -> 
 
 def output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
     """One of OUTPUTS in base64, with what it is."""
+    about, chunks = _made(name, explanation, options, timing)
+    return {**about, "b64": base64.b64encode(b"".join(chunks)).decode()}
+
+
+def _facts_for(explanation: "Explanation", options: Options) -> dict[str, Any]:
+    return explanation.to_dict(top=options.top_k, threshold=options.threshold, questions=options.questions)
+
+
+def _made(
+    name: str, explanation: "Explanation", options: Options, timing: Timing
+) -> tuple[dict[str, Any], Iterable[bytes]]:
+    """One of OUTPUTS: what it is, and its bytes in pieces, as a heatmap has four a pixel."""
     if name == "heatmap":
         width, height = explanation.photo.size
-        data = _heatmap_bytes(explanation, timing)
-        facts = {"shape": [height, width], "datatype": "FP32", "encoding": "npy"}
-    elif name == "mask":
-        data, facts = _mask_bytes(explanation, options, timing), {"content_type": "image/png"}
-    else:
-        format = options.format or "png"
-        data = overlay_bytes(explanation, options, format, timing)
-        facts = {"content_type": FORMATS[format].content_type}
-    return {**facts, "b64": base64.b64encode(data).decode()}
+        about = {"shape": [height, width], "datatype": "FP32", "encoding": "npy"}
+        return about, _timed(explanation.heatmap_npy(), timing)
+    if name == "mask":
+        return {"content_type": "image/png"}, [_mask_bytes(explanation, options, timing)]
+    format = options.format or "png"
+    return {"content_type": FORMATS[format].content_type}, [overlay_bytes(explanation, options, format, timing)]
 
 
-def _heatmap_bytes(explanation: "Explanation", timing: Timing) -> bytes:
-    """The heatmap, float32 (H, W), as a .npy file."""
+def _ending(name: str, options: Options) -> str:
+    return {"heatmap": "npy", "mask": "png"}.get(name) or options.format or "png"
+
+
+def _pack(archive: ZipFile, name: str, chunks: Iterable[bytes]) -> None:
+    entry = ZipInfo(name)  # of 1980: equal answers are equal bytes
+    entry.external_attr = 0o644 << 16
+    with archive.open(entry, "w") as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+def _timed(chunks: Iterable[bytes], timing: Timing) -> Iterator[bytes]:
     with timing("render"):
-        return b"".join(explanation.heatmap_npy())
+        yield from chunks
 
 
 def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) -> bytes:

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from camserve.cards import read_card
 from camserve.methods import AUTO, METHODS
-from camserve.web.answer import IMAGES, JSON, NPY, answer, choose_type, etag, unchanged
+from camserve.web.answer import IMAGES, JSON, NPY, ZIP, answer, choose_type, etag, unchanged
 from camserve.web.operations import gives
 from camserve.web.options import parse_options
 from camserve.web.record import record
@@ -53,7 +53,7 @@ class Methods(TypedDict):
     methods: list[dict[str, Any]]
 
 
-ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: dict[str, Any], NPY: None}
+ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: dict[str, Any], NPY: None, ZIP: None}
 NONE_MATCH = {"If-None-Match": "the ETag of an answer that the caller has"}
 
 

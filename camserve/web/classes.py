@@ -11,7 +11,7 @@ from camserve.comparing import class_entries, parse_targets
 from camserve.errors import OptionError
 from camserve.images import encode
 from camserve.timing import Timing
-from camserve.web.answer import IMAGES, JSON, NPY, choose_type, json_facts
+from camserve.web.answer import IMAGES, JSON, choose_type, json_facts
 from camserve.web.operations import gives
 from camserve.web.options import LONGEST, Options, parse_options
 from camserve.web.record import record
@@ -47,8 +47,8 @@ def explain_classes() -> Response:
     given = [*query, *upload.fields]
     targets, options = _targets(given), parse_options(_without_targets(given))
     kind = choose_type(request, options)
-    if kind == NPY:
-        raise NotAcceptable(f"several classes have no one array; there are {', '.join((JSON, *IMAGES))}")
+    if kind not in ANSWERS:
+        raise NotAcceptable(f"several classes are not given as {kind}; there are {', '.join((JSON, *IMAGES))}")
     with ours.gate.turn(now) as until:
         explained = ours.explain_classes(upload.image, targets, options, now, until)
         body = _listed(explained, options, now.timing) if kind == JSON else _sheet(explained, options, kind, now.timing)
