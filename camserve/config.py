@@ -19,8 +19,8 @@ from camserve.methods import AUTO, find_method
 
 PREFIX = "CAMSERVE_"
 FILE_VARIABLE = "CAMSERVE_CONFIG"
-# Kubernetes sets these for a service that is called camserve; they are no settings of ours.
-_SERVICE_LINK = re.compile(r"CAMSERVE_(SERVICE_(HOST|PORT)|PORT(_\d+_(TCP|UDP)|$))")
+# Kubernetes sets these for each service that is called camserve or camserve-something; they are no settings of ours.
+_SERVICE_LINK = re.compile(r"CAMSERVE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT=\w+://|PORT_\d+_(TCP|UDP)(_\w+)?=)")
 
 Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -246,7 +246,7 @@ def _merge(values: dict[str, Any], more: Mapping[str, Any], source: str) -> None
 def _from_environment(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name != FILE_VARIABLE and not _SERVICE_LINK.match(name):
+        if name.startswith(PREFIX) and name != FILE_VARIABLE and not _SERVICE_LINK.match(f"{name}={environ[name]}"):
             section, _, key = name.removeprefix(PREFIX).lower().partition("_")
             if key not in values.get(section, {}):
                 known = [f"{PREFIX}{s}_{k}".upper() for s, keys in values.items() for k in keys]

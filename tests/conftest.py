@@ -137,7 +137,7 @@ def server() -> Iterator[str]:
             assert process.stdout is not None
             url = re.search(r"http://\S+", process.stdout.readline())
             assert url is not None
-            _wait_until_ready(url[0])
+            wait_until_ready(url[0])
             yield url[0]
         finally:
             process.terminate()
@@ -178,7 +178,7 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-def _wait_until_ready(url: str) -> None:
+def wait_until_ready(url: str) -> None:
     for _ in range(600):
         try:
             urllib.request.urlopen(f"{url}/readyz", timeout=5).close()

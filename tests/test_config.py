@@ -49,8 +49,16 @@ def test_kubernetes_service_links_are_not_settings() -> None:
         "CAMSERVE_SERVICE_HOST": "10.0.0.1",
         "CAMSERVE_PORT": "tcp://10.0.0.1:80",
         "CAMSERVE_PORT_80_TCP_ADDR": "10.0.0.1",
+        "CAMSERVE_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "CAMSERVE_SERVICE_PORT_HTTP": "80",
+        "CAMSERVE_PREDICTOR_SERVICE_HOST": "10.0.0.1",
+        "CAMSERVE_PREDICTOR_PORT": "tcp://10.0.0.1:80",
+        "CAMSERVE_PREDICTOR_PORT_80_TCP_PROTO": "tcp",
     }
     assert load_settings(environ=environ) == load_settings(environ={})
+    assert load_settings(environ={**environ, "CAMSERVE_SERVE_PORT": "9"}).serve.port == 9
+    with pytest.raises(ConfigError, match="'CAMSERVE_SERV_PORT'; did you mean 'CAMSERVE_SERVE_PORT'"):
+        load_settings(environ={**environ, "CAMSERVE_SERV_PORT": "9"})
 
 
 @pytest.mark.parametrize(
