@@ -179,7 +179,8 @@ def _connect(cluster: Cluster, threads: int) -> None:
     try:
         ray.init(address=cluster.address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise Unavailable(f"no cluster answers at {cluster.address!r}: {_reason(error)}") from None
+        token = "; one that asks for a token needs RAY_AUTH_MODE=token" if "RAY_AUTH_MODE" not in os.environ else ""
+        raise Unavailable(f"no cluster answers at {cluster.address!r}: {_reason(error)}{token}") from None
 
 
 def _load(recipe: Recipe) -> "Model":

@@ -4,8 +4,11 @@ Each in a process of its own, as Ray leaves threads and settings behind in the o
 """
 
 import json
+import os
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -23,6 +26,7 @@ from camserve.cluster import Cluster, recipe_of
 from camserve.errors import OptionError
 
 MANY = 1000
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 32}
 QUICK = ("--output", "none", "--size", "64")
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'camserve[ray]'")
@@ -95,6 +99,49 @@ def test_files_are_the_same_bit_for_bit_and_a_local_run_goes_on_on_ray(folder: P
         path.unlink()
     assert on_ray(few, out, *outputs, "--resume").wait(300) == 1
     assert contents(out) == contents(local)
+
+
+@pytest.fixture
+def address(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
+    """Of a Ray with two CPUs that somebody else has started, and that asks for a token."""
+    if not pytestconfig.getoption("--large"):
+        pytest.skip("takes half a minute: --large")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    words = ["start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+    log = tmp_path_factory.mktemp("ray") / "log"
+    # sockets lie below, whose paths may have 107 bytes
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as below, log.open("w") as said:
+        command = [sys.executable, "-m", "ray.scripts.scripts", *words, f"--port={port}", f"--temp-dir={below}"]
+        with subprocess.Popen(command, env={**os.environ, **TOKEN}, stdout=said, stderr=said) as head:
+            while "Ray runtime started" not in log.read_text():
+                assert head.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield f"127.0.0.1:{port}"
+            for process in [*psutil.Process(head.pid).children(recursive=True), head]:  # asked, it would take 30 s
+                process.kill()
+
+
+@needs_ray
+def test_a_cluster_that_runs_already_is_used_and_left_running(folder: Path, address: str, tmp_path: Path) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("\n".join(str(folder / f"{number:04}.png") for number in range(24)))
+    local, out = tmp_path / "local", tmp_path / "ray"
+    assert subprocess.run(command(few, local), check=False).returncode == 1
+    there = ("--engine-cluster", "ray", "--cluster-address", address, "--actors", "2")
+    for again in ((), ("--restart",)):
+        ended = subprocess.run(command(few, out, *there, *again), env={**os.environ, **TOKEN}, check=False)
+        assert ended.returncode == 1
+        assert contents(out) == contents(local)
+
+
+@needs_ray
+def test_where_no_cluster_answers_a_token_is_thought_of(folder: Path, tmp_path: Path) -> None:
+    there = ("--engine-cluster", "ray", "--cluster-address", "ray://127.0.0.1:9")
+    ended = subprocess.run(command(folder, tmp_path / "out", *there), capture_output=True, text=True, check=False)
+    assert "no cluster answers at 'ray://127.0.0.1:9'" in ended.stderr
+    assert "RAY_AUTH_MODE=token" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_model_without_a_card_is_refused_before_a_cluster_is_asked(tmp_path: Path) -> None:
