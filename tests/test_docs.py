@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from conftest import picture
 import camserve
 from camserve.cli import main
 from camserve.config import settings
+from camserve.images import encode
 
 ROOT = Path(camserve.__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -59,16 +61,32 @@ def test_python_examples_run(page: str, desk: Path) -> None:
     assert (desk / "why.png").exists() or page in ("docs/regions.md", "docs/comparing.md")
 
 
-def test_the_http_examples_run(desk: Path, server: str) -> None:
-    page = ROOT / "docs" / "http.md"
-    (code,) = blocks(page, "python")
-    exec(compile(code.replace("http://127.0.0.1:8080", server), str(page), "exec"), {})
-    for example in (page, ROOT / "README.md"):
-        line = next(line for line in example.read_text().splitlines() if line.strip().startswith("curl"))
+@pytest.mark.parametrize("client", ["requests", "kserve", "tritonclient"])
+def test_the_programs_of_the_http_page_run(
+    client: str, desk: Path, server: str, model: camserve.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(client)
+    (code,) = (
+        code for code in blocks(ROOT / "docs" / "http.md", "python") if re.search(f"(import|from) {client}", code)
+    )
+    exec(compile(code.replace("127.0.0.1:8080", urlsplit(server).netloc), client, "exec"), {})
+    made = model.explain(desk / "cat.jpg", target="tiger cat")
+    assert capsys.readouterr().out.startswith(f"{made.class_name} {made.score}")
+    if client != "requests":
+        assert (desk / "why.png").read_bytes() == encode(made.overlay(), "png")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/http.md"])
+def test_the_curl_lines_run(page: str, desk: Path, server: str) -> None:
+    lines = [line.strip() for line in (ROOT / page).read_text().splitlines() if line.strip().startswith("curl")]
+    assert lines
+    begins = {".png": b"\x89PNG", ".jpeg": b"\xff\xd8", ".zip": b"PK", ".bin": b'{"model_name"'}
+    for line in lines:
         command = line.replace("http://127.0.0.1:8080", server)
         subprocess.run(["bash", "-c", f"{command} --silent --fail"], check=True)
-        assert (desk / "why.png").read_bytes().startswith(b"\x89PNG")
-        (desk / "why.png").unlink()
+        made = desk / line.split()[-1]
+        assert made.read_bytes().startswith(begins[made.suffix]), line
+        made.unlink()
 
 
 def test_the_http_page_names_every_option_and_status() -> None:
