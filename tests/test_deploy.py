@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,8 +114,6 @@ def test_all_name_one_image_of_this_version() -> None:
 
 
 def test_the_image_is_made_of_all_that_the_package_is_built_of() -> None:
-    import tomllib
-
     copied = {Path(part) for name, rest in instructions() if name == "COPY" for part in rest.split()[:-1]}
     root = DEPLOY.parent
     assert all((root / path).exists() for path in copied if not path.is_absolute() and "--from" not in str(path))
