@@ -315,7 +315,7 @@ def test_long_values_are_refused_at_once_and_not_sent_back(client: FlaskClient, 
     long = "tiger cat-" * 40_000  # the largest that a form's field may be is half a megabyte
     start = time.monotonic()
     response = post_form(client, image=(io.BytesIO(PNG), "noise.png"), **{option: long})
-    assert (response.status_code, time.monotonic() - start < 1) == (400, True)
+    assert (response.status_code, time.monotonic() - start < 3) == (400, True)
     assert len(response.data) < 2000
     named = post_form(client, image=(io.BytesIO(PNG), "noise.png"), **{long: "1"})
     assert (named.status_code, len(named.data) < 2000) == (400, True)
