@@ -236,6 +236,20 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureF
     assert caplog.messages == []
 
 
+def test_what_may_only_be_read_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load("openvino", Net(), cache=str(tmp_path))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root, as which tests may run, is refused nothing
+    monkeypatch.setattr(converted.openvino, "convert_model", refuse)
+    assert load("openvino", Net(), cache=str(tmp_path)).layer().engine.name == "openvino"
+    assert caplog.messages == []
+
+
 def test_bfloat16_is_near_and_said(pair: tuple[camserve.Model, camserve.Model], cat: Path) -> None:
     exact, short = pair[1].explain(cat), load("openvino", precision="bfloat16").explain(cat)
     assert short.class_index == exact.class_index

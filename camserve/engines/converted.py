@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -130,7 +131,8 @@ class Converter:
         file, model = folder / _FILE, None
         try:
             if file.exists():
-                file.touch()
+                with suppress(OSError):  # a folder that may only be read is as good; the time is for what goes first
+                    file.touch()
             else:
                 model = self._convert(module)
                 self._keep(model, file.parent)
