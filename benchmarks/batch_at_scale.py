@@ -1,6 +1,6 @@
 """Does `camserve batch` keep what it promises over many images: memory, speed, nothing lost, a page that answers?
 
-    python benchmarks/batch_at_scale.py [--photos FOLDER] [--images 10000] [--kills 5] [--only run,kills,report,ray]
+    python benchmarks/batch_at_scale.py [--photos FOLDER] [--images 10000] [--kills 5] [--only run,report]
 
 Makes images by varying the photographs of FOLDER (JPEG and PNG; by itself those that scikit-image brings): parts of
 them, mirrored, in other light, size and quality, 3 % of them truncated, empty or no picture. Then
@@ -9,6 +9,7 @@ them, mirrored, in other light, size and quality, 3 % of them truncated, empty o
     run      one undisturbed run: memory, images a second by tenths, the sizes of what it writes
     kills    another run, killed at random moments and gone on with: the same results, byte for byte, and seconds lost
     report   the page of the first in a real Chromium (playwright)
+    passes   what is done about all images at once, with ten times the rows of the first; and their page
     ray      1,000 images at most on a local Ray with two actors, beside as many on threads, byte for byte
 
 Writes OUT.md and OUT.json as benchmarks/run.py does. Ends with exit status 1 where a promise is broken. --keep keeps
@@ -24,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from batch_passes import passes
 from batch_runs import Case, kills, ray, run
 from batch_stages import stages
 from measuring import Results, Skipped
@@ -32,7 +34,7 @@ from report_page import report
 from varied import write_varied
 
 PARTS: dict[str, Callable[[Case], Results]] = {
-    "stages": stages, "run": run, "kills": kills, "report": report, "ray": ray,
+    "stages": stages, "run": run, "kills": kills, "report": report, "passes": passes, "ray": ray,
 }  # fmt: skip
 
 

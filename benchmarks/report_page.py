@@ -11,6 +11,7 @@ from batch_runs import Case
 from measuring import Aim, Results, Row, Skipped, Table, spread
 
 SWITCHES = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
+REPEATS = 3
 ANSWER = 200.0  # ms that a filter or a sort may take
 WINDOW = {"width": 1280, "height": 900}
 
@@ -56,24 +57,29 @@ def report(case: Case) -> Results:
 
     From a change until the browser has painted the frame after it; medians count.
     """
-    if case.whole is None:
-        case.batch(case.out, "--resume")
-    page = case.out / "index.html"
+    case.finished()
+    table = page_times(case.out / "index.html", case.images, case.folder / "page.png" if case.keep else None)
+    aims = [
+        Aim(f"page: {row['what']}, ms", row["median ms"], ANSWER)
+        for row in table.rows if not row["what"].startswith("first")
+    ]  # fmt: skip
+    return Results([table], aims)
+
+
+def page_times(page: Path, images: int, picture: Path | None = None) -> Table:
+    """What everything takes that a person does on it. picture: where to keep how it looks. Raises Skipped."""
     with browser() as opened:
-        opens = [opening(opened, page) for _ in range(5)]
+        opens = [opening(opened, page) for _ in range(REPEATS)]
         tab = opened.new_page(viewport=WINDOW)
         tab.goto(page.as_uri())
         samples = {"first rows": [one[0] for one in opens], "first pictures": [one[1] for one in opens]}
-        samples |= acting(tab, 5)
+        samples |= acting(tab, REPEATS)
         used = heap(tab)
-        if case.keep:
+        if picture:
             tab.wait_for_function(_SEEN)
-            tab.screenshot(path=case.folder / "page.png")
-    title = f"index.html of {case.images:,} images, {page.stat().st_size / 1e6:.1f} MB"
-    results = Results([Table(title, rows(samples), f"JavaScript's heap afterwards: {used:.1f} MB.")])
-    for name in [name for name in samples if not name.startswith("first")]:
-        results.aims.append(Aim(f"page: {name}, ms", spread(samples[name])[1], ANSWER))
-    return results
+            tab.screenshot(path=picture)
+    title = f"index.html of {images:,} images, {page.stat().st_size / 1e6:.1f} MB"
+    return Table(title, rows(samples), f"JavaScript's heap afterwards: {used:.1f} MB.")
 
 
 def opening(browser: Any, page: Path) -> tuple[float, float]:

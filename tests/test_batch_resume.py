@@ -15,7 +15,8 @@ from conftest import picture
 
 import camserve
 from camserve.batch import Options, run_batch
-from camserve.batch.rows import Ledger
+from camserve.batch.progress import Silent
+from camserve.batch.rows import Ledger, Row
 from camserve.errors import OptionError, OutputError
 
 COUNT = 40
@@ -216,3 +217,29 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         ledger.append({"file": "a"})
     assert (tmp_path / "results.jsonl").stat().st_size == len('{"file": "a"}\n')
+
+
+class Stop(Silent):
+    """Ctrl-C at the first row."""
+
+    def advance(self, row: Row) -> None:
+        raise KeyboardInterrupt
+
+
+def test_shards_are_joined_as_docs_scale_says(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    lines = sorted(f"{path}\n" for path in folder.iterdir())
+    (tmp_path / "all.txt").write_text("".join(lines))
+    run_batch(model, tmp_path / "all.txt", tmp_path / "whole", LITTLE)
+    for number in range(3):
+        (tmp_path / f"shard-{number}.txt").write_text("".join(lines[number * 15 : (number + 1) * 15]))
+        run_batch(model, tmp_path / f"shard-{number}.txt", tmp_path / f"out-{number}", LITTLE)
+    assert run_batch(model, tmp_path / "all.txt", tmp_path / "out", LITTLE, progress=Stop()).interrupted
+    joining = "cat out-*/results.jsonl > out/results.jsonl && cp -rlf out-*/maps out/"
+    subprocess.run(joining, shell=True, cwd=tmp_path, check=True)
+    summary = run_batch(model, tmp_path / "all.txt", tmp_path / "out", LITTLE, resume=True)
+    assert (summary.explained, summary.failed) == (COUNT - 2, 2)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    mixed = "cat out-1/results.jsonl out-0/results.jsonl out-2/results.jsonl > out/results.jsonl"
+    subprocess.run(mixed, shell=True, cwd=tmp_path, check=True)
+    with pytest.raises(OptionError, match="is of another run"):
+        run_batch(model, tmp_path / "all.txt", tmp_path / "out", LITTLE, resume=True)

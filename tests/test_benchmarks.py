@@ -114,7 +114,7 @@ def scale(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
     out = tmp_path_factory.mktemp("scale") / "results"
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
     surroundings |= {"CAMSERVE_COMPUTE_ENGINE": "torch", "OMP_NUM_THREADS": "1"}
-    asked = ["--images", "24", "--kills", "1", "--only", "stages,run,kills,report", "--out", str(out)]
+    asked = ["--images", "24", "--kills", "1", "--only", "stages,run,kills,report,passes", "--out", str(out)]
     command = [sys.executable, str(FOLDER / "batch_at_scale.py"), *asked]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -123,7 +123,7 @@ def scale(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
 
 def test_batches_at_scale_are_watched_killed_and_looked_at(scale: tuple[dict[str, Any], str]) -> None:
     found, page = scale
-    assert list(found["parts"]) == ["stages", "run", "kills", "report"]
+    assert list(found["parts"]) == ["stages", "run", "kills", "report", "passes"]
     about, speed, resident, sizes = tables(scale, "run")
     assert about["rows"][0]["images a second"] > 0
     assert len(speed["rows"][0]) == 10
@@ -138,6 +138,13 @@ def test_the_stages_of_an_image_add_up_to_the_whole(scale: tuple[dict[str, Any],
     assert rows[-1]["stage"] == "all of it, as the batch does it"
     assert whole == 1
     assert 0.5 < sum(parts) < 2
+
+
+def test_passes_are_timed_over_ten_times_the_rows(scale: tuple[dict[str, Any], str]) -> None:
+    table, page = tables(scale, "passes")
+    assert table["title"] == "240 rows"
+    assert all(row["µs an image"] > 0 for row in table["rows"])
+    assert page["title"].startswith("index.html of 240 images")
 
 
 def test_the_page_of_a_batch_is_timed(scale: tuple[dict[str, Any], str]) -> None:

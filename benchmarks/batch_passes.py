@@ -1,0 +1,76 @@
+"""What `camserve batch` does about all images at once, with ten times as many rows."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from batch_runs import Case
+from measuring import Results, Row, Skipped, Table
+from memory import status
+from report_page import page_times
+
+import camserve
+from camserve.batch.exports import export
+from camserve.batch.findings import find, write_findings
+from camserve.batch.inputs import Item
+from camserve.batch.plan import make_plan
+from camserve.batch.report import write_report
+from camserve.batch.rows import read_rows
+
+TIMES = 10
+
+
+def passes(case: Case) -> Results:
+    """Seconds and memory of each pass, in this process, over the rows of a run ten times, under other names.
+
+    The peak is of the resident set over what it was before the pass. The page is then opened in a Chromium.
+    """
+    case.finished()
+    out, model = case.new("many"), camserve.load(case.model)
+    names = [f"{copy:02}/{row['file']}" for copy in range(TIMES) for row in read_rows(case.out)]
+    table = Passes(len(names))
+    items = (Item(name, name) for name in reversed(names))
+    plan = table("sort the list", lambda: make_plan(items, out, "many", model, {"model": {"name": model.name}}))
+    write_rows(case.out, out)
+    pairs = zip(read_rows(out), plan.items(), strict=True)
+    table("see what is done", lambda: sum(row["file"] == item.name for row, item in pairs))
+    findings = table("findings: sums", lambda: find(out, model.labels))
+    facts = table("findings: lists", lambda: write_findings(out, findings))
+    table("page", lambda: write_report(plan, findings, facts, "inferno"))
+    table("export as CSV", lambda: export(out, "csv", model.labels))
+    results = Results([Table(f"{len(names):,} rows", table.rows)])
+    try:
+        results.tables.append(page_times(out / "index.html", len(names)))
+    except Skipped as reason:
+        results.notes.append(f"the page: {reason}")
+    return results
+
+
+class Passes:
+    """Times passes over so many rows."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.rows = count, list[Row]()
+
+    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
+        """What `work` gives."""
+        before = status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
+        start = time.perf_counter()
+        made = work()
+        took = time.perf_counter() - start
+        microseconds, peak = 1e6 * took / self.count, status("VmHWM") - before
+        self.rows.append({"pass": name, "s": took, "µs an image": microseconds, "peak over before, MB": peak})
+        return made
+
+
+def write_rows(source: Path, out: Path) -> None:
+    """results.jsonl of the names above, in their order; the pictures are those of `source`."""
+    for kind in ("overlays", "thumbnails"):
+        (out / kind).symlink_to((source / kind).resolve())
+    with (out / "results.jsonl").open("w", encoding="utf-8") as results:
+        for copy in range(TIMES):
+            for row in read_rows(source):
+                results.write(json.dumps({**row, "file": f"{copy:02}/{row['file']}"}) + "\n")
