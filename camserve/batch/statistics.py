@@ -47,6 +47,12 @@ class Heat:
                 self.outside += one["outside"]
                 self.with_objects += 1
 
+    def __iadd__(self, other: "Heat") -> "Heat":
+        """Count all that `other` has counted."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        return self
+
     @property
     def mean(self) -> Grid:
         """The mean heat, which adds up to 1."""
@@ -114,8 +120,9 @@ def gather(rows: Iterable[Row]) -> tuple[Heat, dict[int, Heat]]:
     every = Heat()
     classes: dict[int, Heat] = {}
     for _, one in explained(rows):
-        every.add(one)
         classes.setdefault(one["class_index"], Heat()).add(one)
+    for index in sorted(classes):
+        every += classes[index]
     return every, {index: classes[index] for index in sorted(classes)}
 
 
