@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -127,10 +128,8 @@ def written(case: Case) -> list[Row]:
 
 def kills(case: Case) -> Results:
     """A run that is killed again and again ends with the same bytes."""
-    whole, out, rng = case.undisturbed(), case.new("killed"), random.Random(case.images)
-    moments = sorted(rng.sample(range(1, case.images), case.kills))
-    runs = [case.batch(out, "--resume", until=moment, wait=rng.uniform(0, WAIT)) for moment in moments]
-    runs.append(case.batch(out, "--resume"))
+    whole, out = case.undisturbed(), case.new("killed")
+    runs = [*killed(case, out), case.batch(out, "--resume")]
     rows = [
         {"killed after, s": one.seconds, "rows by then": one.looks[-1].rows, "killed": one.status == KILLED}
         for one in runs[:-1]
@@ -144,6 +143,15 @@ def kills(case: Case) -> Results:
     ])  # fmt: skip
     results.aims.append(Aim("kills that met a running batch", hit, min(case.kills, 1), at_least=True))
     return same(results, f"after {hit} kills", case.out, out)
+
+
+def killed(case: Case, out: Path) -> Iterator[Watch]:
+    """Runs into `out`, each killed at a random moment and the next gone on with."""
+    rng, done = random.Random(case.images), 0
+    for left in range(case.kills, 0, -1):
+        ahead = int(rng.uniform(0, 2) * (case.images - done) / (left + 1))
+        yield (seen := case.batch(out, "--resume", until=done + max(ahead, 1), wait=rng.uniform(0, WAIT)))
+        done = seen.looks[-1].rows
 
 
 def same(results: Results, when: str, one: Path, other: Path) -> Results:
