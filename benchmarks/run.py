@@ -15,6 +15,7 @@ letter:
     g growth     by pixels, classes and models
     h methods    every method: forwards and time, beside the same of other libraries
     i startup    from nothing to the first answer
+    j batching   images of equal shape run together, against one at a time
 
 Each is also a program of its own, such as `python benchmarks/cost.py`, with the same options.
 """
@@ -31,7 +32,7 @@ from subjects import Plan
 
 PARTS = {
     "a": "cost", "b": "peers", "c": "service", "d": "folders", "e": "neighbour", "f": "memory", "g": "growth",
-    "h": "methods", "i": "startup",
+    "h": "methods", "i": "startup", "j": "batching",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from torch import fx, nn
 import camserve
 
 FOLDER = Path(camserve.__file__).parent.parent / "benchmarks"
-PARTS = ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods", "startup"]
+PARTS = ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods", "startup", "batching"]
 
 
 @pytest.fixture(autouse=True)
