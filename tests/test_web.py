@@ -706,6 +706,14 @@ def test_a_term_signal_lets_a_slow_request_finish(process: Process) -> None:
     assert process.end() == 0
 
 
+def test_a_term_signal_while_loading_ends_well(capfd: pytest.CaptureFixture[str]) -> None:
+    process = Process(SLOW)
+    assert process.request("GET", "/livez").status == 200
+    assert process.request("GET", "/readyz").status == 503
+    assert process.end() == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_server_whose_model_is_broken_ends_instead_of_staying_unready(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "card.toml").write_text('architecture = "camserve.nets:nonesuch"\n')

@@ -82,6 +82,8 @@ class Service:
                 # A full collection walks all objects of torch: it would stop every thread for 0.2 s, health checks too.
                 gc.freeze()
             except Exception:
+                if self._state == "draining":  # Python takes no new tasks at its end
+                    return
                 self._state = "broken"
                 log.exception("the models could not be loaded; the service stays unready")
                 on_failure()
