@@ -1,6 +1,8 @@
 """A request on its way in, until it is known to come: not before then does it get a thread.
 
 A client that sends a byte now and then would hold a thread that waits for it, and a few dozen of those would hold all.
+After its first bytes a body is read by a thread, of which the gate gives out so many; a proxy that collects bodies
+first spares these, too.
 """
 
 import re

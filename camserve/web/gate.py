@@ -8,6 +8,7 @@ encoded. Each of the three has a bound of its own, which bounds the memory of th
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +34,37 @@ class _Upload:
     cut: bool = False
 
 
+class Desks:
+    """So many may work; the others wait in line. With a semaphore, who comes just then goes first, and some wait on."""
+
+    def __init__(self, count: int) -> None:
+        self._free, self._line = count, deque[threading.Event]()
+        self._lock = threading.Lock()
+
+    def take(self, seconds: float) -> bool:
+        """Whether there was one within that time."""
+        mine = threading.Event()
+        with self._lock:
+            if self._free:  # then nobody waits
+                self._free -= 1
+                return True
+            self._line.append(mine)
+        if mine.wait(seconds):
+            return True
+        with self._lock:
+            if not mine.is_set():  # else it was given in this moment
+                self._line.remove(mine)
+        return mine.is_set()
+
+    def give_back(self) -> None:
+        """To who has waited longest."""
+        with self._lock:
+            if self._line:
+                self._line.popleft().set()
+            else:
+                self._free += 1
+
+
 class Gate:
     """Admits requests in three steps: `upload` while the body is read, then `turn`, which waits and then works.
 
@@ -46,7 +78,7 @@ class Gate:
         self.workers = settings.compute.workers or granted_cores()
         self.places = self.workers + (serve.queue or 2 * self.workers + 16)
         self.reading_limit = max(1, int(_READING_SHARE * serve.http_threads))
-        self._desks = threading.BoundedSemaphore(2 * self.workers)
+        self._desks = Desks(2 * self.workers)
         self._lock = threading.Lock()
         self._begun: dict[socket.socket | None, _Upload] = {}
         self._uploads: set[_Upload] = set()
@@ -69,7 +101,7 @@ class Gate:
                 self._begun[connection] = self._new(connection, accepted)
 
     def forget(self, connection: socket.socket) -> None:
-        """Nothing has begun there, or it is over."""
+        """What had begun there is over."""
         with self._lock:
             self._begun.pop(connection, None)
 
@@ -132,7 +164,7 @@ class Gate:
             self.admitted += 1
         try:
             with now.timing("queue"):
-                started = self._desks.acquire(timeout=allowed)
+                started = self._desks.take(allowed)
             if not started:
                 raise DeadlinePassed
             try:
@@ -141,7 +173,7 @@ class Gate:
                 yield until
             finally:
                 self._count(-1)
-                self._desks.release()
+                self._desks.give_back()
         except DeadlinePassed:
             raise DeadlinePassed(f"no answer within {allowed:g} s, waiting included (serve.deadline_seconds)") from None
         finally:

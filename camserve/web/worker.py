@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -21,9 +22,9 @@ from camserve.web.arriving import Arriving
 # Seconds for a client to read its answer and close; what it still sends is thrown away. Closed at once, with bytes
 # unread, the connection would be reset and the answer lost on the way (RFC 9112, section 9.6).
 _LINGER_SECONDS = 2.0
-# After so long a thread that runs Python gives way, instead of 5 ms: on its way through the threads a health check waits
-# for that a dozen times. With four times as much to do as can be done, this has taken a quarter off the slowest, and
-# nothing off what else is answered (benchmarks/load.py).
+# After so long a thread that runs Python gives way, instead of 5 ms: a health check waits for that a dozen times. Under
+# four times as much as can be done, this took a quarter off the slowest ones, and nothing off other answers
+# (benchmarks/load.py).
 _SWITCH_SECONDS = 0.0005
 # Seconds for the head of a request to arrive; without it there is nobody to answer.
 _HEAD_SECONDS = 10.0
@@ -112,7 +113,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _go_on(self, conn: TConn, one: Arriving) -> None:
         if one.too_long:
-            conn.sock.send(_HEAD_TOO_LONG)
+            with suppress(OSError):  # gone already
+                conn.sock.send(_HEAD_TOO_LONG)
             self._linger(conn)
         elif one.needed is None:  # nobody to answer
             self._end(conn)
