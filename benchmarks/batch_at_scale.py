@@ -23,13 +23,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from batch_passes import passes
 from batch_runs import Case, kills, ray, run
 from batch_stages import stages
 from measuring import Results, Skipped
-from program import one_part, written
+from program import failures, one_part, written
 from report_page import report
 from varied import write_varied
 
@@ -56,13 +55,6 @@ def main() -> None:
     broken = list(failures(parts))
     if broken:
         sys.exit(f"broken: {'; '.join(broken)}")
-
-
-def failures(parts: dict[str, dict[str, Any]]) -> list[str]:
-    """Promises that were not kept, and parts that could not be measured to their end."""
-    failed = [f"{name}: {part['failed']}" for name, part in parts.items() if "failed" in part]
-    aims = [aim for part in parts.values() if "results" in part for aim in part["results"].aims]
-    return failed + [f"{aim.what}: {aim.value:.3g}" for aim in aims if not aim.reached]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from clients import Address, Answer, ask, at_rate, in_turn, post, posts
 from measuring import Aim, Results, Table
 from overload import besides, capacity_of, count, counted, others, row_of, small_photographs
-from running import FORGETFUL, Running, running, seconds_until
+from running import FORGETFUL, Running, log_aim, log_tables, running, seconds_until
 
 # A method that runs the network over a thousand times: nobody would want that computed for nobody.
 LONG = "/api/v1/explain?method=scorecam"
@@ -27,7 +27,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 def vanish(seconds: float) -> Results:
-    """`seconds` among clients that connect, send and are gone before their answer, as many as could be answered."""
+    """Clients that connect, send and are gone before their answer, as many as could be answered; and two that stay."""
     requests = posts(small_photographs())
     with running(**FORGETFUL) as service:
         capacity = capacity_of(service, requests, 2)
@@ -45,10 +45,10 @@ def vanish(seconds: float) -> Results:
         Aim("vanish: of clients that stay, neither answered nor refused with 429", others(answers, 200, 429), 0),
         Aim("vanish: descriptors that stay open", after["descriptors"] - before["descriptors"], 0),
         Aim("vanish: seconds until nothing is computed for clients that are gone", left, ABANDON_SECONDS),
-        Aim("vanish: errors in the log", len(complaints), 0),
+        log_aim("vanish", complaints),
     ]
     tables = [Table(f"Clients that disappear, {seconds:g} s", [row]), Table("What the worker process holds", holds)]
-    return Results(tables, aims, complaints[:3])
+    return Results(tables + log_tables(complaints), aims)
 
 
 async def among_vanishing(
@@ -104,7 +104,7 @@ def abandoned_after(service: Running, clients: int = 6) -> float:
 
 
 def term(seconds: float) -> Results:
-    """SIGTERM in the middle of `seconds` at twice the capacity."""
+    """SIGTERM in the middle of a load of twice the capacity."""
     requests = posts(small_photographs())
     with running(**FORGETFUL) as service:
         rate = 2 * capacity_of(service, requests, 2)
@@ -119,10 +119,11 @@ def term(seconds: float) -> Results:
         Aim("SIGTERM: requests sent after it and taken", count(after, 200) + count(after, 429), 0),
         Aim("SIGTERM: requests sent after it that were left without a word", left_alone(after), 0),
         Aim("SIGTERM: seconds until the process is gone", took, GONE_SECONDS),
-        Aim("SIGTERM: exit code", float(code), 0),
-        Aim("SIGTERM: errors in the log", len(complaints), 0),
+        Aim("SIGTERM: exit status", code, 0),
+        log_aim("SIGTERM", complaints),
     ]
-    return Results([Table(f"SIGTERM at twice the capacity, {rate:.0f} requests a second", rows)], aims, complaints[:3])
+    title = f"SIGTERM at twice the capacity, {rate:.0f} requests a second"
+    return Results([Table(title, rows), *log_tables(complaints)], aims)
 
 
 async def through_term(
@@ -143,8 +144,8 @@ def left_alone(answers: list[Answer]) -> int:
     return sum(one.status == 0 and one.failure != "ConnectionRefusedError" for one in answers)
 
 
-def kill(seconds: float) -> Results:
-    """kill -9 of the worker process, three times, while two clients ask."""
+def kill(_: float) -> Results:
+    """kill -9 of the worker process, three times, while a client asks again and again."""
     requests, rows = posts(small_photographs()), []
     with running(**FORGETFUL) as service:
         for number in range(1, KILLS + 1):
@@ -162,9 +163,9 @@ def kill(seconds: float) -> Results:
     slowest = max(row["first answer, s"] for row in rows)
     aims = [
         Aim("kill -9: seconds until a request is answered again", slowest, BACK_SECONDS),
-        Aim("kill -9: other errors in the log", len(complaints), 0),
+        log_aim("kill -9", complaints),
     ]
-    return Results([Table("kill -9 of the worker process", rows)], aims, complaints[:3])
+    return Results([Table("kill -9 of the worker process", rows), *log_tables(complaints)], aims)
 
 
 async def until_answered(address: Address, requests: Iterator[bytes], end: float) -> list[Answer]:

@@ -2,9 +2,9 @@
 
     python benchmarks/load.py [--seconds 60] [--only overload,slow,vanish,term,kill,soak] [--soak-minutes 20]
 
-Starts `camserve serve` for each part, makes its own requests, of which no two are alike, and prints what was promised
-and what was measured; OUT.md has it to read, OUT.json with numbers in full. Ends with 1 where a promise is broken. The
-clients run on the same cores. Parts:
+Starts `camserve serve` for each part, makes its own requests, of which no two are alike, and writes what was promised
+and what was measured: OUT.md to read, OUT.json with numbers in full. Ends with 1 where a promise is broken. The clients
+run on the same cores. Parts:
 
     overload  4 times as many requests as can be answered: each is answered, or refused with 429 at once
     slow      64 clients that send a byte now and then, of the body or of the head
@@ -15,17 +15,15 @@ clients run on the same cores. Parts:
 """
 
 import argparse
-import shlex
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from faults import kill, term, vanish
 from measuring import Results
 from overload import overload, slow
-from page import as_json, as_markdown, circumstances
+from program import failures, one_part, written
 from soak import soak
 
 PARTS: dict[str, Callable[[float], Results]] = {
@@ -34,21 +32,14 @@ PARTS: dict[str, Callable[[float], Results]] = {
 
 
 def main() -> None:
-    """Measure the parts asked for, and say whether all promises are kept."""
+    """Measure the parts asked for, and say which promises are broken."""
     options = parsed()
-    facts = {"command": shlex.join(["python", *sys.argv]), "quick": False, **circumstances()}
-    parts: dict[str, dict[str, Any]] = {}
-    for name in options.only:
-        print(f"== {name}: {PARTS[name].__doc__}", file=sys.stderr, flush=True)
-        start = time.perf_counter()
-        results = PARTS[name](options.soak_minutes if name == "soak" else options.seconds)
-        took = round(time.perf_counter() - start, 1)
-        parts[name] = {"about": PARTS[name].__doc__, "results": results, "seconds": took}
-    page = as_markdown(facts, parts, "The service under load")
-    options.out.with_suffix(".md").write_text(page, encoding="utf-8")
-    options.out.with_suffix(".json").write_text(as_json(facts, parts), encoding="utf-8")
-    print(page)
-    broken = [aim.what for part in parts.values() for aim in part["results"].aims if not aim.reached]
+    amounts = {name: options.soak_minutes if name == "soak" else options.seconds for name in options.only}
+    works = {
+        name: partial(one_part, name, PARTS[name].__doc__, partial(PARTS[name], amount))
+        for name, amount in amounts.items()
+    }
+    broken = failures(written(options.out, works))
     if broken:
         sys.exit(f"not as promised: {'; '.join(broken)}")
 

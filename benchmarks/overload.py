@@ -13,7 +13,7 @@ from typing import Any
 
 from clients import Address, Answer, at_rate, in_turn, opened, post, posts, whole
 from measuring import Aim, Results, Row, Table, spread
-from running import FORGETFUL, Running, probed, running
+from running import FORGETFUL, Running, log_aim, log_tables, probed, running
 from subjects import jpeg, photographs
 
 TIMES_CAPACITY = 4
@@ -24,7 +24,7 @@ _CLIENTS = 4
 
 
 def overload(seconds: float) -> Results:
-    """`seconds` at four times what the service can do."""
+    """Four times as many requests as the service can answer."""
     requests = posts(small_photographs())
     with running(**FORGETFUL) as service:
         capacity = capacity_of(service, requests, max(1, min(10, seconds / 4)))
@@ -38,13 +38,13 @@ def overload(seconds: float) -> Results:
         Aim("overload: answers other than 200 and 429, and lost ones", others(answers, 200, 429), 0),
         Aim("overload: seconds for the slowest answer", max(one.seconds for one in answers), DEADLINE_SECONDS),
         *health_aims("overload", health),
-        Aim("overload: errors in the log", len(complaints), 0),
+        log_aim("overload", complaints),
     ]
-    return Results([Table(title, [row | health_row(health)])], aims, complaints[:3])
+    return Results([Table(title, [row | health_row(health)]), *log_tables(complaints)], aims)
 
 
 def slow(seconds: float) -> Results:
-    """`seconds` among clients who send their body, or even their head, a byte now and then, and come again."""
+    """Clients who send their body, or even their head, a byte now and then, and come again; and two normal ones."""
     results = Results()
     head, _, _ = post(b"", length=9999).partition(b"\r\n\r\n")
     for what, first in (("bodies", head + b"\r\n\r\n"), ("heads", head[:40])):
@@ -59,9 +59,9 @@ def slow(seconds: float) -> Results:
             Aim(f"{name}: normal requests answered", count(answers, 200), 1, at_least=True),
             Aim(f"{name}: normal requests refused or lost", others(answers, 200), 0),
             *health_aims(name, health),
-            Aim(f"{name}: errors in the log", len(complaints), 0),
+            log_aim(name, complaints),
         ]
-        results.notes += complaints[:3]
+        results.tables += log_tables(complaints)
     return results
 
 
@@ -138,7 +138,9 @@ def counted(values: "Counter[Any]") -> str:
 def row_of(answers: list[Answer]) -> Row:
     """How many of each, and how long the answered ones took."""
     found = counted(Counter(str(one.status or one.failure) for one in answers))
-    taken = sorted(1e3 * one.seconds for one in answers if one.status == 200) or [float("nan")]
+    taken = sorted(1e3 * one.seconds for one in answers if one.status == 200)
+    if not taken:
+        return {"answers": found}
     low, median, high = spread(taken)
     return {"answers": found, "200, ms (quartiles)": [median, low, high], "slowest, ms": taken[-1]}
 

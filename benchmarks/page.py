@@ -66,11 +66,9 @@ def as_json(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
     return json.dumps({**facts, "parts": found}, indent=1)
 
 
-def as_markdown(
-    facts: dict[str, Any], parts: dict[str, dict[str, Any]], title: str = "What camserve costs, measured"
-) -> str:
+def as_markdown(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
     """The same to read."""
-    lines = [f"# {title}", ""]
+    lines = ["# What camserve costs, measured", ""]
     if facts["quick"]:
         lines += [SMOKE, ""]
     lines += [f"`{facts['command']}` on {facts['date']}", ""]

@@ -100,3 +100,10 @@ def one_part(name: str, about: str | None, measure: Callable[[], Results]) -> di
         traceback.print_exc()
         part["failed"] = part["skipped"] = f"{type(error).__name__}: {error}"
     return {**part, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def failures(parts: dict[str, dict[str, Any]]) -> list[str]:
+    """Promises that were not kept, and parts that could not be measured to their end."""
+    failed = [f"{name}: {part['failed']}" for name, part in parts.items() if "failed" in part]
+    aims = [aim for part in parts.values() if "results" in part for aim in part["results"].aims]
+    return failed + [f"{aim.what}: {aim.value:.3g}" for aim in aims if not aim.reached]

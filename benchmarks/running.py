@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from clients import Address
-from measuring import Skipped
+from measuring import Aim, Skipped, Table
 from service import process, wait_for
 from subjects import environment
 
@@ -28,7 +28,7 @@ class Running:
 
     popen: "subprocess.Popen[str]"
     url: str
-    log: IO[bytes]
+    log: Path
 
     @property
     def address(self) -> Address:
@@ -57,9 +57,18 @@ class Running:
 
     def complaints(self) -> list[str]:
         """Errors and worse in the log, other than that a worker has been killed."""
-        self.log.seek(0)
-        lines = [line.decode(errors="replace") for line in self.log]
+        lines = self.log.read_text(errors="replace").splitlines()
         return [line.strip() for line in lines if not _is_well(line) and "was sent SIGKILL" not in line]
+
+
+def log_aim(name: str, complaints: list[str]) -> Aim:
+    """There are none."""
+    return Aim(f"{name}: errors in the log", len(complaints), 0)
+
+
+def log_tables(complaints: list[str]) -> list[Table]:
+    """The first of them, where there are any."""
+    return [Table("Errors in the log", [{"line": line[:500]} for line in complaints[:3]])] if complaints else []
 
 
 @contextmanager
@@ -69,7 +78,11 @@ def running(**settings: str) -> Iterator[Running]:
         raise Skipped("what a process holds is read from /proc, which is Linux's")
     command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
     more = environment("auto") | settings
-    with tempfile.TemporaryFile() as log, process(command, more, stdout=subprocess.PIPE, stderr=log) as started:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        (log := Path(folder) / "log").open("wb") as writing,
+        process(command, more, stdout=subprocess.PIPE, stderr=writing) as started,
+    ):
         assert started.stdout is not None
         found = re.search(r"http://\S+", started.stdout.readline())
         if found is None:
