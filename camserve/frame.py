@@ -20,6 +20,8 @@ from camserve.errors import OptionError
 Float32 = npt.NDArray[np.float32]
 Pair = tuple[float, float]
 
+_ASPECTS = 24  # steps between 1:1 and 2:1
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -57,15 +59,17 @@ class Frame:
 
 
 def fit(original: tuple[int, int], short_side: int, *, max_aspect: float) -> Frame:
-    """The whole photograph, aspect kept, its short side resized to `short_side`.
+    """The whole photograph, its short side resized to `short_side`, its aspect kept to 1/48.
 
+    Aspects go in steps of 1/24: those of cameras (5:4, 4:3, 3:2) are exact, and a folder of photographs of any size
+    leads to few sizes of input, each of which an engine prepares itself for, and remembers.
     Beyond max_aspect : 1 the long side is squeezed to that ratio, so a 1 x 4000 strip stays affordable.
     """
     short = min(original)
-    long_side = short_side * max_aspect
 
     def side(n: int) -> int:
-        return short_side if n == short else max(1, round(min(n * short_side / short, long_side)))
+        aspect = min(round(_ASPECTS * n / short) / _ASPECTS, max_aspect)
+        return max(1, round(short_side * aspect))
 
     return Frame(original, (0, 0, *original), (side(original[0]), side(original[1])))
 

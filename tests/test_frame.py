@@ -33,6 +33,15 @@ def test_the_box_s_edges_are_the_input_s_edges(frame: Frame) -> None:
     np.testing.assert_allclose(frame.to_input(right - 0.5, bottom - 0.5), np.array(frame.input) - 0.5, atol=1e-6)
 
 
+def test_fit_leads_to_few_sizes_of_input_and_keeps_those_of_cameras() -> None:
+    assert len({fit((width, 1000), 224, max_aspect=8).input for width in range(1000, 2001)}) == 25
+    for width in range(130, 7900, 7):
+        made = fit((width, 1000), 224, max_aspect=8)
+        assert abs(made.scale[0] / made.scale[1] - 1) < 1 / 48 + 1 / 224
+    for aspect in (1, 5 / 4, 4 / 3, 3 / 2, 2):
+        assert fit((round(1200 * aspect), 1200), 240, max_aspect=8).input == (240 * aspect, 240)
+
+
 def test_fit_keeps_the_aspect_and_sees_all() -> None:
     assert fit((640, 427), 224, max_aspect=8).input == (336, 224)
     assert fit((427, 640), 224, max_aspect=8).input == (224, 336)

@@ -36,6 +36,8 @@ log = logging.getLogger("camserve")
 LARGE = 1_000_000
 # Models kept on disk, the latest used ones; each takes about twice the size of its weights.
 KEPT = 16
+# A stream keeps what it has prepared for every size of input, layer by layer: so many layers, which bounds its memory.
+_PREPARED = 2000
 _FILE = "model.xml"
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -111,6 +113,7 @@ class Converter:
             "INFERENCE_NUM_THREADS": calls * self.threads,
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.precision],
             "ENABLE_CPU_PINNING": False,
+            "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED,
         }
         try:
             if not isinstance(model, Path):
