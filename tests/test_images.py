@@ -99,7 +99,7 @@ JPEG = file_of(GRADIENT, "JPEG")
 @pytest.mark.parametrize(
     ("source", "kind", "message"),
     [
-        (b"", "ImageError", r"'image' is empty; .* seek\(0\)"),
+        (b"", "ImageError", r"'image' is empty$"),
         ("nowhere.jpg", "ImageError", "cannot read 'nowhere.jpg': No such file or directory"),
         ("https://example.org/a.jpg", "ImageError", "URLs are not fetched: download it first"),
         (Path(__file__).parent, "ImageError", "Is a directory"),

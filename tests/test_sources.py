@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camserve.errors import BodyTooLarge
+from camserve.errors import BodyTooLarge, ImageError
 from camserve.images import Photo, read_photo
 
 GRADIENT = Image.fromarray(np.add.outer(np.arange(40), 3 * np.arange(60)).astype(np.uint8)).convert("RGB")
@@ -67,3 +67,13 @@ def test_the_limit_of_bytes_bounds_what_is_read(tmp_path: Path) -> None:
     for source in (path, data, bytearray(data), io.BytesIO(data), Endless()):
         with pytest.raises(BodyTooLarge, match=r"allowed are 2 \(limits\.body_megabytes\)\. Try"):
             read(source, max_bytes=2 * 2**20)
+
+
+def test_an_empty_file_and_one_that_was_read_to_its_end_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    with pytest.raises(ImageError, match="'empty.jpg' is empty$"):
+        read(tmp_path / "empty.jpg")
+    stream = io.BytesIO(b"bytes")
+    stream.read()
+    with pytest.raises(ImageError, match=r"'image' is empty; a file object .* try seek\(0\) first"):
+        read(stream)
