@@ -35,6 +35,7 @@ from camserve.web.answer import header_safe
 from camserve.web.app import create_app
 from camserve.web.options import make_options, parse_options
 from camserve.web.record import Record
+from camserve.web.refusing import refusal
 from camserve.web.server import open_socket, serve
 from camserve.web.service import Service
 
@@ -450,6 +451,30 @@ def test_504_of_an_answer_that_takes_too_long(small: Service) -> None:
     end.set()
     assert running.result(5)
     assert small.gate.admitted == small.gate.working == 0
+
+
+@pytest.mark.parametrize("path", [EXPLAIN, "/v1/models/efficientnet-lite0:explain"])
+def test_a_refusal_without_a_thread_is_the_one_with_a_thread(
+    small: Service, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(service=small)
+    sent = {"X-Request-Id": "mine", "Content-Type": "image/png", "Content-Length": "9"}
+    head = f"POST {path}?a=b HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    data = f"{head}\r\n\r\nx-request-id: another".encode()
+    assert refusal(app, data, ("127.0.0.1", 5)) is None  # there is room
+    with small.gate.turn(Record("x")), small.gate.turn(Record("x")), caplog.at_level("INFO", "camserve.request"):
+        made = refusal(app, data, ("127.0.0.1", 5))
+        asked = app.test_client().post(path, data=b"123456789", headers=sent)
+        assert refusal(app, data.replace(path.encode(), b"/"), None) is None  # the page's form, refused as a page
+        assert refusal(app, b"nonsense", None) is None
+    assert made is not None
+    start, _, body = made.partition(b"\r\n\r\n")
+    status, *lines = start.decode().split("\r\n")
+    assert (status, asked.status_code, body) == ("HTTP/1.1 429 TOO MANY REQUESTS", 429, asked.data)
+    assert dict(line.split(": ", 1) for line in lines) == dict(asked.headers)
+    ours, theirs = ({**one.__dict__["facts"], "milliseconds": 0} for one in caplog.records)
+    assert ours == theirs
+    assert 'camserve_rejected_total{code="busy"} 2.0' in app.test_client().get("/metrics").text
 
 
 def test_what_waits_for_room_to_work_decodes_nothing(small: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,14 @@ class Gate:
             with self._lock:
                 self.admitted -= 1
 
+    def refusal(self) -> Busy | None:
+        """Why a body that has just begun will not be read; None where it will."""
+        try:
+            self._check_places()
+        except Busy as error:
+            return error
+        return None
+
     def _check_places(self) -> None:
         if self.admitted >= self.places:
             raise Busy(f"{self.places} requests are under way, which is the limit (serve.queue); try again shortly")

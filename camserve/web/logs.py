@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, request
 from gunicorn.glogging import Logger
 
-from camserve.web.record import record
+from camserve.web.record import Record, record
 
 log = logging.getLogger("camserve.request")
 
@@ -51,18 +51,22 @@ def log_requests(app: Flask) -> None:
 
     @app.after_request
     def _log(response: Response) -> Response:
-        now = record()
-        facts = {
-            "request": now.id,
-            "client": request.remote_addr,
-            "method": request.method,
-            "path": request.path,
-            "status": response.status_code,
-            "milliseconds": round(1000 * now.seconds, 1),
-            "bytes_in": request.content_length or 0,
-            "bytes_out": response.content_length or 0,
-            **now.facts,
-            **{f"{step}_milliseconds": taken for step, taken in now.timing.milliseconds().items()},
-        }
-        log.info("%s %s %d", request.method, request.path, response.status_code, extra={"facts": facts})
+        about = {"client": request.remote_addr, "bytes_in": request.content_length or 0}
+        log_answer(response, record(), request.method, request.path, about)
         return response
+
+
+def log_answer(response: Response, now: Record, method: str, path: str, about: dict[str, Any]) -> None:
+    """Write the line of one request. about: what is known of it besides."""
+    facts = {
+        "request": now.id,
+        "method": method,
+        "path": path,
+        "status": response.status_code,
+        "milliseconds": round(1000 * now.seconds, 1),
+        "bytes_out": response.content_length or 0,
+        **about,
+        **now.facts,
+        **{f"{step}_milliseconds": taken for step, taken in now.timing.milliseconds().items()},
+    }
+    log.info("%s %s %d", method, path, response.status_code, extra={"facts": facts})

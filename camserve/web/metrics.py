@@ -17,6 +17,8 @@ from camserve.web.service import Service
 
 metrics = Blueprint("metrics", __name__)
 
+EXTENSION = "camserve-metrics"
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _MEGAPIXELS = (0.1, 0.3, 1, 2, 4, 8, 12, 24, 50)
 # Steps of Timing by what KServe calls them; the middle one is called explain or predict, after what was asked.
@@ -88,7 +90,7 @@ class _Memory(Collector):
 
 def keep_metrics(app: Flask, of: Service) -> None:
     """Count every answer of `app`, and show the counts at /metrics."""
-    kept = app.extensions["camserve-metrics"] = Metrics(of)
+    kept = app.extensions[EXTENSION] = Metrics(of)
 
     @app.after_request
     def _count(response: Response) -> Response:
@@ -102,5 +104,5 @@ def keep_metrics(app: Flask, of: Service) -> None:
 @gives(types={PLAIN: str})
 def show() -> Response:
     """Every number, in Prometheus's text format."""
-    kept: Metrics = current_app.extensions["camserve-metrics"]
+    kept: Metrics = current_app.extensions[EXTENSION]
     return Response(generate_latest(kept.registry), content_type=CONTENT_TYPE_LATEST)

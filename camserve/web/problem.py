@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 from werkzeug.http import HTTP_STATUS_CODES
 
 from camserve.errors import CamserveError, UnknownName
-from camserve.web.record import record
+from camserve.web.record import Record, record
 from camserve.web.service import service
 from camserve.web.upload import PARTS
 
@@ -52,9 +52,9 @@ class Problem:
     detail: str
     headers: dict[str, str] = field(default_factory=dict)
 
-    def response(self) -> Response:
-        """The answer."""
-        record().facts |= {"code": self.code, "detail": self.detail}
+    def response(self, now: Record, path: str) -> Response:
+        """The answer to a request for `path`."""
+        now.facts |= {"code": self.code, "detail": self.detail}
         body: ProblemBody = {
             "type": "about:blank",
             "title": HTTP_STATUS_CODES.get(self.status, "Error"),
@@ -62,9 +62,9 @@ class Problem:
             "detail": self.detail,
             "error": self.detail,
             "code": self.code,
-            "request_id": record().id,
+            "request_id": now.id,
         }
-        return Response(json.dumps(body), self.status, self.headers, content_type=media_type(request.path))
+        return Response(json.dumps(body), self.status, self.headers, content_type=media_type(path))
 
 
 def register(app: Flask) -> None:
@@ -74,7 +74,7 @@ def register(app: Flask) -> None:
     def _answer(error: Exception) -> Response | HTTPException:
         if isinstance(error, HTTPException) and (error.code or 0) < 400:  # a redirect
             return error
-        return problem_of(error).response()
+        return problem_of(error).response(record(), request.path)
 
 
 def problem_of(error: Exception) -> Problem:

@@ -53,14 +53,17 @@ def record() -> Record:
     return cast(Record, g.record)
 
 
+def begun(given: str, connection: socket.socket | None) -> Record:
+    """The record of a request that begins. given: the caller's id for it."""
+    return Record(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex, connection)
+
+
 def keep_records(app: Flask) -> None:
     """Begin a record with each request, and tell its id and times in headers."""
 
     @app.before_request
     def _begin() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        id_ = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
-        g.record = Record(id_, request.environ.get("gunicorn.socket"))
+        g.record = begun(request.headers.get("X-Request-Id", ""), request.environ.get("gunicorn.socket"))
 
     @app.after_request
     def _tell(response: Response) -> Response:

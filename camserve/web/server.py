@@ -23,6 +23,7 @@ from camserve.web.worker import Worker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from flask import Flask
 
     from camserve.web.service import Service
 
@@ -86,6 +87,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self.settings, self.opened = settings, opened
         self.bind = f"fd://{listener.detach()}"  # once: a HUP signal reads the settings again
         self.service: Service | None = None
+        self.flask: Flask | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -116,7 +118,8 @@ class Server(BaseApplication):  # type: ignore[misc]
 
         self.service = Service(self.settings)
         self.service.load_in_background(on_failure=lambda: os._exit(_CANNOT_START))
-        return closes_connections(create_app(service=self.service))
+        self.flask = create_app(service=self.service)
+        return closes_connections(self.flask)
 
 
 def closes_connections(app: "WSGIApplication") -> "WSGIApplication":

@@ -6,6 +6,7 @@ refused uploads would keep every other connection waiting for a minute. Here the
 once, at both ends.
 """
 
+import re
 import selectors
 import socket
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from camserve.web.arriving import Arriving
+from camserve.web.refusing import refusal
 
 # Seconds for a client to read its answer and close; what it still sends is thrown away. Closed at once, with bytes
 # unread, the connection would be reset and the answer lost on the way (RFC 9112, section 9.6).
@@ -28,6 +30,10 @@ _LINGER_SECONDS = 2.0
 _SWITCH_SECONDS = 0.0005
 # Seconds for the head of a request to arrive; without it there is nobody to answer.
 _HEAD_SECONDS = 10.0
+# Seconds between looks at what has taken too long.
+_LOOK_SECONDS = 0.2
+_ACCEPTED_AT_ONCE = 32
+_PROBE = re.compile(rb"GET /(livez|readyz|healthz|ping|v2/health/live|v2/health/ready) HTTP/1")
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -38,12 +44,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._arriving: dict[TConn, Arriving] = {}
         self._lingering: dict[TConn, float] = {}
+        self._next_look = 0.0
 
     def notify(self) -> None:
-        """About once a second, whatever the threads do."""
+        """About once a second, whatever the threads do; it is called at every event."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
         if self.app.service is not None:
             self.app.service.gate.cut_slow_uploads()
-        now = time.monotonic()
         for conn in [conn for conn, until in self._lingering.items() if now > until]:
             self._close(conn)
         for conn in [conn for conn, one in self._arriving.items() if one.needed is None and now > one.until]:
@@ -75,6 +85,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             listener.close()
         for one in self._arriving.values():
             one.until = min(one.until, time.monotonic() + _LINGER_SECONDS)
+
+    def accept(self, listener: socket.socket) -> None:
+        """All that wait to be, up to some: one at an event, as it comes, is less than comes under load."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            before = self.nr_conns
+            super().accept(listener)
+            if self.nr_conns == before or self.nr_conns >= self.worker_connections:
+                return
 
     def enqueue_req(self, conn: TConn) -> None:
         """A request begins: it gets a thread at once where it is here, else it is awaited first."""
@@ -113,15 +131,31 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _go_on(self, conn: TConn, one: Arriving) -> None:
         if one.too_long:
-            with suppress(OSError):  # gone already
-                conn.sock.send(_HEAD_TOO_LONG)
-            self._linger(conn)
+            self._send_off(conn, _HEAD_TOO_LONG)
         elif one.needed is None:  # nobody to answer
             self._end(conn)
+        elif one.has_body and (answer := refusal(self.app.flask, bytes(one.data), conn.client)):
+            self._send_off(conn, answer)
         else:
             conn.parser.unreader.unread(bytes(one.data))
             conn.data_ready = True
-            super().enqueue_req(conn)
+            if _PROBE.match(one.data):
+                self._answer_here(conn)
+            else:
+                super().enqueue_req(conn)
+
+    def _answer_here(self, conn: TConn) -> None:
+        """What asks for nothing but a word need not wait for a thread to have its turn."""
+        done: Future[object] = Future()
+        done.set_result(self.handle(conn))
+        self.finish_request(conn, done)
+
+    def _send_off(self, conn: TConn, answer: bytes) -> None:
+        """Answer from here, and end the connection."""
+        with suppress(OSError):  # gone already
+            conn.sock.send(answer)
+        self.app.service.gate.forget(conn.sock)
+        self._linger(conn)
 
     def _arrived(self, conn: TConn) -> None:
         del self._arriving[conn]
