@@ -13,16 +13,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import camserve
+from camserve.config import load_settings
 from camserve.errors import ClientGone
+from camserve.web.app import create_app
 from camserve.web.arriving import FIRST_BYTES, HEAD_BYTES, Arriving
 from camserve.web.gate import Desks
 from camserve.web.record import Record
+from camserve.web.service import Service
+from camserve.web.worker import PROBE
 
 if TYPE_CHECKING:
     from running import Running
@@ -101,6 +106,30 @@ def test_a_request_gets_a_thread_when_it_is_known_to_come(pieces: list[bytes], h
     assert not one.too_long
 
 
+@pytest.mark.parametrize(
+    ("data", "is_head"),
+    [
+        (HEAD, False),
+        (HEAD + b"\r\n", True),
+        (HEAD + b"\r\nGET /", False),
+        (HEAD + b"Content-Length: 3\r\n\r\nabc", False),
+        (HEAD + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n", False),
+        (HEAD + b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", False),
+    ],
+)
+def test_a_head_alone_is_told_from_what_has_more(data: bytes, is_head: bool) -> None:
+    assert arriving(data).is_head == is_head
+
+
+def test_every_probe_is_answered_on_the_main_thread() -> None:
+    paths = {rule.rule for rule in create_app(service=Service(load_settings(environ={}))).url_map.iter_rules()
+             if rule.endpoint.startswith("health.")}  # fmt: skip
+    assert len(paths) == 6
+    assert all(PROBE.match(f"GET {path} HTTP/1.1".encode()) for path in paths)
+    assert not PROBE.match(b"GET /livezz HTTP/1.1")
+    assert not PROBE.match(b"POST /livez HTTP/1.1")
+
+
 def test_a_head_has_a_largest_size() -> None:
     assert not arriving(bytes(HEAD_BYTES)).too_long
     assert arriving(bytes(HEAD_BYTES), b"x").too_long
@@ -149,6 +178,30 @@ def test_who_has_waited_longest_is_next() -> None:
 
 
 # ---- the real service
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n",  # and no more
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" + bytes(FIRST_BYTES),
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 40_000,  # whose answers nobody reads
+    ],
+)
+def test_a_client_that_plays_with_health_checks_stops_nobody(running_service: "Running", sent: bytes) -> None:
+    with socket.create_connection(running_service.address) as rude:
+        rude.settimeout(0.5)
+        with suppress(TimeoutError):
+            rude.sendall(sent)
+        time.sleep(0.1)
+        slowest = 0.0
+        for _ in range(5):
+            start = time.monotonic()
+            with socket.create_connection(running_service.address, timeout=30) as polite:
+                polite.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert b" 200 " in polite.recv(100)
+            slowest = max(slowest, time.monotonic() - start)
+    assert slowest < 2
 
 
 def test_beyond_its_capacity_every_request_is_answered_or_refused(

@@ -35,7 +35,7 @@ from camserve.web.answer import header_safe
 from camserve.web.app import create_app
 from camserve.web.options import make_options, parse_options
 from camserve.web.record import Record
-from camserve.web.refusing import refusal
+from camserve.web.refusing import refused
 from camserve.web.server import open_socket, serve
 from camserve.web.service import Service
 
@@ -461,12 +461,14 @@ def test_a_refusal_without_a_thread_is_the_one_with_a_thread(
     sent = {"X-Request-Id": "mine", "Content-Type": "image/png", "Content-Length": "9"}
     head = f"POST {path}?a=b HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in sent.items())
     data = f"{head}\r\n\r\nx-request-id: another".encode()
-    assert refusal(app, data, ("127.0.0.1", 5)) is None  # there is room
+    assert small.gate.refusal() is None  # there is room
     with small.gate.turn(Record("x")), small.gate.turn(Record("x")), caplog.at_level("INFO", "camserve.request"):
-        made = refusal(app, data, ("127.0.0.1", 5))
+        busy = small.gate.refusal()
+        assert busy is not None
+        made = refused(app, busy, data, ("127.0.0.1", 5))
         asked = app.test_client().post(path, data=b"123456789", headers=sent)
-        assert refusal(app, data.replace(path.encode(), b"/"), None) is None  # the page's form, refused as a page
-        assert refusal(app, b"nonsense", None) is None
+        assert refused(app, busy, data.replace(path.encode(), b"/"), None) is None  # the page's form, refused as a page
+        assert refused(app, busy, b"nonsense", None) is None
     assert made is not None
     start, _, body = made.partition(b"\r\n\r\n")
     status, *lines = start.decode().split("\r\n")

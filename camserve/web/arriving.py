@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 # Of a head; what has not ended by then is refused. Of a body: who has sent so much will send the rest.
 HEAD_BYTES = FIRST_BYTES = 2**16
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})")
+# In the head in lower case.
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})")
 _HEAD_ENDS, _CHUNKS_END = b"\r\n\r\n", b"0\r\n\r\n"
 
 
@@ -47,13 +48,18 @@ class Arriving:
         return len(self.data) >= self.needed or (self.chunked and self.data.find(_CHUNKS_END, self._head) >= 0)
 
     @property
+    def is_head(self) -> bool:
+        """Whether a whole head is here, and nothing but that is to come."""
+        return len(self.data) == self.needed and not self.has_body
+
+    @property
     def too_long(self) -> bool:
         """Whether the head is."""
         return self.needed is None and len(self.data) > HEAD_BYTES
 
     def _awaited(self, head: bytes) -> int:
         """Bytes of the body to wait for: none where it will not be read, or is sent only when asked for."""
-        length = _LENGTH.search(head)
+        length = LENGTH.search(head)
         self.chunked = length is None and b"\r\ntransfer-encoding:" in head
         size = int(length[1]) if length else FIRST_BYTES * self.chunked
         self.has_body = size > 0

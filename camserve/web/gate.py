@@ -182,15 +182,13 @@ class Gate:
 
     def refusal(self) -> Busy | None:
         """Why a body that has just begun will not be read; None where it will."""
-        try:
-            self._check_places()
-        except Busy as error:
-            return error
-        return None
+        if self.admitted < self.places:
+            return None
+        return Busy(f"{self.places} requests are under way, which is the limit (serve.queue); try again shortly")
 
     def _check_places(self) -> None:
-        if self.admitted >= self.places:
-            raise Busy(f"{self.places} requests are under way, which is the limit (serve.queue); try again shortly")
+        if busy := self.refusal():
+            raise busy
 
     def _check_uploads(self) -> None:
         limit = self.reading_limit

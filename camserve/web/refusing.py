@@ -4,38 +4,44 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from camserve.web.arriving import LENGTH
+
 if TYPE_CHECKING:
     from flask import Flask
 
+    from camserve.errors import Busy
+
 _LINE = re.compile(rb"([A-Z]+) (/[^ ?]*)[^ ]* HTTP/1\.[01]\r\n")
 _ID = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})", re.IGNORECASE)
 
 
-def refusal(app: "Flask", data: bytes, client: object) -> bytes | None:
+def refused(app: "Flask", busy: "Busy", data: bytes, client: object) -> bytes | None:
     """The answer to a request that there is no place for, counted and logged like any other; None: let it in.
 
-    data: what has come of it. client: its address, as sockets have it. The page's form is let in and refused there.
+    busy: why. data: what has come of it. client: its address, as sockets have it. The page's form is
+    let in, and refused there.
     """
     from camserve.web.app import HEADERS
     from camserve.web.logs import log_answer
     from camserve.web.metrics import EXTENSION, Metrics
     from camserve.web.problem import RETRY_AFTER, Problem
     from camserve.web.record import begun
-    from camserve.web.service import EXTENSION as SERVICE
 
-    error, line = app.extensions[SERVICE].gate.refusal(), _LINE.match(data)
-    if error is None or line is None or line[2] == b"/":
+    line = _LINE.match(data)
+    if line is None or line[2] == b"/":
         return None
     head = data.partition(b"\r\n\r\n")[0]
     method, path = line[1].decode(), unquote_to_bytes(line[2]).decode(errors="replace")
     now = begun(_first(_ID, head), None)
-    headers = {"Retry-After": str(RETRY_AFTER[error.status]), "Connection": "close"}
-    response = Problem(error.status, error.code, str(error), headers).response(now, path)
+    headers = {"Retry-After": str(RETRY_AFTER[busy.status]), "Connection": "close"}
+    response = Problem(busy.status, busy.code, str(busy), headers).response(now, path)
     response.headers.update({**HEADERS, "X-Request-Id": now.id})
     kept: Metrics = app.extensions[EXTENSION]
     kept.count(response, now)
-    about = {"client": client[0] if isinstance(client, tuple) else None, "bytes_in": int(_first(_LENGTH, head) or 0)}
+    about = {
+        "client": client[0] if isinstance(client, tuple) else None,
+        "bytes_in": int(_first(LENGTH, head.lower()) or 0),
+    }
     log_answer(response, now, method, path, about)
     lines = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.get_data()

@@ -19,7 +19,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from camserve.web.arriving import Arriving
-from camserve.web.refusing import refusal
+from camserve.web.refusing import refused
 
 # Seconds for a client to read its answer and close; what it still sends is thrown away. Closed at once, with bytes
 # unread, the connection would be reset and the answer lost on the way (RFC 9112, section 9.6).
@@ -33,7 +33,8 @@ _HEAD_SECONDS = 10.0
 # Seconds between looks at what has taken too long.
 _LOOK_SECONDS = 0.2
 _ACCEPTED_AT_ONCE = 32
-_PROBE = re.compile(rb"GET /(livez|readyz|healthz|ping|v2/health/live|v2/health/ready) HTTP/1")
+# Of health.py.
+PROBE = re.compile(rb"GET /(livez|readyz|healthz|ping|v2/health/live|v2/health/ready) HTTP/1")
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -96,17 +97,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: TConn) -> None:
         """A request begins: it gets a thread at once where it is here, else it is awaited first."""
-        accepted = self.alive or not conn.initialized  # before the service was asked to end
+        first = not conn.initialized
+        accepted = self.alive or first  # before the service was asked to end
         conn.init()
         conn.sock.setblocking(False)
         until = time.monotonic() + (_HEAD_SECONDS if self.alive else _LINGER_SECONDS)
         one = Arriving(self.app.service.gate.largest, until)
         one.add(conn.parser.unreader.take_buffered())
         if self._receive(conn, one, accepted):
-            self._go_on(conn, one)
+            self._go_on(conn, one, first)
         else:
             self._arriving[conn] = one
-            self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._receive_more(conn, one, accepted))
+            more = partial(self._receive_more, conn, one, accepted, first)
+            self.poller.register(conn.sock, selectors.EVENT_READ, more)
 
     def _receive(self, conn: TConn, one: Arriving, accepted: bool) -> bool:
         """Whether it is here now, or comes no further."""
@@ -124,22 +127,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.app.service.gate.begin(conn.sock, accepted)
         return one.here or one.too_long or ended
 
-    def _receive_more(self, conn: TConn, one: Arriving, accepted: bool) -> None:
+    def _receive_more(self, conn: TConn, one: Arriving, accepted: bool, first: bool, _: socket.socket) -> None:
         if self._receive(conn, one, accepted):
             self._arrived(conn)
-            self._go_on(conn, one)
+            self._go_on(conn, one, first)
 
-    def _go_on(self, conn: TConn, one: Arriving) -> None:
+    def _go_on(self, conn: TConn, one: Arriving, first: bool) -> None:
+        data, busy = bytes(one.data), self.app.service.gate.refusal() if one.has_body else None
         if one.too_long:
             self._send_off(conn, _HEAD_TOO_LONG)
         elif one.needed is None:  # nobody to answer
             self._end(conn)
-        elif one.has_body and (answer := refusal(self.app.flask, bytes(one.data), conn.client)):
+        elif busy and (answer := refused(self.app.flask, busy, data, conn.client)):
             self._send_off(conn, answer)
         else:
-            conn.parser.unreader.unread(bytes(one.data))
+            conn.parser.unreader.unread(data)
             conn.data_ready = True
-            if _PROBE.match(one.data):
+            # only what this thread never waits for: no body that may not come, no answers before that nobody reads
+            if first and one.is_head and PROBE.match(data):
                 self._answer_here(conn)
             else:
                 super().enqueue_req(conn)
