@@ -27,7 +27,7 @@ def encoded(source: object, name: str, max_bytes: int) -> bytes:
         hint = " URLs are not fetched: download it first." if "://" in given else " Check the path and rights."
         raise ImageError(f"cannot read {given!r}: {getattr(error, 'strerror', None) or error}.{hint}") from None
     if not data:
-        read_before = hasattr(source, "tell") and source.tell() > 0
+        read_before = hasattr(source, "seekable") and source.seekable() and cast(BinaryIO, source).tell() > 0
         hint = "; a file object is read from where it stands, here its end: try seek(0) first" if read_before else ""
         raise ImageError(f"{name!r} is empty{hint}")
     return data

@@ -1,6 +1,7 @@
 """Whatever a photograph is given as is the same photograph, and no more of it is read than allowed."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,10 @@ def test_an_empty_file_and_one_that_was_read_to_its_end_are_told_apart(tmp_path:
     (tmp_path / "empty.jpg").write_bytes(b"")
     with pytest.raises(ImageError, match="'empty.jpg' is empty$"):
         read(tmp_path / "empty.jpg")
+    read_end, write_end = os.pipe()
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe, pytest.raises(ImageError, match="is empty$"):  # where nobody can seek
+        read(pipe)
     stream = io.BytesIO(b"bytes")
     stream.read()
     with pytest.raises(ImageError, match=r"'image' is empty; a file object .* try seek\(0\) first"):
