@@ -96,15 +96,16 @@ class Converter:
 
     def compiled(self, module: nn.Module) -> Compiled:
         """`module`, images -> tensors, compiled; from the disk if it has been before. Raises EngineError."""
-        try:
-            return Compiled(partial(self._compile, self._on_disk(module)), self.workers)
-        except EngineError:
-            folder = self._folder(module)
-            if folder is None or not folder.exists():
-                raise
-        log.warning("the converted model in '%s' cannot be read: it is made anew (compute.cache)", folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        return Compiled(partial(self._compile, self._on_disk(module)), self.workers)
+        if self.cache is None:
+            return Compiled(partial(self._compile, self._convert(module)), self.workers)
+        folder = self.cache / f"openvino-{_key(module, None if self.any_size else self.example)}"
+        if _is_kept(folder / _FILE):
+            try:
+                return Compiled(partial(self._compile, folder / _FILE), self.workers)
+            except EngineError:
+                log.warning("the converted model in '%s' cannot be read: it is made anew (compute.cache)", folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        return Compiled(partial(self._compile, self._made(module, folder)), self.workers)
 
     def _compile(self, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
         """A stream for each call, so that none waits for another; not bound to cores that others want."""
@@ -126,27 +127,15 @@ class Converter:
         except RuntimeError as error:
             raise EngineError(_reason(error)) from None
 
-    def _on_disk(self, module: nn.Module) -> "Path | openvino.Model":
-        """The converted model's file, or, where it cannot be kept, the model."""
-        folder = self._folder(module)
-        if folder is None:
-            return self._convert(module)
-        file, model = folder / _FILE, None
+    def _made(self, module: nn.Module, folder: Path) -> "Path | openvino.Model":
+        """`module` converted and kept in `folder`: its file, or, where it cannot be kept, the model."""
+        model = self._convert(module)
         try:
-            if file.exists():
-                with suppress(OSError):  # a folder that may only be read is as good; the time is for what goes first
-                    file.touch()
-            else:
-                model = self._convert(module)
-                self._keep(model, file.parent)
+            self._keep(model, folder)
         except OSError as error:
             log.warning("cannot keep the converted model in '%s': %s (compute.cache)", self.cache, error.strerror)
-            return self._convert(module) if model is None else model
-        return file
-
-    def _folder(self, module: nn.Module) -> Path | None:
-        """Where the converted model is kept, by all that it depends on."""
-        return self.cache and self.cache / f"openvino-{_key(module, None if self.any_size else self.example)}"
+            return model
+        return folder / _FILE
 
     def _convert(self, module: nn.Module) -> "openvino.Model":
         width, height = self.example
@@ -177,6 +166,18 @@ class Converter:
         kept = sorted(self.cache.glob(f"openvino-*/{_FILE}"), key=lambda path: path.stat().st_mtime)
         for old in kept[:-KEPT]:
             shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _is_kept(file: Path) -> bool:
+    """Whether it is there; marked as used, if that may be, as what was not used for longest goes first."""
+    try:
+        there = file.exists()
+    except OSError:  # a folder of somebody else's
+        return False
+    if there:
+        with suppress(OSError):  # one that may only be read is as good
+            file.touch()
+    return there
 
 
 def _key(module: nn.Module, only: tuple[int, int] | None) -> str:
