@@ -28,7 +28,7 @@ from batch_passes import passes
 from batch_runs import Case, kills, ray, run
 from batch_stages import stages
 from measuring import Results, Skipped
-from program import failures, one_part, written
+from program import chosen, failures, one_part, written
 from report_page import report
 from varied import write_varied
 
@@ -63,20 +63,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--photos", type=Path, metavar="FOLDER", help="default: the photographs that scikit-image brings")
     made.add_argument("--images", type=int, default=10_000, help="default: %(default)s")
     made.add_argument("--kills", type=int, default=5, help="default: %(default)s")
-    made.add_argument("--only", type=chosen, default=list(PARTS), metavar="PARTS", help="such as run,kills")
+    made.add_argument(
+        "--only", type=partial(chosen, PARTS), default=list(PARTS), metavar="PARTS", help="such as run,kills"
+    )
     made.add_argument("--model", default="efficientnet-lite0", help="a card (default: %(default)s)")
     made.add_argument("--keep", type=Path, metavar="FOLDER", help="keep everything there; default: nothing is kept")
     made.add_argument("--out", type=Path, default=Path(__file__).parent / "scale", help="default: %(default)s")
     return made
-
-
-def chosen(text: str) -> list[str]:
-    """Names of parts, separated by commas."""
-    names = text.split(",")
-    unknown = [name for name in names if name not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
-    return names
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from faults import kill, term, vanish
 from measuring import Results
 from overload import overload, slow
-from program import failures, one_part, written
+from program import chosen, failures, one_part, written
 from soak import soak
 
 PARTS: dict[str, Callable[[float], Results]] = {
@@ -48,19 +48,12 @@ def parsed() -> argparse.Namespace:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--seconds", type=float, default=60, help="of each part but the soak (default: %(default)s)")
-    made.add_argument("--only", type=chosen, default=list(PARTS), metavar="PARTS", help="separated by commas")
+    made.add_argument(
+        "--only", type=partial(chosen, PARTS), default=list(PARTS), metavar="PARTS", help="separated by commas"
+    )
     made.add_argument("--soak-minutes", type=float, default=20, help="default: %(default)s")
     made.add_argument("--out", type=Path, default=Path(__file__).parent / "load", help="default: %(default)s.md, .json")
     return made.parse_args()
-
-
-def chosen(text: str) -> list[str]:
-    """Names of parts separated by commas."""
-    names = text.split(",")
-    unknown = [name for name in names if name not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
-    return names
 
 
 if __name__ == "__main__":

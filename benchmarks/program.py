@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     made.add_argument("--patience", type=float, default=120, help="seconds until one explanation is given up")
     made.add_argument("--openvino-xai", metavar="PYTHON", help="the Python of an environment with openvino-xai 1.1.0")
     return made
+
+
+def chosen(parts: Iterable[str], text: str) -> list[str]:
+    """Names of `parts` separated by commas, for argparse."""
+    names, known = text.split(","), list(parts)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are {', '.join(known)}")
+    return names
 
 
 def plan_of(options: argparse.Namespace) -> Plan:

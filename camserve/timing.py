@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from camserve.heads import Carried
     from camserve.layers import Layer
     from camserve.workers import Workers
+
+    Seen = tuple[Tensor, Carried, Tensor]
 
 R = TypeVar("R")
 
@@ -66,9 +69,10 @@ class TimedPool:
 
 def timed(workers: "Workers", timing: Timing) -> dict[str, Any]:
     """Options of `camserve.explain.explain` with which it is timed as the steps "queue", "forward" and "method"."""
-    return {"workers": TimedPool(workers, timing), "forward": partial(_forward, timing)}
+    return {"workers": TimedPool(workers, timing), "forward": partial(observed, timing=timing)}
 
 
-def _forward(timing: Timing, layer: "Layer", images: "Tensor") -> Any:
+def observed(layer: "Layer", images: "Tensor", timing: Timing) -> "Seen":
+    """`layer.observe(images)`, timed as the step "forward"."""
     with timing("forward"):
         return layer.observe(images)

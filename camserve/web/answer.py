@@ -16,6 +16,7 @@ from camserve.errors import shown
 from camserve.images import OUTPUTS as FORMATS
 from camserve.images import encode
 from camserve.timing import Timing
+from camserve.web.operations import JSON
 from camserve.web.options import Options
 from camserve.web.upload import Upload
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.models import Model
 
-JSON = "application/json"
 NPY = "application/x-npy"
 ZIP = "application/zip"
 IMAGES = {kind.content_type: name for name, kind in FORMATS.items()}
@@ -110,9 +110,8 @@ def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> by
     """`outputs` as files, default overlay and heatmap, and facts.json, whose "outputs" say what each file is."""
     facts, packed = _facts_for(explanation, options), io.BytesIO()
     facts["outputs"] = {}
-    with ZipFile(
-        packed, "w"
-    ) as archive:  # stored: of a heatmap deflating saves three tenths, and takes longer than all the rest
+    # stored: of a heatmap deflating saves three tenths, and takes longer than all the rest
+    with ZipFile(packed, "w") as archive:
         for name in options.outputs or ("overlay", "heatmap"):
             about, chunks = _made(name, explanation, options, timing)
             file = f"{name}.{_ending(name, options)}"

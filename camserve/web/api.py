@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 
 from camserve.cards import read_card
 from camserve.methods import AUTO, METHODS
-from camserve.web.answer import IMAGES, JSON, NPY, ZIP, answer, choose_type, etag, unchanged
-from camserve.web.operations import gives
+from camserve.web.answer import IMAGES, NPY, ZIP, answer, choose_type, etag, unchanged
+from camserve.web.operations import JSON, gives
 from camserve.web.options import parse_options
 from camserve.web.record import record
 from camserve.web.service import service

@@ -11,8 +11,8 @@ from camserve.comparing import class_entries, parse_targets
 from camserve.errors import OptionError
 from camserve.images import encode
 from camserve.timing import Timing
-from camserve.web.answer import IMAGES, JSON, choose_type, json_facts
-from camserve.web.operations import gives
+from camserve.web.answer import IMAGES, choose_type, json_facts
+from camserve.web.operations import JSON, gives
 from camserve.web.options import LONGEST, Options, parse_options
 from camserve.web.record import record
 from camserve.web.service import service

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from camserve.timing import Timing
+from camserve.timing import Timing, observed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,8 +58,7 @@ class Memory:
         The key is the input itself, so whatever makes another input (the model's card, size, sharp) needs no thought.
         """
         if not self._limit:
-            with timing("forward"):
-                return layer.observe(images)
+            return observed(layer, images, timing)
         key = (
             weakref.ref(layer),
             images.shape,
@@ -67,8 +66,7 @@ class Memory:
         )
         found: Seen | None = self._get("activations", key)
         if found is None:
-            with timing("forward"):
-                found = layer.observe(images)
+            found = observed(layer, images, timing)
             tensors = (found[0], *found[1], found[2])
             self._put(key, found, sum(getattr(one, "nbytes", 0) for one in tensors) + _REST)
         return found

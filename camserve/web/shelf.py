@@ -92,18 +92,13 @@ class Shelf:
         return {name: cards[name] for name in names}
 
     def _load(self, name: str, submit: Submit) -> "Future[Model]":
-        path = None if self._is_there(name) else self.card(name)  # which asks the disk
         with self._lock:
             load = self._loads.get(name)
             if load is None or _failed(load):
-                load = self._loads[name] = submit(path or self.card(name))
+                load = self._loads[name] = submit(self.card(name))
             self._loads.move_to_end(name)
             self._make_room()
             return load
-
-    def _is_there(self, name: str) -> bool:
-        load = self._loads.get(name)
-        return load is not None and not _failed(load)
 
     def _make_room(self) -> None:
         for name, load in list(self._loads.items()):
