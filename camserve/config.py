@@ -6,7 +6,6 @@ legal value is. `settings()` gives the process's own, read once.
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,11 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from camserve.errors import ConfigError, UnknownName
 from camserve.methods import AUTO, find_method
-
-PREFIX = "CAMSERVE_"
-FILE_VARIABLE = "CAMSERVE_CONFIG"
-# Kubernetes sets these for each service that is called camserve or camserve-something; they are no settings of ours.
-_SERVICE_LINK = re.compile(r"CAMSERVE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT=\w+://|PORT_\d+_(TCP|UDP)(_\w+)?=)")
+from camserve.setting_sources import FILE_VARIABLE, from_environment, from_file, merge
 
 Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -203,13 +198,13 @@ def load_settings(
     overrides: {section: {key: value}} from flags; None values are skipped.
     Raises ConfigError naming the key, the value, the source and what is allowed.
     """
-    values = _read(shipped("config.toml"))
+    values = from_file(shipped("config.toml"))
     path = path or environ.get(FILE_VARIABLE) or None
     if path is not None:
-        _merge(values, _read(Path(path)), str(path))
-    _merge(values, _from_environment(values, environ), "the environment")
+        merge(values, from_file(Path(path)), str(path))
+    merge(values, from_environment(values, environ), "the environment")
     given = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in (overrides or {}).items()}
-    _merge(values, given, "the command line")
+    merge(values, given, "the command line")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -220,39 +215,6 @@ def load_settings(
 def settings() -> Settings:
     """The process's own settings: defaults, CAMSERVE_CONFIG's file and CAMSERVE_* variables, read once."""
     return load_settings()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings file '{path}': {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is not valid TOML: {error}") from None
-
-
-def _merge(values: dict[str, Any], more: Mapping[str, Any], source: str) -> None:
-    for section, keys in more.items():
-        if section not in values:
-            raise ConfigError(f"in {source}: {UnknownName('section', section, values)}")
-        if not isinstance(keys, Mapping):
-            raise ConfigError(f"in {source}: '{section}' is a section: write [{section}] and its keys below it")
-        for key, value in keys.items():
-            if key not in values[section]:
-                raise ConfigError(f"in {source}: {UnknownName(f'key in [{section}]', key, values[section])}")
-            values[section][key] = value
-
-
-def _from_environment(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name != FILE_VARIABLE and not _SERVICE_LINK.match(f"{name}={environ[name]}"):
-            section, _, key = name.removeprefix(PREFIX).lower().partition("_")
-            if key not in values.get(section, {}):
-                known = [f"{PREFIX}{s}_{k}".upper() for s, keys in values.items() for k in keys]
-                raise ConfigError(str(UnknownName("environment variable", name, known)))
-            found.setdefault(section, {})[key] = environ[name]
-    return found
 
 
 def _checked(find: Callable[[str], object], name: str) -> None:

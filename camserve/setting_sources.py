@@ -1,0 +1,50 @@
+"""What settings are read from, before anybody looks at their values: files and variables."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from camserve.errors import ConfigError, UnknownName
+
+PREFIX = "CAMSERVE_"
+FILE_VARIABLE = "CAMSERVE_CONFIG"
+# Kubernetes sets these for each service that is called camserve or camserve-something; they are no settings of ours.
+_SERVICE_LINK = re.compile(r"CAMSERVE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT=\w+://|PORT_\d+_(TCP|UDP)(_\w+)?=)")
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """What a TOML file says, {section: {key: value}}. Raises ConfigError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings file '{path}': {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' is not valid TOML: {error}") from None
+
+
+def merge(values: dict[str, Any], more: Mapping[str, Any], source: str) -> None:
+    """Put `more` over `values`, which has every key there is. Raises ConfigError, which names `source`."""
+    for section, keys in more.items():
+        if section not in values:
+            raise ConfigError(f"in {source}: {UnknownName('section', section, values)}")
+        if not isinstance(keys, Mapping):
+            raise ConfigError(f"in {source}: '{section}' is a section: write [{section}] and its keys below it")
+        for key, value in keys.items():
+            if key not in values[section]:
+                raise ConfigError(f"in {source}: {UnknownName(f'key in [{section}]', key, values[section])}")
+            values[section][key] = value
+
+
+def from_environment(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What CAMSERVE_* variables say of the keys of `values`. Raises ConfigError for one that is none of them."""
+    found: dict[str, dict[str, str]] = {}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name != FILE_VARIABLE and not _SERVICE_LINK.match(f"{name}={environ[name]}"):
+            section, _, key = name.removeprefix(PREFIX).lower().partition("_")
+            if key not in values.get(section, {}):
+                known = [f"{PREFIX}{s}_{k}".upper() for s, keys in values.items() for k in keys]
+                raise ConfigError(str(UnknownName("environment variable", name, known)))
+            found.setdefault(section, {})[key] = environ[name]
+    return found
