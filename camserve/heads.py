@@ -9,7 +9,7 @@ Four kinds, from the most special to the most general; `camserve.recognise` tell
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,8 @@ class Head:
         """The map of every class, (N, C, h, w). Raises OptionError where the head has none."""
         raise OptionError(self._no_map())
 
-    def class_map(self, activations: torch.Tensor, index: int) -> torch.Tensor | None:
-        """The map of one class, (N, h, w), without autograd; None where the head has none."""
-        return None
-
-    def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor | None:
-        """The logits of `classes` as their maps add up to, (N, len(classes)); None where there is no map."""
+    def accounted(self, activations: torch.Tensor) -> torch.Tensor | None:
+        """The logits as the class maps add up to, (N, C); None where there are no such maps."""
         return None
 
     def _no_map(self) -> str:
@@ -101,9 +97,12 @@ class LinearHead(Head):
 
     def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
         """dT/dS W."""
-        by_logit = _by_logit(logits, target)
-        used = by_logit.any(0)  # one class needs one row of the weights; reading all costs more than the map
-        return by_logit[:, used] @ self.weight[used]
+        terms = _terms_of(target)
+        if terms is None:
+            return _by_logit(logits, target) @ self.weight
+        # one class needs one row of the weights: reading all of them costs more than the map
+        weights = reduce(torch.add, (factor * self.weight[index] for index, factor in terms))
+        return weights.expand(len(logits), -1)
 
     def as_convolution(self) -> nn.Conv2d:
         """The linear layer without its bias as a module of its own, activations (N, K, h, w) -> class maps."""
@@ -116,13 +115,9 @@ class LinearHead(Head):
         """The linear layer applied at every place, a 1x1 convolution. mean(map_c) + bias_c = logit_c."""
         return F.conv2d(activations, self.weight[:, :, None, None])
 
-    def class_map(self, activations: torch.Tensor, index: int) -> torch.Tensor:
-        """sum_k W_ck A_k."""
-        return torch.einsum("k,nkhw->nhw", self.weight[index], activations)
-
-    def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor:
+    def accounted(self, activations: torch.Tensor) -> torch.Tensor:
         """mean(map_c) + bias_c."""
-        return F.linear(activations.mean((2, 3)), self.weight[classes], self.bias[classes])
+        return F.linear(activations.mean((2, 3)), self.weight, self.bias)
 
     @cached_property
     def numbers(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -156,14 +151,9 @@ class ClassMapHead(Head):
         """The activations themselves, bias included."""
         return activations
 
-    def class_map(self, activations: torch.Tensor, index: int) -> torch.Tensor:
-        """The class's own channel."""
-        return activations[:, index]
-
-    def accounted(self, activations: torch.Tensor, classes: slice) -> torch.Tensor:
+    def accounted(self, activations: torch.Tensor) -> torch.Tensor:
         """mean(ReLU(map_c)), without the ReLU where there is none."""
-        maps = activations[:, classes]
-        return (maps.clamp(min=0) if self.rectified else maps).mean((2, 3))
+        return (activations.clamp(min=0) if self.rectified else activations).mean((2, 3))
 
 
 def autograd_gradients(
@@ -178,14 +168,21 @@ def autograd_gradients(
 
 def _by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
     """dT/dS, (N, C): as the target itself knows it, or by autograd."""
-    known: Callable[[torch.Tensor], torch.Tensor | None] | None = getattr(target, "slopes", None)
-    slopes = known(logits) if known else None
-    if slopes is not None:
-        return slopes
+    terms = _terms_of(target)
+    if terms is not None:
+        by_logit = torch.zeros_like(logits)
+        for index, factor in terms:
+            by_logit[:, index] += factor
+        return by_logit
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
         (by_logit,) = torch.autograd.grad(target(leaf).sum(), leaf)
     return by_logit
+
+
+def _terms_of(target: TargetFunction) -> tuple[tuple[int, int], ...] | None:
+    """As `Target.terms`; None for other functions."""
+    return getattr(target, "terms", None)
 
 
 def _cells(activations: torch.Tensor) -> int:

@@ -66,7 +66,7 @@ class Layer:
         Such a head only looks linear, so autograd gives what is true of it.
         """
         activations, _, logits = engine(noise(self._halves.body, self.trained, self.trained))
-        accounted = engine.head.accounted(activations, slice(None))
+        accounted = engine.head.accounted(activations)
         if accounted is None:
             return engine
         missing = float((accounted - logits).abs().max())

@@ -76,44 +76,45 @@ def observe(
     plain = chosen = model.layer(layer)
     activations, carried, logits = forward(plain, pixels)
     answered = logits
-    account = account_of(plain, activations, (pixels.shape[-1], pixels.shape[-2]))
+    size, answers = (pixels.shape[-1], pixels.shape[-2]), logits[0].cpu().numpy()
+    account = on_lattice = account_of(plain, activations, size)
     if output_stride is not None:
         chosen = model.layer(layer, output_stride)
         activations, carried, answered = forward(chosen, pixels)
+        on_lattice = account_of(chosen, activations, size)
     how = choose_method(method, chosen)
-    on_lattice = activations[:, :, :: _ratio(plain, chosen, 1), :: _ratio(plain, chosen, 0)]
+    across, down = (_ratio(plain, chosen, axis) for axis in (0, 1))
     seen = []
-    for option in best_classes(logits, targets) if isinstance(targets, int) else targets:
-        target = resolve_target(option, logits, model.labels, quantity)
+    for option in best_classes(answers, targets) if isinstance(targets, int) else targets:
+        target = resolve_target(option, answers, model.labels, quantity)
         evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), progress)
-        accounted = chosen.head.accounted(on_lattice, slice(target.index, target.index + 1))
-        residual = None if accounted is None else abs(float(accounted[0, 0] - logits[0, target.index]))
+        residual = rival = None
+        if on_lattice is not None:
+            adds_up_to = on_lattice.class_map(target.index)[::down, ::across].mean() + on_lattice.bias[target.index]
+            residual = abs(float(adds_up_to - answers[target.index]))
+            rival = _rival(how, chosen, target, on_lattice, answers)
         grid_map = how(evidence)[0].cpu().numpy()
-        rival = _rival(how, chosen, target, activations, logits)
         steep = steepness(target, logits)
-        seen.append(
-            Observation(chosen, how, grid_map, logits[0].cpu().numpy(), target, residual, account, steep, rival)
-        )
+        seen.append(Observation(chosen, how, grid_map, answers, target, residual, account, steep, rival))
     return seen
 
 
 def _rival(
-    how: Method, layer: Layer, target: Target, activations: torch.Tensor, logits: torch.Tensor
+    how: Method, layer: Layer, target: Target, account: Account, logits: Float32
 ) -> tuple[int, Float32] | None:
-    if not target.is_class or how.name not in CLASS_MAPS[layer.head.kind] or logits.shape[1] == 1:
+    if not target.is_class or how.name not in CLASS_MAPS[layer.head.kind] or len(logits) == 1:
         return None
-    best = logits[0].topk(2).indices.tolist()
-    index = best[best[0] == target.index]
-    with torch.no_grad():
-        grid_map = layer.head.class_map(activations, index)
-    return None if grid_map is None else (index, grid_map[0].cpu().numpy())
+    others = logits.copy()
+    others[target.index] = -np.inf
+    index = int(others.argmax())
+    return index, account.class_map(index)
 
 
-def best_classes(logits: torch.Tensor, count: int) -> list[int]:
-    """The `count` classes with the highest logits (1, C), best first. Raises OptionError for a count that is none."""
-    if not 1 <= count <= logits.shape[1]:
-        raise OptionError(f"{count} classes were asked for; the model has {logits.shape[1]}, and 1 is the least")
-    return [int(index) for index in logits[0].argsort(descending=True, stable=True)[:count]]
+def best_classes(logits: Float32, count: int) -> list[int]:
+    """The `count` classes with the highest logits (C,), best first. Raises OptionError for a count that is none."""
+    if not 1 <= count <= len(logits):
+        raise OptionError(f"{count} classes were asked for; the model has {len(logits)}, and 1 is the least")
+    return [int(index) for index in np.argsort(-logits, kind="stable")[:count]]
 
 
 def evidence_of(

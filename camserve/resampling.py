@@ -22,11 +22,10 @@ def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
     small = _resampled(photo.image, frame, own.resample)
     if own.channels == "BGR":
         small = small[::-1]
-    planes = np.empty((1, *small.shape), np.float32)
-    for channel, plane in enumerate(planes[0]):
-        np.subtract(small[channel], np.float32(own.mean[channel]), out=plane)
-        plane /= np.float32(own.std[channel])
-    return torch.from_numpy(planes)
+    planes = np.ascontiguousarray(small, dtype=np.float32)
+    planes -= np.float32(own.mean)[:, None, None]
+    planes /= np.float32(own.std)[:, None, None]
+    return torch.from_numpy(planes[None])
 
 
 def _resampled(image: Image.Image, frame: Frame, filter: str) -> npt.NDArray[np.uint8]:

@@ -63,14 +63,12 @@ class Account:
 
     def of_target(self, target: "Target") -> Float64:
         """What each cell adds to the target, float64 (h, w): the target is `bias_of` plus the mean of these."""
-        added: Float64 = self._of_class(target.index) * target.sign
-        return added if target.against is None else added - self._of_class(target.against)
+        added: Float64 = sum(factor * self._of_class(index) for index, factor in _terms(target))
+        return added
 
     def bias_of(self, target: "Target") -> float:
         """What the target is where no place adds anything."""
-        bias = self.bias.astype(np.float64)
-        own = bias[target.index] - (0 if target.against is None else bias[target.against])
-        return float(target.sign * own)
+        return float(sum(factor * float(self.bias[index]) for index, factor in _terms(target)))
 
     def share(self, target: "Target", region: Region) -> float:
         """What a region of the original adds to the target, in logits.
@@ -95,6 +93,13 @@ class Account:
         values = activations if self.weight is None else self.weight @ activations
         best = np.argsort(-values, kind="stable")[:count]
         return [Vote(int(index), labels[index], float(values[index])) for index in best]
+
+    def class_map(self, index: int) -> Float32:
+        """What each cell adds to a class's logit, float32 (h, w)."""
+        if self.weight is None:
+            return self.activations[index]
+        added: Float32 = np.einsum("k,khw->hw", self.weight[index], self.activations)
+        return added
 
     def _of_class(self, index: int) -> Float64:
         if self.weight is None:
@@ -125,6 +130,11 @@ def account_of(layer: "Layer", activations: "torch.Tensor", size: tuple[int, int
         return Account(values, *head.numbers, placement)
     added = np.maximum(values, 0) if head.rectified else values
     return Account(added, None, np.zeros(len(values), np.float32), placement)
+
+
+def _terms(target: "Target") -> tuple[tuple[int, int], ...]:
+    assert target.terms is not None  # who asks has seen to that: `summed_target`
+    return target.terms
 
 
 def account_for(explanation: "Explanation") -> Account:

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from camserve.errors import OptionError, UnknownName, close_names, shown
 from camserve.methods import QUANTITIES
+
+Float32 = npt.NDArray[np.float32]
 
 PREDICTED = "predicted"
 
@@ -38,15 +42,13 @@ class Target:
         value = scores[:, self.index]
         return self.sign * (value if self.against is None else value - scores[:, self.against])
 
-    def slopes(self, logits: Tensor) -> Tensor | None:
-        """dT/dS at logits (N, C), where it is the same everywhere; None where it takes autograd to know."""
+    @property
+    def terms(self) -> tuple[tuple[int, int], ...] | None:
+        """(class, factor) of each logit that it is the sum of; None where it is no such sum."""
         if not self.is_linear:
             return None
-        slopes = torch.zeros_like(logits)
-        slopes[:, self.index] = self.sign
-        if self.against is not None:
-            slopes[:, self.against] -= self.sign
-        return slopes
+        own = (self.index, self.sign)
+        return (own,) if self.against is None else (own, (self.against, -self.sign))
 
     @property
     def is_class(self) -> bool:
@@ -80,17 +82,17 @@ def steepness(target: Target, logits: Tensor) -> float | None:
     return None if slopes is None else float(slopes.abs().max())
 
 
-def resolve_target(target: TargetOption, logits: Tensor, labels: Sequence[str], quantity: str = "logit") -> Target:
+def resolve_target(target: TargetOption, logits: Float32, labels: Sequence[str], quantity: str = "logit") -> Target:
     """The Target that an option means.
 
     target: None or "predicted", the class with the highest logit; a class's index or name; "a-b", a against b, such
     as "predicted-tabby"; "-a", what speaks against a; or a function of logits (N, C) -> (N,), whose score is reported
-    for the predicted class. logits: (1, C). Names match without regard to case. quantity: "logit" or "log-softmax".
+    for the predicted class. logits: float32 (C,). Names match without regard to case. quantity: "logit" or "log-softmax".
     Raises OptionError, UnknownName with close matches.
     """
     if quantity not in QUANTITIES:
         raise UnknownName("quantity", quantity, QUANTITIES)
-    best = int(logits[0].argmax())
+    best = int(logits.argmax())
     if callable(target):
         return Target(best, getattr(target, "__name__", "function"), quantity=quantity, function=target)
     if target is None or target in ("", PREDICTED):

@@ -17,7 +17,7 @@ import camserve
 from camserve.diagnosis import alike, compare, diagnose
 from camserve.methods import METHODS
 from camserve.observation import fuse, observe
-from camserve.targets import Target, resolve_target, steepness
+from camserve.targets import Target, TargetOption, resolve_target, steepness
 
 # scikit-image's photographs of things that the embedded model knows.
 PHOTOGRAPHS = ["astronaut.png", "camera.png", "chelsea.png", "coffee.png", "horse.png", "rocket.jpg"]
@@ -115,11 +115,15 @@ def test_a_function_of_the_caller_s_may_be_saturated() -> None:
 
 
 def test_steepness_is_one_of_a_logit_and_one_minus_p_of_log_softmax() -> None:
-    logits, labels = torch.tensor([[math.log(3.0), 0.0]]), ("a", "b")
-    assert steepness(resolve_target("a", logits, labels), logits) == 1
-    assert steepness(resolve_target("a", logits, labels, "log-softmax"), logits) == pytest.approx(0.25)
-    assert steepness(resolve_target(lambda given: (given[:, 0] > 0).float(), logits, labels), logits) is None
-    assert steepness(resolve_target(lambda given: given.detach()[:, 0], logits, labels), logits) is None
+    logits = torch.tensor([[math.log(3.0), 0.0]])
+
+    def of(option: TargetOption, quantity: str = "logit") -> float | None:
+        return steepness(resolve_target(option, logits[0].numpy(), ("a", "b"), quantity), logits)
+
+    assert of("a") == 1
+    assert of("a", "log-softmax") == pytest.approx(0.25)
+    assert of(lambda given: (given[:, 0] > 0).float()) is None
+    assert of(lambda given: given.detach()[:, 0]) is None
 
 
 # ---- the layer

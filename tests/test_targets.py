@@ -33,7 +33,7 @@ LOGITS = torch.tensor([[1.0, 5.0, 2.0, 0.0, 0.5, 3.0, 1.0]])
     ],
 )
 def test_options_mean_targets(option, index, against, sign, name) -> None:  # type: ignore[no-untyped-def]
-    target = resolve_target(option, LOGITS, LABELS)
+    target = resolve_target(option, LOGITS[0].numpy(), LABELS)
     assert (target.index, target.against, target.sign, target.name) == (index, against, sign, name)
     expected = LOGITS[0, index] - (LOGITS[0, against] if against is not None else 0)
     assert target(LOGITS).tolist() == [sign * expected]
@@ -60,27 +60,27 @@ def test_options_mean_targets(option, index, against, sign, name) -> None:  # ty
 )
 def test_what_means_nothing_is_named(option, error, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):
-        resolve_target(option, LOGITS, LABELS)
+        resolve_target(option, LOGITS[0].numpy(), LABELS)
 
 
 def test_what_means_two_things_is_named() -> None:
     with pytest.raises(OptionError, match="can mean 'a - b-c', 'a-b - c'; give class indices instead"):
-        resolve_target("a-b-c", torch.zeros(1, 4), ("a", "b-c", "a-b", "c"))
+        resolve_target("a-b-c", np.zeros(4, np.float32), ("a", "b-c", "a-b", "c"))
 
 
 def test_log_softmax_counts_what_speaks_for_other_classes() -> None:
-    target = resolve_target("cat", LOGITS, LABELS, "log-softmax")
+    target = resolve_target("cat", LOGITS[0].numpy(), LABELS, "log-softmax")
     torch.testing.assert_close(target(LOGITS), torch.log_softmax(LOGITS, 1)[:, 0])
     with pytest.raises(UnknownName, match="unknown quantity 'softmax'; did you mean 'log-softmax'"):
-        resolve_target("cat", LOGITS, LABELS, "softmax")
+        resolve_target("cat", LOGITS[0].numpy(), LABELS, "softmax")
 
 
 def test_a_function_of_the_caller_s_gives_one_number_an_image() -> None:
-    target = resolve_target(lambda logits: logits[:, 0] + 2 * logits[:, 3], LOGITS, LABELS)
+    target = resolve_target(lambda logits: logits[:, 0] + 2 * logits[:, 3], LOGITS[0].numpy(), LABELS)
     assert target(LOGITS).item() == 1
     assert target.index == 1
     with pytest.raises(OptionError, match=r"gave \(1, 7\) for logits \(1, 7\); it must give one number an image"):
-        resolve_target(lambda logits: logits, LOGITS, LABELS)(LOGITS)
+        resolve_target(lambda logits: logits, LOGITS[0].numpy(), LABELS)(LOGITS)
 
 
 @pytest.mark.parametrize("method", ["cam", "gradcam"])

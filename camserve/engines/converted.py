@@ -73,8 +73,10 @@ class Compiled:
 
 
 def _run(request: "openvino.InferRequest", images: Tensor) -> list[Tensor]:
+    given = openvino.Tensor(images.detach().contiguous().numpy(), shared_memory=True)
     try:
-        results = request.infer([images.detach().contiguous().numpy()], share_inputs=True)
+        request.set_input_tensor(given)  # `infer(given)` first asks at length what kind of input it has got
+        results = request.infer()
     except RuntimeError as error:
         raise RuntimeError(_reason(error)) from None  # as torch's own, for whoever words it for users
     return [torch.from_numpy(result) for result in results.to_tuple()]

@@ -138,7 +138,7 @@ def finercam(evidence: Evidence) -> torch.Tensor:
 
 def _sum_channels(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
     """(N, K) and (N, K, h, w) -> (N, h, w)."""
-    return torch.einsum("nk,nkhw->nhw", weights, activations)
+    return torch.bmm(weights[:, None], activations.flatten(2)).view(-1, *activations.shape[2:])
 
 
 def _class_index(evidence: Evidence) -> int | None:
