@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camserve import interpolation
 from camserve.errors import OptionError
 
 Float32 = npt.NDArray[np.float32]
@@ -136,10 +137,10 @@ class Placement:
         (width, _), (left, top, right, bottom) = self.frame.original, self.frame.box
         x, y = np.arange(width), np.arange(first, last)
         u, v = self.cell_at(x, y)
-        down = _interpolate(grid_map.T, v).T
-        placed = _interpolate(down, u)
-        placed[(y + 0.5 < top) | (y + 0.5 > bottom), :] = np.nan
-        placed[:, (x + 0.5 < left) | (x + 0.5 > right)] = np.nan
+        placed = interpolation.over(grid_map, u, v)
+        if not self.frame.sees_all:
+            placed[(y + 0.5 < top) | (y + 0.5 > bottom), :] = np.nan
+            placed[:, (x + 0.5 < left) | (x + 0.5 > right)] = np.nan
         return placed
 
 
@@ -148,7 +149,7 @@ def spreading(placement: Placement) -> tuple[Float32, Float32]:
     width, height = placement.frame.original
     u, v = placement.cell_at(np.arange(width), np.arange(height))
     eye_down, eye_across = np.eye(placement.grid[1], dtype=np.float32), np.eye(placement.grid[0], dtype=np.float32)
-    return _interpolate(eye_down, v).T, _interpolate(eye_across, u).T
+    return interpolation.across(eye_down, v).T, interpolation.across(eye_across, u).T
 
 
 def resample(grid_map: Float32, source: Placement, onto: Placement) -> Float32:
@@ -157,15 +158,4 @@ def resample(grid_map: Float32, source: Placement, onto: Placement) -> Float32:
     The two may be of different inputs made of one photograph.
     """
     u, v = source.cell_at(*onto.cell_centre(np.arange(onto.grid[0]), np.arange(onto.grid[1])))
-    return _interpolate(_interpolate(grid_map.T, v).T, u)
-
-
-def _interpolate(values: Float32, positions: npt.NDArray[np.float64]) -> Float32:
-    """Linear interpolation along the last axis of `values` (..., n) at `positions` (m,): (..., m)."""
-    inside = np.clip(positions, 0, values.shape[-1] - 1)
-    before = np.minimum(inside.astype(np.intp), max(values.shape[-1] - 2, 0))
-    after = np.minimum(before + 1, values.shape[-1] - 1)
-    share = (inside - before).astype(np.float32)
-    low = np.take(values, before, axis=-1)
-    placed: Float32 = low + (np.take(values, after, axis=-1) - low) * share
-    return placed
+    return interpolation.across(interpolation.across(grid_map.T, v).T, u)

@@ -2,7 +2,7 @@
 
 Heat comes as a function, so that no float map of a large photograph ever exists: `rows(first, last)` gives
 rows first..last-1 as float32 (last - first, W), 0..1, NaN where the network saw nothing. `Placement.rows`
-is one. Painting is Pillow's 8-bit arithmetic.
+is one.
 """
 
 import math
@@ -11,8 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops
+from PIL import Image
 
+from camserve import interpolation
 from camserve.errors import OptionError, UnknownName
 
 Heat = npt.NDArray[np.float32]
@@ -73,27 +74,57 @@ def opacity_of(alpha: float, *, signed: bool = False) -> tuple[int, ...]:
 
 def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: Sequence[int]) -> bool:
     """Lays the heat over `canvas`, and a veil over what was not seen. Whether everything was."""
-    all_seen = True
-    block = 2 ** max(1, round(math.log2(0.03 * side_of(canvas.size))))
-    mean = widen(canvas.reduce(block).convert("L"), block, canvas.width)
+    all_seen, inks, mean = True, _inks(palette, tuple(opacity)), _Surroundings(canvas)
     for first, last in strips(canvas.size):
         heat = rows(first, last)
-        levels, unseen = Image.fromarray(levels_of(heat)), np.isnan(heat)
+        levels, unseen = levels_of(heat), np.isnan(heat)
         veiled = canvas.crop((0, first, canvas.width, last)).convert("L").point(_VEIL) if unseen.any() else None
-        opaque = levels.point(opacity)
-        levels.putpalette(palette)
-        box = opaque.getbbox()  # most of a photograph is cold, and stays as it is
+        box = Image.fromarray(levels).point(opacity).getbbox()  # most of a photograph is cold, and stays as it is
         if box is not None:
             left, top, right, bottom = box
             place = (left, first + top, right, first + bottom)
-            around = stretch(mean.crop((left, 0, right, mean.height)), block, place[1], place[3])
-            texture = ImageChops.subtract(canvas.crop(place).convert("L"), around, 1 / _TEXTURE, 128).convert("RGB")
-            paint = ImageChops.add(levels.crop(box).convert("RGB"), texture, 1, -128)
-            canvas.paste(paint, place, opaque.crop(box))
+            used = levels[top:bottom, left:right].astype(np.uint16)
+            used <<= 8
+            used |= _texture(canvas.crop(place), mean.rows(*place))
+            paint = Image.frombuffer("RGBA", (right - left, bottom - top), inks.take(used), "raw", "RGBA", 0, 1)
+            canvas.paste(paint, place, paint)
         if veiled is not None:
             all_seen = False
             canvas.paste(veiled.convert("RGB"), (0, first), mask_of(unseen))
     return all_seen
+
+
+@lru_cache(maxsize=16)
+def _inks(palette: bytes, opacity: tuple[int, ...]) -> npt.NDArray[np.uint32]:
+    """What is painted, RGBA as one number in memory's order, at [256 level + texture]; texture 128 is none."""
+    colour = np.frombuffer(palette, np.uint8).reshape(256, 1, 3).astype(np.int16)
+    inks = np.empty((256, 256, 4), np.uint8)
+    inks[..., :3] = np.clip(colour + (np.arange(256, dtype=np.int16) - 128)[:, None], 0, 255)
+    inks[..., 3] = np.array(opacity, np.uint8)[:, None]
+    return inks.reshape(-1).view(np.uint32)
+
+
+class _Surroundings:
+    """The mean luminance around each pixel of a photograph, 0..255, as it is before it is painted on."""
+
+    def __init__(self, photo: Image.Image) -> None:
+        self._block = 2 ** max(1, round(math.log2(0.03 * side_of(photo.size))))
+        blocks = photo.reduce(self._block).convert("L")
+        self._wide = np.asarray(widen(blocks, self._block, photo.width), np.float32)
+
+    def rows(self, left: int, top: int, right: int, bottom: int) -> Heat:
+        """Those of a box of pixels, float32 (bottom - top, right - left)."""
+        positions = (np.arange(top, bottom) + 0.5) / self._block - 0.5
+        return interpolation.down(self._wide[:, left:right], positions)
+
+
+def _texture(part: Image.Image, around: Heat) -> npt.NDArray[np.uint8]:
+    """The local contrast of a part of a photograph, 128 where there is none. around: of `_Surroundings`; used up."""
+    around -= np.asarray(part.convert("L"))
+    around *= np.float32(-_TEXTURE)
+    around += np.float32(128.5)
+    np.clip(around, 0, 255, out=around)
+    return around.astype(np.uint8)
 
 
 def widen(small: Image.Image, factor: int, width: int) -> Image.Image:
@@ -119,9 +150,11 @@ def strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
 
 def levels_of(heat: Heat) -> npt.NDArray[np.uint8]:
     """Heat 0..1 as 0..255; unseen as 0."""
-    levels: Heat = heat * np.float32(255) + np.float32(0.5)
-    np.fmax(levels, 0, out=levels)  # of NaN and a number it is the number
-    np.fmin(levels, 255, out=levels)
+    levels: Heat = heat * np.float32(255)
+    levels += np.float32(0.5)
+    if not (heat.min() >= 0 and heat.max() <= 1):  # or any is NaN
+        np.fmax(levels, 0, out=levels)  # of NaN and a number it is the number
+        np.fmin(levels, 255, out=levels)
     return levels.astype(np.uint8)
 
 
