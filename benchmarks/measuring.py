@@ -1,5 +1,6 @@
 """What the benchmarks share: works timed in turn, medians with their spread, and ratios taken pair by pair."""
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -53,11 +54,16 @@ class Results:
 
 
 def interleaved(works: Mapping[str, Work], repeats: int, warmups: int = 3) -> Samples:
-    """Seconds of every work, `repeats` each: all of them once, then all again, each time from another one on."""
-    names, seconds = list(works), {name: [] for name in works}
+    """Seconds of every work, `repeats` each: all of them once, then all again, each time in another order.
+
+    What a work finds in the processor's caches is what the one before has left there, which must not be always the
+    same. The orders are the same in every run.
+    """
+    names, shuffled = list(works), random.Random(0)
+    seconds: Samples = {name: [] for name in works}
     for repeat in range(warmups + repeats):
-        turn = repeat % len(names)
-        for name in names[turn:] + names[:turn]:
+        shuffled.shuffle(names)
+        for name in names:
             took = timed(works[name])
             if repeat >= warmups:
                 seconds[name].append(took)

@@ -99,9 +99,7 @@ def observe(
     return seen
 
 
-def _rival(
-    how: Method, layer: Layer, target: Target, account: Account, logits: Float32
-) -> tuple[int, Float32] | None:
+def _rival(how: Method, layer: Layer, target: Target, account: Account, logits: Float32) -> tuple[int, Float32] | None:
     if not target.is_class or how.name not in CLASS_MAPS[layer.head.kind] or len(logits) == 1:
         return None
     others = logits.copy()

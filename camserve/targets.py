@@ -87,7 +87,7 @@ def resolve_target(target: TargetOption, logits: Float32, labels: Sequence[str],
 
     target: None or "predicted", the class with the highest logit; a class's index or name; "a-b", a against b, such
     as "predicted-tabby"; "-a", what speaks against a; or a function of logits (N, C) -> (N,), whose score is reported
-    for the predicted class. logits: float32 (C,). Names match without regard to case. quantity: "logit" or "log-softmax".
+    for the predicted class. logits: float32 (C,). Names match without regard to case. quantity: of QUANTITIES.
     Raises OptionError, UnknownName with close matches.
     """
     if quantity not in QUANTITIES:

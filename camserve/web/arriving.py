@@ -21,7 +21,8 @@ class Arriving:
     """largest: bytes of a body that is read at all. until: time.monotonic() by which the head has to be here.
 
     data: what has come. needed: how much has to come before the request gets a thread; None: the head has not ended.
-    has_body: whether there is more than a head; chunked: in chunks, whose end is looked for.
+    has_body: whether there is more than a head; chunked: in chunks, whose end is looked for. to_its_end: whether what
+    is needed is all that there is.
     """
 
     largest: int
@@ -30,6 +31,7 @@ class Arriving:
     needed: int | None = None
     has_body: bool = False
     chunked: bool = False
+    to_its_end: bool = False
     _head: int = 0
 
     def add(self, piece: bytes) -> None:
@@ -50,7 +52,12 @@ class Arriving:
     @property
     def is_head(self) -> bool:
         """Whether a whole head is here, and nothing but that is to come."""
-        return len(self.data) == self.needed and not self.has_body
+        return self.is_whole and not self.has_body
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is here, and nothing else."""
+        return self.to_its_end and len(self.data) == self.needed
 
     @property
     def too_long(self) -> bool:
@@ -63,4 +70,7 @@ class Arriving:
         self.chunked = length is None and b"\r\ntransfer-encoding:" in head
         size = int(length[1]) if length else FIRST_BYTES * self.chunked
         self.has_body = size > 0
-        return 0 if size > self.largest or b"\r\nexpect:" in head else min(size, FIRST_BYTES)
+        if size > self.largest or b"\r\nexpect:" in head:
+            return 0
+        self.to_its_end = not self.chunked and size <= FIRST_BYTES
+        return min(size, FIRST_BYTES)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,9 +41,33 @@ class ServerLogger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+class AtOnce(logging.Handler):
+    """To stderr, each line in one call and without a lock.
+
+    A thread that writes lets others run Python meanwhile; with a lock in hand it would have them wait for it to be
+    back, and the thread that answers health checks with them.
+    """
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without the lock of other handlers."""
+        wanted = bool(self.filter(record))
+        if wanted:
+            self.emit(record)
+        return wanted
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """The system keeps lines apart: to a file always, to a pipe up to 4 KB."""
+        try:
+            line = f"{self.format(record)}\n".encode()
+            while line:
+                line = line[os.write(sys.stderr.fileno(), line) :]
+        except Exception:  # a full disk is no reason to answer nobody
+            self.handleError(record)
+
+
 def log_to_stderr() -> None:
     """Write everything from INFO on to stderr as JSON lines."""
-    handler = logging.StreamHandler()
+    handler = AtOnce()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 

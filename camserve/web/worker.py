@@ -139,7 +139,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         elif one.needed is None:  # nobody to answer
             self._end(conn)
         elif busy and (answer := refused(self.app.flask, busy, data, conn.client)):
-            self._send_off(conn, answer)
+            self._send_off(conn, answer, lingering=not one.is_whole)
         else:
             conn.parser.unreader.unread(data)
             conn.data_ready = True
@@ -155,12 +155,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         done.set_result(self.handle(conn))
         self.finish_request(conn, done)
 
-    def _send_off(self, conn: TConn, answer: bytes) -> None:
-        """Answer from here, and end the connection."""
+    def _send_off(self, conn: TConn, answer: bytes, *, lingering: bool = True) -> None:
+        """Answer from here, and end the connection; at once only where nothing is left to be read."""
         with suppress(OSError):  # gone already
             conn.sock.send(answer)
         self.app.service.gate.forget(conn.sock)
-        self._linger(conn)
+        if lingering:
+            self._linger(conn)
+        else:
+            self._end(conn)
 
     def _arrived(self, conn: TConn) -> None:
         del self._arriving[conn]
