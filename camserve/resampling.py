@@ -23,8 +23,8 @@ def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
     if own.channels == "BGR":
         small = small[::-1]
     planes = np.ascontiguousarray(small, dtype=np.float32)
-    planes -= np.float32(own.mean)[:, None, None]
-    planes /= np.float32(own.std)[:, None, None]
+    planes -= np.array(own.mean, np.float32)[:, None, None]
+    planes /= np.array(own.std, np.float32)[:, None, None]
     return torch.from_numpy(planes[None])
 
 

@@ -63,7 +63,7 @@ class Account:
 
     def of_target(self, target: "Target") -> Float64:
         """What each cell adds to the target, float64 (h, w): the target is `bias_of` plus the mean of these."""
-        added: Float64 = sum(factor * self._of_class(index) for index, factor in _terms(target))
+        added: Float64 = np.sum([factor * self._of_class(index) for index, factor in _terms(target)], axis=0)
         return added
 
     def bias_of(self, target: "Target") -> float:
@@ -96,9 +96,8 @@ class Account:
 
     def class_map(self, index: int) -> Float32:
         """What each cell adds to a class's logit, float32 (h, w)."""
-        if self.weight is None:
-            return self.activations[index]
-        added: Float32 = np.einsum("k,khw->hw", self.weight[index], self.activations)
+        maps = self.activations
+        added: Float32 = maps[index] if self.weight is None else np.einsum("k,khw->hw", self.weight[index], maps)
         return added
 
     def _of_class(self, index: int) -> Float64:

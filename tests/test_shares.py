@@ -228,3 +228,17 @@ def test_heads_and_targets_that_do_not_add_up_are_refused(model: camserve.Model)
         model.explain(picture(3), target="maillot", quantity="log-softmax").share((0, 0, 9, 9))
     with pytest.raises(OptionError, match="add up; those of '<lambda>'"):
         model.explain(picture(3), target=lambda logits: logits[:, 0]).bias  # noqa: B018
+
+
+def test_more_classes_than_channels_are_accounted_for_one_by_one() -> None:
+    """Two channels, five classes: the last one's map is 4 red + 5 green, and it adds up to the logit."""
+    net = nn.Sequential(nn.Conv2d(3, 2, 2, 2, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 5))
+    with torch.no_grad():
+        net[0].weight.zero_()
+        net[0].weight[0, 0] = net[0].weight[1, 1] = 0.25
+        net[3].weight.copy_(torch.tensor([[0.0, 1], [1, 0], [2, 0], [3, 3], [4, 5]]))
+    explanation = load(net).explain(picture(1, (4, 4)), target=4, method="cam")
+    assert explanation.account is not None
+    np.testing.assert_allclose(explanation.account.class_map(4), explanation.map, rtol=1e-5)
+    assert explanation.completeness is not None
+    assert explanation.completeness < 1e-4
