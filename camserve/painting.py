@@ -83,10 +83,10 @@ def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: Sequence[int
         if box is not None:
             left, top, right, bottom = box
             place = (left, first + top, right, first + bottom)
-            used = levels[top:bottom, left:right].astype(np.uint16)
-            used <<= 8
-            used |= _texture(canvas.crop(place), mean.rows(*place))
-            paint = Image.frombuffer("RGBA", (right - left, bottom - top), inks.take(used), "raw", "RGBA", 0, 1)
+            index = levels[top:bottom, left:right].astype(np.uint16)
+            index <<= 8
+            index |= _texture(canvas.crop(place), mean.rows(*place))
+            paint = Image.frombuffer("RGBA", (right - left, bottom - top), inks.take(index), "raw", "RGBA", 0, 1)
             canvas.paste(paint, place, paint)
         if veiled is not None:
             all_seen = False

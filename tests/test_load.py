@@ -121,6 +121,24 @@ def test_a_head_alone_is_told_from_what_has_more(data: bytes, is_head: bool) -> 
     assert arriving(data).is_head == is_head
 
 
+@pytest.mark.parametrize(
+    ("pieces", "is_whole"),
+    [
+        ([HEAD], False),
+        ([HEAD + b"\r\n"], True),
+        ([HEAD + b"Content-Length: 3\r\n\r\nab"], False),
+        ([HEAD + b"Content-Length: 3\r\n\r\nab", b"c"], True),
+        ([HEAD + b"Content-Length: 3\r\n\r\nabcGET /"], False),
+        ([HEAD + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"], False),
+        ([HEAD + b"Content-Length: 1000001\r\n\r\n"], False),  # too large to be read
+        ([HEAD + b"Content-Length: 100000\r\n\r\n", bytes(FIRST_BYTES)], False),
+        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n"], False),
+    ],
+)
+def test_a_connection_may_end_at_once_where_nothing_is_left_to_read(pieces: list[bytes], is_whole: bool) -> None:
+    assert arriving(*pieces).is_whole == is_whole
+
+
 def test_every_probe_is_answered_on_the_main_thread() -> None:
     paths = {rule.rule for rule in create_app(service=Service(load_settings(environ={}))).url_map.iter_rules()
              if rule.endpoint.startswith("health.")}  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import camserve
 from camserve.images import encode
 from camserve.layers import Layer
 from camserve.web.app import create_app
-from camserve.web.logs import JsonLines
+from camserve.web.logs import AtOnce, JsonLines
 from camserve.web.memory import Memory
 from camserve.web.service import Service
 
@@ -175,3 +176,18 @@ def test_a_traceback_is_one_line_too(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = [JsonLines().format(one) for one in caplog.records]
     assert "\n" not in line
     assert "ValueError: inside" in json.loads(line)["traceback"]
+
+
+def test_lines_are_whole_and_nobody_waits_for_a_lock(capfd: pytest.CaptureFixture[str]) -> None:
+    handler = AtOnce()
+    handler.setFormatter(JsonLines())
+    record = logging.LogRecord("camserve", logging.INFO, "", 0, "x" * 3000, (), None)
+    threads = [threading.Thread(target=lambda: [handler.handle(record) for _ in range(50)]) for _ in range(8)]
+    handler.acquire()  # as if another were just writing
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    handler.release()
+    lines = capfd.readouterr().err.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["x" * 3000] * 400
