@@ -62,7 +62,7 @@ def works_of(model: camserve.Model) -> dict[str, Work]:
 
     def forward() -> Evidence:
         activations, carried, logits = layer.observe(images)
-        return Evidence(activations, layer.head, class_target(int(logits.argmax())), carried)
+        return Evidence(activations, layer.head, class_target(int(logits.argmax())), carried, answered=logits)
 
     works: dict[str, Work] = {
         FORWARD: forward,

@@ -90,7 +90,7 @@ def class_maps_of(model: camserve.Model, images: Tensor) -> Tensor:
     def predicted(values: Tensor) -> Tensor:
         return values.gather(1, best[:, None])[:, 0]
 
-    return choose_method("auto", layer)(Evidence(activations, layer.head, predicted, carried))
+    return choose_method("auto", layer)(Evidence(activations, layer.head, predicted, carried, answered=logits))
 
 
 def theirs(model: camserve.Model, images: Tensor) -> dict[str, Work]:

@@ -101,7 +101,8 @@ class LinearHead(Head):
         if terms is None:
             return _by_logit(logits, target) @ self.weight
         # one class needs one row of the weights: reading all of them costs more than the map
-        weights = reduce(torch.add, (factor * self.weight[index] for index, factor in terms))
+        rows = (self.weight[index] if factor == 1 else factor * self.weight[index] for index, factor in terms)
+        weights = reduce(torch.add, rows)
         return weights.expand(len(logits), -1)
 
     def as_convolution(self) -> nn.Conv2d:
