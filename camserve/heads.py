@@ -97,10 +97,12 @@ class LinearHead(Head):
 
     def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
         """dT/dS W."""
+        # one class needs one row of the weights: reading all of them costs more than the map
         terms = _terms_of(target)
         if terms is None:
-            return _by_logit(logits, target) @ self.weight
-        # one class needs one row of the weights: reading all of them costs more than the map
+            by_logit = _by_logit(logits, target)
+            used = by_logit.any(0)
+            return by_logit[:, used] @ self.weight[used]
         rows = (self.weight[index] if factor == 1 else factor * self.weight[index] for index, factor in terms)
         weights = reduce(torch.add, rows)
         return weights.expand(len(logits), -1)
