@@ -1,11 +1,12 @@
 """A suspected shortcut put to the test: cover the place, and cover as much elsewhere; see what the model still says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from camserve import workers as pool
 from camserve.batch.inputs import Item
 from camserve.batch.plan import Plan
 from camserve.batch.rows import read_rows
@@ -15,6 +16,7 @@ from camserve.batch.statistics import explained
 from camserve.batch.work import open_item
 from camserve.errors import CamserveError
 from camserve.models import Model
+from camserve.pipeline import in_order
 
 # The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can
 # be suspected.
@@ -33,28 +35,36 @@ def cover(
     read any more. Two passes, over the results and the plan, however many shortcuts there are.
     """
     examples = _examples(plan, shortcuts[:TESTED])
-    scores: list[list[list[float]]] = [[] for _ in shortcuts]
-    for item in plan.items() if any(examples) else ():
-        for place, wanted in enumerate(examples):
-            if item.name in wanted:
-                scores[place] += _scores(model, item, wanted[item.name], shortcuts[place].cells, size)
+    scores: list[list[tuple[float, ...]]] = [[] for _ in shortcuts]
+
+    def tests() -> Iterator[tuple[int, Item]]:
+        for item in plan.items() if any(examples) else ():
+            yield from ((place, item) for place, wanted in enumerate(examples) if item.name in wanted)
+
+    def tested(test: tuple[int, Item]) -> tuple[int, list[tuple[float, ...]]]:
+        place, item = test
+        return place, _scores(model, item, *examples[place][item.name], shortcuts[place].cells, size)
+
+    for future in in_order(tested, tests(), pool.shared(model.settings.compute).count + 1):
+        place, found = future.result()
+        scores[place] += found
     return [_means(one) if one else None for one in scores]
 
 
 def _scores(
-    model: Model, item: Item, index: int, cells: npt.NDArray[np.bool_], size: str | int | None
-) -> list[list[float]]:
+    model: Model, item: Item, index: int, before: float, cells: npt.NDArray[np.bool_], size: str | int | None
+) -> list[tuple[float, ...]]:
     """One line, of the class's score before, with `cells` covered, and their mirror image; none without the image."""
     try:
         pixels = np.asarray(open_item(model, item).image)
     except CamserveError:
         return []
     opposite = cells[::-1, ::-1] & ~cells
-    variants = pixels, painted(pixels, cells), painted(pixels, opposite)
-    return [[model.explain(one, target=index, size=size).score for one in variants]]
+    after = (model.explain(painted(pixels, one), target=index, size=size).score for one in (cells, opposite))
+    return [(before, *after)]
 
 
-def _means(scores: list[list[float]]) -> dict[str, Any]:
+def _means(scores: list[tuple[float, ...]]) -> dict[str, Any]:
     before, covered, elsewhere = np.mean(scores, axis=0).tolist()
     return {"images": len(scores), "before": before, "covered": covered, "elsewhere": elsewhere}
 
@@ -67,17 +77,17 @@ def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
     return changed
 
 
-def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[dict[str, int]]:
-    """For each shortcut images that are hot there, with the class explained."""
-    found: list[dict[str, int]] = [{} for _ in shortcuts]
+def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[dict[str, tuple[int, float]]]:
+    """For each shortcut images that are hot there, with the class explained and its score."""
+    found: list[dict[str, tuple[int, float]]] = [{} for _ in shortcuts]
     for row, one in explained(read_rows(plan.out)):
         lacking = [place for place, images in enumerate(found) if len(images) < IMAGES]
         if not lacking:
             break
         asked = [place for place in lacking if shortcuts[place].class_index in (None, one["class_index"])]
-        if asked:
+        if asked and one["score"] is not None:  # which it is where the model overflowed
             hot = hot_cells(from_text(one["sketch"]))
             for place in asked:
                 if (hot & shortcuts[place].cells).any():
-                    found[place][row["file"]] = one["class_index"]
+                    found[place][row["file"]] = one["class_index"], one["score"]
     return found
