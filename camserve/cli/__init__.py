@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from camserve import __version__
+from camserve.allocation import keep_freed_memory
 from camserve.cli.adding import add
 from camserve.cli.batching import batch
 from camserve.cli.calibrating import calibrate
@@ -29,6 +30,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
     camserve batch photos out             a folder of them, with a page to look at
     camserve serve                        the HTTP service, with a page for uploads
     """
+    keep_freed_memory()
     ctx.obj = config
 
 
