@@ -6,11 +6,11 @@ import sys
 
 # mallopt's numbers (malloc.h of glibc), and the variables by which users set the same.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = (-1, "MALLOC_TRIM_THRESHOLD_"), (-3, "MALLOC_MMAP_THRESHOLD_")
-_KEPT, _LARGE = 64 * 2**20, 32 * 2**20
+_KEPT, _LARGE = 32 * 2**20, 32 * 2**20
 
 
 def keep_freed_memory() -> None:
-    """Let each thread's heap keep up to 64 MB that it has freed; blocks over 32 MB go back to the system at once.
+    """Let each thread's heap keep up to 32 MB that it has freed; larger blocks go back to the system at once.
 
     glibc by itself gives nearly all of it back, so that a network's activations on torch are fetched again page by page
     for each image, which costs as much as a quarter of the time with several workers. Nothing happens where the
