@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
     """Let each thread's heap keep up to 32 MB that it has freed; larger blocks go back to the system at once.
 
     glibc by itself gives nearly all of it back, so that a network's activations on torch are fetched again page by page
-    for each image, which costs as much as a quarter of the time with several workers. Nothing happens where the
+    for each image, a fifth of the time of a batch with two workers (benchmarks/folders.py). Nothing happens where the
     library is another, and nothing to what the environment sets.
     """
     if sys.platform != "linux":
