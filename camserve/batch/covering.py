@@ -23,6 +23,9 @@ from camserve.pipeline import in_order
 TESTED, IMAGES = 20, 8
 
 Pixels = npt.NDArray[np.uint8]
+Scores = tuple[float, ...]
+# By an image's name the class explained and its score.
+Examples = dict[str, tuple[int, float]]
 
 
 def cover(
@@ -35,36 +38,40 @@ def cover(
     read any more. Two passes, over the results and the plan, however many shortcuts there are.
     """
     examples = _examples(plan, shortcuts[:TESTED])
-    scores: list[list[tuple[float, ...]]] = [[] for _ in shortcuts]
+    scores: list[list[Scores]] = [[] for _ in shortcuts]
 
-    def tests() -> Iterator[tuple[int, Item]]:
-        for item in plan.items() if any(examples) else ():
-            yield from ((place, item) for place, wanted in enumerate(examples) if item.name in wanted)
-
-    def tested(test: tuple[int, Item]) -> tuple[int, list[tuple[float, ...]]]:
+    def tested(test: tuple[int, Item]) -> tuple[int, Scores | None]:
+        """The place of a shortcut, and its scores on one image."""
         place, item = test
         return place, _scores(model, item, *examples[place][item.name], shortcuts[place].cells, size)
 
-    for future in in_order(tested, tests(), pool.shared(model.settings.compute).count + 1):
+    for future in in_order(tested, _tests(plan, examples), pool.shared(model.settings.compute).count + 1):
         place, found = future.result()
-        scores[place] += found
+        if found is not None:
+            scores[place].append(found)
     return [_means(one) if one else None for one in scores]
+
+
+def _tests(plan: Plan, examples: Sequence[Examples]) -> Iterator[tuple[int, Item]]:
+    """The place of a shortcut and an image to test it on, in the plan's order."""
+    for item in plan.items() if any(examples) else ():
+        yield from ((place, item) for place, wanted in enumerate(examples) if item.name in wanted)
 
 
 def _scores(
     model: Model, item: Item, index: int, before: float, cells: npt.NDArray[np.bool_], size: str | int | None
-) -> list[tuple[float, ...]]:
-    """One line, of the class's score before, with `cells` covered, and their mirror image; none without the image."""
+) -> Scores | None:
+    """The class's score before, with `cells` covered, and with their mirror image; None without the image."""
     try:
         pixels = np.asarray(open_item(model, item).image)
     except CamserveError:
-        return []
+        return None
     opposite = cells[::-1, ::-1] & ~cells
     after = (model.explain(painted(pixels, one), target=index, size=size).score for one in (cells, opposite))
-    return [(before, *after)]
+    return before, *after
 
 
-def _means(scores: list[tuple[float, ...]]) -> dict[str, Any]:
+def _means(scores: list[Scores]) -> dict[str, Any]:
     before, covered, elsewhere = np.mean(scores, axis=0).tolist()
     return {"images": len(scores), "before": before, "covered": covered, "elsewhere": elsewhere}
 
@@ -77,9 +84,9 @@ def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
     return changed
 
 
-def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[dict[str, tuple[int, float]]]:
+def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[Examples]:
     """For each shortcut images that are hot there, with the class explained and its score."""
-    found: list[dict[str, tuple[int, float]]] = [{} for _ in shortcuts]
+    found: list[Examples] = [{} for _ in shortcuts]
     for row, one in explained(read_rows(plan.out)):
         lacking = [place for place, images in enumerate(found) if len(images) < IMAGES]
         if not lacking:
