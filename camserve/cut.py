@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from camserve.errors import ModelError, UnknownName
+from camserve.trace import Graph, without_dead_code, writes
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,29 @@ def cut(graph: fx.GraphModule, layer: str | fx.Node) -> Cut:
 def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
     """Every name a layer can be asked for by, in the order of the graph, with the node that ends it.
 
-    A name is a module's path ("layer4", "layer4.1.conv2") or, for a bare function, its node ("relu_3"). A
-    module used several times is known by its last use.
+    A name is a module's path ("layer4", "layer4.1.conv2") or, for a bare function, the module that calls it and the
+    function's own name ("layer4.1.add", "relu"), numbered from its second call there on ("relu_1"). A module used several
+    times is known by its last use.
     """
     names: dict[str, fx.Node] = {}
+    calls: dict[str, int] = {}
     for node in graph.graph.nodes:
         if node.op in ("placeholder", "output", "get_attr"):
             continue
-        modules = list(node.meta.get("nn_module_stack") or {})
-        own = str(node.target) if node.op == "call_module" else node.name
+        modules = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
+        own = str(node.target) if node.op == "call_module" else _function_name(node, modules, calls)
         for name in (*modules, own):
             names.pop(name, None)
             if name:
                 names[name] = node
     return names
+
+
+def _function_name(node: fx.Node, modules: list[str], calls: dict[str, int]) -> str:
+    function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "function")
+    path = f"{modules[-1]}.{function}" if modules and modules[-1] else function
+    calls[path] = calls.get(path, -1) + 1
+    return f"{path}_{calls[path]}" if calls[path] else path
 
 
 def find_layer(graph: fx.GraphModule, layer: str) -> fx.Node:
@@ -70,10 +80,19 @@ def find_layer(graph: fx.GraphModule, layer: str) -> fx.Node:
     return names[layer]
 
 
+def node_of(graph: fx.GraphModule, name: str) -> fx.Node:
+    """As `find_layer`; names that torch.fx gave to nodes are known, too."""
+    own = next((node for node in graph.graph.nodes if node.name == name), None)
+    names = layer_names(graph)
+    return own if own is not None and name not in names else find_layer(graph, name)
+
+
 def shortest_name(graph: fx.GraphModule, node: fx.Node) -> str:
     """The name to show for `node`: the outermost module that ends there ("layer4", not "layer4.1.relu"), or its own."""
+    modules = {path for one in graph.graph.nodes for path, _ in (one.meta.get("nn_module_stack") or {}).values()}
     names = [name for name, end in layer_names(graph).items() if end is node]
-    return min(names, key=lambda name: (name == node.name and node.op != "call_module", name.count("."), len(name)))
+    is_function = node.op != "call_module"
+    return min(names, key=lambda name: (is_function and name not in modules, name.count("."), len(name)))
 
 
 def _descendants(node: fx.Node) -> set[fx.Node]:
@@ -90,14 +109,16 @@ def _descendants(node: fx.Node) -> set[fx.Node]:
 def _body(graph: fx.GraphModule, node: fx.Node, carried: list[fx.Node]) -> fx.GraphModule:
     half = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    wanted = {node, *carried}
+    wanted, kept = {node, *carried}, None
     for other in graph.graph.nodes:
         if other.op != "output":
             copies[other] = half.node_copy(other, copies.__getitem__)
         wanted.discard(other)
         if not wanted:
             break
-    half.output((copies[node], tuple(copies[other] for other in carried)))
+        if other is node:  # what comes between the layer and the last value carried may write into the layer's own
+            kept = half.call_function(_clone, (copies[node],))
+    half.output((kept or copies[node], tuple(copies[other] for other in carried)))
     return _without_dead_code(graph, half)
 
 
@@ -115,10 +136,8 @@ def _head(graph: fx.GraphModule, node: fx.Node, carried: list[fx.Node], after: s
 
 def _without_dead_code(root: fx.GraphModule, half: fx.Graph) -> fx.GraphModule:
     """`half` as a module that shares `root`'s parameters and holds only what it computes."""
-    made = fx.GraphModule(root, half)
-    made.graph.eliminate_dead_code()
-    made.delete_all_unused_submodules()
-    made.recompile()
+    made = Graph(root, half)
+    without_dead_code(made)
     return made
 
 

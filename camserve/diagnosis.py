@@ -10,7 +10,6 @@ import numpy.typing as npt
 from camserve.architectures import is_untrained
 from camserve.cards import Card
 from camserve.frame import Frame, Placement
-from camserve.layers import COMPLETENESS_TOLERANCE
 from camserve.methods import Method
 from camserve.targets import Target
 
@@ -98,7 +97,7 @@ def _of_the_map(grid_map: Float32) -> Iterator[str]:
 def _of_the_logit(seen: "Observation") -> Iterator[str]:
     """Whether the map accounts for the logit, where the head has such an identity."""
     missing, logit = seen.completeness, float(seen.logits[seen.target.index])
-    if missing is not None and missing > COMPLETENESS_TOLERANCE * max(1.0, abs(logit)):
+    if missing is not None and missing > seen.layer.engine.tolerance * max(1.0, abs(logit)):
         yield f"map and logit disagree by {missing:.2g}: the map does not account for what the model said"
 
 

@@ -2,6 +2,7 @@
 
 CamserveError
 ├── OptionError            400  an option's value is not one we take
+│   ├── SizeError          400  the network does not take an input of that size
 │   └── UnknownName        400  no such method, layer, class, colour map ...; says which are close
 ├── ImageError             422  the bytes are no image that can be decoded
 │   ├── ImageTypeError     415  a file format we do not take
@@ -46,6 +47,10 @@ class OptionError(CamserveError):
     code = "bad_option"
     status = 400
     exit_code = 2
+
+
+class SizeError(OptionError):
+    """The network does not take an input of that size."""
 
 
 class UnknownName(OptionError):

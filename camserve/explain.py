@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from camserve import workers as pool
 from camserve.diagnosis import compare, diagnose, doubt
-from camserve.errors import CamserveError, OptionError
+from camserve.errors import CamserveError, OptionError, SizeError
 from camserve.explanation import Explanation
 from camserve.frame import Frame, Placement
 from camserve.images import Photo, Source, read_photo
@@ -94,22 +94,39 @@ def explain_classes(
     if name != AUTO:
         find_method(name)  # before the image is read, not after
     photo = image if isinstance(image, Photo) else open_photo(model, image)
-    frame = model.frame(photo.size, size)
-    pixels = to_input(photo, frame, model)
     options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity}
     options |= {"progress": progress, "forward": forward}
     sharper = model.settings.explain.sharp if sharp is None else sharp
 
-    def look() -> tuple[list[list[Observation]], list[Sharp]]:
+    def look(frame: Frame) -> tuple[list[list[Observation]], list[Sharp]]:
+        pixels = to_input(photo, frame, model)
         by_layer = [observe(model, pixels, targets, layer=one, **options) for one in _several(layer)]
         by_target = [list(one) for one in zip(*by_layer, strict=True)]
         at_size = partial(to_input, photo, model=model)
         return by_target, sharpen(model, frame, at_size, by_target, output_stride, progress) if sharper else []
 
-    seen, sharpened = (workers or pool.shared(model.settings.compute)).run(look, deadline)
-    explanations = _explanations(model, photo, frame, seen, output_stride)
+    def at(frame: Frame) -> tuple[list[list[Observation]], list[Sharp]]:
+        return (workers or pool.shared(model.settings.compute)).run(lambda: look(frame), deadline)
+
+    frame, squeezed = model.frame(photo.size, size), ""
+    try:
+        seen, sharpened = at(frame)
+    except SizeError as error:
+        if not (_is_default(model, size) and frame.input != (own := model.own_frame(photo.size)).input):
+            raise
+        frame, squeezed = own, f"{error}: the whole image was squeezed to a square instead"
+        seen, sharpened = at(frame)
+    explanations = [
+        replace(one, warnings=(squeezed, *one.warnings)) if squeezed else one
+        for one in _explanations(model, photo, frame, seen, output_stride)
+    ]
     combined = [replace(one, **vars(more)) for one, more in zip(explanations, sharpened, strict=sharper)]
     return combined or explanations
+
+
+def _is_default(model: Model, size: str | int | None) -> bool:
+    """Whether nobody asked for a size, so that the network's own may stand in for it."""
+    return (model.settings.explain.size if size is None else size) == "fit"
 
 
 def _explanations(
@@ -146,7 +163,7 @@ def _explanation(
         layer=",".join(one.layer.name for one in seen),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(*doubt(model.card), *about_method, *warnings),
+        warnings=(*doubt(model.card), *model.notes(placement.frame.input), *about_method, *warnings),
         model=model,
         output_stride=output_stride,
         account=next((one.account.within(placement.frame) for one in seen if one.account), None),

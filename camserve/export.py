@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from camserve.devices import noise
-from camserve.engines import AGREEMENT, prepared
+from camserve.devices import structured
+from camserve.engines import AGREEMENT, inputs_of
 from camserve.errors import ModelError, OptionError
 from camserve.files import write_all
 from camserve.heads import ClassMapHead, LinearHead
-from camserve.layers import Layer, sizes_to_try
+from camserve.layers import Layer
 from camserve.models import Model
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -53,8 +53,8 @@ def export(model: Model, path: str | Path, *, layer: str | None = None) -> Expor
     chosen = model.layer(layer)
     if not isinstance(chosen.body, fx.GraphModule):
         raise OptionError("this network's graph is not known (torch.fx cannot trace it), so it cannot be exported")
-    module, sizes = _Answers(chosen).eval(), tuple(sizes_to_try(model.network, chosen.trained))
-    any_size = len(sizes) > 1
+    module, any_size = _Answers(chosen).eval(), model.network.takes_any_size
+    sizes = tuple(images.shape[:1:-1] for images in inputs_of(model.network))
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.onnx"
         _write(module, made, model, sizes[-1], any_size)
@@ -69,7 +69,7 @@ class _Answers(nn.Module):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.body, self.head = prepared(layer.body), layer.head.module
+        self.body, self.head = layer.on_torch.body, layer.head.module
         self.classifier: nn.Module = nn.Identity()
         if isinstance(layer.head, LinearHead):
             self.classifier = layer.head.as_convolution()
@@ -84,7 +84,7 @@ class _Answers(nn.Module):
 
 def _write(module: _Answers, path: Path, model: Model, size: tuple[int, int], any_size: bool) -> None:
     free: dict[int, Any] = {0: "N", **({2: "H", 3: "W"} if any_size else {})}
-    example = noise(module, *size).expand(2, -1, -1, -1).contiguous()
+    example = structured(module, *size).expand(2, -1, -1, -1).contiguous()
     try:
         with warnings.catch_warnings(action="ignore"), torch.no_grad():
             program = torch.onnx.export(
@@ -106,11 +106,11 @@ def _write(module: _Answers, path: Path, model: Model, size: tuple[int, int], an
 
 
 def _difference(module: _Answers, path: Path, size: tuple[int, int]) -> float:
-    """Between onnxruntime and torch on noise of that size. Raises ModelError where it is too large."""
+    """Between onnxruntime and torch at that size. Raises ModelError where it is too large."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    images = noise(module, *size)
+    images = structured(module, *size)
     with torch.no_grad():
         expected = module(images)
     largest = 0.0

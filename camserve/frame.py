@@ -59,18 +59,19 @@ class Frame:
         return (x + 0.5) / sx + left - 0.5, (y + 0.5) / sy + top - 0.5
 
 
-def fit(original: tuple[int, int], short_side: int, *, max_aspect: float) -> Frame:
+def fit(original: tuple[int, int], short_side: int, *, max_aspect: float, multiple: int = 1) -> Frame:
     """The whole photograph, its short side resized to `short_side`, its aspect kept to 1/48.
 
     Aspects go in steps of 1/24: those of cameras (5:4, 4:3, 3:2) are exact, and a folder of photographs of any size
     leads to few sizes of input, each of which an engine prepares itself for, and remembers.
-    Beyond max_aspect : 1 the long side is squeezed to that ratio, so a 1 x 4000 strip stays affordable.
+    Beyond max_aspect : 1 the long side is squeezed to that ratio, so a 1 x 4000 strip stays affordable. multiple: some
+    networks take no sides but multiples of this; the nearest are taken.
     """
     short = min(original)
 
     def side(n: int) -> int:
         aspect = min(round(_ASPECTS * n / short) / _ASPECTS, max_aspect)
-        return max(1, round(short_side * aspect))
+        return max(1, round(short_side * aspect / multiple)) * multiple
 
     return Frame(original, (0, 0, *original), (side(original[0]), side(original[1])))
 
@@ -81,6 +82,11 @@ def crop(original: tuple[int, int], side: int, *, share: float) -> Frame:
     edge = share * min(original)
     left, top = (width - edge) / 2, (height - edge) / 2
     return Frame(original, (left, top, left + edge, top + edge), (side, side))
+
+
+def squeezed(original: tuple[int, int], side: int) -> Frame:
+    """The whole photograph as a square of `side`, whatever its proportions."""
+    return Frame(original, (0, 0, *original), (side, side))
 
 
 def native(original: tuple[int, int]) -> Frame:

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
+from camserve.given import Given
 from camserve.receptive import Field
+
+# Sees a value of a pass, and its name; may return another in its place
+See = Callable[[str, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,16 @@ class Halves:
 
 
 class Network(Protocol):
-    """What a Model asks of its network. classes: C of the logits (N, C)."""
+    """What a Model asks of its network.
 
+    given: the module as its user calls it. classes: C of the logits (N, C). is_traced: whether its graph is known.
+    is_extended: whether it takes sizes that `given` does not take, or answers otherwise there.
+    """
+
+    given: Given
     classes: int
+    is_traced: bool
+    is_extended: bool
 
     @property
     def whole(self) -> nn.Module:
@@ -43,12 +54,25 @@ class Network(Protocol):
         """Whether inputs may have another size and shape than the one trained at."""
         ...
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of inputs are multiples of, pixels; of use where inputs may have any size."""
+        ...
+
+    def notes_at(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """What explanations of inputs of `size` (w, h) have to say."""
+        ...
+
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
         ...
 
     def default_layer(self) -> str:
         """The last layer that still has places. Raises ModelError where there is none."""
+        ...
+
+    def watch(self, images: Tensor, see: See) -> Tensor:
+        """The logits of one pass with autograd, in which `see` meets every value with a name, in order."""
         ...
 
     def cut(self, layer: str, output_stride: int | None = None) -> Halves:

@@ -1,5 +1,6 @@
 """One layer of a model, ready to be looked at: cut, its head recognised, its cells placed."""
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,29 +10,25 @@ import torch
 from torch import nn
 
 from camserve.config import Compute
-from camserve.devices import device_of, noise, odd_size
+from camserve.agreement import TOLERANCE, apart
+from camserve.devices import device_of, structured
 from camserve.engines import Engine, TorchEngine, engine_for, prepared
-from camserve.errors import OptionError
+from camserve.errors import OptionError, SizeError
 from camserve.frame import Frame, Pair, Placement
+from camserve.guard import difference
 from camserve.halves import Halves, Network
 from camserve.heads import Carried, Head
+from camserve.linearity import head_by_numbers
 from camserve.receptive import Field
 from camserve.recognise import head_of
 
-# Float32 sums of some thousand terms agree to about 1e-5 of their size; ten times that is a real difference.
-COMPLETENESS_TOLERANCE = 1e-4
-
-
-def sizes_to_try(network: Network, trained: int) -> list[tuple[int, int]]:
-    """Inputs (w, h) at which others must answer as torch does: the size trained at and, where any works, another."""
-    own = (trained, trained)
-    return [own, odd_size(trained)] if network.takes_any_size else [own]
+log = logging.getLogger("camserve")
 
 
 class Layer:
     """A layer at which a model is cut.
 
-    name: as the user knows it. engine: runs the network, head: what comes after the layer. trained: the side of the
+    name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the layer. trained: the side of the
     square input the model was trained at, pixels. output_stride: dilate the network up to this stride; None: as it is.
     offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
     centred: the same by the centred rule. compute: which engine to run on; None: torch.
@@ -49,29 +46,56 @@ class Layer:
     ) -> None:
         self._halves = network.cut(name, output_stride)
         self.name, self.trained = name, trained
-        self._device = device_of(self._halves.body)
-        on_torch = self._checked(TorchEngine(prepared(self._halves.body), head_of(self._halves.head)))
+        self._device = device_of(network.given)
+        on_torch = self._checked(self._on_torch(network, dilated=output_stride is not None))
+        self.on_torch = on_torch
         self.engine: Engine = on_torch
         if compute is not None:
-            self.engine = engine_for(on_torch, compute, sizes_to_try(network, trained), f"layer '{name}'")
+            self.engine = engine_for(on_torch, compute, network, f"layer '{name}'")
         self.head = on_torch.head
         self.stride = self._stride(self._halves)
         # dilation puts cells between those there are, so the first one stays where it is
         self.centred = self._centred(self._halves if output_stride is None else network.cut(name))
         self._measured = offset
 
-    def _checked(self, engine: TorchEngine) -> TorchEngine:
-        """`engine`, or the same without the head's closed forms where its maps do not account for its logits.
+    def _on_torch(self, network: Network, *, dilated: bool) -> TorchEngine:
+        """The two halves on torch, with batch normalisation folded away where that changes no answer.
 
-        Such a head only looks linear, so autograd gives what is true of it.
+        Raises OptionError where even the halves as they are do not answer as the network does.
         """
-        activations, _, logits = engine(noise(self._halves.body, self.trained, self.trained))
-        accounted = engine.head.accounted(activations)
-        if accounted is None:
+        folded, head = prepared(self._halves.body), head_of(self._halves.head)
+        engine = TorchEngine(folded, head)
+        if dilated:  # another network, whose answers are not the given one's; its lattice is held to that of the plain one
             return engine
-        missing = float((accounted - logits).abs().max())
-        holds = missing <= COMPLETENESS_TOLERANCE * max(1.0, float(logits.abs().max()))
-        return engine if holds else replace(engine, head=Head(engine.head.module))
+        own_size = network.is_extended
+        missing = difference(network.given, lambda images: engine(images)[2], own_size=own_size)
+        if missing and folded is not self._halves.body:
+            log.warning("layer '%s': batch normalisation is not folded, since then %s", self.name, missing)
+            engine = TorchEngine(self._halves.body, head)
+            missing = difference(network.given, lambda images: engine(images)[2], own_size=own_size)
+        if missing and not network.given.is_random:
+            raise OptionError(
+                f"cut at layer '{self.name}' the network is no longer itself: {missing}. Something reaches around the cut; "
+                "choose another layer"
+            )
+        return engine
+
+    def _checked(self, engine: TorchEngine) -> TorchEngine:
+        """`engine`, with the head that its numbers show.
+
+        One that only looks linear, so that its maps do not account for its logits, is general: autograd gives what is
+        true of it. One that only looks general can be linear.
+        """
+        images = structured(self._halves.body, self.trained, self.trained, count=2)
+        activations, carried, logits = engine(images[:1])
+        others = engine.activations(images[1:])[1]
+        if engine.head.kind == "general":
+            found = head_by_numbers(engine.head, activations, carried, others)
+            engine = engine if found is engine.head else replace(engine, head=found)
+        accounted = engine.head.accounted(activations)
+        if accounted is None or apart(accounted, logits) <= TOLERANCE:
+            return engine
+        return replace(engine, head=Head(head_of(self._halves.head).module))
 
     @property
     def body(self) -> nn.Module:
@@ -100,7 +124,7 @@ class Layer:
             yield
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             reason = str(error).strip().split("\n")[0]
-            raise OptionError(
+            raise SizeError(
                 f"the network fails on an input of {images.shape[-1]} x {images.shape[-2]} pixels: {reason}. "
                 "Try size=fit, crop or a larger number"
             ) from None

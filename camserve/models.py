@@ -14,7 +14,8 @@ from torch import nn
 from camserve import cards, config, workers
 from camserve.devices import find_device
 from camserve.errors import ModelError, OptionError, shown
-from camserve.frame import Frame, check_input_size, crop, fit, native
+from camserve.frame import Frame, check_input_size, crop, fit, native, squeezed
+from camserve.given import Given
 from camserve.layers import Layer
 from camserve.network import network_of
 from camserve.snapshot import add_weights
@@ -51,17 +52,27 @@ class Model:
         home: Path | None = None,
     ) -> None:
         self.name, self.card, self.home, self.settings = name, card, home, settings
-        self.module, self._weights_sha256 = module.to(find_device(settings.compute.device)), weights_sha256
+        self._weights_sha256 = weights_sha256
         self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
-        workers.shared(settings.compute).run(self._look)
+        self._building: dict[tuple[str, int | None], threading.Lock] = {}
+        module = module.to(find_device(settings.compute.device))
+        workers.shared(settings.compute).run(lambda: self._look(module, None if labels is None else len(labels)))
         self.labels = _check_labels(labels, self.network.classes, name)
 
-    def _look(self) -> None:
+    def _look(self, module: nn.Module, labels: int | None) -> None:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
-        self.network = network_of(self.module, self.card.input.size)
+        given = Given(module, self.card.input.size, labels)
+        if given.kind.name != "logits":  # scores are the network's own
+            scores = "sigmoid" if given.kind.name == "sigmoid" else "softmax"
+            self.card = self.card.model_copy(update={"scores": scores})
+        self.module, self.network = given.module, network_of(given)
         self.default_layer = self.card.layer or self.network.default_layer()
         self.layer()
+
+    def notes(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """What every explanation of an input of `size` (w, h) has to say about the network."""
+        return (*self.network.given.notes, *self.network.notes_at(size))
 
     def explain(
         self,
@@ -109,16 +120,31 @@ class Model:
         """The layer of that name, default the model's own. Raises UnknownName with close matches, OptionError."""
         key = (name or self.default_layer, output_stride)
         with self._lock:
-            if key not in self._layers:
-                measured = self.card.placement
-                offset = measured.offset if measured and measured.layer == key[0] else None
-                self._layers[key] = Layer(
-                    self.network, key[0], self.card.input.size, output_stride, offset, self._compute(*key)
-                )
+            if (layer := self._ready(key)) is not None:
+                return layer
+            building = self._building.setdefault(key, threading.Lock())
+        with building:  # who asks for another layer meanwhile does not wait
+            with self._lock:
+                if (layer := self._ready(key)) is not None:
+                    return layer
+            made = self._made(key)
+            with self._lock:
+                self._layers[key] = made
+                self._building.pop(key, None)
+                while len(self._layers) > _LAYERS_KEPT:
+                    self._layers.popitem(last=False)
+            return made
+
+    def _ready(self, key: tuple[str, int | None]) -> Layer | None:
+        """A layer that is kept, as the one used last."""
+        if key in self._layers:
             self._layers.move_to_end(key)
-            while len(self._layers) > _LAYERS_KEPT:
-                self._layers.popitem(last=False)
-            return self._layers[key]
+        return self._layers.get(key)
+
+    def _made(self, key: tuple[str, int | None]) -> Layer:
+        measured = self.card.placement
+        offset = measured.offset if measured and measured.layer == key[0] else None
+        return Layer(self.network, key[0], self.card.input.size, key[1], offset, self._compute(*key))
 
     def _compute(self, layer: str, output_stride: int | None) -> config.Compute | None:
         """What decides a layer's engine; None: torch, where "auto" would spend a second for few images."""
@@ -146,8 +172,12 @@ class Model:
         if size == "native":
             return check_input_size(native(original), limits.max_input_megapixels)
         short_side = own.fit_side if size == "fit" else _short_side(size)
-        made = fit(original, short_side, max_aspect=limits.max_aspect)
+        made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
         return check_input_size(made, limits.max_input_megapixels)
+
+    def own_frame(self, original: tuple[int, int]) -> Frame:
+        """The whole photograph as the one size that every network takes, the square it was trained at."""
+        return squeezed(original, self.card.input.size)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -178,7 +208,7 @@ def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> tupl
 def _at_own_size(original: tuple[int, int], side: int, size: str | int) -> Frame:
     """The whole photograph as the only input a fixed network takes. Raises OptionError for another size."""
     if size in ("fit", side, str(side)) or (size == "native" and original == (side, side)):
-        return Frame(original, (0, 0, *original), (side, side))
+        return squeezed(original, side)
     raise OptionError(
         f"size {shown(size)}: this network takes {side} x {side} pixels only; use fit (the whole image, squeezed to a "
         "square) or crop"

@@ -1,57 +1,67 @@
 """A network whose graph is known: its layers, its two halves at one of them, and where cells lie."""
 
+import logging
 import math
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from camserve.answers import answer_with_logits, logits_in
-from camserve.cut import cut, find_layer, layer_names, shortest_name
-from camserve.devices import noise, odd_size
+from camserve import layer_search
+from camserve.answers import answer_with_logits
+from camserve.cut import cut, layer_names, node_of, shortest_name
 from camserve.errors import ModelError, OptionError
-from camserve.halves import Halves, Network
+from camserve.given import Given
+from camserve.guard import difference
+from camserve.halves import Halves, Network, See
 from camserve.hooked import HookedNetwork
+from camserve.layer_search import Found, places_of
+from camserve.probabilities import without_probabilities
 from camserve.receptive import Field, Fields, receptive_fields
 from camserve.surgery import convolve_linear, dilate
-from camserve.tokens import last_as_first, last_that_matters, prefix_tokens, token_nodes, tokens_as_map
-from camserve.trace import Untraceable, trace
+from camserve.tokens import turned
+from camserve.trace import Untraceable, trace, without_dead_code
+
+log = logging.getLogger("camserve")
+
+_MEAN_OF_WINDOWS = (
+    "this network takes {0} x {0} pixels; at another size its scores are the mean over windows of that size, which is not "
+    "what the network itself would answer"
+)
 
 
-def network_of(module: nn.Module, size: int) -> Network:
-    """`module`, frozen and in evaluation mode, traced where torch.fx can, else hooked."""
+def network_of(given: Given) -> Network:
+    """The network that was given, traced where torch.fx can and the graph answers as the network does, else hooked."""
     try:
-        return TracedNetwork(module, size)
-    except Untraceable:
-        return HookedNetwork(module, size)
+        return TracedNetwork(given)
+    except Untraceable as reason:
+        log.debug("%s", reason)
+        return HookedNetwork(given)
 
 
 class TracedNetwork:
-    """A network whose graph is known. size: side of the square input it was trained at, pixels.
+    """A network whose graph is known.
 
     Fully connected layers over a flattened map become convolutions, whose scores are averaged over places: the same
-    logits at `size`, and any larger size works too. Raises Untraceable, ModelError.
+    logits at the size trained at, and any larger size works too. Raises Untraceable, ModelError.
     """
 
-    def __init__(self, module: nn.Module, size: int) -> None:
-        self.size = size
-        self._graph = answer_with_logits(trace(module).eval())
-        self._fields = receptive_fields(self._graph, (size, size))
-        if self._flattens_places():
-            self._convolve()
-        self._check_answer(module)
+    is_traced = True
 
-    def _check_answer(self, module: nn.Module) -> None:
-        image = noise(module, self.size, self.size)
-        with torch.no_grad():
-            ours, theirs = self._graph(image), logits_in(module(image))
-        if ours.ndim != 2:
-            raise ModelError(f"the network answers with shape {tuple(ours.shape)}; a classifier gives (N, C)")
-        if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * max(1.0, float(theirs.abs().max())), equal_nan=True):
-            raise Untraceable("the traced graph answers differently from the network itself")
-        self.classes = ours.shape[1]
+    def __init__(self, given: Given) -> None:
+        self.given, self.size, self.classes = given, given.size, given.classes
+        self._graph = _graph_of(given)
+        self._fields = self._walked(self._graph)
+        self.is_extended = self._flattens_places() and self._convolve()
+
+    def _walked(self, graph: fx.GraphModule) -> Fields:
+        try:
+            return receptive_fields(graph, (self.size, self.size))
+        except ModelError as error:
+            raise Untraceable(str(error)) from None
 
     def _flattens_places(self) -> bool:
         """Whether a map of several cells goes into one vector, as before AlexNet's and VGG's linear layers."""
@@ -64,16 +74,20 @@ class TracedNetwork:
                     return True
         return False
 
-    def _convolve(self) -> None:
+    def _convolve(self) -> bool:
+        """Whether its linear layers have become convolutions, which answer alike at the size trained at."""
         try:
             graph = convolve_linear(self._graph, (self.size, self.size))
         except ModelError:  # no plain chain of linear layers: it stays as it is, at its own size
-            return
+            return False
         (output,) = (node for node in graph.graph.nodes if node.op == "output")
         with graph.graph.inserting_before(output):
             output.args = (graph.graph.call_method("mean", (output.args[0], (2, 3))),)
         graph.recompile()
+        if difference(self.given, graph, own_size=True):
+            return False
         self._graph, self._fields = graph, receptive_fields(graph, (self.size, self.size))
+        return True
 
     @property
     def whole(self) -> nn.Module:
@@ -82,89 +96,81 @@ class TracedNetwork:
 
     @cached_property
     def takes_any_size(self) -> bool:
-        """Tried, on an input that is neither square nor a multiple of the usual strides."""
+        """As tried when it was given; a network whose linear layers became convolutions, on a size of its own."""
+        if not self.is_extended:
+            return self.given.takes_any_size
         try:
-            receptive_fields(self._graph, odd_size(self.size))
+            receptive_fields(self._graph, (self.size + 56, self.size + 33))
         except ModelError:
             return False
         return True
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of inputs are multiples of, pixels."""
+        return 1 if self.is_extended else self.given.multiple
+
+    def notes_at(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """What explanations of inputs of `size` (w, h) have to say."""
+        if self.is_extended and size != (self.size, self.size):
+            return (_MEAN_OF_WINDOWS.format(self.size),)
+        return ()
+
+    @cached_property
+    def _places(self) -> dict[str, Found]:
+        return places_of(self._fields.shapes, self.size, self._fields.grids)
+
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
-        found = {}
-        for name, node in layer_names(self._graph).items():
-            shape, prefix = self._fields.shapes[node.name], self._prefix(node)
-            if prefix is not None:
-                found[name] = (shape[2], *reversed(self._patches))
-            elif self._map_shape(node) is not None:
-                found[name] = self._map_shape(node) or ()
-        return found
+        names = layer_names(self._graph).items()
+        return {name: self._places[node.name].shape for name, node in names if node.name in self._places}
 
     def default_layer(self) -> str:
-        """The last feature map before pooling or flattening; in a transformer, the last tokens that matter."""
-        patches = self._last_map
-        tokens = token_nodes(self._graph, self._fields, patches)
-        node = last_that_matters(self._graph, tokens, self.size) if tokens else None
-        return shortest_name(self._graph, node or patches)
+        """The last activation on which the answer depends through pooling alone."""
+        found = layer_search.find_layer(self)
+        return shortest_name(self._graph, self._plainest(node_of(self._graph, found.name)))
+
+    def _plainest(self, node: fx.Node) -> fx.Node:
+        """The node that made what others only turn round, or prepare for pooling; a class map before its ReLU."""
+        while True:
+            before = next((one for one in node.all_input_nodes if one.name in self._places), None)
+            prepares = node.op != "call_module" and _name_of(node) in _PREPARING
+            is_relu = self._is(node, nn.ReLU, F.relu) and self._places[node.name].shape[0] == self.classes
+            if before is None or not (prepares or is_relu) or not self._as_many(before, node):
+                return node
+            node = before
+
+    def _as_many(self, one: fx.Node, other: fx.Node) -> bool:
+        return self._places[one.name].shape == self._places[other.name].shape
+
+    def watch(self, images: Tensor, see: See) -> Tensor:
+        """As in Network: every node, by its name in the graph."""
+        watching = _Watching(self._graph, lambda node, value: None if self._is(node, *_FIXED_GRID) else see(node.name, value))
+        with torch.enable_grad():
+            logits: Tensor = watching.run(images)
+        return logits.float()
 
     def cut(self, layer: str, output_stride: int | None = None) -> Halves:
         """The two halves at a layer; with output_stride, from the graph dilated up to it."""
-        graph, node = self._graph, find_layer(self._graph, layer)
-        shape, prefix, own = self._fields.shapes[node.name], self._prefix(node), self._fields.get(node.name)
-        if prefix is not None:
-            graph, node = tokens_as_map(graph, node, prefix, self._patches)
-            shape = (1, shape[2], *reversed(self._patches))
-        elif self._map_shape(node) is not None and shape[2] != shape[3]:
-            graph, node = last_as_first(graph, node)
-            shape = (1, shape[3], shape[1], shape[2])
+        graph, node = self._graph, node_of(self._graph, layer)
+        found, own = self._places.get(node.name), self._fields.get(node.name)
+        shape: tuple[int, ...] = self._fields.shapes[node.name]
+        if found is not None and found.layout.kind != "first":
+            graph, node = turned(graph, node, found.layout)
+            shape = (1, *found.shape)
         if len(shape) != 4:
             raise OptionError(
-                f"layer '{layer}' gives a tensor of shape {shape}, not feature maps (N, K, h, w); try one before"
+                f"layer '{layer}' gives a tensor of shape {shape}, not feature maps (N, K, h, w) or tokens; try one before"
             )
         if output_stride is not None:
             graph = dilate(graph, output_stride, (self.size, self.size), layer=node)
-            node = find_layer(graph, layer)
+            node = node_of(graph, layer)
             shape = receptive_fields(graph, (self.size, self.size)).shapes[node.name]
         halves = cut(graph, node)
         known = {self.size: own} if graph is self._graph else {}
         period = 1 if own is None else math.lcm(*(int(step) for step in own.stride))
         field = _fields_of(graph, node.name, known)
         return Halves(halves.body, halves.head, (shape[-1], shape[-2]), field, period)
-
-    @cached_property
-    def _last_map(self) -> fx.Node:
-        """The last node that has places, before pooling to a fixed grid and before the ReLU of a class map."""
-        known = [self._fields.grids[node] for node in self._fields]
-        most_cells = min((math.prod(grid) for grid in known if math.prod(grid) > 1), default=self.size**2)
-        for node in reversed(self._graph.graph.nodes):
-            shape = self._map_shape(node)
-            # attention's weights (heads, tokens, tokens) are square too, but finer than the maps they come from
-            true_map = shape is not None and (node.name in self._fields or shape[1] * shape[2] <= most_cells)
-            if shape is not None and true_map and not self._is(node, *_FIXED_GRID):
-                return self._before_relu(node) if shape[0] == self._fields.shapes["output"][-1] else node
-        raise ModelError("the network has no feature maps (N, K, h, w) with more than one cell; name a layer yourself")
-
-    def _map_shape(self, node: fx.Node) -> tuple[int, int, int] | None:
-        """(K, h, w) of a node that gives maps, channels first or last; the input is square, so most maps are."""
-        shape = self._fields.shapes[node.name]
-        if len(shape) != 4 or shape[0] != 1:
-            return None
-        if shape[2] == shape[3] > 1 or (self._fields.grids.get(node.name) == (shape[3], shape[2]) != (1, 1)):
-            return shape[1], shape[2], shape[3]
-        return (shape[3], shape[1], shape[2]) if shape[1] == shape[2] > 1 else None
-
-    def _before_relu(self, node: fx.Node) -> fx.Node:
-        """A class map is signed before its ReLU."""
-        return node.all_input_nodes[0] if self._is(node, nn.ReLU, F.relu) else node
-
-    @cached_property
-    def _patches(self) -> tuple[int, int]:
-        shape = self._map_shape(self._last_map)
-        assert shape is not None
-        return shape[2], shape[1]
-
-    def _prefix(self, node: fx.Node) -> int | None:
-        return prefix_tokens(self._fields.shapes[node.name], self._patches)
 
     def _is(self, node: fx.Node, *kinds: object) -> bool:
         if node.op == "call_module":
@@ -173,7 +179,53 @@ class TracedNetwork:
         return node.target in kinds
 
 
-_FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d, nn.Dropout)
+_FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
+# What turns a map round without a change of its values, or raises it to a power before it is pooled (GeM).
+_PREPARING = frozenset(
+    ("flatten", "transpose", "permute", "reshape", "view", "contiguous", "getitem", "unflatten", "swapaxes", "movedim")
+    + ("clone", "dropout", "float", "clamp", "pow", "cat", "concat", "concatenate", "mT", "T", "getattr")
+)
+
+
+def _name_of(node: fx.Node) -> str:
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+
+
+def _graph_of(given: Given) -> fx.GraphModule:
+    """The graph of the network, images -> logits, which answers as the network does. Raises Untraceable."""
+    graph = answer_with_logits(trace(given.module, given.keyword), given.part)
+    graph = None if graph is None else without_probabilities(graph, given.kind)
+    if graph is None:
+        raise Untraceable("the traced graph does not show the logits")
+    without_dead_code(graph.eval())
+    if missing := difference(given, graph):
+        raise Untraceable(f"the traced graph is not the network: {missing}")
+    return graph
+
+
+class _Watching(fx.Interpreter):
+    """Runs a graph and shows what its nodes give."""
+
+    def __init__(self, graph: fx.GraphModule, see: Callable[[Any, Tensor], Tensor | None]) -> None:
+        super().__init__(graph)
+        self.extra_traceback = False
+        self._see = see
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A last linear layer that starts at zero, as a ViT's does before training, would hide what matters."""
+        layer = self.fetch_attr(target)
+        if isinstance(layer, nn.Linear) and not layer.weight.any():
+            generator = torch.Generator().manual_seed(2)
+            weight = torch.randn(layer.weight.shape, generator=generator).to(args[0].device)
+            return F.linear(args[0], weight)
+        return super().call_module(target, args, kwargs)
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n.op in ("placeholder", "output", "get_attr") or not isinstance(value, Tensor):
+            return value
+        other = self._see(n, value)
+        return value if other is None else other
 
 
 def _fields_of(graph: fx.GraphModule, node: str, kept: dict[int, Field | None]) -> Callable[[int], Field | None]:

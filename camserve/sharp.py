@@ -5,6 +5,7 @@ symmetric in the network; an earlier layer says where within a cell the evidence
 chance averages out. All of it is the model's own evidence: no prior, and nothing of the photograph's edges.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -15,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from camserve.devices import noise
+from camserve.devices import structured
 from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, resample
-from camserve.hooked import HookedNetwork
 from camserve.methods.evidence import Progress
 from camserve.models import Model
 from camserve.observation import Observation, fuse, observe
@@ -80,10 +80,11 @@ def scaled_frames(model: Model, frame: Frame, stride: tuple[float, float]) -> It
     Sides other than the nominal ones are whole numbers of cells, `stride` input pixels each: a network that drops
     what does not fill a cell would miss the last part of the image.
     """
-    largest = model.settings.explain.max_input_megapixels * 1e6
+    largest, multiple = model.settings.explain.max_input_megapixels * 1e6, model.network.multiple
     for scale in model.settings.sharp.scales if model.network.takes_any_size else (1.0,):
         width, height = (
-            round(max(1, round(side * scale / step)) * step) for side, step in zip(frame.input, stride, strict=True)
+            round(max(1, round(side * scale / step)) * step)
+            for side, step in zip(frame.input, (math.lcm(round(one), multiple) for one in stride), strict=True)
         )
         if scale == 1:
             yield scale, frame
@@ -118,9 +119,9 @@ def detail_layer(model: Model, name: str) -> str | None:
 
 def _find_detail(model: Model, name: str) -> str | None:
     names = _candidates(model.layers(), name)
-    if isinstance(model.network, HookedNetwork):  # no graph says what goes around; whole stages have short names
+    if not model.network.is_traced:  # no graph says what goes around; whole stages have short names
         return min(names, key=lambda one: one.count("."), default=None)
-    image = noise(model.module, model.card.input.size, model.card.input.size)
+    image = structured(model.module, model.card.input.size, model.card.input.size)
     with torch.no_grad():
         return next((one for one in names if not model.network.cut(one).body(image)[1]), None)
 

@@ -1,7 +1,7 @@
 """A copy of a user's network to look at, however it is kept, that shares nothing with it.
 
-In evaluation mode, frozen, in float32, without wrappers and forward hooks. Half precision is widened: its values stay
-what they are, and sums no longer overflow. The user's module is only read.
+In evaluation mode, frozen, in float32, without wrappers. Half precision is widened: its values stay what they are, and
+sums no longer overflow; double precision is rounded, by less than an answer shows. The user's module is only read.
 """
 
 import copy
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from camserve.errors import ModelError
 
@@ -17,6 +18,7 @@ from camserve.errors import ModelError
 def snapshot(module: nn.Module) -> nn.Module:
     """An independent copy of `module`, ready to be looked at. Raises ModelError where it cannot be copied."""
     inner = unwrapped(module)
+    check_whole(inner)
     try:
         with torch.inference_mode(False):  # inside a caller's inference mode, copies could never be differentiated
             copied = copy.deepcopy(inner, _detached(inner))
@@ -25,10 +27,23 @@ def snapshot(module: nn.Module) -> nn.Module:
             f"cannot copy {type(inner).__name__}: {error}. Remove what is no parameter, buffer or setting from it"
         ) from None
     for part in copied.modules():
-        # A user's hooks are for the user's own calls. Pre-hooks stay: old-style weight and spectral norm are such.
-        part._forward_hooks.clear()
-        part._backward_hooks.clear()
-    return frozen(copied.float() if _is_half(copied) else copied)
+        part._backward_hooks.clear()  # they see gradients, never the answer
+        part._backward_pre_hooks.clear()
+    return frozen(copied if _is_float32(copied) else copied.float())
+
+
+def check_whole(module: nn.Module) -> None:
+    """Raises ModelError for a network that holds no weights yet, or none that can be looked into."""
+    name = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            f"{name} is TorchScript, whose layers cannot be looked into; load the nn.Module that it was made of"
+        )
+    for where, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(tensor, UninitializedTensorMixin):
+            raise ModelError(f"'{where}' of {name} has no shape yet (a lazy layer); call the network once on an image")
+        if tensor.is_meta:
+            raise ModelError(f"'{where}' of {name} is on the device 'meta', without values; load its weights first")
 
 
 def frozen(module: nn.Module) -> nn.Module:
@@ -55,9 +70,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def _is_half(module: nn.Module) -> bool:
+def _is_float32(module: nn.Module) -> bool:
     tensors = (*module.parameters(), *module.buffers())
-    return any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
+    return all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
 
 
 def _detached(module: nn.Module) -> dict[int, Any]:

@@ -1,15 +1,31 @@
 """A model as a graph: torch.fx with every layer kept whole."""
 
+import operator
+from typing import Any
+
 import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+# Functions that write into what they are given, besides those that torch marks by a name such as "relu_".
+_WRITING = {getattr(operator, name) for name in dir(operator) if name.startswith("i") and name[1:] in dir(operator)}
+_WRITING |= {operator.setitem, setattr}
 
 
 class Untraceable(ModelError):
     """The network's control flow needs data: torch.fx sees none."""
+
+
+class Graph(fx.GraphModule):
+    """A GraphModule that raises what its layers raise: torch's own also prints a traceback to stderr."""
+
+    def recompile(self) -> Any:
+        """As torch's own, which puts the printing in the place of an ordinary call."""
+        code = super().recompile()
+        type(self).__call__ = nn.Module.__call__  # type: ignore[assignment]
+        return code
 
 
 class _Tracer(fx.Tracer):
@@ -23,13 +39,63 @@ class _Tracer(fx.Tracer):
         return (layer and not isinstance(m, nn.Sequential)) or super().is_leaf_module(m, module_qualified_name)
 
 
-def trace(model: nn.Module) -> fx.GraphModule:
-    """The graph of `model`, sharing its parameters. Raises Untraceable."""
+def trace(model: nn.Module, keyword: str | None = None) -> Graph:
+    """The graph of `model`, called with images alone and sharing its parameters. Raises Untraceable.
+
+    keyword: the name that images are given by, where they cannot be given without one. Arguments that may be left out
+    have their defaults, as in a call: torch.fx itself would make unknown values of them and take a training's branch.
+    """
     try:
-        graph = _Tracer().trace(model)
+        root = _called_with_images(model, keyword)
+        return Graph(root, _in_order(root, _Tracer().trace(root)))
     except Exception as error:  # whatever the user's forward raises when it meets a proxy
         raise Untraceable(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
-    return fx.GraphModule(model, graph)
+
+
+def _called_with_images(model: nn.Module, keyword: str | None) -> nn.Module:
+    """A module with everything of `model` and a forward of one argument."""
+
+    def forward(self: nn.Module, images: Any) -> Any:
+        return model.forward(images) if keyword is None else model.forward(**{keyword: images})
+
+    root = nn.Module.__new__(type(type(model).__name__, (nn.Module,), {"forward": forward}))
+    object.__setattr__(root, "__dict__", model.__dict__)
+    return root
+
+
+def _in_order(root: nn.Module, graph: fx.Graph) -> fx.Graph:
+    """`graph`, in which what is used after a step that writes into it is used as that step left it.
+
+    `x.add_(y)` on a line of its own has no user, so nothing but the order of the lines would say that it comes first.
+    """
+    place = {node: index for index, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        into = node.args[0] if node.args else None
+        if isinstance(into, fx.Node) and writes(root, node) and node.target is not operator.setitem:
+            for user in [user for user in into.users if place[user] > place[node]]:
+                user.replace_input_with(into, node)
+    return graph
+
+
+def writes(graph: nn.Module, node: fx.Node) -> bool:
+    """Whether a node may write into a tensor it is given, so that it matters though nothing reads its result."""
+    if node.op == "call_method":
+        name = str(node.target)
+        return (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or "out" in node.kwargs
+    if node.op == "call_function":
+        name = getattr(node.target, "__name__", "")
+        in_place = name.endswith("_") and not name.endswith("__")
+        return in_place or node.target in _WRITING or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+    if node.op == "call_module":
+        return bool(getattr(graph.get_submodule(str(node.target)), "inplace", False))
+    return False
+
+
+def without_dead_code(graph: fx.GraphModule) -> None:
+    """Take out of `graph` what its answer does not need. What writes in place stays: torch.fx would drop that, too."""
+    graph.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output") or writes(graph, node))
+    graph.delete_all_unused_submodules()
+    graph.recompile()
 
 
 def is_recording() -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 
 import camserve
 from camserve.errors import OptionError, UnknownName
+from camserve.given import Given
 from camserve.halves import Network
 from camserve.heads import autograd_gradients
 from camserve.hooked import HookedNetwork
@@ -59,7 +60,7 @@ def by_autograd(model: nn.Module, layer: str, images: torch.Tensor, index: int) 
 @pytest.mark.parametrize("layer", ["stem", "twice", "norm", "relu"])
 def test_halves_are_the_network_and_its_gradients(kind: type[Network], layer: str) -> None:
     model = frozen(Small())
-    halves = kind(model, 32).cut(layer)
+    halves = kind(Given(model, 32)).cut(layer)
     images = torch.randn(1, 3, 37, 29, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         activations, carried = halves.body(images)
@@ -74,7 +75,7 @@ def test_halves_are_the_network_and_its_gradients(kind: type[Network], layer: st
 @BOTH
 def test_changed_activations_reach_the_logits(kind: type[Network]) -> None:
     model = frozen(Small())
-    halves = kind(model, 32).cut("relu")
+    halves = kind(Given(model, 32)).cut("relu")
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         activations, carried = halves.body(images)
@@ -85,7 +86,7 @@ def test_changed_activations_reach_the_logits(kind: type[Network]) -> None:
 
 @BOTH
 def test_the_default_layer_has_places_and_unknown_ones_are_named(kind: type[Network]) -> None:
-    network = kind(frozen(torchvision.models.resnet18(weights=None)), 64)
+    network = kind(Given(frozen(torchvision.models.resnet18(weights=None)), 64))
     assert network.default_layer() == "layer4"
     assert network.layers()["layer3"] == (256, 4, 4)
     assert network.takes_any_size
@@ -213,7 +214,7 @@ def test_the_class_token_is_kept_apart_and_whole() -> None:
     layer = "encoder.layers.encoder_layer_1.ln_1"
     images = torch.randn(1, 3, 32, 32)
     tokens, gradient = by_autograd(vit, layer, images, 3)
-    halves = TracedNetwork(vit, 32).cut(layer)
+    halves = TracedNetwork(Given(vit, 32)).cut(layer)
     with torch.no_grad():
         activations, carried = halves.body(images)
     torch.testing.assert_close(activations, tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4)))
@@ -334,7 +335,7 @@ def test_attention_s_own_tensors_and_channels_last_maps_are_told_from_feature_ma
     assert model.layers()["norm"] == (6, 8, 8)
     images = torch.randn(1, 3, 32, 32)
     maps, gradient = by_autograd(net, "norm", images, 1)
-    halves = TracedNetwork(net, 32).cut("norm")
+    halves = TracedNetwork(Given(net, 32)).cut("norm")
     with torch.no_grad():
         activations, carried = halves.body(images)
     torch.testing.assert_close(activations, maps.permute(0, 3, 1, 2))

@@ -20,6 +20,7 @@ from camserve.frame import crop, native
 from camserve.layers import Layer
 from camserve.methods import METHODS
 from camserve.methods.evidence import Evidence
+from camserve.given import Given
 from camserve.network import TracedNetwork
 from camserve.pasting import centres, pasted, places, soft_edged
 from camserve.resampling import to_input
@@ -58,7 +59,7 @@ def test_the_first_cell_of_a_dilated_layer_stays_where_it_is(offset: tuple[float
     """dense[::2] is the layer itself, so dense cell 2 u sits where cell u does."""
     down = [nn.Conv2d(3, 3, 3, stride=2, padding=1) for _ in range(3)]
     net = nn.Sequential(*down, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
-    network, frame = TracedNetwork(net.eval().requires_grad_(False), 64), native((75, 67))
+    network, frame = TracedNetwork(Given(net.eval().requires_grad_(False), 64)), native((75, 67))
     plain = Layer(network, "2", 64, None, offset).placement(frame, (10, 9))
     dense = Layer(network, "2", 64, 4, offset).placement(frame, (19, 17))
     assert (plain.stride, dense.stride) == ((8, 8), (4, 4))

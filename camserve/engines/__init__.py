@@ -1,16 +1,16 @@
 """Who runs the network: images in; activations, logits and class maps out, without autograd."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Protocol
 
 import torch
 
 from camserve.config import Compute
-from camserve.devices import noise
 from camserve.engines.torch_engine import TorchEngine, prepared
 from camserve.errors import ConfigError, EngineError
+from camserve.halves import Network
 from camserve.heads import Carried
 
 __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
@@ -21,11 +21,17 @@ log = logging.getLogger("camserve")
 # order differ by about 1e-5 of it.
 AGREEMENT = 1e-4
 # In bfloat16, whose numbers are 0.4 % apart, the embedded model's activations differ by up to 4 %.
-_AGREEMENTS = {"float32": AGREEMENT, "bfloat16": 0.1}
+AGREEMENTS = {"float32": AGREEMENT, "bfloat16": 0.1}
 
 
 class Engine(Protocol):
-    """What a layer asks of whoever runs it. name: as in the setting compute.engine."""
+    """What a layer asks of whoever runs it.
+
+    name: as in the setting compute.engine. tolerance: how far rounding may put a map's sum from its logit, as a share.
+    """
+
+    @property
+    def tolerance(self) -> float: ...
 
     @property
     def name(self) -> str: ...
@@ -39,20 +45,21 @@ class Engine(Protocol):
         ...
 
 
-def engine_for(torch_engine: TorchEngine, compute: Compute, sizes: Sequence[tuple[int, int]], what: str) -> Engine:
+def engine_for(torch_engine: TorchEngine, compute: Compute, network: Network, what: str) -> Engine:
     """The engine that the settings ask for; "auto" takes OpenVINO where it is installed, works and agrees with torch.
 
-    sizes: inputs (w, h) at which it must agree; where there are several, any other works too. what: whose engine it
-    is, for messages. Raises ConfigError where OpenVINO is asked for by name and cannot be had.
+    network: what both run; they must agree on all that it was asked when it was given. what: whose engine it is, for
+    messages. Raises ConfigError where OpenVINO is asked for by name and cannot be had.
     """
     if compute.engine == "torch" or (compute.engine == "auto" and not _may_be_openvino(compute)):
         return torch_engine
     try:
         from camserve.engines.openvino_engine import OpenVinoEngine
 
-        engine = OpenVinoEngine(torch_engine, compute, any_size=len(sizes) > 1, example=sizes[0])
-        for size in sizes:
-            _check_agreement(engine, torch_engine, size, _AGREEMENTS[compute.precision])
+        own = (network.given.size, network.given.size)
+        engine = OpenVinoEngine(torch_engine, compute, any_size=network.takes_any_size, example=own)
+        for images in inputs_of(network):
+            _check_agreement(engine, torch_engine, images, AGREEMENTS[compute.precision])
     except (EngineError, ImportError) as error:
         if compute.engine == "openvino":
             raise ConfigError(
@@ -67,18 +74,27 @@ def _may_be_openvino(compute: Compute) -> bool:
     return compute.device == "cpu" and find_spec("openvino") is not None
 
 
-def _check_agreement(engine: Engine, torch_engine: TorchEngine, size: tuple[int, int], limit: float) -> None:
-    """Raises EngineError where the two differ on noise of that size by more than that share of the largest value."""
-    images = noise(torch_engine.body, *size)
+def inputs_of(network: Network) -> Iterator[torch.Tensor]:
+    """What both engines are asked: what the network was asked when it was given, as far as it took that."""
+    probes = network.given.probes
+    if network.is_extended:
+        yield from (probe.images for probe in (probes[0], *probes[2:4]))
+    else:
+        yield from (probe.images for probe in probes if probe.logits is not None)
+
+
+def _check_agreement(engine: Engine, torch_engine: TorchEngine, images: torch.Tensor, limit: float) -> None:
+    """Raises EngineError where the two differ on these images by more than that share of the largest value."""
+    where = f"at {images.shape[-1]} x {images.shape[-2]}"
     try:
         ours, ours_carried, our_logits = engine(images)
     except RuntimeError as error:
-        raise EngineError(f"at {size[0]} x {size[1]} it fails: {error}") from None
+        raise EngineError(f"{where} it fails: {error}") from None
     theirs, theirs_carried, their_logits = torch_engine(images)
     pairs = [(ours, theirs), (our_logits, their_logits), *zip(ours_carried, theirs_carried, strict=True)]
     for one, other in pairs:
         if one.shape != other.shape:
-            raise EngineError(f"at {size[0]} x {size[1]} it gives {tuple(one.shape)}, torch {tuple(other.shape)}")
+            raise EngineError(f"{where} it gives {tuple(one.shape)}, torch {tuple(other.shape)}")
         missing = float((one - other).abs().max())
         if not missing <= limit * float(other.abs().max()):
-            raise EngineError(f"at {size[0]} x {size[1]} it differs from torch by {missing:.2g}")
+            raise EngineError(f"{where} it differs from torch by {missing:.2g}")

@@ -7,7 +7,9 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from camserve.agreement import TOLERANCE
 from camserve.heads import Carried, Head
+from camserve.trace import Graph
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class TorchEngine:
     body: nn.Module
     head: Head
     name = "torch"
+    tolerance = TOLERANCE
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
         """(N, 3, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
@@ -28,7 +31,9 @@ class TorchEngine:
 
     def activations(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried]:
         """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""
-        with torch.inference_mode():
+        # an untraced network may keep something for later calls, which must be fit for autograd
+        mode = torch.inference_mode() if isinstance(self.body, fx.GraphModule) else torch.no_grad()
+        with mode:
             activations, carried = self.body(images.contiguous(memory_format=torch.channels_last))
         # autograd refuses tensors made in inference mode; clones made outside it are ordinary ones
         return activations.clone(), tuple(v.clone() if isinstance(v, torch.Tensor) else v for v in carried)
@@ -48,22 +53,40 @@ def prepared(body: nn.Module) -> nn.Module:
 
 
 def fold_batch_norm(body: fx.GraphModule) -> fx.GraphModule:
-    """`body` with each convolution that only feeds a batch normalisation replaced by the two in one.
+    """`body` with each convolution that only feeds a batch normalisation replaced by the two in one; itself without any.
 
     The modules of `body` stay as they are. Equal to float precision; about a tenth of the time saved.
     """
     graph = fx.Graph()
     graph.output(graph.graph_copy(body.graph, {}))
-    folded = fx.GraphModule(body, graph)
+    folded, changed = Graph(body, graph), False
     for node in list(folded.graph.nodes):
         conv, norm = _module(folded, node.args[0] if node.args else None), _module(folded, node)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and len(node.args[0].users) == 1:
+        if _is_plain(conv, nn.Conv2d) and _is_plain(norm, nn.BatchNorm2d) and len(node.args[0].users) == 1:
             folded.add_submodule(str(node.args[0].target), fuse_conv_bn_eval(conv, norm))
             node.replace_all_uses_with(node.args[0])
             folded.graph.erase_node(node)
+            changed = True
+    if not changed:
+        return body
     folded.delete_all_unused_submodules()
     folded.recompile()
     return folded
+
+
+def _is_plain(layer: nn.Module | None, kind: type[nn.Module]) -> bool:
+    """Whether a layer computes what its kind does, from weights of its own.
+
+    A batch normalisation of another class may hold an activation, as timm's do; a convolution of another class may only
+    pad otherwise. Weights that are computed, pruned or normalised anew at each call cannot be folded into, and statistics
+    of the batch are none.
+    """
+    if not isinstance(layer, kind) or layer._forward_hooks or layer._forward_pre_hooks:
+        return False
+    own = type(layer) is kind or (kind is nn.Conv2d and hasattr(layer, "same_padding"))
+    if not own or not isinstance(layer._parameters.get("weight"), nn.Parameter) or hasattr(layer, "parametrizations"):
+        return False
+    return kind is nn.Conv2d or (layer.running_mean is not None and not layer.training)
 
 
 def _module(graph: fx.GraphModule, node: Any) -> nn.Module | None:

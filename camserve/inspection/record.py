@@ -4,37 +4,36 @@ What is between its layers is not seen: functions have no row, and what they cos
 FUNCTIONS says in the list of what is not.
 """
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from camserve.given import Given
 from camserve.receptive import Fields
+from camserve.state import fresh
+from camserve.trace import Graph
 
 FUNCTIONS = "functions between the layers, as torch.fx cannot trace the network"
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-def record(module: nn.Module, size: int) -> tuple[fx.GraphModule, Fields]:
+def record(given: Given, size: int) -> tuple[fx.GraphModule, Fields]:
     """A graph of the layers in the order they are used, which is to be read and not run, and their shapes.
 
-    module: frozen and in evaluation mode. size: side of the square image, pixels. Parameters that are in no layer come
-    first. No receptive field is known.
+    size: side of the square image, pixels. Parameters that are in no layer come first. No receptive field is known.
     """
+    module = fresh(given.module)
     recorder, layers = _Recorder(module), _layers(module)
     for name, parameter in module.named_parameters():
         if not any(name.startswith(f"{layer}.") for layer, _ in layers):
             recorder.keep(recorder.graph.get_attr(name), parameter)
-    handles = [part.register_forward_hook(recorder.hook(name)) for name, part in layers]
-    try:
-        with torch.no_grad():
-            module(torch.zeros(1, 3, size, size))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return fx.GraphModule(module, recorder.graph), recorder.fields
+    for name, part in layers:
+        part.register_forward_hook(recorder.hook(name))
+    with torch.no_grad():
+        given.ask(module, torch.zeros(1, 3, size, size))
+    return Graph(module, recorder.graph), recorder.fields
 
 
 def _layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -53,7 +52,7 @@ class _Recorder:
     """Makes a node of every use of a layer; a tensor that no layer gave becomes an input of the graph."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._module, self._thread = module, threading.get_ident()
+        self._module = module
         self.graph, self.fields = fx.Graph(), Fields()
         self._made: list[tuple[Tensor, fx.Node]] = []
 
@@ -61,8 +60,6 @@ class _Recorder:
         """For the layer of that name."""
 
         def used(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if threading.get_ident() != self._thread:  # another thread explains an image meanwhile
-                return
             node = self.graph.call_module(name, tuple(self._node(value) for value in inputs))
             parents = [name.rsplit(".", depth)[0] for depth in range(name.count("."), 0, -1)]
             node.meta["nn_module_stack"] = {path: (path, type(self._module.get_submodule(path))) for path in parents}

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import fx, nn
+from torch import fx
 
 from camserve import workers
-from camserve.hooked import HookedNetwork
+from camserve.given import Given
 from camserve.inspection.blocks import Block, blocks_of
 from camserve.inspection.heads import InspectedHead, inspect_head
 from camserve.inspection.layers import InspectedLayer, inspect_layers
@@ -95,8 +95,8 @@ def inspect_model(model: Model) -> Inspection:
 
 
 def _inspected(model: Model) -> Inspection:
-    size, traced = model.card.input.size, not isinstance(model.network, HookedNetwork)
-    graph, fields = _traced(model.module, size) if traced else record(model.module, size)
+    size, traced = model.card.input.size, model.network.is_traced
+    graph, fields = _traced(model.network.given, size) if traced else record(model.network.given, size)
     return Inspection(
         model=model.name,
         size=size,
@@ -109,6 +109,6 @@ def _inspected(model: Model) -> Inspection:
     )
 
 
-def _traced(module: nn.Module, size: int) -> tuple[fx.GraphModule, Fields]:
-    graph = trace(module).eval()
+def _traced(given: Given, size: int) -> tuple[fx.GraphModule, Fields]:
+    graph = trace(given.module, given.keyword).eval()
     return graph, receptive_fields(graph, (size, size))

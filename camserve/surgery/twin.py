@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import fx, nn
 
+from camserve.trace import Graph, without_dead_code
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -14,7 +16,7 @@ def twin(graph: fx.GraphModule) -> tuple[fx.GraphModule, dict[fx.Node, fx.Node]]
     nodes: dict[fx.Node, fx.Node] = {}
     copied = fx.Graph()
     copied.output(copied.graph_copy(graph.graph, nodes))
-    made = fx.GraphModule(graph, copied)
+    made = Graph(graph, copied)
     shared = set(graph.modules())
     for module in made.modules():
         if module not in shared:  # the containers of the new graph, which torch makes in training mode
@@ -51,7 +53,7 @@ def up_to(graph: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
     body, copies = twin(graph)
     (output,) = body.graph.find_nodes(op="output")
     output.args = (copies[node],)
-    body.graph.eliminate_dead_code()
+    without_dead_code(body)
     return finish(body)
 
 

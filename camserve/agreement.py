@@ -1,0 +1,33 @@
+"""How far two answers are apart, in the unit in which a difference means something: the spread of what they say."""
+
+import torch
+from torch import Tensor
+
+# Float32 sums of some thousand terms in another order agree to about 1e-5; ten times that is a real difference.
+TOLERANCE = 1e-4
+# Of the largest value: what rounding does to numbers that differ little from each other, such as 1000.001 and 1000.002.
+_ROUNDING = 4e-6
+
+
+def apart(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference, as a share of the spread of `theirs`; 0 where rounding explains it, inf for other shapes.
+
+    Values that are no numbers must be so in both.
+    """
+    if ours.shape != theirs.shape or not torch.equal(ours.isnan(), theirs.isnan()):
+        return float("inf")
+    ours, theirs = ours.double().nan_to_num(), theirs.double().nan_to_num()
+    if not theirs.numel():
+        return 0.0
+    missing = float((ours - theirs).abs().max()) - _ROUNDING * float(theirs.abs().max())
+    spread = float(theirs.max() - theirs.min()) or float(theirs.abs().max())
+    if missing <= 0:
+        return 0.0
+    return missing / spread if spread else float("inf")
+
+
+def same(ours: Tensor | None, theirs: Tensor | None, tolerance: float = TOLERANCE) -> bool:
+    """Whether two answers are equal but for rounding; no answer equals no answer."""
+    if ours is None or theirs is None:
+        return ours is theirs
+    return apart(ours, theirs) <= tolerance

@@ -1,0 +1,206 @@
+"""The network as it was given, called as its user calls it: what everything made of it is held against.
+
+Found out once, when a model is loaded: how images are handed over, which part of the answer are the logits, whether
+the network turns them into probabilities itself, whether calls leave something behind, whether it answers twice
+alike, and what it answers at sizes other than the one it was trained at.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camserve.agreement import same
+from camserve.answers import Part, part_with_logits
+from camserve.devices import structured
+from camserve.errors import CamserveError, ModelError
+from camserve.probabilities import Kind, kind_of, undone
+from camserve.state import fingerprint, fresh, same_chance, without_hooks
+
+UNLIKE = (
+    "the network answers differently each time it is asked (dropout that stays on, or other chance): this is the map of "
+    "one such answer"
+)
+NO_LOGITS = (
+    "the network answers with probabilities, and the logits before them cannot be read: what is explained is the "
+    "logarithm of the probability"
+)
+# Added to the side trained at, in pixels: at every stride from 2 to 32 these sides leave different remainders, and give
+# both even and odd numbers of cells (tests/test_guard.py holds that). All add a cell at strides up to 32.
+_LARGER = (56, 33), (34, 39)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the network answers to one input.
+
+    images: (N, 3, h, w). logits: (N, C); None where it takes no input of that size, for which `reason` is in words.
+    """
+
+    images: Tensor
+    logits: Tensor | None
+    reason: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(w, h)."""
+        return self.images.shape[-1], self.images.shape[-2]
+
+
+class Given(nn.Module):
+    """images (N, 3, H, W) -> logits (N, C), float32, as the user's module answers.
+
+    module: the user's network, frozen, in evaluation mode. size: side of the square image it was trained at. labels:
+    how many classes have names. keyword: the argument that takes the images, where they cannot be given without its
+    name. part: where in the answer the logits are. kind: what the network makes of them itself. remembers: whether a
+    call can change later answers; such a network is called as a fresh copy each time. classes: C. notes: what every
+    explanation has to say. multiple: sides of inputs are multiples of this, pixels; 0: only `size` is taken.
+    Raises ModelError, in words, for what cannot be called or answers with no logits.
+    """
+
+    def __init__(self, module: nn.Module, size: int, labels: int | None = None) -> None:
+        super().__init__()
+        self.module, self.size = module, size
+        self.keyword, self.notes = _keyword(module), list[str]()
+        self.part, self.kind, self.remembers = Part(), Kind(), False
+        self.classes = self._meet(fresh(module), labels)
+        self._drop_idle_hooks()
+        used = fresh(self.module)
+        before = fingerprint(used)
+        own = self._probe(used, size, size, count=2)
+        assert own.logits is not None
+        self.probes = [own]
+        self.multiple = self._find_multiple(used)
+        self._find_memory(used, before)
+        if own.logits.isnan().any():
+            self.notes.append("the network answers with values that are no numbers: the picture means nothing")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers one image in several ways."""
+        return UNLIKE in self.notes
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether it takes inputs of other sizes and shapes than the one trained at."""
+        return self.multiple > 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C)."""
+        with self.network() as network:
+            return self.ask(network, images)
+
+    @contextmanager
+    def network(self) -> Iterator[nn.Module]:
+        """The module to call: itself, or a copy that no other call meets, where calls would leave something behind."""
+        yield fresh(self.module) if self.remembers else self.module
+
+    def ask(self, network: nn.Module, images: Tensor) -> Tensor:
+        """The logits (N, C) of a module as `network` gives it."""
+        return self.logits_of(lambda: self._called(network, images))
+
+    def logits_of(self, call: Callable[[], Any]) -> Tensor:
+        """The logits (N, C) in what a call of the module answers."""
+        return undone(call, self.part, self.kind).float()
+
+    def _called(self, network: nn.Module, images: Tensor) -> Any:
+        return network(images) if self.keyword is None else network(**{self.keyword: images})
+
+    def _meet(self, used: nn.Module, labels: int | None) -> int:
+        """See what it answers, and how many classes there are."""
+        images = structured(used, self.size, self.size, 2)
+        try:
+            with torch.no_grad():
+                answer = self._called(used, images)
+            self.part = part_with_logits(answer, labels, len(images))
+            self.kind = kind_of(lambda: self._called(used, images), self.part)
+        except CamserveError:
+            raise
+        except Exception as error:  # anything a user's forward raises
+            raise ModelError(_why(used, images, error)) from None
+        if self.kind.name != "logits" and not self.kind.readable:
+            self.notes.append(NO_LOGITS)
+        found = self.part.of(answer)
+        if found.ndim != 2 or len(found) != len(images):
+            raise ModelError(f"the network answers with shape {tuple(found.shape)}; a classifier gives (N, C)")
+        if not found.is_floating_point():
+            raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
+        return found.shape[1]
+
+    def _drop_idle_hooks(self) -> None:
+        """Leave out forward hooks, where the answer is the same without them.
+
+        Those that only look are for the user's own calls; those that change the answer are part of the network.
+        """
+        if any(part._forward_hooks for part in self.module.modules()):
+            with_hooks = self._probe(fresh(self.module), self.size, self.size)
+            if same(self._probe(without_hooks(self.module), self.size, self.size).logits, with_hooks.logits):
+                self.module = without_hooks(self.module)
+
+    def _probe(self, network: nn.Module, width: int, height: int, *, count: int = 1, seed: int = 0) -> Probe:
+        images = structured(network, width, height, count)
+        try:
+            with torch.no_grad(), same_chance(seed):
+                return Probe(images, self.ask(network, images))
+        except Exception as error:  # whatever a network raises at a size it does not take
+            return Probe(images, None, str(error).strip().split("\n")[0])
+
+    def _find_multiple(self, used: nn.Module) -> int:
+        """Try sizes that are neither squares nor multiples of the usual strides, and smaller ones; then multiples."""
+        small = self.size * 5 // 7
+        self.probes.append(self._probe(used, small, small | 1))
+        larger = [self._probe(used, self.size + across, self.size + down) for across, down in _LARGER]
+        self.probes += larger
+        if all(one.logits is not None for one in larger):
+            return 1
+        for multiple in (2, 4, 8, 16, 32, 64):
+            step = multiple * -(-32 // multiple)  # a cell more at strides up to 32
+            if self.size % multiple == 0:
+                tried = [self._probe(used, self.size + step, self.size), self._probe(used, self.size, self.size + 3 * step)]
+                if all(one.logits is not None for one in tried):
+                    self.probes += tried
+                    return multiple
+        return 0
+
+    def _find_memory(self, used: nn.Module, before: list[Any]) -> None:
+        """Whether the calls so far, failed ones included, have changed what it answers; and whether chance has a part."""
+        own = self.probes[0]
+        again = self._probe(used, *own.size, count=len(own.images), seed=1)
+        if before == fingerprint(used) and same(again.logits, own.logits):
+            return
+        alone = [self._probe(fresh(self.module), *one.size, count=len(one.images)) for one in self.probes]
+        other = self._probe(fresh(self.module), *own.size, count=len(own.images), seed=1)
+        if not same(other.logits, alone[0].logits):
+            self.notes.append(UNLIKE)
+        after = [self._probe(used, *one.size, count=len(one.images)) for one in self.probes]
+        self.remembers = any(
+            not same(one.logits, later.logits) or not same(one.logits, first.logits)
+            for one, later, first in zip(alone, after, self.probes, strict=True)
+        )
+        self.probes = alone
+
+
+def _keyword(module: nn.Module) -> str | None:
+    """The argument that takes the images, where they cannot be given without its name."""
+    try:
+        parameters = inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):
+        return None
+    free = [one for one in parameters.values() if one.kind is not one.KEYWORD_ONLY]
+    if "pixel_values" in parameters:  # transformers' name for images, which need not come first
+        return None if free and free[0].name == "pixel_values" else "pixel_values"
+    first = next(iter(parameters.values()), None)
+    return None if free or first is None else first.name
+
+
+def _why(module: nn.Module, images: Tensor, error: Exception) -> str:
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    return (
+        f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls {type(module).__name__}(images) "
+        "with float32 images (N, 3, H, W); wrap a network that is called otherwise in a module that takes those and "
+        "answers with logits"
+    )

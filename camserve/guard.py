@@ -1,0 +1,45 @@
+"""Whether what was made of a network is still that network: nothing that was made of one runs unchecked.
+
+Folded, cut, dilated, converted, in another precision: each can change the answer without a word. So each is asked what
+the module as it was given was asked, at sizes that every stride divides otherwise, and must answer the same.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from camserve.agreement import TOLERANCE, apart
+from camserve.given import Given, Probe
+from camserve.state import same_chance
+
+Run = Callable[[Tensor], Tensor]
+
+
+def difference(
+    given: Given, run: Run, *, own_size: bool = False, tolerance: float = TOLERANCE
+) -> str:
+    """Why `run`, images -> logits, is not the network that was given, in words; "" where it is.
+
+    own_size: ask at the size trained at alone. tolerance: as a share of the spread of the logits.
+    """
+    probes = given.probes[:1] if own_size else given.probes
+    return next((reason for reason in _differences(probes, run, tolerance) if reason), "")
+
+
+def _differences(probes: Iterable[Probe], run: Run, tolerance: float) -> Iterable[str]:
+    for probe in probes:
+        if probe.logits is not None:  # where the network itself fails, another may do as it likes
+            yield _difference(probe, run, tolerance)
+
+
+def _difference(probe: Probe, run: Run, tolerance: float) -> str:
+    where = "at {} x {} pixels".format(*probe.size)
+    try:
+        with torch.no_grad(), same_chance():
+            answer = run(probe.images)
+    except Exception as error:  # whatever a network raises
+        reason = str(error).strip().split("\n")[0]
+        return f"{where} it fails: {reason}"
+    missing = apart(answer.to(probe.logits), probe.logits)  # type: ignore[arg-type,union-attr]
+    return f"{where} its logits differ by {missing:.2g} of their spread" if missing > tolerance else ""
