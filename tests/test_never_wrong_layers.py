@@ -103,6 +103,10 @@ class MeanOfAPart(Stranger):
     def answer(self, f: torch.Tensor) -> torch.Tensor:
         return self.fc(f[:, :, 1:-1, 1:-1].mean((2, 3)))
 
+    def views(self) -> list[Any]:
+        part = lambda x: self.maps(x)[:, :, 1:-1, 1:-1]  # noqa: E731
+        return [*super().views(), (part, super().answer, self.cells)]
+
 
 @cases.right
 class MeanWithAnOffset(Stranger):
@@ -140,8 +144,16 @@ class PowerMean(Stranger):
         self.power = nn.Parameter(torch.full((1,), 3.0))
 
     def answer(self, f: torch.Tensor) -> torch.Tensor:
-        pooled = F.avg_pool2d(f.clamp(min=1e-4).pow(self.power), (f.size(-2), f.size(-1))).pow(1 / self.power)
-        return self.fc(pooled.flatten(1))
+        return self.rest(self.raised(f))
+
+    def raised(self, f: torch.Tensor) -> torch.Tensor:
+        return f.clamp(min=1e-4).pow(self.power)
+
+    def rest(self, f: torch.Tensor) -> torch.Tensor:
+        return self.fc(F.avg_pool2d(f, (f.size(-2), f.size(-1))).pow(1 / self.power).flatten(1))
+
+    def views(self) -> list[Any]:
+        return [*super().views(), (lambda x: self.raised(self.maps(x)), self.rest, self.cells)]
 
 
 @cases.right
@@ -157,10 +169,17 @@ class GatedAttentionPool(Stranger):
     def build(self) -> None:
         self.v, self.u, self.w = nn.Conv2d(12, 6, 1), nn.Conv2d(12, 6, 1), nn.Conv2d(6, 1, 1)
 
-    def answer(self, f: torch.Tensor) -> torch.Tensor:
+    def weighed(self, f: torch.Tensor) -> torch.Tensor:
         scores = self.w(self.v(f).tanh() * self.u(f).sigmoid()) * 5
         weights = scores.flatten(2).softmax(-1).view_as(scores)
-        return self.fc((f * weights).sum((2, 3)))
+        return f * weights
+
+    def answer(self, f: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.weighed(f).sum((2, 3)))
+
+    def views(self) -> list[Any]:
+        last = lambda x: self.weighed(self.maps(x))  # noqa: E731
+        return [*super().views(), (last, lambda f: self.fc(f.sum((2, 3))), self.cells)]
 
 
 @cases.right
@@ -170,6 +189,10 @@ class WeightsForPlaces(Stranger):
 
     def answer(self, f: torch.Tensor) -> torch.Tensor:
         return self.fc((f * self.places).mean((2, 3)) * 10)
+
+    def views(self) -> list[Any]:
+        last = lambda x: self.maps(x) * self.places  # noqa: E731
+        return [*super().views(), (last, lambda f: self.fc(f.mean((2, 3)) * 10), self.cells)]
 
 
 @cases.right
@@ -397,6 +420,20 @@ class ChannelsLastMean(Stranger):
 
     def cells(self, f: torch.Tensor) -> torch.Tensor:
         return f.permute(0, 3, 1, 2)
+
+
+@cases.right
+class AsWideAsItsChannels(Stranger):
+    """12 channels of 12 columns, in a head that nothing is known of: either axis could be the channels."""
+
+    side = 48
+
+    def answer(self, f: torch.Tensor) -> torch.Tensor:
+        return self.fc(f.square().mean((2, 3)).sqrt())
+
+    def views(self) -> list[Any]:
+        squared = lambda x: self.maps(x).square()  # noqa: E731
+        return [*super().views(), (squared, lambda f: self.fc(f.mean((2, 3)).sqrt()), self.cells)]
 
 
 # Tokens
@@ -744,7 +781,14 @@ class LooksAtACorner(Stranger):
     side = 64
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x[..., 24:, 16:])
+        return self.body(x[..., 24:, 20:])
+
+
+class LooksAtACornerOfItsMaps(Stranger):
+    side = 64
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)[:, :, 6:, 5:]
 
 
 class LooksInAMirror(Stranger):
@@ -782,9 +826,19 @@ class RollsItsMaps(Stranger):
         return torch.roll(self.body(x), (4, 4), (2, 3))
 
 
-@pytest.mark.parametrize(
-    "kind", [Stranger, LooksAtACorner, LooksInAMirror, LooksAtTheTransposed, ShrinksFirst, StridesOfThree, RollsItsMaps]
-)
+PLACED = [
+    Stranger,
+    LooksAtACorner,
+    LooksAtACornerOfItsMaps,
+    LooksInAMirror,
+    LooksAtTheTransposed,
+    ShrinksFirst,
+    StridesOfThree,
+    RollsItsMaps,
+]
+
+
+@pytest.mark.parametrize("kind", PLACED)
 def test_a_cell_lies_where_its_pixels_are(kind: Callable[[], Any]) -> None:
     """The centre of every cell is among the pixels that its value depends on; or camserve says that it cannot tell."""
     make, image = seeded(kind), picture(64)
