@@ -73,6 +73,49 @@ class Stranger(nn.Module):
         return [(self.maps, self.answer, self.cells)]
 
 
+class Staged(Stranger):
+    """forward is one step after another; `good` counts the steps before each layer that will do."""
+
+    good: tuple[int, ...] = (1,)
+
+    def steps(self) -> list[Callable[..., Any]]:
+        return [self.maps, self.answer]
+
+    def forward(self, x: torch.Tensor) -> Any:
+        for step in self.steps():
+            x = step(x)
+        return x
+
+    def views(self) -> list[Any]:
+        steps = self.steps()
+        return [(chain(steps[:at]), chain(steps[at:]), self.cells) for at in self.good]
+
+
+def chain(steps: list[Callable[..., Any]]) -> Callable[..., Any]:
+    def run(x: Any) -> Any:
+        for step in steps:
+            x = step(x)
+        return x
+
+    return run
+
+
+class Block(nn.Module):
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        self.norm, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, t: torch.Tensor) -> torch.Tensor:
+        return self.behind(t, self.norm(t))
+
+    def behind(self, t: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(normed).chunk(3, -1)
+        t = t + self.out((q @ k.transpose(-2, -1) / 3).softmax(-1) @ v)
+        return t + self.mlp(self.after(t))
+
+
 class Cases(dict[str, tuple[Callable[[], Any], str | None]]):
     """Networks by name, and the words in which camserve may say that it does not explain them."""
 
