@@ -18,7 +18,6 @@ from torch import nn
 pytestmark = pytest.mark.filterwarnings("ignore")
 cases = Cases()
 LAYER = "token|order|place|position|grid"
-PART = "branch|part of|several|besides|not all|" + LAYER
 
 
 # A network of four times four patches
