@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EVERY = "all"
 NOTHING = "no more forwards"
+_COUNT = re.compile(r"(?:top )?(\d{1,18})")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,20 @@ class Entry:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Best:
+    """So many of the best classes, unless `text`, which says so, is the name of a class."""
+
+    count: int
+    text: str
+
+    def among(self, labels: Sequence[str]) -> int | list[str]:
+        """What `explain_classes` takes as targets."""
+        from camserve.targets import classes_named
+
+        return [self.text] if classes_named(self.text, labels) else self.count
+
+
 def parse_methods(texts: Iterable[str]) -> tuple[str, ...]:
     """The methods that "cam,rise", "all" and so on mean, families together. Raises UnknownName with close matches."""
     names = [name.strip() for text in texts for name in text.split(",")]
@@ -46,10 +61,10 @@ def parse_methods(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(dict.fromkeys(names), key=[AUTO, *METHODS].index))
 
 
-def parse_targets(text: str) -> int | list[str]:
-    """Classes separated by semicolons, or a number: so many of the best. Raises OptionError where there are none."""
-    if text.strip().isdecimal():
-        return int(text)
+def parse_targets(text: str) -> Best | list[str]:
+    """Classes separated by semicolons; or "3" or "top 3". Raises OptionError where there are none."""
+    if count := _COUNT.fullmatch(text.strip()):
+        return Best(int(count[1]), text.strip())
     found = [target.strip() for target in text.split(";") if target.strip()]
     if not found:
         raise OptionError(f"targets {text!r} names no class; give some, separated by semicolons, or a number")
@@ -95,12 +110,19 @@ def class_entries(explained: "Iterable[Explanation]") -> Iterator[Entry]:
         name = re.sub(r"[^\w+]+", "-", one.target.name).strip("-") or "class"
         names[name] = names.get(name, 0) + 1
         folder = name if names[name] == 1 else f"{name}-{names[name]}"
-        yield Entry(folder, one.target.name, "Classes", f"score {one.score:.3f}, logit {one.logit:.1f}", one)
+        yield Entry(folder, one.target.name, "Classes", _answer(one), one)
 
 
 def family_of(name: str) -> str:
     """The family of a method; of "auto" the word itself."""
     return next((family for family, methods in FAMILIES.items() if name in {m.name for m in methods}), "Automatic")
+
+
+def _answer(one: "Explanation") -> str:
+    if one.target.has_score:
+        return f"score {one.score:.3f}, logit {one.logit:.1f}"
+    value = "" if one.value is None else f"{one.value:.1f}"
+    return f"{value} logits" if one.target.is_linear else value
 
 
 def _left_out(name: str, reason: str) -> Entry:

@@ -25,6 +25,7 @@ name, `status` the HTTP status, `exit_code` the status a command ends with.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 # Characters of a value in an error's text: enough to recognise it by, not the whole image.
@@ -63,9 +64,9 @@ class UnknownName(OptionError):
 
     code = "unknown_name"
 
-    def __init__(self, kind: str, given: object, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, given: object, known: Iterable[str], *, close: list[str] | None = None) -> None:
         names = list(known)
-        close = close_names(given, names)
+        close = close_names(given, names) if close is None else close
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
         listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
         super().__init__(f"unknown {kind} {shown(given)}{hint} Known: {listed}")
@@ -82,6 +83,16 @@ def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -
     by_lower = {name.lower(): name for name in reversed(list(names))}
     close = difflib.get_close_matches(str(given)[:_LONGEST_NAME].lower(), by_lower, n=3, cutoff=likeness)
     return [by_lower[name] for name in close]
+
+
+def names_with(given: str, names: Iterable[str]) -> list[str]:
+    """At most five of `names` that have every word of what was given, the shortest first, whatever their case."""
+    wanted = _words(given[:_LONGEST_NAME])
+    return sorted({name for name in names if wanted and wanted <= _words(name)}, key=lambda name: (len(name), name))[:5]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", text.lower()))
 
 
 class ImageError(CamserveError):

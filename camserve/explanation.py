@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from camserve import render
@@ -91,6 +92,21 @@ class Explanation:
     def score(self) -> float:
         """The explained class's score, 0..1."""
         return float(self.scores[self.class_index])
+
+    @property
+    def value(self) -> float | None:
+        """What the target comes to: a class's logit, the difference of two; None for a function of the caller's."""
+        if self.target.function is not None:  # it may cost anything, and count on the device of the network
+            return None
+        return float(self.target(torch.tensor(self.logits)[None])[0])
+
+    @property
+    def in_short(self) -> str:
+        """The target with the class's score, or, where it is about more than a class, with its value."""
+        name, value = self.target.name, self.value
+        if self.target.has_score:
+            return f"{name} {self.score:.2f}"
+        return name if value is None else f"{name} {value:.2f}" + (" logits" if self.target.is_linear else "")
 
     @cached_property
     def scores(self) -> Float32:

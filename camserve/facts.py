@@ -23,7 +23,11 @@ def facts_of(explanation: "Explanation", top: int, threshold: float, questions: 
         "class_name": explanation.class_name,
         "score": explanation.score,
         "logit": explanation.logit,
-        "target": {"name": explanation.target.name, "quantity": explanation.target.quantity},
+        "target": {
+            "name": explanation.target.name,
+            "quantity": explanation.target.quantity,
+            "value": explanation.value,
+        },
         "top": [vars(answer) for answer in explanation.top(top)],
         "map": explanation.map.tolist(),
         "unit": explanation.unit,

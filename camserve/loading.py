@@ -12,10 +12,11 @@ from camserve.architectures import build, defaults_of, is_architecture
 from camserve.checkpoints import Checkpoint, read_checkpoint
 from camserve.errors import ModelError, OptionError
 from camserve.fitting import classes_of, fill, fit
+from camserve.labels import names_in_order
 from camserve.models import Model
 from camserve.snapshot import frozen, snapshot
 
-Labels = Sequence[str] | str | Path
+Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
 
 # The name of the class names that camserve brings, where no file is called so.
 IMAGENET = "imagenet"
@@ -37,7 +38,8 @@ def load(
     "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
     nn.Module, of which a snapshot is taken: the module itself is never touched.
     weights: for an architecture, a checkpoint; see `camserve.checkpoints`. labels: class names in the order of the
-    logits, a text file with one a line, or "imagenet". layer: where to look; found by itself where not given.
+    logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer: where
+    to look; found by itself where not given.
     scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of `camserve.cards.Input`
     (size, mean, std ...); where not given, those of the architecture's own library, or ImageNet's usual ones.
     A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError, ModelError.
@@ -141,9 +143,11 @@ def _completed(card: cards.Card) -> cards.Input:
 
 
 def names_of(labels: Labels | None) -> Sequence[str] | None:
-    """Class names from what a user gives for them. Raises ModelError where a file cannot be read."""
-    if labels is None or not isinstance(labels, str | Path):
-        return labels
+    """Class names from what a user gives for them. Raises ModelError where a file or a dict cannot be read."""
+    if labels is None:
+        return None
+    if not isinstance(labels, str | Path):
+        return names_in_order(labels)
     if str(labels) == IMAGENET and not Path(labels).exists():
         return cards.read_labels(config.shipped("models") / "imagenet.txt")
     return cards.read_labels(Path(labels))

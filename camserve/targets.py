@@ -8,12 +8,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from camserve.errors import OptionError, UnknownName, close_names, shown
+from camserve.errors import OptionError, UnknownName, close_names, names_with, shown
 from camserve.methods import QUANTITIES
 
 Float32 = npt.NDArray[np.float32]
 
 PREDICTED = "predicted"
+# In front of an index that is text, where the digits alone are the name of a class.
+INDEX = "#"
+# Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
+_DIGITS = 18
 
 TargetOption = int | str | Callable[[Tensor], Tensor] | None
 
@@ -43,6 +47,11 @@ class Target:
         return self.sign * (value if self.against is None else value - scores[:, self.against])
 
     @property
+    def has_score(self) -> bool:
+        """Whether it speaks of one class alone, whose score then says how sure the model is of it."""
+        return self.function is None and self.against is None and self.sign == 1
+
+    @property
     def terms(self) -> tuple[tuple[int, int], ...] | None:
         """(class, factor) of each logit that it is the sum of; None where it is no such sum."""
         if not self.is_linear:
@@ -53,7 +62,7 @@ class Target:
     @property
     def is_class(self) -> bool:
         """Whether it is one class's logit, nothing else: what completeness speaks of."""
-        return self.function is None and self.against is None and self.sign == 1 and self.quantity == "logit"
+        return self.has_score and self.quantity == "logit"
 
     @property
     def is_linear(self) -> bool:
@@ -85,9 +94,9 @@ def steepness(target: Target, logits: Tensor) -> float | None:
 def resolve_target(target: TargetOption, logits: Float32, labels: Sequence[str], quantity: str = "logit") -> Target:
     """The Target that an option means.
 
-    target: None or "predicted", the class with the highest logit; a class's index or name; "a-b", a against b, such
-    as "predicted-tabby"; "-a", what speaks against a; or a function of logits (N, C) -> (N,), whose score is reported
-    for the predicted class. logits: float32 (C,). Names match without regard to case. quantity: of QUANTITIES.
+    target: None or "predicted", the class with the highest logit; a class's index or name, see `resolve_class`; "a-b",
+    a against b, such as "predicted-tabby"; "-a", what speaks against a; or a function of logits (N, C) -> (N,), whose
+    score is reported for the predicted class. logits: float32 (C,). quantity: of QUANTITIES.
     Raises OptionError, UnknownName with close matches.
     """
     if quantity not in QUANTITIES:
@@ -108,26 +117,53 @@ def resolve_target(target: TargetOption, logits: Float32, labels: Sequence[str],
 
 
 def resolve_class(target: int | str, labels: Sequence[str]) -> int:
-    """The class index that an index or a name means; digits are an index, as flags and queries are strings.
+    """The class index that an index or a name means.
 
-    Raises OptionError for an index out of range, UnknownName with close matches for a name.
+    A number is always an index. Text is the name of a class where there is one, also a name of digits; else digits are
+    an index, as flags and queries are text; "#10" is index 10 whatever the names are.
+    Raises OptionError for an index out of range and for a name of several classes, UnknownName for another name.
     """
-    if isinstance(target, str) and not target.isdecimal():
-        lower = [label.lower() for label in labels]
-        if target.lower() not in lower:
-            raise UnknownName("class", target, labels)
-        return lower.index(target.lower())
-    if isinstance(target, bool) or not isinstance(target, int | str):
+    if isinstance(target, str):
+        return _named(target, labels)
+    if isinstance(target, bool) or not isinstance(target, int):
         raise OptionError(f"target {target!r} is neither a class index nor a class name")
-    index = int(target)
-    if not 0 <= index < len(labels):
+    return _checked_index(target, labels)
+
+
+def classes_named(text: str, labels: Sequence[str]) -> list[int]:
+    """The classes of exactly that name; where there are none, those of that name in another case."""
+    exact = [index for index, label in enumerate(labels) if label == text]
+    if exact or text.isdecimal():
+        return exact
+    lower = text.lower()
+    return [index for index, label in enumerate(labels) if label.lower() == lower]
+
+
+def _named(text: str, labels: Sequence[str]) -> int:
+    found = classes_named(text, labels)
+    if len(found) > 1:
+        listed = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+        raise OptionError(
+            f"class {shown(text)} is the name of {len(found)} classes, {listed}; give an index, {found[0]} as a number "
+            f"or '{INDEX}{found[0]}' as text"
+        )
+    if found:
+        return found[0]
+    digits = text.removeprefix(INDEX)
+    if not digits.isdecimal():
+        raise UnknownName("class", text, labels, close=names_with(text, labels) or None)
+    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels)
+
+
+def _checked_index(index: int | str, labels: Sequence[str]) -> int:
+    if isinstance(index, str) or not 0 <= index < len(labels):
         raise OptionError(f"target {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
     return index
 
 
 def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int | None, int] | None:
     """(index, name, against, sign) of "a-b" or "-a"; None where the text is no such form, or is a class's own name."""
-    if _side(target, best, labels) is not None or "-" not in target:
+    if "-" not in target or classes_named(target, labels):
         return None
     found: list[tuple[int, str, int | None, int]] = []
     unknown = []
@@ -145,12 +181,20 @@ def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int
             elif own is not None or first == "":
                 unknown.append(second)
     if len(found) > 1:
-        meanings = ", ".join(repr(name) for _, name, _, _ in found)
-        raise OptionError(f"target {target!r} can mean {meanings}; give class indices instead, such as 281-282")
-    # so like a whole name are "tigre-cat" and "tiger cat", not "cat-9" and "cat"
-    if not found and len(unknown) == 1 and unknown[0] and not close_names(target, labels, likeness=0.76):
+        meanings = ", ".join(f"{name!r} ({_in_indices(own, other)})" for own, name, other, _ in found)
+        raise OptionError(f"target {target!r} can mean {meanings}; give class indices instead, as in brackets")
+    if not found and len(unknown) == 1 and unknown[0] and _is_about_a_side(target, unknown[0], labels):
         resolve_class(unknown[0], labels)  # says what is wrong with that side, rather than with the whole
     return found[0] if found else None
+
+
+def _in_indices(own: int, other: int | None) -> str:
+    return f"-{INDEX}{own}" if other is None else f"{INDEX}{own}-{INDEX}{other}"
+
+
+def _is_about_a_side(target: str, side: str, labels: Sequence[str]) -> bool:
+    """Whether what is wrong is one side, not the whole: "tigre-cat" is like "tiger cat", "cat-9" not like "cat"."""
+    return len(classes_named(side, labels)) > 1 or not close_names(target, labels, likeness=0.76)
 
 
 def _side(text: str, best: int, labels: Sequence[str]) -> int | None:

@@ -17,7 +17,7 @@ import camserve
 from camserve import comparing, sheet
 from camserve.cli import main
 from camserve.cli import sheets as command
-from camserve.comparing import Entry, compare_classes, compare_methods, family_of, parse_methods, parse_targets
+from camserve.comparing import Best, Entry, compare_classes, compare_methods, family_of, parse_methods, parse_targets
 from camserve.errors import OptionError, UnknownName
 from camserve.explain import open_photo
 from camserve.methods import FAMILIES, METHODS
@@ -57,7 +57,7 @@ def test_a_misspelt_method_among_several_is_named() -> None:
 
 
 def test_targets_are_classes_or_how_many() -> None:
-    assert parse_targets("3") == 3
+    assert parse_targets("3") == Best(3, "3")
     assert parse_targets("tabby; 281-282 ;") == ["tabby", "281-282"]
     with pytest.raises(OptionError, match="targets ' ; ' names no class"):
         parse_targets(" ; ")

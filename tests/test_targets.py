@@ -64,7 +64,7 @@ def test_what_means_nothing_is_named(option, error, message) -> None:  # type: i
 
 
 def test_what_means_two_things_is_named() -> None:
-    with pytest.raises(OptionError, match="can mean 'a - b-c', 'a-b - c'; give class indices instead"):
+    with pytest.raises(OptionError, match=r"can mean 'a - b-c' \(#0-#1\), 'a-b - c' \(#2-#3\); give class indices"):
         resolve_target("a-b-c", np.zeros(4, np.float32), ("a", "b-c", "a-b", "c"))
 
 
@@ -124,8 +124,12 @@ def test_a_list_of_targets_is_a_list_of_some(model: camserve.Model, targets: obj
 
 
 def test_targets_are_named_in_json_and_legend(model: camserve.Model) -> None:
-    facts = model.explain(picture(2), target="281-282").to_dict()
-    assert facts["target"] == {"name": "tabby - tiger cat", "quantity": "logit"}
+    made = model.explain(picture(2), target="281-282")
+    facts = made.to_dict()
+    assert facts["target"] == {"name": "tabby - tiger cat", "quantity": "logit", "value": made.value}
+    assert made.value == made.logits[281] - made.logits[282] != made.logit
+    assert made.in_short == f"tabby - tiger cat {made.value:.2f} logits"
+    assert model.explain(picture(2), target="tabby").in_short == f"tabby {made.score:.2f}"
 
 
 def test_many_images_may_have_a_target_each(model: camserve.Model) -> None:

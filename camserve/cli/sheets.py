@@ -93,7 +93,7 @@ def _heading(photo: "Photo", entries: list[Entry]) -> str:
     made = next((entry.explanation for entry in entries if entry.explanation is not None), None)
     if made is None:
         return photo.name
-    what = "" if len({e.title for e in entries if e.group == "Classes"}) else f": {made.target.name} {made.score:.2f}"
+    what = "" if len({e.title for e in entries if e.group == "Classes"}) else f": {made.in_short}"
     return f"{photo.name}{what} ({made.model.name}, layer {made.layer})"
 
 

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 from typing_extensions import TypedDict
 from werkzeug.exceptions import NotAcceptable
 
-from camserve.comparing import class_entries, parse_targets
+from camserve.comparing import Best, class_entries, parse_targets
 from camserve.errors import OptionError
 from camserve.images import encode
 from camserve.timing import Timing
@@ -33,7 +33,7 @@ class ClassesExplained(TypedDict):
 
 
 ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: ClassesExplained}
-TARGETS = {"targets": "classes separated by semicolons, or how many of the best; a form may carry it instead"}
+TARGETS = {"targets": "classes separated by semicolons, or how many of the best, as in 3 or top 3; a form may carry it"}
 
 
 @classes.post("/explain/classes")
@@ -61,7 +61,7 @@ def _without_targets(pairs: Pairs) -> Pairs:
     return [(name, value) for name, value in pairs if name != "targets"]
 
 
-def _targets(pairs: Pairs) -> int | list[str]:
+def _targets(pairs: Pairs) -> Best | list[str]:
     given = [value for name, value in pairs if name == "targets"]
     if len(given) != 1 or any(name == "target" and value for name, value in pairs):
         raise OptionError(

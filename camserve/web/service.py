@@ -25,6 +25,7 @@ from camserve.web.record import Record
 from camserve.web.shelf import BROKEN, LOADING, Shelf
 
 if TYPE_CHECKING:
+    from camserve.comparing import Best
     from camserve.explanation import Explanation
     from camserve.models import Model
     from camserve.workers import Workers
@@ -145,14 +146,15 @@ class Service:
         return found
 
     def explain_classes(
-        self, image: Source, targets: int | list[str], options: Options, now: Record, until: float
+        self, image: Source, targets: "Best | list[str]", options: Options, now: Record, until: float
     ) -> "list[Explanation]":
         """The same for several classes, from one forward pass. Raises as `explain`."""
         from camserve.explain import explain_classes
 
         model = self.model(options.model, until)
         how = {name: value for name, value in options.question().items() if name != "target"}
-        found = explain_classes(model, self._read(image, now), targets, **self._pool(now, until), **how)
+        wanted = targets if isinstance(targets, list) else targets.among(model.labels)
+        found = explain_classes(model, self._read(image, now), wanted, **self._pool(now, until), **how)
         now.facts |= {"model": model.name, "explained_by": found[0].method}
         return found
 

@@ -43,7 +43,7 @@ document.addEventListener("dragleave", (event) => {
 function request(accept, changes, signal) {
   const body = new FormData(form);
   body.set("image", state.photo, state.photo.name || "pasted");
-  if ($("target").dataset.index) body.set("target", $("target").dataset.index);
+  if ($("target").dataset.index) body.set("target", `#${$("target").dataset.index}`);
   for (const [name, value] of Object.entries(changes)) body.set(name, value);
   return { method: "POST", body, headers: { Accept: accept }, signal };
 }
@@ -159,7 +159,7 @@ function answerItem(one, explained) {
   return item;
 }
 
-// Two classes may share a name, so a chosen one is asked for by its index.
+// Two classes may share a name, so a chosen one is asked for by its index; the digits alone could be a name, too.
 function setTarget(name, index) {
   $("target").value = name;
   $("target").dataset.index = index;

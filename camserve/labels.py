@@ -1,0 +1,71 @@
+"""Class names in the order of the logits, from a list or a dict of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Set
+from operator import index
+from typing import Any
+
+from camserve.errors import ModelError, shown
+
+# Indices that an error names; there may be thousands.
+_LISTED = 10
+
+
+def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
+    """The names of a list, or of a dict: {0: "cat"}, {"0": "cat"} or {"cat": 0}. Raises ModelError.
+
+    Whole numbers in a list, as of digits, become text. Keys of digits with text as values are indices; keys with
+    numbers as values are names.
+    """
+    if isinstance(labels, Mapping):
+        return _by_index(labels)
+    if isinstance(labels, Set) or not isinstance(labels, Iterable):
+        raise ModelError(f"labels {shown(labels)} have no order; give a list of class names in the order of the logits")
+    return tuple(_name(label) for label in labels)
+
+
+def _by_index(labels: Mapping[Any, Any]) -> tuple[str, ...]:
+    names = _pairs(labels)
+    counted = Counter(place for place, _ in names)
+    twice = sorted(place for place, count in counted.items() if count > 1)
+    missing = [place for place in range(len(names)) if place not in counted]
+    beyond = sorted(place for place in counted if not 0 <= place < len(names))
+    wrong = {"more than one name for": twice, "no name for": missing, "not in the range:": beyond}
+    said = [f"{words} {_few(places)}" for words, places in wrong.items() if places]
+    if said:
+        raise ModelError(
+            f"labels: the indices of {len(names)} names must be 0 to {len(names) - 1}, each once; there is "
+            f"{', '.join(said)}"
+        )
+    return tuple(name for _, name in sorted(names))
+
+
+def _pairs(labels: Mapping[Any, Any]) -> list[tuple[int, str]]:
+    """(index, name) of each entry, whichever way round they are."""
+    if all(isinstance(name, str) and _is_number(place) for name, place in labels.items()):
+        return [(index(place), name) for name, place in labels.items()]
+    if all(isinstance(name, str) and (_is_number(place) or _is_digits(place)) for place, name in labels.items()):
+        return [(int(place), name) for place, name in labels.items()]
+    first = next(iter(labels.items()))
+    raise ModelError(
+        f"labels: the dict begins with {shown(first[0])}: {shown(first[1])}; allowed are index to name, as in "
+        '{0: "cat"} or {"0": "cat"}, and name to index, as in {"cat": 0}, the same for all entries'
+    )
+
+
+def _name(label: Any) -> str:
+    if isinstance(label, str) or _is_number(label):
+        return str(label)
+    raise ModelError(f"labels: {shown(label)} is no class name; give text, in the order of the logits")
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and hasattr(value, "__index__")
+
+
+def _is_digits(value: Any) -> bool:
+    return isinstance(value, str) and value.isdecimal() and len(value) < _LISTED
+
+
+def _few(places: list[int]) -> str:
+    return ", ".join(map(str, places[:_LISTED])) + (f" and {len(places) - _LISTED} more" if places[_LISTED:] else "")
