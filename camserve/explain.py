@@ -150,7 +150,7 @@ def _explanation(
     output_stride: int | None,
 ) -> Explanation:
     """One target's. others: what comparing it with the other targets has found."""
-    first = seen[0]
+    first, layers = seen[0], [one.layer.name for one in seen]
     about_method = [first.method.check] if first.method.check else []
     warnings = diagnose(model, seen, grid_map, placement, others)
     return Explanation(
@@ -160,10 +160,10 @@ def _explanation(
         logits=first.logits,
         target=first.target,
         method=first.method.name,
-        layer=",".join(one.layer.name for one in seen),
+        layer=",".join(layers),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(*doubt(model.card), *model.notes(placement.frame.input), *about_method, *warnings),
+        warnings=(*doubt(model.card), *model.notes(placement.frame.input, layers), *about_method, *warnings),
         model=model,
         output_stride=output_stride,
         account=next((one.account.within(placement.frame) for one in seen if one.account), None),

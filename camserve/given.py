@@ -29,6 +29,10 @@ NO_LOGITS = (
     "the network answers with probabilities, and the logits before them cannot be read: what is explained is the "
     "logarithm of the probability"
 )
+PERHAPS = (
+    "the network's answers look like probabilities (all between 0 and 1, or of one sum), made in a way that camserve does "
+    "not see: they are explained as they are, as if they were logits"
+)
 # Added to the side trained at, in pixels: at every stride from 2 to 32 these sides leave different remainders, and give
 # both even and odd numbers of cells (tests/test_guard.py holds that). All add a cell at strides up to 32.
 _LARGER = (56, 33), (34, 39)
@@ -57,7 +61,8 @@ class Given(nn.Module):
     module: the user's network, frozen, in evaluation mode. size: side of the square image it was trained at. labels:
     how many classes have names. keyword: the argument that takes the images, where they cannot be given without its
     name. part: where in the answer the logits are. kind: what the network makes of them itself. remembers: whether a
-    call can change later answers; such a network is called as a fresh copy each time. classes: C. notes: what every
+    call can change later answers; such a network is called as a fresh copy each time. together: 1 for a network that takes
+    one image at a time, else 2. classes: C. dtype: of its own answers. notes: what every
     explanation has to say. multiple: sides of inputs are multiples of this, pixels; 0: only `size` is taken.
     Raises ModelError, in words, for what cannot be called or answers with no logits.
     """
@@ -66,13 +71,14 @@ class Given(nn.Module):
         super().__init__()
         self.module, self.size = module, size
         self.keyword, self.notes = _keyword(module), list[str]()
-        self.part, self.kind, self.remembers = Part(), Kind(), False
+        self.part, self.kind, self.remembers, self.together = Part(), Kind(), False, 2
         self.classes = self._meet(fresh(module), labels)
         self._drop_idle_hooks()
         used = fresh(self.module)
         before = fingerprint(used)
-        own = self._probe(used, size, size, count=2)
-        assert own.logits is not None
+        own = self._probe(used, size, size, count=self.together)
+        if own.logits is None:
+            raise ModelError(f"the network fails when it is asked a second time: {own.reason}")
         self.probes = [own]
         self.multiple = self._find_multiple(used)
         self._find_memory(used, before)
@@ -101,7 +107,7 @@ class Given(nn.Module):
 
     def ask(self, network: nn.Module, images: Tensor) -> Tensor:
         """The logits (N, C) of a module as `network` gives it."""
-        return self.logits_of(lambda: self._called(network, images))
+        return _with_batch(self.logits_of(lambda: self._called(network, images)), images)
 
     def logits_of(self, call: Callable[[], Any]) -> Tensor:
         """The logits (N, C) in what a call of the module answers."""
@@ -112,7 +118,7 @@ class Given(nn.Module):
 
     def _meet(self, used: nn.Module, labels: int | None) -> int:
         """See what it answers, and how many classes there are."""
-        images = structured(used, self.size, self.size, 2)
+        images = structured(used, self.size, self.size, self.together)
         try:
             with torch.no_grad():
                 answer = self._called(used, images)
@@ -121,14 +127,25 @@ class Given(nn.Module):
         except CamserveError:
             raise
         except Exception as error:  # anything a user's forward raises
+            if self.together > 1:  # some take one image at a time
+                self.together = 1
+                return self._meet(fresh(self.module), labels)
             raise ModelError(_why(used, images, error)) from None
-        if self.kind.name != "logits" and not self.kind.readable:
+        if self.kind.name == "perhaps":
+            self.notes.append(PERHAPS)
+        elif self.kind.name != "logits" and not self.kind.readable:
             self.notes.append(NO_LOGITS)
-        found = self.part.of(answer)
+        found = _with_batch(self.part.of(answer), images)
+        if labels is None and _is_embedding(found):
+            raise ModelError(
+                f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set of "
+                "classes. Put a classifier behind it, or give labels if its numbers are classes"
+            )
         if found.ndim != 2 or len(found) != len(images):
             raise ModelError(f"the network answers with shape {tuple(found.shape)}; a classifier gives (N, C)")
         if not found.is_floating_point():
             raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
+        self.dtype = found.dtype
         return found.shape[1]
 
     def _drop_idle_hooks(self) -> None:
@@ -195,6 +212,19 @@ def _keyword(module: nn.Module) -> str | None:
         return None if free and free[0].name == "pixel_values" else "pixel_values"
     first = next(iter(parameters.values()), None)
     return None if free or first is None else first.name
+
+
+def _with_batch(answer: Tensor, images: Tensor) -> Tensor:
+    """The answer to one image, (1, C), where a network gives (C,)."""
+    return answer[None] if answer.ndim == 1 and len(images) == 1 else answer
+
+
+def _is_embedding(answer: Tensor) -> bool:
+    """Whether every row has length 1, which no logits have."""
+    if answer.ndim != 2 or answer.shape[1] < 2 or bool((answer >= 0).all()):
+        return False
+    lengths = answer.float().norm(dim=1)
+    return torch.allclose(lengths, torch.ones_like(lengths), atol=1e-4)
 
 
 def _why(module: nn.Module, images: Tensor, error: Exception) -> str:

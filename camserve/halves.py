@@ -3,7 +3,7 @@
 `camserve.network` gives it for networks that torch.fx traces, `camserve.hooked` for all others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,8 +59,8 @@ class Network(Protocol):
         """What the sides of inputs are multiples of, pixels; of use where inputs may have any size."""
         ...
 
-    def notes_at(self, size: tuple[int, int]) -> tuple[str, ...]:
-        """What explanations of inputs of `size` (w, h) have to say."""
+    def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
+        """What explanations of inputs of `size` (w, h) at some layers have to say."""
         ...
 
     def layers(self) -> dict[str, tuple[int, ...]]:

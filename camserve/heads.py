@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from camserve.differentiation import gradients
 from camserve.errors import OptionError
 
 # A scalar function of each image's logits: (N, C) -> (N,). A class is `lambda logits: logits[:, c]`.
@@ -162,11 +163,8 @@ class ClassMapHead(Head):
 def autograd_gradients(
     module: nn.Module, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()
 ) -> torch.Tensor:
-    """d target / d activations (N, K, h, w) by autograd through the head."""
-    with torch.enable_grad():
-        leaf = activations.detach().requires_grad_()
-        (gradients,) = torch.autograd.grad(target(module(leaf, *carried)).sum(), leaf)
-    return gradients
+    """d target / d activations (N, K, h, w) by autograd through the head. Raises OptionError where there is none."""
+    return gradients(lambda leaf: target(module(leaf[0], *carried)).sum(), [activations])[0]
 
 
 def _by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:

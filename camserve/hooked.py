@@ -6,8 +6,9 @@ graph. A layer used several times is known by its last use. No state outlives a 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from camserve.devices import structured
 from camserve.errors import OptionError, UnknownName
 from camserve.given import Given
 from camserve.halves import Halves, See
-from camserve.layer_search import Found, find_layer, places
+from camserve.layer_search import Choice, find_layer, places
 from camserve.layout import Layout
 from camserve.state import fresh
 
@@ -33,7 +34,6 @@ class HookedNetwork:
     def __init__(self, given: Given) -> None:
         self.given, self.size, self.classes = given, given.size, given.classes
         self._maps = places(self)
-        self._layouts = {name: found.layout for name, found in self._maps.items()}
 
     @property
     def whole(self) -> nn.Module:
@@ -50,19 +50,29 @@ class HookedNetwork:
         """What the sides of inputs are multiples of, pixels."""
         return self.given.multiple
 
-    def notes_at(self, size: tuple[int, int]) -> tuple[str, ...]:
-        """Nothing: the network itself runs."""
-        return ()
+    def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
+        """As in Network."""
+        return self._choice.notes_at(layers)
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every module that gives maps or tokens with more than one cell, in the order in which they finish."""
         return {name: found.shape for name, found in self._maps.items()}
 
+    @cached_property
+    def _choice(self) -> Choice:
+        return find_layer(self, self._maps)
+
     def default_layer(self) -> str:
         """The last module on which the answer depends through pooling alone."""
-        found = find_layer(self)
-        self._layouts[found.name] = found.layout
-        return found.name
+        return self._choice.found.name
+
+    def has_known_places(self, name: str) -> bool:
+        """No arithmetic is known of it."""
+        return False
+
+    def is_linear(self, name: str) -> bool:
+        """Whether that module is a linear layer."""
+        return isinstance(self.given.module.get_submodule(name), nn.Linear)
 
     def watch(self, images: Tensor, see: See) -> Tensor:
         """As in Network: the modules of a copy that no other call meets."""
@@ -75,11 +85,11 @@ class HookedNetwork:
 
     def cut(self, layer: str, output_stride: int | None = None) -> Halves:
         """The two halves at a module."""
-        if layer not in self._layouts:
-            raise UnknownName("layer", layer, self._layouts)
+        if layer not in self._maps:
+            raise UnknownName("layer", layer, self._maps)
         if output_stride is not None:
             raise OptionError("output_stride needs the network's graph, which torch.fx cannot trace; leave it out")
-        layout = self._layouts[layer]
+        layout = self._maps[layer].layout
         body, head = HookedBody(self.given, layer, layout), HookedHead(self.given, layer, layout)
         with torch.no_grad():
             maps, _ = body(structured(self.given, self.size, self.size))

@@ -5,7 +5,7 @@ Found by what the network does, not by what its layers are called or by the numb
     it has places             one a cell of a grid with the image's proportions, which grows with the image
     it counts                 the answer changes with it, in more than one place
     nothing goes around it    every path from the image to the answer goes through it (camserve.separators)
-    its places are places     changing the image somewhere changes it most there; for tokens, whose order is only a habit
+    its places are places     changing the image somewhere changes it most there; tried where arithmetic does not say so
 
 Behind the last such value a transformer's class token still reads: what it alone reads, in the tokens' own width, is
 taken instead, as a separator of the patches.
@@ -13,7 +13,7 @@ taken instead, as a separator of the patches.
 
 from collections.abc import Iterator
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 
 from camserve.devices import structured
+from camserve.differentiation import writing_allowed
 from camserve.errors import ModelError
 from camserve.given import Given
 from camserve.halves import See
 from camserve.layout import Grid, Layout, layouts_of
 from camserve.separators import Key, key_of, separators
 
-# Tokens' places are tried at so many cells; of all cells, so large a share must change less than the one changed.
+# Places are tried at so many cells; of all cells, so large a share must change less than the one changed.
 _TRIED, _ABOVE = 6, 0.75
 # Values behind the last separator that are tried as what the class token reads.
 _MOST_TRIED = 12
@@ -54,6 +55,14 @@ class Watched(Protocol):
 
     def watch(self, images: Tensor, see: See) -> Tensor:
         """As in `camserve.halves.Network`."""
+        ...
+
+    def has_known_places(self, name: str) -> bool:
+        """Whether arithmetic says where the cells of a value lie."""
+        ...
+
+    def is_linear(self, name: str) -> bool:
+        """Whether a value is what a linear layer gave."""
         ...
 
 
@@ -106,43 +115,105 @@ class _Value:
     gradient: Tensor | None = None
 
 
-def find_layer(network: Watched) -> Found:
-    """The layer that a careful person would name. Raises ModelError, which names candidates, where there is none."""
-    found = places(network)
+@dataclass(frozen=True)
+class Choice:
+    """The layer to look at. note: what every explanation at it has to say; "" where it is all that it should be."""
+
+    found: Found
+    note: str = ""
+
+    def notes_at(self, layers: Collection[str]) -> tuple[str, ...]:
+        """The note, where this layer is one of those looked at."""
+        return (self.note,) if self.note and self.found.name in layers else ()
+
+
+def find_layer(network: Watched, found: dict[str, Found]) -> Choice:
+    """The layer that a careful person would name, of `places`. Raises ModelError, which names candidates, for none."""
     values, answer, image = _pass(network)
+    counted = [one for one in values if one.name in found and _counts(one, found[one.name])]
     all_pass = separators(answer, image)
-    strict = [one for one in values if one.name in found and one.key in all_pass and _counts(one, found[one.name])]
-    grown = _grown(network, found)
-    placed = _placed(network, [found[one.name] for one in strict if one.name in grown])
-    chosen = next((one for one in reversed(strict) if one.name in grown and one.name in placed), None)
+    strict = [one for one in counted if one.key in all_pass]
+    grown = [one for one in strict if one.name in _grown(network, found)]
+    placed = _placed(network, [found[one.name] for one in grown])
+    chosen = next((one for one in reversed(grown) if one.name in placed), None)
     if chosen is None:
-        raise ModelError(_none_found(network, [one for one in values if one.name in found and _counts(one, found[one.name])]))
-    last = _of_the_patches(network, values, found, chosen)
-    return found[_outermost(last, values, found)]
+        raise ModelError(_none_found(network, [one.name for one in counted]))
+    note = _about_the_rest(counted, strict, grown, chosen, found)
+    chosen = _before_projection(network, grown, chosen, found)
+    last = _of_the_patches(network, counted, found, chosen)
+    return Choice(found[_outermost(last, values, found)], note)
+
+
+def _about_the_rest(
+    counted: list[_Value], strict: list[_Value], grown: list[_Value], chosen: _Value, found: dict[str, Found]
+) -> str:
+    """What keeps a layer from being the last one with places, in words."""
+    behind = counted[counted.index(chosen) + 1 :]
+    without_places = [one.name for one in behind if one in strict and one in grown]
+    if without_places:
+        return (
+            f"behind layer '{chosen.name}' the network's values have an order of their own, in which camserve cannot tell "
+            f"where in the image they lie ('{without_places[-1]}'): an earlier layer is explained than the last one"
+        )
+    own = found[chosen.name]
+    around = [one.name for one in behind if one not in strict and _is_other_map(found[one.name], own, one, chosen)]
+    if around:
+        return (
+            f"layer '{chosen.name}' is the last one that everything passes through, but behind it the network goes on "
+            f"along several ways ('{around[-1]}' is on one): it may be early; name another with layer="
+        )
+    return ""
+
+
+def _is_other_map(one: Found, own: Found, value: _Value, chosen: _Value) -> bool:
+    """Whether a value behind the layer is a feature map of its own, neither the layer itself nor a gate or attention."""
+    attention = math.prod(own.grid)
+    is_map = not one.layout.is_tokens and one.shape[0] > 1 and not own.layout.is_tokens
+    return is_map and value.key != chosen.key and not any(0 <= side - attention <= 8 for side in one.grid)
+
+
+def _before_projection(network: Watched, grown: list[_Value], chosen: _Value, found: dict[str, Found]) -> _Value:
+    """What a linear layer of another width was given: it makes keys and values for a pooling by attention."""
+    own = found[chosen.name]
+    before = grown[: grown.index(chosen)]
+    while own.layout.is_tokens and network.is_linear(chosen.name) and own.shape[0] != network.given.classes and before:
+        earlier = found[before[-1].name]
+        if earlier.shape[1:] != own.shape[1:] or earlier.shape[0] == own.shape[0]:
+            break
+        chosen, own = before.pop(), earlier
+    return chosen
 
 
 def _pass(network: Watched) -> tuple[list[_Value], Tensor, Tensor]:
     """Every value of one pass at the size trained at, with the gradient of a random sum of the logits by it."""
     size = network.given.size
     image = structured(network.given, size, size).requires_grad_()
-    values: list[_Value] = []
+    values: dict[str, _Value] = {}
 
     def see(name: str, value: Tensor) -> None:
-        values[:] = [one for one in values if one.name != name]
-        values.append(_Value(name, value, key_of(value)))
+        values.pop(name, None)
+        values[name] = _Value(name, value, key_of(value))
 
-    answer = network.watch(image, see)
-    if not answer.requires_grad:
-        raise ModelError(
-            "no gradient goes from the network's answer to its input: it computes in whole numbers (int8), or its forward "
-            "uses torch.no_grad or detach. Load the network in floating point, without those"
-        )
-    score = (answer * _weights(answer)).sum()
-    tracked = [one for one in values if one.key is not None]
-    gradients = torch.autograd.grad(score, [one.value for one in tracked], allow_unused=True, retain_graph=True)
+    try:
+        with writing_allowed():
+            answer = network.watch(image.clone(), see)
+            if not answer.requires_grad:
+                raise ModelError(_NO_GRADIENT.format(""))
+            tracked = [one for one in values.values() if one.key is not None]
+            score, wanted = (answer * _weights(answer)).sum(), [one.value for one in tracked]
+            gradients = torch.autograd.grad(score, wanted, allow_unused=True, retain_graph=True)
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(_NO_GRADIENT.format(f" ({reason})")) from None
     for one, gradient in zip(tracked, gradients, strict=True):
         one.gradient = gradient
-    return values, answer, image
+    return list(values.values()), answer, image
+
+
+_NO_GRADIENT = (
+    "no gradient goes from the network's answer to its input{}: it computes in whole numbers (int8), or its forward uses "
+    "torch.no_grad, detach, or results written with out=. Load the network in floating point, without those"
+)
 
 
 def _weights(answer: Tensor) -> Tensor:
@@ -182,29 +253,53 @@ def _has_grown(one: Found, value: Tensor, size: Grid, trained: int) -> bool:
         return False
     more = now.shape[-1] - one.shape[2], now.shape[-2] - one.shape[1]
     expected = ((size[0] - trained) * one.shape[2] / trained, (size[1] - trained) * one.shape[1] / trained)
-    near = all(e - 1 <= m <= 2 * e + 1 for m, e in zip(more, expected, strict=True))
+    near = all(0.4 * e - 1 <= m <= 2.5 * e + 1 for m, e in zip(more, expected, strict=True))
     return near and now.shape[1] == one.shape[0] and max(more) > 0
 
 
 def _placed(network: Watched, candidates: list[Found]) -> set[str]:
-    """Of those, the ones that change most where the image is changed. Maps of convolutions do; tokens are tried."""
-    tokens = {one.name: one for one in candidates if one.layout.is_tokens}
-    if not tokens:
+    """Of those, the ones that change most where the image is changed; where arithmetic says so, that is not tried."""
+    tried = {one.name: one for one in candidates if not network.has_known_places(one.name)}
+    if not tried:
         return {one.name for one in candidates}
     size = network.given.size
     base = structured(network.given, size, size)
-    cells = [((2 * i + 1) / (2 * _TRIED), ((5 * i + 2) % _TRIED + 0.5) / _TRIED) for i in range(_TRIED)]
-    images = torch.cat([base, *(_changed(base, x, y, one) for one in [list(tokens.values())[-1]] for x, y in cells)])
-    held: set[str] = set()
+    last = list(tried.values())[-1]
+    seen: dict[str, Tensor] = {}
+    ranks: dict[str, list[float]] = {name: [] for name in tried}
 
     def see(name: str, value: Tensor) -> None:
-        held.discard(name)
-        one = tokens.get(name)
-        if one is not None and _is_placed(one, value, (size, size), cells):
-            held.add(name)
+        if name in tried:
+            seen[name] = _maps_of(tried[name], value, size)
 
-    network.watch(images, see)
-    return held | {one.name for one in candidates if one.name not in tokens}
+    network.watch(base, see)
+    plain = dict(seen)
+    for place in range(_TRIED):
+        x, y = (2 * place + 1) / (2 * _TRIED), ((5 * place + 2) % _TRIED + 0.5) / _TRIED
+        network.watch(_changed(base, x, y, last), see)
+        for name, one in tried.items():
+            ranks[name].append(_rank(one, plain[name], seen[name], x, y))
+    held = {name for name, found in ranks.items() if sum(found) / len(found) >= _ABOVE}
+    return held | {one.name for one in candidates if one.name not in tried}
+
+
+def _maps_of(one: Found, value: Tensor, size: int) -> Tensor:
+    try:
+        return one.layout.as_map(value, (size, size)).detach().clone()
+    except (RuntimeError, ValueError):
+        return value.new_zeros(1, 1, 1, 1)
+
+
+def _rank(one: Found, before: Tensor, after: Tensor, x: float, y: float) -> float:
+    """Which share of the cells changed less than the best of those at (x, y), 0..1; 0 where nothing did."""
+    if before.shape != after.shape or before.shape[2:] != one.shape[1:]:
+        return 0.0
+    change = (after - before).abs().sum(1)[0]
+    height, width = change.shape
+    v, u = int(y * height), int(x * width)
+    reach = 0 if one.layout.is_tokens else max(0, min(width, height) // 6)  # a convolution may shift by a padding
+    own = change[max(0, v - reach) : v + reach + 1, max(0, u - reach) : u + reach + 1].max()
+    return float((change < own).double().sum()) / max(1, change.numel() - 1)
 
 
 def _changed(base: Tensor, x: float, y: float, one: Found) -> Tensor:
@@ -223,37 +318,15 @@ def _cell(one: Found, x: float, y: float, size: Grid) -> tuple[int, int, int, in
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def _is_placed(one: Found, value: Tensor, size: Grid, cells: list[tuple[float, float]]) -> bool:
-    try:
-        maps = one.layout.as_map(value, size)
-    except (RuntimeError, ValueError):
-        return False
-    moved = (maps[1:] - maps[:1]).abs().sum(1)
-    shares = []
-    for change, (x, y) in zip(moved, cells, strict=True):
-        own = change[int(y * change.shape[0]), int(x * change.shape[1])]
-        shares.append(float((change < own).double().mean()) * change.numel() / max(1, change.numel() - 1))
-    return sum(shares) / len(shares) >= _ABOVE
-
-
-def _of_the_patches(
-    network: Watched, values: list[_Value], found: dict[str, Found], chosen: _Value
-) -> _Value:
+def _of_the_patches(network: Watched, counted: list[_Value], found: dict[str, Found], chosen: _Value) -> _Value:
     """What the class token alone still reads behind `chosen`: the last tokens that nothing of the patches goes around."""
     own = found[chosen.name]
-    behind = values[values.index(chosen) + 1 :]
-    near = [
-        one
-        for one in behind
-        if one.name in found and found[one.name].layout.is_tokens and found[one.name].layout.prefix
-        and found[one.name].shape == own.shape and one.key != chosen.key and _counts(one, found[one.name])
-    ]
     if not own.layout.is_tokens:
         return chosen
-    for one in reversed(near[-_MOST_TRIED:]):
-        if not _goes_around(network, one.name, own):
-            return one
-    return chosen
+    behind = counted[counted.index(chosen) + 1 :]
+    near = [one for one in behind if found[one.name].layout.prefix and found[one.name].shape == own.shape]
+    near = [one for one in near if one.key != chosen.key]
+    return next((one for one in reversed(near[-_MOST_TRIED:]) if not _goes_around(network, one.name, own)), chosen)
 
 
 def _goes_around(network: Watched, name: str, source: Found) -> bool:
@@ -266,10 +339,11 @@ def _goes_around(network: Watched, name: str, source: Found) -> bool:
             kept[:] = [value]
         return value.detach() if seen == name else None
 
-    answer = network.watch(structured(network.given, size, size).requires_grad_(), see)
-    if not answer.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad((answer * _weights(answer)).sum(), kept[0], allow_unused=True)
+    with writing_allowed():
+        answer = network.watch(structured(network.given, size, size).requires_grad_().clone(), see)
+        if not answer.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad((answer * _weights(answer)).sum(), kept[0], allow_unused=True)
     return gradient is not None and bool(source.layout.as_map(gradient, (size, size)).ne(0).any())
 
 
@@ -279,12 +353,10 @@ def _outermost(last: _Value, values: list[_Value], found: dict[str, Found]) -> s
     return min(same, key=lambda name: (name.count("."), len(name)))
 
 
-def _none_found(network: Watched, candidates: list[_Value]) -> str:
-    names = ", ".join(repr(one.name) for one in candidates[-6:])
-    what = f"The last that count are {names}: name one with layer=" if names else "None has more than one place"
+def _none_found(network: Watched, candidates: list[str]) -> str:
+    names = ", ".join(repr(name) for name in candidates[-6:])
+    what = f"The last that count are {names}: name one with layer=" if names else "No value has more than one place"
     return (
         f"{type(network.given.module).__name__} has no layer that everything passes through on the way to the answer and "
         f"that still has places (feature maps or tokens), so camserve does not choose one. {what}"
     )
-
-

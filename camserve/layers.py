@@ -47,7 +47,7 @@ class Layer:
         self._halves = network.cut(name, output_stride)
         self.name, self.trained = name, trained
         self._device = device_of(network.given)
-        on_torch = self._checked(self._on_torch(network, dilated=output_stride is not None))
+        on_torch = self._on_torch(network, dilated=output_stride is not None)
         self.on_torch = on_torch
         self.engine: Engine = on_torch
         if compute is not None:
@@ -59,43 +59,53 @@ class Layer:
         self._measured = offset
 
     def _on_torch(self, network: Network, *, dilated: bool) -> TorchEngine:
-        """The two halves on torch, with batch normalisation folded away where that changes no answer.
+        """The two halves on torch, as fast as they still answer as the network does.
 
-        Raises OptionError where even the halves as they are do not answer as the network does.
+        Batch normalisation is folded away and the head taken for what it looks like, or for what its numbers show, as
+        long as that changes no answer at any size asked. Raises OptionError where even the halves as they are do.
         """
-        folded, head = prepared(self._halves.body), head_of(self._halves.head)
-        engine = TorchEngine(folded, head)
-        if dilated:  # another network, whose answers are not the given one's; its lattice is held to that of the plain one
+        plain = TorchEngine(self._halves.body, Head(self._halves.head))
+        looks = replace(plain, body=prepared(self._halves.body), head=head_of(self._halves.head))
+        if dilated:  # another network, whose answers are not the given one's
+            return self._accounting(looks)
+        tried = [looks, replace(looks, body=plain.body), replace(looks, head=plain.head), plain]
+        for engine in tried:
+            missing = self._difference(network, engine)
+            if not missing:
+                return self._by_numbers(network, engine)
+            log.warning("layer '%s' runs in a slower way, since %s", self.name, missing)
+        if network.given.is_random:
+            return plain
+        raise OptionError(
+            f"cut at layer '{self.name}' the network is no longer itself: {missing}. Something reaches around the cut; "
+            "choose another layer"
+        )
+
+    def _difference(self, network: Network, engine: TorchEngine) -> str:
+        def run(images: torch.Tensor) -> torch.Tensor:
+            activations, _, logits = engine(images)
+            accounted = engine.head.accounted(activations)
+            return logits if accounted is None else accounted
+
+        return difference(network.given, run, own_size=network.is_extended)
+
+    def _by_numbers(self, network: Network, engine: TorchEngine) -> TorchEngine:
+        """`engine`, with the head that its numbers show where it looked general."""
+        if engine.head.kind != "general":
             return engine
-        own_size = network.is_extended
-        missing = difference(network.given, lambda images: engine(images)[2], own_size=own_size)
-        if missing and folded is not self._halves.body:
-            log.warning("layer '%s': batch normalisation is not folded, since then %s", self.name, missing)
-            engine = TorchEngine(self._halves.body, head)
-            missing = difference(network.given, lambda images: engine(images)[2], own_size=own_size)
-        if missing and not network.given.is_random:
-            raise OptionError(
-                f"cut at layer '{self.name}' the network is no longer itself: {missing}. Something reaches around the cut; "
-                "choose another layer"
-            )
-        return engine
+        images = structured(network.given, self.trained, self.trained, count=2)
+        activations, carried, _ = engine(images[:1])
+        found = head_by_numbers(engine.head, activations, carried, engine.activations(images[1:])[1])
+        made = replace(engine, head=found)
+        return engine if found is engine.head or self._difference(network, made) else made
 
-    def _checked(self, engine: TorchEngine) -> TorchEngine:
-        """`engine`, with the head that its numbers show.
-
-        One that only looks linear, so that its maps do not account for its logits, is general: autograd gives what is
-        true of it. One that only looks general can be linear.
-        """
-        images = structured(self._halves.body, self.trained, self.trained, count=2)
-        activations, carried, logits = engine(images[:1])
-        others = engine.activations(images[1:])[1]
-        if engine.head.kind == "general":
-            found = head_by_numbers(engine.head, activations, carried, others)
-            engine = engine if found is engine.head else replace(engine, head=found)
+    def _accounting(self, engine: TorchEngine) -> TorchEngine:
+        """`engine`, or the same without the head's closed forms where its maps do not account for its logits."""
+        activations, _, logits = engine(structured(self._halves.body, self.trained, self.trained))
         accounted = engine.head.accounted(activations)
         if accounted is None or apart(accounted, logits) <= TOLERANCE:
             return engine
-        return replace(engine, head=Head(head_of(self._halves.head).module))
+        return replace(engine, head=Head(engine.head.module))
 
     @property
     def body(self) -> nn.Module:

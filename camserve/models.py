@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +70,10 @@ class Model:
         self.default_layer = self.card.layer or self.network.default_layer()
         self.layer()
 
-    def notes(self, size: tuple[int, int]) -> tuple[str, ...]:
-        """What every explanation of an input of `size` (w, h) has to say about the network."""
-        return (*self.network.given.notes, *self.network.notes_at(size))
+    def notes(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
+        """What explanations of inputs of `size` (w, h) at these layers have to say about the network."""
+        own = () if self.card.layer else self.network.notes_at(size, layers)
+        return (*self.network.given.notes, *own)
 
     def explain(
         self,

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,7 @@ from camserve.given import Given
 from camserve.guard import difference
 from camserve.halves import Halves, Network, See
 from camserve.hooked import HookedNetwork
-from camserve.layer_search import Found, places_of
+from camserve.layer_search import Choice, Found, places_of
 from camserve.probabilities import without_probabilities
 from camserve.receptive import Field, Fields, receptive_fields
 from camserve.surgery import convolve_linear, dilate
@@ -110,11 +111,10 @@ class TracedNetwork:
         """What the sides of inputs are multiples of, pixels."""
         return 1 if self.is_extended else self.given.multiple
 
-    def notes_at(self, size: tuple[int, int]) -> tuple[str, ...]:
-        """What explanations of inputs of `size` (w, h) have to say."""
-        if self.is_extended and size != (self.size, self.size):
-            return (_MEAN_OF_WINDOWS.format(self.size),)
-        return ()
+    def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
+        """As in Network."""
+        other = self.is_extended and size != (self.size, self.size)
+        return (*((_MEAN_OF_WINDOWS.format(self.size),) if other else ()), *self._choice.notes_at(layers))
 
     @cached_property
     def _places(self) -> dict[str, Found]:
@@ -125,10 +125,27 @@ class TracedNetwork:
         names = layer_names(self._graph).items()
         return {name: self._places[node.name].shape for name, node in names if node.name in self._places}
 
+    @cached_property
+    def _choice(self) -> Choice:
+        choice = layer_search.find_layer(self, self._places)
+        plainest = self._plainest(self._nodes[choice.found.name])
+        return replace(choice, found=replace(self._places[plainest.name], name=shortest_name(self._graph, plainest)))
+
+    @property
+    def _nodes(self) -> dict[str, fx.Node]:
+        return {node.name: node for node in self._graph.graph.nodes}
+
     def default_layer(self) -> str:
         """The last activation on which the answer depends through pooling alone."""
-        found = layer_search.find_layer(self)
-        return shortest_name(self._graph, self._plainest(node_of(self._graph, found.name)))
+        return self._choice.found.name
+
+    def has_known_places(self, name: str) -> bool:
+        """Whether the receptive field of that node is known."""
+        return name in self._fields
+
+    def is_linear(self, name: str) -> bool:
+        """Whether that node calls a linear layer."""
+        return self._is(self._nodes[name], nn.Linear, F.linear)
 
     def _plainest(self, node: fx.Node) -> fx.Node:
         """The node that made what others only turn round, or prepare for pooling; a class map before its ReLU."""
@@ -197,10 +214,19 @@ def _graph_of(given: Given) -> fx.GraphModule:
     graph = None if graph is None else without_probabilities(graph, given.kind)
     if graph is None:
         raise Untraceable("the traced graph does not show the logits")
+    if given.dtype != torch.float32:
+        _widen(graph)
     without_dead_code(graph.eval())
     if missing := difference(given, graph):
         raise Untraceable(f"the traced graph is not the network: {missing}")
     return graph
+
+
+def _widen(graph: fx.GraphModule) -> None:
+    """Have it answer in float32."""
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    with graph.graph.inserting_before(output):
+        output.args = (graph.graph.call_method("float", (output.args[0],)),)
 
 
 class _Watching(fx.Interpreter):

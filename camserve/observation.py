@@ -131,7 +131,7 @@ def evidence_of(
         spread=lambda maps: _spread(layer, maps, (pixels.shape[-1], pixels.shape[-2])),
         stages=lambda: _stages(model, layer, pixels, target, progress),
         observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images), progress),
-        batch=model.settings.compute.batch,
+        batch=model.settings.compute.batch if model.network.given.together > 1 else 1,
         progress=partial(_report, progress),
     )
     probabilities = torch.sigmoid if model.card.scores == "sigmoid" else class_probabilities

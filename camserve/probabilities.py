@@ -24,7 +24,8 @@ _CLOSE = 1e-4
 
 @dataclass(frozen=True)
 class Kind:
-    """What a network makes of its logits. name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid".
+    """What a network makes of its logits. name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid"; "perhaps" where
+    the answers look like probabilities and nothing shows what made them.
 
     readable: whether the logits before it can be read.
     """
@@ -42,14 +43,14 @@ def kind_of(call: Callable[[], Any], part: Part) -> Kind:
     if name == "logits":
         return Kind()
     found = caught.before(answer, name)
-    if found is None and name == "sigmoid":  # values between 0 and 1 prove nothing
-        return Kind()
+    if found is None and name in ("sigmoid", "shares"):  # values between 0 and 1, or of one sum, prove nothing
+        return Kind("perhaps")
     return Kind(name, found is not None)
 
 
 def undone(call: Callable[[], Any], part: Part, kind: Kind) -> Tensor:
     """The logits (N, C) of a call."""
-    if kind.name == "logits":
+    if kind.name in ("logits", "perhaps"):
         return part.of(call())
     if not kind.readable:
         answer = part.of(call())
@@ -67,8 +68,11 @@ def _name_of(answer: Tensor) -> str:
     ones = answer.new_ones(len(answer))
     if answer.shape[1] > 1 and bool((answer <= _CLOSE).all()) and torch.allclose(answer.exp().sum(1), ones, atol=1e-3):
         return "log-softmax"
-    if bool((answer < 0).any() or (answer > 1).any()):
+    if bool((answer < 0).any()):
         return "logits"
+    total = answer.sum(1)
+    if bool((answer > 1).any()):
+        return "shares" if answer.shape[1] > 1 and torch.allclose(total, total[:1], rtol=1e-4) else "logits"
     return "softmax" if answer.shape[1] > 1 and torch.allclose(answer.sum(1), ones, atol=1e-3) else "sigmoid"
 
 
@@ -104,7 +108,7 @@ _MODULES = {"softmax": nn.Softmax, "log-softmax": nn.LogSoftmax, "sigmoid": nn.S
 
 def without_probabilities(graph: fx.GraphModule, kind: Kind) -> fx.GraphModule | None:
     """`graph` with the logits as its answer; None where its last step is not the function that made probabilities."""
-    if kind.name == "logits":
+    if kind.name in ("logits", "perhaps"):
         return graph
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     last = output.args[0]

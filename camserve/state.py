@@ -61,7 +61,7 @@ def len_of(value: Any) -> int:
     """How many members it has; 0 where it has none."""
     try:
         return len(value)
-    except TypeError:
+    except Exception:  # an object of anybody's, which may raise anything
         return 0
 
 

@@ -1,6 +1,8 @@
 """A model as a graph: torch.fx with every layer kept whole."""
 
 import operator
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 # Functions that write into what they are given, besides those that torch marks by a name such as "relu_".
 _WRITING = {getattr(operator, name) for name in dir(operator) if name.startswith("i") and name[1:] in dir(operator)}
 _WRITING |= {operator.setitem, setattr}
+
+# torch.fx patches torch.nn.Module itself, for the whole process.
+_one_at_a_time = threading.Lock()
 
 
 class Untraceable(ModelError):
@@ -32,7 +37,22 @@ class _Tracer(fx.Tracer):
     """Keeps subclasses of torch's own layers whole, such as a Conv2d with SAME padding.
 
     Their shape arithmetic cannot be traced, and geometry and cost are known for the layer, not for its parts.
+    While it traces, torch.fx has every module of the process call it: those of other threads go on as ever.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """As torch's own, in the thread that traces."""
+        here = threading.get_ident() == self._thread
+        return super().call_module(m, forward, args, kwargs) if here else forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """As torch's own, in the thread that traces."""
+        here = threading.get_ident() == self._thread
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if here else attr_val
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         layer = any(base.__module__.startswith("torch.nn.") and base not in _CONTAINERS for base in type(m).__mro__)
@@ -47,7 +67,9 @@ def trace(model: nn.Module, keyword: str | None = None) -> Graph:
     """
     try:
         root = _called_with_images(model, keyword)
-        return Graph(root, _in_order(root, _Tracer().trace(root)))
+        with _one_at_a_time:
+            graph = _Tracer().trace(root)
+        return Graph(root, _in_order(root, graph))
     except Exception as error:  # whatever the user's forward raises when it meets a proxy
         raise Untraceable(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
 

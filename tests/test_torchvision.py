@@ -32,7 +32,7 @@ LAYERS = {
     r"(wide_)?res(net|next)\w+": "layer4",
     r"shufflenet_\w+": "conv5",
     r"squeezenet\w+": "classifier.1",  # the class map itself, before its ReLU
-    r"swin_\w+": "permute",
+    r"swin_\w+": "norm",
     r"vit_b_\d+": "encoder.layers.encoder_layer_11.ln_1",  # behind the last attention only the class token counts
     r"vit_l_\d+": "encoder.layers.encoder_layer_23.ln_1",
     r"vit_h_14": "encoder.layers.encoder_layer_31.ln_1",
