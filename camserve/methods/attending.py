@@ -26,7 +26,7 @@ _PASSAGES = {
     F.dropout, torch.dropout, torch.clone, torch.flatten, torch.reshape, torch.transpose, torch.permute, torch.squeeze,
     torch.unsqueeze, Tensor.to, Tensor.type, Tensor.type_as, Tensor.float, Tensor.contiguous, Tensor.clone, Tensor.view,
     Tensor.reshape, Tensor.flatten, Tensor.unflatten, Tensor.transpose, Tensor.permute, Tensor.squeeze,
-    Tensor.unsqueeze, Tensor.detach, Tensor.expand, Tensor.view_as, Tensor.mT.__get__,  # type: ignore[attr-defined]
+    Tensor.unsqueeze, Tensor.detach, Tensor.requires_grad_, Tensor.expand, Tensor.view_as, Tensor.mT.__get__,  # type: ignore[attr-defined]
 }  # fmt: skip
 
 
@@ -108,8 +108,10 @@ class Attending(TorchFunctionMode):
             _, kept, changed = self._followed[id(one)]
             if func in _PRODUCTS:
                 kept.used, kept.changed = True, kept.changed or changed
+            elif func is Tensor.__setitem__:
+                self._followed[id(one)] = one, kept, True
             elif isinstance(value, Tensor) and value.numel() == one.numel():
-                self._followed[id(value)] = value, kept, changed or (value is not one and func not in _PASSAGES)
+                self._followed[id(value)] = value, kept, changed or func not in _PASSAGES
         return value
 
 

@@ -7,7 +7,7 @@ the patches' tokens come p others, the first of them the class token; p is known
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from camserve.errors import OptionError
 from camserve.methods.attending import Attending, Weights
@@ -28,9 +28,7 @@ def attentionrollout(evidence: Evidence) -> Tensor:
     Raises OptionError where the network has no such attention, or also has other attention.
     """
     images = evidence.around.images
-    with torch.no_grad(), Attending() as attending:
-        evidence.around.network(images)
-    layers, pooling = _without_pooling(attending.found, len(images))
+    layers, pooling = _layers_and_pooling(evidence.around.network, images)
     maps = [_between_all(one, layers[-1:], len(images)) for one in layers]
     prefix = _prefix(evidence, maps[-1].shape[-1] if maps else None)
     rolled = torch.eye(maps[0].shape[-1]).to(maps[0])
@@ -60,8 +58,8 @@ def legrad(evidence: Evidence) -> Tensor:
     relevance = []
     with torch.enable_grad():
         for passed in passages(course, images, found):
-            score = evidence.target(passed.logits).sum()
-            weights = _read_by(passed, len(images))
+            score = _followed(evidence.target(passed.logits).sum())
+            weights = _read_by(passed, score, len(images))
             for one, by in zip(weights, _gradients(score, weights), strict=True):
                 heads = one.heads(len(images), by)
                 assert heads is not None
@@ -70,37 +68,59 @@ def legrad(evidence: Evidence) -> Tensor:
 
 
 def _gradients(score: Tensor, weights: list[Weights]) -> tuple[Tensor, ...]:
-    if not score.requires_grad:
-        raise OptionError(
-            "this network's answer cannot be differentiated: its forward uses no_grad, detach or numpy; take that out, "
-            "or try 'attentionrollout'"
-        )
     return torch.autograd.grad(score, [one.tensor for one in weights], materialize_grads=True)
 
 
-def _read_by(passed: Passed, batch: int) -> list[Weights]:
+def _followed(score: Tensor) -> Tensor:
+    if not score.requires_grad:
+        raise OptionError(
+            "this network's answer cannot be differentiated by its attention: its forward uses no_grad, detach or "
+            "numpy; take that out, or try 'attentionrollout'"
+        )
+    return score
+
+
+def _that_matter(score: Tensor, found: Sequence[Weights]) -> list[Weights]:
+    """Those that the score rests on: some networks pool tokens for an answer that nobody asked for."""
+    if not found:
+        return []
+    tensors = [one.tensor for one in found]
+    gradients = torch.autograd.grad(score, tensors, retain_graph=True, allow_unused=True)
+    return [one for one, gradient in zip(found, gradients, strict=True) if gradient is not None]
+
+
+def _read_by(passed: Passed, score: Tensor, batch: int) -> list[Weights]:
     """The attention to differentiate by: the block's, or of the query that pools its tokens."""
-    _check_unchanged([*passed.attention, *passed.after])
-    if not passed.after:
+    after = _that_matter(score, passed.after)
+    _check_unchanged([*passed.attention, *after])
+    if not after:
         return list(passed.attention)
     tokens = tokens_joined(passed.attention[-1], batch)
-    heads = passed.after[0].heads(batch)
-    if len(passed.after) > 1 or heads is None or heads.shape[-2:] != (1, tokens):
+    heads = after[0].heads(batch)
+    if len(after) > 1 or heads is None or heads.shape[-2:] != (1, tokens):
         raise OptionError(
-            f"LeGrad can follow one query that pools the tokens behind the last block, and here there is more attention"
-            f" behind it ('{passed.after[-1].path}'); try 'gradcam'"
+            "LeGrad needs blocks whose attention joins all tokens, and behind them at most one query that pools these; "
+            f"here that of '{after[0].path}' comes behind them, which is of another kind or joins other tokens; "
+            "try 'gradcam'"
         )
-    return [passed.after[0]]
+    return after
 
 
-def _without_pooling(found: list[Weights], batch: int) -> tuple[list[Weights], Tensor | None]:
+def _layers_and_pooling(network: nn.Module, images: Tensor) -> tuple[list[Weights], Tensor | None]:
     """Attention between tokens, and (N, heads, 1, tokens) that of one query which pools them at the end, if any."""
+    with torch.no_grad(), Attending() as attending:
+        network(images)
+    found = attending.found
     _check_found(found)
-    _check_unchanged(found)
-    last = found[-1].heads(batch)
+    last = found[-1].heads(len(images))
     if len(found) == 1 or last is None or last.shape[-2] != 1:
+        _check_unchanged(found)
         return found, None
-    return found[:-1], last
+    with torch.enable_grad(), Attending() as attending:
+        logits = network(images)
+    pools = logits.requires_grad and bool(_that_matter(logits.sum(), attending.found[-1:]))
+    _check_unchanged(found if pools else found[:-1])
+    return found[:-1], last if pools else None
 
 
 def _between_all(one: Weights, last: list[Weights], batch: int) -> Tensor:

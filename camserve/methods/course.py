@@ -50,9 +50,8 @@ class Course:
         """
         if self._graph is not None and block in self._names:
             head = cut(self._graph, self._names[block]).head
-            if sum(node.op == "placeholder" for node in head.graph.nodes) > 1:
-                raise OptionError(_NEEDS_MORE)
-            return lambda tokens: _attended(head, tokens)
+            if sum(node.op == "placeholder" for node in head.graph.nodes) == 1:  # more may be sizes, or other tokens
+                return lambda tokens: _attended(head, tokens)
         self._check_alone(block, images)
         return lambda tokens: self._again(block, images, tokens)
 
@@ -61,7 +60,10 @@ class Course:
         with torch.enable_grad():
             logits = self.run(leaf, lambda path, output: cut_off(output) if path == block else output)
         if logits.requires_grad and torch.autograd.grad(logits.sum(), leaf, allow_unused=True)[0] is not None:
-            raise OptionError(_NEEDS_MORE)
+            raise OptionError(
+                "LeGrad reads every block out as the last one is, and this network's answer also rests on tokens from "
+                "before it; try 'gradcam'"
+            )
 
     def _again(self, block: str, images: Tensor, tokens: Tensor) -> tuple[Tensor, list[Weights]]:
         before: list[Weights] = []
@@ -72,12 +74,9 @@ class Course:
             before[:] = reading.found
             return with_tokens(output, tokens)
 
-        with Attending() as reading:
+        with Attending(self.here) as reading:
             logits = self.run(images, replace)
         return logits, reading.found[len(before) :]
-
-
-_NEEDS_MORE = "LeGrad reads every block out as the last one is, and this network's needs more; try 'gradcam'"
 
 
 def tokens_in(output: Any) -> Tensor | None:
@@ -98,8 +97,9 @@ def cut_off(output: Any) -> Any:
 
 
 def _attended(head: nn.Module, tokens: Tensor) -> tuple[Tensor, list[Weights]]:
-    with Attending() as reading:
-        logits = head(tokens)
+    course = Course(head)
+    with Attending(course.here) as reading:
+        logits = course.run(tokens, lambda path, output: output)
     return logits, reading.found
 
 
