@@ -423,6 +423,25 @@ def test_multi_head_attention_is_torch_s(batch_first: bool, separate: bool, mask
     assert [one.tensor.shape for one in attending.found] == [(3, 2, 5, 5)]
 
 
+@pytest.mark.parametrize(("size", "cells"), [((224, 289), (7, 10)), ((289, 224), (10, 7)), ((28, 60), (1, 2))])
+def test_the_last_cells_may_reach_over_the_edge(size: tuple[int, int], cells: tuple[int, int]) -> None:
+    """SAME padding makes 10 cells of 289 pixels at stride 32, and 7 of 224."""
+
+    class Padded(Small):
+        def __init__(self) -> None:
+            super().__init__(branch=True)
+            self.patches = nn.Conv2d(3, 8, 32, stride=32).requires_grad_(False)
+
+        def tokens(self, images: Tensor) -> Tensor:
+            height, width = images.shape[-2:]
+            return super().tokens(F.pad(images, (0, -width % 32, 0, -height % 32)))
+
+    given = torch.randn(1, 3, *size)
+    for name in BOTH:
+        found = METHODS[name](evidence_of_pixels(Padded(), given, torch.zeros(1, 1, *cells)))
+        assert found.shape == (1, *cells)
+
+
 # ---- threads, and networks of others
 
 

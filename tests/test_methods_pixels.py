@@ -273,6 +273,13 @@ def test_a_network_that_cannot_be_traced_gives_the_same_map(rectified: camserve.
     assert ours.any()
 
 
+@pytest.mark.parametrize("name", ["guidedbackprop", "guidedgradcam", "fullgrad"])
+def test_a_network_that_cannot_be_traced_is_explained_through_the_front_door(name: str) -> None:
+    explanation = camserve.load(Branching(), size=32).explain(picture(), method=name)
+    assert explanation.map.shape == (32, 41)
+    assert explanation.map.any()
+
+
 def test_guided_backpropagation_needs_relus() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     with pytest.raises(OptionError, match="needs ReLUs, and this network has none; try 'integratedgradients'"):

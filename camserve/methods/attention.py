@@ -164,13 +164,19 @@ def _prefix(evidence: Evidence, tokens: int | None) -> int:
             f"this method needs attention between all tokens, and this network's is {OTHERS}; try 'gradcam', or "
             "'layercam' at an earlier layer"
         )
-    down, across = (
-        pixels / cells for pixels, cells in zip(evidence.around.images.shape[-2:], (height, width), strict=True)
-    )
     prefix = tokens - height * width
-    if not 0 <= prefix <= MOST_PREFIX_TOKENS or abs(down - across) >= 1:
+    if not 0 <= prefix <= MOST_PREFIX_TOKENS or not _have_one_stride(
+        evidence.around.images.shape[-2:], (height, width)
+    ):
         raise OptionError(
             f"this method needs attention between all tokens, one a cell of the layer; here attention joins {tokens} "
             f"tokens and the layer has {width} x {height} cells. Name the layer that makes patches, or try 'gradcam'"
         )
     return prefix
+
+
+def _have_one_stride(pixels: Sequence[int], cells: Sequence[int]) -> bool:
+    """Whether one stride cuts both sides into so many cells, the last of them reaching over the edge or not."""
+    sides = list(zip(pixels, cells, strict=True))
+    least = max(size / (count + 1) for size, count in sides)
+    return least < min(size / (count - 1) if count > 1 else float("inf") for size, count in sides)
