@@ -14,10 +14,11 @@ import camserve
 from camserve.errors import OptionError
 from camserve.heads import Head
 from camserve.methods import METHODS
+from camserve.methods.biases import Biased, bias_of
 from camserve.methods.evidence import Evidence, Whole
-from camserve.methods.pixel_gradients import STEPS, bias_of
+from camserve.methods.pixel_gradients import STEPS
 from camserve.targets import class_target
-from camserve.trace import trace
+from camserve.trace import Untraceable, trace
 
 PIXELS = ["integratedgradients", "guidedbackprop", "guidedgradcam", "fullgrad"]
 ATTENTION = ["attentionrollout", "legrad"]
@@ -31,11 +32,19 @@ def evidence_of_pixels(network: nn.Module, images: Tensor, maps: Tensor | None =
         raise AssertionError("not to be asked")
 
     whole = Whole(
-        images=images, logits=refuse, network=trace(network.eval().requires_grad_(False)), spread=lambda m: m,
+        images=images, logits=refuse, network=traced(network.eval().requires_grad_(False)), spread=lambda m: m,
         stages=list, observe=refuse,  # type: ignore[arg-type]
     )  # fmt: skip
     head = Head(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     return Evidence(torch.zeros(1, 1, 1, 1) if maps is None else maps, head, class_target(0), whole=whole)
+
+
+def traced(network: nn.Module) -> nn.Module:
+    """The graph where there is one, else the network itself."""
+    try:
+        return trace(network)
+    except Untraceable:
+        return network
 
 
 def red(*values: float) -> Tensor:
@@ -181,15 +190,9 @@ def test_integrated_gradients_tell_how_far_they_are(rectified: camserve.Model) -
 def test_signed_terms_of_fullgrad_add_up_to_the_logit(rectified: camserve.Model) -> None:
     """T = sum g_x x + sum over all biases g_b b, exactly, for ReLU networks: what the unsigned map is made of."""
     module, given = rectified.network.whole, images(1).requires_grad_()
-    kept: list[tuple[Tensor, Tensor]] = []
-    handles = [
-        part.register_forward_hook(lambda part, _, output: kept.append((output, bias_of(part))) or output.clone())
-        for part in module.modules()
-        if bias_of(part) is not None
-    ]
-    score = module(given)[0, 1]
-    for handle in handles:
-        handle.remove()
+    with Biased() as biased:
+        score = module(given)[0, 1]
+    kept = biased.kept
     gradients = torch.autograd.grad(score, [given, *(value for value, _ in kept)])
     terms = [(gradients[0] * given).sum()]
     terms += [(g * bias[:, None, None]).sum() for g, (_, bias) in zip(gradients[1:], kept, strict=True)]
@@ -211,12 +214,16 @@ def test_fullgrad_looks_at_the_whole_network_whatever_the_layer(rectified: camse
 
 
 def test_a_batch_norm_s_bias_is_what_it_adds_to_nothing() -> None:
-    norm = Rectified().norm.eval()
-    torch.testing.assert_close(bias_of(norm), norm(torch.zeros(1, 6, 1, 1)).flatten())
-    plain = nn.BatchNorm2d(2, affine=False).eval()
-    torch.testing.assert_close(bias_of(plain), plain(torch.zeros(1, 2, 1, 1)).flatten())
-    assert bias_of(nn.BatchNorm2d(2, track_running_stats=False)) is None
-    assert bias_of(nn.Conv2d(1, 1, 1, bias=False)) is None
+    def seen(layer: nn.Module) -> list[Tensor]:
+        with Biased() as biased:
+            layer(torch.randn(1, 6, 2, 2).requires_grad_())
+        return [bias for _, bias in biased.kept]
+
+    for norm in (Rectified().norm.eval(), nn.BatchNorm2d(6, affine=False).eval()):
+        torch.testing.assert_close(seen(norm), [norm(torch.zeros(1, 6, 1, 1)).flatten()])
+    assert seen(nn.BatchNorm2d(6, track_running_stats=False)) == []
+    assert seen(nn.Conv2d(6, 1, 1, bias=False)) == []
+    assert bias_of(torch.relu, (torch.zeros(1),), {}) is None
 
 
 @pytest.mark.oracle("guidedbackprop")
@@ -249,22 +256,28 @@ def test_guided_gradcam_lays_gradcam_over_the_input(rectified: camserve.Model) -
     torch.testing.assert_close(METHODS["guidedgradcam"](evidence), METHODS["guidedbackprop"](evidence) * placed)
 
 
-class Untraceable(Rectified):
+class Branching(Rectified):
     """The same, with control flow that depends on the data."""
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images) if float(images.detach().abs().sum()) >= 0 else images
 
 
-def test_what_needs_the_graph_says_so_and_the_rest_works_without(rectified: camserve.Model) -> None:
-    net = Untraceable()
+@pytest.mark.parametrize("name", PIXELS)
+def test_a_network_that_cannot_be_traced_gives_the_same_map(rectified: camserve.Model, name: str) -> None:
+    net = Branching()
     net.load_state_dict(rectified.module.state_dict())
-    evidence = evidence_around(camserve.load(net, size=32), images(), 1)
-    for name in ("guidedbackprop", "guidedgradcam", "fullgrad"):
-        with pytest.raises(OptionError, match="cannot trace this network; try 'integratedgradients'"):
-            METHODS[name](evidence)
-    ours = METHODS["integratedgradients"](evidence)
-    torch.testing.assert_close(ours, METHODS["integratedgradients"](evidence_around(rectified, images(), 1)))
+    maps = torch.ones(2, 1, 32, 32)
+    ours = METHODS[name](evidence_of_pixels(net, images(), maps))
+    torch.testing.assert_close(ours, METHODS[name](evidence_of_pixels(rectified.module, images(), maps)))
+    assert ours.any()
+
+
+@pytest.mark.parametrize("name", ["guidedbackprop", "guidedgradcam", "fullgrad"])
+def test_a_network_that_cannot_be_traced_is_explained_through_the_front_door(name: str) -> None:
+    explanation = camserve.load(Branching(), size=32).explain(picture(), method=name)
+    assert explanation.map.shape == (32, 41)
+    assert explanation.map.any()
 
 
 def test_guided_backpropagation_needs_relus() -> None:
@@ -438,9 +451,8 @@ def test_legrad_of_even_attention() -> None:
 def test_attention_methods_say_what_they_need(rectified: camserve.Model, name: str) -> None:
     with pytest.raises(OptionError, match="needs attention between all tokens .* this network has none; try 'gradcam'"):
         METHODS[name](evidence_around(rectified, images(), 1))
-    net = Untraceable()
-    with pytest.raises(OptionError, match="torch.fx cannot trace; try 'gradcam'"):
-        METHODS[name](evidence_around(camserve.load(net, size=32), images(), 1))
+    with pytest.raises(OptionError, match="this network has none; try 'gradcam'"):
+        METHODS[name](evidence_around(camserve.load(Branching(), size=32), images(), 1))
 
 
 @pytest.mark.parametrize("name", ATTENTION)

@@ -136,7 +136,7 @@ def test_guided_backpropagation_is_captum_s() -> None:
 
 
 def test_captum_s_guided_backpropagation_does_not_see_functions() -> None:
-    """A ReLU called as a function stays unguided there; here the graph shows it."""
+    """A ReLU called as a function stays unguided there; here autograd shows it."""
     captum = pytest.importorskip("captum.attr")
     found = captum.GuidedBackprop(Functional().eval()).attribute(images(), target=CLASS)
     plain = captum.GuidedBackprop(Plain().eval()).attribute(images(), target=CLASS)

@@ -201,7 +201,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "legrad", "LeGrad", "where more attention would raise the score; for transformers",
             "Bousselham et al., ICCV 2025, arXiv:2404.03214", "attention.legrad", needs="attention",
-            cost="one forward, and a backward through every block", at_layer=False,
+            cost="two forwards, and a backward for every block; a forward for every block where torch.fx sees no graph",
+            at_layer=False,
         ),
         Method(
             "attentionrollout", "Attention rollout", "what the class token attends to; for transformers, any class",

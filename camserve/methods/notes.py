@@ -137,7 +137,7 @@ NOTES: dict[str, Note] = {
     "guidedbackprop": Note(
         "sum_colours dT/dx, only positive gradients passing each ReLU",
         "only because people ask for it",
-        "draws edges that hardly depend on what the network learned; needs ReLUs and a network that can be traced",
+        "draws edges that hardly depend on what the network learned; needs ReLUs, ReLU6 among them",
     ),
     "guidedgradcam": Note(
         "guidedbackprop times ReLU(Grad-CAM) laid over the input",
@@ -147,12 +147,13 @@ NOTES: dict[str, Note] = {
     "legrad": Note(
         "mean over blocks, heads and rows of ReLU(dT_l/da_l), a_l attention, T_l read out behind block l",
         "transformers whose tokens all attend to each other (ViT, DeiT): where more attention would raise the score",
-        "no maps of windowed attention (Swin): take gradcam there",
+        "needs attention between all tokens, so a network in stages (Swin, PVT) shows its last stage or is refused",
     ),
     "attentionrollout": Note(
         "the class token's row of the product over blocks of (mean over heads of a_l + I) / 2, a_l attention",
         "transformers: what the class token can have heard of",
-        "follows attention alone: the same for every class, and blind to what is carried along",
+        "follows attention alone: the same for every class, and blind to what is carried along; "
+        "needs attention between all tokens in every block",
     ),
     "eigencam": Note(
         "Z v_1, Z = A less its mean over places, v_1 its first right singular vector",

@@ -4,21 +4,19 @@ x is the network's input, T the target. Colours are summed, so that a map stays 
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from camserve.errors import OptionError
+from camserve.methods.biases import Biased
 from camserve.methods.evidence import Evidence
+from camserve.methods.rectifiers import is_relu, steps_behind
 from camserve.methods.weighted import gradcam
 
 # Integrated gradients: how many points of the way from the baseline are looked at.
 STEPS = 32
-
-_RELUS = (nn.ReLU, nn.ReLU6)
-_RELU_FUNCTIONS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_)
 
 
 def integratedgradients(evidence: Evidence) -> Tensor:
@@ -42,20 +40,23 @@ def integratedgradients(evidence: Evidence) -> Tensor:
 def guidedbackprop(evidence: Evidence) -> Tensor:
     """Guided backpropagation: gradients that every ReLU lets through only where they are positive.
 
-    map = sum_colours of dT/dx with the gradient behind each ReLU replaced by its positive part. It draws edges almost
+    map = sum_colours of dT/dx with the gradient behind each ReLU replaced by its positive part. ReLU is whatever gives
+    0 below 0 and lets pass what is above, so ReLU6 and clamp(min=0) too, in every module. It draws edges almost
     whatever the network has learned (Adebayo et al., NeurIPS 2018), so it is no evidence of what a class rests on.
-    Springenberg et al., ICLR workshop 2015, arXiv:1412.6806. Raises OptionError where there is no ReLU to guide.
+    Springenberg et al., ICLR workshop 2015, arXiv:1412.6806. Raises OptionError where there is no ReLU to guide, or
+    one that cannot be guided.
     """
-    graph = _graph_of(evidence, "guided backpropagation changes the gradient of every ReLU")
-    guided = _Guided(graph)
     with torch.enable_grad():
         leaf = evidence.around.images.detach().clone().requires_grad_()
-        score = evidence.target(guided.run(leaf)).sum()
-        if not guided.found:
+        logits = _followed(evidence.around.network(leaf))
+        relus = [step for step in steps_behind(logits) if is_relu(step)]
+        if not relus:
             raise OptionError(
                 "guided backpropagation needs ReLUs, and this network has none; try 'integratedgradients' or 'hirescam'"
             )
-        (gradients,) = torch.autograd.grad(score, leaf)
+        for step in relus:
+            step.register_prehook(_positive)  # lives as long as this one graph
+        (gradients,) = torch.autograd.grad(evidence.target(logits).sum(), leaf)
     return gradients.sum(1)
 
 
@@ -80,14 +81,15 @@ def fullgrad(evidence: Evidence) -> Tensor:
     have no place and are left out. Grids behind the layer asked for are laid over the whole input.
     Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780.
     """
-    graph = _graph_of(evidence, "FullGrad needs the bias of every layer")
     spread = {tuple(stage.activations.shape[-2:]): stage.around.spread for stage in evidence.around.stages()}
     images = evidence.around.images
     with torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
-        biased = _Biased(graph)
-        score = evidence.target(biased.run(leaf)).sum()
-        gradients = torch.autograd.grad(score, [leaf, *(value for value, _ in biased.kept)], materialize_grads=True)
+        with Biased() as biased:
+            logits = evidence.around.network(leaf)
+        biased.check(_followed(logits))
+        ends = [leaf, *(value for value, _ in biased.kept)]
+        gradients = torch.autograd.grad(evidence.target(logits).sum(), ends, materialize_grads=True)
     by_grid = {tuple(images.shape[-2:]): (gradients[0] * images).abs().sum(1)}
     for gradient, (_, bias) in zip(gradients[1:], biased.kept, strict=True):
         term = (gradient * bias[:, None, None]).abs().sum(1)
@@ -96,25 +98,18 @@ def fullgrad(evidence: Evidence) -> Tensor:
     return torch.stack([_shared_out(term, spread.get(grid), images) for grid, term in by_grid.items()]).sum(0)
 
 
-def bias_of(layer: nn.Module) -> Tensor | None:
-    """What a convolution or batch norm adds whatever its input, (K,); None where it is neither or adds nothing."""
-    if isinstance(layer, nn.Conv2d):
-        return layer.bias
-    if not isinstance(layer, nn.BatchNorm2d) or layer.running_mean is None or layer.running_var is None:
-        return None
-    scale = (layer.running_var + layer.eps).rsqrt()
-    if layer.weight is not None:
-        scale = scale * layer.weight
-    return (0 if layer.bias is None else layer.bias) - layer.running_mean * scale
-
-
-def _graph_of(evidence: Evidence, why: str) -> fx.GraphModule:
-    network = evidence.around.network
-    if not isinstance(network, fx.GraphModule):
+def _followed(logits: Tensor) -> Tensor:
+    """`logits`, if autograd knows how they came from the image."""
+    if not logits.requires_grad:
         raise OptionError(
-            f"{why}, and torch.fx cannot trace this network; try 'integratedgradients', which takes any network"
+            "this network's answer cannot be differentiated: its forward uses no_grad, detach or numpy; take that out, "
+            "or try 'occlusion' or 'rise'"
         )
-    return network
+    return logits
+
+
+def _positive(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if gradient is None else gradient.clamp(min=0) for gradient in gradients)
 
 
 def _shared_out(term: Tensor, spread: Callable[[Tensor], Tensor] | None, images: Tensor) -> Tensor:
@@ -124,39 +119,3 @@ def _shared_out(term: Tensor, spread: Callable[[Tensor], Tensor] | None, images:
         return term
     laid = F.interpolate(term[:, None], size, mode="bilinear")[:, 0] if spread is None else spread(term)
     return laid * (term[0].numel() / laid[0].numel())
-
-
-class _Guided(fx.Interpreter):
-    """Runs a graph; behind every ReLU only positive gradients pass. Nothing of the network changes."""
-
-    def __init__(self, graph: fx.GraphModule) -> None:
-        super().__init__(graph)
-        self.found = False
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if self._is_relu(n):
-            self.found = True
-            value.register_hook(lambda gradient: gradient.clamp(min=0))  # lives as long as this one tensor
-        return value
-
-    def _is_relu(self, node: fx.Node) -> bool:
-        if node.op == "call_module":
-            return isinstance(self.fetch_attr(str(node.target)), _RELUS)
-        return node.target in _RELU_FUNCTIONS or (node.op == "call_method" and node.target in ("relu", "relu_"))
-
-
-class _Biased(fx.Interpreter):
-    """Runs a graph and keeps what layers with a bias gave: (value, bias)."""
-
-    def __init__(self, graph: fx.GraphModule) -> None:
-        super().__init__(graph)
-        self.kept: list[tuple[Tensor, Tensor]] = []
-
-    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        value = super().call_module(target, args, kwargs)
-        bias = bias_of(self.fetch_attr(target))
-        if bias is None or value.ndim != 4 or value.shape[-2:].numel() == 1:
-            return value
-        self.kept.append((value, bias))
-        return value.clone()  # an in-place ReLU would write into what is kept

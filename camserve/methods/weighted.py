@@ -6,13 +6,14 @@ a final ReLU; here maps stay signed, and rendering applies it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from camserve.errors import OptionError
 from camserve.heads import LinearHead
-from camserve.methods.attending import Attending, attention_paths
+from camserve.methods.attending import Attending
 from camserve.methods.evidence import Evidence
 from camserve.targets import Target
 
@@ -174,7 +175,11 @@ def _halved_by_curvature(function: Callable[[Tensor], Tensor], at: Tensor, along
 
 
 def _run_in_the_open(module: nn.Module) -> Callable[..., Tensor]:
-    """`module`; without fused attention, which has no second derivative, where its graph is known."""
-    if isinstance(module, fx.GraphModule) and attention_paths(module):
-        return Attending(module).run
-    return module
+    """`module` without fused attention, which has no second derivative."""
+
+    def run(*args: Any) -> Tensor:
+        with Attending():
+            logits: Tensor = module(*args)
+        return logits
+
+    return run
