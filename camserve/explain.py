@@ -146,7 +146,7 @@ def _explanation(
         layer=",".join(one.layer.name for one in seen),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(*doubt(model.card), *about_method, *warnings),
+        warnings=(*doubt(model.card), *about_method, *warnings, *photo.notes),
         model=model,
         output_stride=output_stride,
         account=next((one.account.within(placement.frame) for one in seen if one.account), None),

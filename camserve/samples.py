@@ -1,0 +1,189 @@
+"""The numbers of a TIFF's page, unpacked here where Pillow cannot or does so wrongly.
+
+Pillow 13 reads 16-bit planar pages as noise, swaps the bytes of big-endian compressed ones, takes big unsigned numbers
+for negative ones and forgets that white is zero; so what is not 8 bits and unsigned is never left to it. It lends
+us its decompressors: strips are handed to it as pictures of single bytes, in which there is nothing to misread.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL.TiffImagePlugin import TiffImageFile
+
+from camserve.errors import ImageError, ImageTooLarge
+from camserve.tiff import Page
+
+_DTYPES = {
+    ("unsigned", 8): "u1",
+    ("unsigned", 16): "u2",
+    ("unsigned", 32): "u4",
+    ("unsigned", 64): "u8",
+    ("signed", 8): "i1",
+    ("signed", 16): "i2",
+    ("signed", 32): "i4",
+    ("signed", 64): "i8",
+    ("float", 16): "f2",
+    ("float", 32): "f4",
+    ("float", 64): "f8",
+}
+_LOSSLESS = (5, 32773, 34925, 50000)  # what Pillow's library unpacks
+_PACKED = range(9, 16)  # bits of samples without gaps between them
+_MOST_BYTES = 8  # a pixel, of the allowed pixels: what bounds the memory
+_MOST_AT_ONCE = 2**27  # bytes of a strip that Pillow unpacks: it has a limit of its own, in pixels
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def is_ours(page: Page) -> bool:
+    """Whether `read_samples` is to read the page: it has other numbers than unsigned ones of 8 bits or fewer."""
+    unsaid = "photometric" not in page.tags and page.one("compression", 1) in (1, 5, 8, 32773, 32946)
+    return not 0 < page.bits <= 8 or page.format != "unsigned" or (unsaid and page.bits == 8)
+
+
+def read_samples(data: bytes, page: Page, name: str, max_pixels: int) -> npt.NDArray[Any]:
+    """The numbers of a page, (H, W, samples), as they are.
+
+    Raises ImageError for a kind that we do not read, ImageTooLarge for more than max_pixels at 8 bytes each;
+    what else it raises means that the file is damaged.
+    """
+    dtype = _dtype(page, name)
+    (width, height), planes = page.size, page.samples if _is_planar(page) else 1
+    _check_bytes(page, dtype, name, max_pixels)
+    values = np.empty((height, width, page.samples), dtype)
+    for plane in range(planes):
+        target = values[..., plane : plane + 1] if planes > 1 else values
+        for top, left, part in _parts(data, page, plane):
+            room = target[top : top + part.shape[0], left : left + part.shape[1]]
+            room[...] = part[: room.shape[0], : room.shape[1]]
+    return values
+
+
+def _dtype(page: Page, name: str) -> np.dtype[Any]:
+    """Of the numbers in memory. Raises ImageError where there is none, or the file's packing is not ours."""
+    known = _DTYPES.get((page.format, page.bits))
+    if page.format == "unsigned" and page.bits in _PACKED and page.one("predictor", 1) == 1:
+        known = "u2"
+    packing, predictor = page.one("compression", 1), page.one("predictor", 1)
+    fits = predictor == 1 or (predictor == 2 and page.format != "float") or (predictor == 3 and page.format == "float")
+    if not known or not fits or packing not in (1, 8, 32946, *_LOSSLESS):
+        raise not_ours(page, name)
+    return np.dtype(known)
+
+
+def _check_bytes(page: Page, dtype: np.dtype[Any], name: str, max_pixels: int) -> None:
+    tile = page.one("tile_width", 0) * page.one("tile_height", 0)
+    needed = max(page.size[0] * page.size[1], tile) * page.samples * dtype.itemsize
+    if needed > max_pixels * _MOST_BYTES:
+        raise ImageTooLarge(
+            f"{name!r} has {needed / 1e6:.4g} MB of pixels ({page}); allowed are {max_pixels * _MOST_BYTES / 1e6:.4g}, "
+            "8 bytes for each of limits.megapixels. Try a smaller copy, or one of 8 bits."
+        )
+    if page.one("compression", 1) in _LOSSLESS and needed > _MOST_AT_ONCE:
+        _, rows, row = _cut(page)
+        if row * rows > _MOST_AT_ONCE:
+            raise ImageTooLarge(
+                f"{name!r} has a strip of {row * rows / 1e6:.4g} MB; allowed are {_MOST_AT_ONCE / 1e6:.4g} in a TIFF "
+                f"of this kind ({page}). Try a smaller copy, or one of 8 bits."
+            )
+
+
+def not_ours(page: Page, name: str) -> ImageError:
+    """What is raised of a page that nobody here can read."""
+    predictor = page.one("predictor", 1)
+    more = f", predictor {predictor}" if predictor != 1 else ""
+    return ImageError(
+        f"{name!r} is a TIFF of a kind that camserve does not read: {page}{more}. Try saving it as an 8-bit PNG."
+    )
+
+
+def _is_planar(page: Page) -> bool:
+    return page.one("planar", 1) == 2 and page.samples > 1
+
+
+def _cut(page: Page) -> tuple[int, int, int]:
+    """How a plane is cut into strips or tiles: their columns, rows and bytes a row."""
+    width, height = page.size
+    columns, rows = width, min(page.one("strip_rows", height) or height, height)
+    if "tile_offsets" in page.tags:
+        columns, rows = page.one("tile_width", 0), page.one("tile_height", 0)
+    samples = 1 if _is_planar(page) else page.samples
+    return columns, rows, -(-columns * samples * page.bits // 8)
+
+
+def _parts(data: bytes, page: Page, plane: int) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
+    """The strips or tiles of a plane, each with its place: (top, left, (rows, columns, samples))."""
+    width, height = page.size
+    columns, most, row = _cut(page)
+    across = -(-width // columns)
+    count = across * -(-height // most)
+    tiled = "tile_offsets" in page.tags
+    offsets, sizes = (page.tags.get(f"{'tile' if tiled else 'strip'}_{what}") for what in ("offsets", "counts"))
+    if offsets is None or len(offsets) < count * (plane + 1):
+        raise ValueError("truncated: too few strips")
+    for index in range(count):
+        top, left = index // across * most, index % across * columns
+        rows = most if tiled else min(most, height - top)
+        at = plane * count + index
+        size = 2 * row * rows + 4096  # no packing makes more of it
+        if sizes is not None and at < len(sizes) and page.one("compression", 1) != 1:
+            size = min(size, int(sizes[at]))
+        begin = int(offsets[at])
+        raw = _unpacked(data[begin : begin + size], page, row, rows)
+        if len(raw) < row * rows:
+            raise ValueError("truncated: a strip is too short")
+        values = _numbers(np.frombuffer(raw, np.uint8, row * rows).reshape(rows, row), page, columns)
+        yield top, left, values
+
+
+def _unpacked(packed: bytes, page: Page, row: int, rows: int) -> bytes:
+    """The bytes of a strip, rows of `row` bytes each."""
+    if page.one("fill_order", 1) == 2:
+        packed = packed.translate(_REVERSED)
+    packing = page.one("compression", 1)
+    if packing == 1:
+        return packed
+    if packing in (8, 32946):
+        return zlib.decompressobj().decompress(packed, row * rows)
+    image = TiffImageFile(io.BytesIO(_as_bytes(packed, packing, row, rows)), "")
+    image.load()
+    return image.tobytes()
+
+
+def _as_bytes(packed: bytes, packing: int, row: int, rows: int) -> bytes:
+    """A TIFF of one strip whose samples are single bytes."""
+    entries = [(256, row), (257, rows), (258, 8), (259, packing), (262, 1), (277, 1), (278, rows)]
+    entries += [(273, 8), (279, len(packed))]
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries))
+    header = b"II*\0" + struct.pack("<I", 8 + len(packed) + len(packed) % 2)
+    return header + packed + bytes(len(packed) % 2) + struct.pack("<H", len(entries)) + body + bytes(4)
+
+
+def _numbers(raw: npt.NDArray[np.uint8], page: Page, across: int) -> npt.NDArray[Any]:
+    """(rows, bytes) as (rows, columns, samples)."""
+    rows, samples = len(raw), 1 if _is_planar(page) else page.samples
+    if page.bits in _PACKED:
+        return _from_bits(raw, page.bits, across * samples).reshape(rows, across, samples)
+    predictor = page.one("predictor", 1)
+    dtype = np.dtype(_DTYPES[page.format, page.bits])
+    if predictor == 3:
+        summed = np.add.accumulate(raw.reshape(rows, -1, samples), axis=1, dtype=np.uint8)
+        by_byte = summed.reshape(rows, dtype.itemsize, -1).transpose(0, 2, 1)
+        return np.ascontiguousarray(by_byte).view(dtype.newbyteorder(">")).reshape(rows, across, samples)
+    stored = dtype.newbyteorder("<" if page.order == "<" else ">")
+    values = raw.view(stored).reshape(rows, across, samples)
+    if predictor == 2:
+        return np.add.accumulate(values.astype(dtype), axis=1, dtype=dtype)
+    return values
+
+
+def _from_bits(raw: npt.NDArray[np.uint8], bits: int, count: int) -> npt.NDArray[np.uint16]:
+    """The `count` numbers of `bits` bits in each row; row by row, as bits take eight times the room."""
+    values = np.empty((len(raw), count), np.uint16)
+    weights = 2 ** np.arange(bits - 1, -1, -1, dtype=np.uint32)
+    for row, line in zip(values, raw, strict=True):
+        row[:] = np.unpackbits(line)[: count * bits].reshape(count, bits) @ weights
+    return values
