@@ -19,9 +19,12 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from camserve.errors import ImageError, ImageTooLarge
 from camserve.pixels import TURNS, from_numbers, to_rgb, turn_of
+from camserve.quiet import silence_libtiff
 from camserve.samples import is_ours, not_ours, read_samples
 from camserve.tiff import Page, first_at, picture_of
 from camserve.windows import bounds
+
+silence_libtiff()
 
 READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
@@ -142,7 +145,7 @@ def _of_numbers(data: bytes, page: Page, name: str, limits: Limits) -> tuple[Ima
             "and RGB. Try saving three of them as an 8-bit RGB PNG."
         )
     values = read_samples(data, page, name, limits.pixels)
-    depth = page.bits if page.bits in range(9, 16) else None
+    depth = page.bits if 0 < page.bits < 16 and page.format == "unsigned" else None  # else a container, or floats
     alpha = {1: "premultiplied", 2: "straight"}.get(_first_extra(page)) if extras else None
     return from_numbers(values, colours, alpha=alpha, inverted=page.photometric == 0, depth=depth)
 

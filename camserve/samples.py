@@ -32,16 +32,23 @@ _DTYPES = {
     ("float", 64): "f8",
 }
 _LOSSLESS = (5, 32773, 34925, 50000)  # what Pillow's library unpacks
-_PACKED = range(9, 16)  # bits of samples without gaps between them
+_UNPACKED = (1, 8, 32946, *_LOSSLESS)
+_PACKED = (*range(1, 8), *range(9, 16))  # bits of samples without gaps between them
 _MOST_BYTES = 8  # a pixel, of the allowed pixels: what bounds the memory
 _MOST_AT_ONCE = 2**27  # bytes of a strip that Pillow unpacks: it has a limit of its own, in pixels
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def is_ours(page: Page) -> bool:
-    """Whether `read_samples` is to read the page: it has other numbers than unsigned ones of 8 bits or fewer."""
-    unsaid = "photometric" not in page.tags and page.one("compression", 1) in (1, 5, 8, 32773, 32946)
-    return not 0 < page.bits <= 8 or page.format != "unsigned" or (unsaid and page.bits == 8)
+    """Whether `read_samples` is to read the page, or to refuse it.
+
+    It has other numbers than unsigned ones of up to 8 bits; or Pillow would take one bit depth, or white, for
+    another (planar, uncompressed), guess that zero is white, or not open the file (a big-endian BigTIFF).
+    """
+    simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in _UNPACKED
+    confused = page.one("planar", 1) == 2 and page.one("compression", 1) == 1 and (simple or page.bits < 8)
+    unsaid = "photometric" not in page.tags and simple
+    return not 0 < page.bits <= 8 or page.format != "unsigned" or confused or unsaid or (page.big and page.order == ">")
 
 
 def read_samples(data: bytes, page: Page, name: str, max_pixels: int) -> npt.NDArray[Any]:
@@ -66,10 +73,10 @@ def _dtype(page: Page, name: str) -> np.dtype[Any]:
     """Of the numbers in memory. Raises ImageError where there is none, or the file's packing is not ours."""
     known = _DTYPES.get((page.format, page.bits))
     if page.format == "unsigned" and page.bits in _PACKED and page.one("predictor", 1) == 1:
-        known = "u2"
+        known = "u1" if page.bits < 8 else "u2"
     packing, predictor = page.one("compression", 1), page.one("predictor", 1)
     fits = predictor == 1 or (predictor == 2 and page.format != "float") or (predictor == 3 and page.format == "float")
-    if not known or not fits or packing not in (1, 8, 32946, *_LOSSLESS):
+    if not known or not fits or packing not in _UNPACKED:
         raise not_ours(page, name)
     return np.dtype(known)
 
@@ -180,9 +187,9 @@ def _numbers(raw: npt.NDArray[np.uint8], page: Page, across: int) -> npt.NDArray
     return values
 
 
-def _from_bits(raw: npt.NDArray[np.uint8], bits: int, count: int) -> npt.NDArray[np.uint16]:
+def _from_bits(raw: npt.NDArray[np.uint8], bits: int, count: int) -> npt.NDArray[Any]:
     """The `count` numbers of `bits` bits in each row; row by row, as bits take eight times the room."""
-    values = np.empty((len(raw), count), np.uint16)
+    values = np.empty((len(raw), count), np.uint8 if bits < 8 else np.uint16)
     weights = 2 ** np.arange(bits - 1, -1, -1, dtype=np.uint32)
     for row, line in zip(values, raw, strict=True):
         row[:] = np.unpackbits(line)[: count * bits].reshape(count, bits) @ weights

@@ -83,11 +83,15 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "float", 4: "unsigned", 5: "complex",
 
 @dataclass(frozen=True)
 class Page:
-    """A directory of a TIFF. offset: where it stands; tags: those of `_TAGS`, by name; order: "<" or ">"."""
+    """A directory of a TIFF.
+
+    offset: where it stands; tags: those of `_TAGS`, by name; order: "<" or ">"; big: whether the file is a BigTIFF.
+    """
 
     offset: int
     tags: dict[str, npt.NDArray[Any]]
     order: str
+    big: bool
 
     def one(self, tag: str, default: int) -> int:
         """The first value of a tag."""
@@ -132,7 +136,8 @@ class Page:
         meaning = PHOTOMETRICS.get(self.photometric, f"photometric {self.photometric}")
         packing = COMPRESSIONS.get(self.one("compression", 1), f"compression {self.one('compression', 1)}")
         planar = "planar, " if self.one("planar", 1) == 2 else ""
-        return f"{several} a pixel, {bits}, {self.format}, {meaning}, {planar}{packing}"
+        big = ", big-endian BigTIFF" if self.big and self.order == ">" else ""
+        return f"{several} a pixel, {bits}, {self.format}, {meaning}, {planar}{packing}{big}"
 
 
 def picture_of(data: bytes, name: str) -> tuple[Page, list[str]]:
@@ -156,8 +161,7 @@ def picture_of(data: bytes, name: str) -> tuple[Page, list[str]]:
 
 def first_at(data: bytes, page: Page) -> bytes:
     """The same file with `page` as its first, for a reader of first pages."""
-    big = data[2:4] in (b"+\0", b"\0+")
-    at, width = (8, "Q") if big else (4, "I")
+    at, width = (8, "Q") if page.big else (4, "I")
     pointer = struct.pack(page.order + width, page.offset)
     return data if data[at:].startswith(pointer) else data[:at] + pointer + data[at + len(pointer) :]
 
@@ -197,10 +201,9 @@ def _chain(data: bytes) -> Iterator[Page]:
 
 
 def _children(data: bytes, page: Page) -> Iterator[Page]:
-    big = data[2:4] in (b"+\0", b"\0+")
     for offset in page.tags.get("children", np.array([], int))[:_MOST_PAGES].tolist():
         try:
-            yield _directory(data, int(offset), page.order, big)[0]
+            yield _directory(data, int(offset), page.order, page.big)[0]
         except (ValueError, struct.error):
             continue
 
@@ -222,4 +225,4 @@ def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Page, i
             at = 0 if inside else int(np.frombuffer(inline, order + wide)[0])
             tags[_TAGS[int(entry["tag"])]] = np.frombuffer(inline if inside else data, dtype, int(entry["count"]), at)
     (following,) = struct.unpack_from(order + ("Q" if big else "I"), data, end) if end + 4 <= len(data) else (0,)
-    return Page(offset, tags, order), following
+    return Page(offset, tags, order, big), following

@@ -39,11 +39,13 @@ class Window(NamedTuple):
 def window_of(values: npt.NDArray[Any], depth: int | None = None) -> Window:
     """The window of a picture (H, W) or (H, W, colours).
 
-    depth: the bits of its whole numbers, where the file says so and they are fewer than the dtype's.
+    depth: the bits of its whole numbers, where the file says so; then there is nothing to choose.
     """
+    if depth:
+        return Window(0, 2.0**depth - 1)
     low, high = bounds(values)
     whole = values.dtype.kind in "iu"
-    whites = _whites(values.dtype, depth)
+    whites = _whites(values.dtype)
     slack = 0 if whole else _OVERSHOOT
     white = next((white for white in whites if high <= white * (1 + slack)), None)
     if white is None or low < -slack * white or _is_narrow(low, high, white, whole):
@@ -59,15 +61,15 @@ def window_of(values: npt.NDArray[Any], depth: int | None = None) -> Window:
 def first_white(values: npt.NDArray[Any]) -> float:
     """What is opaque in numbers (H, W) of transparency: the first white that nearly all keep to."""
     high = bounds(values)[1]
-    return next((white for white in _whites(values.dtype, None) if high <= white), high)
+    return next((white for white in _whites(values.dtype) if high <= white), high)
 
 
-def _whites(dtype: np.dtype[Any], depth: int | None) -> list[float]:
+def _whites(dtype: np.dtype[Any]) -> list[float]:
     """The values that may be white, in rising order."""
     if dtype.kind == "f":
         return [1, 255, 65535]
     bits = dtype.itemsize * 8 - (dtype.kind == "i")
-    depths = [depth] if depth else [*(k for k in _DEPTHS if k < bits), *([bits] if bits <= 16 else [])]
+    depths = [*(k for k in _DEPTHS if k < bits), *([bits] if bits <= 16 else [])]
     return [2.0**k - 1 for k in depths]
 
 
