@@ -101,7 +101,7 @@ def _deep_png(data: bytes, image: Image.Image, raw: Any) -> tuple[Image.Image, l
     again.load()
     low = np.asarray(again)
     if colours == 1:  # read as four bytes: both of the grey, both of the transparency
-        low = low[..., 1::2]
+        high, low = high[..., [0, -1]], low[..., 1::2]
     values = high.astype(np.uint16) << 8 | low
     alpha = "straight" if values.shape[2] > colours else None
     return from_numbers(values, colours, alpha=alpha, key=image.info.get("transparency"))

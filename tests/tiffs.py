@@ -1,4 +1,4 @@
-"""TIFFs of any kind, written by hand: no library writes them all, and none is to be right by being the oracle of itself."""
+"""TIFFs of any kind, written by hand: no library writes them all, and none may be its own oracle."""
 
 import struct
 import zlib
@@ -14,7 +14,7 @@ FORMATS = {"u": 1, "i": 2, "f": 3}
 
 @dataclass
 class Page:
-    """A page to write. array: (H, W) or (H, W, samples); more: tags that are added, replaced or, with None, left out."""
+    """A page to write. array: (H, W) or (H, W, samples); more: tags added, replaced or, with None, left out."""
 
     array: Array
     photometric: int = 1
