@@ -8,9 +8,10 @@ import io
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImagePalette
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import Base as Tag
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -130,6 +131,8 @@ def _by_pillow(data: bytes, page: Page, name: str) -> Image.Image:
         if "unknown" in str(error):
             raise not_ours(page, name) from None
         raise
+    if image.mode in ("P", "PA") and max(image.tag_v2[Tag.ColorMap]) < 256:  # which Pillow divides by 256: black
+        image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[Tag.ColorMap]))
     image.load()
     return image
 

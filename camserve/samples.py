@@ -43,12 +43,14 @@ def is_ours(page: Page) -> bool:
     """Whether `read_samples` is to read the page, or to refuse it.
 
     It has other numbers than unsigned ones of up to 8 bits; or Pillow would take one bit depth, or white, for
-    another (planar, uncompressed), guess that zero is white, or not open the file (a big-endian BigTIFF).
+    another (planar, uncompressed), guess that zero is white, or not open the file.
     """
     simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in _UNPACKED
     confused = page.one("planar", 1) == 2 and page.one("compression", 1) == 1 and (simple or page.bits < 8)
     unsaid = "photometric" not in page.tags and simple
-    return not 0 < page.bits <= 8 or page.format != "unsigned" or confused or unsaid or (page.big and page.order == ">")
+    rare = simple and page.bits < 8 and (page.samples > 1 or page.bits not in (1, 2, 4))
+    other = not 0 < page.bits <= 8 or page.format != "unsigned"
+    return other or confused or unsaid or rare or (page.big and page.order == ">")
 
 
 def read_samples(data: bytes, page: Page, name: str, max_pixels: int) -> npt.NDArray[Any]:

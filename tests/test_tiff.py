@@ -101,6 +101,30 @@ def test_samples_without_gaps_have_the_bits_they_say(bits: int) -> None:
     assert np.array_equal(pixels(data), shown(values, 2**bits - 1)) and read(data).notes == ()
 
 
+@pytest.mark.parametrize(("bits", "samples"), [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1), (4, 3), (12, 3)])
+@pytest.mark.parametrize(("planar", "photometric"), [(1, 1), (2, 1), (1, 0), (2, 0)])
+def test_few_bits(bits: int, samples: int, planar: int, photometric: int) -> None:
+    values = (NOISE[..., :samples] * (2**bits - 1)).round().astype(np.uint16)
+    planes = np.moveaxis(values, 2, 0)[..., None] if planar == 2 else values[None]
+    rows = [["".join(f"{v:0{bits}b}" for v in row.ravel().tolist()) for row in plane] for plane in planes]
+    size = -(-len(rows[0][0]) // 8)
+    packed = [[list(int(r.ljust(size * 8, "0"), 2).to_bytes(size, "big")) for r in plane] for plane in rows]
+    meaning = 2 if samples == 3 else photometric
+    page = Page(np.moveaxis(np.array(packed, np.uint8), 0, 2), meaning, planar=planar)
+    page.more.update({256: values.shape[1], 258: [bits] * samples, 277: samples, 339: None})
+    expected = shown(values, 2**bits - 1)
+    seen = pixels(tiff(page))
+    assert np.abs(seen - (255 - expected if meaning == 0 else expected)).max() <= (meaning == 0)
+
+
+@pytest.mark.parametrize("step", [1, 257])
+def test_a_palette_of_8_or_16_bits(step: int) -> None:
+    values = np.array([[0, 1, 2, 255]], np.uint8)
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256))
+    data = tiff(Page(values, 3, more={320: (colours * step).ravel().tolist()}))
+    assert np.array_equal(pixels(data)[0], colours.T[[0, 1, 2, 255]])
+
+
 def test_bits_from_the_other_end() -> None:
     values = numbers("u2")
     turned = np.array([int(f"{byte:08b}"[::-1], 2) for byte in values.tobytes()], np.uint8)
