@@ -9,6 +9,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ _UNPACKED = (1, 8, 32946, *_LOSSLESS)
 _PACKED = (*range(1, 8), *range(9, 16))  # bits of samples without gaps between them
 _MOST_BYTES = 8  # a pixel, of the allowed pixels: what bounds the memory
 _MOST_AT_ONCE = 2**27  # bytes of a strip that Pillow unpacks: it has a limit of its own, in pixels
+_TOGETHER = 2**22  # bytes unpacked in one go, as strips may be tiny and many
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -109,6 +111,10 @@ def not_ours(page: Page, name: str) -> ImageError:
     )
 
 
+def _is_tiled(page: Page) -> bool:
+    return "tile_offsets" in page.tags
+
+
 def _is_planar(page: Page) -> bool:
     return page.one("planar", 1) == 2 and page.samples > 1
 
@@ -117,58 +123,79 @@ def _cut(page: Page) -> tuple[int, int, int]:
     """How a plane is cut into strips or tiles: their columns, rows and bytes a row."""
     width, height = page.size
     columns, rows = width, min(page.one("strip_rows", height) or height, height)
-    if "tile_offsets" in page.tags:
+    if _is_tiled(page):
         columns, rows = page.one("tile_width", 0), page.one("tile_height", 0)
+        if min(columns, rows) < 16:
+            raise ValueError("tiles smaller than TIFF allows")
     samples = 1 if _is_planar(page) else page.samples
     return columns, rows, -(-columns * samples * page.bits // 8)
 
 
 def _parts(data: bytes, page: Page, plane: int) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
     """The strips or tiles of a plane, each with its place: (top, left, (rows, columns, samples))."""
-    width, height = page.size
     columns, most, row = _cut(page)
-    across = -(-width // columns)
-    count = across * -(-height // most)
-    tiled = "tile_offsets" in page.tags
-    offsets, sizes = (page.tags.get(f"{'tile' if tiled else 'strip'}_{what}") for what in ("offsets", "counts"))
-    if offsets is None or len(offsets) < count * (plane + 1):
+    across = -(-page.size[0] // columns)
+    count = across * -(-page.size[1] // most)
+    together = max(1, _TOGETHER // max(1, row * most))
+    for first in range(0, count, together):
+        numbers = range(first, min(first + together, count))
+        tops = [index // across * most for index in numbers]
+        rows = [most if _is_tiled(page) else min(most, page.size[1] - top) for top in tops]
+        packed = [
+            _packed(data, page, plane * count + index, row * down) for index, down in zip(numbers, rows, strict=True)
+        ]
+        values = _numbers(np.frombuffer(_unpacked(packed, page, row, rows), np.uint8).reshape(-1, row), page, columns)
+        begins = accumulate(rows[:-1], initial=0)
+        for index, top, begin, down in zip(numbers, tops, begins, rows, strict=True):
+            yield top, index % across * columns, values[begin : begin + down]
+
+
+def _packed(data: bytes, page: Page, index: int, size: int) -> bytes:
+    """A strip or tile of `size` bytes as it lies in the file."""
+    kind = "tile" if _is_tiled(page) else "strip"
+    offsets, counts = page.tags[f"{kind}_offsets"], page.tags.get(f"{kind}_counts", ())
+    if index >= len(offsets):
         raise ValueError("truncated: too few strips")
-    for index in range(count):
-        top, left = index // across * most, index % across * columns
-        rows = most if tiled else min(most, height - top)
-        at = plane * count + index
-        size = 2 * row * rows + 4096  # no packing makes more of it
-        if sizes is not None and at < len(sizes) and page.one("compression", 1) != 1:
-            size = min(size, int(sizes[at]))
-        begin = int(offsets[at])
-        raw = _unpacked(data[begin : begin + size], page, row, rows)
-        if len(raw) < row * rows:
-            raise ValueError("truncated: a strip is too short")
-        values = _numbers(np.frombuffer(raw, np.uint8, row * rows).reshape(rows, row), page, columns)
-        yield top, left, values
+    begin, length = int(offsets[index]), size
+    if page.one("compression", 1) != 1:
+        most = 2 * size + 512  # no packing makes more of it
+        length = min(most, int(counts[index])) if index < len(counts) else most
+    return data[begin : begin + length]
 
 
-def _unpacked(packed: bytes, page: Page, row: int, rows: int) -> bytes:
-    """The bytes of a strip, rows of `row` bytes each."""
+def _unpacked(packed: list[bytes], page: Page, row: int, rows: list[int]) -> bytes:
+    """The bytes of several strips one below the other, rows of `row` bytes each."""
     if page.one("fill_order", 1) == 2:
-        packed = packed.translate(_REVERSED)
+        packed = [part.translate(_REVERSED) for part in packed]
     packing = page.one("compression", 1)
+    if packing in _LOSSLESS:
+        image = TiffImageFile(io.BytesIO(_as_bytes(packed, packing, row, rows)), "")
+        image.load()
+        return image.tobytes()
+    sizes = [row * count for count in rows]
     if packing == 1:
-        return packed
-    if packing in (8, 32946):
-        return zlib.decompressobj().decompress(packed, row * rows)
-    image = TiffImageFile(io.BytesIO(_as_bytes(packed, packing, row, rows)), "")
-    image.load()
-    return image.tobytes()
+        parts = [part[:size] for part, size in zip(packed, sizes, strict=True)]
+    else:
+        parts = [zlib.decompressobj().decompress(part, size) for part, size in zip(packed, sizes, strict=True)]
+    if [len(part) for part in parts] != sizes:
+        raise ValueError("truncated: a strip is too short")
+    return b"".join(parts)
 
 
-def _as_bytes(packed: bytes, packing: int, row: int, rows: int) -> bytes:
-    """A TIFF of one strip whose samples are single bytes."""
-    entries = [(256, row), (257, rows), (258, 8), (259, packing), (262, 1), (277, 1), (278, rows)]
-    entries += [(273, 8), (279, len(packed))]
-    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries))
-    header = b"II*\0" + struct.pack("<I", 8 + len(packed) + len(packed) % 2)
-    return header + packed + bytes(len(packed) % 2) + struct.pack("<H", len(entries)) + body + bytes(4)
+def _as_bytes(packed: list[bytes], packing: int, row: int, rows: list[int]) -> bytes:
+    """A TIFF of these strips whose samples are single bytes."""
+    body = b"".join(packed)
+    body += bytes(len(body) % 2)
+    offsets = [8 + at for at in accumulate(map(len, packed[:-1]), initial=0)]
+    counts = [len(part) for part in packed]
+    lists = 8 + len(body)  # where the offsets stand, and after them the counts
+    places = [lists, lists + 4 * len(packed)] if len(packed) > 1 else [offsets[0], counts[0]]
+    entries = [(256, 1, row), (257, 1, sum(rows)), (258, 1, 8), (259, 1, packing), (262, 1, 1)]
+    entries += [(273, len(packed), places[0]), (277, 1, 1), (278, 1, rows[0]), (279, len(packed), places[1])]
+    directory = b"".join(struct.pack("<HHII", tag, 4, count, value) for tag, count, value in entries)
+    values = struct.pack(f"<{2 * len(packed)}I", *offsets, *counts)
+    header = b"II*\0" + struct.pack("<I", lists + len(values))
+    return header + body + values + struct.pack("<H", len(entries)) + directory + bytes(4)
 
 
 def _numbers(raw: npt.NDArray[np.uint8], page: Page, across: int) -> npt.NDArray[Any]:

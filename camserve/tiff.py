@@ -147,7 +147,7 @@ def picture_of(data: bytes, name: str) -> tuple[Page, list[str]]:
     ValueError and struct.error for what is no TIFF.
     """
     chain = list(islice(_chain(data), _MOST_PAGES))
-    tree = [child for page in chain for child in (page, *_children(data, page))]
+    tree = list(islice((each for page in chain for each in (page, *_children(data, page))), _MOST_PAGES))
     if any(page.photometric in _SENSOR or "dng" in page.tags for page in tree):
         raise ImageTypeError(
             f"{name!r} seems to be a camera's raw file (DNG, NEF or alike): beside a small preview it has data "
@@ -201,6 +201,7 @@ def _chain(data: bytes) -> Iterator[Page]:
 
 
 def _children(data: bytes, page: Page) -> Iterator[Page]:
+    """The pages inside a page, as far as they can be read."""
     for offset in page.tags.get("children", np.array([], int))[:_MOST_PAGES].tolist():
         try:
             yield _directory(data, int(offset), page.order, page.big)[0]
@@ -216,7 +217,8 @@ def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Page, i
     entries = np.frombuffer(data, np.dtype(fields), count, offset + head)
     end = offset + head + entries.nbytes
     tags: dict[str, npt.NDArray[Any]] = {}
-    for entry in entries[np.isin(entries["tag"], list(_TAGS))][::-1]:  # the first of two alike counts
+    known, first = np.unique(entries["tag"], return_index=True)  # the first of two alike counts
+    for entry in entries[first[np.isin(known, list(_TAGS))]]:
         kind = _TYPES.get(int(entry["type"]))
         if kind:
             dtype = np.dtype(order + kind)
