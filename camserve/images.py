@@ -1,10 +1,7 @@
-"""Encoded bytes to upright RGB pixels and back: formats, limits and errors. Nothing else opens or saves.
+"""Photographs from whatever is given, and pictures to encoded bytes: sources, limits, errors, hashes.
 
-The readers of the formats we take are called by name, because `Image.open` cannot tell a damaged JPEG from
-a text file, follows an MPO's index to where it breaks, and warns and refuses by a process-wide limit.
-
-ICC profiles are ignored: classifiers were trained on pixels as they are stored, so those are what a model
-expects, although the colours of a wide-gamut photograph come out a little pale.
+`camserve.decoding` decodes. ICC profiles are ignored: classifiers were trained on pixels as they are stored, so those
+are what a model expects, although the colours of a wide-gamut photograph come out a little pale.
 """
 
 import hashlib
