@@ -163,7 +163,7 @@ def _explanation(
         layer=",".join(layers),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(*doubt(model.card), *model.notes(placement.frame.input, layers), *about_method, *warnings),
+        warnings=(*doubt(model.card), *model.notes(placement.frame.input, layers), *about_method, *warnings, *photo.notes),
         model=model,
         output_stride=output_stride,
         account=next((one.account.within(placement.frame) for one in seen if one.account), None),

@@ -1,10 +1,7 @@
-"""Encoded bytes to upright RGB pixels and back: formats, limits and errors. Nothing else opens or saves.
+"""Photographs from whatever is given, and pictures to encoded bytes: sources, limits, errors, hashes.
 
-The readers of the formats we take are called by name, because `Image.open` cannot tell a damaged JPEG from
-a text file, follows an MPO's index to where it breaks, and warns and refuses by a process-wide limit.
-
-ICC profiles are ignored: classifiers were trained on pixels as they are stored, so those are what a model
-expects, although the colours of a wide-gamut photograph come out a little pale.
+`camserve.decoding` decodes. ICC profiles are ignored: classifiers were trained on pixels as they are stored, so those
+are what a model expects, although the colours of a wide-gamut photograph come out a little pale.
 """
 
 import hashlib
@@ -22,17 +19,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
-from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.ExifTags import Base as Tag
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from PIL import Image
 
 from camserve import errors
+from camserve.decoding import READERS as _READERS
+from camserve.decoding import Limits, check_size, decode
 from camserve.errors import ImageError
 from camserve.pixels import from_array, strips, to_rgb, turn_of
 from camserve.png import png_bytes
@@ -47,16 +38,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.uint8]
-
-_READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WEBP": WebPImageFile,
-    "GIF": GifImageFile,
-    "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
-    "AVIF": AvifImageFile,
-}
 
 
 class Output(NamedTuple):
@@ -84,12 +65,14 @@ class Photo:
     name: the file's name without its folder, "image" or "array"; for messages and provenance.
     format: "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF" or "AVIF"; "array" for pixels that come from no file.
     encoded_sha256: of the bytes that were decoded, if any were.
+    notes: in words, what was chosen in reading it that the file does not settle: a window of values, a page.
     """
 
     image: Image.Image
     name: str
     format: str
     encoded_sha256: str | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -107,26 +90,21 @@ class Photo:
         return self.image.size
 
 
-class _Limits(NamedTuple):
-    pixels: int
-    side: int
-
-
 def read_photo(source: Source, *, max_pixels: int, max_side: int, max_bytes: int) -> Photo:
     """Decode one photograph to upright RGB; of an animation, its first frame.
 
     source: a path; encoded bytes; a binary file object, read from where it stands; a Pillow image, turned as
     its EXIF says; or a uint8 array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
 
-    What is transparent is laid over white. 16-bit greys run from 0 to 65535. Of 32-bit numbers 0 is black,
-    and white the smallest of 1 (floats only), 255 and 65535 that no value exceeds; where values lie outside
-    all of these, the picture's least is black and its greatest white.
+    What is transparent is laid over white. Of more than 8 bits a rule says which values are black and white:
+    see `camserve.windows`; a picture that does not use its whole range has a note of it. A TIFF's first page that is no
+    reduced copy is read.
 
     Raises ImageTypeError for a format we do not take, ImageTooLarge for more than max_pixels or a side longer
     than max_side (read from the header, before decoding), BodyTooLarge for more than max_bytes, ImageError for
     what is missing, empty, cut off, damaged or no picture at all.
     """
-    limits = _Limits(max_pixels, max_side)
+    limits = Limits(max_pixels, max_side)
     if isinstance(source, np.ndarray):
         return _adopt(from_array(source), "array", limits)
     name = base_name(source)
@@ -135,8 +113,8 @@ def read_photo(source: Source, *, max_pixels: int, max_side: int, max_bytes: int
     data = encoded(source, name, max_bytes)
     kind = _kind(data, name)
     with _one_error(name, kind, max_pixels):
-        pixels = _decode(data, name, kind, limits)
-    return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest())
+        pixels, notes = decode(data, name, kind, limits)
+    return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest(), tuple(notes))
 
 
 def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
@@ -166,22 +144,6 @@ def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **options[format])
     return buffer.getvalue()
-
-
-def _check_size(size: tuple[int, int], what: str, limits: _Limits) -> None:
-    width, height = size
-    if width * height > limits.pixels:
-        raise errors.ImageTooLarge(
-            f"{what} is {width} x {height} = {width * height / 1e6:.4g} megapixels; allowed are "
-            f"{limits.pixels / 1e6:.4g} (limits.megapixels). Try a smaller copy."
-        )
-    if max(size) > limits.side:
-        raise errors.ImageTooLarge(
-            f"{what} is {width} x {height}; allowed are {limits.side} pixels a side (limits.side). "
-            "Try a smaller copy or a part of it."
-        )
-    if not width * height:
-        raise ImageError(f"{what} is {width} x {height}; allowed is 1 x 1 and more")
 
 
 def _kind(data: bytes, name: str) -> str:
@@ -220,23 +182,11 @@ def _one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
         ) from None
 
 
-def _decode(data: bytes, name: str, kind: str, limits: _Limits) -> Image.Image:
-    image = _READERS[kind](io.BytesIO(data), "")
-    _check_size(image.size, repr(name), limits)
-    tile = [getattr(image, "tag_v2", {}).get(tag) for tag in (Tag.TileWidth, Tag.TileLength)]
-    if isinstance(tile[0], int) and isinstance(tile[1], int):
-        _check_size((tile[0], tile[1]), f"a tile of {name!r}", limits)
-    image.load()
-    turn, pixels = turn_of(image), to_rgb(image)
-    del image  # its pixels can go before turning makes another set
-    return pixels if turn is None else pixels.transpose(turn)
-
-
-def _adopt(image: Image.Image, name: str, limits: _Limits) -> Photo:
+def _adopt(image: Image.Image, name: str, limits: Limits) -> Photo:
     """The photograph of a Pillow image, which stays the caller's and as it is."""
-    _check_size(image.size, repr(name), limits)
+    check_size(image.size, repr(name), limits)
     with _one_error(name, image.format or "image", limits.pixels):
-        pixels = to_rgb(image.copy() if image.mode == "RGB" else image)
+        pixels, notes = to_rgb(image.copy() if image.mode == "RGB" else image)
         turn = turn_of(image)
         pixels = pixels if turn is None else pixels.transpose(turn)
-    return Photo(pixels, name, image.format or "array")
+    return Photo(pixels, name, image.format or "array", notes=tuple(notes))

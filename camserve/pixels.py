@@ -4,7 +4,7 @@ Conversion goes strip by strip: of a large picture only the one that is handed o
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,9 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from camserve.errors import ImageError
+from camserve.windows import Window, first_white, not_numbers, window_of
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,33 +43,71 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
 def turn_of(image: Image.Image) -> Image.Transpose | None:
     """What makes a loaded image upright; nothing for a TIFF, which Pillow turns while loading."""
     try:
-        return _TURNS.get(image.getexif().get(Tag.Orientation, 1))
+        return TURNS.get(image.getexif().get(Tag.Orientation, 1))
     except Exception:  # broken EXIF costs the turn, not the picture
         return None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """A bare RGB image: a reader's own holds on to the encoded bytes and, of WebP, to two canvases.
+def to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """A bare RGB image, as a reader's own holds on to the encoded bytes and, of WebP, to two canvases; and notes.
 
     RGB pixels are handed over, others are converted.
     """
     image.load()
+    if image.mode[0] in "IF":
+        return from_numbers(np.asarray(image)[..., None], 1, key=image.info.get("transparency"))
     if image.mode == "RGB" and not image.has_transparency_data:
         bare = image._new(image.im)
         bare.info.clear()
-        return bare
+        return bare, []
     flat = Image.new("RGB", image.size, "white")
-    span = _span(image) if image.mode[0] in "IF" else None
     for box in strips(image.size):
         strip = image.crop(box)
-        if span:
-            flat.paste(_scaled(strip, *span), box)
-        elif strip.has_transparency_data:
+        if strip.has_transparency_data:
             strip = _with_alpha(strip)
             flat.paste(strip, box, strip)
         else:
             flat.paste(strip.convert("RGB"), box)
-    return flat
+    return flat, []
+
+
+def from_numbers(
+    values: npt.NDArray[Any],
+    colours: int,
+    *,
+    alpha: str | None = None,
+    inverted: bool = False,
+    depth: int | None = None,
+    key: Any = None,
+) -> tuple[Image.Image, list[str]]:
+    """An RGB image of numbers (H, W, samples), and what is to be said of their window.
+
+    colours: how many samples are colours: 1 grey, 3 RGB, 4 CMYK. alpha: what the next is: "straight" or
+    "premultiplied". inverted: white is zero. depth: see `window_of`. key: the value that is transparent.
+    """
+    window = window_of(_seen(values[..., :colours], key), depth)
+    opaque = first_white(values[..., colours]) if alpha else 1
+    flat = Image.new("RGB", values.shape[1::-1])
+    for box in strips(flat.size):
+        part = values[box[1] : box[3]]
+        shown = _scaled(part[..., :colours], window)
+        if colours == 4:
+            shown = np.asarray(Image.fromarray(np.rint(shown).astype(np.uint8), "CMYK").convert("RGB"), np.float32)
+        shown = 255 - shown if inverted else shown
+        if alpha:
+            cover = np.clip(part[..., colours, None] / opaque, 0, 1)
+            shown = (shown if alpha == "premultiplied" else shown * cover) + 255 * (1 - cover)
+        if key is not None:
+            shown = np.where((part[..., :colours] == key).all(-1, keepdims=True), 255, shown)
+        whole = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+        flat.paste(Image.fromarray(whole if whole.shape[2] == 3 else whole[..., 0]).convert("RGB"), box)
+    return flat, [window.note] if window.note else []
+
+
+def _seen(values: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:
+    """The pixels that are not transparent, if there are any."""
+    kept = values if key is None else values[(values != key).any(-1)][None]
+    return kept if kept.size else values
 
 
 def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
@@ -86,19 +125,10 @@ def _with_alpha(strip: Image.Image) -> Image.Image:
     return (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
 
 
-def _span(image: Image.Image) -> tuple[float, float]:
-    """The values that mean black and white in an image of mode I;16 (any byte order), I or F."""
-    if image.mode.startswith("I;16"):
-        return 0, 65535
-    low, high = cast(tuple[float, float], image.getextrema())
-    whites = (255, 65535) if image.mode == "I" else (1, 255, 65535)
-    return next(((0, white) for white in whites if low >= 0 and high <= white), (low, high))
-
-
-def _scaled(strip: Image.Image, black: float, white: float) -> Image.Image:
-    values = np.asarray(strip).astype(np.float64)
+def _scaled(part: npt.NDArray[Any], window: Window) -> npt.NDArray[np.float64]:
+    """Numbers as 0 to 255, not yet rounded."""
+    values = part.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ImageError("the image has values that are NaN or infinite; allowed are numbers")
-    grey = np.rint((values - black) * 255 / ((white - black) or 1))  # all values alike: black
-    key = strip.info.get("transparency")
-    return Image.fromarray((grey if key is None else np.where(values == key, 255, grey)).astype(np.uint8))
+        raise not_numbers()
+    span = (window.white - window.black) or 1  # all values alike: black
+    return np.clip((values - window.black) * 255 / span, 0, 255)

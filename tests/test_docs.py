@@ -52,13 +52,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/regions.md", "docs/comparing.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/python.md", "docs/pictures.md", "docs/regions.md", "docs/comparing.md"]
+)
 def test_python_examples_run(page: str, desk: Path) -> None:
     names: dict[str, object] = {}
     assert blocks(ROOT / page, "python")
     for block in blocks(ROOT / page, "python"):
         exec(compile(block, page, "exec"), names)
-    assert (desk / "why.png").exists() or page in ("docs/regions.md", "docs/comparing.md")
+    assert (desk / "why.png").exists() or page in ("docs/pictures.md", "docs/regions.md", "docs/comparing.md")
 
 
 @pytest.mark.parametrize("client", ["requests", "kserve", "tritonclient"])
