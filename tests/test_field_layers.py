@@ -81,29 +81,35 @@ RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 1], "lay
 CONVNEXT = {"hidden_sizes": [16, 32], "depths": [1, 1], "num_stages": 2}
 
 
+STAGE = "resnet.encoder.stages.1"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "right", "linear"),
     [
         ("Swin", SWIN, {"swin.layernorm"}, "classifier"),
-        ("ResNet", RESNET, {"resnet.encoder.stages.1", "resnet.encoder.stages.1.layers.0"}, "classifier.1"),
+        ("ResNet", RESNET, {STAGE, f"{STAGE}.layers.0", f"{STAGE}.layers.0.activation"}, "classifier.1"),
+        ("CLIP", TRANSFORMERS["CLIP"][0], TRANSFORMERS["CLIP"][1], "classifier"),
+        ("Siglip", TRANSFORMERS["Siglip"][0], TRANSFORMERS["Siglip"][1], "classifier"),
     ],
 )
 def test_transformers_that_average_places_have_exact_class_maps(
     name: str, options: dict[str, Any], right: set[str], linear: str
 ) -> None:
-    net, photo = lively(classifier(name, **options), 64), pixels(64)
-    model = load(net, 64)
-    assert model.default_layer in {*right, *(f"{one}.activation" for one in right)}
-    found = model.explain(photo, size=64, target=2)
+    side, cells = (32, 4) if "vision_config" in options else (64, 8)
+    net, photo = lively(classifier(name, **options), side), pixels(side)
+    model = load(net, side)
+    found = model.explain(photo, size=side, target=2)
     images = input_of(photo)
-    activations, _ = at_layer(net, min(right), images, 2, grid=(8, 8), pick=of_logits)
+    activations, _ = at_layer(net, min(right), images, 2, grid=(cells, cells), pick=of_logits)
     expected = class_maps_of(net.get_submodule(linear).weight, activations)
     assert_same(found.logits, answer_of(net, images, of_logits))
+    assert model.default_layer in right
     assert found.method == "cam"
     assert found.completeness is not None
     assert found.completeness < 1e-4 * max(1, np.abs(found.logits).max())
     assert_same(found.map, expected[2])
-    assert_same(model.class_maps(photo, size=64), expected)
+    assert_same(model.class_maps(photo, size=side), expected)
 
 
 def test_convnext_of_transformers_averages_before_its_norm_and_has_gradcam() -> None:
@@ -123,11 +129,10 @@ def timm_net(name: str, side: int, **options: Any) -> nn.Module:
 SHALLOW = {"img_size": 64, "depth": 3, "embed_dim": 32, "num_heads": 2}
 OF_TIMM: dict[str, tuple[int, dict[str, Any], set[str]]] = {
     "vit_tiny_patch16_224": (64, {**SHALLOW, "dynamic_img_size": True}, {"blocks.1", "blocks.2.norm1"}),
-    "vit_base_patch16_dinov3": (64, SHALLOW, {"blocks.2", "norm", "blocks.1", "blocks.2.norm1"}),
-    "levit_128s": (224, {}, {"stages.2", "stages.2.blocks", "stages.2.blocks.4", "stages"}),
-    "pit_ti_224": (224, {}, {"transformers.2.blocks.2", "transformers.2.blocks.3.norm1", "transformers.2.blocks"}),
+    "vit_base_patch16_dinov3": (64, SHALLOW, {"norm"}),
+    "levit_128s": (224, {}, {"stages", "stages.2", "stages.2.blocks", "stages.2.blocks.3"}),
+    "pit_ti_224": (224, {}, {"transformers.2.blocks.2", "transformers.2.blocks.3.norm1"}),
 }
-"""Which modules are right, by the network's forward."""
 
 
 @pytest.mark.parametrize("name", OF_TIMM)
@@ -137,6 +142,27 @@ def test_transformers_of_timm_are_looked_at_in_the_last_tokens_that_matter(name:
     model = load(net, side)
     assert model.default_layer in right
     assert_gradcam(model, net, pixels(side))
+
+
+SWIN_OF_TIMM = {"img_size": 64, "embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "layer", "linear", "grid"),
+    [
+        ("swin_tiny_patch4_window7_224", SWIN_OF_TIMM, "norm", "head.fc", (8, 8)),
+        ("vit_base_patch16_dinov3", SHALLOW, "norm", "head", (4, 4)),
+    ],
+)
+def test_networks_of_timm_that_average_places_have_exact_class_maps(
+    name: str, options: dict[str, Any], layer: str, linear: str, grid: tuple[int, int]
+) -> None:
+    net, photo = timm_net(name, 64, **options), pixels(64)
+    model = load(net, 64)
+    found = model.explain(photo, size=64)
+    assert (found.layer, found.method) == (layer, "cam")
+    activations, _ = at_layer(net, layer, input_of(photo), 0, grid=grid)
+    assert_same(model.class_maps(photo, size=64), class_maps_of(net.get_submodule(linear).weight, activations))
 
 
 class Body(nn.Sequential):
