@@ -19,9 +19,13 @@ Key = str | int
 
 @dataclass(frozen=True)
 class Part:
-    """The way to the logits in an answer: names of members and numbers of places; () where the answer is they."""
+    """The way to the logits in an answer: names of members and numbers of places; () where the answer is they.
+
+    scores: "softmax" or "sigmoid", where the answer holds these of the logits as well.
+    """
 
     way: tuple[Key, ...] = ()
+    scores: str | None = None
 
     def of(self, answer: Any) -> Tensor:
         """The logits in an answer."""
@@ -58,13 +62,16 @@ def part_with_logits(answer: Any, labels: int | None, images: int) -> Part:
         raise ModelError(f"the network answers with {type(answer).__name__}, in which there are no logits (N, C): {held}")
     for name in _NAMES:
         if (name,) in tensors:
-            return Part((name,))
-    tensors = {way: one for way, one in tensors.items() if not any(_is_made_of(one, other) for other in tensors.values())}
+            made = next((kind for one in tensors.values() if (kind := _made_of(one, tensors[name,]))), None)
+            if not any(_made_of(tensors[name,], other) for other in tensors.values()):
+                return Part((name,), made)
+    made = next((kind for a in tensors.values() for b in tensors.values() if (kind := _made_of(a, b))), None)
+    tensors = {way: one for way, one in tensors.items() if not any(_made_of(one, other) for other in tensors.values())}
     named = [way for way in tensors if "logit" in str(way[-1])]
     fitting = [way for way, value in tensors.items() if value.shape[1] == labels]
     for found in (list(tensors), named, fitting):
         if len(found) == 1:
-            return _no_embedding(Part(found[0]), tensors[found[0]])
+            return _no_embedding(Part(found[0], made), tensors[found[0]])
     several = ", ".join(f"{_said(way)} {tuple(value.shape)}" for way, value in tensors.items())
     raise ModelError(
         f"the network answers with {type(answer).__name__}, in which several tensors could be the logits: {several}. "
@@ -98,13 +105,15 @@ def _members(answer: Any, way: tuple[Key, ...] = ()) -> list[tuple[tuple[Key, ..
     return [found for key, value in pairs for found in _members(value, (*way, key))]
 
 
-def _is_made_of(one: Tensor, other: Tensor) -> bool:
-    """Whether `one` are the probabilities of the logits `other`."""
+def _made_of(one: Tensor, other: Tensor) -> str | None:
+    """What function of the logits `other` gives the probabilities `one`: "softmax" or "sigmoid"; None where none does."""
     if one is other or one.shape != other.shape or not (one.is_floating_point() and other.is_floating_point()):
-        return False
-    made = (torch.softmax(other, 1), torch.log_softmax(other, 1), torch.sigmoid(other))
-    # the softmax of a log-softmax is the softmax, but the log-softmax is none of the softmax's
-    return any(torch.allclose(one, value, atol=1e-5) for value in made) and not torch.allclose(one, other, atol=1e-6)
+        return None
+    if torch.allclose(one, other, atol=1e-6):  # the log-softmax of a log-softmax
+        return None
+    made = {"softmax": (torch.softmax(other, 1), torch.log_softmax(other, 1)), "sigmoid": (torch.sigmoid(other),)}
+    found = (name for name, values in made.items() if any(torch.allclose(one, value, atol=1e-5) for value in values))
+    return next(found, None)
 
 
 def _said(way: tuple[Key, ...]) -> str:

@@ -4,14 +4,19 @@ Once cut, nothing needs a hook. The body runs without autograd, so any engine ca
 the head alone; a perturbed layer is the head on changed activations.
 """
 
+import operator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from camserve.errors import ModelError, UnknownName
 from camserve.trace import Graph, without_dead_code, writes
+
+
+_SEVERAL = (nn.RNNBase, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,22 @@ def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
         if node.op in ("placeholder", "output", "get_attr"):
             continue
         modules = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
-        own = str(node.target) if node.op == "call_module" else _function_name(node, modules, calls)
+        module = node if node.op == "call_module" else _first_of_several(graph, node)
+        own = _function_name(node, modules, calls) if module is None else str(module.target)
         for name in (*modules, own):
             names.pop(name, None)
             if name:
                 names[name] = node
     return names
+
+
+def _first_of_several(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """The layer of which a node takes the first result, its output proper: recurrent ones and attention give several."""
+    if node.target is not operator.getitem or node.args[1] != 0 or not isinstance(node.args[0], fx.Node):
+        return None
+    source = node.args[0]
+    several = source.op == "call_module" and isinstance(graph.get_submodule(str(source.target)), _SEVERAL)
+    return source if several else None
 
 
 def _function_name(node: fx.Node, modules: list[str], calls: dict[str, int]) -> str:
@@ -89,10 +104,20 @@ def node_of(graph: fx.GraphModule, name: str) -> fx.Node:
 
 def shortest_name(graph: fx.GraphModule, node: fx.Node) -> str:
     """The name to show for `node`: the outermost module that ends there ("layer4", not "layer4.1.relu"), or its own."""
+    return shortest_names(graph)[node]
+
+
+def shortest_names(graph: fx.GraphModule) -> dict[fx.Node, str]:
+    """As `shortest_name`, of every node that has one."""
     modules = {path for one in graph.graph.nodes for path, _ in (one.meta.get("nn_module_stack") or {}).values()}
-    names = [name for name, end in layer_names(graph).items() if end is node]
-    is_function = node.op != "call_module"
-    return min(names, key=lambda name: (is_function and name not in modules, name.count("."), len(name)))
+    names: dict[fx.Node, list[str]] = {}
+    for name, node in layer_names(graph).items():
+        names.setdefault(node, []).append(name)
+
+    def rank(node: fx.Node, name: str) -> tuple[bool, int, int]:
+        return node.op != "call_module" and name not in modules, name.count("."), len(name)
+
+    return {node: min(several, key=partial(rank, node)) for node, several in names.items()}
 
 
 def _descendants(node: fx.Node) -> set[fx.Node]:

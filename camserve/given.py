@@ -62,7 +62,7 @@ class Given(nn.Module):
     how many classes have names. keyword: the argument that takes the images, where they cannot be given without its
     name. part: where in the answer the logits are. kind: what the network makes of them itself. remembers: whether a
     call can change later answers; such a network is called as a fresh copy each time. together: 1 for a network that takes
-    one image at a time, else 2. classes: C. dtype: of its own answers. notes: what every
+    one image at a time, else 2. writes: whether it writes into the images it is given. classes: C. dtype: of its own answers. scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. notes: what every
     explanation has to say. multiple: sides of inputs are multiples of this, pixels; 0: only `size` is taken.
     Raises ModelError, in words, for what cannot be called or answers with no logits.
     """
@@ -71,17 +71,16 @@ class Given(nn.Module):
         super().__init__()
         self.module, self.size = module, size
         self.keyword, self.notes = _keyword(module), list[str]()
-        self.part, self.kind, self.remembers, self.together = Part(), Kind(), False, 2
+        self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
         self.classes = self._meet(fresh(module), labels)
         self._drop_idle_hooks()
         used = fresh(self.module)
         before = fingerprint(used)
-        own = self._probe(used, size, size, count=self.together)
+        self._ask_sizes(lambda: used)
+        self._find_memory(used, before)
+        own = self.probes[0]
         if own.logits is None:
             raise ModelError(f"the network fails when it is asked a second time: {own.reason}")
-        self.probes = [own]
-        self.multiple = self._find_multiple(used)
-        self._find_memory(used, before)
         if own.logits.isnan().any():
             self.notes.append("the network answers with values that are no numbers: the picture means nothing")
 
@@ -114,14 +113,17 @@ class Given(nn.Module):
         return undone(call, self.part, self.kind).float()
 
     def _called(self, network: nn.Module, images: Tensor) -> Any:
+        images = images.clone() if self.writes else images
         return network(images) if self.keyword is None else network(**{self.keyword: images})
 
     def _meet(self, used: nn.Module, labels: int | None) -> int:
         """See what it answers, and how many classes there are."""
         images = structured(used, self.size, self.size, self.together)
         try:
+            given = images.clone()
             with torch.no_grad():
                 answer = self._called(used, images)
+            self.writes, images = not torch.equal(given, images), given
             self.part = part_with_logits(answer, labels, len(images))
             self.kind = kind_of(lambda: self._called(used, images), self.part)
         except CamserveError:
@@ -131,6 +133,7 @@ class Given(nn.Module):
                 self.together = 1
                 return self._meet(fresh(self.module), labels)
             raise ModelError(_why(used, images, error)) from None
+        self.scores = self.part.scores or {"sigmoid": "sigmoid", "softmax": "softmax"}.get(self.kind.name.replace("log-", ""))
         if self.kind.name == "perhaps":
             self.notes.append(PERHAPS)
         elif self.kind.name != "logits" and not self.kind.readable:
@@ -166,39 +169,40 @@ class Given(nn.Module):
         except Exception as error:  # whatever a network raises at a size it does not take
             return Probe(images, None, str(error).strip().split("\n")[0])
 
-    def _find_multiple(self, used: nn.Module) -> int:
-        """Try sizes that are neither squares nor multiples of the usual strides, and smaller ones; then multiples."""
-        small = self.size * 5 // 7
-        self.probes.append(self._probe(used, small, small | 1))
-        larger = [self._probe(used, self.size + across, self.size + down) for across, down in _LARGER]
-        self.probes += larger
-        if all(one.logits is not None for one in larger):
-            return 1
-        for multiple in (2, 4, 8, 16, 32, 64):
-            step = multiple * -(-32 // multiple)  # a cell more at strides up to 32
-            if self.size % multiple == 0:
-                tried = [self._probe(used, self.size + step, self.size), self._probe(used, self.size, self.size + 3 * step)]
+    def _ask_sizes(self, network: Callable[[], nn.Module]) -> None:
+        """Try sizes that are neither squares nor multiples of the usual strides; then multiples; and a smaller one."""
+        size, small = self.size, self.size * 5 // 7
+        self.multiple, self.probes = 0, [self._probe(network(), size, size, count=self.together)]
+        for multiple in (1, 2, 4, 8, 16, 32, 64):
+            odd = (32 // multiple | 1) * multiple  # a cell more at strides up to 32, and no multiple of twice as much
+            more = _LARGER if multiple == 1 else ((odd + 2 * multiple, odd), (0, odd))
+            if size % multiple == 0:
+                sizes = [(size + across, size + down) for across, down in more]
+                tried = [self._probe(network(), *one) for one in sizes]
                 if all(one.logits is not None for one in tried):
                     self.probes += tried
-                    return multiple
-        return 0
+                    self.multiple = multiple
+                    break
+        self.probes.append(self._probe(network(), small, small | 1))
 
     def _find_memory(self, used: nn.Module, before: list[Any]) -> None:
         """Whether the calls so far, failed ones included, have changed what it answers; and whether chance has a part."""
-        own = self.probes[0]
-        again = self._probe(used, *own.size, count=len(own.images), seed=1)
-        if before == fingerprint(used) and same(again.logits, own.logits):
+        asked = self.probes
+        again = self._asked_again(used, asked[:1], seed=1)
+        if before == fingerprint(used) and same(again[0], asked[0].logits):
             return
-        alone = [self._probe(fresh(self.module), *one.size, count=len(one.images)) for one in self.probes]
-        other = self._probe(fresh(self.module), *own.size, count=len(own.images), seed=1)
-        if not same(other.logits, alone[0].logits):
+        self._ask_sizes(lambda: fresh(self.module))
+        other = self._asked_again(fresh(self.module), self.probes[:1], seed=1)
+        if not same(other[0], self.probes[0].logits):
             self.notes.append(UNLIKE)
-        after = [self._probe(used, *one.size, count=len(one.images)) for one in self.probes]
-        self.remembers = any(
-            not same(one.logits, later.logits) or not same(one.logits, first.logits)
-            for one, later, first in zip(alone, after, self.probes, strict=True)
-        )
-        self.probes = alone
+        alone = [one.logits for one in self.probes]
+        after = self._asked_again(used, self.probes)
+        first = [one.logits for one in asked]
+        alike = len(first) == len(alone) and all(same(*pair) for pair in zip(first, alone, strict=True))
+        self.remembers = not alike or not all(same(*pair) for pair in zip(alone, after, strict=True))
+
+    def _asked_again(self, network: nn.Module, probes: list[Probe], seed: int = 0) -> list[Tensor | None]:
+        return [self._probe(network, *one.size, count=len(one.images), seed=seed).logits for one in probes]
 
 
 def _keyword(module: nn.Module) -> str | None:

@@ -13,7 +13,7 @@ taken instead, as a separator of the patches.
 
 from collections.abc import Iterator
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,8 +28,13 @@ from camserve.halves import See
 from camserve.layout import Grid, Layout, layouts_of
 from camserve.separators import Key, key_of, separators
 
-# Places are tried at so many cells; of all cells, so large a share must change less than the one changed.
-_TRIED, _ABOVE = 6, 0.75
+# Places are tried at so many cells, and at four times as many more where that tells too little.
+_TRIED = 12
+# Tokens are in their places where the one of the changed cell changes more than this share of all; or, where it is not
+# so plain, more than the average by so many deviations. They are not where others change more by this factor.
+_ABOVE, _CERTAIN, _OTHERS_MORE = 0.85, 4.0, 0.75
+# What changes of a map must be so much correlated with where the image was changed.
+_ALONG = 0.3
 # Values behind the last separator that are tried as what the class token reads.
 _MOST_TRIED = 12
 
@@ -134,14 +139,30 @@ def find_layer(network: Watched, found: dict[str, Found]) -> Choice:
     all_pass = separators(answer, image)
     strict = [one for one in counted if one.key in all_pass]
     grown = [one for one in strict if one.name in _grown(network, found)]
-    placed = _placed(network, [found[one.name] for one in grown])
+    placed, assumed = _placed(network, [found[one.name] for one in grown])
     chosen = next((one for one in reversed(grown) if one.name in placed), None)
     if chosen is None:
-        raise ModelError(_none_found(network, [one.name for one in counted]))
+        chosen = next((one for one in reversed(grown) if not found[one.name].layout.is_tokens), None)
+        if chosen is None:
+            raise ModelError(_none_found(network, [one.name for one in counted]))
+        return Choice(found[_outermost(chosen, values, found)], _ELSEWHERE.format(chosen.name))
     note = _about_the_rest(counted, strict, grown, chosen, found)
+    if chosen.name in assumed:
+        note = note or _ASSUMED.format(chosen.name)
     chosen = _before_projection(network, grown, chosen, found)
     last = _of_the_patches(network, counted, found, chosen)
     return Choice(found[_outermost(last, values, found)], note)
+
+
+_ELSEWHERE = (
+    "the network moves what it sees: where the image is changed, layer '{}' changes elsewhere, so the heat may not lie on "
+    "what it speaks of"
+)
+
+
+_ASSUMED = (
+    "the network mixes all places so much that camserve cannot check where the cells of layer '{}' lie: row by row is assumed"
+)
 
 
 def _about_the_rest(
@@ -257,30 +278,113 @@ def _has_grown(one: Found, value: Tensor, size: Grid, trained: int) -> bool:
     return near and now.shape[1] == one.shape[0] and max(more) > 0
 
 
-def _placed(network: Watched, candidates: list[Found]) -> set[str]:
-    """Of those, the ones that change most where the image is changed; where arithmetic says so, that is not tried."""
+def _placed(network: Watched, candidates: list[Found]) -> tuple[set[str], set[str]]:
+    """Of those, the ones that change most where the image is changed; where arithmetic says so, that is not tried.
+
+    Where little can be told, since a network mixes all places, it is tried at more. Those of which even that tells
+    nothing are taken to lie row by row if they are, or halve, a grid that is known: those are given once more, apart.
+    """
     tried = {one.name: one for one in candidates if not network.has_known_places(one.name)}
-    if not tried:
-        return {one.name for one in candidates}
-    size = network.given.size
-    base = structured(network.given, size, size)
-    last = list(tried.values())[-1]
-    seen: dict[str, Tensor] = {}
-    ranks: dict[str, list[float]] = {name: [] for name in tried}
+    held, told = {one.name for one in candidates} - set(tried), set[str]()
+    for places in (range(_TRIED), range(_TRIED, 5 * _TRIED)):
+        left = {name: one for name, one in tried.items() if name not in told}
+        if not left:
+            break
+        changes, cells = _changes(network, left, places)
+        verdicts = {name: _follows(one, changes[name], cells) for name, one in left.items()}
+        held |= {name for name, verdict in verdicts.items() if verdict}
+        told |= {name for name, verdict in verdicts.items() if verdict is not None}
+    assumed = set[str]()
+    for one in candidates:
+        if one.name in tried and one.name not in told and _halves_a_known_grid(one, candidates, held):
+            held.add(one.name)
+            assumed.add(one.name)
+    return held, assumed
+
+
+def _halves_a_known_grid(one: Found, candidates: list[Found], held: set[str]) -> bool:
+    before = [other for other in candidates[: candidates.index(one)] if other.name in held]
+    if not before:
+        return False
+    ratios = [-(-was // ratio) for was in before[-1].grid for ratio in (1, 2)]
+    return one.grid in {(ratios[0], ratios[2]), (ratios[1], ratios[3])}
+
+
+def _changes(
+    network: Watched, tried: dict[str, Found], places: Iterable[int]
+) -> tuple[dict[str, list[Tensor]], list[tuple[float, float]]]:
+    """How much each cell of each value (h, w) changes where the image is changed at a place, and those places."""
+    size, last = network.given.size, list(tried.values())[-1]
+    base, seen = structured(network.given, size, size), dict[str, Tensor]()
 
     def see(name: str, value: Tensor) -> None:
         if name in tried:
             seen[name] = _maps_of(tried[name], value, size)
 
     network.watch(base, see)
-    plain = dict(seen)
-    for place in range(_TRIED):
-        x, y = (2 * place + 1) / (2 * _TRIED), ((5 * place + 2) % _TRIED + 0.5) / _TRIED
-        network.watch(_changed(base, x, y, last), see)
-        for name, one in tried.items():
-            ranks[name].append(_rank(one, plain[name], seen[name], x, y))
-    held = {name for name, found in ranks.items() if sum(found) / len(found) >= _ABOVE}
-    return held | {one.name for one in candidates if one.name not in tried}
+    plain, cells = dict(seen), [_cell_of(last, place) for place in places]
+    changes: dict[str, list[Tensor]] = {name: [] for name in tried}
+    for number, (x, y) in enumerate(cells):
+        network.watch(_changed(base, x, y, last, number), see)
+        for name in tried:
+            changes[name].append(_change(plain[name], seen[name]))
+    return changes, cells
+
+
+def _cell_of(one: Found, place: int) -> tuple[float, float]:
+    """The middle of one of the cells tried, as shares of the image's sides; they are spread over all rows and columns."""
+    across, down = one.grid
+    u, v = place % _TRIED * across // _TRIED, (place * 5 % _TRIED + place // _TRIED) % _TRIED * down // _TRIED
+    return (u + 0.5) / across, (v + 0.5) / down
+
+
+def _change(before: Tensor, after: Tensor) -> Tensor:
+    return (after - before).abs().sum(1)[0] if before.shape == after.shape else before.new_zeros(1, 1)
+
+
+def _follows(one: Found, changes: list[Tensor], cells: list[tuple[float, float]]) -> bool | None:
+    """Whether the cells where the image was changed changed most, beside what they change anyhow; None: not certain."""
+    if any(change.shape != one.shape[1:] for change in changes):
+        return False
+    stacked = torch.stack(changes).double().cpu()
+    stacked = stacked / stacked.mean((1, 2), keepdim=True).clamp(min=1e-30)
+    if not one.layout.is_tokens:
+        return _moves_along(stacked, cells)
+    stacked = stacked / stacked.mean(0, keepdim=True).clamp(min=1e-30)  # some tokens take in more than others
+    pairs = list(zip(stacked, cells, strict=True))
+    own = sum(_at(change, *cell) for change, cell in pairs) / float(stacked.amax((1, 2)).sum())
+    rank = sum(float((change < _at(change, *cell)).double().mean()) for change, cell in pairs) / len(pairs)
+    certain = rank - 0.5 > _CERTAIN * (len(pairs) * 12) ** -0.5  # of ranks that mean nothing, this is the deviation
+    if own < _OTHERS_MORE:
+        return False
+    return True if rank >= _ABOVE or (certain and len(pairs) > _TRIED) else None
+
+
+def _at(change: Tensor, x: float, y: float) -> float:
+    """The value of the cell at (x, y), shares of the sides."""
+    return float(change[int(y * change.shape[0]), int(x * change.shape[1])])
+
+
+def _moves_along(changes: Tensor, cells: list[tuple[float, float]]) -> bool | None:
+    """Whether the middle of what changes (n, h, w) goes where the changed cell goes; None: not certain.
+
+    Mirrored, it would go the other way; turned by a quarter, along the other axis.
+    """
+    weights = changes / changes.sum((1, 2), keepdim=True).clamp(min=1e-30)
+    counts = changes.shape[2], changes.shape[1]
+    middles = [(weights.sum(1 + axis) * torch.arange(counts[axis])).sum(1) for axis in (0, 1)]
+    wanted = [torch.tensor([cell[axis] for cell in cells], dtype=torch.double) for axis in (0, 1)]
+    axes = [axis for axis in (0, 1) if counts[axis] > 1]
+    own = min(_correlation(middles[axis], wanted[axis]) for axis in axes)
+    other = max(_correlation(middles[axis], wanted[1 - axis]) for axis in axes)
+    if own > (_ALONG if len(cells) == _TRIED else _ALONG / 2) and own > other:
+        return True
+    contrary = len(cells) > _TRIED and (own < -_ALONG or other > own + _ALONG)
+    return False if contrary else None
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack((one, other)))[0, 1].nan_to_num())
 
 
 def _maps_of(one: Found, value: Tensor, size: int) -> Tensor:
@@ -290,23 +394,13 @@ def _maps_of(one: Found, value: Tensor, size: int) -> Tensor:
         return value.new_zeros(1, 1, 1, 1)
 
 
-def _rank(one: Found, before: Tensor, after: Tensor, x: float, y: float) -> float:
-    """Which share of the cells changed less than the best of those at (x, y), 0..1; 0 where nothing did."""
-    if before.shape != after.shape or before.shape[2:] != one.shape[1:]:
-        return 0.0
-    change = (after - before).abs().sum(1)[0]
-    height, width = change.shape
-    v, u = int(y * height), int(x * width)
-    reach = 0 if one.layout.is_tokens else max(0, min(width, height) // 6)  # a convolution may shift by a padding
-    own = change[max(0, v - reach) : v + reach + 1, max(0, u - reach) : u + reach + 1].max()
-    return float((change < own).double().sum()) / max(1, change.numel() - 1)
-
-
-def _changed(base: Tensor, x: float, y: float, one: Found) -> Tensor:
+def _changed(base: Tensor, x: float, y: float, one: Found, number: int) -> Tensor:
     """The image with other pixels in the cell at (x, y), as shares of its sides."""
     left, top, right, bottom = _cell(one, x, y, (base.shape[-1], base.shape[-2]))
     made = base.clone()
-    made[:, :, top:bottom, left:right] = -made[:, :, top:bottom, left:right].flip(1) + 1
+    chance = torch.Generator().manual_seed(number)
+    part = made[:, :, top:bottom, left:right]
+    made[:, :, top:bottom, left:right] = 1 - part.flip(1) + torch.randn(part.shape, generator=chance).to(part)
     return made
 
 

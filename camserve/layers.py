@@ -68,8 +68,11 @@ class Layer:
         looks = replace(plain, body=prepared(self._halves.body), head=head_of(self._halves.head))
         if dilated:  # another network, whose answers are not the given one's
             return self._accounting(looks)
-        tried = [looks, replace(looks, body=plain.body), replace(looks, head=plain.head), plain]
+        unfolded, general = replace(looks, body=plain.body), replace(looks, head=plain.head)
+        tried = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
         for engine in tried:
+            if not engine.channels_last:  # `prepared` has laid the weights out for it
+                engine.body.to(memory_format=torch.contiguous_format)
             missing = self._difference(network, engine)
             if not missing:
                 return self._by_numbers(network, engine)
@@ -91,7 +94,7 @@ class Layer:
 
     def _by_numbers(self, network: Network, engine: TorchEngine) -> TorchEngine:
         """`engine`, with the head that its numbers show where it looked general."""
-        if engine.head.kind != "general":
+        if engine.head.kind not in ("general", "pooled"):
             return engine
         images = structured(network.given, self.trained, self.trained, count=2)
         activations, carried, _ = engine(images[:1])
@@ -151,10 +154,16 @@ class Layer:
         return across, down
 
     def _centred(self, plain: Halves) -> Pair:
-        """The offset at which the n cells lie around the middle of the size S trained at: ((S - 1) - (n - 1) J) / 2."""
-        stride = self._stride(plain)
+        """The offset at which the n cells lie around the middle of the size S trained at: ((S - 1) - (n - 1) J) / 2.
+
+        Trained networks learn away what their padding shifts, less than a cell; a network that looks at a part of the
+        image only is further off, and there the receptive field tells.
+        """
+        stride, field = self._stride(plain), plain.field(self.trained)
         x, y = (((self.trained - 1) - (plain.cells[axis] - 1) * stride[axis]) / 2 for axis in (0, 1))
-        return x, y
+        if field is None or (abs(field.start[0] - x) <= stride[0] and abs(field.start[1] - y) <= stride[1]):
+            return x, y
+        return field.start
 
     def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
         """Where the cells of this layer sit in a photograph: the true stride, and the offset by the best rule there is.

@@ -63,9 +63,8 @@ class Model:
     def _look(self, module: nn.Module, labels: int | None) -> None:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
         given = Given(module, self.card.input.size, labels)
-        if given.kind.name != "logits":  # scores are the network's own
-            scores = "sigmoid" if given.kind.name == "sigmoid" else "softmax"
-            self.card = self.card.model_copy(update={"scores": scores})
+        if given.scores is not None:
+            self.card = self.card.model_copy(update={"scores": given.scores})
         self.module, self.network = given.module, network_of(given)
         self.default_layer = self.card.layer or self.network.default_layer()
         self.layer()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from camserve import layer_search
 from camserve.answers import answer_with_logits
-from camserve.cut import cut, layer_names, node_of, shortest_name
+from camserve.cut import cut, layer_names, node_of, shortest_names
 from camserve.errors import ModelError, OptionError
 from camserve.given import Given
 from camserve.guard import difference
@@ -117,23 +117,30 @@ class TracedNetwork:
         return (*((_MEAN_OF_WINDOWS.format(self.size),) if other else ()), *self._choice.notes_at(layers))
 
     @cached_property
+    def _names(self) -> dict[fx.Node, str]:
+        return shortest_names(self._graph)
+
+    @cached_property
+    def _nodes(self) -> dict[str, fx.Node]:
+        return {name: node for node, name in self._names.items()}
+
+    @cached_property
     def _places(self) -> dict[str, Found]:
-        return places_of(self._fields.shapes, self.size, self._fields.grids)
+        shapes = {name: self._fields.shapes[node.name] for name, node in self._nodes.items()}
+        grids = {name: self._fields.grids[node.name] for name, node in self._nodes.items() if node.name in self._fields}
+        return places_of(shapes, self.size, grids)
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
         names = layer_names(self._graph).items()
-        return {name: self._places[node.name].shape for name, node in names if node.name in self._places}
+        own = self._names
+        return {name: self._places[own[node]].shape for name, node in names if own.get(node) in self._places}
 
     @cached_property
     def _choice(self) -> Choice:
         choice = layer_search.find_layer(self, self._places)
         plainest = self._plainest(self._nodes[choice.found.name])
-        return replace(choice, found=replace(self._places[plainest.name], name=shortest_name(self._graph, plainest)))
-
-    @property
-    def _nodes(self) -> dict[str, fx.Node]:
-        return {node.name: node for node in self._graph.graph.nodes}
+        return replace(choice, found=self._places[self._names[plainest]])
 
     def default_layer(self) -> str:
         """The last activation on which the answer depends through pooling alone."""
@@ -141,7 +148,7 @@ class TracedNetwork:
 
     def has_known_places(self, name: str) -> bool:
         """Whether the receptive field of that node is known."""
-        return name in self._fields
+        return self._nodes[name].name in self._fields
 
     def is_linear(self, name: str) -> bool:
         """Whether that node calls a linear layer."""
@@ -150,19 +157,24 @@ class TracedNetwork:
     def _plainest(self, node: fx.Node) -> fx.Node:
         """The node that made what others only turn round, or prepare for pooling; a class map before its ReLU."""
         while True:
-            before = next((one for one in node.all_input_nodes if one.name in self._places), None)
+            before = next((one for one in node.all_input_nodes if self._names.get(one) in self._places), None)
             prepares = node.op != "call_module" and _name_of(node) in _PREPARING
-            is_relu = self._is(node, nn.ReLU, F.relu) and self._places[node.name].shape[0] == self.classes
+            is_relu = self._is(node, nn.ReLU, F.relu) and self._places[self._names[node]].shape[0] == self.classes
             if before is None or not (prepares or is_relu) or not self._as_many(before, node):
                 return node
             node = before
 
     def _as_many(self, one: fx.Node, other: fx.Node) -> bool:
-        return self._places[one.name].shape == self._places[other.name].shape
+        return self._places[self._names[one]].shape == self._places[self._names[other]].shape
 
     def watch(self, images: Tensor, see: See) -> Tensor:
-        """As in Network: every node, by its name in the graph."""
-        watching = _Watching(self._graph, lambda node, value: None if self._is(node, *_FIXED_GRID) else see(node.name, value))
+        """As in Network: every node that has a name, but poolings to a fixed grid."""
+
+        def shown(node: fx.Node, value: Tensor) -> Tensor | None:
+            hidden = node not in self._names or self._is(node, *_FIXED_GRID)
+            return None if hidden else see(self._names[node], value)
+
+        watching = _Watching(self._graph, shown)
         with torch.enable_grad():
             logits: Tensor = watching.run(images)
         return logits.float()
@@ -170,7 +182,7 @@ class TracedNetwork:
     def cut(self, layer: str, output_stride: int | None = None) -> Halves:
         """The two halves at a layer; with output_stride, from the graph dilated up to it."""
         graph, node = self._graph, node_of(self._graph, layer)
-        found, own = self._places.get(node.name), self._fields.get(node.name)
+        found, own = self._places.get(self._names.get(node, "")), self._fields.get(node.name)
         shape: tuple[int, ...] = self._fields.shapes[node.name]
         if found is not None and found.layout.kind != "first":
             graph, node = turned(graph, node, found.layout)
@@ -216,6 +228,8 @@ def _graph_of(given: Given) -> fx.GraphModule:
         raise Untraceable("the traced graph does not show the logits")
     if given.dtype != torch.float32:
         _widen(graph)
+    if given.writes:
+        _keep_images(graph)
     without_dead_code(graph.eval())
     if missing := difference(given, graph):
         raise Untraceable(f"the traced graph is not the network: {missing}")
@@ -227,6 +241,14 @@ def _widen(graph: fx.GraphModule) -> None:
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     with graph.graph.inserting_before(output):
         output.args = (graph.graph.call_method("float", (output.args[0],)),)
+
+
+def _keep_images(graph: fx.GraphModule) -> None:
+    """Have it write into a copy of the images it is given."""
+    image = next(iter(graph.graph.nodes))
+    with graph.graph.inserting_after(image):
+        own = graph.graph.call_method("clone", (image,))
+    image.replace_all_uses_with(own, lambda user: user is not own)
 
 
 class _Watching(fx.Interpreter):

@@ -6,6 +6,7 @@ sums no longer overflow; double precision is rounded, by less than an answer sho
 
 import copy
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -38,6 +39,11 @@ def check_whole(module: nn.Module) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
             f"{name} is TorchScript, whose layers cannot be looked into; load the nn.Module that it was made of"
+        )
+    if any(".quantized" in type(part).__module__ and "torch" in type(part).__module__ for part in module.modules()):
+        raise ModelError(
+            f"{name} has quantised layers, which compute in whole numbers and have no gradient; load the network as it was "
+            "before it was quantised"
         )
     for where, tensor in (*module.named_parameters(), *module.named_buffers()):
         if isinstance(tensor, UninitializedTensorMixin):
@@ -76,6 +82,14 @@ def _is_float32(module: nn.Module) -> bool:
 
 
 def _detached(module: nn.Module) -> dict[int, Any]:
-    """deepcopy's memo for tensors with a history, which it refuses: features that a forward pass left in the module."""
+    """deepcopy's memo for tensors with a history, which it refuses: what a forward pass left in the module."""
     kept = (value for part in module.modules() for value in vars(part).values())
-    return {id(value): value.detach() for value in kept if isinstance(value, Tensor) and not value.is_leaf}
+    return {id(tensor): tensor.detach() for value in kept for tensor in _tensors_in(value) if not tensor.is_leaf}
+
+
+def _tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif depth and isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(one, depth - 1)

@@ -15,6 +15,7 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _WRITING = {getattr(operator, name) for name in dir(operator) if name.startswith("i") and name[1:] in dir(operator)}
 _WRITING |= {operator.setitem, setattr}
 
+
 # torch.fx patches torch.nn.Module itself, for the whole process.
 _one_at_a_time = threading.Lock()
 
@@ -33,6 +34,13 @@ class Graph(fx.GraphModule):
         return code
 
 
+class _Proxy(fx.Proxy):
+    """torch.fx's own does not take `values[key] = value`."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", setitem, (self, key, value), {})
+
+
 class _Tracer(fx.Tracer):
     """Keeps subclasses of torch's own layers whole, such as a Conv2d with SAME padding.
 
@@ -43,6 +51,10 @@ class _Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self._thread = threading.get_ident()
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """What stands for a value while it is traced."""
+        return _Proxy(node, self)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """As torch's own, in the thread that traces."""
@@ -93,10 +105,18 @@ def _in_order(root: nn.Module, graph: fx.Graph) -> fx.Graph:
     place = {node: index for index, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
         into = node.args[0] if node.args else None
-        if isinstance(into, fx.Node) and writes(root, node) and node.target is not operator.setitem:
+        if node.target is operator.setitem:
+            node.target = setitem
+        if isinstance(into, fx.Node) and writes(root, node):
             for user in [user for user in into.users if place[user] > place[node]]:
                 user.replace_input_with(into, node)
     return graph
+
+
+def setitem(values: Any, key: Any, value: Any) -> Any:
+    """`values`, once `value` is written into it: as an assignment does, which gives nothing."""
+    values[key] = value
+    return values
 
 
 def writes(graph: nn.Module, node: fx.Node) -> bool:
@@ -107,7 +127,7 @@ def writes(graph: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_function":
         name = getattr(node.target, "__name__", "")
         in_place = name.endswith("_") and not name.endswith("__")
-        return in_place or node.target in _WRITING or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+        return in_place or node.target in _WRITING or node.target is setitem or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
     if node.op == "call_module":
         return bool(getattr(graph.get_submodule(str(node.target)), "inplace", False))
     return False

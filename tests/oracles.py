@@ -87,7 +87,9 @@ def at_layer(
     """Activations and gradients of one logit at a module's last use, both (K, h, w). grid: (h, w)."""
     kept = list[Tensor]()
 
-    def keep(part: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    def keep(part: nn.Module, inputs: Any, output: Any) -> Any:
+        if isinstance(output, tuple):  # the tensor comes first, however deep
+            return (keep(part, inputs, output[0]), *output[1:])
         kept.append(output if output.requires_grad else output.detach().requires_grad_())
         return kept[-1].clone()  # the next layer may write into what it is given
 

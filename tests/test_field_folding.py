@@ -264,6 +264,9 @@ def _(values: Tensor) -> Tensor:
     return torch.empty_like(values)
 
 
+gate.register_autograd(lambda context, gradient: gradient)
+
+
 class Gated(Normed):
     """Waits behind its first convolution while the gate is closed."""
 

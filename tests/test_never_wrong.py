@@ -267,6 +267,8 @@ class AddsOnALineOfItsOwn(Stranger):
 
 @cases.right
 class AugmentedAssignment(Stranger):
+    also = ("body",)  # the square before the mean is part of the pooling: a power mean
+
     def maps(self, x: torch.Tensor) -> torch.Tensor:
         x = x * 1
         x += x.mean((2, 3), keepdim=True)
@@ -295,6 +297,8 @@ class AssignsToChannels(Stranger):
 
 @cases.right
 class WritesThroughAView(Stranger):
+    also = ("body",)  # as the module gave it; what is written through a view of it comes later
+
     def maps(self, x: torch.Tensor) -> torch.Tensor:
         f = self.body(x)
         rows = f.view(1, 12, -1).transpose(1, 2)
@@ -321,7 +325,7 @@ class ReluWhoseResultIsNotTaken(Stranger):
         return f
 
 
-@cases.right
+@cases.unusual("out=")
 class WritesWithOut(Stranger):
     """out= needs a forward without gradients, which is how classifiers are run."""
 
@@ -355,6 +359,8 @@ class FillsAnEmptyTensor(Stranger):
 
 @cases.unusual("in place|layer")
 class WritesThroughData(Stranger):
+    also = ("body",)  # what is written through .data is hidden from autograd, also on the uncut module
+
     def maps(self, x: torch.Tensor) -> torch.Tensor:
         f = self.body(x)
         f.data.clamp_(max=0.4)

@@ -488,7 +488,7 @@ def test_probabilities_are_not_taken_for_logits(how: str) -> None:
     try:
         explanation = loaded(make()).explain(picture())
     except camserve.CamserveError as error:
-        assert "probabilit" in str(error).lower()
+        assert "probabilit" in str(error).lower() or "several tensors could be the logits" in str(error)
         return
     if not is_said(explanation, "probabilit|softmax|sigmoid|percent|already"):
         np.testing.assert_allclose(explanation.scores, expected, atol=1e-4)

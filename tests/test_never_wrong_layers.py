@@ -360,7 +360,7 @@ class GridThatGrowsAgain(Stranger):
         return F.relu(self.up(torch.cat([deep, f], 1)))
 
 
-@cases.right
+@cases.unusual(PART)
 class HypercolumnsOfTwoStages(Stranger):
     def build(self) -> None:
         self.fc = nn.Linear(20, 5)

@@ -16,11 +16,13 @@ from camserve.trace import Graph
 class TorchEngine:
     """Runs a body `images -> (activations, carried)`, and a head behind it; holds no state between calls.
 
-    body: as `prepared` makes it. head: what turns its activations into logits.
+    body: as `prepared` makes it. head: what turns its activations into logits. channels_last: how images lie in memory,
+    which is faster for convolutions, and which a network that uses `view` may not take.
     """
 
     body: nn.Module
     head: Head
+    channels_last: bool = True
     name = "torch"
     tolerance = TOLERANCE
 
@@ -32,9 +34,10 @@ class TorchEngine:
     def activations(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried]:
         """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""
         # an untraced network may keep something for later calls, which must be fit for autograd
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
         mode = torch.inference_mode() if isinstance(self.body, fx.GraphModule) else torch.no_grad()
         with mode:
-            activations, carried = self.body(images.contiguous(memory_format=torch.channels_last))
+            activations, carried = self.body(images.contiguous(memory_format=layout))
         # autograd refuses tensors made in inference mode; clones made outside it are ordinary ones
         return activations.clone(), tuple(v.clone() if isinstance(v, torch.Tensor) else v for v in carried)
 
