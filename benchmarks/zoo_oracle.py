@@ -1,0 +1,199 @@
+"""Which layer is the right one to look at, and what Grad-CAM and HiResCAM are there, without camserve.
+
+A layer is right where
+    its cells lie over the image as the map says: what a corner cell depends on most lies in that corner;
+    most of its places have influence on the logits;
+    nothing of the image reaches the logits beside it; or, where a class token is read out, no patch does;
+    between it and the last tensor of which all this is true nothing mixes places: no convolution, no attention.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from zoo_graph import Recording, Value
+from zoo_layout import Layout, layouts
+
+# Of float32: a gradient that is this share of the largest is none.
+_NOTHING = 1e-7
+# A norm over a whole map joins places a little. Where more than this share of the effect crosses, places are mixed.
+_CROSSING = 0.1
+# Corners' centres of gravity must lie apart by this share of the side.
+_APART = 0.002
+
+
+@dataclass(frozen=True)
+class Finding:
+    """wrong: what is wrong with the layer, "" where nothing is. last: the last right tensor, in words. found: where
+    the maps come from, None where that was not found."""
+
+    wrong: str
+    last: str
+    found: str | None
+
+
+class Oracle:
+    """network: as its user has it, never run before, frozen; it is run once. layer: camserve's name of its layer."""
+
+    def __init__(self, network: nn.Module, image: Tensor, layer: str) -> None:
+        self.recording = Recording(network, image, keep=layer)
+        self.aspect = image.shape[-2] / image.shape[-1]
+        generator = torch.Generator().manual_seed(3)
+        self.score = (self.recording.logits * torch.randn(self.recording.logits.shape, generator=generator)).sum()
+        self.named = self.recording.by_name.get(layer)
+
+    @property
+    def logits(self) -> Tensor:
+        """(C,)."""
+        return self.recording.logits[0].detach()
+
+    def maps(self, value: Value, layout: Layout, target: int) -> tuple[Tensor, Tensor, float]:
+        """Grad-CAM and HiResCAM of a class's logit by autograd, (h, w), and the size of what is added up."""
+        (gradient,), _ = self.recording.gradients(self.recording.logits[0, target], [value])
+        return cams(value, layout, gradient)
+
+    def candidates(self, grid: tuple[int, int], target: int) -> list[tuple[Value, Layout, Tensor, Tensor, float]]:
+        """The same at every tensor with that grid, the last first."""
+        fitting = [
+            (value, layout)
+            for value in reversed(self.recording.values)
+            if value.intact and self.recording.matters(value)
+            for layout in layouts(tuple(value.tensor.shape), self.aspect, grid)
+        ]
+        gradients, _ = self.recording.gradients(self.recording.logits[0, target], [value for value, _ in fitting])
+        pairs = zip(fitting, gradients, strict=True)
+        return [(value, layout, *cams(value, layout, one)) for (value, layout), one in pairs if one is not None]
+
+    def judge(self, value: Value, layout: Layout) -> tuple[str, str]:
+        """What is wrong with it as the layer to look at, "" where nothing is; and which is the last right tensor."""
+        if not _fits_image(layout.grid, self.aspect):
+            return (
+                f"its grid of {layout.grid[1]} x {layout.grid[0]} cells is not of the image's proportions",
+                "not sought",
+            )
+        last = self._last(layout.grid)
+        words = "none" if last is None else in_words(last[0])
+        (gradient,), past = self.recording.gradients(self.score, [value], without=value)
+        if gradient is None or influence(layout.cells(gradient)) < 0.5:
+            return "most of its places have no influence on the logits", words
+        if not self._in_place(value, layout):
+            return "its cells do not lie over the image as the map says", words
+        later = last is not None and self.recording.order[value.node] < self.recording.order[last[0].node]
+        if past is None or not bool(past.any()):
+            mixed = last is not None and not later and self._mixed(value, layout, *last)
+            return f"places are mixed behind it, and not behind {words}" if mixed else "", words
+        if last is not None and later and last[1].prefix and self._patches_pass(last, value):
+            return "", words
+        return "parts of the image reach the logits beside it", words
+
+    def _last(self, grid: tuple[int, int]) -> tuple[Value, Layout] | None:
+        """The last tensor that everything goes through, and whose places have influence and lie over the image."""
+        cuts = [value for value in self.recording.values if self.recording.is_cut(value)]
+        cuts.sort(key=lambda value: self.recording.order[value.node])
+        gradients, _ = self.recording.gradients(self.score, cuts)
+        for value, gradient in zip(cuts, gradients, strict=True):
+            shape = tuple(value.tensor.shape)
+            for layout in (*layouts(shape, self.aspect, grid), *layouts(shape, self.aspect)):
+                reaches = gradient is not None and influence(layout.cells(gradient)) >= 0.5
+                if reaches and value.intact and self._in_place(value, layout):
+                    return value, layout
+        return None
+
+    def _in_place(self, value: Value, layout: Layout) -> bool:
+        """Whether what sets each corner cell apart from the others lies in the same corner of the image.
+
+        What all cells depend on alike, such as what attention takes from everywhere, says nothing about places.
+        """
+        corners = sorted({(down, across) for down in (0, layout.grid[0] - 1) for across in (0, layout.grid[1] - 1)})
+        cells = layout.cells(value.tensor)
+        weights = torch.randn(cells.shape[0], generator=torch.Generator().manual_seed(4))
+        found = [self._of_image((cells[:, down, across] * weights).sum()) for down, across in corners]
+        if any(one is None for one in found) or len(corners) < 2:
+            return False
+        each = torch.cat([one for one in found if one is not None])
+        own = each - each.mean(0)
+        if not all(bool(one.any()) for one in own):
+            return False
+        centres = [centre(one) for one in own]
+        return all(_in_order([at[axis] for at in centres], [at[axis] for at in corners]) for axis in (0, 1))
+
+    def _of_image(self, score: Tensor) -> Tensor | None:
+        (found,) = torch.autograd.grad(score, self.recording.image, retain_graph=True, allow_unused=True)
+        return found
+
+    def _mixed(self, value: Value, layout: Layout, last: Value, at_last: Layout) -> bool:
+        """Whether a cell of `last` depends on several cells of `value`, through more than a norm or a pooling."""
+        if value.node is last.node:
+            return False
+        crossing = 0.0
+        if layout.grid == at_last.grid:
+            down, across = layout.grid[0] // 2, layout.grid[1] // 2
+            cell = at_last.cells(last.tensor)[:, down, across]
+            weights = torch.randn(cell.shape, generator=torch.Generator().manual_seed(5))
+            (gradient,), _ = self.recording.gradients((cell * weights).sum(), [value])
+            energy = layout.cells(gradient).square().sum(0) if gradient is not None else torch.zeros(layout.grid)
+            crossing = 1 - float(energy[down, across] / energy.sum().clamp(min=1e-30))
+            if crossing < 1e-6:
+                return False
+        return crossing > _CROSSING or self._mixes(last, value)
+
+    def _mixes(self, last: Value, value: Value) -> bool:
+        """Whether a convolution of several pixels or attention lies between the two."""
+        seen, waiting = {value.node}, [last.node]
+        while waiting:
+            node = waiting.pop()
+            if node in seen or node not in self.recording.order:
+                continue
+            seen.add(node)
+            name = node.name()
+            weight = getattr(node, "_saved_weight", None) if name.startswith("Convolution") else None
+            if name.startswith(("Bmm", "ScaledDot")) or (weight is not None and max(weight.shape[2:]) > 1):
+                return True
+            waiting += [after for after, _ in node.next_functions if after is not None]
+        return False
+
+    def _patches_pass(self, last: tuple[Value, Layout], value: Value) -> bool:
+        """Whether all that the patches' tokens of `last` do to the logits they do through `value`."""
+        (gradient,), _ = self.recording.gradients(self.score, [last[0]], without=value)
+        return gradient is None or not bool(last[1].cells(gradient).any())
+
+
+def cams(value: Value, layout: Layout, gradient: Tensor | None) -> tuple[Tensor, Tensor, float]:
+    """Grad-CAM, HiResCAM, and the largest sum of the sizes of what is added up."""
+    activations = layout.cells(value.content)
+    slopes = torch.zeros_like(activations) if gradient is None else layout.cells(gradient)
+    weights = slopes.mean((1, 2), keepdim=True)
+    size = float((weights * activations).abs().sum(0).max())
+    return (weights * activations).sum(0), (slopes * activations).sum(0), size
+
+
+def influence(gradient: Tensor) -> float:
+    """The share of places (K, h, w) at which a gradient is not 0."""
+    size = gradient.abs().sum(0)
+    return float((size > _NOTHING * size.max()).float().mean()) if bool(size.max() > 0) else 0.0
+
+
+def centre(gradient: Tensor) -> tuple[float, float]:
+    """The centre of gravity of a gradient's energy, (down, across), as shares of the sides."""
+    energy = gradient.double().square().sum(0)
+    energy = energy / energy.sum()
+    down, across = (torch.arange(side, dtype=torch.float64) / side for side in energy.shape)
+    return float((energy.sum(1) * down).sum()), float((energy.sum(0) * across).sum())
+
+
+def _fits_image(grid: tuple[int, int], aspect: float) -> bool:
+    return min(grid) > 1 and abs(grid[0] - grid[1] * aspect) < 1
+
+
+def _in_order(centres: list[float], cells: list[int]) -> bool:
+    """Whether all centres of cells that lie further lie further, on one axis."""
+    near = [at for at, cell in zip(centres, cells, strict=True) if cell == 0]
+    far = [at for at, cell in zip(centres, cells, strict=True) if cell > 0]
+    return not far or min(far) - max(near) > _APART
+
+
+def in_words(value: Value) -> str:
+    """Which tensor it is: the outermost module that gave it, or the function that made it."""
+    if value.names:
+        return min(value.names, key=lambda name: (name.count("."), len(name)))
+    return f"a result of {value.node.name()} {tuple(value.tensor.shape)}"
