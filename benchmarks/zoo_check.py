@@ -5,71 +5,28 @@ on a copy of the network that camserve has never seen.
 """
 
 import copy
-import io
-import logging
-import os
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from zoo_graph import Value, logits_in
-from zoo_layout import layouts
+from zoo_graph import logits_in
+from zoo_layer import LayerCheck
 from zoo_members import Member
-from zoo_oracle import Oracle, in_words
+from zoo_row import OF_PEAK, OF_SPREAD, Row, apart, batch_of, first_line, heard, maps_agree, picture, pixels_of
 from zoo_weights import trained_like
 
 import camserve
 from camserve.config import Settings, load_settings
 from camserve.errors import CamserveError
 
-# Logits may differ by this share of what lies between the largest and the smallest, and of the largest.
-OF_SPREAD, OF_LARGEST = 1e-4, 1e-5
-# Maps by this share of their peak, and of the largest sum of sizes that they are the sum of.
-OF_PEAK, OF_TERMS = 1e-3, 1e-5
-# Words in a warning that tell of a layer that not everything goes through.
-PARTLY = ("beside", "bypass", "goes around", "go around", "another branch", "other branch", "other path")
 # Words in a warning that tell of logits that are not the module's own at this size.
 OTHERWISE = ("own size", "differ", "convolution", "sliding")
-
-
-@dataclass
-class Row:
-    """verdict: "right", "refused" or "WRONG", with `words`; "not made" where its own library cannot make it here."""
-
-    library: str
-    name: str
-    verdict: str = "right"
-    words: str = ""
-    parameters: int = 0
-    size: int = 0
-    layer: str = ""
-    head: str = ""
-    exact: str = ""
-    sizes: str = ""
-    engines: str = ""
-    legrad: str = ""
-    rollout: str = ""
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def wrong(self, what: str) -> None:
-        """Something is not as it should be."""
-        self.words = f"{self.words}; {what}" if self.verdict == "WRONG" else what
-        self.verdict = "WRONG"
-
-    def note(self, what: str) -> None:
-        """Something that a reader may want to know."""
-        if what and what not in self.notes:
-            self.notes.append(what)
+# What a CamserveError means: for the row that it is refused, that the row is wrong, or that this is not offered.
+REFUSES, FAILS, DECLINES = "refuses", "fails", "declines"
 
 
 def checked(member: Member) -> dict[str, Any]:
@@ -98,78 +55,92 @@ class _Check:
 
     def run(self) -> None:
         """Everything, in order."""
-        model = self._tried("load", lambda: loaded(self.network, self.side, "torch"))
-        own = None if model is None else self._tried("explain", lambda: model.explain(self.picture, size=self.side))
-        if model is None or own is None:
+        model = self._tried("load", lambda: loaded(self.network, self.side, "torch"), REFUSES)
+        own = None if model is None else self._explained(model, (self.side, self.side), REFUSES, size=self.side)
+        if own is None:
             return
         self.row.layer, self.row.head = own.layer, own.head
         self._compare_logits(own, "")
-        self._check_layer(model, own)
-        self.row.exact = self._exactness(model)
-        self.row.legrad = self._attention(model, "legrad", own)
-        self.row.rollout = self._attention(model, "attentionrollout", own)
+        ours = {method: self._offered(model, method) for method in ("gradcam", "hirescam")}
+        ours = {method: made for method, made in ours.items() if made is not None}
+        LayerCheck(self.row, self.network, own, ours).run()
+        self.row.exact = self._exactness(model, own.head, ours.get("hirescam"))
+        self.row.legrad, self.row.rollout = self._attention(model, "legrad"), self._attention(model, "attentionrollout")
         self.row.sizes = self._sizes(model)
         self.row.engines = self._engines(model, own)
 
-    def _tried(self, what: str, work: Callable[[], Any], *, refusal: bool = True) -> Any:
-        """What `work` gives; None where camserve refuses, and then the row does, or where it fails.
+    def _tried(self, what: str, work: Callable[[], Any], meaning: str) -> Any:
+        """What `work` gives; None where it fails or is refused, and what that means is in the row.
 
-        refusal: False, where a refusal of this is no refusal of the network: the CamserveError is given.
+        meaning: of a refusal; where it is DECLINES, the CamserveError itself is given.
         """
         try:
             with heard(self.row, what):
                 return work()
         except CamserveError as error:
-            if not refusal:
+            if meaning == DECLINES:
                 return error
-            if self.row.verdict == "right":
-                self.row.verdict, self.row.words = "refused", str(error)
+            if meaning == FAILS:
+                self.row.wrong(f"{what} fails: {first_line(error)}")
+            elif self.row.verdict == "right":
+                self.row.verdict, self.row.words = "refused", first_line(error)
         except Exception as error:
             self.row.wrong(f"{what} raises {type(error).__name__}: {first_line(error)}")
         return None
+
+    def _explained(self, model: camserve.Model, shape: tuple[int, int], meaning: str = FAILS, **how: Any) -> Any:
+        """The explanation of a picture of that shape, (w, h); see `_tried`."""
+        what = "a picture of {} x {}".format(*shape)
+        return self._tried(what, lambda: model.explain(picture(*shape), **how), meaning)
+
+    def _offered(self, model: camserve.Model, method: str) -> Any:
+        """The explanation by a method; None where it is declined, with a note, or fails."""
+        made = self._tried(method, lambda: model.explain(self.picture, size=self.side, method=method), DECLINES)
+        if isinstance(made, CamserveError):
+            self.row.note(f"{method} refused: {first_line(made)}")
+            return None
+        return made
 
     def _compare_logits(self, explanation: camserve.Explanation, where: str) -> None:
         """With the module's own at the input that the explanation says it used, where pixels were not resampled."""
         frame = explanation.placement.frame
         if frame.input != frame.original or not frame.sees_all:
-            if not where:
-                self.row.wrong(f"a picture of the network's own size is resampled to {frame.input}")
+            self.row.wrong("" if where else f"a picture of the network's own size is resampled to {frame.input}")
             return
-        with torch.no_grad():
-            try:
-                theirs = logits_in(copy.deepcopy(self.network)(pixels_of(picture(*frame.input))))[0]
-            except Exception as error:
-                self.row.note(f"the module itself fails{where}: {first_line(error)}")
-                return
-        missing = apart(torch.from_numpy(explanation.logits), theirs)
+        pixels, ours = pixels_of(picture(*frame.input)), torch.from_numpy(explanation.logits)
+        try:
+            theirs = self._answer(pixels)
+        except Exception as error:
+            self.row.note(f"the module itself fails{where}: {first_line(error)}")
+            return
+        missing = apart(ours, theirs)
+        if missing > 1:
+            missing = apart(ours, theirs, self._rounding(pixels, theirs))
         said = where and any(word in warning for warning in explanation.warnings for word in OTHERWISE)
         if missing > 1 and not said:
-            self._logits_wrong = not where
+            self._logits_wrong |= not where
             self.row.wrong(f"logits{where} are {missing:.3g} times the tolerance off")
 
-    def _check_layer(self, model: camserve.Model, own: camserve.Explanation) -> None:
-        """The layer against the oracle's, and the maps there."""
-        ours = {}
-        for method in ("gradcam", "hirescam"):
-            made = self._tried(
-                method, lambda m=method: model.explain(self.picture, size=self.side, method=m), refusal=False
-            )
-            if isinstance(made, CamserveError):
-                self.row.note(f"{method} refused: {first_line(made)}")
-            elif made is not None:
-                ours[method] = made
-        network = copy.deepcopy(self.network).requires_grad_(False)
-        oracle = Oracle(network, pixels_of(self.picture), own.layer)
-        _Layer(self.row, oracle, own, ours).run()
+    def _answer(self, pixels: Tensor) -> Tensor:
+        """The logits of a fresh copy of the network, (C,)."""
+        network = copy.deepcopy(self.network)
+        with torch.no_grad():
+            return logits_in((network.double() if pixels.dtype == torch.float64 else network)(pixels))[0]
 
-    def _exactness(self, model: camserve.Model) -> str:
+    def _rounding(self, pixels: Tensor, answer: Tensor) -> float:
+        """How far the network itself is off in float32."""
+        try:
+            return float((self._answer(pixels.double()) - answer.double()).abs().max())
+        except Exception:  # some make float32 tensors inside, which do not go with others
+            return 0.0
+
+    def _exactness(self, model: camserve.Model, head: str, hirescam: Any) -> str:
         """Whether class maps add up to all logits; "" where none are offered."""
-        maps = self._tried("class_maps", lambda: model.class_maps(self.picture, size=self.side), refusal=False)
+        maps = self._tried("class_maps", lambda: model.class_maps(self.picture, size=self.side), DECLINES)
         if maps is None or isinstance(maps, CamserveError):
             return "" if maps is not None else "fails"
-        classes = list(range(len(maps)))
         how = {"size": self.side, "method": "cam"}
-        each = self._tried("cam", lambda: model.explain_classes(self.picture, classes, **how))
+        each = self._tried("cam", lambda: model.explain_classes(self.picture, list(range(len(maps))), **how), FAILS)
         if each is None:
             return "fails"
         logits = torch.from_numpy(each[0].logits)
@@ -178,22 +149,28 @@ class _Check:
         missing = min(apart(sums, logits), apart(rectified, logits))
         if missing > 1:
             self.row.wrong(f"class maps do not add up to the logits: {missing:.3g} times the tolerance off")
-        if any(
-            np.abs(one.map - of_all).max() > OF_PEAK * np.abs(of_all).max()
-            for one, of_all in zip(each, maps, strict=True)
-        ):
+        if not all(maps_agree(one.map, torch.from_numpy(of_all)) for one, of_all in zip(each, maps, strict=True)):
             self.row.wrong("class_maps and cam differ")
+        if hirescam is not None and head in ("linear", "class map"):
+            self._compare_with_hirescam(each[hirescam.class_index].map, hirescam.map)
         return "yes"
 
-    def _attention(self, model: camserve.Model, method: str, own: camserve.Explanation) -> str:
-        made = self._tried(method, lambda: model.explain(self.picture, size=self.side, method=method), refusal=False)
+    def _compare_with_hirescam(self, cam: Any, hirescam: Any) -> None:
+        """A class map that adds up to the logit is HiResCAM, which autograd has confirmed, times the cells."""
+        expected = torch.from_numpy(hirescam) * hirescam.size
+        if not maps_agree(cam, expected) and not maps_agree(cam.clip(min=0), expected):
+            self.row.wrong("cam is not HiResCAM times the number of cells")
+
+    def _attention(self, model: camserve.Model, method: str) -> str:
+        made = self._tried(method, lambda: model.explain(self.picture, size=self.side, method=method), DECLINES)
         if made is None:
             return "fails"
         if isinstance(made, CamserveError):
             return "refused"
-        if made.map.ndim != 2 or not np.isfinite(made.map).all():
-            self.row.wrong(f"{method} gives a map of shape {made.map.shape}, or not finite")
-        return "{1} x {0}".format(*made.map.shape)
+        height, width = made.map.shape
+        if abs(height - width) > 1 or not np.isfinite(made.map).all():
+            self.row.wrong(f"{method} gives a map of {width} x {height}, or not finite")
+        return f"{width} x {height}"
 
     def _sizes(self, model: camserve.Model) -> str:
         """Pictures of other shapes at default settings, one at another size, and the first again."""
@@ -206,15 +183,10 @@ class _Check:
         for shape in sorted(others):
             self._at(model, shape)
         if others:
-            smaller = self._explained(model, (2 * side, 2 * side), size=side * 3 // 4, refusal=False)
+            smaller = self._explained(model, (2 * side, 2 * side), DECLINES, size=side * 3 // 4)
             self.row.note(first_line(smaller) if isinstance(smaller, CamserveError) else "")
         self._at(model, (side, side))
         return "any" if others else "own"
-
-    def _explained(self, model: camserve.Model, shape: tuple[int, int], *, refusal: bool = True, **how: Any) -> Any:
-        """The explanation of a picture of that shape, (w, h); see `_tried`."""
-        what = "a picture of {} x {}".format(*shape)
-        return self._tried(what, lambda: model.explain(picture(*shape), **how), refusal=refusal)
 
     def _at(self, model: camserve.Model, shape: tuple[int, int]) -> None:
         """The logits at an input of exactly that shape, (w, h), after others have been seen."""
@@ -224,7 +196,7 @@ class _Check:
 
     def _engines(self, model: camserve.Model, own: camserve.Explanation) -> str:
         """Which others run it: openvino, and as torch does; or torch alone, said in words."""
-        other = self._tried("openvino", lambda: loaded(self.network, self.side, "openvino"), refusal=False)
+        other = self._tried("openvino", lambda: loaded(self.network, self.side, "openvino"), DECLINES)
         if other is None or isinstance(other, CamserveError):
             self.row.note("" if other is None else f"OpenVINO: {first_line(other)}")
             return "torch"
@@ -234,68 +206,12 @@ class _Check:
             base = own if shape == shapes[0] else self._explained(model, shape, size=self.side)
             if made is None or base is None or made.engine == "torch":
                 return "torch"
+            where = "at {} x {}".format(*shape)
             if apart(torch.from_numpy(made.logits), torch.from_numpy(base.logits)) > OF_PEAK / OF_SPREAD:
-                self.row.wrong("OpenVINO's logits differ from torch's at {} x {}".format(*shape))
-            if made.map.shape != base.map.shape or np.abs(made.map - base.map).max() > OF_PEAK * np.abs(base.map).max():
-                self.row.wrong("OpenVINO's map differs from torch's at {} x {}".format(*shape))
+                self.row.wrong(f"OpenVINO's logits differ from torch's {where}")
+            if not maps_agree(made.map, torch.from_numpy(base.map)):
+                self.row.wrong(f"OpenVINO's map differs from torch's {where}")
         return "torch, openvino"
-
-
-class _Layer:
-    """The layer of one explanation against the oracle. ours: explanations by method."""
-
-    def __init__(self, row: Row, oracle: Oracle, own: camserve.Explanation, ours: dict[str, Any]) -> None:
-        self.row, self.oracle, self.own, self.ours = row, oracle, own, ours
-        self.target = own.class_index
-
-    def run(self) -> None:
-        """Finds the tensor that the maps are of, and judges it."""
-        place = self._by_name() or self._by_map()
-        if place is None:
-            what = "its maps are those of no tensor of the network" if self.ours else "no map to find it by"
-            if self.ours:
-                self.row.wrong(f"layer '{self.own.layer}': {what}")
-            else:
-                self.row.note(f"layer '{self.own.layer}': {what}")
-            return
-        wrong, last = self.oracle.judge(*place)
-        said = any(word in warning for warning in self.own.warnings for word in PARTLY)
-        if wrong and not said:
-            self.row.wrong(f"layer '{self.own.layer}': {wrong}; the last right one is {last}")
-
-    def _by_name(self) -> tuple[Value, Any] | None:
-        """The module of that name, where Grad-CAM and HiResCAM by autograd at what it gives are camserve's."""
-        value = self.oracle.named
-        if value is None or not self.oracle.recording.matters(value):
-            return None
-        fitting = list(layouts(tuple(value.tensor.shape), self.oracle.aspect, self.own.map.shape))
-        for layout in fitting:
-            if self._agree(*self.oracle.maps(value, layout, self.target)):
-                return value, layout
-        return None
-
-    def _by_map(self) -> tuple[Value, Any] | None:
-        """The last tensor whose maps are camserve's, for names that are no module's."""
-        if not self.ours:
-            return None
-        for value, layout, *maps in self.oracle.candidates(self.own.map.shape, self.target):
-            if self._agree(*maps):
-                if self.oracle.named is not None:
-                    self.row.wrong(f"maps are those of {in_words(value)}, not of layer '{self.own.layer}'")
-                self.row.note(f"found by its map: {in_words(value)}")
-                return value, layout
-        return None
-
-    def _agree(self, gradcam: Tensor, hirescam: Tensor, size: float) -> bool:
-        """Whether they are camserve's, where it gave some."""
-        theirs = {"gradcam": gradcam, "hirescam": hirescam}
-        for method, made in self.ours.items():
-            if made.map.shape != tuple(theirs[method].shape):
-                return False
-            missing = float((torch.from_numpy(made.map) - theirs[method]).abs().max())
-            if not missing <= OF_PEAK * float(theirs[method].abs().max()) + OF_TERMS * size:
-                return False
-        return True
 
 
 def loaded(network: nn.Module, side: int, engine: str) -> camserve.Model:
@@ -304,64 +220,6 @@ def loaded(network: nn.Module, side: int, engine: str) -> camserve.Model:
 
 
 def settings(engine: str) -> Settings:
-    """One worker with one thread; converted networks are kept for this process only."""
-    cache = tempfile.gettempdir() + f"/camserve-zoo-{os.getpid()}"
-    compute = {"engine": engine, "cache": cache, "threads": 1, "workers": 1}
+    """One worker with one thread; converted networks are not kept."""
+    compute = {"engine": engine, "cache": "", "threads": 1, "workers": 1}
     return load_settings(overrides={"compute": compute})
-
-
-@contextmanager
-def heard(row: Row, what: str) -> Iterator[None]:
-    """While inside, whatever is written to standard error is wrong, and warnings and log lines are noted."""
-    lines = logging.StreamHandler(io.StringIO())
-    logging.getLogger("camserve").addHandler(lines)
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file, warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            logging.getLogger("camserve").removeHandler(lines)
-            file.seek(0)
-            written = file.read().decode(errors="replace").strip()
-            if written:
-                row.wrong(f"{what} writes to standard error: {written.splitlines()[-1][:200]}")
-            for line in {*lines.stream.getvalue().splitlines(), *(first_line(one.message) for one in warned)}:
-                row.note(f"{what} says: {line[:200]}")
-
-
-def picture(width: int, height: int) -> npt.NDArray[np.uint8]:
-    """A picture with large and small shapes, (H, W, 3), the same at every call."""
-    rng = np.random.default_rng(1000 * width + height)
-    total = np.zeros((height, width, 3))
-    for cells, strength in ((4, 70), (11, 45), (40, 25)):
-        small = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        total += strength / 128 * (np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), float) - 128)
-    return (128 + total + rng.normal(0, 6, total.shape)).clip(0, 255).astype(np.uint8)
-
-
-def pixels_of(image: npt.NDArray[np.uint8]) -> Tensor:
-    """What the network is given of it: float32 (1, 3, H, W), (pixel - 127.5) / 127.5."""
-    return ((torch.from_numpy(image).permute(2, 0, 1).float() - 127.5) / 127.5)[None].contiguous()
-
-
-def batch_of(side: int) -> Tensor:
-    """Three such inputs, for statistics."""
-    whole = [pixels_of(np.roll(picture(side, side), side * turn // 3, (0, 1))) for turn in range(3)]
-    return torch.cat([whole[0], whole[1].flip(1), -whole[2]])
-
-
-def apart(one: Tensor, other: Tensor) -> float:
-    """How far two rows of logits differ, in tolerances; infinite where one is not finite."""
-    allowed = OF_SPREAD * float(other.max() - other.min()) + OF_LARGEST * float(other.abs().max())
-    missing = float((one.float() - other.float()).abs().max()) if one.shape == other.shape else float("inf")
-    return missing / allowed if np.isfinite(missing) and allowed > 0 else float("inf")
-
-
-def first_line(error: object) -> str:
-    """Of what an error says, the first line, at most 300 characters."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

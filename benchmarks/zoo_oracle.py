@@ -1,13 +1,14 @@
 """Which layer is the right one to look at, and what Grad-CAM and HiResCAM are there, without camserve.
 
 A layer is right where
-    its cells lie over the image as the map says: what a corner cell depends on most lies in that corner;
+    its cells lie over the image as the map says: each depends most on the image where it lies;
     most of its places have influence on the logits;
     nothing of the image reaches the logits beside it; or, where a class token is read out, no patch does;
     between it and the last tensor of which all this is true nothing mixes places: no convolution, no attention.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +19,8 @@ from zoo_layout import Layout, layouts
 _NOTHING = 1e-7
 # A norm over a whole map joins places a little. Where more than this share of the effect crosses, places are mixed.
 _CROSSING = 0.1
-# Corners' centres of gravity must lie apart by this share of the side.
-_APART = 0.002
-
-
-@dataclass(frozen=True)
-class Finding:
-    """wrong: what is wrong with the layer, "" where nothing is. last: the last right tensor, in words. found: where
-    the maps come from, None where that was not found."""
-
-    wrong: str
-    last: str
-    found: str | None
+# Standard deviations: cells that lie where they are said to lie stand out by five to eight.
+_SURPRISE = 4
 
 
 class Oracle:
@@ -38,21 +29,22 @@ class Oracle:
     def __init__(self, network: nn.Module, image: Tensor, layer: str) -> None:
         self.recording = Recording(network, image, keep=layer)
         self.aspect = image.shape[-2] / image.shape[-1]
-        generator = torch.Generator().manual_seed(3)
-        self.score = (self.recording.logits * torch.randn(self.recording.logits.shape, generator=generator)).sum()
+        logits = self.recording.logits
+        self.score = (logits * torch.randn(logits.shape, generator=_seeded(3)).to(logits)).sum()
         self.named = self.recording.by_name.get(layer)
+        self._placed: dict[tuple[Any, int, Layout], bool] = {}
 
     @property
     def logits(self) -> Tensor:
         """(C,)."""
         return self.recording.logits[0].detach()
 
-    def maps(self, value: Value, layout: Layout, target: int) -> tuple[Tensor, Tensor, float]:
-        """Grad-CAM and HiResCAM of a class's logit by autograd, (h, w), and the size of what is added up."""
+    def maps(self, value: Value, layout: Layout, target: int) -> "Cams":
+        """The maps of a class's logit at a tensor, by autograd."""
         (gradient,), _ = self.recording.gradients(self.recording.logits[0, target], [value])
         return cams(value, layout, gradient)
 
-    def candidates(self, grid: tuple[int, int], target: int) -> list[tuple[Value, Layout, Tensor, Tensor, float]]:
+    def candidates(self, grid: tuple[int, int], target: int) -> list[tuple[Value, Layout, "Cams"]]:
         """The same at every tensor with that grid, the last first."""
         fitting = [
             (value, layout)
@@ -62,7 +54,7 @@ class Oracle:
         ]
         gradients, _ = self.recording.gradients(self.recording.logits[0, target], [value for value, _ in fitting])
         pairs = zip(fitting, gradients, strict=True)
-        return [(value, layout, *cams(value, layout, one)) for (value, layout), one in pairs if one is not None]
+        return [(value, layout, cams(value, layout, one)) for (value, layout), one in pairs if one is not None]
 
     def judge(self, value: Value, layout: Layout) -> tuple[str, str]:
         """What is wrong with it as the layer to look at, "" where nothing is; and which is the last right tensor."""
@@ -100,26 +92,32 @@ class Oracle:
         return None
 
     def _in_place(self, value: Value, layout: Layout) -> bool:
-        """Whether what sets each corner cell apart from the others lies in the same corner of the image.
+        """Whether cells depend most on the image where they are said to lie; asked of nine of them at most.
 
-        What all cells depend on alike, such as what attention takes from everywhere, says nothing about places.
+        What all cells depend on alike, such as what attention takes from everywhere, says nothing about places, so
+        it is taken off. The energy that lies in the right places is held against that in shuffled ones.
         """
-        corners = sorted({(down, across) for down in (0, layout.grid[0] - 1) for across in (0, layout.grid[1] - 1)})
-        cells = layout.cells(value.tensor)
-        weights = torch.randn(cells.shape[0], generator=torch.Generator().manual_seed(4))
-        found = [self._of_image((cells[:, down, across] * weights).sum()) for down, across in corners]
-        if any(one is None for one in found) or len(corners) < 2:
-            return False
-        each = torch.cat([one for one in found if one is not None])
-        own = each - each.mean(0)
-        if not all(bool(one.any()) for one in own):
-            return False
-        centres = [centre(one) for one in own]
-        return all(_in_order([at[axis] for at in centres], [at[axis] for at in corners]) for axis in (0, 1))
+        key = value.node, value.output, layout
+        if key not in self._placed:
+            chosen = [(down, across) for down in _spread(layout.grid[0]) for across in _spread(layout.grid[1])]
+            energies = self._energies(layout.cells(value.tensor), chosen, layout.grid)
+            self._placed[key] = energies is not None and len(chosen) > 1 and surprise(energies) > _SURPRISE
+        return self._placed[key]
 
-    def _of_image(self, score: Tensor) -> Tensor | None:
-        (found,) = torch.autograd.grad(score, self.recording.image, retain_graph=True, allow_unused=True)
-        return found
+    def _energies(self, cells: Tensor, chosen: list[tuple[int, int]], grid: tuple[int, int]) -> Tensor | None:
+        """How much each chosen cell depends on the image at each, (cells, cells); None where one depends on nothing."""
+        weights = torch.randn(cells.shape[0], generator=_seeded(4))
+        found = []
+        for down, across in chosen:
+            score = (cells[:, down, across] * weights).sum()
+            (one,) = torch.autograd.grad(score, self.recording.image, retain_graph=True, allow_unused=True)
+            if one is None or not bool(one.any()):
+                return None
+            found.append(one[0])
+        own = torch.stack(found) - torch.stack(found).mean(0)
+        energy = torch.nn.functional.adaptive_avg_pool2d(own.square().sum(1), grid)
+        energy = energy / energy.sum((1, 2), keepdim=True).clamp(min=1e-30)
+        return torch.stack([energy[:, down, across] for down, across in chosen], 1)
 
     def _mixed(self, value: Value, layout: Layout, last: Value, at_last: Layout) -> bool:
         """Whether a cell of `last` depends on several cells of `value`, through more than a norm or a pooling."""
@@ -129,7 +127,7 @@ class Oracle:
         if layout.grid == at_last.grid:
             down, across = layout.grid[0] // 2, layout.grid[1] // 2
             cell = at_last.cells(last.tensor)[:, down, across]
-            weights = torch.randn(cell.shape, generator=torch.Generator().manual_seed(5))
+            weights = torch.randn(cell.shape, generator=_seeded(5))
             (gradient,), _ = self.recording.gradients((cell * weights).sum(), [value])
             energy = layout.cells(gradient).square().sum(0) if gradient is not None else torch.zeros(layout.grid)
             crossing = 1 - float(energy[down, across] / energy.sum().clamp(min=1e-30))
@@ -158,13 +156,22 @@ class Oracle:
         return gradient is None or not bool(last[1].cells(gradient).any())
 
 
-def cams(value: Value, layout: Layout, gradient: Tensor | None) -> tuple[Tensor, Tensor, float]:
-    """Grad-CAM, HiResCAM, and the largest sum of the sizes of what is added up."""
+@dataclass(frozen=True)
+class Cams:
+    """Grad-CAM and HiResCAM, (h, w), and the largest sum of the sizes of what is added up in a cell."""
+
+    gradcam: Tensor
+    hirescam: Tensor
+    size: float
+
+
+def cams(value: Value, layout: Layout, gradient: Tensor | None) -> Cams:
+    """Both from activations A_k and gradients g_k: the sums over k of mean(g_k) A_k, and of g_k A_k."""
     activations = layout.cells(value.content)
     slopes = torch.zeros_like(activations) if gradient is None else layout.cells(gradient)
     weights = slopes.mean((1, 2), keepdim=True)
     size = float((weights * activations).abs().sum(0).max())
-    return (weights * activations).sum(0), (slopes * activations).sum(0), size
+    return Cams((weights * activations).sum(0), (slopes * activations).sum(0), size)
 
 
 def influence(gradient: Tensor) -> float:
@@ -173,23 +180,31 @@ def influence(gradient: Tensor) -> float:
     return float((size > _NOTHING * size.max()).float().mean()) if bool(size.max() > 0) else 0.0
 
 
-def centre(gradient: Tensor) -> tuple[float, float]:
-    """The centre of gravity of a gradient's energy, (down, across), as shares of the sides."""
-    energy = gradient.double().square().sum(0)
-    energy = energy / energy.sum()
-    down, across = (torch.arange(side, dtype=torch.float64) / side for side in energy.shape)
-    return float((energy.sum(1) * down).sum()), float((energy.sum(0) * across).sum())
+def surprise(energies: Tensor) -> float:
+    """By how many standard deviations the diagonal's sum lies above those of shuffled columns.
+
+    Rows and columns are brought to one sum first: a place to which everything is sensitive is no place of a cell.
+    """
+    centred = energies.double().clamp(min=1e-30)
+    for _ in range(5):
+        centred = centred / centred.sum(0)
+        centred = centred / centred.sum(1, keepdim=True)
+    shuffles = torch.stack([torch.randperm(len(centred), generator=_seeded(one)) for one in range(500)])
+    others = centred[torch.arange(len(centred)), shuffles].sum(1)
+    return float((centred.diagonal().sum() - others.mean()) / others.std().clamp(min=1e-30))
+
+
+def _seeded(number: int) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
+
+
+def _spread(count: int) -> list[int]:
+    """The first, the middle and the last."""
+    return sorted({0, count // 2, count - 1})
 
 
 def _fits_image(grid: tuple[int, int], aspect: float) -> bool:
     return min(grid) > 1 and abs(grid[0] - grid[1] * aspect) < 1
-
-
-def _in_order(centres: list[float], cells: list[int]) -> bool:
-    """Whether all centres of cells that lie further lie further, on one axis."""
-    near = [at for at, cell in zip(centres, cells, strict=True) if cell == 0]
-    far = [at for at, cell in zip(centres, cells, strict=True) if cell > 0]
-    return not far or min(far) - max(near) > _APART
 
 
 def in_words(value: Value) -> str:

@@ -13,7 +13,8 @@ _PATCHES = {"image_size": 96, "patch_size": 16}
 _PYRAMID = {"depths": (1, 1, 1, 1), "hidden_sizes": (16, 32, 48, 64), "num_attention_heads": (1, 2, 3, 4)}
 _CONV = {"depths": (1, 1, 1, 1), "hidden_sizes": (16, 32, 48, 64)}
 _SWIN = {"image_size": 128, "embed_dim": 16, "depths": (2, 2, 2), "num_heads": (2, 2, 4), "window_size": 4}
-_TEXT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 64}
+_TEXT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+_TEXT |= {"vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2}
 _GEMMA = {**_TEXT, "num_key_value_heads": 1, "head_dim": 8}
 
 # What makes each configuration small. Where it says a size of image, that is what the network is given.

@@ -32,6 +32,7 @@ def randomise(network: nn.Module) -> None:
         for part in network.modules():
             for name, parameter in part.named_parameters(recurse=False):
                 parameter.copy_(_drawn(part, name, parameter, generator))
+            _attend_nearby(part)
 
 
 def _drawn(part: nn.Module, name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
@@ -43,8 +44,28 @@ def _drawn(part: nn.Module, name: str, parameter: Tensor, generator: torch.Gener
         return 0.2 + 0.4 * torch.rand(parameter.shape, generator=generator)
     if _is_embedding(part, name):
         return 0.3 * normal
-    fan_in = max(1, math.prod(parameter.shape[1:]))
-    return normal * math.sqrt(_gain(part) / fan_in)
+    normal = normal * _bump(part, parameter)
+    return normal * math.sqrt(_gain(part) / max(1.0, float(normal[0].square().sum())))
+
+
+def _attend_nearby(part: nn.Module) -> None:
+    """Biases of attention by distance favour what is near, as trained ones do (LeViT and its kin).
+
+    Where their queries lie further apart than their keys, nothing else tells where a query lies.
+    """
+    table, indices = getattr(part, "attention_biases", None), getattr(part, "attention_bias_idxs", None)
+    if not isinstance(table, Tensor) or not isinstance(indices, Tensor) or indices.ndim != 2:
+        return
+    (of_queries, of_keys) = (_grid(count) for count in indices.shape)
+    apart = (of_queries[:, None] - of_keys).norm(dim=-1)
+    table[:, indices] = table[:, indices] - 12 * apart.to(table)
+
+
+def _grid(count: int) -> Tensor:
+    """Places of cells on a square of side 1, (count, 2), row by row."""
+    side = math.isqrt(count)
+    places = (torch.arange(side) + 0.5) / side
+    return torch.cartesian_prod(places, places)
 
 
 def _is_offset(name: str) -> bool:
@@ -54,6 +75,14 @@ def _is_offset(name: str) -> bool:
 def _is_embedding(part: nn.Module, name: str) -> bool:
     words = ("pos", "cls", "token", "embed", "table", "latent", "query", "probe")
     return isinstance(part, nn.Embedding) or any(word in name.lower() for word in words)
+
+
+def _bump(part: nn.Module, parameter: Tensor) -> Tensor:
+    """Kernels that overlap weigh their middle most, as trained ones do, so that cells of small maps have a place."""
+    if not isinstance(part, nn.Conv2d) or parameter.ndim != 4 or part.stride >= part.kernel_size:
+        return torch.ones(())
+    down, across = ((torch.arange(side) - (side - 1) / 2) / max(1.0, side / 4) for side in parameter.shape[2:])
+    return torch.exp(-(down[:, None].square() + across.square()) / 2)
 
 
 def _gain(part: nn.Module) -> float:
