@@ -110,7 +110,10 @@ def check(name: str, pipe: Connection) -> None:
 
     library = name.partition("/")[0]
     (member,) = [each for each in members(library) if f"{library}/{each.name}" == name]
-    pipe.send(checked(member))
+    try:
+        pipe.send(checked(member))
+    except Exception as error:  # a mistake of the zoo's own is a row too
+        pipe.send(_failed(name, f"the check itself fails: {type(error).__name__}: {error}"))
 
 
 def _result(name: str, pipe: Connection | None, process: Any, seconds: float) -> dict[str, Any]:
@@ -125,8 +128,12 @@ def _result(name: str, pipe: Connection | None, process: Any, seconds: float) ->
         process.join()
         words = f"the process ended with status {process.exitcode}"
     process.kill()
+    return _failed(name, words)
+
+
+def _failed(name: str, words: str) -> dict[str, Any]:
     library, _, own = name.partition("/")
-    return {"library": library, "name": own, "verdict": "WRONG", "words": words, "seconds": seconds, "notes": []}
+    return {"library": library, "name": own, "verdict": "WRONG", "words": words, "seconds": 0.0, "notes": []}
 
 
 def full_name(row: dict[str, Any]) -> str:

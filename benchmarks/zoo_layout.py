@@ -58,7 +58,7 @@ def _tokens(kind: str, count: int, aspect: float, grid: tuple[int, int] | None) 
 
 
 def _grids(count: int, aspect: float, grid: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
-    height = round(math.sqrt(count * aspect))
+    height = round(math.sqrt(count * aspect)) if grid is None else grid[0]
     if height > 0 and count % height == 0 and _fits((height, count // height), aspect, grid):
         yield height, count // height
 

@@ -39,6 +39,10 @@ class Oracle:
         """(C,)."""
         return self.recording.logits[0].detach()
 
+    def fits_image(self, grid: tuple[int, int]) -> bool:
+        """Whether a grid, (h, w), has several cells, as many down as across but for the image's proportions."""
+        return min(grid) > 1 and abs(grid[0] - grid[1] * self.aspect) <= 1
+
     def maps(self, value: Value, layout: Layout, target: int) -> "Cams":
         """The maps of a class's logit at a tensor, by autograd."""
         (gradient,), _ = self.recording.gradients(self.recording.logits[0, target], [value])
@@ -58,11 +62,6 @@ class Oracle:
 
     def judge(self, value: Value, layout: Layout) -> tuple[str, str]:
         """What is wrong with it as the layer to look at, "" where nothing is; and which is the last right tensor."""
-        if not _fits_image(layout.grid, self.aspect):
-            return (
-                f"its grid of {layout.grid[1]} x {layout.grid[0]} cells is not of the image's proportions",
-                "not sought",
-            )
         last = self._last(layout.grid)
         words = "none" if last is None else in_words(last[0])
         (gradient,), past = self.recording.gradients(self.score, [value], without=value)
@@ -201,10 +200,6 @@ def _seeded(number: int) -> torch.Generator:
 def _spread(count: int) -> list[int]:
     """The first, the middle and the last."""
     return sorted({0, count // 2, count - 1})
-
-
-def _fits_image(grid: tuple[int, int], aspect: float) -> bool:
-    return min(grid) > 1 and abs(grid[0] - grid[1] * aspect) < 1
 
 
 def in_words(value: Value) -> str:
