@@ -161,3 +161,31 @@ def test_nothing_is_zero() -> None:
     made = trained_like(make, images)
     assert all(bool(parameter.all()) for parameter in made.parameters())
     assert np.allclose(made[1].running_var, made[0](images).transpose(0, 1).flatten(1).var(1).detach(), rtol=0.3)
+
+
+class _Normed(nn.Module):
+    """A map that becomes tokens right behind its batch norm, of which each logit is another weighted sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 8, 8, 8), nn.BatchNorm2d(8)
+        self.weights = nn.Parameter(torch.randn(7, 64, 8))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(self.patches(images)).flatten(2).transpose(1, 2)
+        return (tokens.contiguous()[:, None] * self.weights).sum((2, 3))
+
+
+def test_gradients_through_a_batch_norm_before_tokens() -> None:
+    """torch 2.14.1 gives others on a CPU: the oracle's are those of the formula, weight / sqrt(variance) behind it."""
+    from zoo_graph import Recording
+    from zoo_row import picture, pixels_of
+    from zoo_weights import randomise
+
+    network = _Normed().eval()
+    randomise(network)
+    recording = Recording(network, pixels_of(picture(64, 64)))
+    (found,), _ = recording.gradients(recording.logits[0, 3], [recording.by_name["patches"]])
+    slope = network.norm.weight / (network.norm.running_var + network.norm.eps).sqrt()
+    assert found is not None
+    assert torch.allclose(found[0].flatten(1).T, network.weights[3] * slope, rtol=1e-5)
