@@ -1,0 +1,163 @@
+"""Is camserve ever silently wrong? Every image classifier of transformers, 80 of torchvision, one a module of timm.
+
+    python benchmarks/zoo.py [--library timm] [--only 'timm/vit*,*resnet*'] [--jobs 2]
+    python benchmarks/zoo.py --quick               # 40 fast networks of every kind: what continuous integration tries
+    python benchmarks/zoo.py --wrong               # again what was not right
+    python benchmarks/zoo.py --write               # docs/networks.md from what has been found
+
+Each network is made with random weights, nothing at zero, and checked in a process of its own within a time limit:
+logits against the module, the layer and its maps against plain autograd on the uncut module, class maps against the
+logits, pictures of other shapes, OpenVINO against torch, legrad and attentionrollout. Every row is right, refused in
+camserve's words, or WRONG; the exit status is 1 where one is WRONG. Rows go to RESULTS, a JSON object a line, as they
+are found; what is there already is not checked again, unless asked for with --again or --wrong.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "docs" / "networks.md"
+# What a process needs is imported once, in the process that all others are copies of.
+_PRELOADED = ["zoo_check", "timm", "torchvision", "transformers", "torch.export"]
+
+
+def main() -> None:
+    """Check what is asked for, tell of each row, and end with 1 where one is WRONG."""
+    options = _parser().parse_args()
+    sys.path.insert(0, str(FOLDER))
+    chosen = [name for name in names(options.library) if _is_chosen(name, options)]
+    if not chosen and not options.write:
+        sys.exit("no network of the zoo has such a name; patterns are as in a shell: 'timm/vit*'")
+    rows = read(options.results)
+    for row in run([name for name in chosen if _is_due(rows.get(name), options)], options.jobs, options.seconds):
+        rows[full_name(row)] = row
+        write_row(options.results, row)
+        print(f"{full_name(row):60} {row['verdict']:8} {row['seconds']:6.1f} s  {row['words'][:300]}", flush=True)
+    found = [rows[name] for name in chosen if name in rows]
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts(found).items()))
+    if options.write:
+        from zoo_page import page
+
+        PAGE.write_text(page([rows[name] for name in names(None) if name in rows]))
+    sys.exit(int(any(row["verdict"] == "WRONG" for row in found)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--only", metavar="PATTERNS", help="such as 'timm/vit*', several separated by commas")
+    made.add_argument("--library", choices=["transformers", "torchvision", "timm"])
+    made.add_argument("--quick", action="store_true", help="40 fast networks of every kind")
+    made.add_argument("--again", action="store_true", help="also what has been checked")
+    made.add_argument("--wrong", action="store_true", help="also what has been checked and is WRONG")
+    made.add_argument("--jobs", type=int, default=1, help="networks at a time, a core each; default: %(default)s")
+    made.add_argument("--seconds", type=float, default=300, help="for one network; default: %(default)s")
+    made.add_argument("--results", type=Path, default=Path("zoo.jsonl"), help="default: %(default)s")
+    made.add_argument("--write", action="store_true", help="write docs/networks.md from RESULTS")
+    return made
+
+
+def names(library: str | None) -> list[str]:
+    """Of all networks, or those of one library: "timm/resnet18"."""
+    from zoo_members import LIBRARIES, members
+
+    return [f"{each.library}/{each.name}" for one in ([library] if library else LIBRARIES) for each in members(one)]
+
+
+def _is_chosen(name: str, options: argparse.Namespace) -> bool:
+    from zoo_members import QUICK
+
+    patterns = options.only.split(",") if options.only else ["*"]
+    return (not options.quick or name in QUICK) and any(fnmatch(name, pattern.strip()) for pattern in patterns)
+
+
+def _is_due(row: dict[str, Any] | None, options: argparse.Namespace) -> bool:
+    return row is None or options.again or (options.wrong and row["verdict"] == "WRONG")
+
+
+def run(chosen: list[str], jobs: int, seconds: float) -> Iterator[dict[str, Any]]:
+    """The rows of networks, as they are found, each from a process of its own that ends after so many seconds."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(_PRELOADED)
+    waiting, running = chosen[::-1], dict[Connection, tuple[str, Any, float]]()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            name, (mine, theirs) = waiting.pop(), processes.Pipe(duplex=False)
+            process = processes.Process(target=check, args=(name, theirs))
+            process.start()
+            theirs.close()
+            running[mine] = name, process, time.monotonic() + seconds
+        ready = wait(list(running), timeout=0.5)
+        for pipe, (name, process, end) in list(running.items()):
+            if pipe in ready or time.monotonic() > end:
+                del running[pipe]
+                yield _result(name, pipe if pipe in ready else None, process, seconds)
+
+
+def check(name: str, pipe: Connection) -> None:
+    """In a process of its own: sends the row of one network."""
+    from zoo_check import checked
+    from zoo_members import members
+
+    library = name.partition("/")[0]
+    (member,) = [each for each in members(library) if f"{library}/{each.name}" == name]
+    try:
+        pipe.send(checked(member))
+    except Exception as error:  # a mistake of the zoo's own is a row too
+        pipe.send(_failed(name, f"the check itself fails: {type(error).__name__}: {error}"))
+
+
+def _result(name: str, pipe: Connection | None, process: Any, seconds: float) -> dict[str, Any]:
+    """What a process has sent; a row of that it has not."""
+    try:
+        if pipe is not None:
+            row: dict[str, Any] = pipe.recv()
+            process.join()
+            return row
+        words = f"not done after {seconds:g} s"
+    except EOFError:
+        process.join()
+        words = f"the process ended with status {process.exitcode}"
+    process.kill()
+    return _failed(name, words)
+
+
+def _failed(name: str, words: str) -> dict[str, Any]:
+    library, _, own = name.partition("/")
+    return {"library": library, "name": own, "verdict": "WRONG", "words": words, "seconds": 0.0, "notes": []}
+
+
+def full_name(row: dict[str, Any]) -> str:
+    """As `names` has it."""
+    return f"{row['library']}/{row['name']}"
+
+
+def read(file: Path) -> dict[str, dict[str, Any]]:
+    """{name: row} of what has been found; of several rows of one network the last."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {full_name(row): row for row in map(json.loads, lines)}
+
+
+def write_row(file: Path, row: dict[str, Any]) -> None:
+    """Put it behind those that there are."""
+    with file.open("a") as opened:
+        opened.write(json.dumps(row) + "\n")
+
+
+def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """{verdict: how many}."""
+    verdicts = [row["verdict"] for row in rows]
+    return {verdict: verdicts.count(verdict) for verdict in ("right", "refused", "WRONG", "not made")}
+
+
+if __name__ == "__main__":
+    main()

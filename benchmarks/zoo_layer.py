@@ -1,0 +1,113 @@
+"""The layer that camserve chose, and its maps there, against the oracle."""
+
+import copy
+from typing import Any
+
+from torch import nn
+from zoo_graph import Value
+from zoo_layout import Layout, layouts
+from zoo_oracle import Cams, Oracle, in_words
+from zoo_row import Row, maps_agree, picture, pixels_of
+
+import camserve
+
+# Words in a warning that tell of a layer that not everything goes through.
+PARTLY = ("beside", "bypass", "goes around", "go around", "another branch", "other branch", "other path")
+
+Place = tuple[Value, Layout]
+
+
+class LayerCheck:
+    """row: where it is written down. network: as its user has it, never run. ours: explanations by method.
+
+    own: the explanation whose layer it is, of `picture` of just the input's size. where: "" or which size that is.
+    Raises whatever the network raises at that size.
+    """
+
+    def __init__(
+        self, row: Row, network: nn.Module, own: camserve.Explanation, ours: dict[str, Any], where: str = ""
+    ) -> None:
+        self.row, self.own, self.ours, self._network = row, own, ours, network
+        self.oracle = self._oracle()
+        self.target, self.name = own.class_index, f"layer '{own.layer}'{where}"
+
+    def _oracle(self, *, double: bool = False) -> Oracle:
+        network, pixels = copy.deepcopy(self._network).requires_grad_(False), pixels_of(picture(*self._size))
+        return (
+            Oracle(network.double(), pixels.double(), self.own.layer)
+            if double
+            else Oracle(network, pixels, self.own.layer)
+        )
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.own.placement.frame.input
+
+    def run(self) -> None:
+        """Finds the tensor that the maps are of, and judges it."""
+        height, width = self.own.map.shape
+        if not self.oracle.fits_image((height, width)):
+            self.row.wrong(f"{self.name}: its grid of {width} x {height} cells is not of the image's proportions")
+            return
+        place = self._by_name() or self._by_map() or self._by_name(rounded=True)
+        if place is None:
+            what = "its maps are those of no tensor of the network" if self.ours else "no map to find it by"
+            (self.row.wrong if self.ours else self.row.note)(f"{self.name}: {what}")
+            return
+        wrong, last = self.oracle.judge(*place)
+        said = any(word in warning for warning in self.own.warnings for word in PARTLY)
+        if wrong and not said:
+            self.row.wrong(f"{self.name}: {wrong}; the last right one is {last}")
+        elif wrong:
+            self.row.note(f"said by camserve: {wrong}")
+
+    def _by_name(self, *, rounded: bool = False) -> Place | None:
+        """The module of that name, where Grad-CAM and HiResCAM by autograd at what it gives are camserve's.
+
+        rounded: allow for what the network itself is off in float32, as double precision tells.
+        """
+        value = self.oracle.named
+        if value is None or not self.oracle.recording.matters(value):
+            return None
+        double = self._oracle(double=True) if rounded else None
+        for layout in layouts(tuple(value.tensor.shape), self.oracle.aspect, self.own.map.shape):
+            maps = self.oracle.maps(value, layout, self.target)
+            exact = double.maps(double.named, layout, self.target) if double and double.named else None
+            if self._agree(maps, exact):
+                self.row.note("magnifies rounding errors" if rounded else "")
+                return value, layout
+        return None
+
+    def _by_map(self) -> Place | None:
+        """The last tensor whose maps are camserve's, for names that are no module's."""
+        if not self.ours:
+            return None
+        for value, layout, maps in self.oracle.candidates(self.own.map.shape, self.target):
+            if self._agree(maps):
+                if self.oracle.named is not None:
+                    self.row.wrong(f"maps are those of {in_words(value)}, not of {self.name}")
+                self.row.note(f"found by its map: {in_words(value)}")
+                return value, layout
+        return None
+
+    def rounding(self) -> float:
+        """How far Grad-CAM is off in float32 for the network itself, as a share of its peak."""
+        value, double = self.oracle.named, self._oracle(double=True)
+        for layout in layouts(tuple(value.tensor.shape), self.oracle.aspect, self.own.map.shape) if value else ():
+            if double.named is not None:
+                exact = double.maps(double.named, layout, self.target).gradcam
+                ours = self.oracle.maps(value, layout, self.target).gradcam
+                return float((ours - exact).abs().max() / exact.abs().max().clamp(min=1e-30))
+        return 0.0
+
+    def _agree(self, theirs: Cams, exact: Cams | None = None) -> bool:
+        """Whether they are camserve's, where it gave some."""
+        return all(
+            maps_agree(
+                made.map,
+                getattr(theirs, method),
+                theirs.size,
+                0.0 if exact is None else float((getattr(theirs, method) - getattr(exact, method)).abs().max()),
+            )
+            for method, made in self.ours.items()
+        )
