@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from camserve.errors import ModelError
 
 _NAMES = ("logits", "out", "output", "prediction", "predictions", "pred", "preds", "scores")
-_FEATURES = ("embed", "feature", "hidden", "pool", "last_state")
+_FEATURES = ("embed", "feature", "pool")
 Key = str | int
 
 
@@ -59,7 +59,9 @@ def part_with_logits(answer: Any, labels: int | None, images: int) -> Part:
     tensors = {way: value for way, value in _members(answer) if value.ndim == 2 and len(value) == images}
     if not tensors:
         held = ", ".join(f"{_said(way)} {tuple(value.shape)}" for way, value in _members(answer)) or "no tensor"
-        raise ModelError(f"the network answers with {type(answer).__name__}, in which there are no logits (N, C): {held}")
+        raise ModelError(
+            f"the network answers with {type(answer).__name__}, in which there are no logits (N, C): {held}"
+        )
     for name in _NAMES:
         if (name,) in tensors:
             made = next((kind for one in tensors.values() if (kind := _made_of(one, tensors[name,]))), None)

@@ -13,8 +13,7 @@ import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError, UnknownName
-from camserve.trace import Graph, without_dead_code, writes
-
+from camserve.trace import Graph, without_dead_code
 
 _SEVERAL = (nn.RNNBase, nn.MultiheadAttention)
 

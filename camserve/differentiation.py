@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,8 +35,30 @@ def gradients(function: Callable[[Sequence[Tensor]], Tensor], values: Sequence[T
 def _gradients(function: Callable[[Sequence[Tensor]], Tensor], values: Sequence[Tensor]) -> tuple[Tensor, ...]:
     with torch.enable_grad():
         leaves = [value.detach().clone().requires_grad_() for value in values]
-        score = function(leaves)
-        return torch.autograd.grad(score, leaves, materialize_grads=True)
+        return torch.autograd.grad(steady(function(leaves)), leaves, materialize_grads=True)
+
+
+def steady(score: Tensor) -> Tensor:
+    """`score`, having every batch normalisation behind it be given gradients that lie row by row in memory.
+
+    torch 2.14.1 misreads others on the CPU, for a batch of one: where a map becomes tokens behind the normalisation
+    (`flatten(2).transpose(1, 2)`), the gradient is wrong by as much as its size, without a word
+    (findings/torch_batch_norm_gradient.sh).
+    """
+    seen, waiting = set[Any](), [score.grad_fn]
+    while waiting:
+        step = waiting.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        if "BatchNorm" in step.name():
+            step.register_prehook(_contiguous)
+        waiting += [before for before, _ in step.next_functions]
+    return score
+
+
+def _contiguous(given: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    return tuple(None if one is None else one.contiguous() for one in given)
 
 
 def _why(error: RuntimeError) -> str:

@@ -30,7 +30,7 @@ NO_LOGITS = (
     "logarithm of the probability"
 )
 PERHAPS = (
-    "the network's answers look like probabilities (all between 0 and 1, or of one sum), made in a way that camserve does "
+    "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that camserve does "
     "not see: they are explained as they are, as if they were logits"
 )
 # Added to the side trained at, in pixels: at every stride from 2 to 32 these sides leave different remainders, and give
@@ -133,7 +133,9 @@ class Given(nn.Module):
                 self.together = 1
                 return self._meet(fresh(self.module), labels)
             raise ModelError(_why(used, images, error)) from None
-        self.scores = self.part.scores or {"sigmoid": "sigmoid", "softmax": "softmax"}.get(self.kind.name.replace("log-", ""))
+        self.scores = self.part.scores or {"sigmoid": "sigmoid", "softmax": "softmax"}.get(
+            self.kind.name.replace("log-", "")
+        )
         if self.kind.name == "perhaps":
             self.notes.append(PERHAPS)
         elif self.kind.name != "logits" and not self.kind.readable:
@@ -145,7 +147,8 @@ class Given(nn.Module):
                 "classes. Put a classifier behind it, or give labels if its numbers are classes"
             )
         if found.ndim != 2 or len(found) != len(images):
-            raise ModelError(f"the network answers with shape {tuple(found.shape)}; a classifier gives (N, C)")
+            shape = ", ".join(map(str, found.shape[1:]))
+            raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
         if not found.is_floating_point():
             raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
         self.dtype = found.dtype

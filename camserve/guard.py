@@ -16,9 +16,7 @@ from camserve.state import same_chance
 Run = Callable[[Tensor], Tensor]
 
 
-def difference(
-    given: Given, run: Run, *, own_size: bool = False, tolerance: float = TOLERANCE
-) -> str:
+def difference(given: Given, run: Run, *, own_size: bool = False, tolerance: float = TOLERANCE) -> str:
     """Why `run`, images -> logits, is not the network that was given, in words; "" where it is.
 
     own_size: ask at the size trained at alone. tolerance: as a share of the spread of the logits.

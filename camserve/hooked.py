@@ -118,7 +118,9 @@ class HookedBody(nn.Module):
         with self.given.network() as network, hooked(network.get_submodule(self.layer), keep):
             self.given.ask(network, images)
         if not kept:
-            raise OptionError(f"layer '{self.layer}' is not used on an input of {images.shape[-1]} x {images.shape[-2]}")
+            raise OptionError(
+                f"layer '{self.layer}' is not used on an input of {images.shape[-1]} x {images.shape[-2]}"
+            )
         maps = self.layout.as_map(kept[0], (images.shape[-1], images.shape[-2]))
         return maps, (images, len(uses), self.layout.rest(kept[0]))
 

@@ -11,7 +11,6 @@ Behind the last such value a transformer's class token still reads: what it alon
 taken instead, as a separator of the patches.
 """
 
-from collections.abc import Iterator
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -136,6 +135,7 @@ def find_layer(network: Watched, found: dict[str, Found]) -> Choice:
     """The layer that a careful person would name, of `places`. Raises ModelError, which names candidates, for none."""
     values, answer, image = _pass(network)
     counted = [one for one in values if one.name in found and _counts(one, found[one.name])]
+    counted = counted or [one for one in values if one.name in found and one.key is not None]  # weights of zeros
     all_pass = separators(answer, image)
     strict = [one for one in counted if one.key in all_pass]
     grown = [one for one in strict if one.name in _grown(network, found)]
@@ -160,9 +160,7 @@ _ELSEWHERE = (
 )
 
 
-_ASSUMED = (
-    "the network mixes all places so much that camserve cannot check where the cells of layer '{}' lie: row by row is assumed"
-)
+_ASSUMED = "the network mixes all places so much that camserve cannot check where the cells of layer '{}' lie: row by row is assumed"
 
 
 def _about_the_rest(

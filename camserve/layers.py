@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from camserve.config import Compute
 from camserve.agreement import TOLERANCE, apart
+from camserve.config import Compute
 from camserve.devices import device_of, structured
 from camserve.engines import Engine, TorchEngine, engine_for, prepared
 from camserve.errors import OptionError, SizeError

@@ -1,10 +1,10 @@
 """Where the places are in a tensor, and the same tensor as feature maps (N, K, h, w) and back.
 
-    first      (N, K, h, w)          convolutional networks
-    last       (N, h, w, K)          channels last, as in Swin
-    tokens     (N, p + h w, K)       transformers: p tokens of no place (class, distillation, registers), then the
-                                     places, row by row
-    sequence   (p + h w, N, K)       the same, as nn.TransformerEncoder has it unless told otherwise
+first      (N, K, h, w)          convolutional networks
+last       (N, h, w, K)          channels last, as in Swin
+tokens     (N, p + h w, K)       transformers: p tokens of no place (class, distillation, registers), then the
+                                 places, row by row
+sequence   (p + h w, N, K)       the same, as nn.TransformerEncoder has it unless told otherwise
 """
 
 import math
@@ -116,9 +116,11 @@ def _grids_of(count: int, size: Grid, known: set[Grid]) -> Iterator[tuple[int, G
     """(prefix, grid) of so many tokens: on a grid that maps of the network have, else on one of the image's proportions."""
     prefixes = range(min(MOST_PREFIX_TOKENS, count - 2) + 1)
     yield from ((prefix, grid) for prefix in prefixes for grid in known if math.prod(grid) == count - prefix > 1)
+    found = []
     for prefix in prefixes:
         height = round(math.sqrt((count - prefix) * size[1] / size[0]))
         if height and (count - prefix) % height == 0:
             grid = ((count - prefix) // height, height)
             if grid not in known and _fits(grid, size):
-                yield prefix, grid
+                found.append((prefix, grid))
+    yield from sorted(found, key=lambda one: (round(_stretch(one[1], size), 6), one[0]))

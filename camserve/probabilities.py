@@ -43,7 +43,7 @@ def kind_of(call: Callable[[], Any], part: Part) -> Kind:
     if name == "logits":
         return Kind()
     found = caught.before(answer, name)
-    if found is None and name in ("sigmoid", "shares"):  # values between 0 and 1, or of one sum, prove nothing
+    if found is None and name in ("sigmoid", "shares"):  # values between 0 and 1, or that add up to 100, prove nothing
         return Kind("perhaps")
     return Kind(name, found is not None)
 
@@ -63,7 +63,8 @@ def undone(call: Callable[[], Any], part: Part, kind: Kind) -> Tensor:
 
 
 def _name_of(answer: Tensor) -> str:
-    if answer.ndim != 2 or not answer.isfinite().all():
+    alike = len(answer) > 1 and torch.equal(answer, answer[:1].expand_as(answer))  # of such, numbers prove nothing
+    if answer.ndim != 2 or alike or not answer.isfinite().all():
         return "logits"
     ones = answer.new_ones(len(answer))
     if answer.shape[1] > 1 and bool((answer <= _CLOSE).all()) and torch.allclose(answer.exp().sum(1), ones, atol=1e-3):
@@ -72,7 +73,7 @@ def _name_of(answer: Tensor) -> str:
         return "logits"
     total = answer.sum(1)
     if bool((answer > 1).any()):
-        return "shares" if answer.shape[1] > 1 and torch.allclose(total, total[:1], rtol=1e-4) else "logits"
+        return "shares" if answer.shape[1] > 1 and torch.allclose(total, 100 * ones, atol=0.05) else "logits"
     return "softmax" if answer.shape[1] > 1 and torch.allclose(answer.sum(1), ones, atol=1e-3) else "sigmoid"
 
 

@@ -54,5 +54,7 @@ def _from_the_answer(root: Any) -> list[Any]:
         elif step not in done:
             done.add(step)
             waiting.append((step, True))
-            waiting += [(before, False) for before, _ in step.next_functions if before is not None and before not in done]
+            waiting += [
+                (before, False) for before, _ in step.next_functions if before is not None and before not in done
+            ]
     return order[::-1]

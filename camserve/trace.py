@@ -127,7 +127,13 @@ def writes(graph: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_function":
         name = getattr(node.target, "__name__", "")
         in_place = name.endswith("_") and not name.endswith("__")
-        return in_place or node.target in _WRITING or node.target is setitem or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+        return (
+            in_place
+            or node.target in _WRITING
+            or node.target is setitem
+            or bool(node.kwargs.get("inplace"))
+            or "out" in node.kwargs
+        )
     if node.op == "call_module":
         return bool(getattr(graph.get_submodule(str(node.target)), "inplace", False))
     return False

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import camserve
 from camserve import nets
+from camserve.given import Given
 from camserve.inspection.blocks import Block, blocks_of, from_to
 from camserve.inspection.layers import InspectedLayer, inspect_layers
 from camserve.inspection.record import record
@@ -243,7 +244,7 @@ def test_a_network_that_cannot_be_traced_still_shows_its_layers() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x * self.scale if float(x.sum()) < 1e9 else -x)
 
-    graph, fields = record(Untraceable().eval(), 8)
+    graph, fields = record(Given(Untraceable().eval(), 8), 8)
     found = {layer.name: layer for layer in inspect_layers(graph, fields)}
     by_trace = layers(Small())
     assert found.pop("scale").parameters == 1

@@ -185,7 +185,7 @@ def test_input_options_belong_to_modules() -> None:
 
 
 def test_a_network_that_is_no_classifier_is_a_clear_error() -> None:
-    with pytest.raises(ModelError, match=r"answers with shape \(1, 4, 30, 30\)"):
+    with pytest.raises(ModelError, match=r"answers with shape \(N, 4, 30, 30\)"):
         camserve.load(nn.Sequential(nn.Conv2d(3, 4, 3)), size=32)
 
 

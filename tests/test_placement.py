@@ -17,10 +17,10 @@ from camserve.cards import read_card
 from camserve.config import shipped
 from camserve.explain import open_photo
 from camserve.frame import crop, native
+from camserve.given import Given
 from camserve.layers import Layer
 from camserve.methods import METHODS
 from camserve.methods.evidence import Evidence
-from camserve.given import Given
 from camserve.network import TracedNetwork
 from camserve.pasting import centres, pasted, places, soft_edged
 from camserve.resampling import to_input

@@ -50,8 +50,19 @@ def frozen(module: nn.Module) -> nn.Module:
 
 
 def with_a_hook(module: nn.Module) -> nn.Module:
-    module.features.register_forward_hook(lambda *call: pytest.fail("a user's hook ran"))
+    module.features.register_forward_hook(lambda *call: CALLS.append(len(CALLS)))
     return module
+
+
+CALLS: list[int] = []
+
+
+def test_a_hook_that_only_looks_runs_while_loading_alone() -> None:
+    model = camserve.load(with_a_hook(net()), size=64)
+    before = len(CALLS)
+    assert before  # to see whether the answer needs it
+    model.explain(picture())
+    assert len(CALLS) == before
 
 
 def with_features_left(module: nn.Module) -> nn.Module:

@@ -13,7 +13,6 @@ from camserve.engines.torch_engine import TorchEngine
 from camserve.errors import EngineError
 from camserve.heads import Carried, LinearHead
 
-
 # How far a map's account of a logit may be from the logit, as a share of it: in bfloat16, numbers are 0.4 % apart, and
 # the embedded model's differ by up to 2 % (test_engines.py).
 TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.05}

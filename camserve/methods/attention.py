@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from camserve.differentiation import steady
 from camserve.errors import OptionError
 from camserve.methods.attending import Attending, Weights
 from camserve.methods.blocks import OTHERS, Passed, passages, survey, tokens_joined
@@ -68,7 +69,7 @@ def legrad(evidence: Evidence) -> Tensor:
 
 
 def _gradients(score: Tensor, weights: list[Weights]) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(score, [one.tensor for one in weights], materialize_grads=True)
+    return torch.autograd.grad(steady(score), [one.tensor for one in weights], materialize_grads=True)
 
 
 def _followed(score: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camserve.differentiation import gradients
 from camserve.errors import OptionError
 from camserve.heads import Head, TargetFunction
 
@@ -137,10 +138,8 @@ class Evidence:
 
     def image_gradients(self, images: Tensor | None = None) -> Tensor:
         """d target / d images through the whole network, (M, 3, H, W); of the input itself where none are given."""
-        with torch.enable_grad():
-            leaf = (self.around.images if images is None else images).detach().clone().requires_grad_()
-            (gradients,) = torch.autograd.grad(self.target(self.around.network(leaf)).sum(), leaf)
-        return gradients
+        given = self.around.images if images is None else images
+        return gradients(lambda leaf: self.target(self.around.network(leaf[0])).sum(), [given])[0]
 
     def report(self, done: int, total: int) -> None:
         """Tell whoever waits how many forwards of how many are done."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from camserve.differentiation import steady
 from camserve.methods.evidence import Evidence, image_by_image
 
 # SS-CAM: how many noises, and their standard deviation where masks are 0..1 (the paper's values).
@@ -114,7 +115,7 @@ def opticam(evidence: Evidence) -> Tensor:
         with torch.enable_grad():
             mixed = torch.einsum("k,khw->hw", mixture.softmax(0), maps)[None]
             score = evidence.target(evidence.around.network(images * _masks(evidence, mixed)))
-            (mixture.grad,) = torch.autograd.grad(score.sum(), mixture)
+            (mixture.grad,) = torch.autograd.grad(steady(score.sum()), mixture)
         adam.step()
         evidence.report(step + 1, ITERATIONS)
     return torch.einsum("k,khw->hw", mixture.detach().softmax(0), maps)[None]

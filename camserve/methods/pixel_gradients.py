@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from camserve.differentiation import steady
 from camserve.errors import OptionError
 from camserve.methods.biases import Biased
 from camserve.methods.evidence import Evidence
@@ -56,7 +57,7 @@ def guidedbackprop(evidence: Evidence) -> Tensor:
             )
         for step in relus:
             step.register_prehook(_positive)  # lives as long as this one graph
-        (gradients,) = torch.autograd.grad(evidence.target(logits).sum(), leaf)
+        (gradients,) = torch.autograd.grad(steady(evidence.target(logits).sum()), leaf)
     return gradients.sum(1)
 
 
@@ -89,7 +90,7 @@ def fullgrad(evidence: Evidence) -> Tensor:
             logits = evidence.around.network(leaf)
         biased.check(_followed(logits))
         ends = [leaf, *(value for value, _ in biased.kept)]
-        gradients = torch.autograd.grad(evidence.target(logits).sum(), ends, materialize_grads=True)
+        gradients = torch.autograd.grad(steady(evidence.target(logits).sum()), ends, materialize_grads=True)
     by_grid = {tuple(images.shape[-2:]): (gradients[0] * images).abs().sum(1)}
     for gradient, (_, bias) in zip(gradients[1:], biased.kept, strict=True):
         term = (gradient * bias[:, None, None]).abs().sum(1)

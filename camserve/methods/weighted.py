@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camserve.differentiation import steady
 from camserve.errors import OptionError
 from camserve.heads import LinearHead
 from camserve.methods.attending import Attending
@@ -162,7 +163,7 @@ def _halved_by_curvature(function: Callable[[Tensor], Tensor], at: Tensor, along
     """g - H along / 2 of a scalar function of each row, at `at`."""
     with torch.enable_grad():
         leaf = at.detach().clone().requires_grad_()
-        (gradients,) = torch.autograd.grad(function(leaf).sum(), leaf, create_graph=True)
+        (gradients,) = torch.autograd.grad(steady(function(leaf).sum()), leaf, create_graph=True)
         if not gradients.requires_grad:  # linear: no curvature
             return gradients
         try:
