@@ -31,13 +31,13 @@ class Part:
         """The logits in an answer."""
         for key in self.way:
             indexed = isinstance(key, int) or isinstance(answer, Mapping)
-            answer = answer[key] if indexed else getattr(answer, key)
+            answer = answer[key] if indexed else getattr(answer, str(key))
         if not isinstance(answer, Tensor):
             raise ModelError(f"the network answers with {type(answer).__name__} where it gave logits before")
         return answer
 
     def in_graph(self, answer: Any) -> Any:
-        """The same in what a graph gives: a node, or tuples, dicts and constructors of nodes. None where it is hidden."""
+        """The same in what a graph gives: a node, or tuples, dicts and constructors of nodes. None: hidden."""
         for key in self.way:
             if isinstance(answer, fx.Node) and answer.op == "call_function" and isinstance(answer.target, type):
                 answer = dict(answer.kwargs) or answer.args  # the constructor of a dataclass
@@ -108,7 +108,7 @@ def _members(answer: Any, way: tuple[Key, ...] = ()) -> list[tuple[tuple[Key, ..
 
 
 def _made_of(one: Tensor, other: Tensor) -> str | None:
-    """What function of the logits `other` gives the probabilities `one`: "softmax" or "sigmoid"; None where none does."""
+    """Which function of the logits `other` gives the probabilities `one`: "softmax", "sigmoid" or none."""
     if one is other or one.shape != other.shape or not (one.is_floating_point() and other.is_floating_point()):
         return None
     if torch.allclose(one, other, atol=1e-6):  # the log-softmax of a log-softmax

@@ -52,8 +52,8 @@ def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
     """Every name a layer can be asked for by, in the order of the graph, with the node that ends it.
 
     A name is a module's path ("layer4", "layer4.1.conv2") or, for a bare function, the module that calls it and the
-    function's own name ("layer4.1.add", "relu"), numbered from its second call there on ("relu_1"). A module used several
-    times is known by its last use.
+    function's own name ("layer4.1.add", "relu"), numbered from its second call there on ("relu_1"). A module used
+    several times is known by its last use.
     """
     names: dict[str, fx.Node] = {}
     calls: dict[str, int] = {}
@@ -71,7 +71,7 @@ def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
 
 
 def _first_of_several(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """The layer of which a node takes the first result, its output proper: recurrent ones and attention give several."""
+    """The layer whose first result a node takes, its output proper: recurrent ones and attention give several."""
     if node.target is not operator.getitem or node.args[1] != 0 or not isinstance(node.args[0], fx.Node):
         return None
     source = node.args[0]

@@ -153,6 +153,7 @@ def _explanation(
     first, layers = seen[0], [one.layer.name for one in seen]
     about_method = [first.method.check] if first.method.check else []
     warnings = diagnose(model, seen, grid_map, placement, others)
+    about_model = *doubt(model.card), *model.notes(placement.frame.input, layers)
     return Explanation(
         photo=photo,
         map=grid_map,
@@ -163,13 +164,7 @@ def _explanation(
         layer=",".join(layers),
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(
-            *doubt(model.card),
-            *model.notes(placement.frame.input, layers),
-            *about_method,
-            *warnings,
-            *photo.notes,
-        ),
+        warnings=(*about_model, *about_method, *warnings, *photo.notes),
         model=model,
         output_stride=output_stride,
         account=next((one.account.within(placement.frame) for one in seen if one.account), None),

@@ -22,16 +22,16 @@ from camserve.probabilities import Kind, kind_of, undone
 from camserve.state import fingerprint, fresh, same_chance, without_hooks
 
 UNLIKE = (
-    "the network answers differently each time it is asked (dropout that stays on, or other chance): this is the map of "
-    "one such answer"
+    "the network answers differently each time it is asked (dropout that stays on, or other chance): this is the map "
+    "of one such answer"
 )
 NO_LOGITS = (
     "the network answers with probabilities, and the logits before them cannot be read: what is explained is the "
     "logarithm of the probability"
 )
 PERHAPS = (
-    "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that camserve does "
-    "not see: they are explained as they are, as if they were logits"
+    "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that "
+    "camserve does not see: they are explained as they are, as if they were logits"
 )
 # Added to the side trained at, in pixels: at every stride from 2 to 32 these sides leave different remainders, and give
 # both even and odd numbers of cells (tests/test_guard.py holds that). All add a cell at strides up to 32.
@@ -59,12 +59,18 @@ class Given(nn.Module):
     """images (N, 3, H, W) -> logits (N, C), float32, as the user's module answers.
 
     module: the user's network, frozen, in evaluation mode. size: side of the square image it was trained at. labels:
-    how many classes have names. keyword: the argument that takes the images, where they cannot be given without its
-    name. part: where in the answer the logits are. kind: what the network makes of them itself. remembers: whether a
-    call can change later answers; such a network is called as a fresh copy each time. together: 1 for a network that takes
-    one image at a time, else 2. writes: whether it writes into the images it is given. classes: C. dtype: of its own answers. scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. notes: what every
-    explanation has to say. multiple: sides of inputs are multiples of this, pixels; 0: only `size` is taken.
-    Raises ModelError, in words, for what cannot be called or answers with no logits.
+    how many classes have names. Raises ModelError, in words, for what cannot be called or answers with no logits.
+
+    What is found out:
+    keyword: the argument that takes the images, where they cannot be given without its name.
+    part, kind: where in the answer the logits are, and what the network makes of them itself.
+    scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. dtype: of its own answers.
+    classes: C.
+    remembers: whether a call can change later answers; such a network is called as a fresh copy each time.
+    together: 1 for a network that takes one image at a time, else 2.
+    writes: whether it writes into the images it is given.
+    multiple: sides of inputs are multiples of this, pixels; 0: only `size` is taken.
+    probes: what it answers, at several sizes. notes: what every explanation has to say.
     """
 
     def __init__(self, module: nn.Module, size: int, labels: int | None = None) -> None:
@@ -143,8 +149,8 @@ class Given(nn.Module):
         found = _with_batch(self.part.of(answer), images)
         if labels is None and _is_embedding(found):
             raise ModelError(
-                f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set of "
-                "classes. Put a classifier behind it, or give labels if its numbers are classes"
+                f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set "
+                "of classes. Put a classifier behind it, or give labels if its numbers are classes"
             )
         if found.ndim != 2 or len(found) != len(images):
             shape = ", ".join(map(str, found.shape[1:]))
@@ -189,7 +195,7 @@ class Given(nn.Module):
         self.probes.append(self._probe(network(), small, small | 1))
 
     def _find_memory(self, used: nn.Module, before: list[Any]) -> None:
-        """Whether the calls so far, failed ones included, have changed what it answers; and whether chance has a part."""
+        """Whether the calls so far, failed ones too, have changed what it answers; and whether chance has a part."""
         asked = self.probes
         again = self._asked_again(used, asked[:1], seed=1)
         if before == fingerprint(used) and same(again[0], asked[0].logits):
@@ -237,7 +243,7 @@ def _is_embedding(answer: Tensor) -> bool:
 def _why(module: nn.Module, images: Tensor, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     return (
-        f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls {type(module).__name__}(images) "
-        "with float32 images (N, 3, H, W); wrap a network that is called otherwise in a module that takes those and "
-        "answers with logits"
+        f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls "
+        f"{type(module).__name__}(images) with float32 images (N, 3, H, W); wrap a network that is called otherwise in "
+        "a module that takes those and answers with logits"
     )

@@ -28,10 +28,10 @@ def difference(given: Given, run: Run, *, own_size: bool = False, tolerance: flo
 def _differences(probes: Iterable[Probe], run: Run, tolerance: float) -> Iterable[str]:
     for probe in probes:
         if probe.logits is not None:  # where the network itself fails, another may do as it likes
-            yield _difference(probe, run, tolerance)
+            yield _difference(probe, probe.logits, run, tolerance)
 
 
-def _difference(probe: Probe, run: Run, tolerance: float) -> str:
+def _difference(probe: Probe, expected: Tensor, run: Run, tolerance: float) -> str:
     where = "at {} x {} pixels".format(*probe.size)
     try:
         with torch.no_grad(), same_chance():
@@ -39,5 +39,5 @@ def _difference(probe: Probe, run: Run, tolerance: float) -> str:
     except Exception as error:  # whatever a network raises
         reason = str(error).strip().split("\n")[0]
         return f"{where} it fails: {reason}"
-    missing = apart(answer.to(probe.logits), probe.logits)  # type: ignore[arg-type,union-attr]
+    missing = apart(answer.to(expected), expected)
     return f"{where} its logits differ by {missing:.2g} of their spread" if missing > tolerance else ""

@@ -18,8 +18,9 @@ from camserve.devices import structured
 from camserve.errors import OptionError, UnknownName
 from camserve.given import Given
 from camserve.halves import Halves, See
-from camserve.layer_search import Choice, find_layer, places
+from camserve.layer_search import Choice, find_layer
 from camserve.layout import Layout
+from camserve.places import places
 from camserve.state import fresh
 
 Replace = Callable[[Tensor], Tensor | None]

@@ -28,7 +28,8 @@ log = logging.getLogger("camserve")
 class Layer:
     """A layer at which a model is cut.
 
-    name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the layer. trained: the side of the
+    name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the
+    layer. trained: the side of the
     square input the model was trained at, pixels. output_stride: dilate the network up to this stride; None: as it is.
     offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
     centred: the same by the centred rule. compute: which engine to run on; None: torch.

@@ -48,7 +48,7 @@ class Layout:
             return value.permute(0, 3, 1, 2)
         width, height = self.grid(value, size)
         tokens = value.transpose(0, 1) if self.kind == "sequence" else value
-        return tokens[:, self.prefix :].transpose(1, 2).unflatten(2, (height, width))
+        return tokens[:, self.prefix :].transpose(1, 2).reshape(len(tokens), -1, height, width)
 
     def rest(self, value: Tensor) -> Tensor | None:
         """The tokens of no place, (N, p, K); None where there are none."""
@@ -113,7 +113,7 @@ def _stretch(grid: Grid, size: Grid) -> float:
 
 
 def _grids_of(count: int, size: Grid, known: set[Grid]) -> Iterator[tuple[int, Grid]]:
-    """(prefix, grid) of so many tokens: on a grid that maps of the network have, else on one of the image's proportions."""
+    """(prefix, grid) of so many tokens: on a grid that maps of the network have, else on one like the image."""
     prefixes = range(min(MOST_PREFIX_TOKENS, count - 2) + 1)
     yield from ((prefix, grid) for prefix in prefixes for grid in known if math.prod(grid) == count - prefix > 1)
     found = []

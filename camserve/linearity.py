@@ -53,7 +53,7 @@ class _Asked:
         return self._head.logits(mean.expand(self.shape).contiguous(), carried)
 
     def depends(self, carried: Carried) -> bool:
-        """Whether the answer changes with the activations at all; it does not before a classifier is trained from zero."""
+        """Whether the answer changes with the activations; it does not where a classifier starts from zero."""
         return not torch.equal(self(self.mean, carried), self(self._other, carried))
 
     def knows_the_mean_alone(self, carried: Carried) -> bool:

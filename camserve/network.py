@@ -19,7 +19,8 @@ from camserve.given import Given
 from camserve.guard import difference
 from camserve.halves import Halves, Network, See
 from camserve.hooked import HookedNetwork
-from camserve.layer_search import Choice, Found, places_of
+from camserve.layer_search import Choice
+from camserve.places import Found, places_of
 from camserve.probabilities import without_probabilities
 from camserve.receptive import Field, Fields, receptive_fields
 from camserve.surgery import convolve_linear, dilate
@@ -29,8 +30,8 @@ from camserve.trace import Untraceable, trace, without_dead_code
 log = logging.getLogger("camserve")
 
 _MEAN_OF_WINDOWS = (
-    "this network takes {0} x {0} pixels; at another size its scores are the mean over windows of that size, which is not "
-    "what the network itself would answer"
+    "this network was made for {0} x {0} pixels; at this size the scores are the mean over windows of its own size, "
+    "which differ from what the network itself would answer"
 )
 
 
@@ -189,7 +190,8 @@ class TracedNetwork:
             shape = (1, *found.shape)
         if len(shape) != 4:
             raise OptionError(
-                f"layer '{layer}' gives a tensor of shape {shape}, not feature maps (N, K, h, w) or tokens; try one before"
+                f"layer '{layer}' gives a tensor of shape {shape}, not feature maps (N, K, h, w) or tokens; try one "
+                "before"
             )
         if output_stride is not None:
             graph = dilate(graph, output_stride, (self.size, self.size), layer=node)
@@ -211,8 +213,29 @@ class TracedNetwork:
 _FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
 # What turns a map round without a change of its values, or raises it to a power before it is pooled (GeM).
 _PREPARING = frozenset(
-    ("flatten", "transpose", "permute", "reshape", "view", "contiguous", "getitem", "unflatten", "swapaxes", "movedim")
-    + ("clone", "dropout", "float", "clamp", "pow", "cat", "concat", "concatenate", "mT", "T", "getattr")
+    [
+        "flatten",
+        "transpose",
+        "permute",
+        "reshape",
+        "view",
+        "contiguous",
+        "getitem",
+        "unflatten",
+        "swapaxes",
+        "movedim",
+        "mT",
+        "T",
+        "getattr",
+        "clone",
+        "dropout",
+        "float",
+        "clamp",
+        "pow",
+        "cat",
+        "concat",
+        "concatenate",
+    ]
 )
 
 

@@ -24,14 +24,19 @@ _CLOSE = 1e-4
 
 @dataclass(frozen=True)
 class Kind:
-    """What a network makes of its logits. name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid"; "perhaps" where
-    the answers look like probabilities and nothing shows what made them.
+    """What a network makes of its logits.
 
-    readable: whether the logits before it can be read.
+    name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid"; "perhaps" where the answers look like probabilities
+    and nothing shows what made them. readable: whether the logits before it can be read.
     """
 
     name: str = "logits"
     readable: bool = True
+
+    @property
+    def scores(self) -> str | None:
+        """What the network's own scores are, "softmax" or "sigmoid"; None where it says nothing of them."""
+        return {"softmax": "softmax", "log-softmax": "softmax", "sigmoid": "sigmoid"}.get(self.name)
 
 
 def kind_of(call: Callable[[], Any], part: Part) -> Kind:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from camserve.errors import ModelError
 
@@ -42,11 +42,11 @@ def check_whole(module: nn.Module) -> None:
         )
     if any(".quantized" in type(part).__module__ and "torch" in type(part).__module__ for part in module.modules()):
         raise ModelError(
-            f"{name} has quantised layers, which compute in whole numbers and have no gradient; load the network as it was "
-            "before it was quantised"
+            f"{name} has quantised layers, which compute in whole numbers and have no gradient; load the network as it "
+            "was before it was quantised"
         )
     for where, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(tensor, UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise ModelError(f"'{where}' of {name} has no shape yet (a lazy layer); call the network once on an image")
         if tensor.is_meta:
             raise ModelError(f"'{where}' of {name} is on the device 'meta', without values; load its weights first")

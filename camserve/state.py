@@ -1,4 +1,4 @@
-"""What a module holds besides its weights: seen, so that nothing is left behind, and copied, so that no call meets another's.
+"""What a module holds besides its weights: seen, and copied, so that no call meets what another has left behind.
 
 Some networks remember: a window made smaller for a small image, biases looked up once, a counter.
 """
@@ -22,7 +22,7 @@ def fresh(module: nn.Module) -> nn.Module:
 
 
 def without_hooks(module: nn.Module) -> nn.Module:
-    """As `fresh`, without forward hooks; pre-hooks stay, as old-style weight norm, spectral norm and pruning are such."""
+    """As `fresh`, without forward hooks; pre-hooks stay, as old-style weight norm and pruning are such."""
     bare = fresh(module)
     for part in bare.modules():
         part._forward_hooks.clear()

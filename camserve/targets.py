@@ -106,8 +106,8 @@ def resolve_target(target: TargetOption, logits: Float32, labels: Sequence[str],
         return Target(best, getattr(target, "__name__", "function"), quantity=quantity, function=target)
     if target == PREDICTED and PREDICTED in labels:
         raise OptionError(
-            f"target '{PREDICTED}' means the class with the highest logit, and here a class has that name, too: leave target "
-            f"out, or give the class as '#{labels.index(PREDICTED)}'"
+            f"target '{PREDICTED}' means the class with the highest logit, and here a class has that name, too: leave "
+            f"target out, or give the class as '#{labels.index(PREDICTED)}'"
         )
     if target is None or target in ("", PREDICTED):
         return Target(best, labels[best], quantity=quantity)

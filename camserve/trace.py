@@ -30,7 +30,7 @@ class Graph(fx.GraphModule):
     def recompile(self) -> Any:
         """As torch's own, which puts the printing in the place of an ordinary call."""
         code = super().recompile()
-        type(self).__call__ = nn.Module.__call__  # type: ignore[assignment]
+        type(self).__call__ = nn.Module.__call__  # type: ignore[method-assign]
         return code
 
 
@@ -92,7 +92,7 @@ def _called_with_images(model: nn.Module, keyword: str | None) -> nn.Module:
     def forward(self: nn.Module, images: Any) -> Any:
         return model.forward(images) if keyword is None else model.forward(**{keyword: images})
 
-    root = nn.Module.__new__(type(type(model).__name__, (nn.Module,), {"forward": forward}))
+    root: nn.Module = nn.Module.__new__(type(type(model).__name__, (nn.Module,), {"forward": forward}))
     object.__setattr__(root, "__dict__", model.__dict__)
     return root
 

@@ -56,15 +56,18 @@ def prepared(body: nn.Module) -> nn.Module:
 
 
 def fold_batch_norm(body: fx.GraphModule) -> fx.GraphModule:
-    """`body` with each convolution that only feeds a batch normalisation replaced by the two in one; itself without any.
+    """`body` with each convolution that only feeds a batch normalisation replaced by the two in one.
 
-    The modules of `body` stay as they are. Equal to float precision; about a tenth of the time saved.
+    `body` itself where there is none. Its modules stay as they are. Equal to float precision; about a tenth of the
+    time saved.
     """
     graph = fx.Graph()
     graph.output(graph.graph_copy(body.graph, {}))
     folded, changed = Graph(body, graph), False
     for node in list(folded.graph.nodes):
         conv, norm = _module(folded, node.args[0] if node.args else None), _module(folded, node)
+        if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
+            continue
         if _is_plain(conv, nn.Conv2d) and _is_plain(norm, nn.BatchNorm2d) and len(node.args[0].users) == 1:
             folded.add_submodule(str(node.args[0].target), fuse_conv_bn_eval(conv, norm))
             node.replace_all_uses_with(node.args[0])
@@ -77,19 +80,19 @@ def fold_batch_norm(body: fx.GraphModule) -> fx.GraphModule:
     return folded
 
 
-def _is_plain(layer: nn.Module | None, kind: type[nn.Module]) -> bool:
+def _is_plain(layer: nn.Conv2d | nn.BatchNorm2d, kind: type[nn.Module]) -> bool:
     """Whether a layer computes what its kind does, from weights of its own.
 
-    A batch normalisation of another class may hold an activation, as timm's do; a convolution of another class may only
-    pad otherwise. Weights that are computed, pruned or normalised anew at each call cannot be folded into, and statistics
-    of the batch are none.
+    A batch normalisation of another class may hold an activation, as timm's do; a convolution of another class may
+    only pad otherwise. Weights that are computed, pruned or normalised anew at each call cannot be folded into, and
+    statistics of the batch are none.
     """
-    if not isinstance(layer, kind) or layer._forward_hooks or layer._forward_pre_hooks:
+    if layer._forward_hooks or layer._forward_pre_hooks:
         return False
     own = type(layer) is kind or (kind is nn.Conv2d and hasattr(layer, "same_padding"))
     if not own or not isinstance(layer._parameters.get("weight"), nn.Parameter) or hasattr(layer, "parametrizations"):
         return False
-    return kind is nn.Conv2d or (layer.running_mean is not None and not layer.training)
+    return isinstance(layer, nn.Conv2d) or (layer.running_mean is not None and not layer.training)
 
 
 def _module(graph: fx.GraphModule, node: Any) -> nn.Module | None:
