@@ -49,7 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
                     "key_dim": (8, 8, 8)},
     "MetaClip2Config": {"vision_config": {**_VIT, **_PATCHES}, "text_config": _TEXT, "projection_dim": 16},
     "MobileNetV1Config": {"image_size": 128, "depth_multiplier": 0.25},
-    "MobileNetV2Config": {"image_size": 128, "depth_multiplier": 0.35},
+    "MobileNetV2Config": {"image_size": 224, "depth_multiplier": 0.35},
     "MobileViTConfig": {"image_size": 128, "hidden_sizes": (32, 48, 64),
                         "neck_hidden_sizes": (8, 8, 16, 24, 32, 48, 96)},
     "MobileViTV2Config": {"image_size": 128, "base_attn_unit_dims": (32, 48, 64), "n_attn_blocks": (1, 1, 1),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from camserve.loading import load
     from camserve.models import Model
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"
 
 _HOMES = {
     "CamserveError": "camserve.errors",

@@ -151,7 +151,14 @@ def hooked(layer: nn.Module, replace: Replace) -> Iterator[None]:
     thread = threading.get_ident()
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-        return replace(output) if threading.get_ident() == thread and isinstance(output, Tensor) else None
+        several = type(output) is tuple and bool(
+            output
+        )  # the values proper come first, as of attention and recurrent layers
+        value = output[0] if several else output
+        if threading.get_ident() != thread or not isinstance(value, Tensor):
+            return None
+        other = replace(value)
+        return other if other is None or not several else (other, *output[1:])
 
     handle = layer.register_forward_hook(hook)
     try:

@@ -135,7 +135,7 @@ def placed_in(network: Watched, candidates: list[Found]) -> tuple[set[str], set[
     tried = {one.name: one for one in candidates if not network.has_known_places(one.name)}
     held, told = {one.name for one in candidates} - set(tried), set[str]()
     for places in (range(_TRIED), range(_TRIED, 5 * _TRIED)):
-        left = {name: one for name, one in tried.items() if name not in told}
+        left = {one.name: one for one in _behind_the_last(candidates, held) if one.name not in told}
         if not left:
             break
         changes, cells = _changes(network, left, places)
@@ -148,6 +148,12 @@ def placed_in(network: Watched, candidates: list[Found]) -> tuple[set[str], set[
             held.add(one.name)
             assumed.add(one.name)
     return held, assumed
+
+
+def _behind_the_last(candidates: list[Found], held: set[str]) -> list[Found]:
+    """Those behind the last that holds: of the ones before it nothing has to be known."""
+    last = max((place for place, one in enumerate(candidates) if one.name in held), default=-1)
+    return candidates[last + 1 :]
 
 
 def _halves_a_known_grid(one: Found, candidates: list[Found], held: set[str]) -> bool:
