@@ -2,6 +2,7 @@
 
 CamserveError
 ├── OptionError            400  an option's value is not one we take
+│   ├── CutError           400  cut at that layer, a network is no longer itself
 │   ├── SizeError          400  the network does not take an input of that size
 │   └── UnknownName        400  no such method, layer, class, colour map ...; says which are close
 ├── ImageError             422  the bytes are no image that can be decoded
@@ -48,6 +49,10 @@ class OptionError(CamserveError):
     code = "bad_option"
     status = 400
     exit_code = 2
+
+
+class CutError(OptionError):
+    """Cut at that layer, a network is no longer itself."""
 
 
 class SizeError(OptionError):

@@ -78,11 +78,14 @@ class Given(nn.Module):
         self.module, self.size = module, size
         self.keyword, self.notes = _keyword(module), list[str]()
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
-        self.classes = self._meet(fresh(module), labels)
-        self._drop_idle_hooks()
-        used = fresh(self.module)
+        used = fresh(module)
         before = fingerprint(used)
-        self._ask_sizes(lambda: used)
+        own = self._meet(used, labels)
+        if any(part._forward_hooks for part in module.modules()):
+            self._drop_idle_hooks()
+            used = fresh(self.module)
+            before = fingerprint(used)
+        self._ask_sizes(lambda: used, own)
         self._find_memory(used, before)
         own = self.probes[0]
         if own.logits is None:
@@ -122,53 +125,54 @@ class Given(nn.Module):
         images = images.clone() if self.writes else images
         return network(images) if self.keyword is None else network(**{self.keyword: images})
 
-    def _meet(self, used: nn.Module, labels: int | None) -> int:
-        """See what it answers, and how many classes there are."""
+    def _meet(self, used: nn.Module, labels: int | None) -> Probe:
+        """See what it answers at its own size, how, and how many classes there are."""
         images = structured(used, self.size, self.size, self.together)
+        given = images.clone()
         try:
-            given = images.clone()
-            with torch.no_grad():
-                answer = self._called(used, images)
-            self.writes, images = not torch.equal(given, images), given
-            self.part = part_with_logits(answer, labels, len(images))
-            self.kind = kind_of(lambda: self._called(used, images), self.part)
+            with torch.no_grad(), same_chance():
+                answer = self._called(used, given)
+                self.writes = not torch.equal(given, images)
+                self.part = part_with_logits(answer, labels, len(images))
+                found = _with_batch(self.part.of(answer), images)
+                self._check(found, labels)
+                self.kind = kind_of(found, lambda: self._called(used, images), self.part)
+                logits = found.float() if self.kind.name in ("logits", "perhaps") else self.ask(used, images)
         except CamserveError:
             raise
         except Exception as error:  # anything a user's forward raises
             if self.together > 1:  # some take one image at a time
                 self.together = 1
-                return self._meet(fresh(self.module), labels)
+                return self._meet(used, labels)
             raise ModelError(_why(used, images, error)) from None
-        self.scores = self.part.scores or {"sigmoid": "sigmoid", "softmax": "softmax"}.get(
-            self.kind.name.replace("log-", "")
-        )
+        self.dtype, self.classes, self.scores = found.dtype, found.shape[1], self.part.scores or self.kind.scores
         if self.kind.name == "perhaps":
             self.notes.append(PERHAPS)
         elif self.kind.name != "logits" and not self.kind.readable:
             self.notes.append(NO_LOGITS)
-        found = _with_batch(self.part.of(answer), images)
+        return Probe(images, logits)
+
+    def _check(self, found: Tensor, labels: int | None) -> None:
+        """Raises ModelError for an answer to `together` images that holds no logits of classes."""
+        if found.ndim != 2 or len(found) != self.together:
+            shape = ", ".join(map(str, found.shape[1:]))
+            raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
+        if not found.is_floating_point():
+            raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
         if labels is None and _is_embedding(found):
             raise ModelError(
                 f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set "
                 "of classes. Put a classifier behind it, or give labels if its numbers are classes"
             )
-        if found.ndim != 2 or len(found) != len(images):
-            shape = ", ".join(map(str, found.shape[1:]))
-            raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
-        if not found.is_floating_point():
-            raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
-        self.dtype = found.dtype
-        return found.shape[1]
 
     def _drop_idle_hooks(self) -> None:
         """Leave out forward hooks, where the answer is the same without them.
 
         Those that only look are for the user's own calls; those that change the answer are part of the network.
         """
-        if any(part._forward_hooks for part in self.module.modules()):
-            with_hooks = self._probe(fresh(self.module), self.size, self.size)
-            if same(self._probe(without_hooks(self.module), self.size, self.size).logits, with_hooks.logits):
-                self.module = without_hooks(self.module)
+        with_hooks = self._probe(fresh(self.module), self.size, self.size)
+        if same(self._probe(without_hooks(self.module), self.size, self.size).logits, with_hooks.logits):
+            self.module = without_hooks(self.module)
 
     def _probe(self, network: nn.Module, width: int, height: int, *, count: int = 1, seed: int = 0) -> Probe:
         images = structured(network, width, height, count)
@@ -178,10 +182,13 @@ class Given(nn.Module):
         except Exception as error:  # whatever a network raises at a size it does not take
             return Probe(images, None, str(error).strip().split("\n")[0])
 
-    def _ask_sizes(self, network: Callable[[], nn.Module]) -> None:
-        """Try sizes that are neither squares nor multiples of the usual strides; then multiples; and a smaller one."""
+    def _ask_sizes(self, network: Callable[[], nn.Module], own: Probe | None = None) -> None:
+        """Try sizes that are neither squares nor multiples of the usual strides; then multiples; and a smaller one.
+
+        own: what is known of the size trained at.
+        """
         size, small = self.size, self.size * 5 // 7
-        self.multiple, self.probes = 0, [self._probe(network(), size, size, count=self.together)]
+        self.multiple, self.probes = 0, [own or self._probe(network(), size, size, count=self.together)]
         for multiple in (1, 2, 4, 8, 16, 32, 64):
             odd = (32 // multiple | 1) * multiple  # a cell more at strides up to 32, and no multiple of twice as much
             more = _LARGER if multiple == 1 else ((odd + 2 * multiple, odd), (0, odd))
@@ -197,8 +204,7 @@ class Given(nn.Module):
     def _find_memory(self, used: nn.Module, before: list[Any]) -> None:
         """Whether the calls so far, failed ones too, have changed what it answers; and whether chance has a part."""
         asked = self.probes
-        again = self._asked_again(used, asked[:1], seed=1)
-        if before == fingerprint(used) and same(again[0], asked[0].logits):
+        if before == fingerprint(used) and self._is_certain(used, asked[0]):
             return
         self._ask_sizes(lambda: fresh(self.module))
         other = self._asked_again(fresh(self.module), self.probes[:1], seed=1)
@@ -206,9 +212,16 @@ class Given(nn.Module):
             self.notes.append(UNLIKE)
         alone = [one.logits for one in self.probes]
         after = self._asked_again(used, self.probes)
-        first = [one.logits for one in asked]
-        alike = len(first) == len(alone) and all(same(*pair) for pair in zip(first, alone, strict=True))
+        before_that = [one.logits for one in asked]
+        alike = len(before_that) == len(alone) and all(same(*pair) for pair in zip(before_that, alone, strict=True))
         self.remembers = not alike or not all(same(*pair) for pair in zip(alone, after, strict=True))
+
+    def _is_certain(self, used: nn.Module, own: Probe) -> bool:
+        """Whether the first image alone gets the answer that it got, with other random numbers, too."""
+        if own.logits is None:
+            return False
+        with torch.no_grad(), same_chance(1):
+            return same(self.ask(used, own.images[:1]), own.logits[:1])
 
     def _asked_again(self, network: nn.Module, probes: list[Probe], seed: int = 0) -> list[Tensor | None]:
         return [self._probe(network, *one.size, count=len(one.images), seed=seed).logits for one in probes]

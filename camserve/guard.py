@@ -16,12 +16,12 @@ from camserve.state import same_chance
 Run = Callable[[Tensor], Tensor]
 
 
-def difference(given: Given, run: Run, *, own_size: bool = False, tolerance: float = TOLERANCE) -> str:
+def difference(given: Given, run: Run, *, sizes: int | None = None, tolerance: float = TOLERANCE) -> str:
     """Why `run`, images -> logits, is not the network that was given, in words; "" where it is.
 
-    own_size: ask at the size trained at alone. tolerance: as a share of the spread of the logits.
+    sizes: ask at so many, the size trained at first; None: at all. tolerance: as a share of the spread of the logits.
     """
-    probes = given.probes[:1] if own_size else given.probes
+    probes = given.probes[:sizes]
     return next((reason for reason in _differences(probes, run, tolerance) if reason), "")
 
 

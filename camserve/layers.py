@@ -13,7 +13,7 @@ from camserve.agreement import TOLERANCE, apart
 from camserve.config import Compute
 from camserve.devices import device_of, structured
 from camserve.engines import Engine, TorchEngine, engine_for, prepared
-from camserve.errors import OptionError, SizeError
+from camserve.errors import CutError, SizeError
 from camserve.frame import Frame, Pair, Placement
 from camserve.guard import difference
 from camserve.halves import Halves, Network
@@ -63,7 +63,7 @@ class Layer:
         """The two halves on torch, as fast as they still answer as the network does.
 
         Batch normalisation is folded away and the head taken for what it looks like, or for what its numbers show, as
-        long as that changes no answer at any size asked. Raises OptionError where even the halves as they are do.
+        long as that changes no answer at any size asked. Raises CutError where even the halves as they are do.
         """
         plain = TorchEngine(self._halves.body, Head(self._halves.head))
         looks = replace(plain, body=prepared(self._halves.body), head=head_of(self._halves.head))
@@ -80,7 +80,7 @@ class Layer:
             log.warning("layer '%s' runs in a slower way, since %s", self.name, missing)
         if network.given.is_random:
             return plain
-        raise OptionError(
+        raise CutError(
             f"cut at layer '{self.name}' the network is no longer itself: {missing}. Something reaches around the cut; "
             "choose another layer"
         )
@@ -91,7 +91,7 @@ class Layer:
             accounted = engine.head.accounted(activations)
             return logits if accounted is None else accounted
 
-        return difference(network.given, run, own_size=network.is_extended)
+        return difference(network.given, run, sizes=1 if network.is_extended else None)
 
     def _by_numbers(self, network: Network, engine: TorchEngine) -> TorchEngine:
         """`engine`, with the head that its numbers show where it looked general."""

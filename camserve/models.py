@@ -1,6 +1,7 @@
 """A model ready to be explained: from a card or an nn.Module to a traced, frozen snapshot of it."""
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,9 +14,10 @@ from torch import nn
 
 from camserve import cards, config, workers
 from camserve.devices import find_device
-from camserve.errors import ModelError, OptionError, shown
+from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.frame import Frame, check_input_size, crop, fit, native, squeezed
 from camserve.given import Given
+from camserve.hooked import HookedNetwork
 from camserve.layers import Layer
 from camserve.network import network_of
 from camserve.snapshot import add_weights
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from camserve.inspection import Inspection
     from camserve.methods.evidence import Progress
     from camserve.targets import TargetOption
+
+log = logging.getLogger("camserve")
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
 _LAYERS_KEPT = 8
@@ -67,7 +71,15 @@ class Model:
             self.card = self.card.model_copy(update={"scores": given.scores})
         self.module, self.network = given.module, network_of(given)
         self.default_layer = self.card.layer or self.network.default_layer()
-        self.layer()
+        try:
+            self.layer()
+        except CutError as error:
+            if not self.network.is_traced:
+                raise
+            log.warning("%s: the network itself is run, with a hook", error)
+            self.network = HookedNetwork(given)
+            self.default_layer = self.card.layer or self.network.default_layer()
+            self.layer()
 
     def notes(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """What explanations of inputs of `size` (w, h) at these layers have to say about the network."""

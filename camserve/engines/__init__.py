@@ -10,6 +10,7 @@ import torch
 from camserve.config import Compute
 from camserve.engines.torch_engine import TorchEngine, prepared
 from camserve.errors import ConfigError, EngineError
+from camserve.given import Probe
 from camserve.halves import Network
 from camserve.heads import Carried
 
@@ -58,8 +59,9 @@ def engine_for(torch_engine: TorchEngine, compute: Compute, network: Network, wh
 
         own = (network.given.size, network.given.size)
         engine = OpenVinoEngine(torch_engine, compute, any_size=network.takes_any_size, example=own)
-        for images in inputs_of(network):
-            _check_agreement(engine, torch_engine, images, AGREEMENTS[compute.precision])
+        for probe in network.given.probes:
+            if probe.logits is not None or network.is_extended:
+                _check_agreement(engine, torch_engine, probe, network, AGREEMENTS[compute.precision])
     except (EngineError, ImportError) as error:
         if compute.engine == "openvino":
             raise ConfigError(
@@ -75,26 +77,31 @@ def _may_be_openvino(compute: Compute) -> bool:
 
 
 def inputs_of(network: Network) -> Iterator[torch.Tensor]:
-    """What both engines are asked: what the network was asked when it was given, as far as it took that."""
-    probes = network.given.probes
-    if network.is_extended:
-        yield from (probe.images for probe in (probes[0], *probes[2:4]))
-    else:
-        yield from (probe.images for probe in probes if probe.logits is not None)
+    """What a network was asked when it was given, as far as it took that."""
+    yield from (probe.images for probe in network.given.probes if probe.logits is not None)
 
 
 def _check_agreement(
-    engine: Engine, torch_engine: TorchEngine, images: torch.Tensor, limits: tuple[float, float]
+    engine: Engine, torch_engine: TorchEngine, probe: Probe, network: Network, limits: tuple[float, float]
 ) -> None:
-    """Raises EngineError where the two differ on these images by more than those shares of the largest value."""
-    where = f"at {images.shape[-1]} x {images.shape[-2]}"
+    """Raises EngineError where the two differ on these images by more than those shares of the largest value.
+
+    Where class maps account for the logits, the logits of the network itself are asked of them; else torch runs, too.
+    """
+    where = f"at {probe.size[0]} x {probe.size[1]}"
     try:
-        ours, ours_carried, our_logits = engine(images)
+        ours, ours_carried, our_logits = engine(probe.images)
     except RuntimeError as error:
+        if network.is_extended and probe.logits is None:  # an input smaller than a window, say
+            return
         raise EngineError(f"{where} it fails: {error}") from None
-    theirs, theirs_carried, their_logits = torch_engine(images)
-    pairs = [(our_logits, their_logits, limits[0]), (ours, theirs, limits[1])]
-    pairs += [(*pair, limits[1]) for pair in zip(ours_carried, theirs_carried, strict=True)]
+    accounted = torch_engine.head.accounted(ours)
+    if accounted is not None and probe.logits is not None and not network.is_extended:
+        pairs = [(our_logits, probe.logits, limits[0]), (accounted, probe.logits, limits[0])]
+    else:
+        theirs, theirs_carried, their_logits = torch_engine(probe.images)
+        pairs = [(our_logits, their_logits, limits[0]), (ours, theirs, limits[1])]
+        pairs += [(*pair, limits[1]) for pair in zip(ours_carried, theirs_carried, strict=True)]
     for one, other, limit in pairs:
         if one.shape != other.shape:
             raise EngineError(f"{where} it gives {tuple(one.shape)}, torch {tuple(other.shape)}")
