@@ -11,7 +11,8 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.14.1 openvino==2026.4.1 "numpy>=2,<3"
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check torch==2.14.1 openvino==2026.4.1 packaging==26.4 \
+    "numpy>=2,<3"
 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
 import sys
 
