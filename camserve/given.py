@@ -74,7 +74,8 @@ class Given(nn.Module):
         self.module, self.size = module, size
         self.keyword, self.notes = _keyword(module), list[str]()
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
-        self.classes = self._meet(fresh(module), labels)
+        with same_chance():
+            self.classes = self._meet(fresh(module), labels)
         self._drop_idle_hooks()
         used = fresh(self.module)
         before = fingerprint(used)
