@@ -33,9 +33,9 @@ PERHAPS = (
     "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that camserve does "
     "not see: they are explained as they are, as if they were logits"
 )
-# Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of: whatever that size is,
-# at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a cell
-# (tests/test_guard.py and tests/test_given_sizes.py hold that). The first are multiples of nothing.
+# Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of. Whatever that size
+# is, at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a cell
+# (tests/test_guard.py and tests/test_given_sizes.py hold that).
 _LARGER = {1: ((56, 33), (43, 70)), 2: ((84, 42), (0, 42)), 4: ((84, 40), (0, 40)), 8: ((80, 40), (0, 40))}
 _LARGER |= {16: ((80, 48), (0, 48)), 32: ((96, 32), (0, 32)), 64: ((192, 64), (0, 64))}
 

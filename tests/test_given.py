@@ -15,7 +15,6 @@ from camserve.guard import difference
 from camserve.state import fingerprint
 
 SIDE = 32
-ANY_SIZE = 1
 
 
 class Plain(nn.Module):
@@ -64,7 +63,7 @@ def test_a_plain_network() -> None:
     one = given(net)
     assert (one.classes, one.keyword, one.part.way, one.kind.name, one.dtype) == (5, None, (), "logits", torch.float32)
     assert (one.remembers, one.together, one.writes, one.scores, one.notes) == (False, 2, False, None, [])
-    assert (one.multiple, one.takes_any_size, one.is_random) == (ANY_SIZE, True, False)
+    assert (one.multiple, one.takes_any_size, one.is_random) == (1, True, False)
     assert [probe.size for probe in one.probes] == [(32, 32), (88, 65), (75, 102), (22, 23)]
     assert [len(probe.images) for probe in one.probes] == [2, 1, 1, 1]
     assert_answers_as(one, net)
