@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from camserve.agreement import apart
 from camserve.config import Compute
 from camserve.engines.torch_engine import TorchEngine, prepared
 from camserve.errors import ConfigError, EngineError
@@ -17,8 +18,8 @@ __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
 
 log = logging.getLogger("camserve")
 
-# How far an engine may be from torch, as a share of the largest value: logits, and then activations. Float32 sums of some
-# thousand terms in another order differ by about 1e-5 of it; activations of networks with random weights by up to 2e-4.
+# How far an engine may be from torch: logits as a share of their spread, activations as one of the largest. Sums of some
+# thousand terms in another order differ by about 1e-5 in float32; activations of random weights by up to 2e-4.
 AGREEMENT = 1e-4
 # In bfloat16, whose numbers are 0.4 % apart, the embedded model's activations differ by up to 4 %.
 AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.1)}
@@ -86,18 +87,21 @@ def inputs_of(network: Network) -> Iterator[torch.Tensor]:
 def _check_agreement(
     engine: Engine, torch_engine: TorchEngine, images: torch.Tensor, limits: tuple[float, float]
 ) -> None:
-    """Raises EngineError where the two differ on these images by more than those shares of the largest value."""
+    """Raises EngineError where the two differ on these images by more than those shares.
+
+    limits: of the spread of the logits, and of the largest value of all else.
+    """
     where = f"at {images.shape[-1]} x {images.shape[-2]}"
     try:
         ours, ours_carried, our_logits = engine(images)
     except RuntimeError as error:
         raise EngineError(f"{where} it fails: {error}") from None
     theirs, theirs_carried, their_logits = torch_engine(images)
-    pairs = [(our_logits, their_logits, limits[0]), (ours, theirs, limits[1])]
-    pairs += [(*pair, limits[1]) for pair in zip(ours_carried, theirs_carried, strict=True)]
-    for one, other, limit in pairs:
+    if not (missing := apart(our_logits, their_logits)) <= limits[0]:
+        raise EngineError(f"{where} it differs from torch by {missing:.2g} of the spread of the logits")
+    for one, other in ((ours, theirs), *zip(ours_carried, theirs_carried, strict=True)):
         if one.shape != other.shape:
             raise EngineError(f"{where} it gives {tuple(one.shape)}, torch {tuple(other.shape)}")
         missing = float((one - other).abs().max())
-        if not missing <= limit * float(other.abs().max()):
+        if not missing <= limits[1] * float(other.abs().max()):
             raise EngineError(f"{where} it differs from torch by {missing:.2g}")
