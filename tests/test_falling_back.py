@@ -75,6 +75,17 @@ def test_where_folding_errs_the_network_runs_unfolded(
     assert any(isinstance(part, nn.BatchNorm2d) for part in model.layer().on_torch.body.modules())
 
 
+def test_where_folding_errs_a_dilated_network_runs_unfolded(whole: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"size": SIDE, "layer": "last", "output_stride": 2, "method": "gradcam", "target": 1}
+    right = load(whole, SIDE).explain(pixels(SIDE), **asked)
+    monkeypatch.setattr(layers, "prepared", dropped(nn.ReLU))
+    model = load(whole, SIDE)
+    found = model.explain(pixels(SIDE), **asked)
+    assert found.map.shape == (32, 32)
+    assert_same(found.map, right.map, share=1e-5)
+    assert_same(found.logits, right.logits, share=1e-5)
+
+
 def test_where_nothing_errs_the_network_runs_folded(whole: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "camserve"):
         model = load(whole, SIDE)
