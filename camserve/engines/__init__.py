@@ -18,8 +18,8 @@ __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
 
 log = logging.getLogger("camserve")
 
-# How far an engine may be from torch: logits as a share of their spread, activations as one of the largest. Sums of some
-# thousand terms in another order differ by about 1e-5 in float32; activations of random weights by up to 2e-4.
+# How far an engine may be from torch: logits as a share of their spread, activations of the largest. Float32 sums
+# of some thousand terms in another order differ by about 1e-5; activations of random weights by up to 2e-4.
 AGREEMENT = 1e-4
 # In bfloat16, whose numbers are 0.4 % apart, the embedded model's activations differ by up to 4 %.
 AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.1)}
