@@ -64,7 +64,7 @@ def test_a_plain_network() -> None:
     assert (one.classes, one.keyword, one.part.way, one.kind.name, one.dtype) == (5, None, (), "logits", torch.float32)
     assert (one.remembers, one.together, one.writes, one.scores, one.notes) == (False, 2, False, None, [])
     assert (one.multiple, one.takes_any_size, one.is_random) == (1, True, False)
-    assert [probe.size for probe in one.probes] == [(32, 32), (88, 65), (75, 102), (22, 23)]
+    assert [probe.size for probe in one.probes] == [(32, 32), (85, 64), (74, 67), (22, 23)]
     assert [len(probe.images) for probe in one.probes] == [2, 1, 1, 1]
     assert_answers_as(one, net)
 
@@ -219,6 +219,7 @@ def test_the_guard_finds_a_window_that_remembers_earlier_sizes() -> None:
 def test_chance_is_said_and_is_no_memory() -> None:
     one = given(Answering(lambda net, x: net.fc(F.dropout(net.body(x).mean((2, 3)), 0.5, training=True))))
     assert (one.notes, one.is_random, one.remembers) == ([UNLIKE], True, False)
+    assert difference(one, one) == ""  # both are asked with the same chance
 
 
 def test_a_network_of_chance_leaves_the_chance_of_others_alone() -> None:

@@ -84,7 +84,7 @@ class Coarse(nn.Module):
 def test_branches_that_must_match_need_multiples() -> None:
     one = given(Coarse())
     assert one.multiple == 8
-    assert [probe.size for probe in one.probes] == [(64, 64), (144, 104), (64, 104), (45, 45)]
+    assert [probe.size for probe in one.probes] == [(64, 64), (112, 104), (64, 96), (45, 45)]
     assert [probe.logits is None for probe in one.probes] == [False, False, False, True]
 
 
