@@ -128,8 +128,18 @@ def test_what_answers_with_no_logits_is_refused_in_words(how: str) -> None:
         given(Answering(answer))
 
 
+def test_answers_that_are_no_numbers_are_said() -> None:
+    (note,) = given(Answering(lambda logits: logits * float("nan"))).notes
+    assert note.startswith("the network answers with values that are no numbers")
+
+
 def test_numbers_of_an_embedding_may_be_classes_where_labels_say_so() -> None:
     assert given(Answering(lambda logits: F.normalize(logits)), labels=5).classes == 5
+
+
+def test_certain_probabilities_are_no_embedding() -> None:
+    one = given(Answering(lambda logits: (1e4 * logits).softmax(1)))
+    assert one.classes == 5
 
 
 def tensors(*widths: int) -> list[Tensor]:

@@ -21,8 +21,9 @@ log = logging.getLogger("camserve")
 # How far an engine may be from torch: logits as a share of their spread, activations of the largest. Float32 sums
 # of some thousand terms in another order differ by about 1e-5; activations of random weights by up to 2e-4.
 AGREEMENT = 1e-4
-# In bfloat16, whose numbers are 0.4 % apart, the embedded model's activations differ by up to 4 %.
-AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.1)}
+# In bfloat16, whose numbers are 0.4 % apart, single activations of the embedded model differ by 7 to 15 % on what the
+# network is asked when it is given, up and down with the size; its logits by up to 3 %.
+AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.3)}
 
 
 class Engine(Protocol):
