@@ -81,6 +81,16 @@ def test_what_writes_in_place_is_kept_and_comes_in_its_order(how: str) -> None:
         assert torch.equal(activations, net.conv(image()))
 
 
+@pytest.mark.parametrize(("how", "layer"), [("a method", "mul_"), ("a module", "relu"), ("an assignment", "setitem")])
+def test_what_is_read_after_a_step_in_place_depends_on_that_step(how: str, layer: str) -> None:
+    net = Step(WRITING[how]).eval()
+    halves = cut(trace(net), layer)
+    with torch.no_grad():
+        activations, carried = halves.body(image())
+        assert carried == ()
+        torch.testing.assert_close(halves.head(activations + 1), net(image()) + 1)
+
+
 def test_an_operator_in_place_on_what_another_name_holds_is_left_to_the_module() -> None:
     """To torch.fx `values += 2` is `values = values + 2`, which other holders of it do not see: the guard does."""
     net = Step(add_to).eval().requires_grad_(requires_grad=False)
