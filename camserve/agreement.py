@@ -12,11 +12,12 @@ _ROUNDING = 4e-6
 def apart(ours: Tensor, theirs: Tensor) -> float:
     """The largest difference, as a share of the spread of `theirs`; 0 where rounding explains it, inf for other shapes.
 
-    Values that are no numbers must be so in both.
+    Values that are no numbers, or infinite, must be so in both.
     """
-    if ours.shape != theirs.shape or not torch.equal(ours.isnan(), theirs.isnan()):
+    if ours.shape != theirs.shape or not torch.equal(_not_finite(ours), _not_finite(theirs)):
         return float("inf")
-    ours, theirs = ours.double().nan_to_num(), theirs.double().nan_to_num()
+    finite = theirs.isfinite()
+    ours, theirs = ours[finite].double(), theirs[finite].double()
     if not theirs.numel():
         return 0.0
     missing = float((ours - theirs).abs().max()) - _ROUNDING * float(theirs.abs().max())
@@ -24,6 +25,11 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
     if missing <= 0:
         return 0.0
     return missing / spread if spread else float("inf")
+
+
+def _not_finite(value: Tensor) -> Tensor:
+    """1 and -1 for the infinities, 2 for what is no number, 0 for every other value."""
+    return value.isposinf().int() - value.isneginf().int() + 2 * value.isnan().int()
 
 
 def same(ours: Tensor | None, theirs: Tensor | None, tolerance: float = TOLERANCE) -> bool:

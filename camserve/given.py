@@ -33,9 +33,11 @@ PERHAPS = (
     "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that "
     "camserve does not see: they are explained as they are, as if they were logits"
 )
-# Added to the side trained at, in pixels: at every stride from 2 to 32 these sides leave different remainders, and give
-# both even and odd numbers of cells (tests/test_guard.py holds that). All add a cell at strides up to 32.
-_LARGER = (56, 33), (34, 39)
+# Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of. Whatever that size
+# is, at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a cell
+# (tests/test_guard.py and tests/test_given_sizes.py hold that). They are small, as some networks take a range of sizes.
+_LARGER = {1: ((53, 32), (42, 35)), 2: ((52, 42), (0, 32)), 4: ((52, 40), (0, 32)), 8: ((48, 40), (0, 32))}
+_LARGER |= {16: ((48, 32), (0, 48)), 32: ((64, 32), (0, 32)), 64: ((128, 64), (0, 64))}
 
 
 @dataclass(frozen=True)
@@ -189,9 +191,7 @@ class Given(nn.Module):
         """
         size, small = self.size, self.size * 5 // 7
         self.multiple, self.probes = 0, [own or self._probe(network(), size, size, count=self.together)]
-        for multiple in (1, 2, 4, 8, 16, 32, 64):
-            odd = (32 // multiple | 1) * multiple  # a cell more at strides up to 32, and no multiple of twice as much
-            more = _LARGER if multiple == 1 else ((odd + 2 * multiple, odd), (0, odd))
+        for multiple, more in _LARGER.items():
             if size % multiple == 0:
                 sizes = [(size + across, size + down) for across, down in more]
                 tried = [self._probe(network(), *one) for one in sizes]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from camserve.agreement import TOLERANCE, apart
+from camserve.agreement import TOLERANCE, apart, same
 from camserve.config import Compute
 from camserve.devices import device_of, structured
 from camserve.engines import Engine, TorchEngine, engine_for, prepared
@@ -67,9 +67,10 @@ class Layer:
         """
         plain = TorchEngine(self._halves.body, Head(self._halves.head))
         looks = replace(plain, body=prepared(self._halves.body), head=head_of(self._halves.head))
-        if dilated:  # another network, whose answers are not the given one's
-            return self._accounting(looks)
         unfolded, general = replace(looks, body=plain.body), replace(looks, head=plain.head)
+        if dilated:  # another network, whose answers are not the given one's: held against itself, as it was cut
+            images = structured(network.given, self.trained, self.trained)
+            return self._accounting(looks if same(looks(images)[2], unfolded(images)[2]) else unfolded)
         tried = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
         for engine in tried:
             if not engine.channels_last:  # `prepared` has laid the weights out for it
