@@ -34,8 +34,8 @@ PERHAPS = (
     "camserve does not see: they are explained as they are, as if they were logits"
 )
 # Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of. Whatever that size
-# is, at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a cell
-# (tests/test_guard.py and tests/test_given_sizes.py hold that). They are small, as some networks take a range of sizes.
+# is, at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a
+# cell (tests/test_guard.py and tests/test_given_sizes.py hold that). They are small, since some networks take a range.
 _LARGER = {1: ((53, 32), (42, 35)), 2: ((52, 42), (0, 32)), 4: ((52, 40), (0, 32)), 8: ((48, 40), (0, 32))}
 _LARGER |= {16: ((48, 32), (0, 48)), 32: ((64, 32), (0, 32)), 64: ((128, 64), (0, 64))}
 
@@ -138,7 +138,7 @@ class Given(nn.Module):
                 self.part = part_with_logits(answer, labels, len(images))
                 found = _with_batch(self.part.of(answer), images)
                 self._check(found, labels)
-                self.kind = kind_of(found, lambda: self._called(used, images), self.part)
+                self.kind = kind_of(lambda: self._called(used, images), self.part, found)
                 logits = found.float() if self.kind.name in ("logits", "perhaps") else self.ask(used, images)
         except CamserveError:
             raise

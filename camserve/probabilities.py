@@ -39,14 +39,19 @@ class Kind:
         return {"softmax": "softmax", "log-softmax": "softmax", "sigmoid": "sigmoid"}.get(self.name)
 
 
-def kind_of(answer: Tensor, call: Callable[[], Any], part: Part) -> Kind:
-    """What an answer (N, C) is, that `call` gave. Probabilities are known by their numbers, and by what made them."""
-    if _name_of(answer.float()) == "logits":
+def kind_of(call: Callable[[], Any], part: Part, answer: Tensor | None = None) -> Kind:
+    """What the answer of a call is. Probabilities are known by their numbers, and by the function that made them.
+
+    answer: the logits, or what else it is, (N, C), where the call was made already.
+    """
+    if answer is not None and _name_of(answer.float()) == "logits":
         return Kind()
     caught = _Caught()
     with torch.no_grad(), caught:
         answer = part.of(call()).float()
     name = _name_of(answer)
+    if name == "logits":
+        return Kind()
     found = caught.before(answer, name)
     if found is None and name in ("sigmoid", "shares"):  # values between 0 and 1, or that add up to 100, prove nothing
         return Kind("perhaps")

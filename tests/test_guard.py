@@ -154,7 +154,7 @@ def test_a_network_broken_on_purpose_is_found(whole: Whole, given: Given, how: s
 
 @pytest.mark.parametrize("how", sorted(HIDDEN))
 def test_what_is_right_at_the_size_trained_at_is_found_at_the_others(whole: Whole, given: Given, how: str) -> None:
-    assert difference(given, BROKEN[how](whole), own_size=True) == ""
+    assert difference(given, BROKEN[how](whole), sizes=1) == ""
     assert difference(given, BROKEN[how](whole))
 
 
@@ -171,7 +171,7 @@ def test_a_network_that_fails_is_said_to_fail_and_where(given: Given) -> None:
 
     wider = given.probes[1].size
     assert difference(given, run) == f"at {wider[0]} x {wider[1]} pixels it fails: no such size"
-    assert difference(given, run, own_size=True) == ""
+    assert difference(given, run, sizes=1) == ""
 
 
 @pytest.mark.parametrize("share", [0.5, 0.002])
@@ -179,11 +179,11 @@ def test_the_difference_is_a_share_of_the_spread_of_the_logits(given: Given, sha
     logits = given.probes[0].logits
     assert logits is not None
     spread = float(logits.max() - logits.min())
-    said = difference(given, lambda images: given(images) + share * spread, own_size=True)
+    said = difference(given, lambda images: given(images) + share * spread, sizes=1)
     found = re.fullmatch(rf"at {SIDE} x {SIDE} pixels its logits differ by ([\d.e-]+) of their spread", said)
     assert found is not None
     assert float(found[1]) == pytest.approx(share, rel=0.05)
-    assert difference(given, lambda images: given(images) + share * spread, own_size=True, tolerance=1.01 * share) == ""
+    assert difference(given, lambda images: given(images) + share * spread, sizes=1, tolerance=1.01 * share) == ""
 
 
 def reordered(whole: Whole) -> Run:

@@ -12,9 +12,9 @@ from camserve.errors import ModelError
 from camserve.given import Given
 from camserve.halves import Network
 from camserve.hooked import HookedNetwork
-from camserve.layer_search import places_of
 from camserve.layout import Layout
 from camserve.network import TracedNetwork, network_of
+from camserve.places import places_of
 from camserve.separators import key_of, separators
 
 SIDE = 64
