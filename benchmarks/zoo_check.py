@@ -24,7 +24,7 @@ from camserve.config import Settings, load_settings
 from camserve.errors import CamserveError
 
 # Words in a warning that tell of logits that are not the module's own at this size.
-OTHERWISE = ("own size", "differ", "convolution", "sliding")
+OTHERWISE = ("own size", "differ", "windows")
 # What a CamserveError means: for the row that it is refused, that the row is wrong, or that this is not offered.
 REFUSES, FAILS, DECLINES = "refuses", "fails", "declines"
 
