@@ -11,8 +11,8 @@ from zoo_row import Row, maps_agree, picture, pixels_of
 
 import camserve
 
-# Words in a warning that tell of a layer that not everything goes through.
-PARTLY = ("beside", "bypass", "goes around", "go around", "another branch", "other branch", "other path")
+# Words in a warning that tell of a layer that is not the last one, or whose places are not certain.
+PARTLY = ("along several ways", "an order of their own", "cannot check where", "changes elsewhere")
 
 Place = tuple[Value, Layout]
 

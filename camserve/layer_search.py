@@ -13,6 +13,7 @@ taken instead, as a separator of the patches.
 """
 
 import math
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -138,7 +139,8 @@ def _pass(network: Watched) -> tuple[list[_Value], Tensor, Tensor]:
         values[name] = _Value(name, value, key_of(value))
 
     try:
-        with writing_allowed():
+        # what torch warns of is the user's code, such as a tensor made a number, and of no use to them here
+        with warnings.catch_warnings(action="ignore"), writing_allowed():
             answer = network.watch(image.clone(), see)
             if not answer.requires_grad:
                 raise ModelError(_NO_GRADIENT.format(""))

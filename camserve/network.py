@@ -148,8 +148,15 @@ class TracedNetwork:
         return self._choice.found.name
 
     def has_known_places(self, name: str) -> bool:
-        """Whether the receptive field of that node is known."""
-        return self._nodes[name].name in self._fields
+        """Whether the receptive field of that node is known; what attention has mixed may lie anywhere in it."""
+        field = self._fields.get(self._nodes[name].name)
+        return field is not None and not (field.global_context and self._attends)
+
+    @cached_property
+    def _attends(self) -> bool:
+        names = {_name_of(node) for node in self._graph.graph.nodes}
+        attention = any(isinstance(part, nn.MultiheadAttention | nn.Softmax) for part in self._graph.modules())
+        return attention or not names.isdisjoint(("softmax", "scaled_dot_product_attention"))
 
     def is_linear(self, name: str) -> bool:
         """Whether that node calls a linear layer."""

@@ -80,7 +80,7 @@ def scaled_frames(model: Model, frame: Frame, stride: tuple[float, float]) -> It
     Sides other than the nominal ones are whole numbers of cells, `stride` input pixels each: a network that drops
     what does not fill a cell would miss the last part of the image.
     """
-    largest, multiple = model.settings.explain.max_input_megapixels * 1e6, model.network.multiple
+    largest, multiple = model.settings.explain.max_input_megapixels * 1e6, max(1, model.network.multiple)
     for scale in model.settings.sharp.scales if model.network.takes_any_size else (1.0,):
         width, height = (
             round(max(1, round(side * scale / step)) * step)

@@ -141,7 +141,7 @@ def writes(graph: nn.Module, node: fx.Node) -> bool:
 
 def without_dead_code(graph: fx.GraphModule) -> None:
     """Take out of `graph` what its answer does not need. What writes in place stays: torch.fx would drop that, too."""
-    graph.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output") or writes(graph, node))
+    graph.graph.eliminate_dead_code(lambda node: node.is_impure() or writes(graph, node))
     graph.delete_all_unused_submodules()
     graph.recompile()
 

@@ -87,6 +87,8 @@ def plain_gradcam(model: nn.Module, name: str, layer: str, images: torch.Tensor,
     if name.startswith("vit"):
         side = round((activations.shape[1] - 1) ** 0.5)
         activations, gradient = (t[:, 1:].transpose(1, 2).unflatten(2, (side, side)) for t in (activations, gradient))
+    if name.startswith("swin"):  # channels last
+        activations, gradient = (t.permute(0, 3, 1, 2) for t in (activations, gradient))
     return (gradient.mean((2, 3), keepdim=True) * activations).sum(1)[0]
 
 
