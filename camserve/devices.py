@@ -23,12 +23,6 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def noise(module: nn.Module, width: int, height: int) -> Tensor:
-    """The same (1, 3, height, width) of normal noise every time, where `module` is."""
-    values = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    return values.to(device_of(module))
-
-
 def structured(module: nn.Module, width: int, height: int, count: int = 1) -> Tensor:
     """The same (count, 3, height, width) every time, where `module` is: waves, edges, a bright border, and noise.
 
