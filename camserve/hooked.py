@@ -53,7 +53,7 @@ class HookedNetwork:
 
     def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """As in Network."""
-        return self._choice.notes_at(layers)
+        return self._choice.notes_at(layers) if layers else ()
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every module that gives maps or tokens with more than one cell, in the order in which they finish."""

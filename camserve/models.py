@@ -83,8 +83,8 @@ class Model:
 
     def notes(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """What explanations of inputs of `size` (w, h) at these layers have to say about the network."""
-        own = () if self.card.layer else self.network.notes_at(size, layers)
-        return (*self.network.given.notes, *own)
+        chosen = () if self.card.layer else layers  # a layer that was named is looked at as it is
+        return (*self.network.given.notes, *self.network.notes_at(size, chosen))
 
     def explain(
         self,

@@ -115,7 +115,8 @@ class TracedNetwork:
     def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """As in Network."""
         other = self.is_extended and size != (self.size, self.size)
-        return (*((_MEAN_OF_WINDOWS.format(self.size),) if other else ()), *self._choice.notes_at(layers))
+        windows = (_MEAN_OF_WINDOWS.format(self.size),) if other else ()
+        return (*windows, *(self._choice.notes_at(layers) if layers else ()))
 
     @cached_property
     def _names(self) -> dict[fx.Node, str]:

@@ -262,6 +262,13 @@ def test_fully_connected_layers_take_any_size() -> None:
     assert scores.map.shape == (9, 17)
 
 
+@pytest.mark.parametrize("layer", [None, "features"])
+def test_scores_of_several_windows_are_said_to_be_that(layer: str | None) -> None:
+    model = camserve.load(Flattened(), size=32, layer=layer)
+    assert not any("windows" in text for text in model.explain(picture(), size="crop").warnings)
+    assert any("mean over windows of its own size" in text for text in model.explain(picture()).warnings)
+
+
 def test_a_size_the_network_fails_on_is_one_clear_error() -> None:
     model = camserve.load(Flattened(), size=32)
     with pytest.raises(OptionError, match="has 4 x 4 cells, fewer than the 7 x 7"):
