@@ -166,11 +166,17 @@ def _weights(answer: Tensor) -> Tensor:
 
 
 def _counts(one: _Value, found: Found) -> bool:
-    """Whether the answer changes with it: with more than one place, where they are tokens."""
+    """Whether the answer changes with it.
+
+    With more than one place, where they are tokens; with most, where a class token stands before them, which else may
+    have read all but a few before (VOLO adds the largest patch of each class to what its class token says).
+    """
     if one.gradient is None:
         return False
     size = round(found.grid[0] * found.layout.stride[0]), round(found.grid[1] * found.layout.stride[1])
     count = int(found.layout.as_map(one.gradient, size).ne(0).any(1).sum())
+    if found.layout.prefix:
+        return 2 * count > math.prod(found.grid)
     return count > 1 if found.layout.is_tokens else count > 0
 
 
