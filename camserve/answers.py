@@ -122,6 +122,19 @@ def _said(way: tuple[Key, ...]) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in way) or "itself"
 
 
+def with_batch(answer: Tensor, images: Tensor) -> Tensor:
+    """The answer to one image, (1, C), where a network gives (C,)."""
+    return answer[None] if answer.ndim == 1 and len(images) == 1 else answer
+
+
+def is_embedding(answer: Tensor) -> bool:
+    """Whether every row has length 1, which no logits have."""
+    if answer.ndim != 2 or answer.shape[1] < 2 or bool((answer >= 0).all()):
+        return False
+    lengths = answer.float().norm(dim=1)
+    return torch.allclose(lengths, torch.ones_like(lengths), atol=1e-4)
+
+
 def answer_with_logits(graph: fx.GraphModule, part: Part) -> fx.GraphModule | None:
     """`graph` with the logits alone as its answer; None where its answer does not show them."""
     (output,) = (node for node in graph.graph.nodes if node.op == "output")

@@ -88,7 +88,10 @@ def _function_name(node: fx.Node, modules: list[str], calls: dict[str, int]) -> 
 
 def find_layer(graph: fx.GraphModule, layer: str) -> fx.Node:
     """The node that ends `layer`. Raises UnknownName."""
-    names = layer_names(graph)
+    return _named(layer, layer_names(graph))
+
+
+def _named(layer: str, names: dict[str, fx.Node]) -> fx.Node:
     if layer not in names:
         raise UnknownName("layer", layer, names)
     return names[layer]
@@ -98,7 +101,7 @@ def node_of(graph: fx.GraphModule, name: str) -> fx.Node:
     """As `find_layer`; names that torch.fx gave to nodes are known, too."""
     own = next((node for node in graph.graph.nodes if node.name == name), None)
     names = layer_names(graph)
-    return own if own is not None and name not in names else find_layer(graph, name)
+    return own if own is not None and name not in names else _named(name, names)
 
 
 def shortest_name(graph: fx.GraphModule, node: fx.Node) -> str:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from camserve.errors import ConfigError
+from camserve.errors import ConfigError, first_line
 
 
 def find_device(name: str) -> torch.device:
@@ -12,7 +12,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except Exception as error:  # torch raises many kinds for what it was not built for
-        reason = str(error).split("\n")[0]
+        reason = first_line(error)
         raise ConfigError(f"compute.device = {name!r} cannot be used here: {reason}. 'cpu' always can") from None
     return device
 

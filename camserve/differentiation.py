@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from camserve.errors import OptionError
+from camserve.errors import OptionError, first_line
+from camserve.separators import steps_behind
 
 
 def writing_allowed() -> AbstractContextManager[object]:
@@ -45,15 +45,9 @@ def steady(score: Tensor) -> Tensor:
     (`flatten(2).transpose(1, 2)`), the gradient is wrong by as much as its size, without a word
     (findings/torch_batch_norm_gradient.sh).
     """
-    seen, waiting = set[Any](), [score.grad_fn]
-    while waiting:
-        step = waiting.pop()
-        if step is None or step in seen:
-            continue
-        seen.add(step)
+    for step in steps_behind(score):
         if "BatchNorm" in step.name():
             step.register_prehook(_contiguous)
-        waiting += [before for before, _ in step.next_functions]
     return score
 
 
@@ -62,7 +56,7 @@ def _contiguous(given: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
 
 
 def _why(error: RuntimeError) -> str:
-    reason = str(error).strip().split("\n")[0]
+    reason = first_line(error)
     return (
         f"torch cannot differentiate this network behind the layer: {reason}. Try a method without gradients, such as "
         "reciprocam or scorecam, or another layer"

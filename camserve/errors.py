@@ -83,6 +83,11 @@ def shown(given: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what somebody else's error says, which is what our own quote of it."""
+    return str(error).strip().split("\n")[0]
+
+
 def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -> list[str]:
     """At most three of `names` that are like what was given, the likest first, whatever their case."""
     by_lower = {name.lower(): name for name in reversed(list(names))}

@@ -112,7 +112,8 @@ def explain_classes(
     try:
         seen, sharpened = at(frame)
     except SizeError as error:
-        if not (_is_default(model, size) and frame.input != (own := model.own_frame(photo.size)).input):
+        own, asked = model.own_frame(photo.size), model.settings.explain.size if size is None else size
+        if asked != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in for it
             raise
         frame, squeezed = own, f"{error}: the whole image was squeezed to a square instead"
         seen, sharpened = at(frame)
@@ -122,11 +123,6 @@ def explain_classes(
     ]
     combined = [replace(one, **vars(more)) for one, more in zip(explanations, sharpened, strict=sharper)]
     return combined or explanations
-
-
-def _is_default(model: Model, size: str | int | None) -> bool:
-    """Whether nobody asked for a size, so that the network's own may stand in for it."""
-    return (model.settings.explain.size if size is None else size) == "fit"
 
 
 def _explanations(

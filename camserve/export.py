@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from camserve.devices import structured
-from camserve.engines import AGREEMENT, inputs_of
+from camserve.engines import AGREEMENT
 from camserve.errors import ModelError, OptionError
 from camserve.files import write_all
 from camserve.heads import ClassMapHead, LinearHead
@@ -54,7 +54,7 @@ def export(model: Model, path: str | Path, *, layer: str | None = None) -> Expor
     if not isinstance(chosen.body, fx.GraphModule):
         raise OptionError("this network's graph is not known (torch.fx cannot trace it), so it cannot be exported")
     module, any_size = _Answers(chosen).eval(), model.network.takes_any_size
-    sizes = tuple((images.shape[-1], images.shape[-2]) for images in inputs_of(model.network))
+    sizes = tuple(probe.size for probe in model.network.given.probes if probe.logits is not None)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.onnx"
         _write(module, made, model, sizes[-1], any_size)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from camserve.agreement import same
-from camserve.answers import Part, part_with_logits
+from camserve.answers import Part, is_embedding, part_with_logits, with_batch
 from camserve.devices import structured
-from camserve.errors import CamserveError, ModelError
+from camserve.errors import CamserveError, ModelError, first_line
 from camserve.probabilities import Kind, kind_of, undone
 from camserve.state import fingerprint, fresh, same_chance, without_hooks
 
@@ -33,6 +33,7 @@ PERHAPS = (
     "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that "
     "camserve does not see: they are explained as they are, as if they were logits"
 )
+NO_NUMBERS = "the network answers with values that are no numbers (not finite), so the picture means nothing"
 # Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of. Whatever that size
 # is, at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a
 # cell (tests/test_guard.py and tests/test_given_sizes.py hold that). They are small, since some networks take a range.
@@ -92,6 +93,8 @@ class Given(nn.Module):
         own = self.probes[0]
         if own.logits is None:
             raise ModelError(f"the network fails when it is asked a second time: {own.reason}")
+        if own.logits.isnan().any():
+            self.notes.append(NO_NUMBERS)
 
     @property
     def is_random(self) -> bool:
@@ -115,11 +118,8 @@ class Given(nn.Module):
 
     def ask(self, network: nn.Module, images: Tensor) -> Tensor:
         """The logits (N, C) of a module as `network` gives it."""
-        return _with_batch(self.logits_of(lambda: self._called(network, images)), images)
-
-    def logits_of(self, call: Callable[[], Any]) -> Tensor:
-        """The logits (N, C) in what a call of the module answers."""
-        return undone(call, self.part, self.kind).float()
+        logits = undone(lambda: self._called(network, images), self.part, self.kind)
+        return with_batch(logits.float(), images)
 
     def _called(self, network: nn.Module, images: Tensor) -> Any:
         images = images.clone() if self.writes else images
@@ -134,7 +134,7 @@ class Given(nn.Module):
                 answer = self._called(used, given)
                 self.writes = not torch.equal(given, images)
                 self.part = part_with_logits(answer, labels, len(images))
-                found = _with_batch(self.part.of(answer), images)
+                found = with_batch(self.part.of(answer), images)
                 self._check(found, labels)
                 self.kind = kind_of(lambda: self._called(used, images), self.part, found)
                 logits = found.float() if self.kind.name in ("logits", "perhaps") else self.ask(used, images)
@@ -159,7 +159,7 @@ class Given(nn.Module):
             raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
         if not found.is_floating_point():
             raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
-        if labels is None and _is_embedding(found):
+        if labels is None and is_embedding(found):
             raise ModelError(
                 f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set "
                 "of classes. Put a classifier behind it, or give labels if its numbers are classes"
@@ -180,7 +180,7 @@ class Given(nn.Module):
             with torch.no_grad(), same_chance(seed):
                 return Probe(images, self.ask(network, images))
         except Exception as error:  # whatever a network raises at a size it does not take
-            return Probe(images, None, str(error).strip().split("\n")[0])
+            return Probe(images, None, first_line(error))
 
     def _ask_sizes(self, network: Callable[[], nn.Module], own: Probe | None = None) -> None:
         """Try sizes that are neither squares nor multiples of the usual strides; then multiples; and a smaller one.
@@ -238,21 +238,8 @@ def _keyword(module: nn.Module) -> str | None:
     return None if free or first is None else first.name
 
 
-def _with_batch(answer: Tensor, images: Tensor) -> Tensor:
-    """The answer to one image, (1, C), where a network gives (C,)."""
-    return answer[None] if answer.ndim == 1 and len(images) == 1 else answer
-
-
-def _is_embedding(answer: Tensor) -> bool:
-    """Whether every row has length 1, which no logits have."""
-    if answer.ndim != 2 or answer.shape[1] < 2 or bool((answer >= 0).all()):
-        return False
-    lengths = answer.float().norm(dim=1)
-    return torch.allclose(lengths, torch.ones_like(lengths), atol=1e-4)
-
-
 def _why(module: nn.Module, images: Tensor, error: Exception) -> str:
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    reason = first_line(error) or type(error).__name__
     return (
         f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls "
         f"{type(module).__name__}(images) with float32 images (N, 3, H, W); wrap a network that is called otherwise in "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camserve.agreement import TOLERANCE, apart
+from camserve.errors import first_line
 from camserve.given import Given, Probe
 from camserve.state import same_chance
 
@@ -37,7 +38,7 @@ def _difference(probe: Probe, expected: Tensor, run: Run, tolerance: float) -> s
         with torch.no_grad(), same_chance():
             answer = run(probe.images)
     except Exception as error:  # whatever a network raises
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         return f"{where} it fails: {reason}"
     missing = apart(answer.to(expected), expected)
     return f"{where} its logits differ by {missing:.2g} of their spread" if missing > tolerance else ""

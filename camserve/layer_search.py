@@ -22,8 +22,9 @@ from torch import Tensor
 
 from camserve.devices import structured
 from camserve.differentiation import writing_allowed
-from camserve.errors import ModelError
-from camserve.places import Found, Watched, grown_in, placed_in
+from camserve.errors import ModelError, first_line
+from camserve.places import Found, Watched, grown_in
+from camserve.placing import placed_in
 from camserve.separators import Key, key_of, separators
 
 # Values behind the last separator that are tried as what the class token reads.
@@ -148,7 +149,7 @@ def _pass(network: Watched) -> tuple[list[_Value], Tensor, Tensor]:
             score, wanted = (answer * _weights(answer)).sum(), [one.value for one in tracked]
             gradients = torch.autograd.grad(score, wanted, allow_unused=True, retain_graph=True)
     except RuntimeError as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise ModelError(_NO_GRADIENT.format(f" ({reason})")) from None
     for one, gradient in zip(tracked, gradients, strict=True):
         one.gradient = gradient

@@ -13,7 +13,7 @@ from camserve.agreement import TOLERANCE, apart, same
 from camserve.config import Compute
 from camserve.devices import device_of, structured
 from camserve.engines import Engine, TorchEngine, engine_for, prepared
-from camserve.errors import CutError, SizeError
+from camserve.errors import CutError, SizeError, first_line
 from camserve.frame import Frame, Pair, Placement
 from camserve.guard import difference
 from camserve.halves import Halves, Network
@@ -29,8 +29,8 @@ class Layer:
     """A layer at which a model is cut.
 
     name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the
-    layer. trained: the side of the
-    square input the model was trained at, pixels. output_stride: dilate the network up to this stride; None: as it is.
+    layer. trained: the side of the square input the model was trained at, pixels. output_stride: dilate the network up
+    to this stride; None: as it is.
     offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
     centred: the same by the centred rule. compute: which engine to run on; None: torch.
     Raises UnknownName, OptionError, ConfigError.
@@ -48,12 +48,11 @@ class Layer:
         self._halves = network.cut(name, output_stride)
         self.name, self.trained = name, trained
         self._device = device_of(network.given)
-        on_torch = self._on_torch(network, dilated=output_stride is not None)
-        self.on_torch = on_torch
-        self.engine: Engine = on_torch
+        self.on_torch = self._on_torch(network, dilated=output_stride is not None)
+        self.engine: Engine = self.on_torch
         if compute is not None:
-            self.engine = engine_for(on_torch, compute, network, f"layer '{name}'")
-        self.head = on_torch.head
+            self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
+        self.head = self.on_torch.head
         self.stride = self._stride(self._halves)
         # dilation puts cells between those there are, so the first one stays where it is
         self.centred = self._centred(self._halves if output_stride is None else network.cut(name))
@@ -71,8 +70,9 @@ class Layer:
         if dilated:  # another network, whose answers are not the given one's: held against itself, as it was cut
             images = structured(network.given, self.trained, self.trained)
             return self._accounting(looks if same(looks(images)[2], unfolded(images)[2]) else unfolded)
-        tried = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
-        for engine in tried:
+        ways = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
+        different = {(engine.body, engine.head.kind, engine.channels_last): engine for engine in ways}
+        for engine in different.values():
             if not engine.channels_last:  # `prepared` has laid the weights out for it
                 engine.body.to(memory_format=torch.contiguous_format)
             missing = self._difference(network, engine)
@@ -138,7 +138,7 @@ class Layer:
         try:
             yield
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise SizeError(
                 f"the network fails on an input of {images.shape[-1]} x {images.shape[-2]} pixels: {reason}. "
                 "Try size=fit, crop or a larger number"

@@ -32,7 +32,8 @@ def head_by_numbers(head: Head, activations: Tensor, carried: Carried, others: C
             alike = affine and same(asked(asked.mean, others), asked(asked.mean, carried))
         if alike:
             return _linear(head, asked, carried)
-        return PooledHead(head.module) if asked.takes_one_cell(carried) else head
+        is_new = head.kind != PooledHead.kind and asked.takes_one_cell(carried)
+        return PooledHead(head.module) if is_new else head
     except (RuntimeError, ValueError, TypeError, IndexError):  # a head that does not take what was made up
         return head
 

@@ -2,30 +2,28 @@
 
 import logging
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from camserve import layer_search
-from camserve.answers import answer_with_logits
 from camserve.cut import cut, layer_names, node_of, shortest_names
 from camserve.errors import ModelError, OptionError
 from camserve.given import Given
+from camserve.given_graph import Watching, graph_of
 from camserve.guard import difference
 from camserve.halves import Halves, Network, See
 from camserve.hooked import HookedNetwork
 from camserve.layer_search import Choice
 from camserve.places import Found, places_of
-from camserve.probabilities import without_probabilities
-from camserve.receptive import Field, Fields, receptive_fields
+from camserve.receptive import Fields, field_by_side, receptive_fields
 from camserve.surgery import convolve_linear, dilate
 from camserve.tokens import turned
-from camserve.trace import Untraceable, trace, without_dead_code
+from camserve.trace import Untraceable
 
 log = logging.getLogger("camserve")
 
@@ -55,7 +53,7 @@ class TracedNetwork:
 
     def __init__(self, given: Given) -> None:
         self.given, self.size, self.classes = given, given.size, given.classes
-        self._graph = _graph_of(given)
+        self._graph = graph_of(given)
         self._fields = self._walked(self._graph)
         self.is_extended = self._flattens_places() and self._convolve()
 
@@ -183,7 +181,7 @@ class TracedNetwork:
             hidden = node not in self._names or self._is(node, *_FIXED_GRID)
             return None if hidden else see(self._names[node], value)
 
-        watching = _Watching(self._graph, shown)
+        watching = Watching(self._graph, shown)
         with torch.enable_grad():
             logits: Tensor = watching.run(images)
         return logits.float()
@@ -208,7 +206,7 @@ class TracedNetwork:
         halves = cut(graph, node)
         known = {self.size: own} if graph is self._graph else {}
         period = 1 if own is None else math.lcm(*(int(step) for step in own.stride))
-        field = _fields_of(graph, node.name, known)
+        field = field_by_side(graph, node.name, known)
         return Halves(halves.body, halves.head, (shape[-1], shape[-2]), field, period)
 
     def _is(self, node: fx.Node, *kinds: object) -> bool:
@@ -249,78 +247,3 @@ _PREPARING = frozenset(
 
 def _name_of(node: fx.Node) -> str:
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-
-
-def _graph_of(given: Given) -> fx.GraphModule:
-    """The graph of the network, images -> logits, which answers as the network does. Raises Untraceable."""
-    graph = answer_with_logits(trace(given.module, given.keyword), given.part)
-    graph = None if graph is None else without_probabilities(graph, given.kind)
-    if graph is None:
-        raise Untraceable("the traced graph does not show the logits")
-    if given.dtype != torch.float32:
-        _widen(graph)
-    if given.writes:
-        _keep_images(graph)
-    without_dead_code(graph.eval())
-    if missing := difference(given, graph, sizes=2):  # at the others its halves are asked, when a layer is made
-        raise Untraceable(f"the traced graph is not the network: {missing}")
-    return graph
-
-
-def _widen(graph: fx.GraphModule) -> None:
-    """Have it answer in float32."""
-    (output,) = (node for node in graph.graph.nodes if node.op == "output")
-    with graph.graph.inserting_before(output):
-        output.args = (graph.graph.call_method("float", (output.args[0],)),)
-
-
-def _keep_images(graph: fx.GraphModule) -> None:
-    """Have it write into a copy of the images it is given."""
-    image = next(iter(graph.graph.nodes))
-    with graph.graph.inserting_after(image):
-        own = graph.graph.call_method("clone", (image,))
-    image.replace_all_uses_with(own, lambda user: user is not own)
-
-
-class _Watching(fx.Interpreter):
-    """Runs a graph and shows what its nodes give."""
-
-    def __init__(self, graph: fx.GraphModule, see: Callable[[Any, Tensor], Tensor | None]) -> None:
-        super().__init__(graph)
-        self.extra_traceback = False
-        self._see = see
-
-    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """A last linear layer that starts at zero, as a ViT's does before training, would hide what matters."""
-        layer = self.fetch_attr(target)
-        if isinstance(layer, nn.Linear) and not layer.weight.any():
-            generator = torch.Generator().manual_seed(2)
-            weight = torch.randn(layer.weight.shape, generator=generator).to(args[0].device)
-            return F.linear(args[0], weight)
-        return super().call_module(target, args, kwargs)
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if n.op in ("placeholder", "output", "get_attr") or not isinstance(value, Tensor):
-            return value
-        other = self._see(n, value)
-        return value if other is None else other
-
-
-def _fields_of(graph: fx.GraphModule, node: str, kept: dict[int, Field | None]) -> Callable[[int], Field | None]:
-    """The receptive field of a node by the side of the input, None where it is not known.
-
-    Only SAME padding makes it depend on the size, and does so through the size modulo the stride: callers ask for few
-    sizes, and each answer is kept. kept: those known already.
-    """
-    fixed = not any(hasattr(part, "same_padding") for part in graph.modules())
-
-    def field(side: int) -> Field | None:
-        if fixed and kept:
-            return next(iter(kept.values()))
-        if side not in kept:
-            fields: Fields = receptive_fields(graph, (side, side))
-            kept[side] = fields.get(node)
-        return kept[side]
-
-    return field

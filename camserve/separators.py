@@ -5,6 +5,7 @@ is a separator where every path between the two goes through it. Attention's wei
 branches are none: the values that attention weighs go around them.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -58,3 +59,15 @@ def _from_the_answer(root: Any) -> list[Any]:
                 (before, False) for before, _ in step.next_functions if before is not None and before not in done
             ]
     return order[::-1]
+
+
+def steps_behind(value: Tensor) -> Iterator[Any]:
+    """Every step of the record that led to `value`, once."""
+    waiting, seen = [value.grad_fn], set[Any]()
+    while waiting:
+        step = waiting.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)  # also keeps it alive: autograd makes these objects anew when nobody holds them
+        waiting.extend(before for before, _ in step.next_functions)
+        yield step

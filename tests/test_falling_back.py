@@ -129,7 +129,7 @@ def test_a_traced_graph_that_errs_gives_way_to_the_module_itself(
         other.set_submodule("act", nn.Identity())
         return trace(other, keyword)
 
-    monkeypatch.setattr("camserve.network.trace", traced_otherwise)
+    monkeypatch.setattr("camserve.given_graph.trace", traced_otherwise)
     model, photo = load(whole, SIDE), pixels(SIDE)
     assert not model.network.is_traced
     found = model.explain(photo, size=SIDE, method="gradcam", target=1)

@@ -1,7 +1,6 @@
 """Who runs the network: images in; activations, logits and class maps out, without autograd."""
 
 import logging
-from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -76,11 +75,6 @@ def engine_for(torch_engine: TorchEngine, compute: Compute, network: Network, wh
 
 def _may_be_openvino(compute: Compute) -> bool:
     return compute.device == "cpu" and find_spec("openvino") is not None
-
-
-def inputs_of(network: Network) -> Iterator[torch.Tensor]:
-    """What a network was asked when it was given, as far as it took that."""
-    yield from (probe.images for probe in network.given.probes if probe.logits is not None)
 
 
 def _check_agreement(

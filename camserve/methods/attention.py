@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from camserve.differentiation import steady
 from camserve.errors import OptionError
+from camserve.layout import MOST_PREFIX_TOKENS
 from camserve.methods.attending import Attending, Weights
 from camserve.methods.blocks import OTHERS, Passed, passages, survey, tokens_joined
 from camserve.methods.course import Course
 from camserve.methods.evidence import Evidence
-
-MOST_PREFIX_TOKENS = 8
 
 
 def attentionrollout(evidence: Evidence) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from camserve import separators
 from camserve.errors import OptionError
 
 # Nodes that stand for a part of the network which autograd does not see: by the start of their names.
@@ -21,14 +22,8 @@ _LEAKY = ("leaky", "rrelu", "prelu", "selu", "celu", "gelu")
 
 
 def steps_behind(value: Tensor) -> Iterator[Any]:
-    """Every step of autograd that led to `value`, once. Raises OptionError where some of them cannot be seen."""
-    waiting, seen = [value.grad_fn], set[Any]()
-    while waiting:
-        step = waiting.pop()
-        if step is None or step in seen:
-            continue
-        seen.add(step)  # also keeps it alive: autograd makes these objects anew when nobody holds them
-        waiting.extend(before for before, _ in step.next_functions)
+    """As in `camserve.separators`. Raises OptionError where some steps cannot be seen."""
+    for step in separators.steps_behind(value):
         _refuse_what_hides(step.name())
         yield step
 

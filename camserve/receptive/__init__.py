@@ -7,6 +7,6 @@ way through a network.
 """
 
 from camserve.receptive.field import Field
-from camserve.receptive.walk import NO_MAP, Fields, receptive_fields
+from camserve.receptive.walk import NO_MAP, Fields, field_by_side, receptive_fields
 
-__all__ = ["NO_MAP", "Field", "Fields", "receptive_fields"]
+__all__ = ["NO_MAP", "Field", "Fields", "field_by_side", "receptive_fields"]

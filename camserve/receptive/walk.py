@@ -6,12 +6,13 @@ unknown, with the reason in words.
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
 
-from camserve.errors import ModelError, OptionError, UnknownName
+from camserve.errors import ModelError, OptionError, UnknownName, first_line
 from camserve.receptive.field import Field, whole_image
 from camserve.receptive.rules import rule_of
 from camserve.receptive.step import NotKnown, Seen, Step
@@ -86,7 +87,7 @@ class _Walk(fx.Interpreter):
             result = super().run_node(n)
         except Exception as error:  # whatever a layer raises at a size it does not take
             width, height = self.image.grid
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise ModelError(
                 f"the network fails on an input of {width} x {height} pixels, at {n.name!r}: {reason}"
             ) from None
@@ -136,3 +137,22 @@ class _Walk(fx.Interpreter):
     def _no_map(self, node: fx.Node) -> str:
         shape = self.shapes[node]
         return f"{NO_MAP} (N, C, h, w) but {('N', *shape[1:]) if shape else 'several tensors'}"
+
+
+def field_by_side(graph: fx.GraphModule, node: str, kept: dict[int, Field | None]) -> Callable[[int], Field | None]:
+    """The receptive field of a node by the side of the input, None where it is not known.
+
+    Only SAME padding makes it depend on the size, and does so through the size modulo the stride: callers ask for few
+    sizes, and each answer is kept. kept: those known already.
+    """
+    fixed = not any(hasattr(part, "same_padding") for part in graph.modules())
+
+    def field(side: int) -> Field | None:
+        if fixed and kept:
+            return next(iter(kept.values()))
+        if side not in kept:
+            fields = receptive_fields(graph, (side, side))
+            kept[side] = fields.get(node)
+        return kept[side]
+
+    return field
