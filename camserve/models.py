@@ -139,12 +139,15 @@ class Model:
             with self._lock:
                 if (layer := self._ready(key)) is not None:
                     return layer
-            made = self._made(key)
-            with self._lock:
-                self._layers[key] = made
-                self._building.pop(key, None)
-                while len(self._layers) > _LAYERS_KEPT:
-                    self._layers.popitem(last=False)
+            try:
+                made = self._made(key)
+                with self._lock:
+                    self._layers[key] = made
+                    while len(self._layers) > _LAYERS_KEPT:
+                        self._layers.popitem(last=False)
+            finally:  # names of no layer must not gather
+                with self._lock:
+                    self._building.pop(key, None)
             return made
 
     def _ready(self, key: tuple[str, int | None]) -> Layer | None:

@@ -12,7 +12,7 @@ from torch import nn
 
 import camserve
 from camserve import cards, config
-from camserve.errors import ModelError, ModelNotFound, OptionError
+from camserve.errors import ModelError, ModelNotFound, OptionError, UnknownName
 from camserve.known import check_known_answers
 
 
@@ -182,6 +182,13 @@ def test_input_options_belong_to_modules() -> None:
         camserve.load("efficientnet-lite0", size=100)
     with pytest.raises(OptionError, match="colour_order"):
         camserve.load(small_net(), colour_order="BGR")
+
+
+def test_names_of_no_layer_leave_nothing_behind(model: camserve.Model) -> None:
+    for number in range(3):
+        with pytest.raises(UnknownName):
+            model.layer(f"nowhere{number}")
+    assert not model._building
 
 
 def test_a_network_that_is_no_classifier_is_a_clear_error() -> None:

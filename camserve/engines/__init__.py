@@ -33,10 +33,14 @@ class Engine(Protocol):
     """
 
     @property
-    def tolerance(self) -> float: ...
+    def tolerance(self) -> float:
+        """As above."""
+        ...
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As above."""
+        ...
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
         """(N, 3, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
