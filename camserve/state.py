@@ -31,7 +31,12 @@ def without_hooks(module: nn.Module) -> nn.Module:
 
 def fingerprint(module: nn.Module) -> list[Any]:
     """What would differ if a call had left something behind in `module` or in what it holds."""
-    return [(name, _print_of(vars(part), _DEPTH)) for name, part in module.named_modules()]
+    return [(name, _print_of(_held(part), _DEPTH)) for name, part in module.named_modules()]
+
+
+def _held(part: nn.Module) -> dict[str, Any]:
+    """Its attributes, those left out that are empty containers: most of torch's own."""
+    return {name: value for name, value in vars(part).items() if not isinstance(value, dict) or value}
 
 
 def _print_of(value: Any, depth: int) -> Any:
