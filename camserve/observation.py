@@ -17,7 +17,7 @@ from camserve.methods import AUTO, Method, find_method
 from camserve.methods.evidence import Evidence, Progress, Whole, class_probabilities
 from camserve.models import Model
 from camserve.shares import Account, account_of
-from camserve.targets import Target, TargetOption, resolve_target, steepness
+from camserve.targets import Target, TargetOption, resolve_target
 from camserve.workers import check_deadline
 
 Float32 = npt.NDArray[np.float32]
@@ -201,3 +201,19 @@ def _scaled(one: Observation) -> Float32:
 def _ratio(plain: Layer, dense: Layer, axis: int) -> int:
     """How many cells of the dense lattice there are for one of the plain one."""
     return round(plain.stride[axis] / dense.stride[axis])
+
+
+def steepness(target: Target, logits: torch.Tensor) -> float | None:
+    """The largest |dT/dS| over the logits S of one image, (1, C); None where autograd cannot tell.
+
+    1 for a class's logit; 1 - p for its log-softmax; near 0 where the target hardly depends on the logits any more.
+    """
+    if target.function is None and target.quantity == "logit":
+        return 1.0
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        value = target(leaf).sum()
+        if not value.requires_grad:
+            return None
+        (slopes,) = torch.autograd.grad(value, leaf, allow_unused=True)
+    return None if slopes is None else float(slopes.abs().max())

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from camserve.errors import OptionError, UnknownName, close_names, names_with, shown
 from camserve.methods import QUANTITIES
 
-Float32 = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
 
 PREDICTED = "predicted"
 # In front of an index that is text, where the digits alone are the name of a class.
@@ -19,7 +18,7 @@ INDEX = "#"
 # Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
 _DIGITS = 18
 
-TargetOption = int | str | Callable[[Tensor], Tensor] | None
+TargetOption: TypeAlias = "int | str | Callable[[Tensor], Tensor] | None"
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,13 @@ class Target:
     against: int | None = None
     sign: int = 1
     quantity: str = "logit"
-    function: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
+    function: "Callable[[Tensor], Tensor] | None" = field(default=None, compare=False)
 
-    def __call__(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: "Tensor") -> "Tensor":
         """(N, C) -> (N,)."""
         if self.function is not None:
             return _checked(self.function(logits), logits)
-        scores = torch.log_softmax(logits, 1) if self.quantity == "log-softmax" else logits
+        scores = logits.log_softmax(1) if self.quantity == "log-softmax" else logits
         value = scores[:, self.index]
         return self.sign * (value if self.against is None else value - scores[:, self.against])
 
@@ -75,23 +74,9 @@ def class_target(index: int) -> Target:
     return Target(index)
 
 
-def steepness(target: Target, logits: Tensor) -> float | None:
-    """The largest |dT/dS| over the logits S of one image, (1, C); None where autograd cannot tell.
-
-    1 for a class's logit; 1 - p for its log-softmax; near 0 where the target hardly depends on the logits any more.
-    """
-    if target.function is None and target.quantity == "logit":
-        return 1.0
-    with torch.enable_grad():
-        leaf = logits.detach().requires_grad_()
-        value = target(leaf).sum()
-        if not value.requires_grad:
-            return None
-        (slopes,) = torch.autograd.grad(value, leaf, allow_unused=True)
-    return None if slopes is None else float(slopes.abs().max())
-
-
-def resolve_target(target: TargetOption, logits: Float32, labels: Sequence[str], quantity: str = "logit") -> Target:
+def resolve_target(
+    target: TargetOption, logits: "npt.NDArray[np.float32]", labels: Sequence[str], quantity: str = "logit"
+) -> Target:
     """The Target that an option means.
 
     target: None or "predicted", the class with the highest logit; a class's index or name, see `resolve_class`; "a-b",
@@ -212,9 +197,9 @@ def _side(text: str, best: int, labels: Sequence[str]) -> int | None:
         return None
 
 
-def _checked(value: Tensor, logits: Tensor) -> Tensor:
-    if not isinstance(value, Tensor) or value.shape != logits.shape[:1]:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+def _checked(value: "Tensor", logits: "Tensor") -> "Tensor":
+    if not isinstance(value, type(logits)) or value.shape != logits.shape[:1]:
+        shape = tuple(value.shape) if isinstance(value, type(logits)) else type(value).__name__
         raise OptionError(
             f"the target function gave {shape} for logits {tuple(logits.shape)}; it must give one number "
             f"an image, shape {tuple(logits.shape[:1])}"

@@ -16,8 +16,8 @@ from torch import nn
 import camserve
 from camserve.diagnosis import alike, compare, diagnose
 from camserve.methods import METHODS
-from camserve.observation import fuse, observe
-from camserve.targets import Target, TargetOption, resolve_target, steepness
+from camserve.observation import fuse, observe, steepness
+from camserve.targets import Target, TargetOption, resolve_target
 
 # scikit-image's photographs of things that the embedded model knows.
 PHOTOGRAPHS = ["astronaut.png", "camera.png", "chelsea.png", "coffee.png", "horse.png", "rocket.jpg"]
