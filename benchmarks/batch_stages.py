@@ -74,7 +74,7 @@ def in_pieces(work: Work, path: Path, clock: Clock) -> None:
     except ImageError:
         return
     one = clock("input, network, map", lambda: explain_classes(model, photo, ["predicted"]))[0]
-    clock(INPUT, lambda: to_input(photo, model.frame(photo.size), model))
+    clock(INPUT, lambda: to_input(photo, model.frame(photo.size), model.card.input))
     overlay = clock("overlay", one.overlay)
     pictures = overlay, clock("thumbnail", lambda: thumbnail(overlay))
     quality = model.settings.render.quality

@@ -90,7 +90,7 @@ def theirs(model: camserve.Model, other: Other) -> Map | None:
 
     def laid(photo: Image.Image, index: int) -> np.ndarray:
         assert maps is not None
-        pixels = to_input(open_photo(model, photo), model.frame(photo.size), model)
+        pixels = to_input(open_photo(model, photo), model.frame(photo.size), model.card.input)
         return laid_over(other.library, maps(pixels, [index])[0], photo.size)
 
     return None if maps is None else laid

@@ -170,7 +170,7 @@ def input_of(model: camserve.Model) -> Tensor:
     """A photograph of a cat as the model's input."""
     side = model.card.input.size
     photo = open_photo(model, photographs(1, (2 * side, 2 * side))[0])
-    return to_input(photo, model.frame(photo.size), model)
+    return to_input(photo, model.frame(photo.size), model.card.input)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,18 @@ Importing camserve is cheap: torch is loaded when a model is.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from camserve.version import __version__
+
 if TYPE_CHECKING:
     from camserve.errors import CamserveError
     from camserve.explanation import Explanation
-    from camserve.loading import load
-    from camserve.models import Model
-
-__version__ = "0.1.1"
+    from camserve.model import Model, load
 
 _HOMES = {
     "CamserveError": "camserve.errors",
     "Explanation": "camserve.explanation",
-    "Model": "camserve.models",
-    "load": "camserve.loading",
+    "Model": "camserve.model",
+    "load": "camserve.model",
 }
 
 __all__ = ["CamserveError", "Explanation", "Model", "__version__", "load"]

@@ -13,10 +13,12 @@ from camserve import config
 from camserve.architectures import is_architecture
 from camserve.architectures.factories import file_of
 from camserve.cards import Card, find_cards
+from camserve.classifier import Parts
 from camserve.errors import ModelError, OptionError, OutputError
 from camserve.explanation import Explanation
 from camserve.files import write_all
-from camserve.loading import Assembled, Labels, assemble, described, names_of
+from camserve.loading import Labels, assemble, described, names_of
+from camserve.model import Model
 
 CARD, LABELS = "card.toml", "labels.txt"
 # Also a name for a web address and on any file system; no separator, so it stays in its folder.
@@ -56,14 +58,15 @@ def add(
     sources = {path.name: path for path in (checkpoint, program) if path is not None}
     _refuse_to_replace(target, [*sources, CARD, *([LABELS] if names else [])], sources, force)
     card = described(architecture, layer, {"weights": checkpoint, **own})
-    assembled = assemble(card, Path(), target.name, names, settings)
-    explanation = _tried(assembled)
+    parts = assemble(card, Path(), target.name, names, settings)
+    model = Model(parts)
+    explanation = _tried(model)
     contents: dict[str, bytes | Path] = {**sources}
     if names:
         contents[LABELS] = ("\n".join(names) + "\n").encode()
-    contents[CARD] = card_text(_card(assembled, checkpoint, program, names)).encode()
+    contents[CARD] = card_text(_card(model, checkpoint, program, names)).encode()
     write_all(target, contents)
-    return Added(target / CARD, _reference(target, settings), _facts(assembled, explanation, names))
+    return Added(target / CARD, _reference(target, settings), _facts(model, parts, explanation, names))
 
 
 def card_text(card: Card) -> str:
@@ -121,27 +124,27 @@ def _refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path],
         )
 
 
-def _tried(assembled: Assembled) -> Explanation:
+def _tried(model: Model) -> Explanation:
     """One explanation, of a picture of noise that is wider than high. Raises ModelError where it is not finite."""
-    side = assembled.model.card.input.size
+    side = model.card.input.size
     noise = np.random.default_rng(0).integers(0, 256, (side, side * 4 // 3, 3), dtype=np.uint8)
-    explanation = assembled.model.explain(noise)
+    explanation = model.explain(noise)
     if not np.isfinite(explanation.logits).all():
         raise ModelError(
-            f"'{assembled.model.name}' answers with values that are not finite: its weights are broken, or mean and "
+            f"'{model.name}' answers with values that are not finite: its weights are broken, or mean and "
             "std are not those it was trained with"
         )
     return explanation
 
 
-def _card(assembled: Assembled, checkpoint: Path, program: Path | None, labels: Sequence[str] | None) -> Card:
+def _card(model: Model, checkpoint: Path, program: Path | None, labels: Sequence[str] | None) -> Card:
     """The model's card, with files beside it in place of those it was made from."""
-    own = assembled.model.card
+    own = model.card
     factory = own.architecture.rpartition(":")[2]
     changes = {
         "architecture": f"{program.name}:{factory}" if program else own.architecture,
         "weights": checkpoint.name,
-        "sha256": assembled.model.weights_sha256,
+        "sha256": model.weights_sha256,
         "source": f"added from {checkpoint.name}",
         "labels": LABELS if labels else None,
     }
@@ -154,8 +157,8 @@ def _reference(target: Path, settings: config.Settings) -> str:
     return target.name if known and known.samefile(target / CARD) else str(target)
 
 
-def _facts(assembled: Assembled, explanation: Explanation, labels: Sequence[str] | None) -> dict[str, str]:
-    model, checkpoint, prefix = assembled
+def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequence[str] | None) -> dict[str, str]:
+    checkpoint, prefix = parts.checkpoint, parts.prefix
     assert checkpoint is not None  # there is none without weights
     spec, stride = model.card.input, explanation.placement.stride[0]
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""

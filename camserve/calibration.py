@@ -30,7 +30,7 @@ from camserve.frame import Pair, crop, native
 from camserve.images import Photo, Source
 from camserve.methods import AUTO
 from camserve.methods.evidence import Evidence
-from camserve.models import Model
+from camserve.model import Model
 from camserve.observation import choose_method
 from camserve.pasting import centres, pasted, places, soft_edged, turned
 from camserve.resampling import to_input
@@ -134,7 +134,7 @@ class _Bench:
     def centroids(self, photo: Photo) -> torch.Tensor | None:
         """(ways to turn, places, 2): where the heat of what `photo` shows is, in cells; None where it is not seen."""
         frame = crop(photo.size, self.side, share=1)
-        patch = soft_edged(to_input(photo, frame, self.model)[0])
+        patch = soft_edged(to_input(photo, frame, self.model.card.input)[0])
         seen = [self.layer.observe(pasted(turn, self.where, self.size)) for turn in turned(patch)]
         logits = torch.cat([answer for _, _, answer in seen])
         index = int((logits - self.plain).mean(0).argmax())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from camserve.batch.plan import Plan
     from camserve.batch.rows import Row
     from camserve.config import Settings
-    from camserve.models import Model
+    from camserve.model import Model
 
 BATCH = 8  # images that an actor is given at once: little enough to lose when it dies
 WINDOW = 8192  # images for each actor that one job of Ray's is given: what the driver holds, a few hundred bytes each
@@ -72,7 +72,7 @@ class Explainer:
         if Path(recipe.folder).is_dir():
             os.chdir(recipe.folder)  # what the plan's relative paths are relative to
         model = _load(recipe)
-        objects = Objects(Path(recipe.objects)) if recipe.objects else None
+        objects = Objects(Path(recipe.objects), model.settings.limits) if recipe.objects else None
         how: dict[str, Any] = {"labelled": recipe.labelled, "targets": recipe.targets, "objects": objects}
         self._work = Work(model, recipe.options, Path(recipe.out), **how)
 
@@ -185,7 +185,7 @@ def _connect(cluster: Cluster, threads: int) -> None:
 
 def _load(recipe: Recipe) -> "Model":
     """The model, from the same path or, where a machine has it elsewhere, by its name. Raises ModelError."""
-    from camserve.loading import load
+    from camserve.model import load
 
     model = load(recipe.home if Path(recipe.home).is_file() else recipe.name, settings=recipe.settings)
     if model.weights_sha256 != recipe.weights:

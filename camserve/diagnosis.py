@@ -2,21 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from camserve.architectures import is_untrained
 from camserve.cards import Card
+from camserve.classifier import Classifier
 from camserve.frame import Frame, Placement
+from camserve.layers import Layer
 from camserve.methods import Method
+from camserve.observation import Observation
 from camserve.targets import Target
-
-if TYPE_CHECKING:
-    from camserve.layers import Layer
-    from camserve.models import Model
-    from camserve.observation import Observation
 
 Float32 = npt.NDArray[np.float32]
 
@@ -38,7 +35,7 @@ def doubt(card: Card) -> Iterator[str]:
 
 
 def diagnose(
-    model: "Model", seen: "Sequence[Observation]", grid_map: Float32, placement: Placement, others: Sequence[str] = ()
+    model: Classifier, seen: Sequence[Observation], grid_map: Float32, placement: Placement, others: Sequence[str] = ()
 ) -> Iterator[str]:
     """Warnings about one explanation.
 
@@ -94,14 +91,14 @@ def _of_the_map(grid_map: Float32) -> Iterator[str]:
         yield "all evidence is against this class: no place speaks for it, so no heat is shown"
 
 
-def _of_the_logit(seen: "Observation") -> Iterator[str]:
+def _of_the_logit(seen: Observation) -> Iterator[str]:
     """Whether the map accounts for the logit, where the head has such an identity."""
     missing, logit = seen.completeness, float(seen.logits[seen.target.index])
     if missing is not None and missing > seen.layer.engine.tolerance * max(1.0, abs(logit)):
         yield f"map and logit disagree by {missing:.2g}: the map does not account for what the model said"
 
 
-def _of_the_class(seen: "Observation", labels: Sequence[str]) -> Iterator[str]:
+def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
     target = seen.target
     if target.function is not None or target.sign < 0:
         return
@@ -114,7 +111,7 @@ def _of_the_class(seen: "Observation", labels: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _of_saturation(seen: "Observation", card: Card) -> Iterator[str]:
+def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
     """Targets that hardly move any more, whatever becomes of the logits."""
     if seen.steepness is not None and seen.steepness < FLAT:
         yield (
@@ -140,7 +137,7 @@ def _left_over(logits: Float32, index: int, sigmoid: bool) -> float:
     return float(np.delete(powers, index).sum() / powers.sum())
 
 
-def _of_the_layers(model: "Model", seen: "Sequence[Observation]") -> Iterator[str]:
+def _of_the_layers(model: Classifier, seen: Sequence[Observation]) -> Iterator[str]:
     """Whether every layer looked at lies so early that its cells cannot know objects."""
     reasons = [_early(model, one.layer) for one in seen if one.method.at_layer]
     if reasons and all(reasons):
@@ -151,7 +148,7 @@ def _of_the_layers(model: "Model", seen: "Sequence[Observation]") -> Iterator[st
         )
 
 
-def _early(model: "Model", layer: "Layer") -> str | None:
+def _early(model: Classifier, layer: Layer) -> str | None:
     """Why a layer is early, None where it is not.
 
     By what its cells can have seen, less than half the side; by its place, within the first third, where that is
@@ -180,7 +177,7 @@ def _of_the_cells(placement: Placement) -> Iterator[str]:
         )
 
 
-def _of_the_rival(seen: "Observation", labels: Sequence[str]) -> Iterator[str]:
+def _of_the_rival(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
     if seen.rival is not None:
         index, grid_map = seen.rival
         likeness = alike(seen.map, grid_map)

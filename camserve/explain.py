@@ -1,6 +1,6 @@
 """START HERE: from an image to an Explanation.
 
-    read_photo -> frame -> pixels -> observe (on a worker: network, method) -> Explanation -> place -> render
+    read_photo -> frame -> pixels -> observe (on a worker: network, method) -> Attribution -> Explanation -> render
 
 One function orchestrates, `explain`; the Python API, the command line and the HTTP service all call it.
 """
@@ -8,185 +8,179 @@ One function orchestrates, `explain`; the Python API, the command line and the H
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from camserve import config
 from camserve import workers as pool
+from camserve.attribution import Attribution, Origin, scores_of
+from camserve.classifier import Classifier
 from camserve.diagnosis import compare, diagnose, doubt
 from camserve.errors import CamserveError, OptionError, SizeError
 from camserve.explanation import Explanation
 from camserve.frame import Frame, Placement
 from camserve.images import Photo, Source, read_photo
-from camserve.layers import Layer
 from camserve.methods import AUTO, find_method
-from camserve.methods.evidence import Progress
-from camserve.models import Model
-from camserve.observation import Forward, Observation, fuse, observe
+from camserve.observation import Observation, fuse, observe
+from camserve.options import ExplainOptions
 from camserve.pipeline import in_order
 from camserve.resampling import to_input
+from camserve.run import Run
 from camserve.sharp import Sharp, sharpen
 from camserve.targets import TargetOption
+from camserve.versions import versions
 
 Float32 = npt.NDArray[np.float32]
 
+DEFAULTS, RUN = ExplainOptions(), Run()
+
 
 def explain(
-    model: Model,
+    model: Classifier,
     image: Source | Photo,
-    *,
-    method: str | None = None,
     target: TargetOption = None,
-    layer: str | Sequence[str] | None = None,
-    size: str | int | None = None,
-    output_stride: int | None = None,
-    sharp: bool | None = None,
-    quantity: str = "logit",
-    progress: Progress | None = None,
-    workers: pool.Pool | None = None,
-    deadline: float | None = None,
-    forward: Forward = Layer.observe,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
 ) -> Explanation:
     """Why `model` says what it says about one image.
 
-    image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
-    method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam.
-    target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the logits;
-    default the predicted class. See `camserve.targets`. quantity: "logit", or "log-softmax".
-    layer: default the model's own; several, in a list or separated by commas, are fused.
-    size: "fit", "crop", "native" or a short side in pixels. output_stride: dilate the network so that cells lie this
-    many input pixels apart. sharp: several sizes and mirror images in one map, 0..1; class and scores stay those of
-    the nominal size. See `camserve.sharp`. Options left out come from the model's settings.
-    progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it raises
-    ends the work and is raised here.
-    workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
-    forward: what runs a layer's network in place of `Layer.observe`, such as a memory of it.
-    Raises OptionError, ImageError and, with a deadline, DeadlinePassed.
+    image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read. target: class index or
+    name, "a-b" for a difference, "-a" for what speaks against a, or a function of the logits; default the predicted
+    class. Options left out come from the model's settings. Raises OptionError, ImageError and, with a deadline,
+    DeadlinePassed.
     """
-    how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
-    how |= {"sharp": sharp, "quantity": quantity, "progress": progress, "workers": workers}
-    return explain_classes(model, image, [target], deadline=deadline, forward=forward, **how)[0]
+    return explain_classes(model, image, [target], options, run)[0]
 
 
 def explain_classes(
-    model: Model,
+    model: Classifier,
     image: Source | Photo,
     targets: int | Sequence[TargetOption],
-    *,
-    method: str | None = None,
-    layer: str | Sequence[str] | None = None,
-    size: str | int | None = None,
-    output_stride: int | None = None,
-    sharp: bool | None = None,
-    quantity: str = "logit",
-    progress: Progress | None = None,
-    workers: pool.Pool | None = None,
-    deadline: float | None = None,
-    forward: Forward = Layer.observe,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
 ) -> list[Explanation]:
     """One explanation a target, all from one forward pass.
 
     targets: several, each as `target` of `explain`; or a number: so many of the best classes. Raises as `explain`.
     """
     _check_several(targets)
-    name = method or model.settings.explain.method
-    if name != AUTO:
-        find_method(name)  # before the image is read, not after
+    options = _completed(options, model.settings.explain)
     photo = image if isinstance(image, Photo) else open_photo(model, image)
-    options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity}
-    options |= {"progress": progress, "forward": forward}
-    sharper = model.settings.explain.sharp if sharp is None else sharp
+    workers = run.workers or pool.shared(model.settings.compute)
 
-    def look(frame: Frame) -> tuple[list[list[Observation]], list[Sharp]]:
-        pixels = to_input(photo, frame, model)
-        by_layer = [observe(model, pixels, targets, layer=one, **options) for one in _several(layer)]
+    def seen_on(frame: Frame) -> tuple[list[list[Observation]], list[Sharp] | None]:
+        """What a worker does: for each target what each layer shows, and the map of several sizes."""
+        pixels = to_input(photo, frame, model.card.input)
+        by_layer = [observe(model, pixels, targets, layer, options, run) for layer in options.layers]
         by_target = [list(one) for one in zip(*by_layer, strict=True)]
-        at_size = partial(to_input, photo, model=model)
-        return by_target, sharpen(model, frame, at_size, by_target, output_stride, progress) if sharper else []
+        if not options.sharp:
+            return by_target, None
+        at_size = partial(to_input, photo, spec=model.card.input)
+        return by_target, sharpen(model, frame, at_size, by_target, options.output_stride, run.progress)
 
-    def at(frame: Frame) -> tuple[list[list[Observation]], list[Sharp]]:
-        return (workers or pool.shared(model.settings.compute)).run(lambda: look(frame), deadline)
-
-    frame, squeezed = model.frame(photo.size, size), ""
+    frame, squeezed = model.frame(photo.size, options.size), tuple[str, ...]()
     try:
-        seen, sharpened = at(frame)
+        seen = workers.run(lambda: seen_on(frame), run.deadline)
     except SizeError as error:
-        own, asked = model.own_frame(photo.size), model.settings.explain.size if size is None else size
-        if asked != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in for it
+        own = model.own_frame(photo.size)
+        if options.size != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in
             raise
-        frame, squeezed = own, f"{error}: the whole image was squeezed to a square instead"
-        seen, sharpened = at(frame)
-    explanations = [
-        replace(one, warnings=(squeezed, *one.warnings)) if squeezed else one
-        for one in _explanations(model, photo, frame, seen, output_stride)
+        squeezed = (f"{error}: the whole image was squeezed to a square instead",)
+        frame, seen = own, workers.run(lambda: seen_on(own), run.deadline)
+    found, style = _attributions(model, frame, *seen, options.output_stride), model.settings.render
+    return [
+        Explanation.of(replace(one, warnings=(*squeezed, *one.warnings, *photo.notes)), photo, style) for one in found
     ]
-    combined = [replace(one, **vars(more)) for one, more in zip(explanations, sharpened, strict=sharper)]
-    return combined or explanations
 
 
-def _explanations(
-    model: Model, photo: Photo, frame: Frame, seen: list[list[Observation]], output_stride: int | None
-) -> list[Explanation]:
-    """seen: for each target what the layers asked for showed."""
+def _completed(options: ExplainOptions, settings: config.Explain) -> ExplainOptions:
+    """With the settings in place of what is None. Raises UnknownName: before the image is read, not after."""
+    method = options.method or settings.method
+    if method != AUTO:
+        find_method(method)
+    size = settings.size if options.size is None else options.size
+    sharp = settings.sharp if options.sharp is None else options.sharp
+    return replace(options, method=method, size=size, sharp=sharp)
+
+
+def _attributions(
+    model: Classifier,
+    frame: Frame,
+    seen: list[list[Observation]],
+    combined: list[Sharp] | None,
+    output_stride: int | None,
+) -> list[Attribution]:
+    """seen: for each target what the layers asked for showed. combined: for each target, the map of several sizes."""
     placed = [fuse(one, frame) for one in seen]
     targets = [one[0].target for one in seen]
     alike = compare(seen[0][0].method, targets, [grid_map for grid_map, _ in placed], model.labels)
     several = zip(seen, placed, alike, strict=True)
-    return [_explanation(model, photo, one, *place, others, output_stride) for one, place, others in several]
+    made = [_attribution(model, one, *place, others, output_stride) for one, place, others in several]
+    if combined is None:
+        return made
+    return [replace(one, **vars(sharp)) for one, sharp in zip(made, combined, strict=True)]
 
 
-def _explanation(
-    model: Model,
-    photo: Photo,
+def _attribution(
+    model: Classifier,
     seen: list[Observation],
     grid_map: Float32,
     placement: Placement,
     others: list[str],
     output_stride: int | None,
-) -> Explanation:
+) -> Attribution:
     """One target's. others: what comparing it with the other targets has found."""
-    first, layers = seen[0], [one.layer.name for one in seen]
+    first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
     about_method = [first.method.check] if first.method.check else []
     warnings = diagnose(model, seen, grid_map, placement, others)
-    about_model = *doubt(model.card), *model.notes(placement.frame.input, layers)
-    return Explanation(
-        photo=photo,
+    about_model = *doubt(model.card), *model.notes(frame.input, layers)
+    across, down = (first.layer.field(side) for side in frame.input)
+    return Attribution(
         map=grid_map,
         placement=placement,
         logits=first.logits,
+        scores=scores_of(first.logits, each_alone=model.card.scores == "sigmoid"),
+        labels=model.labels,
         target=first.target,
+        value=first.value,
         method=first.method.name,
-        layer=",".join(layers),
+        layers=layers,
         head=first.layer.head.kind,
         completeness=first.completeness,
-        warnings=(*about_model, *about_method, *warnings, *photo.notes),
-        model=model,
+        warnings=(*about_model, *about_method, *warnings),
+        origin=_origin(model, first.layer.engine.name),
         output_stride=output_stride,
-        account=next((one.account.within(placement.frame) for one in seen if one.account), None),
-        engine=first.layer.engine.name,
+        account=next((one.account.within(frame) for one in seen if one.account), None),
+        fields=None if across is None or down is None else (across, down),
     )
 
 
+def _origin(model: Classifier, engine: str) -> Origin:
+    precision = model.settings.compute.precision if engine == "openvino" else "float32"
+    return Origin(model.described, engine, precision, versions(engine))
+
+
 def explain_many(
-    model: Model,
+    model: Classifier,
     images: Iterable[Source],
-    *,
     target: TargetOption | Sequence[TargetOption] = None,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
+    *,
     errors: str = "raise",
-    **options: Any,
 ) -> Iterator[Explanation | CamserveError]:
     """Explanations in the order of `images`, while the next ones are being read: bounded memory, any number.
 
     errors: "raise" ends the iteration at the first image that fails; "yield" gives its CamserveError in its
-    place and goes on. target: one for all, or a list with one an image. options: as for `explain`.
+    place and goes on. target: one for all, or a list with one an image.
     """
     if errors not in ("raise", "yield"):
         raise OptionError(f"errors={errors!r} is neither 'raise' nor 'yield'")
     threads = pool.shared(model.settings.compute).count + 1
 
     def one(pair: tuple[Source, TargetOption]) -> Explanation:
-        return explain(model, pair[0], target=pair[1], **options)
+        return explain(model, *pair, options, run)
 
     for future in in_order(one, _with_targets(images, target), threads):
         try:
@@ -197,23 +191,23 @@ def explain_many(
             yield error
 
 
-def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = None) -> Float32:
-    """The CAM of every class from one forward pass, float32 (C, h, w), in logits.
+def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions = DEFAULTS) -> Float32:
+    """The CAM of every class from one forward pass, float32 (C, h, w), in logits; of the options, size counts.
 
     mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
     """
     chosen = model.layer()
     photo = image if isinstance(image, Photo) else open_photo(model, image)
-    pixels = to_input(photo, model.frame(photo.size, size), model)
+    pixels = to_input(photo, model.frame(photo.size, options.size), model.card.input)
 
-    def observe() -> Float32:
+    def observed() -> Float32:
         maps: Float32 = chosen.class_maps(pixels)[0].contiguous().cpu().numpy()
         return maps
 
-    return pool.shared(model.settings.compute).run(observe)
+    return pool.shared(model.settings.compute).run(observed)
 
 
-def open_photo(model: Model, image: Source) -> Photo:
+def open_photo(model: Classifier, image: Source) -> Photo:
     """Read an image within the model's limits."""
     limits = model.settings.limits
     return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
@@ -241,9 +235,3 @@ def _check_several(targets: int | Sequence[TargetOption]) -> None:
         raise OptionError(f"targets {targets!r} is one target; give a list of them, or use explain")
     if not isinstance(targets, int) and not targets:
         raise OptionError("the list of targets is empty; give at least one, or a number: so many of the best classes")
-
-
-def _several(layer: str | Sequence[str] | None) -> Sequence[str | None]:
-    if isinstance(layer, str):
-        return [name.strip() for name in layer.split(",")]
-    return list(layer) if layer else [None]

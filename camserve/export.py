@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from camserve.classifier import Classifier
 from camserve.devices import structured
 from camserve.engines import AGREEMENT
 from camserve.errors import ModelError, OptionError
 from camserve.files import write_all
 from camserve.heads import ClassMapHead, LinearHead
 from camserve.layers import Layer
-from camserve.models import Model
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
@@ -40,7 +40,7 @@ class Exported:
     difference: float
 
 
-def export(model: Model, path: str | Path, *, layer: str | None = None) -> Exported:
+def export(model: Classifier, path: str | Path, *, layer: str | None = None) -> Exported:
     """Write `model` as ONNX to `path`: images (N, 3, H, W) -> logits (N, C) and class_maps (N, C, h, w).
 
     The second output is activations (N, K, h, w) where the head has no class map at that layer. Raises OptionError
@@ -82,7 +82,7 @@ class _Answers(nn.Module):
         return self.head(activations, *carried), self.classifier(activations)
 
 
-def _write(module: _Answers, path: Path, model: Model, size: tuple[int, int], any_size: bool) -> None:
+def _write(module: _Answers, path: Path, model: Classifier, size: tuple[int, int], any_size: bool) -> None:
     free: dict[int, Any] = {0: "N", **({2: "H", 3: "W"} if any_size else {})}
     example = structured(module, *size).expand(2, -1, -1, -1).contiguous()
     try:

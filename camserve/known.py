@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from camserve.cards import resolve_file
 from camserve.errors import ModelError
-from camserve.models import Model
+from camserve.model import Model
 
 # Another build of torch, another JPEG decoder: scores move in the third digit. A wrong mean moves the first.
 TOLERANCE = 0.02

@@ -1,8 +1,8 @@
-"""From a card, an architecture with weights, or a module of the user's, to a Model."""
+"""From a card, an architecture with weights, or a module of the user's, to the parts of a model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 from torch import nn
@@ -10,10 +10,10 @@ from torch import nn
 from camserve import cards, config
 from camserve.architectures import build, defaults_of, is_architecture
 from camserve.checkpoints import Checkpoint, read_checkpoint
+from camserve.classifier import Parts
 from camserve.errors import ModelError, OptionError
 from camserve.fitting import classes_of, fill, fit
 from camserve.labels import names_in_order
-from camserve.models import Model
 from camserve.snapshot import frozen, snapshot
 
 Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
@@ -22,36 +22,23 @@ Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, in
 IMAGENET = "imagenet"
 
 
-def load(
-    source: str | Path | nn.Module | None = None,
+def parts_of(
+    source: str | Path | nn.Module | None,
     *,
-    weights: str | Path | None = None,
-    labels: Labels | None = None,
-    layer: str | None = None,
-    scores: str | None = None,
-    settings: config.Settings | None = None,
-    **input_options: Any,
-) -> Model:
-    """Make a classifier ready to be explained.
-
-    source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
-    "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
-    nn.Module, of which a snapshot is taken: the module itself is never touched.
-    weights: for an architecture, a checkpoint; see `camserve.checkpoints`. labels: class names in the order of the
-    logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer: where
-    to look; found by itself where not given.
-    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of `camserve.cards.Input`
-    (size, mean, std ...); where not given, those of the architecture's own library, or ImageNet's usual ones.
-    A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError, ModelError.
-    """
+    labels: Labels | None,
+    layer: str | None,
+    settings: config.Settings | None,
+    own: Mapping[str, Any],
+) -> Parts:
+    """What `camserve.load` makes a model of. own: weights, scores and fields of `cards.Input`, where given."""
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
-    own = given({"weights": weights, "scores": scores, **input_options})
+    own = given(own)
     if isinstance(source, nn.Module):
         return _from_module(source, own, names_of(labels), layer, settings)
     if is_architecture(str(source)):
         card = described(str(source), layer, own)
-        return assemble(card, Path(), name_for(card), names_of(labels), settings).model
+        return assemble(card, Path(), name_for(card), names_of(labels), settings)
     if own:
         raise OptionError(
             f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
@@ -60,7 +47,7 @@ def load(
     card = cards.read_card(path)
     if layer is not None:
         card = card.model_copy(update={"layer": layer})
-    return assemble(card, path.parent, path.parent.name, names_of(labels), settings, home=path).model
+    return assemble(card, path.parent, path.parent.name, names_of(labels), settings, home=path)
 
 
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
@@ -92,14 +79,6 @@ def name_for(card: cards.Card) -> str:
     return Path(card.weights).stem if card.weights else card.architecture.rpartition(":")[2]
 
 
-class Assembled(NamedTuple):
-    """A model, and how its weights were found: the checkpoint under the network's names, the prefix taken off."""
-
-    model: Model
-    checkpoint: Checkpoint | None
-    prefix: str
-
-
 def assemble(
     card: cards.Card,
     folder: Path,
@@ -108,7 +87,7 @@ def assemble(
     settings: config.Settings,
     *,
     home: Path | None = None,
-) -> Assembled:
+) -> Parts:
     """Make what a card says. folder: what its files are relative to. labels: in place of the card's."""
     beside = home or folder / "card.toml"
     if labels is None and card.labels is not None:
@@ -117,8 +96,7 @@ def assemble(
     sha256 = None if file is None else cards.check_sha256(file, card.sha256)
     module, checkpoint, prefix = _trained(card.architecture, file, folder, None if labels is None else len(labels))
     card = card.model_copy(update={"input": _completed(card)})
-    model = Model(frozen(module), card, name=name, labels=labels, settings=settings, weights_sha256=sha256, home=home)
-    return Assembled(model, checkpoint, prefix)
+    return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
 
 
 def _trained(
@@ -159,9 +137,9 @@ def _from_module(
     labels: Sequence[str] | None,
     layer: str | None,
     settings: config.Settings,
-) -> Model:
+) -> Parts:
     if "weights" in own:
         raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
     card = described(f"{type(module).__module__}:{name}", layer, own)
-    return Model(snapshot(module), card, name=name, labels=labels, settings=settings)
+    return Parts(snapshot(module), card, name, labels, settings)

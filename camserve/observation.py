@@ -1,7 +1,7 @@
 """One pass of one input through a model, looked at in one layer: what a worker does."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,21 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from camserve.classifier import Classifier
 from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, native, resample, spreading
-from camserve.heads import Carried, TargetFunction
+from camserve.heads import ClassMapHead, LinearHead, TargetFunction
 from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
 from camserve.methods.evidence import Evidence, Progress, Whole, class_probabilities
-from camserve.models import Model
-from camserve.shares import Account, account_of
+from camserve.options import ExplainOptions
+from camserve.run import Observed, Run
+from camserve.shares import Account
 from camserve.targets import Target, TargetOption, resolve_target
 from camserve.workers import check_deadline
 
 Float32 = npt.NDArray[np.float32]
-
-# Runs the network up to a layer: activations, what the head needs besides, and logits
-Forward = Callable[[Layer, torch.Tensor], tuple[torch.Tensor, Carried, torch.Tensor]]
 
 # Methods whose map is the class map, but for a factor, by kind of head.
 CLASS_MAPS = defaultdict(tuple, {"linear": ("cam", "gradcam", "hirescam", "xgradcam"), "class map": ("cam",)})
@@ -33,7 +32,7 @@ CLASS_MAPS = defaultdict(tuple, {"linear": ("cam", "gradcam", "hirescam", "xgrad
 class Observation:
     """What one layer showed.
 
-    map: float32 (h, w), raw. logits: float32 (C,). completeness: as in Explanation. steepness: see `steepness`.
+    map: float32 (h, w), raw. logits: float32 (C,). value, completeness: as in Attribution. steepness: see `steepness`.
     account: of the layer without dilation, its cells placed in the network's input.
     rival: the class with the highest logit but for the explained one, and its map (h, w), where both are closed forms.
     """
@@ -43,6 +42,7 @@ class Observation:
     map: Float32
     logits: Float32
     target: Target
+    value: float | None
     completeness: float | None
     account: Account | None
     steepness: float | None = 1.0
@@ -57,46 +57,49 @@ class Observation:
 
 
 def observe(
-    model: Model,
+    model: Classifier,
     pixels: torch.Tensor,
     targets: int | Sequence[TargetOption],
-    *,
-    method: str,
     layer: str | None,
-    output_stride: int | None,
-    quantity: str,
-    progress: Progress | None = None,
-    forward: Forward = Layer.observe,
+    options: ExplainOptions,
+    run: Run,
 ) -> list[Observation]:
     """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
 
     targets: or a number: so many of the best classes. With output_stride the map comes from the dilated network,
-    decision and logits from the network as it is. progress: see there. forward: what runs a layer's network.
+    decision and logits from the network as it is.
     """
     plain = chosen = model.layer(layer)
-    activations, carried, logits = forward(plain, pixels)
+    activations, carried, logits = run.forward(plain, pixels)
     answered = logits
     size, answers = (pixels.shape[-1], pixels.shape[-2]), logits[0].cpu().numpy()
     account = on_lattice = account_of(plain, activations, size)
-    if output_stride is not None:
-        chosen = model.layer(layer, output_stride)
-        activations, carried, answered = forward(chosen, pixels)
+    if options.output_stride is not None:
+        chosen = model.layer(layer, options.output_stride)
+        activations, carried, answered = run.forward(chosen, pixels)
         on_lattice = account_of(chosen, activations, size)
-    how = choose_method(method, chosen)
+    method = choose_method(options.method or AUTO, chosen)
     across, down = (_ratio(plain, chosen, axis) for axis in (0, 1))
     seen = []
     for option in best_classes(answers, targets) if isinstance(targets, int) else targets:
-        target = resolve_target(option, answers, model.labels, quantity)
-        evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), progress)
+        target = resolve_target(option, answers, model.labels, options.quantity)
+        evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), run.progress)
         residual = rival = None
         if on_lattice is not None:
             adds_up_to = on_lattice.class_map(target.index)[::down, ::across].mean() + on_lattice.bias[target.index]
             residual = abs(float(adds_up_to - answers[target.index]))
-            rival = _rival(how, chosen, target, on_lattice, answers)
-        grid_map = how(evidence)[0].cpu().numpy()
-        steep = steepness(target, logits)
-        seen.append(Observation(chosen, how, grid_map, answers, target, residual, account, steep, rival))
+            rival = _rival(method, chosen, target, on_lattice, answers)
+        grid_map = method(evidence)[0].cpu().numpy()
+        steep, value = steepness(target, logits), value_of(target, answers)
+        seen.append(Observation(chosen, method, grid_map, answers, target, value, residual, account, steep, rival))
     return seen
+
+
+def value_of(target: Target, logits: Float32) -> float | None:
+    """What a target comes to at the logits (C,) of one image; None for a function of the caller's."""
+    if target.function is not None:  # it may cost anything, and count on the device of the network
+        return None
+    return float(target(torch.tensor(logits)[None])[0])
 
 
 def _rival(how: Method, layer: Layer, target: Target, account: Account, logits: Float32) -> tuple[int, Float32] | None:
@@ -116,11 +119,11 @@ def best_classes(logits: Float32, count: int) -> list[int]:
 
 
 def evidence_of(
-    model: Model,
+    model: Classifier,
     layer: Layer,
     pixels: torch.Tensor,
     target: TargetFunction,
-    seen: tuple[torch.Tensor, Carried, torch.Tensor],
+    seen: Observed,
     progress: Progress | None = None,
 ) -> Evidence:
     """What a method may ask about one observation. seen: what `Layer.observe` gave for it."""
@@ -145,7 +148,7 @@ def _report(progress: Progress | None, done: int, total: int) -> None:
 
 
 def _stages(
-    model: Model, layer: Layer, pixels: torch.Tensor, target: TargetFunction, progress: Progress | None
+    model: Classifier, layer: Layer, pixels: torch.Tensor, target: TargetFunction, progress: Progress | None
 ) -> list[Evidence]:
     found = []
     for name in stage_ends(model.layers(), layer.name):
@@ -217,3 +220,19 @@ def steepness(target: Target, logits: torch.Tensor) -> float | None:
             return None
         (slopes,) = torch.autograd.grad(value, leaf, allow_unused=True)
     return None if slopes is None else float(slopes.abs().max())
+
+
+def account_of(layer: Layer, activations: torch.Tensor, size: tuple[int, int]) -> Account | None:
+    """The account of one input's activations (1, K, h, w); None where the logits are no sums over places.
+
+    size: (W, H) of the input, which is taken for the photograph until `Account.within` says otherwise.
+    """
+    head = layer.head
+    if not isinstance(head, LinearHead | ClassMapHead):
+        return None
+    values: Float32 = activations[0].float().contiguous().cpu().numpy()
+    placement = layer.placement(native(size), (values.shape[2], values.shape[1]))
+    if isinstance(head, LinearHead):
+        return Account(values, *head.numbers, placement)
+    added = np.maximum(values, 0) if head.rectified else values
+    return Account(added, None, np.zeros(len(values), np.float32), placement)

@@ -142,6 +142,9 @@ class takes(Generic[P, O_contra]):
     @overload
     def __call__(self, method: Callable[[S, A, O_contra], R]) -> Callable[Concatenate[S, A, P], R]: ...
 
+    @overload
+    def __call__(self, method: Callable[[S, A, B, O_contra], R]) -> Callable[Concatenate[S, A, B, P], R]: ...
+
     def __call__(self, method: Callable[..., R]) -> Callable[..., R]:
         """The method, called with keywords."""
         own = inspect.signature(method)

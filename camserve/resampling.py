@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from camserve.cards import Input
 from camserve.frame import Frame
 from camserve.images import Photo
-from camserve.models import Model
 
 # Photographs of at most so many pixels are resampled by torch, which needs a copy of them.
 _COPIED = 2**20
@@ -16,15 +16,14 @@ _COPIED = 2**20
 _IN_TORCH = ("bilinear", "bicubic")
 
 
-def to_input(photo: Photo, frame: Frame, model: Model) -> torch.Tensor:
+def to_input(photo: Photo, frame: Frame, spec: Input) -> torch.Tensor:
     """The network's input, float32 (1, 3, h, w): the frame's box resampled, then (value - mean) / std."""
-    own = model.card.input
-    small = _resampled(photo.image, frame, own.resample)
-    if own.channels == "BGR":
+    small = _resampled(photo.image, frame, spec.resample)
+    if spec.channels == "BGR":
         small = small[::-1]
     planes = np.ascontiguousarray(small, dtype=np.float32)
-    planes -= np.array(own.mean, np.float32)[:, None, None]
-    planes /= np.array(own.std, np.float32)[:, None, None]
+    planes -= np.array(spec.mean, np.float32)[:, None, None]
+    planes /= np.array(spec.std, np.float32)[:, None, None]
     return torch.from_numpy(planes[None])
 
 

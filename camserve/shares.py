@@ -9,23 +9,15 @@ photograph, or the part of it that the model saw, holds of it: so whichever way 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from camserve.errors import OptionError
-from camserve.frame import Frame, Placement, native
-from camserve.heads import ClassMapHead, LinearHead
+from camserve.frame import Frame, Placement
 from camserve.painting import strips
 from camserve.regions import Box
-
-if TYPE_CHECKING:
-    import torch
-
-    from camserve.explanation import Explanation
-    from camserve.layers import Layer
-    from camserve.targets import Target
+from camserve.targets import Target
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -57,20 +49,25 @@ class Account:
     bias: Float32
     placement: Placement
 
+    def __reduce__(self) -> "tuple[type[Account], tuple[Float32, None, Float32, Placement]]":
+        """Copies and pickles hold the class maps, equal to float precision, in place of the classifier's weights."""
+        maps = self.activations if self.weight is None else np.einsum("ck,khw->chw", self.weight, self.activations)
+        return Account, (maps, None, self.bias, self.placement)
+
     def within(self, frame: Frame) -> "Account":
         """The same with its cells in the photograph that `frame` made the input of."""
         return replace(self, placement=replace(self.placement, frame=frame))
 
-    def of_target(self, target: "Target") -> Float64:
+    def of_target(self, target: Target) -> Float64:
         """What each cell adds to the target, float64 (h, w): the target is `bias_of` plus the mean of these."""
         added: Float64 = np.sum([factor * self._of_class(index) for index, factor in _terms(target)], axis=0)
         return added
 
-    def bias_of(self, target: "Target") -> float:
+    def bias_of(self, target: Target) -> float:
         """What the target is where no place adds anything."""
         return float(sum(factor * float(self.bias[index]) for index, factor in _terms(target)))
 
-    def share(self, target: "Target", region: Region) -> float:
+    def share(self, target: Target, region: Region) -> float:
         """What a region of the original adds to the target, in logits.
 
         region: (left, top, right, bottom) in pixels, fractions allowed, right and bottom exclusive; a Box; or a mask,
@@ -115,41 +112,23 @@ class Account:
         return float(sum(parts))
 
 
-def account_of(layer: "Layer", activations: "torch.Tensor", size: tuple[int, int]) -> Account | None:
-    """The account of one input's activations (1, K, h, w); None where the logits are no sums over places.
-
-    size: (W, H) of the input, which is taken for the photograph until `Account.within` says otherwise.
-    """
-    head = layer.head
-    if not isinstance(head, LinearHead | ClassMapHead):
-        return None
-    values: Float32 = activations[0].float().contiguous().cpu().numpy()
-    placement = layer.placement(native(size), (values.shape[2], values.shape[1]))
-    if isinstance(head, LinearHead):
-        return Account(values, *head.numbers, placement)
-    added = np.maximum(values, 0) if head.rectified else values
-    return Account(added, None, np.zeros(len(values), np.float32), placement)
-
-
-def _terms(target: "Target") -> tuple[tuple[int, int], ...]:
-    assert target.terms is not None  # who asks has seen to that: `summed_target`
+def _terms(target: Target) -> tuple[tuple[int, int], ...]:
+    assert target.terms is not None  # who asks has seen to that: `summed`
     return target.terms
 
 
-def account_for(explanation: "Explanation") -> Account:
-    """Its account. Raises OptionError where the head has none."""
-    if explanation.account is None:
+def account_at(account: Account | None, layer: str, head: str) -> Account:
+    """`account`, of a layer. Raises OptionError where its head has none."""
+    if account is None:
         raise OptionError(
             "what a place adds to a logit is known where global average pooling and one linear layer, or a class map, "
-            f"follow the layer; at layer '{explanation.layer}' the head is {explanation.head}. "
-            "Try the model's last layer"
+            f"follow the layer; at layer '{layer}' the head is {head}. Try the model's last layer"
         )
-    return explanation.account
+    return account
 
 
-def summed_target(explanation: "Explanation") -> "Target":
-    """Its target, if that is a sum of logits. Raises OptionError."""
-    target = explanation.target
+def summed(target: Target) -> Target:
+    """`target`, if it is a sum of logits. Raises OptionError."""
     if not target.is_linear:
         raise OptionError(
             f"shares of a logit, or of a difference of two, add up; those of '{target.name}' ({target.quantity}) do "

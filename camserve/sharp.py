@@ -9,19 +9,20 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from camserve.classifier import Classifier
 from camserve.devices import structured
 from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, resample
 from camserve.methods.evidence import Progress
-from camserve.models import Model
 from camserve.observation import Observation, fuse, observe
+from camserve.options import ExplainOptions
+from camserve.run import Run
 
 Float32 = npt.NDArray[np.float32]
 Placed = tuple[Float32, Placement]
@@ -31,7 +32,7 @@ Placed = tuple[Float32, Placement]
 FINER = 4
 
 # Of every model, the earlier layer that goes with a layer; finding it cuts the network several times.
-_details: WeakKeyDictionary[Model, dict[str, str | None]] = WeakKeyDictionary()
+_details: WeakKeyDictionary[Classifier, dict[str, str | None]] = WeakKeyDictionary()
 _lock = Lock()
 
 
@@ -45,7 +46,7 @@ class Sharp:
 
 
 def sharpen(
-    model: Model,
+    model: Classifier,
     frame: Frame,
     pixels: Callable[[Frame], torch.Tensor],
     seen: Sequence[Sequence[Observation]],
@@ -60,11 +61,11 @@ def sharpen(
     """
     lattice = fine_lattice(fuse(list(seen[0]), frame)[1])
     total = [np.zeros(lattice.grid[::-1], np.float32) for _ in seen]
-    how: dict[str, Any] = {"output_stride": output_stride, "progress": progress}
+    how, run = ExplainOptions(method=seen[0][0].method.name, output_stride=output_stride), Run(progress=progress)
     scales, coarsest = [], max(one.layer.stride for one in seen[0])
     for scale, scaled in scaled_frames(model, frame, coarsest):
         try:
-            for shown in _passes(model, pixels(scaled), scaled, seen, how, detail=scale == 1):
+            for shown in _passes(model, pixels(scaled), scaled, seen, how, run, detail=scale == 1):
                 total = [before + _laid(*one, lattice) for before, one in zip(total, shown, strict=True)]
         except OptionError:  # a size that this network does not take
             if scale == 1:
@@ -74,7 +75,7 @@ def sharpen(
     return [Sharp(_relative(_smooth(one)), lattice, tuple(scales)) for one in total]
 
 
-def scaled_frames(model: Model, frame: Frame, stride: tuple[float, float]) -> Iterator[tuple[float, Frame]]:
+def scaled_frames(model: Classifier, frame: Frame, stride: tuple[float, float]) -> Iterator[tuple[float, Frame]]:
     """The sizes of `sharp.scales` that the network takes and `explain.max_input_megapixels` allows.
 
     Sides other than the nominal ones are whole numbers of cells, `stride` input pixels each: a network that drops
@@ -104,7 +105,7 @@ def fine_lattice(coarse: Placement) -> Placement:
     return Placement(coarse.frame, (across, down), (fine_x, fine_y), (x, y))
 
 
-def detail_layer(model: Model, name: str) -> str | None:
+def detail_layer(model: Classifier, name: str) -> str | None:
     """Where detail is looked for: the last layer with about FINER times the cells each way that nothing goes around.
 
     Beside a skip connection a layer holds but a part of what the network knows there. None where there is no such
@@ -117,7 +118,7 @@ def detail_layer(model: Model, name: str) -> str | None:
         return known[name]
 
 
-def _find_detail(model: Model, name: str) -> str | None:
+def _find_detail(model: Classifier, name: str) -> str | None:
     names = _candidates(model.layers(), name)
     if not model.network.is_traced:  # no graph says what goes around; whole stages have short names
         return min(names, key=lambda one: one.count("."), default=None)
@@ -136,27 +137,25 @@ def _candidates(layers: dict[str, tuple[int, ...]], name: str) -> list[str]:
 
 
 def _passes(
-    model: Model,
+    model: Classifier,
     images: torch.Tensor,
     frame: Frame,
     seen: Sequence[Sequence[Observation]],
-    how: dict[str, Any],
+    how: ExplainOptions,
+    run: Run,
     *,
     detail: bool,
 ) -> Iterator[list[Placed]]:
     """What each target shows in one pass after another: the image and its mirror image, and of both the detail."""
-    targets, method, layers = [one[0].target for one in seen], seen[0][0].method.name, [one.layer for one in seen[0]]
+    targets, layers = [one[0].target for one in seen], [one.layer for one in seen[0]]
     earlier = detail_layer(model, max(layers, key=lambda layer: layer.stride).name) if detail else None
-
-    def look(given: torch.Tensor, method: str, layer: str, **how: Any) -> list[Observation]:
-        return observe(model, given, targets, method=method, layer=layer, quantity="logit", **how)
 
     for mirrored in (False, True):
         given = images.flip(-1) if mirrored else images
-        by_layer = [look(given, method, layer.name, **how) for layer in layers]
+        by_layer = [observe(model, given, targets, layer.name, how, run) for layer in layers]
         yield [_unmirrored(fuse(list(one), frame), mirrored) for one in zip(*by_layer, strict=True)]
         if earlier is not None:
-            fine = look(given, "layercam", earlier, output_stride=None)
+            fine = observe(model, given, targets, earlier, ExplainOptions(method="layercam"), Run())
             yield [_unmirrored(fuse([one], frame), mirrored) for one in fine]
 
 

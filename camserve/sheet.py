@@ -1,20 +1,19 @@
 """A comparison as one picture: the photograph and, of the same photograph, a tile for each method or class."""
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from camserve import render
-from camserve.comparing import Entry
+from camserve.explanation import Explanation
 from camserve.legend import plain_text
-
-if TYPE_CHECKING:
-    from camserve.explanation import Explanation
+from camserve.options import OverlayOptions
 
 Float32 = npt.NDArray[np.float32]
 
@@ -29,14 +28,52 @@ NOTE = (
 )
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method's or class's part of a comparison.
+
+    name: of its folder. title: in words. group: what it stands under. detail: what it took. explanation: None where
+    there is none, for the `reason` given.
+    """
+
+    name: str
+    title: str
+    group: str
+    detail: str = ""
+    explanation: Explanation | None = None
+    reason: str = ""
+
+
+PLAIN = OverlayOptions()
 Place = tuple[Entry | None, str, int, int]
 
 
-def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], **look: Any) -> Image.Image:
+def class_entries(explained: Iterable[Explanation]) -> Iterator[Entry]:
+    """Entries of explanations of one image, one a class, each with a name of its own."""
+    names: dict[str, int] = {}
+    for one in explained:
+        name = re.sub(r"[^\w+]+", "-", one.target.name).strip("-") or "class"
+        names[name] = names.get(name, 0) + 1
+        folder = name if names[name] == 1 else f"{name}-{names[name]}"
+        yield Entry(folder, one.target.name, "Classes", _answer(one), one)
+
+
+def _answer(one: Explanation) -> str:
+    if one.target.has_score:
+        return f"score {one.score:.3f}, logit {one.logit:.1f}"
+    value = "" if one.value is None else f"{one.value:.1f}"
+    return f"{value} logits" if one.target.is_linear else value
+
+
+def draw_sheet(
+    photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions | None = None
+) -> Image.Image:
     """The sheet, RGB.
 
-    photo: RGB. heading: above it all. entries: those of one group stand together. look: `colormap`, `alpha` and
-    `contour` of `Explanation.overlay`.
+    photo: RGB. heading: above it all. entries: those of one group stand together. look: of it `colormap`, `alpha` and
+    `contour`.
     """
     places = list(_places(entries))
     columns, rows = 1 + max(x for *_, x, _ in places), 1 + max(y for *_, y in places)
@@ -55,25 +92,21 @@ def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], **loo
     return sheet
 
 
-def tile_overlay(
-    small: Image.Image, made: "Explanation", *, colormap: str | None = None, alpha: float | None = None,
-    contour: float | None = None,
-) -> Image.Image:  # fmt: skip
+def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) -> Image.Image:
     """The heat, averaged over the pixels of a small copy of the photograph, over its maximum, painted on that copy."""
     heat = _smaller(made, small.size)
     peak = np.nanmax(heat, initial=0)
     scaled = heat / peak if peak > 0 else heat
-    defaults = made.model.settings.render
     return render.overlay(
         small,
         lambda first, last: scaled[first:last],
-        colormap=colormap or defaults.colormap,
-        alpha=defaults.alpha if alpha is None else alpha,
-        contour=contour,
+        colormap=look.colormap or made.style.colormap,
+        alpha=made.style.alpha if look.alpha is None else look.alpha,
+        contour=look.contour,
     )
 
 
-def _smaller(made: "Explanation", size: tuple[int, int]) -> Float32:
+def _smaller(made: Explanation, size: tuple[int, int]) -> Float32:
     """The heatmap as the mean over each pixel of a picture of `size`, float32 (h, w); NaN where nothing was seen.
 
     Maps with a value a pixel are averaged over SPECK of those: single hot pixels cannot be seen.
@@ -89,17 +122,17 @@ def _smaller(made: "Explanation", size: tuple[int, int]) -> Float32:
     return np.where(_seen(made, size), np.asarray(mean), np.float32(np.nan))
 
 
-def _seen(made: "Explanation", size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _seen(made: Explanation, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Whether the model saw the place, (h, w), of each pixel of a picture of `size`."""
     left, top, right, bottom = made.placement.frame.box
     x, y = ((np.arange(part) + 0.5) * side / part for side, part in zip(made.photo.size, size, strict=True))
     return ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
 
 
-def _picture(small: Image.Image, entry: Entry | None, look: dict[str, Any]) -> Image.Image | None:
+def _picture(small: Image.Image, entry: Entry | None, look: OverlayOptions) -> Image.Image | None:
     if entry is None:
         return small
-    return tile_overlay(small, entry.explanation, **look) if entry.explanation is not None else None
+    return tile_overlay(small, entry.explanation, look) if entry.explanation is not None else None
 
 
 def _places(entries: Sequence[Entry]) -> Iterator[Place]:

@@ -1,5 +1,6 @@
 """What an explanation is about: a class, one class against another, or any scalar function of the logits."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PREDICTED = "predicted"
 # In front of an index that is text, where the digits alone are the name of a class.
 INDEX = "#"
+_COUNT = re.compile(r"(?:top )?(\d{1,18})")
 # Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
 _DIGITS = 18
 
@@ -205,3 +207,25 @@ def _checked(value: "Tensor", logits: "Tensor") -> "Tensor":
             f"an image, shape {tuple(logits.shape[:1])}"
         )
     return value
+
+
+@dataclass(frozen=True)
+class Best:
+    """So many of the best classes, unless `text`, which says so, is the name of a class."""
+
+    count: int
+    text: str
+
+    def among(self, labels: Sequence[str]) -> int | list[str]:
+        """What `explain_classes` takes as targets."""
+        return [self.text] if classes_named(self.text, labels) else self.count
+
+
+def parse_targets(text: str) -> Best | list[str]:
+    """Classes separated by semicolons; or "3" or "top 3". Raises OptionError where there are none."""
+    if count := _COUNT.fullmatch(text.strip()):
+        return Best(int(count[1]), text.strip())
+    found = [target.strip() for target in text.split(";") if target.strip()]
+    if not found:
+        raise OptionError(f"targets {text!r} names no class; give some, separated by semicolons, or a number")
+    return found

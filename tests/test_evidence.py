@@ -19,7 +19,7 @@ from camserve.targets import class_target
 @pytest.fixture(scope="module")
 def evidence(model: camserve.Model) -> Evidence:
     photo = open_photo(model, picture(1, (120, 96)))
-    pixels = to_input(photo, model.frame(photo.size, 96), model)
+    pixels = to_input(photo, model.frame(photo.size, 96), model.card.input)
     layer = model.layer()
     return evidence_of(model, layer, pixels, class_target(7), layer.observe(pixels))
 

@@ -283,7 +283,7 @@ def test_input_pixels_are_resampled_and_scaled_as_the_card_says(model: camserve.
     from camserve.images import read_photo
 
     grey = read_photo(Image.new("RGB", (50, 40), (255, 127, 0)), max_pixels=10**6, max_side=50, max_bytes=10**6)
-    values = to_input(grey, model.frame((50, 40)), model)
+    values = to_input(grey, model.frame((50, 40)), model.card.input)
     assert values.shape == (1, 3, 224, 280)
     assert values[0, :, 5, 5].tolist() == [1.0, 0.0, -127 / 128]
 

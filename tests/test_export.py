@@ -62,7 +62,7 @@ def test_the_embedded_model_answers_the_same_elsewhere(model: camserve.Model, ca
     assert "any size" in result.output
     explanation = model.explain(cat)
     photo = read_photo(cat, max_pixels=10**7, max_side=10**4, max_bytes=10**7)
-    images = to_input(photo, explanation.placement.frame, model).numpy()
+    images = to_input(photo, explanation.placement.frame, model.card.input).numpy()
     logits, maps = answers(file, images)
     np.testing.assert_allclose(logits[0], explanation.logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(maps[0], model.class_maps(cat), rtol=1e-4, atol=1e-4)

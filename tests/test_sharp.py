@@ -240,12 +240,12 @@ def test_one_size_at_a_time_is_in_memory(red: camserve.Model) -> None:
 
     def pixels(scaled: Frame) -> torch.Tensor:
         assert all(one() is None for one in given)
-        made = to_input(photo, scaled, red)
+        made = to_input(photo, scaled, red.card.input)
         given.append(weakref.ref(made))
         return made
 
     how = {"method": "cam", "layer": None, "output_stride": None, "quantity": "logit"}
-    seen = observe(red, to_input(photo, frame, red), ["red"], **how)
+    seen = observe(red, to_input(photo, frame, red.card.input), ["red"], **how)
     (sharp,) = sharpen(red, frame, pixels, [seen])
     assert len(given) == len(sharp.scales) == 3
 

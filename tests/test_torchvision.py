@@ -124,7 +124,7 @@ def test_layer_head_and_map(name: str, request: pytest.FixtureRequest) -> None:
     assert explanation.head == (entry(HEADS, name) or "linear")
     assert np.isfinite(explanation.map).all()
     assert np.ptp(explanation.map) > 0
-    images = to_input(photo, model.frame(photo.size, size), model)
+    images = to_input(photo, model.frame(photo.size, size), model.card.input)
     expected = plain_gradcam(network, name, explanation.layer, images, 3)
     scale = float(expected.abs().max())
     np.testing.assert_allclose(explanation.map / scale, (expected / scale).numpy(), atol=1e-4)

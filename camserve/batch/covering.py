@@ -15,7 +15,7 @@ from camserve.batch.sketch import SIDE, from_text, hot_cells
 from camserve.batch.statistics import explained
 from camserve.batch.work import open_item
 from camserve.errors import CamserveError
-from camserve.models import Model
+from camserve.model import Model
 from camserve.pipeline import in_order
 
 # The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can

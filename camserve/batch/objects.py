@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from camserve.batch.inputs import IMAGE_ENDINGS
+from camserve.config import Limits
 from camserve.errors import OptionError
-from camserve.explain import open_photo
 from camserve.explanation import Explanation
+from camserve.images import Photo, read_photo
 from camserve.regions import sample
 
 _COLUMNS = ("left", "top", "right", "bottom")
@@ -25,8 +26,8 @@ class Objects:
     Raises OptionError where neither is there or a line cannot be read.
     """
 
-    def __init__(self, source: Path) -> None:
-        self.source = source
+    def __init__(self, source: Path, limits: Limits) -> None:
+        self.source, self._limits = source, limits
         self._boxes: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         if source.is_file():
@@ -66,6 +67,10 @@ class Objects:
             inside |= ((top <= y) & (y < bottom))[:, None] & ((left <= x) & (x < right))
         return inside
 
+    def _read(self, mask: Path) -> Photo:
+        limits = self._limits
+        return read_photo(mask, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+
     def _mask(
         self, name: str, explanation: Explanation, shape: tuple[int, ...], step: int
     ) -> npt.NDArray[np.bool_] | None:
@@ -73,7 +78,7 @@ class Objects:
         found = next((path.with_suffix(end) for end in sorted(IMAGE_ENDINGS) if path.with_suffix(end).is_file()), None)
         if found is None:
             return None
-        mask = open_photo(explanation.model, found).image
+        mask = self._read(found).image
         if mask.size != explanation.photo.size:
             raise OptionError(
                 f"the mask '{found}' is {mask.width} x {mask.height}, its photograph {explanation.photo.size[0]} x "

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from camserve.errors import OptionError, UnknownName
-from camserve.facts import versions
 from camserve.images import OUTPUTS
-from camserve.models import Model
+from camserve.model import Model
 from camserve.targets import PREDICTED
+from camserve.versions import versions
 
 EXPECTED = "expected"
 

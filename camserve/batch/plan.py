@@ -18,7 +18,7 @@ from camserve.batch.inputs import Item, nothing_found
 from camserve.batch.rows import RESULTS
 from camserve.errors import OptionError, OutputError
 from camserve.files import write_whole, writing
-from camserve.models import Model
+from camserve.model import Model
 from camserve.targets import resolve_class
 
 INPUTS, RUN = "inputs.jsonl", "run.json"

@@ -24,7 +24,7 @@ from camserve.batch.work import Work
 from camserve.cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.errors import OptionError, UnknownName
 from camserve.files import sweep
-from camserve.models import Model
+from camserve.model import Model
 from camserve.pipeline import in_order
 
 # Gives the rows of the plan from one on, in order.
@@ -74,7 +74,7 @@ def run_batch(
     """
     options, shown = options or Options(), progress or Silent()
     with ExitStack() as stack:
-        where = stack.enter_context(closing(Objects(objects))) if objects else None
+        where = stack.enter_context(closing(Objects(objects, model.settings.limits))) if objects else None
         check_exports(exports, options)
         if cluster is not None:
             check_card(model)

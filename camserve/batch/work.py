@@ -16,7 +16,7 @@ from camserve.explain import explain_classes, open_photo
 from camserve.explanation import Answer, Explanation
 from camserve.files import write_all
 from camserve.images import Photo
-from camserve.models import Model
+from camserve.model import Model
 from camserve.plain import finite
 from camserve.targets import TargetOption
 

@@ -14,7 +14,7 @@ from camserve.errors import OptionError
 if TYPE_CHECKING:
     from camserve.batch import Options
     from camserve.cluster import Cluster
-    from camserve.models import Model
+    from camserve.model import Model
 
 
 @click.command()
@@ -101,7 +101,7 @@ def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cl
 
 def _prepare(config: Path | None, given: dict[str, Any]) -> "tuple[Model, Options]":
     from camserve.batch import Options
-    from camserve.loading import load
+    from camserve.model import load
 
     settings = read_settings(
         config,

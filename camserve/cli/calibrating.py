@@ -43,7 +43,7 @@ def calibrate(config: Path | None, /, model: str, images: tuple[Path, ...], dry_
     """
     from camserve.calibration import calibrate as measure
     from camserve.calibration import to_card
-    from camserve.loading import load
+    from camserve.model import load
     from camserve.sections import write_section
 
     loaded = load(model, settings=read_settings(config))

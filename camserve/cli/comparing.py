@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from camserve.errors import ImageError
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.images import Photo
+    from camserve.model import Model
+    from camserve.options import OverlayOptions
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What it takes to draw again: of each explanation all but the photograph, which is read anew."""
 
+    model: "Model"
     signed: bool
     kept: list[tuple[str, Path, "Explanation"]] = field(default_factory=list)
 
@@ -43,21 +46,21 @@ class Comparison:
         """Whether that value is in logits."""
         return self.kept[0][2].unit == "logits"
 
-    def draw(self, look: dict[str, Any]) -> None:
-        """Write each overlay.png anew. look: options of `Explanation.overlay`. Raises OutputError, ImageError."""
+    def draw(self, look: "OverlayOptions") -> None:
+        """Write each overlay.png anew. Raises OutputError, ImageError."""
         from camserve.files import write_whole
         from camserve.images import encode
 
         end = self.end
         for image, folder, explanation in self.kept:
-            whole = replace(explanation, photo=_read_again(image, explanation))
-            write_whole(folder / "overlay.png", encode(whole.overlay(**{**look, "scale": end}), "png"))
+            whole = replace(explanation, photo=_read_again(self.model, image, explanation))
+            write_whole(folder / "overlay.png", encode(whole.drawn(replace(look, scale=end)), "png"))
 
 
-def _read_again(image: str, explanation: "Explanation") -> "Photo":
+def _read_again(model: "Model", image: str, explanation: "Explanation") -> "Photo":
     from camserve.explain import open_photo
 
-    photo = open_photo(explanation.model, image)
+    photo = open_photo(model, image)
     if photo.sha256 != explanation.photo.sha256:
         raise ImageError(f"'{image}' changed while it was being explained; run the command again")
     return photo

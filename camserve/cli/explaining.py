@@ -20,7 +20,7 @@ from camserve.timing import Timing, timed
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
-    from camserve.models import Model
+    from camserve.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -169,7 +169,7 @@ def _sheet_of(options: dict[str, Any]) -> SheetOf | None:
 
 def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict[str, Any], dict[str, Any]]":
     """The model, the options of `Model.explain` and those of `Explanation.overlay`."""
-    from camserve.loading import load
+    from camserve.model import load
 
     settings = read_settings(
         config,

@@ -26,7 +26,7 @@ def export(config: Path | None, /, model: str, file: Path, layer: str | None, as
       camserve export efficientnet-lite0 lite0.onnx
     """
     from camserve.export import export as write
-    from camserve.loading import load
+    from camserve.model import load
 
     made = write(load(model, settings=read_settings(config)), file, layer=layer)
     if as_json:

@@ -75,7 +75,7 @@ def _runs(
         return Path(given[0]), Path(given[1])
     from camserve.batch import Options, run_batch
     from camserve.batch.progress import progress_for
-    from camserve.loading import load
+    from camserve.model import load
 
     settings, folders = read_settings(config), (out / "a", out / "b")
     for name, folder in zip(given, folders, strict=True):

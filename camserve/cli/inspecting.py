@@ -42,7 +42,7 @@ def inspect(config: Path | None, /, model: str | None, every: bool, as_json: boo
       camserve inspect torchvision:resnet50 --all
     """
     from camserve.inspection import inspect_model
-    from camserve.loading import load
+    from camserve.model import load
 
     inspection = inspect_model(load(model, settings=read_settings(config)))
     if as_json:

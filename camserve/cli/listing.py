@@ -51,7 +51,7 @@ def models(config: Path | None, /, as_json: bool, check: bool) -> None:
 
 def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
     from camserve.known import check_known_answers
-    from camserve.loading import load
+    from camserve.model import load
 
     rows = [
         {"model": name, **vars(check)} for name in names for check in check_known_answers(load(name, settings=settings))
@@ -103,7 +103,7 @@ def layers(config: Path | None, /, model: str | None, as_json: bool) -> None:
       camserve layers efficientnet-lite0
       camserve explain cat.jpg --layer blocks.10,head --method layercam
     """
-    from camserve.loading import load
+    from camserve.model import load
 
     loaded = load(model, settings=read_settings(config))
     rows = [

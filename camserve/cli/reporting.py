@@ -20,7 +20,7 @@ def report(
 
     facts: what `Explanation.to_dict` gave. timing: how long the steps took, where that was asked.
     """
-    from camserve.questions import in_words
+    from camserve.facts import in_words
 
     took = timing.milliseconds() if timing else {}
     if as_json:

@@ -15,7 +15,7 @@ from camserve.comparing import Entry, compare_classes, compare_methods, family_o
 
 if TYPE_CHECKING:
     from camserve.images import Photo
-    from camserve.models import Model
+    from camserve.model import Model
 
 SHEET = "sheet.jpg"
 
@@ -94,7 +94,7 @@ def _heading(photo: "Photo", entries: list[Entry]) -> str:
     if made is None:
         return photo.name
     what = "" if len({e.title for e in entries if e.group == "Classes"}) else f": {made.in_short}"
-    return f"{photo.name}{what} ({made.model.name}, layer {made.layer})"
+    return f"{photo.name}{what} ({made.model_name}, layer {made.layer})"
 
 
 def _facts(entry: Entry, folder: Path) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from tempfile import mkdtemp
 import torch
 from torch import Tensor, fx, nn
 
-import camserve
 from camserve.errors import EngineError
 from camserve.snapshot import add_weights
+from camserve.version import __version__
 
 # OpenVINO reports its use to its makers unless told otherwise. Who explains photographs of others phones nobody: where
 # its reporting package cannot be imported, OpenVINO goes on without.
@@ -184,7 +184,7 @@ def _is_kept(file: Path) -> bool:
 
 def _key(module: nn.Module, only: tuple[int, int] | None) -> str:
     digest = hashlib.sha256()
-    about = [camserve.__version__, version("torch"), openvino.__version__, type(module).__name__, only, repr(module)]
+    about = [__version__, version("torch"), openvino.__version__, type(module).__name__, only, repr(module)]
     graphs = [part.code for part in module.modules() if isinstance(part, fx.GraphModule)]
     digest.update(repr((about, graphs)).encode())
     add_weights(digest, module)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from camserve.classifier import Classifier
 from camserve.inspection.layers import field_dict
 from camserve.inspection.operation import Shape
-from camserve.models import Model
 from camserve.receptive import Field
 
 # kind, as camserve.heads names it: (what it is, what is known in closed form)
@@ -58,7 +58,7 @@ class InspectedHead:
         }
 
 
-def inspect_head(model: Model) -> InspectedHead:
+def inspect_head(model: Classifier) -> InspectedHead:
     """The head after the model's own layer."""
     layer = model.layer()
     kind = layer.head.kind

@@ -6,6 +6,7 @@ from typing import Any
 from torch import fx
 
 from camserve import workers
+from camserve.classifier import Classifier
 from camserve.given import Given
 from camserve.inspection.blocks import Block, blocks_of
 from camserve.inspection.heads import InspectedHead, inspect_head
@@ -13,7 +14,6 @@ from camserve.inspection.layers import InspectedLayer, inspect_layers
 from camserve.inspection.record import FUNCTIONS, record
 from camserve.inspection.separable import Separable, find_separable
 from camserve.inspection.sizes import InputSizes, try_sizes
-from camserve.models import Model
 from camserve.receptive import Fields, receptive_fields
 from camserve.trace import trace
 
@@ -84,7 +84,7 @@ class Inspection:
         }
 
 
-def inspect_model(model: Model) -> Inspection:
+def inspect_model(model: Classifier) -> Inspection:
     """Look at every layer of `model`, and try which sizes of input it takes.
 
     The layers are the network's own; the sizes are those of the network as it is explained, where a flattened map
@@ -94,7 +94,7 @@ def inspect_model(model: Model) -> Inspection:
     return workers.shared(model.settings.compute).run(lambda: _inspected(model))
 
 
-def _inspected(model: Model) -> Inspection:
+def _inspected(model: Classifier) -> Inspection:
     size, traced = model.card.input.size, model.network.is_traced
     graph, fields = _traced(model.network.given, size) if traced else record(model.network.given, size)
     return Inspection(

@@ -5,6 +5,7 @@ command line's choices, the HTTP list, the page's menu, the documentation and th
 itself loads no torch.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from camserve.methods.evidence import Evidence
 
 AUTO = "auto"
+# In a list of methods: every one.
+EVERY = "all"
 
 # What of a class is explained: its logit, or the logarithm of its probability, which counts what speaks for others.
 QUANTITIES = ("logit", "log-softmax")
@@ -251,3 +254,19 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise UnknownName("method", name, [AUTO, *METHODS])
     return METHODS[name]
+
+
+def parse_methods(texts: Iterable[str]) -> tuple[str, ...]:
+    """The methods that "cam,rise", "all" and so on mean, families together. Raises UnknownName with close matches."""
+    names = [name.strip() for text in texts for name in text.split(",")]
+    for name in names:
+        if name not in (AUTO, EVERY):
+            find_method(name)
+    if EVERY in names:
+        return tuple(METHODS)
+    return tuple(sorted(dict.fromkeys(names), key=[AUTO, *METHODS].index))
+
+
+def family_of(name: str) -> str:
+    """The family of a method; of "auto" the word itself."""
+    return next((family for family, methods in FAMILIES.items() if name in {m.name for m in methods}), "Automatic")

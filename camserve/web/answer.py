@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zipfile import ZipFile, ZipInfo
@@ -12,6 +12,7 @@ from zipfile import ZipFile, ZipInfo
 from flask import Request, Response
 from werkzeug.exceptions import NotAcceptable
 
+from camserve.config import Settings
 from camserve.errors import shown
 from camserve.images import OUTPUTS as FORMATS
 from camserve.images import encode
@@ -22,7 +23,6 @@ from camserve.web.upload import Upload
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
-    from camserve.models import Model
 
 NPY = "application/x-npy"
 ZIP = "application/zip"
@@ -61,18 +61,19 @@ def answer(explanation: "Explanation", options: Options, kind: str, timing: Timi
     return response
 
 
-def etag(model: "Model", upload: Upload, options: Options, kind: str) -> str:
-    """What an answer depends on, as one name: the image, the model, the options with their defaults, the versions."""
-    from camserve.facts import versions
+def etag(model: Mapping[str, Any], settings: Settings, upload: Upload, options: Options, kind: str) -> str:
+    """What an answer depends on, as one name: the image, the model, the options with their defaults, the versions.
 
-    settings = model.settings
+    model: as `Classifier.described` says.
+    """
+    from camserve.versions import versions
+
     parts = (
         *versions().values(),
         kind,
         upload.name or "",
-        model.name,
-        model.weights_sha256,
-        *(part.model_dump_json() for part in (model.card, options, settings.explain, settings.sharp, settings.render)),
+        model,
+        *(part.model_dump_json() for part in (options, settings.explain, settings.sharp, settings.render)),
     )
     digest = hashlib.sha256(upload.data)
     digest.update(json.dumps(parts).encode())
@@ -92,11 +93,11 @@ def unchanged(tag: str) -> Response:
 
 def overlay_bytes(explanation: "Explanation", options: Options, format: str, timing: Timing) -> bytes:
     """The overlay as an encoded image; format: of `camserve.images.OUTPUTS`."""
-    settings = explanation.model.settings.render
+    style = explanation.style
     with timing("render"):
-        overlay = explanation.overlay(**options.drawing(settings.threshold))
+        overlay = explanation.drawn(options.drawing(style.threshold))
     with timing("encode"):
-        return encode(overlay, format, quality=settings.quality)
+        return encode(overlay, format, quality=style.quality)
 
 
 def json_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:

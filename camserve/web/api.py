@@ -1,5 +1,6 @@
 """The native dialect, /api/v1: for people, curl and the page."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -66,12 +67,16 @@ def explain() -> Response:
     upload = read_upload(request)
     options = options_with(request, upload)
     kind = choose_type(request, options)
-    if request.if_none_match and is_known(tag := etag(ours.model(options.model), upload, options, kind)):
+
+    def tag_of(model: Mapping[str, Any]) -> str:
+        return etag(model, ours.settings, upload, options, kind)
+
+    if request.if_none_match and is_known(tag := tag_of(ours.model(options.model).described)):
         return unchanged(tag)
     with ours.gate.turn(now) as until:
         explanation = ours.explain(upload.image, options, now, until)
         response = answer(explanation, options, kind, now.timing)
-    response.set_etag(etag(explanation.model, upload, options, kind))
+    response.set_etag(tag_of(explanation.origin.model))
     return response
 
 

@@ -7,9 +7,9 @@ from flask import Blueprint, Response, request
 from typing_extensions import TypedDict
 from werkzeug.exceptions import NotAcceptable
 
-from camserve.comparing import Best, class_entries, parse_targets
 from camserve.errors import OptionError
 from camserve.images import encode
+from camserve.targets import Best, parse_targets
 from camserve.timing import Timing
 from camserve.web.answer import IMAGES, choose_type, json_facts
 from camserve.web.operations import JSON, gives
@@ -80,11 +80,12 @@ def _listed(explained: "list[Explanation]", options: Options, timing: Timing) ->
 
 
 def _sheet(explained: "list[Explanation]", options: Options, kind: str, timing: Timing) -> bytes:
-    from camserve.sheet import draw_sheet
+    from camserve.sheet import class_entries, draw_sheet
 
-    first, settings = explained[0], explained[0].model.settings.render
-    look = {key: options.drawing(settings.threshold)[key] for key in ("colormap", "alpha", "contour")}
+    first, style = explained[0], explained[0].style
     with timing("render"):
-        sheet = draw_sheet(first.photo.image, first.photo.name, list(class_entries(explained)), **look)
+        sheet = draw_sheet(
+            first.photo.image, first.photo.name, list(class_entries(explained)), options.drawing(style.threshold)
+        )
     with timing("encode"):
-        return encode(sheet, IMAGES[kind], quality=settings.quality)
+        return encode(sheet, IMAGES[kind], quality=style.quality)

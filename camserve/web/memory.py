@@ -5,19 +5,18 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from camserve.timing import Timing, observed
+from camserve.timing import Timing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from camserve.explanation import Explanation
+    from camserve.attribution import Attribution
     from camserve.heads import Carried
     from camserve.images import Photo
     from camserve.layers import Layer
-    from camserve.models import Model
+    from camserve.model import Model
 
     Seen = tuple[Tensor, Carried, Tensor]
 
@@ -37,20 +36,14 @@ class Memory:
         self._lock = threading.Lock()
         self.hits, self.misses = {"activations": 0, "explanation": 0}, {"activations": 0, "explanation": 0}
 
-    def explanation(self, model: "Model", photo: "Photo", options: Hashable) -> "Explanation | None":
-        """An explanation of the same bytes by the same model with equal options, on this photo; None: not known."""
-        from camserve.explanation import Explanation
+    def attribution(self, model: "Model", photo: "Photo", options: Hashable) -> "Attribution | None":
+        """What was found in the same bytes by the same model with equal options; None: not known."""
+        found: Attribution | None = self._get("explanation", (weakref.ref(model), photo.sha256, options))
+        return found
 
-        found = self._get("explanation", (weakref.ref(model), photo.sha256, options))
-        return None if found is None else Explanation(photo=photo, model=model, **found)
-
-    def keep(self, explanation: "Explanation", options: Hashable) -> None:
-        """Keep all of an explanation but the photograph and the model."""
-        names = [one.name for one in fields(explanation) if one.name not in ("photo", "model")]
-        account = explanation.account
-        size = explanation.map.nbytes + explanation.logits.nbytes + (account.activations.nbytes if account else 0)
-        key = (weakref.ref(explanation.model), explanation.photo.sha256, options)
-        self._put(key, {name: getattr(explanation, name) for name in names}, size + _REST)
+    def keep(self, model: "Model", photo: "Photo", options: Hashable, found: "Attribution") -> None:
+        """Keep what was found in a photograph, without it."""
+        self._put((weakref.ref(model), photo.sha256, options), found, found.nbytes + _REST)
 
     def forward(self, layer: "Layer", images: "Tensor", timing: Timing) -> "Seen":
         """`layer.observe(images)`, without running the network where it has been done with an equal input.
@@ -58,7 +51,7 @@ class Memory:
         The key is the input itself, so whatever makes another input (the model's card, size, sharp) needs no thought.
         """
         if not self._limit:
-            return observed(layer, images, timing)
+            return _observed(layer, images, timing)
         key = (
             weakref.ref(layer),
             images.shape,
@@ -66,7 +59,7 @@ class Memory:
         )
         found: Seen | None = self._get("activations", key)
         if found is None:
-            found = observed(layer, images, timing)
+            found = _observed(layer, images, timing)
             tensors = (found[0], *found[1], found[2])
             self._put(key, found, sum(getattr(one, "nbytes", 0) for one in tensors) + _REST)
         return found
@@ -88,3 +81,8 @@ class Memory:
             self._size += size
             while self._size > self._limit:
                 self._size -= self._kept.popitem(last=False)[1][1]
+
+
+def _observed(layer: "Layer", images: "Tensor", timing: Timing) -> "Seen":
+    with timing("forward"):
+        return layer.observe(images)

@@ -111,5 +111,5 @@ def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
         "class_name": explanation.class_name,
         "top": explanation.top(),
         "warnings": explanation.warnings,
-        "facts": f"{explanation.method} at layer {explanation.layer} of {explanation.model.name}",
+        "facts": f"{explanation.method} at layer {explanation.layer} of {explanation.model_name}",
     }

@@ -27,7 +27,7 @@ from camserve.web.shelf import BROKEN, LOADING, Shelf
 if TYPE_CHECKING:
     from camserve.comparing import Best
     from camserve.explanation import Explanation
-    from camserve.models import Model
+    from camserve.model import Model
     from camserve.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class Service:
         self._workers = Workers(self.gate.workers, self.settings.compute.threads)
 
     def _loaded(self, name: str, seconds: float) -> "Model":
-        from camserve.loading import load
+        from camserve.model import load
 
         def submit(card: Path) -> "Future[Model]":
             return cast("Workers", self._workers).submit(load, card, settings=self.settings)

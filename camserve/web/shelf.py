@@ -13,7 +13,7 @@ from camserve.config import Settings
 from camserve.errors import CamserveError, ConfigError, DeadlinePassed, ModelNotFound, Unavailable, UnknownName
 
 if TYPE_CHECKING:
-    from camserve.models import Model
+    from camserve.model import Model
 
 UNLOADED, LOADING, READY, BROKEN = "unloaded", "loading", "ready", "broken"
 

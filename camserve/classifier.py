@@ -1,18 +1,18 @@
-"""A model ready to be explained: from a card or an nn.Module to a traced, frozen snapshot of it."""
+"""What a model is: a card and a network, frozen, with its layers; it knows nothing of explanations."""
 
 import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from torch import nn
 
 from camserve import cards, config, workers
+from camserve.checkpoints import Checkpoint
 from camserve.devices import find_device
 from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.frame import Frame, check_input_size, crop, fit, native, squeezed
@@ -22,47 +22,49 @@ from camserve.layers import Layer
 from camserve.network import network_of
 from camserve.snapshot import add_weights
 
-if TYPE_CHECKING:
-    from camserve.errors import CamserveError
-    from camserve.explanation import Explanation
-    from camserve.images import Source
-    from camserve.inspection import Inspection
-    from camserve.methods.evidence import Progress
-    from camserve.targets import TargetOption
-
 log = logging.getLogger("camserve")
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
 _LAYERS_KEPT = 8
 
 
-class Model:
-    """A frozen snapshot of a classifier. Made by `camserve.load`; safe to share between threads.
+class Parts(NamedTuple):
+    """What a classifier is made of.
+
+    module: the network, frozen. labels: None where nobody names the classes. weights_sha256: of the file they came
+    from, None for a module. home: the card's file, None without one. checkpoint: the weights under the network's
+    names, None where it was made without; prefix: what was taken off those names.
+    """
+
+    module: nn.Module
+    card: cards.Card
+    name: str
+    labels: Sequence[str] | None
+    settings: config.Settings
+    weights_sha256: str | None = None
+    home: Path | None = None
+    checkpoint: Checkpoint | None = None
+    prefix: str = ""
+
+
+class Classifier:
+    """A frozen snapshot of a classifier; safe to share between threads.
 
     name, card, labels. module: the network, frozen and in evaluation mode. home: the card's file, None for a module.
     settings: the defaults of every option.
     Later training of a module it was made from does not reach it, and nothing it does reaches that module.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        card: cards.Card,
-        *,
-        name: str,
-        labels: Sequence[str] | None,
-        settings: config.Settings,
-        weights_sha256: str | None = None,
-        home: Path | None = None,
-    ) -> None:
-        self.name, self.card, self.home, self.settings = name, card, home, settings
-        self._weights_sha256 = weights_sha256
+    def __init__(self, parts: Parts) -> None:
+        self.name, self.card, self.home, self.settings = parts.name, parts.card, parts.home, parts.settings
+        self._weights_sha256 = parts.weights_sha256
         self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
         self._building: dict[tuple[str, int | None], threading.Lock] = {}
-        module = module.to(find_device(settings.compute.device))
-        workers.shared(settings.compute).run(lambda: self._look(module, None if labels is None else len(labels)))
-        self.labels = _check_labels(labels, self.network.classes, name)
+        module = parts.module.to(find_device(self.settings.compute.device))
+        named = None if parts.labels is None else len(parts.labels)
+        workers.shared(self.settings.compute).run(lambda: self._look(module, named))
+        self.labels = _check_labels(parts.labels, self.network.classes, self.name)
 
     def _look(self, module: nn.Module, labels: int | None) -> None:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
@@ -85,48 +87,6 @@ class Model:
         """What explanations of inputs of `size` (w, h) at these layers have to say about the network."""
         chosen = () if self.card.layer else layers  # a layer that was named is looked at as it is
         return (*self.network.given.notes, *self.network.notes_at(size, chosen))
-
-    def explain(
-        self,
-        image: "Source",
-        *,
-        method: str | None = None,
-        target: "TargetOption" = None,
-        layer: str | Sequence[str] | None = None,
-        size: str | int | None = None,
-        output_stride: int | None = None,
-        sharp: bool | None = None,
-        quantity: str = "logit",
-        progress: "Progress | None" = None,
-    ) -> "Explanation":
-        """Why the model says what it says about one image; see `camserve.explain.explain`."""
-        from camserve.explain import explain
-
-        how: dict[str, Any] = {"size": size, "output_stride": output_stride, "quantity": quantity}
-        how.update(sharp=sharp, progress=progress)
-        return explain(self, image, method=method, target=target, layer=layer, **how)
-
-    def explain_classes(
-        self, image: "Source", targets: "int | Sequence[TargetOption]", **options: Any
-    ) -> "list[Explanation]":
-        """One explanation a target, or for the best so many classes, from one forward; see `camserve.explain`."""
-        from camserve.explain import explain_classes
-
-        return explain_classes(self, image, targets, **options)
-
-    def explain_many(
-        self, images: Iterable["Source"], *, errors: str = "raise", **options: Any
-    ) -> "Iterator[Explanation | CamserveError]":
-        """Explanations in the order of `images`, in bounded memory; see `camserve.explain.explain_many`."""
-        from camserve.explain import explain_many
-
-        return explain_many(self, images, errors=errors, **options)
-
-    def class_maps(self, image: "Source", *, size: str | int | None = None) -> "np.ndarray[Any, Any]":
-        """The CAM of every class from one forward, float32 (C, h, w); see `camserve.explain.class_maps`."""
-        from camserve.explain import class_maps
-
-        return class_maps(self, image, size=size)
 
     def layer(self, name: str | None = None, output_stride: int | None = None) -> Layer:
         """The layer of that name, default the model's own. Raises UnknownName with close matches, OptionError."""
@@ -170,12 +130,6 @@ class Model:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
         return self.network.layers()
 
-    def inspect(self) -> "Inspection":
-        """What every layer gives and costs, the head, and the sizes of input taken; see `camserve.inspection`."""
-        from camserve.inspection import inspect_model
-
-        return inspect_model(self)
-
     def frame(self, original: tuple[int, int], size: str | int | None = None) -> Frame:
         """How a photograph of `original` (W, H) becomes the input: fit, crop, native or a short side."""
         size = self.settings.explain.size if size is None else size
@@ -202,6 +156,12 @@ class Model:
         digest = hashlib.sha256()
         add_weights(digest, self.module)
         return digest.hexdigest()
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """Name, hash of the weights and card, as plain values: what results say of the model."""
+        card = self.card.model_dump(mode="json", exclude={"known"})
+        return {"name": self.name, "weights_sha256": self.weights_sha256, "card": card}
 
     def __repr__(self) -> str:
         return f"<camserve.Model {self.name}: {len(self.labels)} classes, layer {self.default_layer}>"

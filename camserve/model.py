@@ -1,0 +1,112 @@
+"""The public Model: a classifier that can be asked why, and `load`, which makes one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from camserve.classifier import Classifier
+from camserve.config import Settings
+from camserve.errors import CamserveError
+from camserve.explain import class_maps, explain, explain_classes, explain_many
+from camserve.explanation import Explanation
+from camserve.images import Source
+from camserve.inspection import Inspection, inspect_model
+from camserve.loading import Labels, parts_of
+from camserve.methods.evidence import Progress
+from camserve.options import ExplainOptions, Targeted, takes
+from camserve.run import Run
+from camserve.targets import TargetOption
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked(ExplainOptions):
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AskedOne(_Asked, Targeted):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AskedMany(_Asked):
+    target: TargetOption | Sequence[TargetOption] = None
+    errors: str = "raise"
+
+
+class Model(Classifier):
+    """A classifier that can be asked why. Made by `camserve.load`; safe to share between threads."""
+
+    @takes(_AskedOne)
+    def explain(self, image: Source, asked: _AskedOne) -> Explanation:
+        """Why the model says what it says about one image.
+
+        image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
+        target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the
+        logits; default the predicted class. See `camserve.targets`. The other options: see
+        `camserve.options.ExplainOptions`; those left out come from the model's settings.
+        progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it
+        raises ends the work and is raised here. Raises OptionError, ImageError.
+        """
+        return explain(self, image, asked.target, asked, Run(progress=asked.progress))
+
+    @takes(_Asked)
+    def explain_classes(self, image: Source, targets: int | Sequence[TargetOption], asked: _Asked) -> list[Explanation]:
+        """One explanation a target, all from one forward pass.
+
+        targets: several, each as `target` of `explain`; or a number: so many of the best classes. Options and errors:
+        as for `explain`.
+        """
+        return explain_classes(self, image, targets, asked, Run(progress=asked.progress))
+
+    @takes(_AskedMany)
+    def explain_many(self, images: Iterable[Source], asked: _AskedMany) -> Iterator[Explanation | CamserveError]:
+        """Explanations in the order of `images`, while the next ones are being read: bounded memory, any number.
+
+        errors: "raise" ends the iteration at the first image that fails; "yield" gives its CamserveError in its
+        place and goes on. target: one for all, or a list with one an image. Other options: as for `explain`.
+        """
+        run = Run(progress=asked.progress)
+        return explain_many(self, images, asked.target, asked, run, errors=asked.errors)
+
+    def class_maps(self, image: Source, *, size: str | int | None = None) -> npt.NDArray[np.float32]:
+        """The CAM of every class from one forward pass, float32 (C, h, w), in logits.
+
+        mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
+        """
+        return class_maps(self, image, ExplainOptions(size=size))
+
+    def inspect(self) -> Inspection:
+        """What every layer gives and costs, the head, and the sizes of input taken; see `camserve.inspection`."""
+        return inspect_model(self)
+
+
+def load(
+    source: str | Path | nn.Module | None = None,
+    *,
+    weights: str | Path | None = None,
+    labels: Labels | None = None,
+    layer: str | None = None,
+    scores: str | None = None,
+    settings: Settings | None = None,
+    **input_options: Any,
+) -> Model:
+    """Make a classifier ready to be explained.
+
+    source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
+    "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
+    nn.Module, of which a snapshot is taken: the module itself is never touched.
+    weights: for an architecture, a checkpoint; see `camserve.checkpoints`. labels: class names in the order of the
+    logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer: where
+    to look; found by itself where not given.
+    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of `camserve.cards.Input`
+    (size, mean, std ...); where not given, those of the architecture's own library, or ImageNet's usual ones.
+    A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError, ModelError.
+    """
+    own = {"weights": weights, "scores": scores, **input_options}
+    return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own))
