@@ -30,7 +30,9 @@ from camserve.errors import CamserveError, DeadlinePassed
 from camserve.explain import open_photo
 from camserve.methods import METHODS, Method
 from camserve.observation import observe
+from camserve.options import ExplainOptions
 from camserve.resampling import to_input
+from camserve.run import Run
 from camserve.workers import shared
 
 TRANSFORMER = "torchvision:vit_b_16"
@@ -111,7 +113,7 @@ def ours(model: camserve.Model, method: Method, pixels: Tensor, plan: Plan) -> O
 
     def look() -> object:
         try:
-            return observe(model, pixels, [None], method=method.name, layer=None, output_stride=None, quantity="logit")
+            return observe(model, pixels, [None], None, ExplainOptions(method=method.name), Run())
         finally:
             ended.set()
 

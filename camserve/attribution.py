@@ -201,8 +201,9 @@ class Attribution:
 def scores_of(logits: Float32, *, each_alone: bool) -> Float32:
     """Softmax of the logits (C,), or their sigmoid, where classes do not exclude each other or there is but one."""
     exact = logits.astype(np.float64)
-    if each_alone or len(exact) == 1:
-        return (1 / (1 + np.exp(-exact))).astype(np.float32)
-    powers = np.exp(exact - exact.max())
-    scores: Float32 = (powers / powers.sum()).astype(np.float32)
+    with np.errstate(all="ignore"):  # of logits that are not finite no score is a number; the explanation warns of them
+        if each_alone or len(exact) == 1:
+            return (1 / (1 + np.exp(-exact))).astype(np.float32)
+        powers = np.exp(exact - exact.max())
+        scores: Float32 = (powers / powers.sum()).astype(np.float32)
     return scores

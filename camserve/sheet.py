@@ -67,9 +67,7 @@ def _answer(one: Explanation) -> str:
     return f"{value} logits" if one.target.is_linear else value
 
 
-def draw_sheet(
-    photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions | None = None
-) -> Image.Image:
+def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions = PLAIN) -> Image.Image:
     """The sheet, RGB.
 
     photo: RGB. heading: above it all. entries: those of one group stand together. look: of it `colormap`, `alpha` and

@@ -20,7 +20,7 @@ _COUNT = re.compile(r"(?:top )?(\d{1,18})")
 # Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
 _DIGITS = 18
 
-TargetOption: TypeAlias = "int | str | Callable[[Tensor], Tensor] | None"
+TargetOption: TypeAlias = int | str | Callable[["Tensor"], "Tensor"] | None
 
 
 @dataclass(frozen=True)

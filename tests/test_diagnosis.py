@@ -17,6 +17,8 @@ import camserve
 from camserve.diagnosis import alike, compare, diagnose
 from camserve.methods import METHODS
 from camserve.observation import fuse, observe, steepness
+from camserve.options import ExplainOptions
+from camserve.run import Run
 from camserve.targets import Target, TargetOption, resolve_target
 
 # scikit-image's photographs of things that the embedded model knows.
@@ -264,8 +266,8 @@ def best_of(count: int, task: Callable[[], object]) -> float:
 @pytest.mark.parametrize("layer", [None, "blocks.4"])
 def test_words_cost_less_than_a_millisecond(model: camserve.Model, layer: str | None) -> None:
     pixels = torch.randn(1, 3, 224, 224)
-    how = {"method": "cam" if layer is None else "gradcam", "layer": layer, "output_stride": None, "quantity": "logit"}
-    seen = observe(model, pixels, [None], **how)  # type: ignore[arg-type]
+    options = ExplainOptions(method="cam" if layer is None else "gradcam")
+    seen = observe(model, pixels, [None], layer, options, Run())
     placed = fuse(seen, model.frame((448, 448)))
     assert best_of(20, lambda: list(diagnose(model, seen, *placed))) < 1e-3
 

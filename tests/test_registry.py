@@ -11,9 +11,8 @@ from click.testing import CliRunner
 
 import camserve
 from camserve.cli import main
-from camserve.comparing import parse_methods
 from camserve.config import load_settings
-from camserve.methods import FAMILIES, METHODS
+from camserve.methods import FAMILIES, METHODS, parse_methods
 from camserve.methods.notes import NOTES
 from camserve.web.app import create_app
 from camserve.web.options import make_options

@@ -15,7 +15,8 @@ from camserve.config import load_settings
 from camserve.errors import OptionError
 from camserve.painting import SIGNED_COLORMAPS, colours
 from camserve.render import overlay
-from camserve.scales import Scale, common_scale, scale_of
+from camserve.scale import Scale, scale_of
+from camserve.scales import common_scale
 
 MAP = np.array([[8, -4], [0, 4]], np.float32)
 
@@ -118,7 +119,7 @@ def test_a_common_scale_is_the_largest_end_of_all(model: camserve.Model, otter: 
     assert common_scale([otter, against], signed=True) == np.abs(otter.map).max()
     assert common_scale([]) == 1
     assert common_scale([replace(otter, map=-np.abs(otter.map))]) == 1
-    assert scale_of(otter, signed=True).end == np.abs(otter.map).max()
+    assert scale_of(otter.map, otter.unit, signed=True).end == np.abs(otter.map).max()
 
 
 def test_maps_in_logits_compare_across_models_and_others_only_by_one_method_at_one_layer(model: camserve.Model) -> None:
@@ -176,13 +177,15 @@ def test_signed_colour_maps_are_as_light_at_both_ends_and_different(name: str) -
 
 
 def test_the_default_signed_colours_are_a_setting(otter: camserve.Explanation) -> None:
-    assert otter.model.settings.render.signed_colormap == SIGNED_COLORMAPS[0]
+    assert otter.style.signed_colormap == SIGNED_COLORMAPS[0]
     assert otter.overlay(signed=True) == otter.overlay(signed=True, colormap=SIGNED_COLORMAPS[0])
     changed = load_settings(overrides={"render": {"signed_colormap": "vik"}}, environ={})
     assert changed.render.signed_colormap == "vik"
 
 
-def test_legends_name_the_target_and_its_numbers(otter: camserve.Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_legends_name_the_target_and_its_numbers(
+    model: camserve.Model, otter: camserve.Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from camserve import render
 
     drawn = []
@@ -190,7 +193,7 @@ def test_legends_name_the_target_and_its_numbers(otter: camserve.Explanation, mo
     end = f"{np.abs(otter.map).max():.3g}"
     otter.overlay(legend=True, signed=True)
     otter.overlay(legend=True, scale=100)
-    otter.model.explain(otter.photo, target="281-282", method="gradcam").overlay(legend=True, signed=True, scale=100)
+    model.explain(otter.photo, target="281-282", method="gradcam").overlay(legend=True, signed=True, scale=100)
     captions = [(legend.caption, legend.low, legend.middle, legend.high) for legend in drawn]
     assert captions == [
         (f"otter {otter.score:.2f}", f"-{end}", "0", f"{end} logits"),

@@ -22,7 +22,9 @@ from camserve.explain import open_photo
 from camserve.explanation import Explanation
 from camserve.frame import Frame, Placement, fit, native, resample
 from camserve.observation import observe
+from camserve.options import ExplainOptions
 from camserve.resampling import to_input
+from camserve.run import Run
 from camserve.sharp import detail_layer, fine_lattice, scaled_frames, sharpen
 
 SIDE = 64
@@ -244,8 +246,8 @@ def test_one_size_at_a_time_is_in_memory(red: camserve.Model) -> None:
         given.append(weakref.ref(made))
         return made
 
-    how = {"method": "cam", "layer": None, "output_stride": None, "quantity": "logit"}
-    seen = observe(red, to_input(photo, frame, red.card.input), ["red"], **how)
+    how = ExplainOptions(method="cam")
+    seen = observe(red, to_input(photo, frame, red.card.input), ["red"], None, how, Run())
     (sharp,) = sharpen(red, frame, pixels, [seen])
     assert len(given) == len(sharp.scales) == 3
 

@@ -17,10 +17,14 @@ import camserve
 from camserve import comparing, sheet
 from camserve.cli import main
 from camserve.cli import sheets as command
-from camserve.comparing import Best, Entry, compare_classes, compare_methods, family_of, parse_methods, parse_targets
+from camserve.comparing import compare_classes, compare_methods
 from camserve.errors import OptionError, UnknownName
 from camserve.explain import open_photo
-from camserve.methods import FAMILIES, METHODS
+from camserve.methods import FAMILIES, METHODS, family_of, parse_methods
+from camserve.options import ExplainOptions
+from camserve.run import Run
+from camserve.sheet import Entry
+from camserve.targets import Best, parse_targets
 
 
 def run(*arguments: str | Path) -> Result:
@@ -73,7 +77,7 @@ def test_every_method_has_one_family() -> None:
 
 def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
-    found = list(compare_methods(model, photo, ["cam", "legrad"], layer="blocks.10", target=281))
+    found = list(compare_methods(model, photo, ["cam", "legrad"], 281, ExplainOptions(layer="blocks.10")))
     assert [(one.name, one.explanation is None) for one in found] == [("cam", True), ("legrad", True)]
     assert "need a head of global average pooling" in found[0].reason
     assert "needs attention" in found[1].reason
@@ -82,9 +86,9 @@ def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.M
 def test_what_no_method_could_do_with_is_an_error(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
     with pytest.raises(UnknownName, match="unknown class 'tigre cat'"):
-        list(compare_methods(model, photo, ["cam"], target="tigre cat"))
+        list(compare_methods(model, photo, ["cam"], "tigre cat"))
     with pytest.raises(UnknownName, match="unknown layer"):
-        list(compare_methods(model, photo, ["gradcam"], layer="haed"))
+        list(compare_methods(model, photo, ["gradcam"], None, ExplainOptions(layer="haed")))
 
 
 def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image: Path) -> None:
@@ -93,7 +97,7 @@ def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image
     def progress(done: int, total: int) -> None:
         reports.append(time.monotonic())
 
-    (found,) = compare_methods(model, photo, ["rise"], limit=0.5, progress=progress)
+    (found,) = compare_methods(model, photo, ["rise"], run=Run(deadline=0.5, progress=progress))
     assert (found.explanation, found.reason) == (None, "given up after 0.5 s: it costs 1000 forwards")
     model.explain(photo.image)  # waits for nothing but a batch
     time.sleep(2)
@@ -104,7 +108,9 @@ def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Mode
     photo = open_photo(model, image)
     details = {one.name: one.detail for one in compare_methods(model, photo, ["cam", "ablationcam", "gradcam++"])}
     assert all(detail.endswith(", no more forwards") for detail in details.values())
-    made = next(iter(compare_methods(model, photo, ["reciprocam"], layer="blocks.10"))).explanation
+    made = next(
+        iter(compare_methods(model, photo, ["reciprocam"], options=ExplainOptions(layer="blocks.10")))
+    ).explanation
     assert made is not None
     layer = model.layer("blocks.10")
     assert comparing._counted("35 K forwards", made, layer) == "3920 forwards"
@@ -114,7 +120,9 @@ def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Mode
 
 
 def test_classes_have_folders_of_their_own(model: camserve.Model, image: Path) -> None:
-    found = list(compare_classes(model, open_photo(model, image), ["tiger cat", "tiger cat-tabby", 282]))
+    found = list(
+        compare_classes(model, open_photo(model, image), ["tiger cat", "tiger cat-tabby", 282], ExplainOptions())
+    )
     assert [one.name for one in found] == ["tiger-cat", "tiger-cat-tabby", "tiger-cat-2"]
     assert [one.title for one in found] == ["tiger cat", "tiger cat - tabby", "tiger cat"]
 
@@ -138,7 +146,7 @@ def test_groups_stand_together_after_the_photograph() -> None:
 
 def test_every_tile_is_where_its_place_says_in_its_own_colours(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
-    found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], layer="blocks.10")]
+    found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], None, ExplainOptions(layer="blocks.10"))]
     drawn = sheet.draw_sheet(photo.image, "heading", found)
     small = photo.image.copy()
     small.thumbnail((sheet.TILE, sheet.TILE))
