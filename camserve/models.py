@@ -17,7 +17,6 @@ from camserve.devices import find_device
 from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.frame import Frame, check_input_size, crop, fit, native, squeezed
 from camserve.given import Given
-from camserve.hooked import HookedNetwork
 from camserve.layers import Layer
 from camserve.network import network_of
 from camserve.snapshot import add_weights
@@ -74,10 +73,10 @@ class Model:
         try:
             self.layer()
         except CutError as error:
-            if not self.network.is_traced:
+            if self.network.graph is None:
                 raise
             log.warning("%s: the network itself is run, with a hook", error)
-            self.network = HookedNetwork(given)
+            self.network = network_of(given, by_hook=True)
             self.default_layer = self.card.layer or self.network.default_layer()
             self.layer()
 

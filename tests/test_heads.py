@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from camserve.cut import cut
+from camserve.cut import split
 from camserve.errors import OptionError
 from camserve.heads import ClassMapHead, autograd_gradients
 from camserve.methods import METHODS
@@ -65,7 +65,7 @@ HEADS = {
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_are_recognised_and_their_gradients_are_those_of_autograd(name: str) -> None:
     make, kind = HEADS[name]
-    head = head_of(cut(trace(make().eval()), "features").head)
+    head = head_of(split(trace(make().eval()), "features")[1])
     assert head.kind == kind
     activations = torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(1))
     for target in (class_target(2), lambda logits: torch.log_softmax(logits, 1)[:, 0] - logits[:, 3]):
@@ -75,7 +75,7 @@ def test_heads_are_recognised_and_their_gradients_are_those_of_autograd(name: st
 
 @pytest.mark.parametrize("name", [name for name, (_, kind) in HEADS.items() if kind in ("linear", "class map")])
 def test_maps_account_for_the_logits(name: str) -> None:
-    head = head_of(cut(trace(HEADS[name][0]().eval()), "features").head)
+    head = head_of(split(trace(HEADS[name][0]().eval()), "features")[1])
     activations = torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(1))
     logits = head.logits(activations)
     torch.testing.assert_close(head.accounted(activations), logits)
@@ -86,7 +86,7 @@ def test_maps_account_for_the_logits(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, (_, kind) in HEADS.items() if kind in ("pooled", "general")])
 def test_other_heads_have_no_class_map_and_say_what_to_try(name: str) -> None:
-    head = head_of(cut(trace(HEADS[name][0]().eval()), "features").head)
+    head = head_of(split(trace(HEADS[name][0]().eval()), "features")[1])
     assert head.accounted(torch.zeros(1, 6, 5, 5)) is None
     with pytest.raises(OptionError, match=f"this head is {head.kind}. Try 'gradcam'"):
         head.class_maps(torch.zeros(1, 6, 5, 5))

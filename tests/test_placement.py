@@ -21,10 +21,10 @@ from camserve.given import Given
 from camserve.layers import Layer
 from camserve.methods import METHODS
 from camserve.methods.evidence import Evidence
-from camserve.network import TracedNetwork
 from camserve.pasting import centres, pasted, places, soft_edged
 from camserve.resampling import to_input
 from camserve.targets import class_target
+from camserve.traced import TracedNetwork
 
 # All photographs that scikit-image brings; what else it has is drawn.
 PHOTOGRAPHS = (

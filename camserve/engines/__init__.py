@@ -11,8 +11,8 @@ from camserve.config import Compute
 from camserve.engines.torch_engine import TorchEngine, prepared
 from camserve.errors import ConfigError, EngineError
 from camserve.given import Probe
-from camserve.halves import Network
 from camserve.heads import Carried
+from camserve.network import Network
 
 __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
 

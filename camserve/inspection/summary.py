@@ -95,7 +95,7 @@ def inspect_model(model: Model) -> Inspection:
 
 
 def _inspected(model: Model) -> Inspection:
-    size, traced = model.card.input.size, model.network.is_traced
+    size, traced = model.card.input.size, model.network.graph is not None
     graph, fields = _traced(model.network.given, size) if traced else record(model.network.given, size)
     return Inspection(
         model=model.name,
