@@ -28,7 +28,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 import camserve
 from camserve.errors import CamserveError, DeadlinePassed
 from camserve.explain import open_photo
-from camserve.methods import METHODS, Method
+from camserve.methods import METHODS, Method, Needs
 from camserve.observation import observe
 from camserve.resampling import to_input
 from camserve.workers import shared
@@ -62,7 +62,7 @@ class Once:
 def measure(plan: Plan) -> Results:
     """One table for convolutional networks, one for transformers."""
     torch.set_num_threads(1)
-    attention = [method for method in METHODS.values() if method.needs == "attention"]
+    attention = [method for method in METHODS.values() if method.needs is Needs.ATTENTION]
     others = [m for m in METHODS.values() if m not in attention and (not plan.quick or m.name in SMOKE)]
     results = Results([table(load(plan.model, "torch"), others, plan)])
     if not plan.quick:

@@ -12,11 +12,9 @@ from camserve.methods import AUTO, FAMILIES, METHODS, find_method
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.images import Photo
-    from camserve.layers import Layer
     from camserve.models import Model
 
 EVERY = "all"
-NOTHING = "no more forwards"
 _COUNT = re.compile(r"(?:top )?(\d{1,18})")
 
 
@@ -136,15 +134,9 @@ def _title(name: str) -> str:
 def _cost(made: "Explanation") -> str:
     """What the registry says, with this layer's channels and cells for K and h w."""
     layer = made.model.layer(made.layer.split(",")[0], made.output_stride)
-    cost, free, _ = METHODS[made.method].cost.partition("; none under a linear head")
-    return NOTHING if free and layer.head.kind == "linear" else _counted(cost, made, layer)
-
-
-def _counted(cost: str, made: "Explanation", layer: "Layer") -> str:
-    channels = made.model.layers()[layer.name][0]
-    counted = re.sub(r"\b(?:(\d+) )?K\b", lambda match: str(int(match[1] or 1) * channels), cost)
-    width, height = made.placement.grid
-    return counted.replace("h w forwards", f"{width * height} forwards")
+    channels, (width, height) = made.model.layers()[layer.name][0], made.placement.grid
+    is_linear = layer.head.kind == "linear"
+    return METHODS[made.method].cost.counted(channels, width * height, is_linear=is_linear)
 
 
 def _seconds(seconds: float) -> str:
