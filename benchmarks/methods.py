@@ -107,7 +107,8 @@ def cells(once: dict[str, Once], forward: Work, bare: float, plan: Plan) -> Row:
 
 def ours(model: camserve.Model, method: Method, pixels: Tensor, plan: Plan) -> Once:
     """One of camserve's methods, given up when the patience is at its end."""
-    pool, ended = shared(model.settings.compute), threading.Event()
+    compute, ended = model.settings.compute, threading.Event()
+    pool = shared(compute.workers, compute.threads)
 
     def look() -> object:
         try:

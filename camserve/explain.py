@@ -105,8 +105,10 @@ def explain_classes(
         at_size = partial(to_input, photo, model=model)
         return by_target, sharpen(model, frame, at_size, by_target, output_stride, progress) if sharper else []
 
+    compute = model.settings.compute
+
     def at(frame: Frame) -> tuple[list[list[Observation]], list[Sharp]]:
-        return (workers or pool.shared(model.settings.compute)).run(lambda: look(frame), deadline)
+        return (workers or pool.shared(compute.workers, compute.threads)).run(lambda: look(frame), deadline)
 
     frame, squeezed = model.frame(photo.size, size), ""
     try:
@@ -183,7 +185,8 @@ def explain_many(
     """
     if errors not in ("raise", "yield"):
         raise OptionError(f"errors={errors!r} is neither 'raise' nor 'yield'")
-    threads = pool.shared(model.settings.compute).count + 1
+    compute = model.settings.compute
+    threads = pool.shared(compute.workers, compute.threads).count + 1
 
     def one(pair: tuple[Source, TargetOption]) -> Explanation:
         return explain(model, pair[0], target=pair[1], **options)
@@ -210,7 +213,8 @@ def class_maps(model: Model, image: Source | Photo, *, size: str | int | None = 
         maps: Float32 = chosen.class_maps(pixels)[0].contiguous().cpu().numpy()
         return maps
 
-    return pool.shared(model.settings.compute).run(observe)
+    compute = model.settings.compute
+    return pool.shared(compute.workers, compute.threads).run(observe)
 
 
 def open_photo(model: Model, image: Source) -> Photo:

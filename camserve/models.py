@@ -59,8 +59,9 @@ class Model:
         self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
         self._building: dict[tuple[str, int | None], threading.Lock] = {}
-        module = module.to(find_device(settings.compute.device))
-        workers.shared(settings.compute).run(lambda: self._look(module, None if labels is None else len(labels)))
+        compute, count = settings.compute, None if labels is None else len(labels)
+        module = module.to(find_device(compute.device))
+        workers.shared(compute.workers, compute.threads).run(lambda: self._look(module, count))
         self.labels = _check_labels(labels, self.network.classes, name)
 
     def _look(self, module: nn.Module, labels: int | None) -> None:

@@ -91,7 +91,8 @@ def inspect_model(model: Model) -> Inspection:
     and the linear layers after it have become convolutions. Costs a few forward passes on the process's pool of
     workers; the model stays as it was.
     """
-    return workers.shared(model.settings.compute).run(lambda: _inspected(model))
+    compute = model.settings.compute
+    return workers.shared(compute.workers, compute.threads).run(lambda: _inspected(model))
 
 
 def _inspected(model: Model) -> Inspection:
