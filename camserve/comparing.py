@@ -135,8 +135,7 @@ def _cost(made: "Explanation") -> str:
     """What the registry says, with this layer's channels and cells for K and h w."""
     layer = made.model.layer(made.layer.split(",")[0], made.output_stride)
     channels, (width, height) = made.model.layers()[layer.name][0], made.placement.grid
-    is_linear = layer.head.kind == "linear"
-    return METHODS[made.method].cost.counted(channels, width * height, is_linear=is_linear)
+    return METHODS[made.method].cost.counted(channels, width * height, layer.head.kind)
 
 
 def _seconds(seconds: float) -> str:

@@ -160,7 +160,7 @@ def _explanation(
         target=first.target,
         method=first.method.name,
         layer=",".join(layers),
-        head=first.layer.head.kind,
+        head=first.layer.head.kind.value,
         completeness=first.completeness,
         warnings=(*about_model, *about_method, *warnings, *photo.notes),
         model=model,

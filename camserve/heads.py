@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from camserve.differentiation import gradients
 from camserve.errors import OptionError
+from camserve.head_kinds import HeadKind
 
 # A scalar function of each image's logits: (N, C) -> (N,). A class is `lambda logits: logits[:, c]`.
 TargetFunction = Callable[[torch.Tensor], torch.Tensor]
@@ -29,7 +30,7 @@ Carried = tuple[Any, ...]
 class Head:
     """Any head. module: (activations, *carried) -> logits (N, C), as `camserve.cut.Cut.head`."""
 
-    kind = "general"
+    kind = HeadKind.GENERAL
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -70,7 +71,7 @@ class PooledHead(Head):
     tail: pooled activations (N, K, 1, 1) -> logits (N, C). Only a K-vector is differentiated.
     """
 
-    kind = "pooled"
+    kind = HeadKind.POOLED
 
     def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
         """The gradient at the mean over h w cells, spread evenly over them."""
@@ -85,7 +86,7 @@ class LinearHead(Head):
     dS_c / dA_k(x, y) = W_ck / (h w): the same at every place and for every image.
     """
 
-    kind = "linear"
+    kind = HeadKind.LINEAR
 
     def __init__(self, module: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
         super().__init__(module)
@@ -135,7 +136,7 @@ class ClassMapHead(Head):
     rectified: a ReLU comes before the average (SqueezeNet): S_c = mean ReLU(A_c).
     """
 
-    kind = "class map"
+    kind = HeadKind.CLASS_MAP
 
     def __init__(self, module: nn.Module, *, rectified: bool) -> None:
         super().__init__(module)

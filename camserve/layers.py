@@ -97,7 +97,7 @@ class Layer:
 
     def _by_numbers(self, network: Network, engine: TorchEngine) -> TorchEngine:
         """`engine`, with the head that its numbers show where it looked general."""
-        if engine.head.kind not in ("general", "pooled"):
+        if engine.head.kind.has_class_maps:
             return engine
         images = structured(network.given, self.trained, self.trained, count=2)
         activations, carried, _ = engine(images[:1])

@@ -11,6 +11,7 @@ import torch
 
 from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, native, resample, spreading
+from camserve.head_kinds import HeadKind
 from camserve.heads import Carried, TargetFunction
 from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
@@ -26,7 +27,9 @@ Float32 = npt.NDArray[np.float32]
 Forward = Callable[[Layer, torch.Tensor], tuple[torch.Tensor, Carried, torch.Tensor]]
 
 # Methods whose map is the class map, but for a factor, by kind of head.
-CLASS_MAPS = defaultdict(tuple, {"linear": ("cam", "gradcam", "hirescam", "xgradcam"), "class map": ("cam",)})
+CLASS_MAPS = defaultdict(
+    tuple, {HeadKind.LINEAR: ("cam", "gradcam", "hirescam", "xgradcam"), HeadKind.CLASS_MAP: ("cam",)}
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _spread(layer: Layer, maps: torch.Tensor, size: tuple[int, int]) -> torch.Te
 def choose_method(name: str, layer: Layer) -> Method:
     """The method of that name; "auto" takes the exact one where the head allows it."""
     if name == AUTO:
-        name = "cam" if layer.head.kind in ("linear", "class map") else "gradcam"
+        name = "cam" if layer.head.kind.has_class_maps else "gradcam"
     return find_method(name)
 
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from camserve.head_kinds import HeadKind
 from camserve.methods import FAMILIES, METHODS, Needs
 from camserve.methods.cost import NOTHING, Cost, Each
 
@@ -58,16 +59,16 @@ def test_the_number_is_the_one_in_the_words(name: str) -> None:
 
 
 def test_a_layer_s_numbers_stand_for_its_symbols() -> None:
-    def counted(name: str, *, is_linear: bool = False) -> str:
-        return METHODS[name].cost.counted(112, 14 * 14, is_linear=is_linear)
+    def counted(name: str, head: HeadKind = HeadKind.GENERAL) -> str:
+        return METHODS[name].cost.counted(112, 14 * 14, head)
 
     assert counted("sscam") == "3920 forwards"
-    assert counted("scorecam", is_linear=True) == "112 forwards, one a channel"
+    assert counted("scorecam", HeadKind.LINEAR) == "112 forwards, one a channel"
     assert counted("reciprocam") == "196 forwards of the head, one a cell"
     assert counted("ablationcam") == "112 forwards of the head, one a channel"
     assert counted("smoothgradcam++") == "8 forwards and backwards of the head"
     for free in ("ablationcam", "reciprocam", "smoothgradcam++"):
-        assert counted(free, is_linear=True) == "no more forwards"
+        assert counted(free, HeadKind.LINEAR) == "no more forwards"
     for same in set(METHODS) - {method.name for method in METHODS.values() if method.cost.each}:
         assert counted(same) == WORDS.get(same, "no more forwards").removesuffix("; none under a linear head")
 
@@ -75,7 +76,7 @@ def test_a_layer_s_numbers_stand_for_its_symbols() -> None:
 def test_a_cost_on_paper() -> None:
     assert (str(NOTHING), NOTHING.count) == ("no more forwards", 0)
     assert str(Cost(3, "{n} steps", Each.CELL)) == "3 h w steps"
-    assert Cost(3, "{n} steps", Each.CELL).counted(5, 4, is_linear=False) == "12 steps"
+    assert Cost(3, "{n} steps", Each.CELL).counted(5, 4, HeadKind.LINEAR) == "12 steps"
 
 
 def test_needs_are_words_in_json_and_few() -> None:

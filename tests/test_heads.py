@@ -1,5 +1,7 @@
 """Each kind of head: recognised, and its gradients and maps equal to those of autograd and of paper."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 
 from camserve.cut import split
 from camserve.errors import OptionError
+from camserve.head_kinds import HeadKind
 from camserve.heads import ClassMapHead, autograd_gradients
 from camserve.methods import METHODS
 from camserve.methods.evidence import Evidence
@@ -90,6 +93,15 @@ def test_other_heads_have_no_class_map_and_say_what_to_try(name: str) -> None:
     assert head.accounted(torch.zeros(1, 6, 5, 5)) is None
     with pytest.raises(OptionError, match=f"this head is {head.kind}. Try 'gradcam'"):
         head.class_maps(torch.zeros(1, 6, 5, 5))
+
+
+def test_kinds_are_the_words_that_people_read() -> None:
+    assert [str(kind) for kind in HeadKind] == ["linear", "class map", "pooled", "general"]
+    assert json.dumps({"head": HeadKind.CLASS_MAP}) == '{"head": "class map"}'
+    for make, kind in HEADS.values():
+        head = head_of(split(trace(make().eval()), "features")[1])
+        assert head.kind is HeadKind(kind)
+        assert head.kind.has_class_maps is (head.accounted(torch.zeros(1, 6, 5, 5)) is not None)
 
 
 def test_a_rectified_class_map_on_paper() -> None:

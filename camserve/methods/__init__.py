@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from camserve.errors import UnknownName
+from camserve.head_kinds import HeadKind
 from camserve.methods.cost import NOTHING, Cost, Each
 from camserve.methods.notes import NOTES, Note
 
@@ -101,7 +102,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "smoothgradcam++", "Smooth Grad-CAM++", "as Grad-CAM++, gradients averaged over noisy copies of the image",
             "Omeiza et al. 2019, arXiv:1908.01224", "weighted.smoothgradcam_plus_plus",
-            cost=Cost(8, "{n} forwards and backwards of the head", free_if_linear=True),
+            cost=Cost(8, "{n} forwards and backwards of the head", free_under=HeadKind.LINEAR),
         ),
         Method(
             "xgradcam", "XGrad-CAM", "as Grad-CAM, gradients weighted by the activations",
@@ -137,12 +138,12 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls without each",
             "Desai & Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360", "ablation.ablationcam",
-            cost=Cost(1, "{n} forwards of the head, one a channel", Each.CHANNEL, free_if_linear=True),
+            cost=Cost(1, "{n} forwards of the head, one a channel", Each.CHANNEL, free_under=HeadKind.LINEAR),
         ),
         Method(
             "reciprocam", "Recipro-CAM", "the score that each cell would reach alone",
             "Byun & Lee 2022, arXiv:2209.14074", "ablation.reciprocam",
-            cost=Cost(1, "{n} forwards of the head, one a cell", Each.CELL, free_if_linear=True),
+            cost=Cost(1, "{n} forwards of the head, one a cell", Each.CELL, free_under=HeadKind.LINEAR),
         ),
     ),
     "Changing the image": (

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from camserve.head_kinds import HeadKind
+
 
 class Each(StrEnum):
     """What there may be one run for, by the symbol that stands for how many there are."""
@@ -16,22 +18,22 @@ class Cost:
     """What it costs, as `str` says it: "35 K forwards".
 
     count: how often the first thing named in `words` is run, for each of `each` where that is given; None where that
-    has no number. words: what is run, with {n} for the number. free_if_linear: whether a linear head needs none of it.
+    has no number. words: what is run, with {n} for the number. free_under: the kind of head that needs none of it.
     """
 
     count: int | None
     words: str
     each: Each | None = None
-    free_if_linear: bool = False
+    free_under: HeadKind | None = None
 
     def __str__(self) -> str:
         number = self.each if self.each and self.count == 1 else f"{self.count} {self.each or ''}".rstrip()
-        free = "; none under a linear head" if self.free_if_linear else ""
+        free = f"; none under a {self.free_under} head" if self.free_under else ""
         return self.words.format(n=number) + free
 
-    def counted(self, channels: int, cells: int, *, is_linear: bool) -> str:
-        """The same, said of a layer of so many channels and cells, before a linear head or another."""
-        if self.free_if_linear and is_linear:
+    def counted(self, channels: int, cells: int, head: HeadKind) -> str:
+        """The same, said of a layer of so many channels and cells, before such a head."""
+        if head is self.free_under:
             return str(NOTHING)
         many = {None: 1, Each.CHANNEL: channels, Each.CELL: cells}[self.each]
         return self.words.format(n=(self.count or 0) * many)
