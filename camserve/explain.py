@@ -167,6 +167,7 @@ def _explanation(
         output_stride=output_stride,
         account=next((one.account.within(placement.frame) for one in seen if one.account), None),
         engine=first.layer.engine.name,
+        precision=first.layer.engine.precision,
     )
 
 

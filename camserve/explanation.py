@@ -52,7 +52,7 @@ class Explanation:
     logits. placement: where those cells lie in the image. logits: float32 (C,). target: what is explained.
     method, layer, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. model: what was asked. output_stride: as it was asked for.
-    engine: what ran the network.
+    engine: what ran the network, in numbers of which precision.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
     account: what each cell adds to the logits, None where the head does not add up over places.
     """
@@ -72,6 +72,7 @@ class Explanation:
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
     engine: str = "torch"
+    precision: str = "float32"
 
     @property
     def class_index(self) -> int:

@@ -65,7 +65,7 @@ def provenance_of(explanation: "Explanation") -> dict[str, Any]:
         "frame": {"box": frame.box, "input": frame.input},
         "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule},
         "engine": explanation.engine,
-        "precision": explanation.model.settings.compute.precision if explanation.engine == "openvino" else "float32",
+        "precision": explanation.precision,
         "versions": versions(explanation.engine),
     }
 

@@ -10,7 +10,7 @@ Four kinds, from the most special to the most general; `camserve.recognise` tell
 
 from collections.abc import Callable
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,18 @@ from camserve.head_kinds import HeadKind
 # A scalar function of each image's logits: (N, C) -> (N,). A class is `lambda logits: logits[:, c]`.
 TargetFunction = Callable[[torch.Tensor], torch.Tensor]
 Carried = tuple[Any, ...]
+Float32 = npt.NDArray[np.float32]
+
+
+class Summands(NamedTuple):
+    """What adds up to the logits of one input: bias + mean over cells of weight @ values.
+
+    values: float32 (K, h, w). weight: float32 (C, K), None where the values are the class maps. bias: float32 (C,).
+    """
+
+    values: Float32
+    weight: Float32 | None
+    bias: Float32
 
 
 class Head:
@@ -55,6 +67,10 @@ class Head:
 
     def accounted(self, activations: torch.Tensor) -> torch.Tensor | None:
         """The logits as the class maps add up to, (N, C); None where there are no such maps."""
+        return None
+
+    def summands(self, activations: torch.Tensor) -> Summands | None:
+        """The same in parts, for sums outside torch. activations: of one input, (1, K, h, w)."""
         return None
 
     def _no_map(self) -> str:
@@ -124,9 +140,12 @@ class LinearHead(Head):
         """mean(map_c) + bias_c."""
         return F.linear(activations.mean((2, 3)), self.weight, self.bias)
 
+    def summands(self, activations: torch.Tensor) -> Summands:
+        """The activations, weighted."""
+        return Summands(_first_in_numpy(activations), *self._in_numpy)
+
     @cached_property
-    def numbers(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """weight (C, K) and bias (C,), float32, for sums outside torch."""
+    def _in_numpy(self) -> tuple[Float32, Float32]:
         return self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy()
 
 
@@ -160,6 +179,11 @@ class ClassMapHead(Head):
         """mean(ReLU(map_c)), without the ReLU where there is none."""
         return (activations.clamp(min=0) if self.rectified else activations).mean((2, 3))
 
+    def summands(self, activations: torch.Tensor) -> Summands:
+        """The class maps, after the ReLU where there is one; no bias."""
+        values = _first_in_numpy(activations)
+        return Summands(np.maximum(values, 0) if self.rectified else values, None, np.zeros(len(values), np.float32))
+
 
 def autograd_gradients(
     module: nn.Module, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()
@@ -185,6 +209,11 @@ def _by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
 def _terms_of(target: TargetFunction) -> tuple[tuple[int, int], ...] | None:
     """As `Target.terms`; None for other functions."""
     return getattr(target, "terms", None)
+
+
+def _first_in_numpy(activations: torch.Tensor) -> Float32:
+    values: Float32 = activations[0].float().contiguous().cpu().numpy()
+    return values
 
 
 def _cells(activations: torch.Tensor) -> int:

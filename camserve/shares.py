@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, native
-from camserve.heads import ClassMapHead, LinearHead
 from camserve.painting import strips
 from camserve.regions import Box
 
@@ -120,15 +119,11 @@ def account_of(layer: "Layer", activations: "torch.Tensor", size: tuple[int, int
 
     size: (W, H) of the input, which is taken for the photograph until `Account.within` says otherwise.
     """
-    head = layer.head
-    if not isinstance(head, LinearHead | ClassMapHead):
+    summands = layer.head.summands(activations)
+    if summands is None:
         return None
-    values: Float32 = activations[0].float().contiguous().cpu().numpy()
-    placement = layer.placement(native(size), (values.shape[2], values.shape[1]))
-    if isinstance(head, LinearHead):
-        return Account(values, *head.numbers, placement)
-    added = np.maximum(values, 0) if head.rectified else values
-    return Account(added, None, np.zeros(len(values), np.float32), placement)
+    height, width = summands.values.shape[1:]
+    return Account(*summands, layer.placement(native(size), (width, height)))
 
 
 def _terms(target: "Target") -> tuple[tuple[int, int], ...]:

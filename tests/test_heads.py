@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -102,6 +103,19 @@ def test_kinds_are_the_words_that_people_read() -> None:
         head = head_of(split(trace(make().eval()), "features")[1])
         assert head.kind is HeadKind(kind)
         assert head.kind.has_class_maps is (head.accounted(torch.zeros(1, 6, 5, 5)) is not None)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_summands_add_up_to_the_logits_outside_torch(name: str) -> None:
+    head = head_of(split(trace(HEADS[name][0]().eval()), "features")[1])
+    activations = torch.randn(1, 6, 5, 5, generator=torch.Generator().manual_seed(1))
+    summands = head.summands(activations)
+    assert (summands is not None) is head.kind.has_class_maps
+    if summands is not None:
+        means = summands.values.mean((1, 2))
+        weighted = means if summands.weight is None else summands.weight @ means
+        assert {summands.values.dtype, weighted.dtype, summands.bias.dtype} == {np.dtype(np.float32)}
+        np.testing.assert_allclose(weighted + summands.bias, head.logits(activations)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_rectified_class_map_on_paper() -> None:

@@ -29,8 +29,14 @@ AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.3)}
 class Engine(Protocol):
     """What a layer asks of whoever runs it.
 
-    name: as in the setting compute.engine. tolerance: how far rounding may put a map's sum from its logit, as a share.
+    name: as in the setting compute.engine. precision: of its numbers, as in compute.precision. tolerance: how far
+    rounding may put a map's sum from its logit, as a share.
     """
+
+    @property
+    def precision(self) -> str:
+        """As above."""
+        ...
 
     @property
     def tolerance(self) -> float:
