@@ -92,7 +92,8 @@ def engine_alone(model: camserve.Model, count: int) -> Callable[[], object]:
     """`count` inputs through the network, by all workers."""
     photos = [open_photo(model, photo) for photo in photographs(count, SIZE)]
     inputs = [to_input(photo, model.frame(photo.size), model.card.input) for photo in photos]
-    pool, layer = workers.shared(model.settings.compute), model.layer()
+    compute, layer = model.settings.compute, model.layer()
+    pool = workers.shared(compute.workers, compute.threads)
     return lambda: [done.result() for done in [pool.submit(layer.observe, one) for one in inputs]]
 
 

@@ -28,7 +28,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 import camserve
 from camserve.errors import CamserveError, DeadlinePassed
 from camserve.explain import open_photo
-from camserve.methods import METHODS, Method
+from camserve.methods import METHODS, Method, Needs
 from camserve.observation import observe
 from camserve.options import ExplainOptions
 from camserve.resampling import to_input
@@ -64,7 +64,7 @@ class Once:
 def measure(plan: Plan) -> Results:
     """One table for convolutional networks, one for transformers."""
     torch.set_num_threads(1)
-    attention = [method for method in METHODS.values() if method.needs == "attention"]
+    attention = [method for method in METHODS.values() if method.needs is Needs.ATTENTION]
     others = [m for m in METHODS.values() if m not in attention and (not plan.quick or m.name in SMOKE)]
     results = Results([table(load(plan.model, "torch"), others, plan)])
     if not plan.quick:
@@ -109,7 +109,8 @@ def cells(once: dict[str, Once], forward: Work, bare: float, plan: Plan) -> Row:
 
 def ours(model: camserve.Model, method: Method, pixels: Tensor, plan: Plan) -> Once:
     """One of camserve's methods, given up when the patience is at its end."""
-    pool, ended = shared(model.settings.compute), threading.Event()
+    compute, ended = model.settings.compute, threading.Event()
+    pool = shared(compute.workers, compute.threads)
 
     def look() -> object:
         try:

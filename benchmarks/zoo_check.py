@@ -22,6 +22,7 @@ from zoo_weights import trained_like
 import camserve
 from camserve.config import Settings, load_settings
 from camserve.errors import CamserveError
+from camserve.head_kinds import HeadKind
 
 # Words in a warning that tell of logits that are not the module's own at this size.
 OTHERWISE = ("own size", "differ", "windows")
@@ -152,7 +153,7 @@ class _Check:
             self.row.wrong(f"class maps do not add up to the logits: {missing:.3g} times the tolerance off")
         if not all(maps_agree(one.map, torch.from_numpy(of_all)) for one, of_all in zip(each, maps, strict=True)):
             self.row.wrong("class_maps and cam differ")
-        if hirescam is not None and head in ("linear", "class map"):
+        if hirescam is not None and HeadKind(head).has_class_maps:
             self._compare_with_hirescam(each[hirescam.class_index].map, hirescam.map)
         return "yes"
 

@@ -83,7 +83,8 @@ def calibrate(
     middle is used. size: (w, h) of the input, default as trained. Raises OptionError where the measurement would not
     be worth its name: too few photographs recognised, a spread too large, heat that does not follow the object.
     """
-    workers = pool.shared(model.settings.compute)
+    compute = model.settings.compute
+    workers = pool.shared(compute.workers, compute.threads)
     bench = workers.run(lambda: _Bench(model, size))
     found = []
     for image in known_images(model) if images is None else images:

@@ -17,7 +17,6 @@ from camserve.devices import find_device
 from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.frame import Frame, check_input_size, crop, fit, native, squeezed
 from camserve.given import Given
-from camserve.hooked import HookedNetwork
 from camserve.layers import Layer
 from camserve.network import network_of
 from camserve.snapshot import add_weights
@@ -61,9 +60,9 @@ class Classifier:
         self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
         self._building: dict[tuple[str, int | None], threading.Lock] = {}
-        module = parts.module.to(find_device(self.settings.compute.device))
-        named = None if parts.labels is None else len(parts.labels)
-        workers.shared(self.settings.compute).run(lambda: self._look(module, named))
+        compute, named = self.settings.compute, None if parts.labels is None else len(parts.labels)
+        module = parts.module.to(find_device(compute.device))
+        workers.shared(compute.workers, compute.threads).run(lambda: self._look(module, named))
         self.labels = _check_labels(parts.labels, self.network.classes, self.name)
 
     def _look(self, module: nn.Module, labels: int | None) -> None:
@@ -76,10 +75,10 @@ class Classifier:
         try:
             self.layer()
         except CutError as error:
-            if not self.network.is_traced:
+            if self.network.graph is None:
                 raise
             log.warning("%s: the network itself is run, with a hook", error)
-            self.network = HookedNetwork(given)
+            self.network = network_of(given, by_hook=True)
             self.default_layer = self.card.layer or self.network.default_layer()
             self.layer()
 

@@ -1,6 +1,5 @@
 """One photograph, several methods or several classes: what each shows, what it took, and why some show nothing."""
 
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,8 +14,6 @@ from camserve.options import ExplainOptions
 from camserve.run import Run
 from camserve.sheet import Entry, class_entries
 from camserve.targets import TargetOption
-
-NOTHING = "no more forwards"
 
 
 def compare_methods(
@@ -67,14 +64,8 @@ def _title(name: str) -> str:
 def _cost(model: Classifier, made: Explanation) -> str:
     """What the registry says, with this layer's channels and cells for K and h w."""
     layer = model.layer(made.layers[0], made.output_stride)
-    cost, free, _ = METHODS[made.method].cost.partition("; none under a linear head")
-    return NOTHING if free and layer.head.kind == "linear" else _counted(cost, made, model.layers()[layer.name][0])
-
-
-def _counted(cost: str, made: Explanation, channels: int) -> str:
-    counted = re.sub(r"\b(?:(\d+) )?K\b", lambda match: str(int(match[1] or 1) * channels), cost)
-    width, height = made.placement.grid
-    return counted.replace("h w forwards", f"{width * height} forwards")
+    channels, (width, height) = model.layers()[layer.name][0], made.placement.grid
+    return METHODS[made.method].cost.counted(channels, width * height, layer.head.kind)
 
 
 def _seconds(seconds: float) -> str:

@@ -5,6 +5,7 @@ the head alone; a perturbed layer is the head on changed activations.
 """
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError, UnknownName
+from camserve.receptive import Field
 from camserve.trace import Graph, without_dead_code
 
 _SEVERAL = (nn.RNNBase, nn.MultiheadAttention)
@@ -20,21 +22,24 @@ _SEVERAL = (nn.RNNBase, nn.MultiheadAttention)
 
 @dataclass(frozen=True)
 class Cut:
-    """Two halves of one graph, sharing the model's parameters.
+    """A network cut at a layer: two halves that share its parameters, and where the layer's cells lie.
 
-    node: where in the graph.
     body: images (N, 3, H, W) -> (activations (N, K, h, w), carried values).
     head: (activations, *carried) -> logits (N, C). `carried` is what the head needs from before the layer
     besides its activations, such as the other branch of a residual block; usually nothing.
+    cells: (w, h) of the layer at the size trained at. field: the receptive field on a square input of some pixels,
+    None where the graph is not known. period: sizes that differ by this many pixels are padded alike.
     """
 
-    node: fx.Node
-    body: fx.GraphModule
-    head: fx.GraphModule
+    body: nn.Module
+    head: nn.Module
+    cells: tuple[int, int]
+    field: Callable[[int], Field | None]
+    period: int = 1
 
 
-def cut(graph: fx.GraphModule, layer: str | fx.Node) -> Cut:
-    """Cut `graph` after `layer`. Raises UnknownName, with close matches, where there is no such layer."""
+def split(graph: fx.GraphModule, layer: str | fx.Node) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """The body and the head of `graph`, as in Cut, parted after `layer`. Raises UnknownName, with close matches."""
     node = find_layer(graph, layer) if isinstance(layer, str) else layer
     after = _descendants(node)
     carried = [
@@ -45,7 +50,7 @@ def cut(graph: fx.GraphModule, layer: str | fx.Node) -> Cut:
         and other.op != "get_attr"
         and any(user in after for user in other.users)
     ]
-    return Cut(node, _body(graph, node, carried), _head(graph, node, carried, after))
+    return _body(graph, node, carried), _head(graph, node, carried, after)
 
 
 def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:

@@ -67,7 +67,7 @@ def explain_classes(
     _check_several(targets)
     options = _completed(options, model.settings.explain)
     photo = image if isinstance(image, Photo) else open_photo(model, image)
-    workers = run.workers or pool.shared(model.settings.compute)
+    workers = run.workers or _pool(model)
 
     def seen_on(frame: Frame) -> tuple[list[list[Observation]], list[Sharp] | None]:
         """What a worker does: for each target what each layer shows, and the map of several sizes."""
@@ -132,6 +132,7 @@ def _attribution(
 ) -> Attribution:
     """One target's. others: what comparing it with the other targets has found."""
     first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
+    engine = first.layer.engine
     about_method = [first.method.check] if first.method.check else []
     warnings = diagnose(model, seen, grid_map, placement, others)
     about_model = *doubt(model.card), *model.notes(frame.input, layers)
@@ -146,19 +147,14 @@ def _attribution(
         value=first.value,
         method=first.method.name,
         layers=layers,
-        head=first.layer.head.kind,
+        head=first.layer.head.kind.value,
         completeness=first.completeness,
         warnings=(*about_model, *about_method, *warnings),
-        origin=_origin(model, first.layer.engine.name),
+        origin=Origin(model.described, engine.name, engine.precision, versions(engine.name)),
         output_stride=output_stride,
         account=next((one.account.within(frame) for one in seen if one.account), None),
         fields=None if across is None or down is None else (across, down),
     )
-
-
-def _origin(model: Classifier, engine: str) -> Origin:
-    precision = model.settings.compute.precision if engine == "openvino" else "float32"
-    return Origin(model.described, engine, precision, versions(engine))
 
 
 def explain_many(
@@ -177,7 +173,7 @@ def explain_many(
     """
     if errors not in ("raise", "yield"):
         raise OptionError(f"errors={errors!r} is neither 'raise' nor 'yield'")
-    threads = pool.shared(model.settings.compute).count + 1
+    threads = _pool(model).count + 1
 
     def one(pair: tuple[Source, TargetOption]) -> Explanation:
         return explain(model, *pair, options, run)
@@ -204,7 +200,12 @@ def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions
         maps: Float32 = chosen.class_maps(pixels)[0].contiguous().cpu().numpy()
         return maps
 
-    return pool.shared(model.settings.compute).run(observed)
+    return _pool(model).run(observed)
+
+
+def _pool(model: Classifier) -> pool.Workers:
+    compute = model.settings.compute
+    return pool.shared(compute.workers, compute.threads)
 
 
 def open_photo(model: Classifier, image: Source) -> Photo:

@@ -20,7 +20,7 @@ from camserve.devices import structured
 from camserve.engines import AGREEMENT
 from camserve.errors import ModelError, OptionError
 from camserve.files import write_all
-from camserve.heads import ClassMapHead, LinearHead
+from camserve.heads import LinearHead
 from camserve.layers import Layer
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -73,8 +73,7 @@ class _Answers(nn.Module):
         self.classifier: nn.Module = nn.Identity()
         if isinstance(layer.head, LinearHead):
             self.classifier = layer.head.as_convolution()
-        has_map = isinstance(layer.head, LinearHead | ClassMapHead)
-        self.outputs = ("logits", "class_maps" if has_map else "activations")
+        self.outputs = ("logits", "class_maps" if layer.head.kind.has_class_maps else "activations")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) -> (N, C) and (N, C, h, w) or (N, K, h, w)."""

@@ -10,7 +10,7 @@ Four kinds, from the most special to the most general; `camserve.recognise` tell
 
 from collections.abc import Callable
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,29 @@ from torch.nn import functional as F
 
 from camserve.differentiation import gradients
 from camserve.errors import OptionError
+from camserve.head_kinds import HeadKind
 
 # A scalar function of each image's logits: (N, C) -> (N,). A class is `lambda logits: logits[:, c]`.
 TargetFunction = Callable[[torch.Tensor], torch.Tensor]
 Carried = tuple[Any, ...]
+Float32 = npt.NDArray[np.float32]
+
+
+class Summands(NamedTuple):
+    """What adds up to the logits of one input: bias + mean over cells of weight @ values.
+
+    values: float32 (K, h, w). weight: float32 (C, K), None where the values are the class maps. bias: float32 (C,).
+    """
+
+    values: Float32
+    weight: Float32 | None
+    bias: Float32
 
 
 class Head:
     """Any head. module: (activations, *carried) -> logits (N, C), as `camserve.cut.Cut.head`."""
 
-    kind = "general"
+    kind = HeadKind.GENERAL
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -56,6 +69,10 @@ class Head:
         """The logits as the class maps add up to, (N, C); None where there are no such maps."""
         return None
 
+    def summands(self, activations: torch.Tensor) -> Summands | None:
+        """The same in parts, for sums outside torch. activations: of one input, (1, K, h, w)."""
+        return None
+
     def _no_map(self) -> str:
         return (
             "method 'cam' and class_maps need a head of global average pooling and one linear layer, or a class map, "
@@ -70,7 +87,7 @@ class PooledHead(Head):
     tail: pooled activations (N, K, 1, 1) -> logits (N, C). Only a K-vector is differentiated.
     """
 
-    kind = "pooled"
+    kind = HeadKind.POOLED
 
     def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
         """The gradient at the mean over h w cells, spread evenly over them."""
@@ -85,7 +102,7 @@ class LinearHead(Head):
     dS_c / dA_k(x, y) = W_ck / (h w): the same at every place and for every image.
     """
 
-    kind = "linear"
+    kind = HeadKind.LINEAR
 
     def __init__(self, module: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
         super().__init__(module)
@@ -123,9 +140,12 @@ class LinearHead(Head):
         """mean(map_c) + bias_c."""
         return F.linear(activations.mean((2, 3)), self.weight, self.bias)
 
+    def summands(self, activations: torch.Tensor) -> Summands:
+        """The activations, weighted."""
+        return Summands(_first_in_numpy(activations), *self._in_numpy)
+
     @cached_property
-    def numbers(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """weight (C, K) and bias (C,), float32, for sums outside torch."""
+    def _in_numpy(self) -> tuple[Float32, Float32]:
         return self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy()
 
 
@@ -135,7 +155,7 @@ class ClassMapHead(Head):
     rectified: a ReLU comes before the average (SqueezeNet): S_c = mean ReLU(A_c).
     """
 
-    kind = "class map"
+    kind = HeadKind.CLASS_MAP
 
     def __init__(self, module: nn.Module, *, rectified: bool) -> None:
         super().__init__(module)
@@ -158,6 +178,11 @@ class ClassMapHead(Head):
     def accounted(self, activations: torch.Tensor) -> torch.Tensor:
         """mean(ReLU(map_c)), without the ReLU where there is none."""
         return (activations.clamp(min=0) if self.rectified else activations).mean((2, 3))
+
+    def summands(self, activations: torch.Tensor) -> Summands:
+        """The class maps, after the ReLU where there is one; no bias."""
+        values = _first_in_numpy(activations)
+        return Summands(np.maximum(values, 0) if self.rectified else values, None, np.zeros(len(values), np.float32))
 
 
 def autograd_gradients(
@@ -184,6 +209,11 @@ def _by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
 def _terms_of(target: TargetFunction) -> tuple[tuple[int, int], ...] | None:
     """As `Target.terms`; None for other functions."""
     return getattr(target, "terms", None)
+
+
+def _first_in_numpy(activations: torch.Tensor) -> Float32:
+    values: Float32 = activations[0].float().contiguous().cpu().numpy()
+    return values
 
 
 def _cells(activations: torch.Tensor) -> int:

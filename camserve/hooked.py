@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camserve.cut import Cut
 from camserve.devices import structured
 from camserve.errors import OptionError, UnknownName
 from camserve.given import Given
-from camserve.halves import Halves, See
 from camserve.layer_search import Choice, find_layer
 from camserve.layout import Layout
-from camserve.places import places
+from camserve.places import See, places
 from camserve.state import fresh
 
 Replace = Callable[[Tensor], Tensor | None]
@@ -29,7 +29,7 @@ Replace = Callable[[Tensor], Tensor | None]
 class HookedNetwork:
     """A network whose graph is not known."""
 
-    is_traced = False
+    graph = None
     is_extended = False
 
     def __init__(self, given: Given) -> None:
@@ -84,7 +84,7 @@ class HookedNetwork:
                     hooks.enter_context(hooked(part, lambda output, name=name: see(name, output)))  # type: ignore[misc]
             return self.given.ask(network, images)
 
-    def cut(self, layer: str, output_stride: int | None = None) -> Halves:
+    def cut(self, layer: str, output_stride: int | None = None) -> Cut:
         """The two halves at a module."""
         if layer not in self._maps:
             raise UnknownName("layer", layer, self._maps)
@@ -94,7 +94,7 @@ class HookedNetwork:
         body, head = HookedBody(self.given, layer, layout), HookedHead(self.given, layer, layout)
         with torch.no_grad():
             maps, _ = body(structured(self.given, self.size, self.size))
-        return Halves(body, head, (maps.shape[-1], maps.shape[-2]), lambda side: None)
+        return Cut(body, head, (maps.shape[-1], maps.shape[-2]), lambda side: None)
 
 
 _FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)

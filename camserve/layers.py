@@ -11,14 +11,15 @@ from torch import nn
 
 from camserve.agreement import TOLERANCE, apart, same
 from camserve.config import Compute
+from camserve.cut import Cut
 from camserve.devices import device_of, structured
 from camserve.engines import Engine, TorchEngine, engine_for, prepared
 from camserve.errors import CutError, SizeError, first_line
 from camserve.frame import Frame, Pair, Placement
 from camserve.guard import difference
-from camserve.halves import Halves, Network
 from camserve.heads import Carried, Head
 from camserve.linearity import head_by_numbers
+from camserve.network import Network
 from camserve.receptive import Field
 from camserve.recognise import head_of
 
@@ -45,7 +46,7 @@ class Layer:
         offset: Pair | None = None,
         compute: Compute | None = None,
     ) -> None:
-        self._halves = network.cut(name, output_stride)
+        self._cut = network.cut(name, output_stride)
         self.name, self.trained = name, trained
         self._device = device_of(network.given)
         self.on_torch = self._on_torch(network, dilated=output_stride is not None)
@@ -53,9 +54,9 @@ class Layer:
         if compute is not None:
             self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
         self.head = self.on_torch.head
-        self.stride = self._stride(self._halves)
+        self.stride = self._stride(self._cut)
         # dilation puts cells between those there are, so the first one stays where it is
-        self.centred = self._centred(self._halves if output_stride is None else network.cut(name))
+        self.centred = self._centred(self._cut if output_stride is None else network.cut(name))
         self._measured = offset
 
     def _on_torch(self, network: Network, *, dilated: bool) -> TorchEngine:
@@ -64,8 +65,8 @@ class Layer:
         Batch normalisation is folded away and the head taken for what it looks like, or for what its numbers show, as
         long as that changes no answer at any size asked. Raises CutError where even the halves as they are do.
         """
-        plain = TorchEngine(self._halves.body, Head(self._halves.head))
-        looks = replace(plain, body=prepared(self._halves.body), head=head_of(self._halves.head))
+        plain = TorchEngine(self._cut.body, Head(self._cut.head))
+        looks = replace(plain, body=prepared(self._cut.body), head=head_of(self._cut.head))
         unfolded, general = replace(looks, body=plain.body), replace(looks, head=plain.head)
         if dilated:  # another network, whose answers are not the given one's: held against itself, as it was cut
             images = structured(network.given, self.trained, self.trained)
@@ -96,7 +97,7 @@ class Layer:
 
     def _by_numbers(self, network: Network, engine: TorchEngine) -> TorchEngine:
         """`engine`, with the head that its numbers show where it looked general."""
-        if engine.head.kind not in ("general", "pooled"):
+        if engine.head.kind.has_class_maps:
             return engine
         images = structured(network.given, self.trained, self.trained, count=2)
         activations, carried, _ = engine(images[:1])
@@ -106,7 +107,7 @@ class Layer:
 
     def _accounting(self, engine: TorchEngine) -> TorchEngine:
         """`engine`, or the same without the head's closed forms where its maps do not account for its logits."""
-        activations, _, logits = engine(structured(self._halves.body, self.trained, self.trained))
+        activations, _, logits = engine(structured(self._cut.body, self.trained, self.trained))
         accounted = engine.head.accounted(activations)
         if accounted is None or apart(accounted, logits) <= TOLERANCE:
             return engine
@@ -115,7 +116,7 @@ class Layer:
     @property
     def body(self) -> nn.Module:
         """images (N, 3, H, W) -> (activations, what the head needs besides), as it was cut."""
-        return self._halves.body
+        return self._cut.body
 
     def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
         """Activations (N, K, h, w), what the head needs besides, and logits (N, C).
@@ -144,18 +145,18 @@ class Layer:
                 "Try size=fit, crop or a larger number"
             ) from None
 
-    def _stride(self, halves: Halves) -> Pair:
+    def _stride(self, cut: Cut) -> Pair:
         """Input pixels between neighbouring cells, (x, y).
 
         Where the graph is not known, the power of two nearest to size over cells: strides multiply by two.
         """
-        field = halves.field(self.trained)
+        field = cut.field(self.trained)
         if field is not None:
             return field.stride
-        across, down = (2.0 ** round(math.log2(self.trained / cells)) for cells in halves.cells)
+        across, down = (2.0 ** round(math.log2(self.trained / cells)) for cells in cut.cells)
         return across, down
 
-    def _centred(self, plain: Halves) -> Pair:
+    def _centred(self, plain: Cut) -> Pair:
         """The offset at which the n cells lie around the middle of the size S trained at: ((S - 1) - (n - 1) J) / 2.
 
         Trained networks learn away what their padding shifts, less than a cell; a network that looks at a part of the
@@ -187,4 +188,4 @@ class Layer:
 
         Padding that depends on the size repeats with a period, so one field per remainder serves all sizes.
         """
-        return self._halves.field(self.trained + (side - self.trained) % self._halves.period)
+        return self._cut.field(self.trained + (side - self.trained) % self._cut.period)

@@ -10,19 +10,21 @@ sequence   (p + h w, N, K)       the same, as nn.TransformerEncoder has it unles
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 MOST_PREFIX_TOKENS = 8
 Grid = tuple[int, int]
+LayoutKind = Literal["first", "last", "tokens", "sequence"]
 
 
 @dataclass(frozen=True)
 class Layout:
     """kind: as above. prefix: p. stride: input pixels between the cells of tokens, (x, y)."""
 
-    kind: str = "first"
+    kind: LayoutKind = "first"
     prefix: int = 0
     stride: tuple[float, float] = (1.0, 1.0)
 
@@ -94,7 +96,8 @@ def layouts_of(shape: tuple[int, ...], size: Grid, grids: set[Grid]) -> Iterator
         maps = [(Layout("first"), (shape[3], shape[2])), (Layout("last"), (shape[2], shape[1]))]
         yield from sorted((one for one in maps if _fits(one[1], size)), key=lambda one: _stretch(one[1], size))
     if len(shape) == 3:
-        for axis, kind in ((1, "tokens"), (0, "sequence")):
+        kinds: dict[LayoutKind, int] = {"tokens": 1, "sequence": 0}
+        for kind, axis in kinds.items():
             if shape[1 - axis] == 1:
                 for prefix, grid in _grids_of(shape[axis], size, grids):
                     yield Layout(kind, prefix, (size[0] / grid[0], size[1] / grid[1])), grid

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from camserve.agreement import same
+from camserve.head_kinds import HeadKind
 from camserve.heads import Carried, Head, LinearHead, PooledHead
 
 # Affine heads of more values than this (classes times channels) are not differentiated to find their matrix.
@@ -32,7 +33,7 @@ def head_by_numbers(head: Head, activations: Tensor, carried: Carried, others: C
             alike = affine and same(asked(asked.mean, others), asked(asked.mean, carried))
         if alike:
             return _linear(head, asked, carried)
-        is_new = head.kind != PooledHead.kind and asked.takes_one_cell(carried)
+        is_new = head.kind is not HeadKind.POOLED and asked.takes_one_cell(carried)
         return PooledHead(head.module) if is_new else head
     except (RuntimeError, ValueError, TypeError, IndexError):  # a head that does not take what was made up
         return head

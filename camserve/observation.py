@@ -12,7 +12,8 @@ import torch
 from camserve.classifier import Classifier
 from camserve.errors import OptionError
 from camserve.frame import Frame, Placement, native, resample, spreading
-from camserve.heads import ClassMapHead, LinearHead, TargetFunction
+from camserve.head_kinds import HeadKind
+from camserve.heads import TargetFunction
 from camserve.layers import Layer
 from camserve.methods import AUTO, Method, find_method
 from camserve.methods.evidence import Evidence, Progress, Whole, class_probabilities
@@ -25,7 +26,9 @@ from camserve.workers import check_deadline
 Float32 = npt.NDArray[np.float32]
 
 # Methods whose map is the class map, but for a factor, by kind of head.
-CLASS_MAPS = defaultdict(tuple, {"linear": ("cam", "gradcam", "hirescam", "xgradcam"), "class map": ("cam",)})
+CLASS_MAPS = defaultdict(
+    tuple, {HeadKind.LINEAR: ("cam", "gradcam", "hirescam", "xgradcam"), HeadKind.CLASS_MAP: ("cam",)}
+)
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def _spread(layer: Layer, maps: torch.Tensor, size: tuple[int, int]) -> torch.Te
 def choose_method(name: str, layer: Layer) -> Method:
     """The method of that name; "auto" takes the exact one where the head allows it."""
     if name == AUTO:
-        name = "cam" if layer.head.kind in ("linear", "class map") else "gradcam"
+        name = "cam" if layer.head.kind.has_class_maps else "gradcam"
     return find_method(name)
 
 
@@ -227,12 +230,8 @@ def account_of(layer: Layer, activations: torch.Tensor, size: tuple[int, int]) -
 
     size: (W, H) of the input, which is taken for the photograph until `Account.within` says otherwise.
     """
-    head = layer.head
-    if not isinstance(head, LinearHead | ClassMapHead):
+    summands = layer.head.summands(activations)
+    if summands is None:
         return None
-    values: Float32 = activations[0].float().contiguous().cpu().numpy()
-    placement = layer.placement(native(size), (values.shape[2], values.shape[1]))
-    if isinstance(head, LinearHead):
-        return Account(values, *head.numbers, placement)
-    added = np.maximum(values, 0) if head.rectified else values
-    return Account(added, None, np.zeros(len(values), np.float32), placement)
+    height, width = summands.values.shape[1:]
+    return Account(*summands, layer.placement(native(size), (width, height)))

@@ -5,7 +5,7 @@ the cells lie where they seem to.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from camserve.devices import structured
 from camserve.given import Given
-from camserve.halves import See
 from camserve.layout import Grid, Layout, layouts_of
+
+# Sees a value of a pass, and its name; may return another in its place
+See = Callable[[str, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Watched(Protocol):
     given: Given
 
     def watch(self, images: Tensor, see: See) -> Tensor:
-        """As in `camserve.halves.Network`."""
+        """As in `camserve.network.Network`."""
         ...
 
     def has_known_places(self, name: str) -> bool:

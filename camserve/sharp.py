@@ -120,7 +120,7 @@ def detail_layer(model: Classifier, name: str) -> str | None:
 
 def _find_detail(model: Classifier, name: str) -> str | None:
     names = _candidates(model.layers(), name)
-    if not model.network.is_traced:  # no graph says what goes around; whole stages have short names
+    if model.network.graph is None:  # no graph says what goes around; whole stages have short names
         return min(names, key=lambda one: one.count("."), default=None)
     image = structured(model.module, model.card.input.size, model.card.input.size)
     with torch.no_grad():

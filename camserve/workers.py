@@ -16,7 +16,6 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import torch
 
-from camserve.config import Compute
 from camserve.cores import granted_cores
 from camserve.errors import DeadlinePassed, Unavailable
 
@@ -105,9 +104,9 @@ def check_deadline() -> None:
         raise DeadlinePassed("nobody waits for this answer any more")
 
 
-def shared(compute: Compute) -> Workers:
-    """The process's pool for these settings; made at its first use."""
-    return _shared(compute.workers or granted_cores(), compute.threads, os.getpid())
+def shared(workers: int, threads: int) -> Workers:
+    """The process's pool of so many workers, made at its first use. workers: 0: one for each core granted."""
+    return _shared(workers or granted_cores(), threads, os.getpid())
 
 
 @cache

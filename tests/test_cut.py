@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from camserve.cut import cut, find_layer, layer_names, shortest_name
+from camserve.cut import find_layer, layer_names, shortest_name, split
 from camserve.engines.torch_engine import TorchEngine, fold_batch_norm, prepared
 from camserve.errors import ModelError, UnknownName
 from camserve.heads import Head, autograd_gradients
@@ -51,24 +51,24 @@ def image(height: int = 30, width: int = 21) -> torch.Tensor:
 @pytest.mark.parametrize("layer", ["stem", "inner", "norm", "add"])
 def test_body_and_head_are_the_model(layer: str) -> None:
     model = seeded(Residual())
-    halves = cut(trace(model), layer)
+    body, head = split(trace(model), layer)
     with torch.no_grad():
-        activations, carried = halves.body(image())
-        torch.testing.assert_close(halves.head(activations, *carried), model(image()))
+        activations, carried = body(image())
+        torch.testing.assert_close(head(activations, *carried), model(image()))
 
 
 def test_the_head_needs_the_other_branch_of_a_residual_block() -> None:
-    halves = cut(trace(seeded(Residual())), "norm")
-    _, carried = halves.body(image())
+    body, _ = split(trace(seeded(Residual())), "norm")
+    _, carried = body(image())
     assert len(carried) == 1
 
 
 def test_an_in_place_operation_after_the_layer_leaves_the_activations_alone() -> None:
-    halves = cut(trace(seeded(Residual())), "norm")
+    body, head = split(trace(seeded(Residual())), "norm")
     with torch.no_grad():
-        activations, carried = halves.body(image())
+        activations, carried = body(image())
         before = activations.clone()
-        halves.head(activations, *carried)
+        head(activations, *carried)
     assert (before < 0).any()
     assert torch.equal(activations, before)
 
@@ -78,11 +78,11 @@ def test_gradients_through_the_head_equal_those_of_the_whole_model(name: str) ->
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     layer = {"resnet18": "layer4", "squeezenet1_1": "features"}.get(name, "features")
-    halves = cut(trace(model), layer)
+    body, head = split(trace(model), layer)
     x = torch.randn(1, 3, 70, 97)
     with torch.no_grad():
-        activations, carried = halves.body(x)
-    ours = autograd_gradients(halves.head, activations, class_target(7), carried)
+        activations, carried = body(x)
+    ours = autograd_gradients(head, activations, class_target(7), carried)
 
     kept: list[torch.Tensor] = []
     handle = model.get_submodule(layer).register_forward_hook(
@@ -98,7 +98,7 @@ def test_linear_heads_are_recognised_and_others_are_not() -> None:
     for name, layer in (("resnet18", "layer4"), ("mobilenet_v2", "features"), ("squeezenet1_1", "features"),
                         ("resnet18", "layer3"), ("mobilenet_v3_small", "features")):  # fmt: skip
         model = torchvision.models.get_model(name, weights=None).eval()
-        kinds[name, layer] = head_of(cut(trace(model), layer).head).kind
+        kinds[name, layer] = head_of(split(trace(model), layer)[1]).kind
     assert kinds == {
         ("resnet18", "layer4"): "linear",
         ("mobilenet_v2", "features"): "linear",
@@ -113,22 +113,22 @@ def test_a_head_that_only_looks_linear_is_not_taken_for_one() -> None:
         """ReLU between pooling and the linear layer: not linear in the feature maps."""
 
     model = Rectified(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
-    assert head_of(cut(trace(model.eval()), "0").head).kind == "pooled"
+    assert head_of(split(trace(model.eval()), "0")[1]).kind == "pooled"
     doubled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2))
-    assert head_of(cut(trace(doubled.eval()), "0").head).kind == "general"
+    assert head_of(split(trace(doubled.eval()), "0")[1]).kind == "general"
     unpooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    assert head_of(cut(trace(unpooled.eval()), "0").head).kind == "general"
+    assert head_of(split(trace(unpooled.eval()), "0")[1]).kind == "general"
 
 
 def test_folding_batch_norm_changes_neither_the_answer_nor_the_model() -> None:
     model = seeded(Residual())
-    halves = cut(trace(model), "norm")
+    body, _ = split(trace(model), "norm")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    folded = fold_batch_norm(halves.body)
+    folded = fold_batch_norm(body)
     with torch.no_grad():
-        torch.testing.assert_close(folded(image())[0], halves.body(image())[0])
+        torch.testing.assert_close(folded(image())[0], body(image())[0])
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-    assert any(isinstance(module, nn.BatchNorm2d) for module in halves.body.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in body.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -143,14 +143,14 @@ def test_a_convolution_that_feeds_something_else_too_is_not_folded() -> None:
             return self.last(x + self.norm(x)).mean((2, 3))
 
     model = seeded(Twice())
-    halves = cut(trace(model), "last")
+    body, _ = split(trace(model), "last")
     with torch.no_grad():
-        torch.testing.assert_close(fold_batch_norm(halves.body)(image())[0], halves.body(image())[0])
+        torch.testing.assert_close(fold_batch_norm(body)(image())[0], body(image())[0])
 
 
 def test_the_engine_gives_ordinary_tensors_that_autograd_takes() -> None:
-    halves = cut(trace(seeded(Residual())), "norm")
-    activations, carried = TorchEngine(prepared(halves.body), Head(halves.head)).activations(image())
+    body, head = split(trace(seeded(Residual())), "norm")
+    activations, carried = TorchEngine(prepared(body), Head(head)).activations(image())
     assert not activations.is_inference()
     assert not any(value.is_inference() for value in carried)
 

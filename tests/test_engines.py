@@ -256,3 +256,5 @@ def test_bfloat16_is_near_and_said(pair: tuple[camserve.Model, camserve.Model], 
     assert np.corrcoef(short.map.ravel(), exact.map.ravel())[0, 1] > 0.99
     assert (exact.provenance()["precision"], short.provenance()["precision"]) == ("float32", "bfloat16")
     assert load("torch", precision="bfloat16").explain(cat).provenance()["precision"] == "float32"
+    of_engines = [model.layer().engine.precision for model in (*pair, load("openvino", precision="bfloat16"))]
+    assert of_engines == ["float32", "float32", "bfloat16"]

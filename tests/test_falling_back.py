@@ -131,7 +131,7 @@ def test_a_traced_graph_that_errs_gives_way_to_the_module_itself(
 
     monkeypatch.setattr("camserve.given_graph.trace", traced_otherwise)
     model, photo = load(whole, SIDE), pixels(SIDE)
-    assert not model.network.is_traced
+    assert model.network.graph is None
     found = model.explain(photo, size=SIDE, method="gradcam", target=1)
     images = input_of(photo)
     assert_same(found.logits, answer_of(whole, images), share=1e-5)

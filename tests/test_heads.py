@@ -1,12 +1,16 @@
 """Each kind of head: recognised, and its gradients and maps equal to those of autograd and of paper."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from camserve.cut import cut
+from camserve.cut import split
 from camserve.errors import OptionError
+from camserve.head_kinds import HeadKind
 from camserve.heads import ClassMapHead, autograd_gradients
 from camserve.methods import METHODS
 from camserve.methods.evidence import Evidence
@@ -65,7 +69,7 @@ HEADS = {
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_are_recognised_and_their_gradients_are_those_of_autograd(name: str) -> None:
     make, kind = HEADS[name]
-    head = head_of(cut(trace(make().eval()), "features").head)
+    head = head_of(split(trace(make().eval()), "features")[1])
     assert head.kind == kind
     activations = torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(1))
     for target in (class_target(2), lambda logits: torch.log_softmax(logits, 1)[:, 0] - logits[:, 3]):
@@ -75,7 +79,7 @@ def test_heads_are_recognised_and_their_gradients_are_those_of_autograd(name: st
 
 @pytest.mark.parametrize("name", [name for name, (_, kind) in HEADS.items() if kind in ("linear", "class map")])
 def test_maps_account_for_the_logits(name: str) -> None:
-    head = head_of(cut(trace(HEADS[name][0]().eval()), "features").head)
+    head = head_of(split(trace(HEADS[name][0]().eval()), "features")[1])
     activations = torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(1))
     logits = head.logits(activations)
     torch.testing.assert_close(head.accounted(activations), logits)
@@ -86,10 +90,32 @@ def test_maps_account_for_the_logits(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, (_, kind) in HEADS.items() if kind in ("pooled", "general")])
 def test_other_heads_have_no_class_map_and_say_what_to_try(name: str) -> None:
-    head = head_of(cut(trace(HEADS[name][0]().eval()), "features").head)
+    head = head_of(split(trace(HEADS[name][0]().eval()), "features")[1])
     assert head.accounted(torch.zeros(1, 6, 5, 5)) is None
     with pytest.raises(OptionError, match=f"this head is {head.kind}. Try 'gradcam'"):
         head.class_maps(torch.zeros(1, 6, 5, 5))
+
+
+def test_kinds_are_the_words_that_people_read() -> None:
+    assert [str(kind) for kind in HeadKind] == ["linear", "class map", "pooled", "general"]
+    assert json.dumps({"head": HeadKind.CLASS_MAP}) == '{"head": "class map"}'
+    for make, kind in HEADS.values():
+        head = head_of(split(trace(make().eval()), "features")[1])
+        assert head.kind is HeadKind(kind)
+        assert head.kind.has_class_maps is (head.accounted(torch.zeros(1, 6, 5, 5)) is not None)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_summands_add_up_to_the_logits_outside_torch(name: str) -> None:
+    head = head_of(split(trace(HEADS[name][0]().eval()), "features")[1])
+    activations = torch.randn(1, 6, 5, 5, generator=torch.Generator().manual_seed(1))
+    summands = head.summands(activations)
+    assert (summands is not None) is head.kind.has_class_maps
+    if summands is not None:
+        means = summands.values.mean((1, 2))
+        weighted = means if summands.weight is None else summands.weight @ means
+        assert {summands.values.dtype, weighted.dtype, summands.bias.dtype} == {np.dtype(np.float32)}
+        np.testing.assert_allclose(weighted + summands.bias, head.logits(activations)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_rectified_class_map_on_paper() -> None:

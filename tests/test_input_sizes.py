@@ -7,13 +7,13 @@ import torchvision
 from torch import Tensor, fx, nn
 
 from camserve import nets
-from camserve.halves import Halves
+from camserve.cut import Cut
 from camserve.inspection.sizes import InputSizes, Trial, try_sizes
 from camserve.inspection.words import sizes_in_words
 from camserve.trace import trace
 
 
-def halves(body: nn.Module) -> Halves:
+def halves(body: nn.Module) -> Cut:
     """A network that needs no second half."""
     head = fx.symbolic_trace(nn.Identity())
 
@@ -25,7 +25,7 @@ def halves(body: nn.Module) -> Halves:
         def forward(self, x: Tensor) -> tuple[Tensor, tuple[()]]:
             return self.inner(x), ()
 
-    return Halves(trace(Body()), head, (1, 1), lambda side: None)
+    return Cut(trace(Body()), head, (1, 1), lambda side: None)
 
 
 def test_the_smallest_size_is_found() -> None:

@@ -30,7 +30,7 @@ def relative(path: Path) -> str:
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "methods"], ids=relative)
 def test_methods_import_torch_only(path: Path) -> None:
-    allowed = {"torch", "camserve", "typing", "collections", "dataclasses", "functools", "importlib", "math"}
+    allowed = {"torch", "camserve", "typing", "collections", "dataclasses", "enum", "functools", "importlib", "math"}
     allowed |= {"contextlib", "threading"}  # what a hook needs that only its own thread obeys
     assert imports(path) <= allowed
 

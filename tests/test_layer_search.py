@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from camserve.errors import ModelError
 from camserve.given import Given
-from camserve.halves import Network
 from camserve.hooked import HookedNetwork
 from camserve.layout import Layout
-from camserve.network import TracedNetwork, network_of
+from camserve.network import Network, network_of
 from camserve.places import places_of
 from camserve.separators import key_of, separators
+from camserve.traced import TracedNetwork
 
 SIDE = 64
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camserve.cut import cut, node_of
+from camserve.cut import node_of, split
 from camserve.layout import Layout, grid_of, layouts_of
 from camserve.tokens import cells_of, turned
 from camserve.trace import trace
@@ -127,15 +127,15 @@ def test_a_graph_is_cut_at_tokens_as_at_maps(kind: str, size: tuple[int, int]) -
     graph = trace(net)
     before = str(graph.graph)
     prefix = 0 if kind == "last" else 2
-    halves = cut(*turned(graph, node_of(graph, "mix"), Layout(kind, prefix, (8.0, 8.0))))
+    body, head = split(*turned(graph, node_of(graph, "mix"), Layout(kind, prefix, (8.0, 8.0))))
     images = torch.randn(2, 3, size[1], size[0], generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        maps, carried = halves.body(images)
+        maps, carried = body(images)
         expected = net.mix(net.patches(images).movedim(1, 3)).movedim(3, 1)
         torch.testing.assert_close(maps, expected)
-        torch.testing.assert_close(halves.head(maps, *carried), net(images))
+        torch.testing.assert_close(head(maps, *carried), net(images))
         moved = maps + torch.arange(float(maps[0].numel())).reshape(maps[0].shape) / 50
-        torch.testing.assert_close(halves.head(moved, *carried), by_hand(net, moved, prefix))
+        torch.testing.assert_close(head(moved, *carried), by_hand(net, moved, prefix))
     assert str(graph.graph) == before
 
 

@@ -1,6 +1,8 @@
 """Any network: the right layer, traced or hooked, and maps equal to autograd on the uncut model."""
 
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +14,11 @@ from torch import nn
 import camserve
 from camserve.errors import OptionError, UnknownName
 from camserve.given import Given
-from camserve.halves import Network
 from camserve.heads import autograd_gradients
 from camserve.hooked import HookedNetwork
-from camserve.network import TracedNetwork
+from camserve.network import Network
 from camserve.targets import class_target
+from camserve.traced import TracedNetwork
 
 BOTH = pytest.mark.parametrize("kind", [TracedNetwork, HookedNetwork])
 
@@ -364,3 +366,12 @@ def test_timm_s_transformers_are_looked_at_in_their_tokens() -> None:
         model = camserve.load(timm.create_model(name, pretrained=False), size=224)
         assert model.default_layer == layer
         assert np.ptp(model.explain(picture(), target=3).map) > 0
+
+
+def test_nobody_else_tells_kinds_of_network_apart() -> None:
+    """What is traced has a graph, what is hooked has none; who needs more asks the network itself."""
+    assert TracedNetwork(Given(frozen(Small()), 32)).graph is not None
+    assert HookedNetwork(Given(frozen(Small()), 32)).graph is None
+    package = Path(camserve.__file__).parent
+    named = {p.name for p in package.rglob("*.py") if re.search("TracedNetwork|HookedNetwork", p.read_text())}
+    assert named == {"network.py", "traced.py", "hooked.py"}

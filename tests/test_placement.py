@@ -21,10 +21,10 @@ from camserve.given import Given
 from camserve.layers import Layer
 from camserve.methods import METHODS
 from camserve.methods.evidence import Evidence
-from camserve.network import TracedNetwork
 from camserve.pasting import centres, pasted, places, soft_edged
 from camserve.resampling import to_input
 from camserve.targets import class_target
+from camserve.traced import TracedNetwork
 
 # All photographs that scikit-image brings; what else it has is drawn.
 PHOTOGRAPHS = (
@@ -73,7 +73,8 @@ Objects = list[tuple[list[torch.Tensor], int]]
 @pytest.fixture(scope="module")
 def objects(model: camserve.Model, photos: Path) -> Objects:
     """(each photograph's middle flipped four ways, the class it raises most at the size trained at)."""
-    return workers.shared(model.settings.compute).run(lambda: flipped(model, photos))
+    compute = model.settings.compute
+    return workers.shared(compute.workers, compute.threads).run(lambda: flipped(model, photos))
 
 
 def flipped(model: camserve.Model, photos: Path) -> Objects:
@@ -124,7 +125,8 @@ def test_heat_lies_where_pasted_objects_are(model: camserve.Model, objects: Obje
     the centred rule is 3.5 off at any size, and these photographs add 1.2. They are others than the card was
     calibrated with.
     """
-    trials = workers.shared(model.settings.compute).run(lambda: list(off_by(model, objects, size)))
+    compute = model.settings.compute
+    trials = workers.shared(compute.workers, compute.threads).run(lambda: list(off_by(model, objects, size)))
     centred, calibrated = np.abs(np.mean(trials, 0))
     assert centred.max() < (5 if size == (257, 391) else 4)
     assert calibrated[0] < (5 if size == (257, 391) else 2)

@@ -112,9 +112,6 @@ def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Mode
         iter(compare_methods(model, photo, ["reciprocam"], options=ExplainOptions(layer="blocks.10")))
     ).explanation
     assert made is not None
-    layer = model.layer("blocks.10")
-    assert comparing._counted("35 K forwards", made, layer) == "3920 forwards"
-    assert comparing._counted("K forwards, one a channel", made, layer) == "112 forwards, one a channel"
     height, width = made.map.shape
     assert comparing._cost(made) == f"{width * height} forwards of the head, one a cell"
 

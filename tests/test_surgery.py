@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from camserve.cut import cut, find_layer
+from camserve.cut import find_layer, split
 from camserve.engines.torch_engine import TorchEngine, prepared
 from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.heads import Head
@@ -60,7 +60,7 @@ def run(graph: nn.Module, x: Tensor) -> Any:
 
 def at(graph: fx.GraphModule, layer: str, x: Tensor) -> Tensor:
     """What the graph computes at a layer."""
-    activations: Tensor = run(cut(graph, layer).body, x)[0]
+    activations: Tensor = run(split(graph, layer)[0], x)[0]
     return activations
 
 
@@ -379,7 +379,7 @@ def test_what_follows_the_layer_is_dilated_too_and_pools_the_dense_map() -> None
     dense = dilate(graph, 8, (65, 65), layer="layer3")
     x = image(65, 65)
     torch.testing.assert_close(at(dense, "layer4", x)[:, :, ::4, ::4], at(graph, "layer4", x), rtol=1e-4, atol=1e-4)
-    head = head_of(cut(dense, "layer4").head)
+    head = head_of(split(dense, "layer4")[1])
     assert head.kind == "linear"
     fine = at(dense, "layer4", x)
     torch.testing.assert_close(run(dense, x), graph.fc(fine.mean((2, 3))).detach(), rtol=1e-4, atol=1e-4)
@@ -407,7 +407,7 @@ def test_a_sliding_classifier_can_be_made_dense() -> None:
 def test_the_engine_runs_a_dense_graph() -> None:
     graph = graph_of(network(LITE))
     dense = dilate(graph, 8, (65, 50), layer="head")
-    fine, _ = TorchEngine(prepared(cut(dense, "head").body), Head(nn.Identity())).activations(image(65, 50))
+    fine, _ = TorchEngine(prepared(split(dense, "head")[0]), Head(nn.Identity())).activations(image(65, 50))
     torch.testing.assert_close(fine, at(dense, "head", image(65, 50)), rtol=1e-3, atol=1e-3)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from camserve.cut import cut, find_layer, layer_names, node_of, shortest_name, shortest_names
+from camserve.cut import find_layer, layer_names, node_of, shortest_name, shortest_names, split
 from camserve.errors import UnknownName
 from camserve.given import Given
 from camserve.guard import difference
@@ -75,20 +75,20 @@ def test_what_writes_in_place_is_kept_and_comes_in_its_order(how: str) -> None:
         expected = net(image())
         assert not torch.allclose(expected, net.conv(image()).mean((2, 3)))  # the step counts
         assert torch.equal(graph(image()), expected)
-        halves = cut(graph, "conv")
-        activations, carried = halves.body(image())
-        assert torch.equal(halves.head(activations, *carried), expected)
+        body, head = split(graph, "conv")
+        activations, carried = body(image())
+        assert torch.equal(head(activations, *carried), expected)
         assert torch.equal(activations, net.conv(image()))
 
 
 @pytest.mark.parametrize(("how", "layer"), [("a method", "mul_"), ("a module", "relu"), ("an assignment", "setitem")])
 def test_what_is_read_after_a_step_in_place_depends_on_that_step(how: str, layer: str) -> None:
     net = Step(WRITING[how]).eval()
-    halves = cut(trace(net), layer)
+    body, head = split(trace(net), layer)
     with torch.no_grad():
-        activations, carried = halves.body(image())
+        activations, carried = body(image())
         assert carried == ()
-        torch.testing.assert_close(halves.head(activations + 1), net(image()) + 1)
+        torch.testing.assert_close(head(activations + 1), net(image()) + 1)
 
 
 def test_an_operator_in_place_on_what_another_name_holds_is_left_to_the_module() -> None:
@@ -98,7 +98,7 @@ def test_an_operator_in_place_on_what_another_name_holds_is_left_to_the_module()
     assert not torch.equal(trace(net)(image()), net(image()))
     assert difference(given, trace(net))
     network = network_of(given)
-    assert not network.is_traced
+    assert network.graph is None
     assert torch.equal(network.whole(image()), net(image()))
 
 
@@ -152,9 +152,9 @@ def test_a_graph_that_fails_says_nothing_by_itself(capfd: pytest.CaptureFixture[
     graph = trace(Failing())
     with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
         graph(image())
-    halves = cut(trace(Step(WRITING["a module"])), "conv")
+    body, _ = split(trace(Step(WRITING["a module"])), "conv")
     with pytest.raises(RuntimeError):
-        halves.body(torch.zeros(1, 4, 9, 9))
+        body(torch.zeros(1, 4, 9, 9))
     with pytest.raises(Untraceable, match=r"torch\.fx cannot trace Depends: "):
         trace(Depends())
     assert capfd.readouterr() == ("", "")

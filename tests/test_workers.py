@@ -8,7 +8,7 @@ import torch
 
 from camserve.cores import granted_cores
 from camserve.errors import DeadlinePassed, Unavailable
-from camserve.workers import Workers, check_deadline
+from camserve.workers import Workers, check_deadline, shared
 
 
 def test_workers_have_their_threads_and_callers_keep_theirs() -> None:
@@ -22,6 +22,14 @@ def test_workers_have_their_threads_and_callers_keep_theirs() -> None:
     newcomer.join()
     assert seen == [before]
     pool.close()
+
+
+def test_whoever_asks_for_the_same_numbers_shares_a_pool() -> None:
+    assert shared(1, 1) is shared(1, 1)
+    assert shared(1, 2) is not shared(1, 1)
+    assert shared(1, 2).run(torch.get_num_threads) == 2
+    assert shared(0, 1) is shared(granted_cores(), 1)
+    assert shared(0, 1).count == granted_cores()
 
 
 def test_a_task_has_gradients_although_its_caller_has_none() -> None:

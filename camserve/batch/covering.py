@@ -45,7 +45,9 @@ def cover(
         place, item = test
         return place, _scores(model, item, *examples[place][item.name], shortcuts[place].cells, size)
 
-    for future in in_order(tested, _tests(plan, examples), pool.shared(model.settings.compute).count + 1):
+    compute = model.settings.compute
+    threads = pool.shared(compute.workers, compute.threads).count + 1
+    for future in in_order(tested, _tests(plan, examples), threads):
         place, found = future.result()
         if found is not None:
             scores[place].append(found)

@@ -87,7 +87,8 @@ def run_batch(
             if cluster is not None:
                 return rows_on(cluster, recipe_of(model, options, plan, objects), plan, first)
             work = Work(model, options, out, labelled=plan.labelled, targets=plan.targets, objects=where)
-            return _on_threads(work, plan.items(first), pool.shared(model.settings.compute).count + 1)
+            compute = model.settings.compute
+            return _on_threads(work, plan.items(first), pool.shared(compute.workers, compute.threads).count + 1)
 
         summary = _run(plan, rows, shown)
     _finish(model, plan, options, exports)

@@ -221,7 +221,8 @@ def _explained(
 
     with timing("decode"):
         photo = open_photo(model, image)
-    how = how | timed(workers.shared(model.settings.compute), timing)
+    compute = model.settings.compute
+    how = how | timed(workers.shared(compute.workers, compute.threads), timing)
     if top is None:
         with Bar() as bar:
             yield folder, explain(model, photo, progress=bar, **how)

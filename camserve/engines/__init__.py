@@ -11,8 +11,8 @@ from camserve.config import Compute
 from camserve.engines.torch_engine import TorchEngine, prepared
 from camserve.errors import ConfigError, EngineError
 from camserve.given import Probe
-from camserve.halves import Network
 from camserve.heads import Carried
+from camserve.network import Network
 
 __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
 
@@ -29,8 +29,14 @@ AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.3)}
 class Engine(Protocol):
     """What a layer asks of whoever runs it.
 
-    name: as in the setting compute.engine. tolerance: how far rounding may put a map's sum from its logit, as a share.
+    name: as in the setting compute.engine. precision: of its numbers, as in compute.precision. tolerance: how far
+    rounding may put a map's sum from its logit, as a share.
     """
+
+    @property
+    def precision(self) -> str:
+        """As above."""
+        ...
 
     @property
     def tolerance(self) -> float:

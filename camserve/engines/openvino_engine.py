@@ -32,7 +32,8 @@ class OpenVinoEngine:
     ) -> None:
         if not isinstance(torch_engine.body, fx.GraphModule):
             raise EngineError("its graph is not known")
-        self._torch, self.tolerance = torch_engine, TOLERANCES[compute.precision]
+        self._torch = torch_engine
+        self.precision, self.tolerance = compute.precision, TOLERANCES[compute.precision]
         workers = compute.workers or granted_cores()
         cache = Path(compute.cache).expanduser() if compute.cache else None
         self._converter = Converter(cache, workers, compute.threads, compute.precision, example, any_size=any_size)

@@ -24,6 +24,7 @@ class TorchEngine:
     head: Head
     channels_last: bool = True
     name = "torch"
+    precision = "float32"
     tolerance = TOLERANCE
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:

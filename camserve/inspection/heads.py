@@ -4,26 +4,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from camserve.classifier import Classifier
+from camserve.head_kinds import HeadKind
 from camserve.inspection.layers import field_dict
 from camserve.inspection.operation import Shape
 from camserve.receptive import Field
 
-# kind, as camserve.heads names it: (what it is, what is known in closed form)
+# (what it is, what is known in closed form)
 _KINDS = {
-    "linear": (
+    HeadKind.LINEAR: (
         "global average pooling and one linear layer",
         "CAM is exact, for every class from one forward pass. Grad-CAM, HiResCAM and XGrad-CAM are the same map "
         "divided by the number of cells, and no method needs a backward pass",
     ),
-    "class map": (
+    HeadKind.CLASS_MAP: (
         "the layer is the class map itself, one channel a class, averaged to the logits",
         "CAM is exact, for every class from one forward pass, and no method needs a backward pass",
     ),
-    "pooled": (
+    HeadKind.POOLED: (
         "global average pooling, then more than one linear layer",
         "Gradients are the same at every place, so Grad-CAM, HiResCAM and XGrad-CAM are one map. There is no CAM",
     ),
-    "general": (
+    HeadKind.GENERAL: (
         "neither global average pooling nor a class map",
         "Nothing in closed form: gradients come from a backward pass through it",
     ),
@@ -34,11 +35,11 @@ _KINDS = {
 class InspectedHead:
     """What comes after the layer that is looked at.
 
-    kind: as camserve.heads names it; what, closed_form: in words. layer: its name; maps: (K, h, w); field: what one
+    kind, what, closed_form: in words. layer: its name; maps: (K, h, w); field: what one
     of its cells can have seen, None where that is not known.
     """
 
-    kind: str
+    kind: HeadKind
     what: str
     closed_form: str
     layer: str
@@ -51,7 +52,7 @@ class InspectedHead:
         return {
             "kind": self.kind,
             "what": self.what,
-            "closed_form": self.closed_form or None,
+            "closed_form": self.closed_form,
             "layer": self.layer,
             "maps": list(self.maps),
             "receptive_field": field,
@@ -62,7 +63,7 @@ def inspect_head(model: Classifier) -> InspectedHead:
     """The head after the model's own layer."""
     layer = model.layer()
     kind = layer.head.kind
-    what, closed_form = _KINDS.get(kind, (f"a head of kind '{kind}'", ""))
+    what, closed_form = _KINDS[kind]
     return InspectedHead(
         kind, what, closed_form, layer.name, model.layers()[layer.name], layer.field(model.card.input.size)
     )

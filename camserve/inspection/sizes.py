@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from camserve.halves import Halves
+from camserve.cut import Cut
 from camserve.inspection.operation import Operation, Shape
 
 # Larger inputs are tried up to this many pixels, so that a network of 1000 pixels costs no gigabytes.
@@ -44,16 +44,16 @@ class InputSizes:
         return {"any": self.any_size, "smallest": self.smallest, "below": self.below or None, "tried": tried}
 
 
-def try_sizes(halves: Halves, trained: int) -> InputSizes:
+def try_sizes(cut: Cut, trained: int) -> InputSizes:
     """Run both halves of a network at its own size and at a few others: half and odd, one more, wide, larger.
 
     trained: the side of the square it was trained at, pixels. That is one forward pass each of an empty image, in
     all those of about four images of that side; then the smallest square is found by halving, in about one more.
     """
-    trials = tuple(Trial(size, _reason(halves, size)) for size in _sizes(trained))
+    trials = tuple(Trial(size, _reason(cut, size)) for size in _sizes(trained))
     if any(trial.reason for trial in trials if min(trial.size) >= trained):
         return InputSizes(trials)
-    smallest, below = _smallest(halves, min(min(trial.size) for trial in trials if not trial.reason))
+    smallest, below = _smallest(cut, min(min(trial.size) for trial in trials if not trial.reason))
     holds = all(not trial.reason for trial in trials if min(trial.size) >= smallest)
     return InputSizes(trials, smallest, below) if holds else InputSizes(trials)
 
@@ -65,27 +65,27 @@ def _sizes(trained: int) -> list[tuple[int, int]]:
     return [(trained, trained), *(size for size in others if size[0] * size[1] <= _MOST_PIXELS)]
 
 
-def _smallest(halves: Halves, works: int) -> tuple[int, str]:
+def _smallest(cut: Cut, works: int) -> tuple[int, str]:
     """The smallest side that works, when every larger one does, and what stops the one below."""
     fails, reason = 0, ""
     while works - fails > 1:
         side = (works + fails) // 2
-        found = _reason(halves, (side, side))
+        found = _reason(cut, (side, side))
         works, fails, reason = (works, side, found) if found else (side, fails, reason)
     return works, reason
 
 
-def _reason(halves: Halves, size: tuple[int, int]) -> str:
+def _reason(cut: Cut, size: tuple[int, int]) -> str:
     image = torch.zeros(1, 3, size[1], size[0])
     values: tuple[Any, ...] = (image,)
     with torch.no_grad():
-        for half in (halves.body, halves.head):
+        for half in (cut.body, cut.head):
             attempt = _Attempt(half) if isinstance(half, fx.GraphModule) else None
             try:
                 result = attempt.run(*values) if attempt else half(*values)
             except Exception as error:  # whatever a layer raises at a size it does not take
                 return attempt.in_words(error) if attempt else f"the network says '{_first_line(error)}'"
-            values = (result[0], *result[1]) if half is halves.body else values
+            values = (result[0], *result[1]) if half is cut.body else values
     return ""
 
 

@@ -91,11 +91,12 @@ def inspect_model(model: Classifier) -> Inspection:
     and the linear layers after it have become convolutions. Costs a few forward passes on the process's pool of
     workers; the model stays as it was.
     """
-    return workers.shared(model.settings.compute).run(lambda: _inspected(model))
+    compute = model.settings.compute
+    return workers.shared(compute.workers, compute.threads).run(lambda: _inspected(model))
 
 
 def _inspected(model: Classifier) -> Inspection:
-    size, traced = model.card.input.size, model.network.is_traced
+    size, traced = model.card.input.size, model.network.graph is not None
     graph, fields = _traced(model.network.given, size) if traced else record(model.network.given, size)
     return Inspection(
         model=model.name,

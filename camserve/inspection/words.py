@@ -87,8 +87,7 @@ def _layer(head: InspectedHead, side: int) -> str:
 
 
 def _head(head: InspectedHead) -> str:
-    known = f" {head.closed_form}." if head.closed_form else ""
-    return f"{head.kind.capitalize()}: {head.what}.{known}"
+    return f"{head.kind.capitalize()}: {head.what}. {head.closed_form}."
 
 
 def sizes_in_words(sizes: InputSizes) -> str:

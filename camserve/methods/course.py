@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from camserve.cut import cut, layer_names
+from camserve.cut import layer_names, split
 from camserve.errors import OptionError
 from camserve.methods.attending import Attending, Weights
 
@@ -49,7 +49,7 @@ class Course:
         Raises OptionError where the network needs more than these tokens.
         """
         if self._graph is not None and block in self._names:
-            head = cut(self._graph, self._names[block]).head
+            _, head = split(self._graph, self._names[block])
             if sum(node.op == "placeholder" for node in head.graph.nodes) == 1:  # more may be sizes, or other tokens
                 return lambda tokens: _attended(head, tokens)
         self._check_alone(block, images)

@@ -57,18 +57,16 @@ def receptive_fields(graph: fx.GraphModule, input_size: tuple[int, int], *, chan
     one forward pass, less than the imports that a first run on the meta device sets off; a network made on the
     meta device runs there. Raises ModelError where it does not run at that size.
     """
-    walk = _Walk(graph, input_size)
-    first = next((p for p in graph.parameters() if p.is_floating_point()), torch.empty(0))
-    image = torch.zeros(1, channels, input_size[1], input_size[0], dtype=first.dtype, device=first.device)
-    with torch.no_grad():
-        walk.run(image)
+    walk = Walk(graph, input_size)
+    walk.run_empty(channels)
     return walk.fields()
 
 
-class _Walk(fx.Interpreter):
-    """Runs a graph and keeps what the output of each node has seen.
+class Walk(fx.Interpreter):
+    """Runs a graph and keeps what the output of each node has seen of an image of (w, h) pixels.
 
-    seen: a Seen, a tuple of them, the reason why it is not known, or None for what saw nothing of the image.
+    seen: of each node a Seen, a tuple of them, the reason why it is not known, or None for what saw nothing of the
+    image, such as sizes. shapes: of each node, for one image; () where it is no tensor.
     """
 
     def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int]) -> None:
@@ -77,6 +75,13 @@ class _Walk(fx.Interpreter):
         self.image = Seen(whole_image(*input_size), input_size)
         self.seen: dict[fx.Node, Any] = {}
         self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+
+    def run_empty(self, channels: int = 3) -> None:
+        """Run on an empty image, where the parameters are. Raises ModelError where the graph does not take its size."""
+        width, height = self.image.grid
+        first = next((p for p in self.module.parameters() if p.is_floating_point()), torch.empty(0))
+        with torch.no_grad():
+            self.run(torch.zeros(1, channels, height, width, dtype=first.dtype, device=first.device))
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         # forward, not a call: hooks that a user has set are for the user's own images

@@ -16,7 +16,7 @@ from camserve.errors import ModelError, OptionError
 from camserve.receptive import receptive_fields
 from camserve.surgery.lattice import Lattices
 from camserve.surgery.twin import finish, twin, up_to
-from camserve.surgery.walk import Walk, walk
+from camserve.surgery.walk import RecordedWalk, walk
 
 
 def dilate(
@@ -54,7 +54,7 @@ def dilate(
     return made
 
 
-def _factor(graph: fx.GraphModule, walked: Walk, node: fx.Node, output_stride: int) -> tuple[int, int]:
+def _factor(graph: fx.GraphModule, walked: RecordedWalk, node: fx.Node, output_stride: int) -> tuple[int, int]:
     """How much denser (x, y) the map becomes. Raises OptionError."""
     if node.graph is not graph.graph:
         raise OptionError(f"layer '{node.name}' is a node of another graph; name it, or take it from this one")
@@ -89,7 +89,7 @@ def _reach(start: list[fx.Node], onward: Callable[[fx.Node], Iterable[fx.Node]])
     return found
 
 
-def _check(made: fx.GraphModule, copied: fx.Node, walked: Walk, node: fx.Node, output_stride: int) -> None:
+def _check(made: fx.GraphModule, copied: fx.Node, walked: RecordedWalk, node: fx.Node, output_stride: int) -> None:
     """Hold the stride and the size of the dense map against the original's, by receptive-field arithmetic.
 
     A size written into the network, as in view(-1, 64, 7, 7), may run on a dense map and give nonsense.

@@ -10,7 +10,7 @@ from camserve.errors import ModelError
 from camserve.receptive.step import Seen, Step
 from camserve.surgery.pools import place_average_pool, place_max_pool
 from camserve.surgery.twin import put
-from camserve.surgery.walk import Walk
+from camserve.surgery.walk import RecordedWalk
 from camserve.surgery.windows import Onto, Pair, kernel_of, place_convolution, place_padding, stride_of
 
 _SAME: Pair = (1, 1)
@@ -40,7 +40,7 @@ class Lattices:
 
     def __init__(
         self,
-        walk: Walk,
+        walk: RecordedWalk,
         made: fx.GraphModule,
         copies: dict[fx.Node, fx.Node],
         output_stride: int,

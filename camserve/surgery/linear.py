@@ -14,7 +14,7 @@ from camserve.receptive import receptive_fields
 from camserve.surgery.layers import SlidingLinear
 from camserve.surgery.tail import Tail, find_tail, kind
 from camserve.surgery.twin import finish, put, shared, twin, up_to
-from camserve.surgery.walk import Walk, walk
+from camserve.surgery.walk import RecordedWalk, walk
 
 
 def convolve_linear(graph: fx.GraphModule, input_size: tuple[int, int]) -> fx.GraphModule:
@@ -43,7 +43,7 @@ def convolve_linear(graph: fx.GraphModule, input_size: tuple[int, int]) -> fx.Gr
     return made
 
 
-def _replace_layers(walked: Walk, tail: Tail, made: fx.GraphModule, copies: dict[fx.Node, fx.Node]) -> None:
+def _replace_layers(walked: RecordedWalk, tail: Tail, made: fx.GraphModule, copies: dict[fx.Node, fx.Node]) -> None:
     channels, window = tail.channels, tail.window
     for node in tail.layers:
         step, copied = walked.steps[node], copies[node]
@@ -77,7 +77,7 @@ def _along_classes(made: fx.GraphModule, node: fx.Node, target: Any) -> None:
         node.update_kwarg("dim", 1)
 
 
-def _drop(walked: Walk, tail: Tail, made: fx.GraphModule, copies: dict[fx.Node, fx.Node]) -> None:
+def _drop(walked: RecordedWalk, tail: Tail, made: fx.GraphModule, copies: dict[fx.Node, fx.Node]) -> None:
     """Take out what changes nothing now, and the sizes that only a flattening asked for."""
     for node in tail.dropped:
         copies[node].replace_all_uses_with(copies[node].all_input_nodes[0])

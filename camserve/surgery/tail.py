@@ -6,7 +6,7 @@ from typing import NoReturn
 from torch import fx
 
 from camserve.errors import ModelError
-from camserve.surgery.walk import Walk
+from camserve.surgery.walk import RecordedWalk
 
 # Torch's names of layers and functions, in small letters without the underscores.
 _EACH_VALUE = frozenset(
@@ -81,12 +81,12 @@ class Tail:
     layers: list[fx.Node]
 
 
-def kind(walk: Walk, node: fx.Node) -> str:
+def kind(walk: RecordedWalk, node: fx.Node) -> str:
     """What a node does, the same for a layer, a function and a method: "relu", "linear"; "" where unknown."""
     return walk.steps[node].name.lower().replace("_", "") if node in walk.steps else ""
 
 
-def find_tail(walk: Walk) -> Tail:
+def find_tail(walk: RecordedWalk) -> Tail:
     """The tail of the graph that was walked. Raises ModelError where it is no chain of layers that can slide."""
     source, vectors = _vectors(walk)
     linear = next((node for node in vectors if kind(walk, node) == "linear"), None)
@@ -110,7 +110,7 @@ def _refuse(why: str) -> NoReturn:
     raise ModelError(f"the network's head cannot become convolutions: {why}")
 
 
-def _vectors(walk: Walk) -> tuple[fx.Node, list[fx.Node]]:
+def _vectors(walk: RecordedWalk) -> tuple[fx.Node, list[fx.Node]]:
     """The last feature map, and everything from there to the answer."""
     (output,) = (node for node in walk.seen if node.op == "output")
     node, chain = output.args[0], []
@@ -122,7 +122,7 @@ def _vectors(walk: Walk) -> tuple[fx.Node, list[fx.Node]]:
     return node, chain[::-1]
 
 
-def _source(walk: Walk, node: fx.Node) -> fx.Node:
+def _source(walk: RecordedWalk, node: fx.Node) -> fx.Node:
     """The one input of a node of the chain."""
     sources = walk.sources(node)
     if len(sources) != 1:
@@ -134,7 +134,7 @@ def _source(walk: Walk, node: fx.Node) -> fx.Node:
     return sources[0]
 
 
-def _pools(walk: Walk, node: fx.Node) -> list[fx.Node]:
+def _pools(walk: RecordedWalk, node: fx.Node) -> list[fx.Node]:
     """The adaptive pooling before the flattening, which must be the identity at this size; at most one."""
     while kind(walk, node) in _EACH_VALUE and len(walk.sources(node)) == 1:
         (node,) = walk.sources(node)
@@ -153,7 +153,7 @@ def _pools(walk: Walk, node: fx.Node) -> list[fx.Node]:
     return [node]
 
 
-def _refuse_global(walk: Walk, node: fx.Node) -> NoReturn:
+def _refuse_global(walk: RecordedWalk, node: fx.Node) -> NoReturn:
     _refuse(
         f"{walk.describe(node)} pools over the whole map, so no window is left to slide; such a head needs no "
         "surgery: `class_maps` and the method cam give the map of every class where one linear layer follows, "
@@ -161,7 +161,7 @@ def _refuse_global(walk: Walk, node: fx.Node) -> NoReturn:
     )
 
 
-def _check_map(walk: Walk, source: fx.Node) -> None:
+def _check_map(walk: RecordedWalk, source: fx.Node) -> None:
     seen = walk.seen[source]
     if isinstance(seen, str):
         _refuse(f"how the cells of the last feature map lie is not known: {seen}")
@@ -169,7 +169,7 @@ def _check_map(walk: Walk, source: fx.Node) -> None:
         _refuse(f"{walk.describe(source)} is no map (N, K, h, w): its channels are not the second dimension")
 
 
-def _check_flat(walk: Walk, source: fx.Node, before: list[fx.Node], linear: fx.Node) -> None:
+def _check_flat(walk: RecordedWalk, source: fx.Node, before: list[fx.Node], linear: fx.Node) -> None:
     """What the first fully connected layer takes must be the map as one vector per image."""
     if before and kind(walk, before[0]) in {"mean", "sum", "amax", "amin"}:
         _refuse_global(walk, before[0])
@@ -182,7 +182,7 @@ def _check_flat(walk: Walk, source: fx.Node, before: list[fx.Node], linear: fx.N
         )
 
 
-def _check(walk: Walk, node: fx.Node, *, flat: bool) -> None:
+def _check(walk: RecordedWalk, node: fx.Node, *, flat: bool) -> None:
     """One layer of the tail; flat: before the first fully connected one, where positions are features too."""
     name, layer = kind(walk, node), walk.steps[node].target
     if name in _FLATTENING and not flat and walk.shapes[node] != walk.shapes[_source(walk, node)]:
@@ -197,7 +197,7 @@ def _check(walk: Walk, node: fx.Node, *, flat: bool) -> None:
         _refuse(f"{walk.describe(node)}: {_WHY.get(name, 'it has no equal that slides')}. Taken are {_TAKEN}")
 
 
-def _check_users(walk: Walk, node: fx.Node) -> None:
+def _check_users(walk: RecordedWalk, node: fx.Node) -> None:
     """Sizes may be asked of a node of the chain, but its values must go on in one place."""
     users = [user for user in node.users if walk.seen[user] is not None or user.op == "output"]
     if len(users) > 1:

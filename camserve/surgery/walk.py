@@ -9,15 +9,14 @@ from torch.fx.node import map_aggregate
 from camserve.errors import ModelError
 from camserve.receptive.rules import rule_of
 from camserve.receptive.step import NotKnown, Step
-from camserve.receptive.walk import _Walk  # the same way through a network, with one thing more to remember
+from camserve.receptive.walk import Walk
 
 
-class Walk(_Walk):
-    """What a graph did at one size of its input.
+class RecordedWalk(Walk):
+    """A walk that remembers what each node was told.
 
-    seen: of each node, what its cells have seen, the reason why that is not known, or None for what holds
-    nothing of the image, such as sizes. shapes: of each node, for one image. steps: of each call, its
-    arguments and its result without their values; a name of "" is an operation that no rule knows.
+    steps: of each call, its arguments and its result without their values; a name of "" is an operation that no rule
+    knows.
     """
 
     def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int]) -> None:
@@ -48,7 +47,7 @@ class Walk(_Walk):
         return f"'{node.name}' ({target if isinstance(target, str) else getattr(target, '__name__', target)})"
 
 
-def walk(graph: fx.GraphModule, input_size: tuple[int, int]) -> Walk:
+def walk(graph: fx.GraphModule, input_size: tuple[int, int]) -> RecordedWalk:
     """Run `graph` on an empty image of (w, h) pixels, where its parameters are.
 
     Raises ModelError where it does not run at that size or is not in eval mode.
@@ -56,11 +55,8 @@ def walk(graph: fx.GraphModule, input_size: tuple[int, int]) -> Walk:
     for node in graph.graph.nodes:
         if node.op == "call_module" and graph.get_submodule(str(node.target)).training:
             raise ModelError(f"layer '{node.target}' is in training mode; call .eval() on the network first")
-    walked = Walk(graph, input_size)
-    first = next((p for p in graph.parameters() if p.is_floating_point()), torch.empty(0))
-    image = torch.zeros(1, 3, input_size[1], input_size[0], dtype=first.dtype, device=first.device)
-    with torch.no_grad():
-        walked.run(image)
+    walked = RecordedWalk(graph, input_size)
+    walked.run_empty()
     return walked
 
 
