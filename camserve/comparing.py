@@ -3,17 +3,20 @@
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from camserve.errors import DeadlinePassed, OptionError
 from camserve.methods import AUTO, FAMILIES, METHODS, find_method
+from camserve.options import ExplainOptions
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.images import Photo
     from camserve.layers import Layer
+    from camserve.methods.evidence import Progress
     from camserve.models import Model
+    from camserve.targets import TargetOption
 
 EVERY = "all"
 NOTHING = "no more forwards"
@@ -72,35 +75,53 @@ def parse_targets(text: str) -> Best | list[str]:
 
 
 def compare_methods(
-    model: "Model", photo: "Photo", methods: Iterable[str], *, limit: float | None = None, **how: Any
+    model: "Model",
+    photo: "Photo",
+    methods: Iterable[str],
+    target: "TargetOption" = None,
+    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+    *,
+    limit: float | None = None,
+    progress: "Progress | None" = None,
 ) -> Iterator[Entry]:
     """Each method's explanation of one photograph, one after another.
 
-    limit: seconds for each, after which it is given up. how: options of `explain`. A method that does not go with this
+    limit: seconds for each, after which it is given up. A method that does not go with this
     model, head or layer, or was given up, has an entry with the reason. Raises what is wrong with the rest of the
     options, whatever the method.
     """
     from camserve.explain import explain
+    from camserve.run import Run
 
     for name in methods:
         start = time.perf_counter()
         try:
-            made = explain(model, photo, method=name, deadline=limit, **how)
+            made = explain(model, photo, target, replace(options, method=name), Run(deadline=limit, progress=progress))
         except DeadlinePassed:
             yield _left_out(name, f"given up after {limit:g} s: it costs {find_method(name).cost}")
         except OptionError as error:
-            explain(model, photo, **{**how, "method": AUTO, "sharp": False})  # raises what no method could do with
+            explain(
+                model, photo, target, replace(options, method=AUTO, sharp=False)
+            )  # raises what no method could do with
             yield _left_out(name, str(error))
         else:
             seconds = time.perf_counter() - start
             yield Entry(name, _title(name), family_of(name), f"{_seconds(seconds)}, {_cost(made)}", made)
 
 
-def compare_classes(model: "Model", photo: "Photo", targets: int | list[str], **how: Any) -> Iterator[Entry]:
+def compare_classes(
+    model: "Model",
+    photo: "Photo",
+    targets: int | list[str],
+    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+    *,
+    progress: "Progress | None" = None,
+) -> Iterator[Entry]:
     """The explanation of each class, from one forward pass. Raises OptionError, UnknownName."""
     from camserve.explain import explain_classes
+    from camserve.run import Run
 
-    yield from class_entries(explain_classes(model, photo, targets, **how))
+    yield from class_entries(explain_classes(model, photo, targets, options, Run(progress=progress)))
 
 
 def class_entries(explained: "Iterable[Explanation]") -> Iterator[Entry]:

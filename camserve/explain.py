@@ -19,13 +19,13 @@ from camserve.errors import CamserveError, OptionError, SizeError
 from camserve.explanation import Explanation
 from camserve.frame import Frame, Placement
 from camserve.images import Photo, Source, read_photo
-from camserve.layers import Layer
 from camserve.methods import AUTO, find_method
-from camserve.methods.evidence import Progress
 from camserve.models import Model
-from camserve.observation import Forward, Observation, fuse, observe
+from camserve.observation import Observation, fuse, observe
+from camserve.options import ExplainOptions
 from camserve.pipeline import in_order
 from camserve.resampling import to_input
+from camserve.run import Run
 from camserve.sharp import Sharp, sharpen
 from camserve.targets import TargetOption
 
@@ -35,78 +35,41 @@ Float32 = npt.NDArray[np.float32]
 def explain(
     model: Model,
     image: Source | Photo,
-    *,
-    method: str | None = None,
     target: TargetOption = None,
-    layer: str | Sequence[str] | None = None,
-    size: str | int | None = None,
-    output_stride: int | None = None,
-    sharp: bool | None = None,
-    quantity: str = "logit",
-    progress: Progress | None = None,
-    workers: pool.Pool | None = None,
-    deadline: float | None = None,
-    forward: Forward = Layer.observe,
+    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+    run: Run = Run(),  # noqa: B008 - frozen
 ) -> Explanation:
-    """Why `model` says what it says about one image.
-
-    image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
-    method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam.
-    target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the logits;
-    default the predicted class. See `camserve.targets`. quantity: "logit", or "log-softmax".
-    layer: default the model's own; several, in a list or separated by commas, are fused.
-    size: "fit", "crop", "native" or a short side in pixels. output_stride: dilate the network so that cells lie this
-    many input pixels apart. sharp: several sizes and mirror images in one map, 0..1; class and scores stay those of
-    the nominal size. See `camserve.sharp`. Options left out come from the model's settings.
-    progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it raises
-    ends the work and is raised here.
-    workers, deadline: the pool to compute on and the seconds to wait for it; default the process's pool, no end.
-    forward: what runs a layer's network in place of `Layer.observe`, such as a memory of it.
-    Raises OptionError, ImageError and, with a deadline, DeadlinePassed.
-    """
-    how: dict[str, Any] = {"method": method, "layer": layer, "size": size, "output_stride": output_stride}
-    how |= {"sharp": sharp, "quantity": quantity, "progress": progress, "workers": workers}
-    return explain_classes(model, image, [target], deadline=deadline, forward=forward, **how)[0]
+    """Why `model` says what it says about one image. Raises OptionError, ImageError and DeadlinePassed."""
+    return explain_classes(model, image, [target], options, run)[0]
 
 
 def explain_classes(
     model: Model,
     image: Source | Photo,
     targets: int | Sequence[TargetOption],
-    *,
-    method: str | None = None,
-    layer: str | Sequence[str] | None = None,
-    size: str | int | None = None,
-    output_stride: int | None = None,
-    sharp: bool | None = None,
-    quantity: str = "logit",
-    progress: Progress | None = None,
-    workers: pool.Pool | None = None,
-    deadline: float | None = None,
-    forward: Forward = Layer.observe,
+    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+    run: Run = Run(),  # noqa: B008 - frozen
 ) -> list[Explanation]:
-    """One explanation a target, all from one forward pass.
-
-    targets: several, each as `target` of `explain`; or a number: so many of the best classes. Raises as `explain`.
-    """
+    """One explanation a target, all from one forward pass. Raises as `explain`."""
     _check_several(targets)
-    name = method or model.settings.explain.method
+    name = options.method or model.settings.explain.method
     if name != AUTO:
         find_method(name)  # before the image is read, not after
     photo = image if isinstance(image, Photo) else open_photo(model, image)
-    options: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": quantity}
-    options |= {"progress": progress, "forward": forward}
-    sharper = model.settings.explain.sharp if sharp is None else sharp
+    size, output_stride, progress = options.size, options.output_stride, run.progress
+    how: dict[str, Any] = {"method": name, "output_stride": output_stride, "quantity": options.quantity}
+    how |= {"progress": progress, "forward": run.forward}
+    sharper = model.settings.explain.sharp if options.sharp is None else options.sharp
 
     def look(frame: Frame) -> tuple[list[list[Observation]], list[Sharp]]:
         pixels = to_input(photo, frame, model)
-        by_layer = [observe(model, pixels, targets, layer=one, **options) for one in _several(layer)]
+        by_layer = [observe(model, pixels, targets, layer=one, **how) for one in options.layers]
         by_target = [list(one) for one in zip(*by_layer, strict=True)]
         at_size = partial(to_input, photo, model=model)
         return by_target, sharpen(model, frame, at_size, by_target, output_stride, progress) if sharper else []
 
     def at(frame: Frame) -> tuple[list[list[Observation]], list[Sharp]]:
-        return (workers or pool.shared(model.settings.compute)).run(lambda: look(frame), deadline)
+        return (run.workers or pool.shared(model.settings.compute)).run(lambda: look(frame), run.deadline)
 
     frame, squeezed = model.frame(photo.size, size), ""
     try:
@@ -172,7 +135,7 @@ def explain_many(
     model: Model,
     images: Iterable[Source],
     *,
-    target: TargetOption | Sequence[TargetOption] = None,
+    target: "TargetOption | Sequence[TargetOption]" = None,
     errors: str = "raise",
     **options: Any,
 ) -> Iterator[Explanation | CamserveError]:
@@ -186,7 +149,7 @@ def explain_many(
     threads = pool.shared(model.settings.compute).count + 1
 
     def one(pair: tuple[Source, TargetOption]) -> Explanation:
-        return explain(model, pair[0], target=pair[1], **options)
+        return explain(model, pair[0], pair[1], ExplainOptions(**options))
 
     for future in in_order(one, _with_targets(images, target), threads):
         try:
@@ -220,7 +183,7 @@ def open_photo(model: Model, image: Source) -> Photo:
 
 
 def _with_targets(
-    images: Iterable[Source], target: TargetOption | Sequence[TargetOption]
+    images: Iterable[Source], target: "TargetOption | Sequence[TargetOption]"
 ) -> Iterator[tuple[Source, TargetOption]]:
     if not isinstance(target, list | tuple):
         yield from ((image, target) for image in images)  # type: ignore[misc]
@@ -241,9 +204,3 @@ def _check_several(targets: int | Sequence[TargetOption]) -> None:
         raise OptionError(f"targets {targets!r} is one target; give a list of them, or use explain")
     if not isinstance(targets, int) and not targets:
         raise OptionError("the list of targets is empty; give at least one, or a number: so many of the best classes")
-
-
-def _several(layer: str | Sequence[str] | None) -> Sequence[str | None]:
-    if isinstance(layer, str):
-        return [name.strip() for name in layer.split(",")]
-    return list(layer) if layer else [None]

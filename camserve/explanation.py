@@ -20,6 +20,7 @@ from camserve.images import Photo, encode
 from camserve.legend import Legend
 from camserve.methods import find_method
 from camserve.npy import npy_bytes, npy_in_pieces
+from camserve.options import OverlayOptions, takes
 from camserve.polygons import Polygon, find_polygons
 from camserve.questions import Questions
 from camserve.regions import Box, find_boxes
@@ -158,39 +159,26 @@ class Explanation:
             return RELATIVE
         return LOGITS if find_method(self.method).unit == "logits" and self.target.is_linear else OWN
 
-    def overlay(
-        self,
-        *,
-        alpha: float | None = None,
-        colormap: str | None = None,
-        contour: float | None = None,
-        boxes: float | None = None,
-        legend: bool = False,
-        signed: bool = False,
-        scale: float | None = None,
-    ) -> Image.Image:
-        """The heatmap over the photograph, RGB at the original size.
+    @takes(OverlayOptions)
+    def overlay(self, look: OverlayOptions) -> Image.Image:
+        """`drawn`, with the options as keywords."""
+        return self.drawn(look)
 
-        alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap
-        catalogue. contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum.
-        legend: a colour bar with class, score and the values of its ends.
-        signed: also what speaks against the class, in colours of their own; clear at 0. scale: the value of the last
-        colour, in `unit`, so that pictures compare; default the map's own maximum. See `camserve.scales.common_scale`.
-        Raises UnknownName, OptionError.
-        """
+    def drawn(self, look: OverlayOptions) -> Image.Image:
+        """The heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError."""
         defaults = self.model.settings.render
-        chosen = scale_of(self, signed=signed, end=scale)
+        chosen = scale_of(self, signed=look.signed, end=look.scale)
         shown = chosen.share_of(self.map)
         return render.overlay(
             self.photo.image,
             self.heat_rows,
             painted=partial(self.placement.rows, shown),
-            signed=signed,
-            colormap=colormap or (defaults.signed_colormap if signed else defaults.colormap),
-            alpha=defaults.alpha if alpha is None else alpha,
-            contour=contour,
-            boxes=self.boxes(boxes) if boxes is not None else (),
-            legend=self._legend(chosen) if legend else None,
+            signed=look.signed,
+            colormap=look.colormap or (defaults.signed_colormap if look.signed else defaults.colormap),
+            alpha=defaults.alpha if look.alpha is None else look.alpha,
+            contour=look.contour,
+            boxes=self.boxes(look.boxes) if look.boxes is not None else (),
+            legend=self._legend(chosen) if look.legend else None,
         )
 
     def boxes(self, threshold: float | None = None) -> list[Box]:
@@ -260,14 +248,20 @@ class Explanation:
         """What it takes to make this explanation again, bit for bit."""
         return provenance_of(self)
 
-    def save(self, folder: str | Path, *, facts: dict[str, Any] | None = None, **look: Any) -> Path:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        facts: dict[str, Any] | None = None,
+        look: OverlayOptions = OverlayOptions(),  # noqa: B008
+    ) -> Path:
         """Write overlay.png, heatmap.png, heatmap.npy, map.npy and, last, manifest.json into `folder`.
 
-        facts: what `to_dict` gave, for the manifest. look: options of `overlay`. All or nothing. Returns the folder.
+        facts: what `to_dict` gave, for the manifest. look: how overlay.png is drawn. All or nothing. Gives the folder.
         Raises OutputError.
         """
         contents: dict[str, bytes | Iterator[bytes]] = {
-            "overlay.png": encode(self.overlay(**look), "png"),
+            "overlay.png": encode(self.drawn(look), "png"),
             "heatmap.png": encode(self.heatmap_image(), "png"),
             "heatmap.npy": self.heatmap_npy(),
             "map.npy": npy_bytes(self.map),

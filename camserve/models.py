@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from camserve.given import Given
 from camserve.hooked import HookedNetwork
 from camserve.layers import Layer
 from camserve.network import network_of
+from camserve.options import ExplainOptions, Targeted, takes
 from camserve.snapshot import add_weights
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ log = logging.getLogger("camserve")
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
 _LAYERS_KEPT = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call(ExplainOptions, Targeted):
+    progress: "Progress | None" = None
 
 
 class Model:
@@ -86,25 +93,13 @@ class Model:
         chosen = () if self.card.layer else layers  # a layer that was named is looked at as it is
         return (*self.network.given.notes, *self.network.notes_at(size, chosen))
 
-    def explain(
-        self,
-        image: "Source",
-        *,
-        method: str | None = None,
-        target: "TargetOption" = None,
-        layer: str | Sequence[str] | None = None,
-        size: str | int | None = None,
-        output_stride: int | None = None,
-        sharp: bool | None = None,
-        quantity: str = "logit",
-        progress: "Progress | None" = None,
-    ) -> "Explanation":
+    @takes(_Call)
+    def explain(self, image: "Source", options: _Call) -> "Explanation":
         """Why the model says what it says about one image; see `camserve.explain.explain`."""
         from camserve.explain import explain
+        from camserve.run import Run
 
-        how: dict[str, Any] = {"size": size, "output_stride": output_stride, "quantity": quantity}
-        how.update(sharp=sharp, progress=progress)
-        return explain(self, image, method=method, target=target, layer=layer, **how)
+        return explain(self, image, options.target, options, Run(progress=options.progress))
 
     def explain_classes(
         self, image: "Source", targets: "int | Sequence[TargetOption]", **options: Any
@@ -112,7 +107,7 @@ class Model:
         """One explanation a target, or for the best so many classes, from one forward; see `camserve.explain`."""
         from camserve.explain import explain_classes
 
-        return explain_classes(self, image, targets, **options)
+        return explain_classes(self, image, targets, ExplainOptions(**options))
 
     def explain_many(
         self, images: Iterable["Source"], *, errors: str = "raise", **options: Any

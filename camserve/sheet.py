@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from camserve import render
 from camserve.comparing import Entry
 from camserve.legend import plain_text
+from camserve.options import OverlayOptions
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
@@ -32,11 +33,16 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Place = tuple[Entry | None, str, int, int]
 
 
-def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], **look: Any) -> Image.Image:
+def draw_sheet(
+    photo: Image.Image,
+    heading: str,
+    entries: Sequence[Entry],
+    look: OverlayOptions = OverlayOptions(),  # noqa: B008
+) -> Image.Image:
     """The sheet, RGB.
 
-    photo: RGB. heading: above it all. entries: those of one group stand together. look: `colormap`, `alpha` and
-    `contour` of `Explanation.overlay`.
+    photo: RGB. heading: above it all. entries: those of one group stand together. look: of it colormap, alpha
+    and contour.
     """
     places = list(_places(entries))
     columns, rows = 1 + max(x for *_, x, _ in places), 1 + max(y for *_, y in places)
@@ -55,10 +61,7 @@ def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], **loo
     return sheet
 
 
-def tile_overlay(
-    small: Image.Image, made: "Explanation", *, colormap: str | None = None, alpha: float | None = None,
-    contour: float | None = None,
-) -> Image.Image:  # fmt: skip
+def tile_overlay(small: Image.Image, made: "Explanation", look: OverlayOptions = OverlayOptions()) -> Image.Image:  # noqa: B008
     """The heat, averaged over the pixels of a small copy of the photograph, over its maximum, painted on that copy."""
     heat = _smaller(made, small.size)
     peak = np.nanmax(heat, initial=0)
@@ -67,9 +70,9 @@ def tile_overlay(
     return render.overlay(
         small,
         lambda first, last: scaled[first:last],
-        colormap=colormap or defaults.colormap,
-        alpha=defaults.alpha if alpha is None else alpha,
-        contour=contour,
+        colormap=look.colormap or defaults.colormap,
+        alpha=defaults.alpha if look.alpha is None else look.alpha,
+        contour=look.contour,
     )
 
 
@@ -96,10 +99,10 @@ def _seen(made: "Explanation", size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
 
 
-def _picture(small: Image.Image, entry: Entry | None, look: dict[str, Any]) -> Image.Image | None:
+def _picture(small: Image.Image, entry: Entry | None, look: OverlayOptions) -> Image.Image | None:
     if entry is None:
         return small
-    return tile_overlay(small, entry.explanation, **look) if entry.explanation is not None else None
+    return tile_overlay(small, entry.explanation, look) if entry.explanation is not None else None
 
 
 def _places(entries: Sequence[Entry]) -> Iterator[Place]:

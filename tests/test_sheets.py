@@ -21,6 +21,9 @@ from camserve.comparing import Best, Entry, compare_classes, compare_methods, fa
 from camserve.errors import OptionError, UnknownName
 from camserve.explain import open_photo
 from camserve.methods import FAMILIES, METHODS
+from camserve.options import ExplainOptions
+
+AT_10 = ExplainOptions(layer="blocks.10")
 
 
 def run(*arguments: str | Path) -> Result:
@@ -73,7 +76,7 @@ def test_every_method_has_one_family() -> None:
 
 def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
-    found = list(compare_methods(model, photo, ["cam", "legrad"], layer="blocks.10", target=281))
+    found = list(compare_methods(model, photo, ["cam", "legrad"], 281, AT_10))
     assert [(one.name, one.explanation is None) for one in found] == [("cam", True), ("legrad", True)]
     assert "need a head of global average pooling" in found[0].reason
     assert "needs attention" in found[1].reason
@@ -82,9 +85,9 @@ def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.M
 def test_what_no_method_could_do_with_is_an_error(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
     with pytest.raises(UnknownName, match="unknown class 'tigre cat'"):
-        list(compare_methods(model, photo, ["cam"], target="tigre cat"))
+        list(compare_methods(model, photo, ["cam"], "tigre cat"))
     with pytest.raises(UnknownName, match="unknown layer"):
-        list(compare_methods(model, photo, ["gradcam"], layer="haed"))
+        list(compare_methods(model, photo, ["gradcam"], None, ExplainOptions(layer="haed")))
 
 
 def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image: Path) -> None:
@@ -104,7 +107,7 @@ def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Mode
     photo = open_photo(model, image)
     details = {one.name: one.detail for one in compare_methods(model, photo, ["cam", "ablationcam", "gradcam++"])}
     assert all(detail.endswith(", no more forwards") for detail in details.values())
-    made = next(iter(compare_methods(model, photo, ["reciprocam"], layer="blocks.10"))).explanation
+    made = next(iter(compare_methods(model, photo, ["reciprocam"], None, AT_10))).explanation
     assert made is not None
     layer = model.layer("blocks.10")
     assert comparing._counted("35 K forwards", made, layer) == "3920 forwards"
@@ -138,7 +141,7 @@ def test_groups_stand_together_after_the_photograph() -> None:
 
 def test_every_tile_is_where_its_place_says_in_its_own_colours(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
-    found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], layer="blocks.10")]
+    found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], None, AT_10)]
     drawn = sheet.draw_sheet(photo.image, "heading", found)
     small = photo.image.copy()
     small.thumbnail((sheet.TILE, sheet.TILE))
