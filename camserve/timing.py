@@ -4,15 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from camserve.heads import Carried
     from camserve.layers import Layer
-    from camserve.workers import Workers
+    from camserve.workers import Pool
 
     Seen = tuple[Tensor, Carried, Tensor]
 
@@ -52,11 +51,11 @@ class Timing:
 class TimedPool:
     """`workers`, timed as the steps "queue", while a task waits for one of them, and "method", while it runs."""
 
-    workers: "Workers"
+    workers: "Pool"
     timing: Timing
 
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
-        """As `Workers.run`."""
+        """As `Pool.run`."""
         asked = time.perf_counter()
 
         def started() -> R:
@@ -65,11 +64,6 @@ class TimedPool:
                 return task()
 
         return self.workers.run(started, deadline)
-
-
-def timed(workers: "Workers", timing: Timing) -> dict[str, Any]:
-    """Options of `camserve.explain.explain` with which it is timed as the steps "queue", "forward" and "method"."""
-    return {"workers": TimedPool(workers, timing), "forward": partial(observed, timing=timing)}
 
 
 def observed(layer: "Layer", images: "Tensor", timing: Timing) -> "Seen":
