@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from camserve.errors import ImageError
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.images import Photo
+    from camserve.options import OverlayOptions
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,15 @@ class Comparison:
         """Whether that value is in logits."""
         return self.kept[0][2].unit == "logits"
 
-    def draw(self, look: dict[str, Any]) -> None:
-        """Write each overlay.png anew. look: options of `Explanation.overlay`. Raises OutputError, ImageError."""
+    def draw(self, look: "OverlayOptions") -> None:
+        """Write each overlay.png anew. look: how, but for the scale. Raises OutputError, ImageError."""
         from camserve.files import write_whole
         from camserve.images import encode
 
         end = self.end
         for image, folder, explanation in self.kept:
             whole = replace(explanation, photo=_read_again(image, explanation))
-            write_whole(folder / "overlay.png", encode(whole.overlay(**{**look, "scale": end}), "png"))
+            write_whole(folder / "overlay.png", encode(whole.drawn(replace(look, scale=end)), "png"))
 
 
 def _read_again(image: str, explanation: "Explanation") -> "Photo":
