@@ -94,7 +94,7 @@ def overlay_bytes(explanation: "Explanation", options: Options, format: str, tim
     """The overlay as an encoded image; format: of `camserve.images.OUTPUTS`."""
     settings = explanation.model.settings.render
     with timing("render"):
-        overlay = explanation.overlay(**options.drawing(settings.threshold))
+        overlay = explanation.drawn(options.drawing(settings.threshold))
     with timing("encode"):
         return encode(overlay, format, quality=settings.quality)
 

@@ -83,8 +83,8 @@ def _sheet(explained: "list[Explanation]", options: Options, kind: str, timing: 
     from camserve.sheet import draw_sheet
 
     first, settings = explained[0], explained[0].model.settings.render
-    look = {key: options.drawing(settings.threshold)[key] for key in ("colormap", "alpha", "contour")}
+    look = options.drawing(settings.threshold)
     with timing("render"):
-        sheet = draw_sheet(first.photo.image, first.photo.name, list(class_entries(explained)), **look)
+        sheet = draw_sheet(first.photo.image, first.photo.name, list(class_entries(explained)), look)
     with timing("encode"):
         return encode(sheet, IMAGES[kind], quality=settings.quality)
