@@ -6,14 +6,14 @@ fields of these classes. To add an option, add its field here, and use it where 
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from functools import wraps
+from dataclasses import dataclass
+from functools import cache, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from camserve.about import check, option
 from camserve.methods import AUTO, QUANTITIES, find_method
 from camserve.targets import TargetOption
 
-T = TypeVar("T")
 S = TypeVar("S")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -25,42 +25,12 @@ P = ParamSpec("P")
 WIDEST_STRIDE = 65_535
 
 
-@dataclass(frozen=True)
-class About:
-    """One option, for people and for doors that speak text.
-
-    help: one line. wire: its type where it comes as text or JSON. choices: all values there are. least, most: the
-    range, both ends in it; above: the least value, not in it. repeats: whether the command line takes several.
-    switch: whether HTTP also takes on and off, on for the settings' threshold. check: raises OptionError for a value
-    that is none.
-    """
-
-    help: str
-    wire: Any
-    choices: tuple[str, ...] = ()
-    least: float | None = None
-    most: float | None = None
-    above: float | None = None
-    repeats: bool = False
-    switch: bool = False
-    check: Callable[[Any], object] | None = None
-
-
-def _option(default: T, help: str, wire: Any, **more: Any) -> T:
-    made: T = field(default=default, metadata={"about": About(help, wire, **more)})
-    return made
-
-
-def about(options: type) -> dict[str, tuple[About, Any]]:
-    """What is known of each field of a class of options, and its default, by name and in order."""
-    return {one.name: (one.metadata["about"], one.default) for one in fields(options) if "about" in one.metadata}
-
-
 def _known_method(name: str) -> None:
     if name != AUTO:
         find_method(name)
 
 
+@cache  # of names that are known: requests repeat few
 def _known_colours(name: str) -> None:
     from camserve.painting import colours  # with numpy and Pillow, which `--help` does without
 
@@ -71,30 +41,74 @@ def _known_colours(name: str) -> None:
 class Targeted:
     """What of the answer is explained."""
 
-    target: TargetOption = _option(  # noqa: RUF009
-        None, 'class index or name, "a-b", or "-a"; default: the predicted class', int | str, repeats=True
+    target: TargetOption = option(  # noqa: RUF009
+        None,
+        'class index or name; "a-b": what sets a apart from b; "-a": what speaks against a',
+        int | str,
+        unset="the predicted class",
+        repeats=True,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
-    """How it is explained; None leaves the choice to the model's settings.
+    """How it is explained; None leaves the choice to the model's settings. Raises OptionError, UnknownName.
 
     method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam. layer:
     several, in a list or separated by commas, are fused. size: "fit", "crop", "native" or a short side in pixels.
     output_stride: in input pixels. sharp: see `camserve.sharp`. quantity: "logit" or "log-softmax".
     """
 
-    method: str | None = _option(None, "see `camserve methods`; default: auto", str, repeats=True, check=_known_method)
-    layer: str | Sequence[str] | None = _option(
-        None, "layer to look at, or several, as in a,b; default: the model's own", str
+    method: str | None = option(
+        None,
+        "how it is explained: a name that `camserve methods` lists",
+        str,
+        unset="auto",
+        settings=("explain.method",),
+        see="methods.md",
+        form="NAME",
+        repeats=True,
+        check=_known_method,
     )
-    size: str | int | None = _option(None, "fit, crop, native or a short side in pixels; default: fit", int | str)
-    output_stride: int | None = _option(
-        None, "dilate the network to a cell every so many input pixels", int, least=1, most=WIDEST_STRIDE
+    layer: str | Sequence[str] | None = option(
+        None, "layer to look at, or several, as in a,b; `camserve layers` lists them", str, unset="the model's own"
     )
-    sharp: bool | None = _option(None, "one map of several sizes, mirrored too", bool)
-    quantity: str = _option(QUANTITIES[0], "of the class; default: logit", str, choices=QUANTITIES)
+    size: str | int | None = option(
+        None,
+        "what the network sees: fit, crop, native or a short side in pixels",
+        int | str,
+        unset="fit",
+        settings=("explain.size",),
+        see="geometry.md",
+    )
+    output_stride: int | None = option(
+        None,
+        "dilate the network to a cell every so many pixels of its input, a divisor of the layer's stride",
+        int,
+        least=1,
+        most=WIDEST_STRIDE,
+        unit="pixels",
+        unset="as it is",
+    )
+    sharp: bool | None = option(
+        None,
+        "one map of several sizes, mirrored too",
+        bool,
+        unset="off",
+        settings=("explain.sharp",),
+        see="geometry.md#sharp",
+    )
+    quantity: str = option(
+        QUANTITIES[0],
+        "of the class: its logit, or log-softmax, which also counts what speaks for other classes",
+        str,
+        choices=QUANTITIES,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.layer is not None and not isinstance(self.layer, str):
+            object.__setattr__(self, "layer", tuple(self.layer))  # a list has no hash
 
     @property
     def layers(self) -> tuple[str | None, ...]:
@@ -112,22 +126,65 @@ class OverlayOptions:
     contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum. legend: a colour bar
     with class, score and the values of its ends. signed: also what speaks against the class, in colours of their own,
     clear at 0. scale: the value of the last colour, in the map's unit, so that pictures compare; see
-    `camserve.scales.common_scale`.
+    `camserve.scales.common_scale`. Raises OptionError, UnknownName.
     """
 
-    alpha: float | None = _option(None, "opacity of the hottest places, 0 to 1", float, least=0, most=1)
-    colormap: str | None = _option(None, "any name of the cmap catalogue; default: inferno", str, check=_known_colours)
-    contour: float | None = _option(
+    alpha: float | None = option(
+        None,
+        "opacity of the hottest places",
+        float,
+        least=0,
+        most=1,
+        unset="0.8",
+        settings=("render.alpha",),
+    )
+    colormap: str | None = option(
+        None,
+        "any name of the cmap catalogue",
+        str,
+        unset="inferno",
+        settings=("render.colormap", "render.signed_colormap"),
+        check=_known_colours,
+    )
+    contour: float | None = option(
         None, "outline heat of at least this share of the maximum", float, least=0, most=1, switch=True
     )
-    boxes: float | None = _option(
+    boxes: float | None = option(
         None, "box heat of at least this share of the maximum", float, least=0, most=1, switch=True
     )
-    legend: bool = _option(False, "draw a colour bar with class, score and numbers", bool)
-    signed: bool = _option(False, "show what speaks against the class, too", bool)
-    scale: float | None = _option(
-        None, "value of the last colour, in logits where the map is: for comparing", float, above=0
+    legend: bool = option(False, "draw a colour bar with class, score and numbers", bool)
+    signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
+    scale: float | None = option(
+        None,
+        "value of the last colour, in logits where the map is, so that pictures compare",
+        float,
+        above=0,
+        unset="the map's own maximum",
+        see="comparing.md",
     )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questioned:
+    """What else may be asked of a map, as doors that speak text take it; see `camserve.questions`."""
+
+    threshold: float | None = option(
+        None,
+        "masks, boxes and polygons hold heat of at least this share of the maximum",
+        float,
+        least=0,
+        most=1,
+        unset="0.5",
+        settings=("render.threshold",),
+    )
+    at: tuple[str, ...] = option((), "say which classes this pixel votes for", str, form="X,Y", repeats=True)
+    region: tuple[str, ...] = option(
+        (), "say how much of the logit these pixels give", str, form="L,T,R,B", repeats=True, see="regions.md"
+    )
+    polygons: bool = option(False, "outline the heat of boxes in the JSON, as GeoJSON does", bool, see="regions.md")
 
 
 class takes(Generic[P, O_contra]):

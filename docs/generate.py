@@ -12,10 +12,12 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from camserve import errors
+from camserve import errors, options
+from camserve.about import About, Declared, about
 from camserve.cli import main as program
 from camserve.config import shipped
 from camserve.methods import FAMILIES, METHODS, Method
+from camserve.web.options import described
 
 PAGES = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -92,11 +94,61 @@ def error_codes() -> str:
     return table(("code", "HTTP status", "exit status", "meaning"), rows)
 
 
+def options_of(*kinds: type) -> str:
+    """Classes of options as Python takes them."""
+    declared = {name: known for kind in kinds for name, known in about(kind).items()}
+    return option_table(declared, ("`True`", "`False`"), '"')
+
+
+def request_options() -> str:
+    """The options of a request."""
+    return option_table(described(), ("`on`", "`off`"))
+
+
+def option_table(declared: Declared, switch: tuple[str, str], quote: str = "") -> str:
+    """What each option is, what it may be and what holds without it.
+
+    switch: what a door calls on and off. quote: what it puts around text.
+    """
+    rows = []
+    for name, (one, default) in declared.items():
+        what = one.help + (f"; see [{one.see.partition('#')[0]}]({one.see})" if one.see else "")
+        rows.append((name, what, _values(one, switch, quote), _unset(one, default, switch, quote)))
+    return table(("option", "what", "values", "default"), rows)
+
+
+def _values(one: About, switch: tuple[str, str], quote: str) -> str:
+    """The values of an option: all there are, or a range, or their type."""
+    if one.choices:
+        return ", ".join(f"`{quote}{choice}{quote}`" for choice in one.choices)
+    if one.wire is bool:
+        return ", ".join(switch)
+    numbers = " ".join(word for word in (one.range, one.unit) if word)
+    if one.switch and not quote:  # over HTTP
+        return f"{', '.join(switch)}, {numbers}"
+    kinds = {str: "text", int: "whole number", float: "number"}
+    return numbers or (f"`{one.form}`" if one.form else kinds.get(one.wire, "number or text"))
+
+
+def _unset(one: About, default: object, switch: tuple[str, str], quote: str) -> str:
+    """What holds where an option is left out, and the settings that say so."""
+    if isinstance(default, bool) or one.wire is bool:
+        words = switch[not default]
+    elif default in (None, ()):
+        words = one.unset or "none"
+    else:
+        words = f"`{quote}{default}{quote}`" if isinstance(default, str) else str(default)
+    return f"{words} ({', '.join(f'`{setting}`' for setting in one.settings)})" if one.settings else words
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
     "notes": notes,
     "settings": settings,
     "errors": error_codes,
+    "options explain": lambda: options_of(options.Targeted, options.ExplainOptions),
+    "options overlay": lambda: options_of(options.OverlayOptions),
+    "options request": request_options,
     "inspection": inspection,
     **{
         f"help {name}": (lambda name=name: command_help(name))  # type: ignore[misc]

@@ -18,6 +18,7 @@ from camserve.batch import Options, run_batch
 from camserve.batch.progress import Silent
 from camserve.batch.rows import Ledger, Row
 from camserve.errors import OptionError, OutputError
+from camserve.options import ExplainOptions
 
 COUNT = 40
 LITTLE = Options(outputs=("map",))
@@ -176,7 +177,7 @@ def test_an_unfinished_run_is_neither_lost_nor_mixed_up(model: camserve.Model, f
     [
         (Options(outputs=("map",), methods=("layercam",)), "options.methods was \\['auto'\\], is \\['layercam'\\]"),
         (Options(outputs=("mask",)), "options.outputs was \\['map'\\], is \\['mask'\\]"),
-        (Options(outputs=("map",), size=112), "options.size was None, is 112"),
+        (Options(outputs=("map",), how=ExplainOptions(size=112)), "options.size was None, is 112"),
     ],
 )
 def test_resuming_with_other_options_is_refused(

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from conftest import picture
 
 import camserve
+from camserve import options
+from camserve.about import about
 from camserve.cli import main
 from camserve.config import settings
 from camserve.images import encode
@@ -142,6 +144,15 @@ def test_defaults_that_help_mentions_are_the_settings() -> None:
     text = CliRunner().invoke(main, ["explain", "--help"]).output
     for default in (settings().render.colormap, settings().explain.method, settings().explain.size):
         assert f"Default: {default}." in " ".join(text.split())
+
+
+@pytest.mark.parametrize("kind", [options.ExplainOptions, options.OverlayOptions, options.Questioned])
+def test_defaults_in_words_are_the_settings(kind: type) -> None:
+    for one, _ in about(kind).values():
+        if one.settings:
+            section, key = one.settings[0].split(".")
+            value = getattr(getattr(settings(), section), key)
+            assert one.unset == ("off" if value is False else str(value))
 
 
 def test_nothing_names_a_private_place() -> None:

@@ -15,6 +15,7 @@ from camserve.batch.findings import find, write_findings
 from camserve.batch.plan import Plan
 from camserve.batch.report import safe, write_report
 from camserve.batch.rows import read_rows
+from camserve.options import ExplainOptions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -45,7 +46,7 @@ def out(model: camserve.Model, tmp_path_factory: pytest.TempPathFactory) -> Path
     table = ["file,class", "plain.png,tench", *(f"{name}," for name in [*names[1:], "fake.png"])]
     (folder / "table.csv").write_text("\n".join(table))
     out = tmp_path_factory.mktemp("out")
-    run_batch(model, str(folder / "table.csv"), out, Options(size="crop"))
+    run_batch(model, str(folder / "table.csv"), out, Options(how=ExplainOptions(size="crop")))
     return out
 
 

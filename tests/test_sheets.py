@@ -26,6 +26,8 @@ from camserve.run import Run
 from camserve.sheet import Entry
 from camserve.targets import Best, parse_targets
 
+AT_10 = ExplainOptions(layer="blocks.10")
+
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -77,7 +79,7 @@ def test_every_method_has_one_family() -> None:
 
 def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
-    found = list(compare_methods(model, photo, ["cam", "legrad"], 281, ExplainOptions(layer="blocks.10")))
+    found = list(compare_methods(model, photo, ["cam", "legrad"], 281, AT_10))
     assert [(one.name, one.explanation is None) for one in found] == [("cam", True), ("legrad", True)]
     assert "need a head of global average pooling" in found[0].reason
     assert "needs attention" in found[1].reason
@@ -108,9 +110,7 @@ def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Mode
     photo = open_photo(model, image)
     details = {one.name: one.detail for one in compare_methods(model, photo, ["cam", "ablationcam", "gradcam++"])}
     assert all(detail.endswith(", no more forwards") for detail in details.values())
-    made = next(
-        iter(compare_methods(model, photo, ["reciprocam"], options=ExplainOptions(layer="blocks.10")))
-    ).explanation
+    made = next(iter(compare_methods(model, photo, ["reciprocam"], None, AT_10))).explanation
     assert made is not None
     height, width = made.map.shape
     assert comparing._cost(made) == f"{width * height} forwards of the head, one a cell"
@@ -143,7 +143,7 @@ def test_groups_stand_together_after_the_photograph() -> None:
 
 def test_every_tile_is_where_its_place_says_in_its_own_colours(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
-    found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], None, ExplainOptions(layer="blocks.10"))]
+    found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], None, AT_10)]
     drawn = sheet.draw_sheet(photo.image, "heading", found)
     small = photo.image.copy()
     small.thumbnail((sheet.TILE, sheet.TILE))
@@ -235,7 +235,7 @@ def test_ctrl_c_leaves_a_sheet_of_what_there_is(image: Path, tmp_path: Path, mon
             raise KeyboardInterrupt
         return compare_methods(model, photo, methods, **how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(command, "compare_methods", stopped)
+    monkeypatch.setattr(comparing, "compare_methods", stopped)
     result = run("explain", image, "--method", "cam,layercam,random", "-o", tmp_path / "out")
     assert result.exit_code == 130
     assert "1 of 3 -> " in result.stdout

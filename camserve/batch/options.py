@@ -1,12 +1,13 @@
 """What is made of every image of a batch, and what a run must have in common with the one it goes on with."""
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from camserve.errors import OptionError, UnknownName
 from camserve.images import OUTPUTS
 from camserve.model import Model
+from camserve.options import ExplainOptions, OverlayOptions
 from camserve.targets import PREDICTED
 from camserve.versions import versions
 
@@ -30,19 +31,14 @@ class Options:
 
     methods: names, at least one. targets: what to explain: "predicted", "expected" (the class an image shows, where
     that is known), classes, "a-b"; or a number: so many of the best classes; () means predicted, and expected where
-    it is another. quantity, layer, size, output_stride, sharp: as for `Model.explain`. look: of `Explanation.overlay`.
-    outputs: of KINDS, "boxes", "polygons". image_format: of overlays. threshold: of masks and boxes, a share of the
-    maximum.
+    it is another. how: but for the method. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of
+    overlays. threshold: of masks and boxes, a share of the maximum.
     """
 
     methods: tuple[str, ...] = ("auto",)
     targets: tuple[str, ...] | int = ()
-    quantity: str = "logit"
-    layer: str | None = None
-    size: str | int | None = None
-    output_stride: int | None = None
-    sharp: bool | None = None
-    look: dict[str, Any] = field(default_factory=dict)
+    how: ExplainOptions = ExplainOptions()  # noqa: RUF009 - frozen
+    look: OverlayOptions = OverlayOptions()  # noqa: RUF009 - frozen
     outputs: tuple[str, ...] = ("overlay",)
     image_format: str = "jpeg"
     threshold: float = 0.5
@@ -57,10 +53,15 @@ class Options:
         if len(set(self.methods)) < max(len(self.methods), 1):
             raise OptionError(f"methods {', '.join(self.methods) or '(none)'}: give at least one, and each once")
 
-    @property
-    def how(self) -> dict[str, Any]:
-        """The options of `Model.explain_classes` that are the same for every method."""
-        return {key: getattr(self, key) for key in ("quantity", "layer", "size", "output_stride", "sharp")}
+    def by(self, method: str) -> ExplainOptions:
+        """How each image is explained by one of the methods."""
+        return replace(self.how, method=method)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("how", "look")}
+        how = {name: value for name, value in asdict(self.how).items() if name != "method"}
+        return {**own, **how, "look": asdict(self.look)}
 
     def variants(self, labelled: bool) -> list[str]:
         """The targets in order, by what their results are called. labelled: whether images have expected classes."""
@@ -71,20 +72,15 @@ class Options:
         return [f"{slug}-{slugs[:i].count(slug) + 1}" if slug in slugs[:i] else slug for i, slug in enumerate(slugs)]
 
 
-def facts_of(model: Model, options: Options) -> dict[str, Any]:
+def facts_of(model: Model, asked: Options) -> dict[str, Any]:
     """All that results depend on besides the images: what may not change when a run goes on."""
     settings = model.settings.model_dump(mode="json", include={"explain", "sharp", "render", "limits", "compute"})
     for key in ("workers", "cache"):  # how many at once, and where it is kept; never what they give
         settings["compute"].pop(key)
     settings["compute"]["engine"] = engine = model.layer().engine.name  # what "auto" came to
     return {
-        "model": {
-            "name": model.name,
-            "weights_sha256": model.weights_sha256,
-            "card": model.card.model_dump(mode="json", exclude={"known"}),
-            "classes": len(model.labels),
-        },
-        "options": asdict(options),
+        "model": {**model.described, "classes": len(model.labels)},
+        "options": asked.facts(),
         "settings": settings,
         "versions": versions(engine),
     }

@@ -32,7 +32,7 @@ def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[s
         place, ending = KINDS[kind]
         path = f"{place}/{below}{ending or OUTPUTS[options.image_format].ending}"
         if kind == "overlay":
-            overlay, quality = made.explanation.overlay(**options.look), made.explanation.model.settings.render.quality
+            overlay, quality = made.explanation.drawn(options.look), made.explanation.style.quality
             found[kind] = path, encode(overlay, options.image_format, quality=quality)
             small = encode(thumbnail(overlay), "jpeg", quality=quality)
             found["thumbnail"] = f"thumbnails/{below}.jpg", small

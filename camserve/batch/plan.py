@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from camserve.batch.inputs import Item, nothing_found
+from camserve.batch.options import Options
 from camserve.batch.rows import RESULTS
 from camserve.errors import OptionError, OutputError
 from camserve.files import write_whole, writing
@@ -90,7 +91,8 @@ def read_plan(out: Path) -> Plan | None:
 def check_same(plan: Plan, source: str, facts: dict[str, Any]) -> None:
     """Raise OptionError naming what is not as it was when the plan was made."""
     now = json.loads(json.dumps(facts))  # tuples become lists, as in the file
-    before, after = dict(_flat(plan.facts)), dict(_flat(now))
+    unset = json.loads(json.dumps({"options": Options().facts()}))  # what an older run did not know of, it left unset
+    before, after = dict(_flat(unset)) | dict(_flat(plan.facts)), dict(_flat(now))
     changed = [f"{key} was {before.get(key)!r}, is {after.get(key)!r}" for key in sorted(before.keys() | after.keys())
                if before.get(key) != after.get(key)]  # fmt: skip
     if plan.source != source:

@@ -23,6 +23,7 @@ from camserve.batch.rows import RESULTS, Ledger, Row, read_rows, whole_rows
 from camserve.batch.work import Work
 from camserve.cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.errors import OptionError, UnknownName
+from camserve.explain import explain_classes
 from camserve.files import sweep
 from camserve.model import Model
 from camserve.pipeline import in_order
@@ -99,7 +100,7 @@ def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) 
     """Everything that is about all images: passes over the results."""
     for format in exports:
         export(plan.out, format, model.labels)
-    findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.size))
+    findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
     write_report(plan, findings, facts, model.settings.render.colormap)
 
@@ -177,4 +178,4 @@ def check_options(model: Model, options: Options) -> None:
     grey = Image.new("RGB", (64, 64), "grey")
     for method in options.methods:
         asked = targets if isinstance(targets, int) else list(targets)
-        model.explain_classes(grey, asked, method=method, **options.how)[0].overlay(**options.look)
+        explain_classes(model, grey, asked, options.by(method))[0].drawn(options.look)

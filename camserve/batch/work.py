@@ -58,7 +58,7 @@ class Work:
         found = []
         variants, targets = self._asked(item)
         for method in self.options.methods:
-            explanations = explain_classes(self.model, photo, targets, method=method, **self.options.how)
+            explanations = explain_classes(self.model, photo, targets, self.options.by(method))
             several = [Made(method, *one) for one in zip(variants, explanations, strict=True)]
             found += [one for one in several if one.variant != EXPECTED or not _already(one, several)]
         return found

@@ -3,18 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from camserve.cli.explaining import LOOK, check_classes, explaining, painting
-from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, read_settings
+from camserve.cli.explaining import check_classes
+from camserve.cli.options import Asked, explaining, threshold
+from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
-    from camserve.batch import Options
     from camserve.cluster import Cluster
-    from camserve.model import Model
 
 
 @click.command()
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of overlays.",
 )
-@click.option("--threshold", type=float, help="Masks and boxes hold heat of this share of the maximum. Default: 0.5.")
+@threshold
 @click.option(
     "--export",
     "exports",
@@ -55,7 +54,27 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
 @explaining
 @click.pass_obj
-def batch(config: Path | None, /, source: str, out: Path, quiet: bool, as_json: bool, **options: Any) -> None:
+def batch(
+    config: Path | None,
+    /,
+    source: str,
+    out: Path,
+    folders_are_classes: bool,
+    objects: Path | None,
+    top: int | None,
+    outputs: tuple[str, ...],
+    image_format: str,
+    threshold: float | None,
+    exports: tuple[str, ...],
+    engine_cluster: str | None,
+    cluster_address: str | None,
+    actors: int | None,
+    resume: bool,
+    restart: bool,
+    quiet: bool,
+    as_json: bool,
+    asked: Asked,
+) -> None:
     """Explain every image of IN into OUT.
 
     IN is a folder or its URI, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and,
@@ -72,13 +91,35 @@ def batch(config: Path | None, /, source: str, out: Path, quiet: bool, as_json: 
       camserve batch "photos/**/*.jpg" out --method cam --method layercam --output mask --output boxes
       camserve batch photos out --resume
     """
-    from camserve.batch import run_batch
+    from camserve.batch import Options, run_batch
     from camserve.batch.progress import progress_for
+    from camserve.model import load
 
-    passed = {key: options.pop(key) for key in ("folders_are_classes", "objects", "resume", "restart", "exports")}
-    passed["cluster"] = _cluster(*(options.pop(key) for key in ("engine_cluster", "cluster_address", "actors")))
-    model, made = _prepare(config, options)
-    summary = run_batch(model, source, out, made, progress=progress_for(quiet=quiet or as_json), **passed)
+    check_classes(top, targets=bool(asked.targets))
+    cluster = _cluster(engine_cluster, cluster_address, actors)
+    settings = asked.settings(config, threshold=threshold)
+    options = Options(
+        methods=asked.methods or (settings.explain.method,),
+        targets=asked.targets if top is None else top,
+        how=asked.how,
+        look=asked.look,
+        outputs=() if outputs == ("none",) else outputs or ("overlay",),
+        image_format=image_format,
+        threshold=settings.render.threshold,
+    )
+    summary = run_batch(
+        load(asked.model, settings=settings),
+        source,
+        out,
+        options,
+        folders_are_classes=folders_are_classes,
+        objects=objects,
+        resume=resume,
+        restart=restart,
+        exports=exports,
+        cluster=cluster,
+        progress=progress_for(quiet=quiet or as_json),
+    )
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     elif not quiet:
@@ -97,24 +138,3 @@ def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cl
     if address is not None or actors is not None:
         raise OptionError("--cluster-address and --actors are about a cluster: add --engine-cluster ray")
     return None
-
-
-def _prepare(config: Path | None, given: dict[str, Any]) -> "tuple[Model, Options]":
-    from camserve.batch import Options
-    from camserve.model import load
-
-    settings = read_settings(
-        config,
-        explain={key: given[key] for key in ("size", "sharp")},
-        render={**painting(given), "threshold": given["threshold"]},
-    )
-    check_classes(given["top"], targets=bool(given["target"]))
-    options = Options(
-        methods=given["method"] or (settings.explain.method,),
-        targets=given["target"] if given["top"] is None else given["top"],
-        outputs=() if given["outputs"] == ("none",) else given["outputs"] or ("overlay",),
-        look={key: given[key] for key in LOOK},
-        threshold=settings.render.threshold,
-        **{key: given[key] for key in ("quantity", "layer", "output_stride", "image_format")},
-    )
-    return load(given["model"], settings=settings), options

@@ -1,87 +1,32 @@
-"""`camserve explain`: images in, files out; and the options of all commands that explain."""
+"""`camserve explain`: images in, files out."""
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from camserve.cli.comparing import Comparison
-from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
+from camserve.cli.options import Asked, asking, explaining
+from camserve.cli.program import NOTHING_USABLE, SOME_FAILED
 from camserve.cli.progress import Bar
 from camserve.cli.reporting import report, report_failure
 from camserve.cli.sheets import SheetOf
-from camserve.comparing import parse_methods
 from camserve.errors import CamserveError, OptionError
-from camserve.methods import METHODS, QUANTITIES
-from camserve.timing import Timing, timed
+from camserve.methods import METHODS
+from camserve.questions import Questions
+from camserve.timing import Timing
 
 if TYPE_CHECKING:
     from camserve.explanation import Explanation
     from camserve.model import Model
+    from camserve.options import ExplainOptions, OverlayOptions
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-# The options of `explaining` that `Explanation.overlay` takes.
-LOOK = ("contour", "boxes", "legend", "signed", "scale")
 # With --method all: the seconds after which a method is given up; all but a few take less.
 PATIENCE = 60.0
-
-
-def _methods(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    return parse_methods(given)
-
-
-def explaining(command: F) -> F:
-    """The options of every command that explains images."""
-    asked = 'Class index or name, "a-b", or "-a". Default: the predicted class. Can be repeated.'
-    how = "See `camserve methods`; all is every one. Default: auto. Can be repeated, or a,b,c."
-    options = (
-        click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card."),
-        click.option("--method", multiple=True, callback=_methods, metavar="NAME", help=how),
-        click.option("-t", "--target", multiple=True, help=asked),
-        click.option(
-            "--quantity", type=click.Choice(QUANTITIES), default="logit", help="Of the class. Default: logit."
-        ),
-        click.option("--layer", help="Layer to look at, or several, as in a,b. Default: the model's own."),
-        click.option("--output-stride", type=int, help="Dilate the network to a cell every so many input pixels."),
-        click.option("--sharp/--no-sharp", default=None, help="One map of several sizes, mirrored too."),
-        click.option("--size", help="fit, crop, native or a short side in pixels. Default: fit."),
-        click.option("--colormap", help="Any name of the cmap catalogue. Default: inferno."),
-        click.option("--alpha", type=float, help="Opacity of the hottest places, 0 to 1."),
-        click.option("--contour", type=float, help="Outline heat of at least this share of the maximum."),
-        click.option("--boxes", type=float, help="Box heat of at least this share of the maximum."),
-        click.option("--legend", is_flag=True, help="Draw a colour bar with class, score and numbers."),
-        click.option("--signed", is_flag=True, help="Show what speaks against the class, too."),
-        click.option(
-            "--scale", type=float, help="Value of the last colour, in logits where the map is: for comparing."
-        ),
-    )
-    return _with(options, command)
-
-
-def painting(options: dict[str, Any]) -> dict[str, Any]:
-    """What --colormap and --alpha set; signed pictures have a colour map of their own, which gives way as well."""
-    return {"colormap": options["colormap"], "signed_colormap": options["colormap"], "alpha": options["alpha"]}
-
-
-def asking(command: F) -> F:
-    """What may be asked about the places of one image."""
-    options = (
-        click.option("--at", multiple=True, metavar="X,Y", help="Say which classes this pixel votes for."),
-        click.option("--region", multiple=True, metavar="L,T,R,B", help="Say how much of the logit these pixels give."),
-        click.option("--polygons", is_flag=True, help="Outline the heat of boxes in the JSON, as GeoJSON does."),
-    )
-    return _with(options, command)
-
-
-def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
-    """`command` with these options, in this order in its help."""
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -103,8 +48,10 @@ def explain(
     as_json: bool,
     top: int | None,
     common_scale: bool,
+    limit: float | None,
     timings: bool,
-    **options: Any,
+    questions: Questions,
+    asked: Asked,
 ) -> None:
     """Explain photographs, one folder of results each.
 
@@ -122,26 +69,27 @@ def explain(
       camserve explain cat.jpg --at 210,120 --region 100,40,320,260
       camserve explain cat.jpg dog.jpg --top 3 --signed --legend --common-scale
     """
-    from camserve.questions import parse_questions
+    from camserve.model import load
 
-    sheet = _sheet_of(options)
-    _check_together(options, sheet, top=top, common_scale=common_scale, timings=timings)
-    questions = parse_questions(*(options.pop(name) for name in ("at", "region", "polygons")))
-    comparison = Comparison(options["signed"]) if common_scale else None
-    model, how, look = _prepare(config, options)
+    sheet = _sheet_of(asked, limit)
+    _check_together(asked, sheet, questions, top=top, common_scale=common_scale, timings=timings)
+    model = load(asked.model, settings=asked.settings(config))
+    comparison = Comparison(model, asked.look.signed) if common_scale else None
+    how, target = replace(asked.how, method=_only(asked.methods)), _only(asked.targets)
     failed = set()
     for image, folder in zip(images, _folders(images, out), strict=True):
         try:
             if sheet:
-                sheet.show(model, image, folder, how, look, as_json)
+                sheet.show(model, image, folder, target, how, asked.look, as_json)
                 continue
             timing = Timing()
-            for place, explanation in _explained(model, image, folder, top, how, timing):
+            targets = [target] if top is None else top
+            for place, explanation in _explained(model, image, folder, targets, how, timing):
                 if comparison:
                     comparison.check(explanation)
                 with timing("write"):
                     facts = explanation.to_dict(questions=questions)
-                    explanation.save(place, facts=facts, **look)
+                    explanation.save(place, facts=facts, look=asked.look)
                 if comparison:
                     comparison.add(image, place, explanation)
                 report(image, place, explanation, facts, as_json, timing if timings else None)
@@ -149,36 +97,24 @@ def explain(
             failed.add(folder)
             report_failure(image, error, as_json)
     if comparison and comparison.kept:
-        _draw_again(comparison, look, as_json)
+        _draw_again(comparison, asked.look, as_json)
     if failed:
         sys.exit(NOTHING_USABLE if len(failed) == len(images) else SOME_FAILED)
 
 
-def _sheet_of(options: dict[str, Any]) -> SheetOf | None:
-    """What the options compare; None where they ask for one explanation, whose method and target they then hold."""
-    limit, methods, targets = (options.pop(key) for key in ("limit", "method", "target"))
+def _sheet_of(asked: Asked, limit: float | None) -> SheetOf | None:
+    """What the options compare; None where they ask for one explanation. limit: seconds a method."""
+    methods, targets = asked.methods, asked.targets
     if len(methods) > 1 and len(targets) > 1:
         raise OptionError("several methods and several classes at once make no sheet: give one method, or one class")
-    options["target"] = targets[0] if len(targets) == 1 else None
-    options["method"] = methods[0] if len(methods) == 1 else None
     if len(methods) > 1:
         patience = PATIENCE if limit is None and len(methods) == len(METHODS) else limit
         return SheetOf(methods, limit=patience or None)
     return SheetOf(targets=list(targets)) if len(targets) > 1 else None
 
 
-def _prepare(config: Path | None, options: dict[str, Any]) -> "tuple[Model, dict[str, Any], dict[str, Any]]":
-    """The model, the options of `Model.explain` and those of `Explanation.overlay`."""
-    from camserve.model import load
-
-    settings = read_settings(
-        config,
-        explain={key: options[key] for key in ("method", "size", "sharp")},
-        render=painting(options),
-    )
-    model = load(options["model"], settings=settings)
-    look = {key: options[key] for key in LOOK}
-    return model, {key: options[key] for key in ("target", "quantity", "layer", "output_stride")}, look
+def _only(several: tuple[str, ...]) -> str | None:
+    return several[0] if len(several) == 1 else None
 
 
 def _folders(images: tuple[str, ...], out: Path) -> list[Path]:
@@ -199,41 +135,40 @@ def check_classes(top: int | None, *, targets: bool) -> None:
 
 
 def _check_together(
-    options: dict[str, Any], sheet: SheetOf | None, *, top: int | None, common_scale: bool, timings: bool
+    asked: Asked, sheet: SheetOf | None, questions: Questions, *, top: int | None, common_scale: bool, timings: bool
 ) -> None:
-    of_one = top is not None or common_scale or timings or options["at"] or options["region"] or options["polygons"]
-    if sheet and of_one:
+    if sheet and (top is not None or common_scale or timings or questions != Questions()):
         raise OptionError(
             "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target: give "
             "one of each"
         )
-    check_classes(top, targets=options["target"] is not None)
-    if common_scale and options["scale"] is not None:
+    check_classes(top, targets=bool(asked.targets))
+    if common_scale and asked.look.scale is not None:
         raise OptionError("--common-scale and --scale both say what the last colour is: give one of them")
 
 
 def _explained(
-    model: "Model", image: str, folder: Path, top: int | None, how: dict[str, Any], timing: Timing
+    model: "Model", image: str, folder: Path, targets: int | list[str | None], how: "ExplainOptions", timing: Timing
 ) -> "Iterator[tuple[Path, Explanation]]":
-    """Each explanation of one image, and the folder it goes into."""
+    """Each explanation of one image, and the folder it goes into. targets: one, or how many of the best classes."""
     from camserve import workers
     from camserve.explain import explain, explain_classes, open_photo
+    from camserve.run import timed
 
     with timing("decode"):
         photo = open_photo(model, image)
     compute = model.settings.compute
-    how = how | timed(workers.shared(compute.workers, compute.threads), timing)
-    if top is None:
+    pool = workers.shared(compute.workers, compute.threads)
+    if not isinstance(targets, int):
         with Bar() as bar:
-            yield folder, explain(model, photo, progress=bar, **how)
+            yield folder, explain(model, photo, targets[0], how, timed(pool, timing, bar))
         return
-    how = {name: value for name, value in how.items() if name != "target"}
-    for rank, explanation in enumerate(explain_classes(model, photo, top, **how), 1):
+    for rank, explanation in enumerate(explain_classes(model, photo, targets, how, timed(pool, timing)), 1):
         name = re.sub(r"[^\w -]+", "_", explanation.class_name)[:60].strip()
         yield folder / f"{rank}-{name}", explanation
 
 
-def _draw_again(comparison: Comparison, look: dict[str, Any], as_json: bool) -> None:
+def _draw_again(comparison: Comparison, look: "OverlayOptions", as_json: bool) -> None:
     """Every picture on the common scale. Raises OutputError, or ImageError where a photograph is gone."""
     comparison.draw(look)
     if not as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camserve.cli.options import line
 from camserve.cli.program import SOME_FAILED, read_settings
 from camserve.errors import OptionError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("b", metavar="B")
 @click.option("--images", metavar="IN", help="A and B are models: explain these images with both, into OUT.")
 @click.option("--folders-are-classes", is_flag=True, help="With --images: the folders below IN are classes.")
-@click.option("--method", help="With --images. Default: auto.")
+@click.option("--method", metavar="NAME", help=f"With --images. {line('method')}")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("compared"), show_default=True)
 @click.option("--changed", type=float, help="Largest share of decisions that changed. Default: 0.05.")
 @click.option("--overlap", type=float, help="Least mean overlap of hot regions. Default: 0.5.")

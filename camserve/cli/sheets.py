@@ -11,11 +11,14 @@ import click
 
 from camserve.cli.program import INTERRUPTED
 from camserve.cli.progress import Bar
-from camserve.comparing import Entry, compare_classes, compare_methods, family_of
+from camserve.methods import family_of
 
 if TYPE_CHECKING:
     from camserve.images import Photo
     from camserve.model import Model
+    from camserve.options import ExplainOptions, OverlayOptions
+    from camserve.sheet import Entry
+    from camserve.targets import TargetOption
 
 SHEET = "sheet.jpg"
 
@@ -29,20 +32,31 @@ class SheetOf:
     limit: float | None = None
 
     def show(
-        self, model: "Model", image: str, folder: Path, how: dict[str, Any], look: dict[str, Any], as_json: bool
+        self,
+        model: "Model",
+        image: str,
+        folder: Path,
+        target: "TargetOption",
+        how: "ExplainOptions",
+        look: "OverlayOptions",
+        as_json: bool,
     ) -> None:
-        """Compare on one image: files into `folder`, facts to standard output. Raises CamserveError."""
+        """Compare on one image: files into `folder`, facts to standard output. Raises CamserveError.
+
+        target: of methods. how: less the methods. look: how pictures are drawn.
+        """
         from camserve.explain import open_photo
+        from camserve.sheet import Entry
 
         photo, entries, interrupted = open_photo(model, image), [], False
         with Bar() as bar:
             try:
-                for entry in self._entries(model, photo, how, bar):
+                for entry in self._entries(model, photo, target, how, bar):
                     entries.append(entry)
                     if not as_json:
                         click.echo(f"  {entry.name}: {entry.detail or 'left out: ' + entry.reason}")
                     if entry.explanation is not None:
-                        entry.explanation.save(folder / entry.name, **look)
+                        entry.explanation.save(folder / entry.name, look=look)
             except KeyboardInterrupt:
                 interrupted = True
                 entries += [Entry(m, m, family_of(m), reason="not run: interrupted") for m in self._left(entries)]
@@ -55,16 +69,21 @@ class SheetOf:
         if interrupted:
             sys.exit(INTERRUPTED)
 
-    def _entries(self, model: "Model", photo: "Photo", how: dict[str, Any], bar: Bar) -> Iterator[Entry]:
+    def _entries(
+        self, model: "Model", photo: "Photo", target: "TargetOption", how: "ExplainOptions", bar: Bar
+    ) -> "Iterator[Entry]":
+        from camserve.comparing import compare_classes, compare_methods
+        from camserve.run import Run
+
+        run = Run(deadline=self.limit, progress=bar)
         if self.targets is not None:
-            shared = {key: value for key, value in how.items() if key != "target"}
-            yield from compare_classes(model, photo, self.targets, progress=bar, **shared)
+            yield from compare_classes(model, photo, self.targets, how, run)
             return
         for name in self.methods:
             bar.begin(name)
-            yield from compare_methods(model, photo, [name], limit=self.limit, progress=bar, **how)
+            yield from compare_methods(model, photo, [name], target, how, run)
 
-    def _left(self, entries: list[Entry]) -> list[str]:
+    def _left(self, entries: "list[Entry]") -> list[str]:
         return [name for name in self.methods if name not in {entry.name for entry in entries}]
 
 
@@ -80,16 +99,16 @@ def _sum_up(image: str, facts: dict[str, Any]) -> None:
     click.echo(f"{image}: {len(shown)} of {len(facts['entries'])} -> {facts['sheet']}")
 
 
-def _write_sheet(model: "Model", photo: "Photo", entries: list[Entry], folder: Path, look: dict[str, Any]) -> None:
+def _write_sheet(model: "Model", photo: "Photo", entries: "list[Entry]", folder: Path, look: "OverlayOptions") -> None:
     from camserve.files import write_whole
     from camserve.images import encode
     from camserve.sheet import draw_sheet
 
-    sheet = draw_sheet(photo.image, _heading(photo, entries), entries, contour=look["contour"])
+    sheet = draw_sheet(photo.image, _heading(photo, entries), entries, look)
     write_whole(folder / SHEET, encode(sheet, "jpeg", quality=model.settings.render.quality))
 
 
-def _heading(photo: "Photo", entries: list[Entry]) -> str:
+def _heading(photo: "Photo", entries: "list[Entry]") -> str:
     made = next((entry.explanation for entry in entries if entry.explanation is not None), None)
     if made is None:
         return photo.name
@@ -97,7 +116,7 @@ def _heading(photo: "Photo", entries: list[Entry]) -> str:
     return f"{photo.name}{what} ({made.model_name}, layer {made.layer})"
 
 
-def _facts(entry: Entry, folder: Path) -> dict[str, Any]:
+def _facts(entry: "Entry", folder: Path) -> dict[str, Any]:
     made = entry.explanation
     return {
         "name": entry.name,

@@ -13,7 +13,7 @@ from camserve.plain import finite
 from camserve.web.answer import output
 from camserve.web.bodies import decode_base64, has_image_body, read_json
 from camserve.web.operations import Names, Ready, gives
-from camserve.web.options import Options
+from camserve.web.options import Options, make_options
 from camserve.web.record import record
 from camserve.web.service import VERSION, service
 from camserve.web.upload import options_with, read_upload
@@ -132,7 +132,7 @@ def predict(name: str) -> Response:
     """The classes of each image. Of the options only size and top_k matter."""
     images, options = read(name)
     record().facts["predict"] = True
-    only_classes = Options(model=name, method=AUTO, size=options.size, sharp=False)
+    only_classes = make_options({"model": name, "method": AUTO, "size": options.question().size, "sharp": False})
     found = explain_all(images, only_classes, lambda one: prediction(one, options))
     return jsonify(predictions=found, **about(name))
 

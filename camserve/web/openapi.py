@@ -13,10 +13,10 @@ from werkzeug.routing import Rule
 from camserve import __version__
 from camserve.images import OUTPUTS as FORMATS
 from camserve.images import encode
-from camserve.methods import AUTO, METHODS, QUANTITIES
+from camserve.methods import AUTO, METHODS
 from camserve.render import COLORMAPS
 from camserve.web.operations import JSON, Operation, gives, operation_of
-from camserve.web.options import OUTPUTS, Options
+from camserve.web.options import Options, described
 from camserve.web.problem import ProblemBody, media_type
 from camserve.web.service import service
 from camserve.web.upload import FIELD, FORM
@@ -93,22 +93,23 @@ def _in_query(made: Operation) -> list[dict[str, Any]]:
         for name, words in made.query.items()
     ]
     options = _options() if made.image else {}
-    return [*needed, *({"name": name, "in": "query", "schema": _as_text(one)} for name, one in options.items())]
+    made_of = (
+        {"name": name, "in": "query", "description": one.pop("description"), "schema": _as_text(one)}
+        for name, one in options.items()
+    )
+    return [*needed, *made_of]
 
 
 def _options() -> dict[str, Any]:
-    """{option: schema}, with the names that the registries know."""
+    """{option: schema}, with what it means and the names that the registries know."""
     properties: dict[str, Any] = Options.model_json_schema(ref_template=_REFERENCE)["properties"]
-    known: dict[str, list[str]] = {
-        "model": list(service().shelf.cards()),
-        "method": [AUTO, *METHODS],
-        "quantity": list(QUANTITIES),
-        "outputs": list(OUTPUTS),
-        "format": list(FORMATS),
-    }
-    for name, names in known.items():
+    known = {name: one.choices for name, (one, _) in described().items()}
+    known |= {"model": tuple(service().shelf.cards()), "method": (AUTO, *METHODS)}
+    for name, (one, _) in described().items():
         kind = properties[name]
-        kind.get("items", kind.get("anyOf", [kind])[0])["enum"] = names
+        kind["description"] = one.sentence
+        if known[name]:
+            kind.get("items", kind.get("anyOf", [kind])[0])["enum"] = list(known[name])
     properties["colormap"]["examples"] = list(COLORMAPS)
     return properties
 

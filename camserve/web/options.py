@@ -1,22 +1,34 @@
-"""The options of a request: one set of names, whichever dialect they came in."""
+"""The options of a request: one set of names, whichever dialect they came in. Most are those of `camserve.options`."""
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
+from camserve import options
+from camserve.about import About, about
 from camserve.errors import OptionError, UnknownName, shown
 from camserve.images import OUTPUTS as FORMATS
-from camserve.methods import AUTO, QUANTITIES, find_method
+from camserve.options import ExplainOptions, OverlayOptions
 from camserve.questions import Questions, parse_questions
-from camserve.render import colours
 
 OUTPUTS = ("overlay", "heatmap", "mask")
 SWITCHES = {
     **dict.fromkeys(("on", "true", "yes", "1"), True),
     **dict.fromkeys(("off", "false", "no", "0"), False),
 }
-_SWITCH_OR_SHARE = "should be on, off or a share of the maximum, 0 to 1"
 
 # Characters of an option; the longest there is reason for is a list of regions.
 LONGEST = 1000
@@ -24,39 +36,46 @@ LONGEST = 1000
 Text = Annotated[str, Field(max_length=LONGEST)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
+_QUESTIONS = {name: one for name, (one, _) in about(options.Questioned).items()}
+_SEVERAL = "; several are separated by semicolons"
 
-class Options(BaseModel):
+
+def _switch(value: object) -> object:
+    return SWITCHES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+
+
+class Asked(BaseModel):
     """What a caller may choose; None leaves the choice to the service's settings.
 
-    contour, boxes: whether they are drawn, or the share of the maximum from which. at, region: see `Questions`;
-    several are separated by semicolons. outputs: what the JSON
-    answer carries besides numbers. format: how its overlay is encoded.
+    Beside these fields there are those of `camserve.options`. contour, boxes: whether they are drawn, or the share of
+    the maximum from which. at, region: see `Questions`; several are separated by semicolons.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: Text | None = None
-    method: Text | None = None
-    target: int | Text | None = None
-    quantity: Text = QUANTITIES[0]
-    top_k: Annotated[int, Field(ge=1)] = 5
-    layer: Text | None = None
-    size: int | Text | None = None
-    output_stride: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    sharp: bool | None = None
-    colormap: Text | None = None
-    alpha: Share | None = None
-    threshold: Share | None = None
-    contour: bool | Share = False
-    boxes: bool | Share = False
-    legend: bool = False
-    signed: bool = False
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    at: Text | None = None
-    region: Text | None = None
-    polygons: bool = False
-    outputs: tuple[str, ...] = ()
-    format: Literal["png", "jpeg", "webp"] | None = None
+    if TYPE_CHECKING:
+        target: int | str | None = None
+
+    model: Annotated[
+        Text | None,
+        About("a name of `GET /api/v1/models`", str, unset="efficientnet-lite0", settings=("explain.model",)),
+    ] = None
+    top_k: Annotated[int, Field(ge=1), About("how many classes the JSON lists", int, least=1)] = 5
+    threshold: Annotated[Share | None, _QUESTIONS["threshold"]] = None
+    at: Annotated[Text | None, replace(_QUESTIONS["at"], help=_QUESTIONS["at"].help + _SEVERAL)] = None
+    region: Annotated[Text | None, replace(_QUESTIONS["region"], help=_QUESTIONS["region"].help + _SEVERAL)] = None
+    polygons: Annotated[Switch, _QUESTIONS["polygons"]] = False
+    outputs: Annotated[
+        tuple[str, ...],
+        About("of the JSON in base64, of an archive as files; several are separated by commas", str, choices=OUTPUTS),
+    ] = ()
+    format: Annotated[
+        Literal["png", "jpeg", "webp"] | None,
+        About("of the overlay, where Accept leaves the choice", str, choices=tuple(FORMATS), unset="png"),
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -65,27 +84,6 @@ class Options(BaseModel):
             if name not in cls.model_fields:
                 raise UnknownName("option", name, cls.model_fields)
         return values
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, value: str | None) -> str | None:
-        if value not in (None, AUTO):
-            find_method(value)
-        return value
-
-    @field_validator("quantity", mode="before")
-    @classmethod
-    def _known_quantity(cls, value: object) -> object:
-        if value not in QUANTITIES:
-            raise UnknownName("quantity", value, QUANTITIES)
-        return value
-
-    @field_validator("colormap")
-    @classmethod
-    def _known_colormap(cls, value: str | None) -> str | None:
-        if value is not None:
-            colours(value)
-        return value
 
     @field_validator("format", mode="before")
     @classmethod
@@ -115,43 +113,90 @@ class Options(BaseModel):
                 raise UnknownName("output", name, OUTPUTS)
         return list(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
 
-    @field_validator("contour", "boxes", "legend", "sharp", "polygons", "signed", mode="before")
-    @classmethod
-    def _switch(cls, value: object) -> object:
-        return SWITCHES.get(value.lower(), value) if isinstance(value, str) else value
-
     @property
     def questions(self) -> Questions:
         """What is asked about places and regions."""
         return parse_questions(_several(self.at), _several(self.region), self.polygons)
 
-    def for_model(self, name: str) -> "Options":
+    def for_model(self, name: str) -> Self:
         """The same for the model that the path names. Raises OptionError where the options name another."""
         if self.model not in (None, name):
             raise OptionError(f"the path asks for model '{name}', the options for '{self.model}'; give one")
         return self.model_copy(update={"model": name})
 
-    def question(self) -> dict[str, Any]:
-        """The arguments of `camserve.explain.explain`: all that another map may come of."""
-        names = ("method", "target", "quantity", "layer", "size", "output_stride", "sharp")
-        return {name: getattr(self, name) for name in names}
+    def question(self) -> ExplainOptions:
+        """How it is explained: with the target all that another map may come of."""
+        given = self.__dict__
+        return options.ExplainOptions(**{name: given[name] for name in _HOW})
 
-    def drawing(self, threshold: float) -> dict[str, Any]:
-        """The arguments of `Explanation.overlay`. threshold: the setting that holds where none was given."""
+    def drawing(self, threshold: float) -> OverlayOptions:
+        """How it is drawn. threshold: the setting that holds where none was given."""
         share = threshold if self.threshold is None else self.threshold
+        look = {name: self.__dict__[name] for name in _LOOK}
+        for name in _SWITCHED:
+            if isinstance(look[name], bool):
+                look[name] = share if look[name] else None
+        return options.OverlayOptions(**look)
 
-        def level(choice: bool | float) -> float | None:
-            return (share if choice else None) if isinstance(choice, bool) else choice
 
-        return {
-            "alpha": self.alpha,
-            "colormap": self.colormap,
-            "contour": level(self.contour),
-            "boxes": level(self.boxes),
-            "legend": self.legend,
-            "signed": self.signed,
-            "scale": self.scale,
-        }
+def _part(part: type, one: About) -> Any:
+    """One type that an option may have, within its range."""
+    if part is str:
+        return Text
+    if part is bool:
+        return bool
+    finite = None if part is int else False
+    return Annotated[part, Field(ge=one.least, gt=one.above, le=one.most, allow_inf_nan=finite)]
+
+
+def _field(name: str, one: About, default: object) -> tuple[Any, object]:
+    """The type and the default of an option in a request."""
+    parts = [_part(part, one) for part in get_args(one.wire) or (one.wire,)]
+    if one.switch:
+        parts, default = [bool, *parts], False
+    kind: Any = Union[tuple([*parts, None] if default is None else parts)]  # noqa: UP007 - made, not written
+    if bool in parts:
+        kind = Annotated[kind, BeforeValidator(_switch)]
+    if one.choices:
+        kind = Annotated[kind, BeforeValidator(partial(_known, name, one.choices))]
+    if one.check is not None:
+        kind = Annotated[kind, AfterValidator(partial(_checked, one.check))]
+    return Annotated[kind, one], default
+
+
+def _known(name: str, choices: tuple[str, ...], value: object) -> object:
+    if value not in choices:
+        raise UnknownName(name, value, choices)
+    return value
+
+
+def _checked(check: Callable[[Any], object], value: object) -> object:
+    if value is not None:
+        check(value)
+    return value
+
+
+_HOW, _LOOK = (tuple(about(kind)) for kind in (options.ExplainOptions, options.OverlayOptions))
+_SWITCHED = {name: one for name, (one, _) in about(options.OverlayOptions).items() if one.switch}
+_SHARED = {
+    name: _field(name, *known)
+    for kind in (options.Targeted, options.ExplainOptions, options.OverlayOptions)
+    for name, known in about(kind).items()
+}
+
+if TYPE_CHECKING:
+    Options = Asked
+else:
+    Options = create_model("Options", __base__=Asked, __doc__=Asked.__doc__, **_SHARED)
+
+
+def described() -> dict[str, tuple[About, object]]:
+    """What is known of each option of a request, and its default, by name: the model first, then what is shared."""
+    found = {}
+    for name in dict.fromkeys(("model", *_SHARED, *Options.model_fields)):
+        field = Options.model_fields[name]
+        found[name] = next(known for known in field.metadata if isinstance(known, About)), field.default
+    return found
 
 
 def _several(text: str | None) -> list[str]:
@@ -187,6 +232,8 @@ def _explain(error: ValidationError) -> str:
     clauses = {}
     for problem in error.errors():
         name = str(problem["loc"][0])
-        said = _SWITCH_OR_SHARE if name in ("contour", "boxes") else problem["msg"].removeprefix("Input ")
+        said = problem["msg"].removeprefix("Input ")
+        if name in _SWITCHED:
+            said = f"should be on, off or a share of the maximum, {_SWITCHED[name].range}"
         clauses[name] = f"{name} {shown(problem['input'])}: {said}"
     return "; ".join(clauses.values())

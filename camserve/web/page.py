@@ -11,7 +11,7 @@ from camserve.render import COLORMAPS, SIGNED_COLORMAPS, colours
 from camserve.web.answer import overlay_bytes
 from camserve.web.api import AUTO_SUMMARY, describe_model
 from camserve.web.operations import HTML, JSON, Status, gives
-from camserve.web.options import Options, parse_options
+from camserve.web.options import Options, described, parse_options
 from camserve.web.problem import Problem, problem_of
 from camserve.web.record import record
 from camserve.web.service import service
@@ -81,6 +81,7 @@ def _render(
             result=result,
             problem=problem,
             chosen=chosen or Options(),
+            said={name: one.sentence for name, (one, _) in described().items()},
         )
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 from PIL import Image
@@ -25,9 +25,10 @@ from camserve.web.record import Record
 from camserve.web.shelf import BROKEN, LOADING, Shelf
 
 if TYPE_CHECKING:
-    from camserve.comparing import Best
     from camserve.explanation import Explanation
     from camserve.model import Model
+    from camserve.run import Run
+    from camserve.targets import Best
     from camserve.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,10 @@ class Service:
     def warm(self, name: str) -> None:
         """Load one model, however long that takes, and explain once. Raises ModelError, ModelNotFound, OptionError."""
         from camserve.explain import explain
+        from camserve.run import Run
 
-        explain(self._loaded(name, threading.TIMEOUT_MAX), Image.new("RGB", (64, 64)), workers=self._workers)
+        model = self._loaded(name, threading.TIMEOUT_MAX)
+        explain(model, Image.new("RGB", (64, 64)), run=Run(workers=self._workers))
 
     def load_in_background(self, on_failure: Callable[[], None] = lambda: None) -> None:
         """`load` on a thread of its own. on_failure: called, after the reason was logged, where it raises."""
@@ -135,13 +138,18 @@ class Service:
         until: time.monotonic() when the answer is due.
         Raises OptionError, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
+        from camserve.explain import explain
+        from camserve.explanation import Explanation
+
         model = self.model(options.model, until)
         photo = self._read(image, now)
-        how = options.question()
-        found = self.memory.explanation(model, photo, tuple(how.values()))
-        if found is None:
-            found = self._explain(model, photo, how, now, until)
-            self.memory.keep(found, tuple(how.values()))
+        key = how, target = options.question(), options.target
+        known = self.memory.attribution(model, photo, key)
+        if known is None:
+            found = explain(model, photo, target, how, self._pool(now, until))
+            self.memory.keep(model, photo, key, found.attribution)
+        else:
+            found = Explanation.of(known, photo, model.settings.render)
         now.facts |= {"model": model.name, "explained_by": found.method}
         return found
 
@@ -152,9 +160,9 @@ class Service:
         from camserve.explain import explain_classes
 
         model = self.model(options.model, until)
-        how = {name: value for name, value in options.question().items() if name != "target"}
         wanted = targets if isinstance(targets, list) else targets.among(model.labels)
-        found = explain_classes(model, self._read(image, now), wanted, **self._pool(now, until), **how)
+        photo = self._read(image, now)
+        found = explain_classes(model, photo, wanted, options.question(), self._pool(now, until))
         now.facts |= {"model": model.name, "explained_by": found[0].method}
         return found
 
@@ -170,19 +178,16 @@ class Service:
             )
         return photo
 
-    def _explain(self, model: "Model", photo: Photo, how: dict[str, Any], now: Record, until: float) -> "Explanation":
-        from camserve.explain import explain
-
-        return explain(model, photo, **self._pool(now, until), **how)
-
-    def _pool(self, now: Record, until: float) -> dict[str, Any]:
+    def _pool(self, now: Record, until: float) -> "Run":
         """Where and how long to compute, for whom, and what remembers forwards."""
-        return {
-            "workers": TimedPool(self.workers, now.timing),
-            "deadline": max(0, until - time.monotonic()),
-            "progress": now.check_client,
-            "forward": partial(self.memory.forward, timing=now.timing),
-        }
+        from camserve.run import Run
+
+        return Run(
+            TimedPool(self.workers, now.timing),
+            deadline=max(0, until - time.monotonic()),
+            progress=now.check_client,
+            forward=partial(self.memory.forward, timing=now.timing),
+        )
 
     def _make_pool(self) -> None:
         from camserve.workers import Workers
