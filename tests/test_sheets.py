@@ -16,12 +16,11 @@ from PIL import Image
 import camserve
 from camserve import comparing, sheet
 from camserve.cli import main
-from camserve.cli import sheets as command
 from camserve.comparing import compare_classes, compare_methods
 from camserve.errors import OptionError, UnknownName
 from camserve.explain import open_photo
 from camserve.methods import FAMILIES, METHODS, family_of, parse_methods
-from camserve.options import ExplainOptions
+from camserve.options import ExplainOptions, OverlayOptions
 from camserve.run import Run
 from camserve.sheet import Entry
 from camserve.targets import Best, parse_targets
@@ -113,7 +112,7 @@ def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Mode
     made = next(iter(compare_methods(model, photo, ["reciprocam"], None, AT_10))).explanation
     assert made is not None
     height, width = made.map.shape
-    assert comparing._cost(made) == f"{width * height} forwards of the head, one a cell"
+    assert comparing._cost(model, made) == f"{width * height} forwards of the head, one a cell"
 
 
 def test_classes_have_folders_of_their_own(model: camserve.Model, image: Path) -> None:
@@ -154,7 +153,7 @@ def test_every_tile_is_where_its_place_says_in_its_own_colours(model: camserve.M
         if entry is None:
             assert np.array_equal(tile, np.asarray(small))
         elif entry.explanation is not None:
-            assert np.array_equal(tile, np.asarray(sheet.tile_overlay(small, entry.explanation)))
+            assert np.array_equal(tile, np.asarray(sheet.tile_overlay(small, entry.explanation, OverlayOptions())))
         else:
             assert np.array_equal(tile[-1], np.broadcast_to(sheet.EMPTY, tile[-1].shape))
             assert (tile[:60] < 140).any()  # the reason is written there
@@ -230,10 +229,10 @@ def test_what_cannot_be_compared_is_one_line(
 
 
 def test_ctrl_c_leaves_a_sheet_of_what_there_is(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(model: camserve.Model, photo: object, methods: list[str], **how: Any) -> Any:
+    def stopped(model: camserve.Model, photo: object, methods: list[str], *rest: Any) -> Any:
         if methods == ["layercam"]:
             raise KeyboardInterrupt
-        return compare_methods(model, photo, methods, **how)  # type: ignore[arg-type]
+        return compare_methods(model, photo, methods, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(comparing, "compare_methods", stopped)
     result = run("explain", image, "--method", "cam,layercam,random", "-o", tmp_path / "out")
