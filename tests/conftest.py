@@ -39,8 +39,9 @@ TEST_DATA = os.environ.pop("CAMSERVE_TEST_DATA", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--large: also what takes minutes."""
+    """--large: also what takes minutes. --rewrite: see test_golden.py."""
     parser.addoption("--large", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--rewrite", action="store_true", help="write the texts of tests/golden anew")
 
 
 @pytest.fixture(autouse=True)
@@ -129,10 +130,12 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The address of a real `camserve serve`."""
+def server(cache: Path) -> Iterator[str]:
+    """The address of a real `camserve serve`, with settings as they come, as in `own_environment`."""
     command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
+    surroundings |= {"CAMSERVE_MODELS_FOLDERS": "", "CAMSERVE_COMPUTE_CACHE": str(cache)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) as process:
         try:
             assert process.stdout is not None
             url = re.search(r"http://\S+", process.stdout.readline())
