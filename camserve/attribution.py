@@ -54,8 +54,8 @@ class Attribution:
     method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
-    account: what each cell adds to the logits, None where the head does not add up over places. fields: the layer's
-    receptive fields for the input's width and its height, None where they are not known or several layers were fused.
+    account: what each cell adds to the logits, None where the head does not add up over places. receptive_fields: the
+    layer's for the input's width and its height, None where they are not known or several layers were fused.
     """
 
     map: Float32
@@ -74,7 +74,7 @@ class Attribution:
     output_stride: int | None = None
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
-    fields: tuple[Field, Field] | None = field(default=None, repr=False)
+    receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -148,7 +148,7 @@ class Attribution:
         right and bottom are exclusive. Everything the model saw where something upstream looks at all of it, such as
         attention. Raises OptionError where the layer's receptive field is not known.
         """
-        return receptive_box(self.placement, self.fields, self.layers, self.scales, x, y)
+        return receptive_box(self.placement, self.receptive_fields, self.layers, self.scales, x, y)
 
     def heat_rows(self, first: int, last: int) -> Float32:
         """Rows first..last-1 of the heatmap: float32 (last - first, W), 0..1, NaN where the model saw nothing.

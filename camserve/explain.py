@@ -153,7 +153,7 @@ def _attribution(
         origin=Origin(model.described, engine.name, engine.precision, versions(engine.name)),
         output_stride=output_stride,
         account=next((one.account.within(frame) for one in seen if one.account), None),
-        fields=None if across is None or down is None else (across, down),
+        receptive_fields=None if across is None or down is None else (across, down),
     )
 
 

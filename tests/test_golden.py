@@ -122,9 +122,11 @@ def members(kind: type, instance: dict[str, Any] | None = None) -> list[str]:
 
 def fields(kind: Any) -> list[str]:
     """The fields of a data class in their order, with types as the source writes them, and defaults."""
-    (body,) = (node for node in ast.walk(parsed(kind)) if isinstance(node, ast.ClassDef))
-    lines = (node for node in body.body if isinstance(node, ast.AnnAssign))
-    written = {ast.unparse(line.target): ast.unparse(line) for line in lines}
+    written = {}
+    for one in (one for one in reversed(kind.__mro__) if dataclasses.is_dataclass(one)):
+        (body,) = (node for node in ast.walk(parsed(one)) if isinstance(node, ast.ClassDef))
+        lines = (node for node in body.body if isinstance(node, ast.AnnAssign))
+        written |= {ast.unparse(line.target): ast.unparse(line) for line in lines}
     return [written[field.name] for field in dataclasses.fields(kind)]
 
 
@@ -132,6 +134,10 @@ def signature(name: str, one: Any) -> str:
     """A function or property as the source writes it; inspect.signature words types otherwise in each Python."""
     if isinstance(one, staticmethod | classmethod):
         one = one.__func__
+    if hasattr(one, "__signature__"):  # made by camserve.options.takes: types are those of the options
+        made = inspect.signature(one)
+        given = [each.replace(annotation=each.empty) for each in made.parameters.values()]
+        return f"{name}{made.replace(parameters=given, return_annotation=made.empty)}"
     function = {property: "fget", cached_property: "func"}.get(type(one))
     code = inspect.unwrap(getattr(one, function) if function else one) if callable(one) or function else None
     if not inspect.isfunction(code):
