@@ -161,6 +161,18 @@ def test_what_is_no_number_is_in_no_range(value: Any) -> None:
             options.OverlayOptions(**{name: value})
 
 
+@pytest.mark.parametrize("value", [[], {}, 5, True])
+@pytest.mark.parametrize("name", ["format", "quantity", "method", "colormap", "alpha", "size", "legend", "outputs"])
+def test_no_json_is_more_than_a_bad_option(name: str, value: Any) -> None:
+    """Values of the wrong type are refused, or taken for what they plainly mean; nothing else is raised."""
+    try:
+        made = make_options({name: value})
+    except OptionError:
+        return
+    assert (name, value) in [("outputs", []), ("size", 5), ("size", True), ("alpha", True), ("legend", True)]
+    made.question(), made.drawing(0.5)
+
+
 def test_names_are_checked_before_anything_is_computed() -> None:
     with pytest.raises(UnknownName, match="did you mean 'gradcam'"):
         options.ExplainOptions(method="grad_cam")

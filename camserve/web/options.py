@@ -88,9 +88,7 @@ class Asked(BaseModel):
     @field_validator("format", mode="before")
     @classmethod
     def _known_format(cls, value: object) -> object:
-        if value is not None and value not in FORMATS:
-            raise UnknownName("format", value, FORMATS)
-        return value
+        return value if value is None else _known("format", tuple(FORMATS), value)
 
     @field_validator("at")
     @classmethod
