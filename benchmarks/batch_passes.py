@@ -12,12 +12,12 @@ from memory import status
 from report_page import page_times
 
 import camserve
-from camserve.batch.exports import export
-from camserve.batch.findings import find, write_findings
-from camserve.batch.inputs import Item
 from camserve.batch.plan import make_plan
-from camserve.batch.report import write_report
-from camserve.batch.rows import read_rows
+from camserve.datasets.inputs import Item
+from camserve.findings.exports import export
+from camserve.findings.findings import find, write_findings
+from camserve.findings.report_page import write_report
+from camserve.findings.results import read_rows
 
 TIMES = 10
 

@@ -12,16 +12,16 @@ from subjects import cache_folder
 
 import camserve
 from camserve.batch import Options
-from camserve.batch.inputs import Item
+from camserve.batch.explain_item import Work
 from camserve.batch.outputs import thumbnail
-from camserve.batch.sketch import shares, sketch_of, to_text
-from camserve.batch.work import Work
 from camserve.config import load_settings
+from camserve.datasets.inputs import Item
 from camserve.errors import ImageError
 from camserve.explain import explain_classes, open_photo, to_input
 from camserve.explanation import Explanation
-from camserve.files import write_all
-from camserve.images import encode
+from camserve.findings.sketch import shares, sketch_of, to_text
+from camserve.images.reading import encode
+from camserve.system.files import write_all
 
 MOST, WARM = 300, 10
 WHOLE, INPUT = "all of it, as the batch does it", "of that, the input"

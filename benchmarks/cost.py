@@ -18,10 +18,10 @@ from program import alone
 from subjects import Plan, load, noise, photographs
 
 import camserve
-from camserve.images import encode
+from camserve.catalogue.targets import class_target
+from camserve.explain.observation import choose_method
+from camserve.images.reading import encode
 from camserve.methods.evidence import Evidence
-from camserve.observation import choose_method
-from camserve.targets import class_target
 
 FORWARD, ONE_CLASS, ALL_CLASSES = "forward alone", "forward and map of one class", "maps of all classes"
 EXPLAIN, TO_JPEG = "model.explain, from pixels", "explain and overlay as JPEG"

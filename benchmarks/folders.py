@@ -20,9 +20,9 @@ from program import alone
 from subjects import Plan, environment, load, photographs, write_photographs
 
 import camserve
-from camserve import workers
 from camserve.explain import open_photo
-from camserve.resampling import to_input
+from camserve.models.preprocessing import to_input
+from camserve.system import workers
 
 SIZE = (500, 400)
 LEAST_SHARE = 0.85

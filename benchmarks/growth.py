@@ -16,7 +16,7 @@ from subjects import Plan, load, noise, photographs
 from torchvision.models import resnet18
 
 import camserve
-from camserve.images import encode
+from camserve.images.reading import encode
 
 SIDES = (112, 224, 336, 448, 672, 896)
 PHOTOGRAPHS = {0.05: (256, 192), 0.2: (512, 384), 1: (1154, 866), 4: (2308, 1732), 12: (4000, 3000)}

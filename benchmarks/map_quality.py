@@ -33,7 +33,7 @@ from PIL import Image
 import camserve
 from camserve.config import load_settings
 from camserve.explain import open_photo
-from camserve.resampling import to_input
+from camserve.models.preprocessing import to_input
 
 ONE_PASS = "one pass"
 

@@ -72,8 +72,8 @@ def child(plan: Plan, engine: str, photo: Path, count: int) -> dict[str, Any]:
 def observed(model_name: str, photo: Path, count: int) -> dict[str, Any]:
     """Run in the new process: the peak over idle, and the resident set over idle after each tenth of `count`."""
     import camserve
-    from camserve.allocation import keep_freed_memory
-    from camserve.images import encode
+    from camserve.images.reading import encode
+    from camserve.system.allocation import keep_freed_memory
 
     keep_freed_memory()  # as the command does, and with it the service
 

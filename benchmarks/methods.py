@@ -26,14 +26,14 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 import camserve
+from camserve.catalogue.methods import METHODS, Method, Needs
+from camserve.catalogue.options import ExplainOptions
 from camserve.errors import CamserveError, DeadlinePassed
 from camserve.explain import open_photo
-from camserve.methods import METHODS, Method, Needs
-from camserve.observation import observe
-from camserve.options import ExplainOptions
-from camserve.resampling import to_input
-from camserve.run import Run
-from camserve.workers import shared
+from camserve.explain.observation import observe
+from camserve.explain.run import Run
+from camserve.models.preprocessing import to_input
+from camserve.system.workers import shared
 
 TRANSFORMER = "torchvision:vit_b_16"
 FORWARD, OURS = "forward alone", "camserve"

@@ -23,9 +23,9 @@ from torch import Tensor
 from xai import OpenvinoXai
 
 import camserve
+from camserve.explain.observation import choose_method
 from camserve.methods.evidence import Evidence
-from camserve.observation import choose_method
-from camserve.workers import Workers
+from camserve.system.workers import Workers
 
 SIDE = 224
 NETWORKS = ("efficientnet-lite0", "torchvision:mobilenet_v2", "torchvision:resnet50")

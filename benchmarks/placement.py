@@ -14,9 +14,9 @@ from pathlib import Path
 
 import camserve
 from camserve.batch import find_images
-from camserve.calibration import calibrate
 from camserve.errors import OptionError
-from camserve.frame import native
+from camserve.geometry.frame import native
+from camserve.onboarding.calibration import calibrate
 
 SIZES = ("224x224", "240x240", "299x224", "320x320", "288x391", "384x384", "260x224", "257x224", "257x391")
 

@@ -20,9 +20,9 @@ from zoo_row import OF_PEAK, OF_SPREAD, Row, apart, batch_of, first_line, heard,
 from zoo_weights import trained_like
 
 import camserve
+from camserve.catalogue.head_kinds import HeadKind
 from camserve.config import Settings, load_settings
 from camserve.errors import CamserveError
-from camserve.head_kinds import HeadKind
 
 # Words in a warning that tell of logits that are not the module's own at this size.
 OTHERWISE = ("own size", "differ", "windows")

@@ -15,7 +15,7 @@ from camserve.version import __version__
 
 if TYPE_CHECKING:
     from camserve.errors import CamserveError
-    from camserve.explanation import Explanation
+    from camserve.explanation.explanation import Explanation
     from camserve.model import Model, load
 
 _HOMES = {

@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from camserve.classifier import Classifier
-from camserve.config import Settings
+from camserve.catalogue.options import ExplainOptions, Targeted, takes
+from camserve.catalogue.targets import TargetOption
+from camserve.config.schema import Settings
 from camserve.errors import CamserveError
-from camserve.explain import class_maps, explain, explain_classes, explain_many
-from camserve.explanation import Explanation
-from camserve.images import Source
-from camserve.inspection import Inspection, inspect_model
-from camserve.loading import Labels, parts_of
+from camserve.explain.pipeline import class_maps, explain, explain_classes, explain_many
+from camserve.explain.run import Run
+from camserve.explanation.explanation import Explanation
+from camserve.images.reading import Source
 from camserve.methods.evidence import Progress
-from camserve.options import ExplainOptions, Targeted, takes
-from camserve.run import Run
-from camserve.targets import TargetOption
+from camserve.models.classifier import Classifier
+from camserve.models.inspection.summary import Inspection, inspect_model
+from camserve.models.loading import Labels, parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class Model(Classifier):
 
         image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
         target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the
-        logits; default the predicted class. See `camserve.targets`. The other options: see
-        `camserve.options.ExplainOptions`; those left out come from the model's settings.
+        logits; default the predicted class. See `camserve.catalogue.targets`. The other options: see
+        `camserve.catalogue.options.ExplainOptions`; those left out come from the model's settings.
         progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it
         raises ends the work and is raised here. Raises OptionError, ImageError.
         """
@@ -82,7 +82,7 @@ class Model(Classifier):
         return class_maps(self, image, ExplainOptions(size=size))
 
     def inspect(self) -> Inspection:
-        """What every layer gives and costs, the head, and the sizes of input taken; see `camserve.inspection`."""
+        """What every layer gives and costs, the head, and the sizes of input taken; see models/inspection/."""
         return inspect_model(self)
 
 
@@ -101,12 +101,13 @@ def load(
     source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
     "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
     nn.Module, of which a snapshot is taken: the module itself is never touched.
-    weights: for an architecture, a checkpoint; see `camserve.checkpoints`. labels: class names in the order of the
-    logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer: where
-    to look; found by itself where not given.
-    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of `camserve.cards.Input`
-    (size, mean, std ...); where not given, those of the architecture's own library, or ImageNet's usual ones.
-    A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError, ModelError.
+    weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. labels: class names in the order of
+    the logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer:
+    where to look; found by itself where not given.
+    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of
+    `camserve.models.card.Input` (size, mean, std ...); where not given, those of the architecture's own library, or
+    ImageNet's usual ones. A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError,
+    ModelError.
     """
     own = {"weights": weights, "scores": scores, **input_options}
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own))

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from camserve import errors, options
-from camserve.about import About, Declared, about
+from camserve import errors
+from camserve.catalogue import options
+from camserve.catalogue.option_metadata import About, Declared, about
 from camserve.cli import main as program
 from camserve.config import shipped
 from camserve.methods import FAMILIES, METHODS, Method
-from camserve.web.options import described
+from camserve.web.request_options import described
 
 PAGES = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -41,7 +41,7 @@ TEST_DATA = os.environ.pop("CAMSERVE_TEST_DATA", None)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """--large: also what takes minutes. --rewrite: see test_golden.py."""
     parser.addoption("--large", action="store_true", help="also run the tests that take minutes")
-    parser.addoption("--rewrite", action="store_true", help="write the texts of tests/golden anew")
+    parser.addoption("--rewrite", action="store_true", help="write the texts of tests/doors/golden anew")
 
 
 @pytest.fixture(autouse=True)
@@ -200,8 +200,8 @@ def picture(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Image.Image:
 
 def evidence_around(model: camserve.Model, images: "Tensor", index: int, layer: str | None = None) -> "Evidence":
     """What a method sees of `images` (N, 3, H, W), the model's input, for one class."""
-    from camserve.observation import evidence_of
-    from camserve.targets import class_target
+    from camserve.catalogue.targets import class_target
+    from camserve.explain.observation import evidence_of
 
     chosen = model.layer(layer)
     return evidence_of(model, chosen, images, class_target(index), chosen.observe(images))

@@ -6,8 +6,8 @@ Memory grows with the number of classes, never with the number of images: whatev
 over a file. Results come in the order of the plan, so a run goes on after the number of rows it has.
 """
 
-from camserve.batch.inputs import IMAGE_ENDINGS, find_images
-from camserve.batch.options import Options
-from camserve.batch.run import Summary, run_batch
+from camserve.batch.batch_options import Options
+from camserve.batch.runner import Summary, run_batch
+from camserve.datasets.inputs import IMAGE_ENDINGS, find_images
 
 __all__ = ["IMAGE_ENDINGS", "Options", "Summary", "find_images", "run_batch"]

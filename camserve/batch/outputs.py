@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from camserve.batch.options import KINDS, Options
-from camserve.explanation import Explanation
-from camserve.images import OUTPUTS, encode
-from camserve.npy import npy_bytes
+from camserve.batch.batch_options import KINDS, Options
+from camserve.explanation.explanation import Explanation
+from camserve.images.reading import OUTPUTS, encode
+from camserve.render.npy import npy_bytes
 
 THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
 

@@ -14,13 +14,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
-from camserve.batch.inputs import Item, nothing_found
-from camserve.batch.options import Options
-from camserve.batch.rows import RESULTS
+from camserve.batch.batch_options import Options
+from camserve.catalogue.targets import resolve_class
+from camserve.datasets.inputs import Item, nothing_found
 from camserve.errors import OptionError, OutputError
-from camserve.files import write_whole, writing
+from camserve.findings.results import RESULTS
 from camserve.model import Model
-from camserve.targets import resolve_class
+from camserve.system.files import write_whole, writing
 
 INPUTS, RUN = "inputs.jsonl", "run.json"
 _PIECE = 2**16  # items sorted at once

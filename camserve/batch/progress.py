@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
-from camserve.batch.rows import Row
+from camserve.findings.results import Row
 
 _FIRST, _SLOWEST = 5.0, 60.0  # seconds between lines at first, and at most
 _BARS_PER_SECOND = 4

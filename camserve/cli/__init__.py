@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from camserve import __version__
-from camserve.allocation import keep_freed_memory
 from camserve.cli.adding import add
 from camserve.cli.batching import batch
 from camserve.cli.calibrating import calibrate
+from camserve.cli.comparing_runs import compare
 from camserve.cli.explaining import explain
 from camserve.cli.exporting import export
-from camserve.cli.gating import compare
 from camserve.cli.inspecting import inspect
 from camserve.cli.listing import layers, methods, models
 from camserve.cli.program import Program
 from camserve.cli.serving import serve
+from camserve.system.allocation import keep_freed_memory
+from camserve.version import __version__
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -48,7 +48,7 @@ def add(config: Path | None, /, checkpoint: Path, architecture: str, as_json: bo
       camserve add finch.pth --architecture torchvision:resnet18 --labels birds.txt
       camserve add tiny.pth -a ./net.py:TinyNet --labels things.txt --size 64 --mean 0 0 0 --std 255 255 255
     """
-    from camserve.adding import add as make
+    from camserve.onboarding.new_model import add as make
 
     added = make(checkpoint, architecture, settings=read_settings(config), **options)
     if as_json:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from camserve.cli.explaining import check_classes
-from camserve.cli.options import Asked, explaining, threshold
+from camserve.cli.flags import Asked, explaining, threshold
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
-    from camserve.cluster import Cluster
+    from camserve.batch.ray_cluster import Cluster
 
 
 @click.command()
@@ -131,7 +131,7 @@ def batch(
 
 
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":
-    from camserve.cluster import Cluster
+    from camserve.batch.ray_cluster import Cluster
 
     if engine is not None:
         return Cluster(address, actors)

@@ -14,7 +14,7 @@ from camserve.cli.program import read_settings
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
-    from camserve.calibration import Calibration
+    from camserve.onboarding.calibration import Calibration
 
 
 @click.command()
@@ -41,10 +41,10 @@ def calibrate(config: Path | None, /, model: str, images: tuple[Path, ...], dry_
       camserve calibrate efficientnet-lite0 --images photos --dry-run
       camserve calibrate my-models/finch --images finches --images sparrow.jpg
     """
-    from camserve.calibration import calibrate as measure
-    from camserve.calibration import to_card
     from camserve.model import load
-    from camserve.sections import write_section
+    from camserve.onboarding.calibration import calibrate as measure
+    from camserve.onboarding.calibration import to_card
+    from camserve.system.toml_sections import write_section
 
     loaded = load(model, settings=read_settings(config))
     if loaded.home is None and not dry_run:

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camserve.cli.comparing import Comparison
-from camserve.cli.options import Asked, asking, explaining
+from camserve.catalogue.methods import METHODS
+from camserve.catalogue.questions import Questions
+from camserve.cli.explaining_several import SheetOf
+from camserve.cli.flags import Asked, asking, explaining
+from camserve.cli.method_progress import Bar
 from camserve.cli.program import NOTHING_USABLE, SOME_FAILED
-from camserve.cli.progress import Bar
+from camserve.cli.redrawing import Comparison
 from camserve.cli.reporting import report, report_failure
-from camserve.cli.sheets import SheetOf
 from camserve.errors import CamserveError, OptionError
-from camserve.methods import METHODS
-from camserve.questions import Questions
-from camserve.timing import Timing
+from camserve.system.timing import Timing
 
 if TYPE_CHECKING:
-    from camserve.explanation import Explanation
+    from camserve.catalogue.options import ExplainOptions, OverlayOptions
+    from camserve.explanation.explanation import Explanation
     from camserve.model import Model
-    from camserve.options import ExplainOptions, OverlayOptions
 
 # With --method all: the seconds after which a method is given up; all but a few take less.
 PATIENCE = 60.0
@@ -151,9 +151,9 @@ def _explained(
     model: "Model", image: str, folder: Path, targets: int | list[str | None], how: "ExplainOptions", timing: Timing
 ) -> "Iterator[tuple[Path, Explanation]]":
     """Each explanation of one image, and the folder it goes into. targets: one, or how many of the best classes."""
-    from camserve import workers
-    from camserve.explain import explain, explain_classes, open_photo
-    from camserve.run import timed
+    from camserve.explain.pipeline import explain, explain_classes, open_photo
+    from camserve.explain.run import timed
+    from camserve.system import workers
 
     with timing("decode"):
         photo = open_photo(model, image)

@@ -25,8 +25,8 @@ def export(config: Path | None, /, model: str, file: Path, layer: str | None, as
     Example:
       camserve export efficientnet-lite0 lite0.onnx
     """
-    from camserve.export import export as write
     from camserve.model import load
+    from camserve.models.onnx_export import export as write
 
     made = write(load(model, settings=read_settings(config)), file, layer=layer)
     if as_json:

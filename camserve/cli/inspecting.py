@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from camserve.inspection import Inspection
-    from camserve.inspection.layers import InspectedLayer
+    from camserve.models.inspection.layer_costs import InspectedLayer
+    from camserve.models.inspection.summary import Inspection
 
 # A row of the table: name, kind, the layer whose output it is, parameters, MACs.
 Row = tuple[str, str, "InspectedLayer", int, int | None]
@@ -41,8 +41,8 @@ def inspect(config: Path | None, /, model: str | None, every: bool, as_json: boo
       camserve inspect efficientnet-lite0
       camserve inspect torchvision:resnet50 --all
     """
-    from camserve.inspection import inspect_model
     from camserve.model import load
+    from camserve.models.inspection.summary import inspect_model
 
     inspection = inspect_model(load(model, settings=read_settings(config)))
     if as_json:
@@ -55,7 +55,7 @@ def _show(inspection: "Inspection", every: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from camserve.inspection.words import sentences
+    from camserve.models.inspection.words import sentences
 
     console = Console(highlight=False, markup=False)  # a network's names and errors may hold [brackets]
     wide, side = console.width >= _WIDE, inspection.size
@@ -81,7 +81,7 @@ def _table(inspection: "Inspection", rows: list[Row], width: int) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from camserve.inspection.words import by, short
+    from camserve.models.inspection.words import by, short
 
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, show_footer=True, footer_style="bold")
     wide, longest = width >= _WIDE, max(len(name) for name, *_ in rows)
@@ -104,7 +104,7 @@ def _table(inspection: "Inspection", rows: list[Row], width: int) -> "Table":
 
 def _field(layer: "InspectedLayer", wide: bool) -> list[str]:
     """What a cell sees, every how many pixels there is one, and where the first lies."""
-    from camserve.inspection.words import one_or_two, reach
+    from camserve.models.inspection.words import one_or_two, reach
 
     if layer.field is None:
         cells = ["?" if layer.field_is_unknown else "", "", ""]
@@ -114,7 +114,7 @@ def _field(layer: "InspectedLayer", wide: bool) -> list[str]:
 
 
 def _figure(number: int | None) -> str:
-    from camserve.inspection.words import short
+    from camserve.models.inspection.words import short
 
     return "?" if number is None else short(number) if number else "·"
 
@@ -158,8 +158,8 @@ def _savings(inspection: "Inspection") -> "Table":
     from rich import box
     from rich.table import Table
 
-    from camserve.inspection.blocks import from_to
-    from camserve.inspection.words import by, short
+    from camserve.models.inspection.blocks import from_to
+    from camserve.models.inspection.words import by, short
 
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("depthwise … 1x1 convolution", overflow="fold", style="cyan")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camserve.catalogue.methods import METHODS, Method, find_method
 from camserve.cli.program import SOME_FAILED, read_settings
-from camserve.methods import METHODS, Method, find_method
 
 if TYPE_CHECKING:
-    from camserve.config import Settings
+    from camserve.config.schema import Settings
 
 
 @click.command()
@@ -27,7 +27,7 @@ def models(config: Path | None, /, as_json: bool, check: bool) -> None:
       camserve models
       camserve models --check
     """
-    from camserve.cards import find_cards, read_card
+    from camserve.models.card import find_cards, read_card
 
     settings = read_settings(config)
     cards = {name: (path, read_card(path)) for name, path in find_cards(settings.models).items()}
@@ -50,8 +50,8 @@ def models(config: Path | None, /, as_json: bool, check: bool) -> None:
 
 
 def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
-    from camserve.known import check_known_answers
     from camserve.model import load
+    from camserve.onboarding.known_answers import check_known_answers
 
     rows = [
         {"model": name, **vars(check)} for name in names for check in check_known_answers(load(name, settings=settings))

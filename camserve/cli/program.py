@@ -8,7 +8,7 @@ import click
 from camserve.errors import CamserveError
 
 if TYPE_CHECKING:
-    from camserve.config import Settings
+    from camserve.config.schema import Settings
 
 SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 1, 3, 130
 
@@ -26,6 +26,6 @@ class Program(click.Group):
 
 def read_settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
     """The settings, with a command's flags on top: `overrides` is {section: {key: value}}; None is not given."""
-    from camserve.config import load_settings
+    from camserve.config.schema import load_settings
 
     return load_settings(config, overrides)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camserve.errors import CamserveError
-from camserve.timing import Timing
+from camserve.system.timing import Timing
 
 if TYPE_CHECKING:
-    from camserve.explanation import Explanation
+    from camserve.explanation.explanation import Explanation
 
 
 def report(
@@ -20,7 +20,7 @@ def report(
 
     facts: what `Explanation.to_dict` gave. timing: how long the steps took, where that was asked.
     """
-    from camserve.facts import in_words
+    from camserve.explanation.manifest import in_words
 
     took = timing.milliseconds() if timing else {}
     if as_json:

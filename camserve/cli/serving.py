@@ -9,8 +9,8 @@ import click
 from camserve.cli.program import SOME_FAILED, read_settings
 
 if TYPE_CHECKING:
-    from camserve.config import Settings
-    from camserve.web.trial import Trial
+    from camserve.config.schema import Settings
+    from camserve.web.self_check import Trial
 
 
 @click.command(short_help="Start the HTTP service, with a page for uploads.")
@@ -42,13 +42,13 @@ def serve(
         return
     if as_json:
         raise click.UsageError("--json goes with --check")
-    from camserve.web.server import serve as run
+    from camserve.web.server.serve import serve as run
 
     run(settings)
 
 
 def _check(settings: "Settings", as_json: bool) -> None:
-    from camserve.web.trial import try_models
+    from camserve.web.self_check import try_models
 
     trials = []
     for trial in try_models(settings):

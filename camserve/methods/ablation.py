@@ -7,7 +7,7 @@ What the head gets besides the layer stays as it is, such as the other branch of
 import torch
 from torch import Tensor
 
-from camserve.heads import LinearHead
+from camserve.graph.heads import LinearHead
 from camserve.methods.evidence import Evidence, image_by_image
 
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from camserve.differentiation import steady
 from camserve.errors import OptionError
-from camserve.layout import MOST_PREFIX_TOKENS
-from camserve.methods.attending import Attending, Weights
-from camserve.methods.blocks import OTHERS, Passed, passages, survey, tokens_joined
-from camserve.methods.course import Course
+from camserve.graph.differentiation import steady
+from camserve.graph.layout import MOST_PREFIX_TOKENS
 from camserve.methods.evidence import Evidence
+from camserve.methods.watching.attention_weights import Attending, Weights
+from camserve.methods.watching.modules_run import Course
+from camserve.methods.watching.transformer_blocks import OTHERS, Passed, passages, survey, tokens_joined
 
 
 def attentionrollout(evidence: Evidence) -> Tensor:

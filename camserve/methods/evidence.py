@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camserve.differentiation import gradients
 from camserve.errors import OptionError
-from camserve.heads import Head, TargetFunction
+from camserve.graph.differentiation import gradients
+from camserve.graph.heads import Head, TargetFunction
 
 # Called with (forwards done, forwards in all) while a method runs many of them.
 Progress = Callable[[int, int], None]
@@ -48,7 +48,7 @@ class Evidence:
     """Activations of a layer, and what can be asked about the head behind it.
 
     activations: (N, K, h, w), to be read only. head: what turns them into logits.
-    target: the scalar to explain, a function of logits (N, C) -> (N,). carried: see `camserve.cut.Cut`.
+    target: the scalar to explain, a function of logits (N, C) -> (N,). carried: see `camserve.graph.cut.Cut`.
     whole: the model around the layer; None where only layer and head are known.
     probabilities: what makes class probabilities of logits, (N, C) -> (N, C).
     answered: the logits (N, C), where they are known.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from camserve.differentiation import steady
+from camserve.graph.differentiation import steady
 from camserve.methods.evidence import Evidence, image_by_image
 
 # SS-CAM: how many noises, and their standard deviation where masks are 0..1 (the paper's values).

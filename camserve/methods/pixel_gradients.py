@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from camserve.differentiation import steady
 from camserve.errors import OptionError
-from camserve.methods.biases import Biased
+from camserve.graph.differentiation import steady
 from camserve.methods.evidence import Evidence
-from camserve.methods.rectifiers import is_relu, steps_behind
+from camserve.methods.watching.biases import Biased
+from camserve.methods.watching.rectifiers import is_relu, steps_behind
 from camserve.methods.weighted import gradcam
 
 # Integrated gradients: how many points of the way from the baseline are looked at.

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camserve.differentiation import steady
+from camserve.catalogue.targets import Target
 from camserve.errors import OptionError
-from camserve.heads import LinearHead
-from camserve.methods.attending import Attending
+from camserve.graph.differentiation import steady
+from camserve.graph.heads import LinearHead
 from camserve.methods.evidence import Evidence
-from camserve.targets import Target
+from camserve.methods.watching.attention_weights import Attending
 
 # Smooth Grad-CAM++: how many noisy copies of the image, their noise as a share of its range (SmoothGrad: 0.1 to 0.2).
 SAMPLES, NOISE = 8, 0.15

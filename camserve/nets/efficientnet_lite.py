@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from camserve.trace import is_recording
+from camserve.graph.trace import is_recording
 
 # expansion, output channels, repeats, stride of the first repeat, kernel: EfficientNet-B0's seven stages
 _STAGES = (

@@ -4,20 +4,20 @@ from flask import Flask, Response
 from werkzeug.routing import BaseConverter
 
 from camserve import config
-from camserve.web import problem
-from camserve.web.access import protect
-from camserve.web.aliases import aliases
-from camserve.web.api import api
-from camserve.web.classes import classes
-from camserve.web.gate import ENVELOPE_BYTES
-from camserve.web.health import health
-from camserve.web.kserve import kserve
+from camserve.web import problems as problem
+from camserve.web.admission import ENVELOPE_BYTES
+from camserve.web.auth import protect
 from camserve.web.logs import log_requests
-from camserve.web.metrics import keep_metrics
-from camserve.web.open_inference import open_inference
-from camserve.web.openapi import openapi
-from camserve.web.page import page
-from camserve.web.record import keep_records
+from camserve.web.request_record import keep_records
+from camserve.web.routes.aliases import aliases
+from camserve.web.routes.api import api
+from camserve.web.routes.classes import classes
+from camserve.web.routes.health import health
+from camserve.web.routes.kserve import kserve
+from camserve.web.routes.open_inference import open_inference
+from camserve.web.routes.openapi import openapi
+from camserve.web.routes.page import page
+from camserve.web.routes.prometheus import keep_metrics
 from camserve.web.service import EXTENSION, Service
 from camserve.web.upload import PARTS, UploadRequest
 

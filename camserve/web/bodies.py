@@ -8,7 +8,7 @@ from flask import Request
 from pydantic import BaseModel, ValidationError
 
 from camserve.errors import OptionError, shown
-from camserve.web.options import LONGEST
+from camserve.web.request_options import LONGEST
 from camserve.web.upload import FORM, read_bytes
 
 Body = TypeVar("Body", bound=BaseModel)

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, request
 from gunicorn.glogging import Logger
 
-from camserve.web.record import Record, record
+from camserve.web.request_record import Record, record
 
 log = logging.getLogger("camserve.request")
 

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 from PIL import Image
 
-from camserve.config import Settings
+from camserve.config.schema import Settings
 from camserve.errors import ImageTooLarge, Unavailable
-from camserve.images import Photo, Source, read_photo
-from camserve.timing import TimedPool
-from camserve.web.gate import Gate
-from camserve.web.memory import Memory
-from camserve.web.options import Options
-from camserve.web.record import Record
-from camserve.web.shelf import BROKEN, LOADING, Shelf
+from camserve.images.reading import Photo, Source, read_photo
+from camserve.system.timing import TimedPool
+from camserve.web.admission import Gate
+from camserve.web.model_store import BROKEN, LOADING, Shelf
+from camserve.web.request_options import Options
+from camserve.web.request_record import Record
+from camserve.web.result_cache import Memory
 
 if TYPE_CHECKING:
-    from camserve.explanation import Explanation
+    from camserve.catalogue.targets import Best
+    from camserve.explain.run import Run
+    from camserve.explanation.explanation import Explanation
     from camserve.model import Model
-    from camserve.run import Run
-    from camserve.targets import Best
-    from camserve.workers import Workers
+    from camserve.system.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ class Service:
 
     def warm(self, name: str) -> None:
         """Load one model, however long that takes, and explain once. Raises ModelError, ModelNotFound, OptionError."""
-        from camserve.explain import explain
-        from camserve.run import Run
+        from camserve.explain.pipeline import explain
+        from camserve.explain.run import Run
 
         model = self._loaded(name, threading.TIMEOUT_MAX)
         explain(model, Image.new("RGB", (64, 64)), run=Run(workers=self._workers))
@@ -138,8 +138,8 @@ class Service:
         until: time.monotonic() when the answer is due.
         Raises OptionError, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
-        from camserve.explain import explain
-        from camserve.explanation import Explanation
+        from camserve.explain.pipeline import explain
+        from camserve.explanation.explanation import Explanation
 
         model = self.model(options.model, until)
         photo = self._read(image, now)
@@ -157,7 +157,7 @@ class Service:
         self, image: Source, targets: "Best | list[str]", options: Options, now: Record, until: float
     ) -> "list[Explanation]":
         """The same for several classes, from one forward pass. Raises as `explain`."""
-        from camserve.explain import explain_classes
+        from camserve.explain.pipeline import explain_classes
 
         model = self.model(options.model, until)
         wanted = targets if isinstance(targets, list) else targets.among(model.labels)
@@ -180,7 +180,7 @@ class Service:
 
     def _pool(self, now: Record, until: float) -> "Run":
         """Where and how long to compute, for whom, and what remembers forwards."""
-        from camserve.run import Run
+        from camserve.explain.run import Run
 
         return Run(
             TimedPool(self.workers, now.timing),
@@ -190,7 +190,7 @@ class Service:
         )
 
     def _make_pool(self) -> None:
-        from camserve.workers import Workers
+        from camserve.system.workers import Workers
 
         self._workers = Workers(self.gate.workers, self.settings.compute.threads)
 

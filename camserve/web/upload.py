@@ -10,9 +10,9 @@ from flask import Request, g
 from werkzeug.datastructures import FileStorage, MultiDict
 
 from camserve.errors import BodyTooLarge, ImageTypeError, OptionError, shown
-from camserve.images import Source
-from camserve.web.gate import ENVELOPE_BYTES
-from camserve.web.options import Options, parse_options
+from camserve.images.reading import Source
+from camserve.web.admission import ENVELOPE_BYTES
+from camserve.web.request_options import Options, parse_options
 from camserve.web.service import service
 
 FIELD = "image"

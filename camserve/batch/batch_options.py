@@ -1,0 +1,86 @@
+"""What is made of every image of a batch, and what a run must have in common with the one it goes on with."""
+
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from camserve.catalogue.options import ExplainOptions, OverlayOptions
+from camserve.catalogue.targets import PREDICTED
+from camserve.errors import OptionError, UnknownName
+from camserve.images.reading import OUTPUTS
+from camserve.model import Model
+from camserve.system.versions import versions
+
+EXPECTED = "expected"
+
+# What can be written of each explanation: the folder below OUT and the ending; None is that of the pictures' format.
+KINDS: dict[str, tuple[str, str | None]] = {
+    "overlay": ("overlays", None),
+    "heatmap": ("heatmaps", ".png"),
+    "mask": ("masks", ".png"),
+    "npy": ("heat", ".npy"),
+    "map": ("maps", ".npy"),
+}
+# No files, but numbers in results.jsonl; polygons are boxes with their outlines.
+BOXES, POLYGONS = "boxes", "polygons"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The same for every image.
+
+    methods: names, at least one. targets: what to explain: "predicted", "expected" (the class an image shows, where
+    that is known), classes, "a-b"; or a number: so many of the best classes; () means predicted, and expected where
+    it is another. how: but for the method. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of
+    overlays. threshold: of masks and boxes, a share of the maximum.
+    """
+
+    methods: tuple[str, ...] = ("auto",)
+    targets: tuple[str, ...] | int = ()
+    how: ExplainOptions = ExplainOptions()  # noqa: RUF009 - frozen
+    look: OverlayOptions = OverlayOptions()  # noqa: RUF009 - frozen
+    outputs: tuple[str, ...] = ("overlay",)
+    image_format: str = "jpeg"
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises UnknownName, OptionError."""
+        for output in self.outputs:
+            if output not in (*KINDS, BOXES, POLYGONS):
+                raise UnknownName("output", output, (*KINDS, BOXES, POLYGONS))
+        if self.image_format not in OUTPUTS:
+            raise UnknownName("image format", self.image_format, OUTPUTS)
+        if len(set(self.methods)) < max(len(self.methods), 1):
+            raise OptionError(f"methods {', '.join(self.methods) or '(none)'}: give at least one, and each once")
+
+    def by(self, method: str) -> ExplainOptions:
+        """How each image is explained by one of the methods."""
+        return replace(self.how, method=method)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("how", "look")}
+        how = {name: value for name, value in asdict(self.how).items() if name != "method"}
+        return {**own, **how, "look": asdict(self.look)}
+
+    def variants(self, labelled: bool) -> list[str]:
+        """The targets in order, by what their results are called. labelled: whether images have expected classes."""
+        if isinstance(self.targets, int):
+            return [f"top-{place}" for place in range(1, self.targets + 1)]
+        names = self.targets or ((PREDICTED, EXPECTED) if labelled else (PREDICTED,))
+        slugs = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "target" for name in names]
+        return [f"{slug}-{slugs[:i].count(slug) + 1}" if slug in slugs[:i] else slug for i, slug in enumerate(slugs)]
+
+
+def facts_of(model: Model, asked: Options) -> dict[str, Any]:
+    """All that results depend on besides the images: what may not change when a run goes on."""
+    settings = model.settings.model_dump(mode="json", include={"explain", "sharp", "render", "limits", "compute"})
+    for key in ("workers", "cache"):  # how many at once, and where it is kept; never what they give
+        settings["compute"].pop(key)
+    settings["compute"]["engine"] = engine = model.layer().engine.name  # what "auto" came to
+    return {
+        "model": {**model.described, "classes": len(model.labels)},
+        "options": asked.facts(),
+        "settings": settings,
+        "versions": versions(engine),
+    }

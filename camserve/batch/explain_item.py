@@ -1,0 +1,146 @@
+"""One image of a batch: explained, its files written, and its row. The same on a thread here and on a cluster."""
+
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options
+from camserve.batch.outputs import Made, files_of
+from camserve.catalogue.targets import TargetOption
+from camserve.datasets.ground_truth import Objects
+from camserve.datasets.inputs import Item
+from camserve.datasets.remote import is_remote, read_remote
+from camserve.errors import CamserveError, OptionError, OutputError, Unavailable
+from camserve.explain.pipeline import explain_classes, open_photo
+from camserve.explanation.explanation import Answer, Explanation
+from camserve.findings.results import Row
+from camserve.findings.sketch import shares, sketch_of, to_text
+from camserve.images.reading import Photo
+from camserve.model import Model
+from camserve.system.files import write_all
+from camserve.system.json_values import finite
+
+
+class Work:
+    """What is done to each image; any number of threads may call it.
+
+    labelled: whether any image's class is known. targets: the most that a table asks of one image. objects: where
+    the objects are, if known. The first two are the same for a whole run, since its folders are named by them.
+    """
+
+    def __init__(
+        self, model: Model, options: Options, out: Path, *, labelled: bool, targets: int, objects: Objects | None = None
+    ) -> None:
+        self.model, self.options, self.out, self.objects = model, options, out, objects
+        self.variants = options.variants(labelled)
+        self.several = len(options.methods) * max(len(self.variants), targets) > 1
+
+    def __call__(self, item: Item) -> Row:
+        """Explain one image, write its files, all or none; its row. Raises OutputError and Unavailable only."""
+        try:
+            photo = open_item(self.model, item)
+            made = self._explain(photo, item)
+            files = [files_of(one, item.name, self.options, folder=self.several) for one in made]
+            rows = [self._row(item, one) for one in made]
+        except (OutputError, Unavailable):
+            raise
+        except CamserveError as error:
+            return failed(item, str(error), error.code)
+        except (RuntimeError, MemoryError) as error:  # torch's words for what it cannot do, such as too little memory
+            return failed(item, f"{item.name!r}: {type(error).__name__}: {error}", "internal")
+        write_all(self.out, {path: content for one in files for path, content in one.values()})
+        for row, one in zip(rows, files, strict=True):
+            row["files"] = {kind: path for kind, (path, _) in one.items()}
+        return {**self._about(item, photo, made[0].explanation), "explanations": rows}
+
+    def _explain(self, photo: Photo, item: Item) -> list[Made]:
+        """Each method and target; the expected class only where the predicted one is another."""
+        found = []
+        variants, targets = self._asked(item)
+        for method in self.options.methods:
+            explanations = explain_classes(self.model, photo, targets, self.options.by(method))
+            several = [Made(method, *one) for one in zip(variants, explanations, strict=True)]
+            found += [one for one in several if one.variant != EXPECTED or not _already(one, several)]
+        return found
+
+    def _asked(self, item: Item) -> tuple[list[str], int | list[TargetOption]]:
+        """What to explain of an image: what each is called, and the targets."""
+        if item.targets:
+            return [f"target-{place}" for place in range(1, len(item.targets) + 1)], list(item.targets)
+        if isinstance(self.options.targets, int):
+            return self.variants, self.options.targets
+        names = self.options.targets or self.variants
+        pairs = [pair for pair in zip(self.variants, names, strict=True) if pair[1] != EXPECTED or item.expected]
+        if not pairs:
+            raise OptionError(f"{item.name!r}: nobody said which class is expected, and nothing else is asked for")
+        expected = item.expected and int(item.expected)
+        return [variant for variant, _ in pairs], [expected if name == EXPECTED else name for _, name in pairs]
+
+    def _row(self, item: Item, made: Made) -> Row:
+        """The part of a row about one explanation."""
+        one = made.explanation
+        sketch = sketch_of(one.map, one.placement)
+        border, corners = shares(sketch) or (None, None)
+        return {
+            "variant": made.variant,
+            "method": one.method,
+            "layer": one.layer,
+            "target": one.target.name,
+            **finite(vars(Answer(one.class_index, one.class_name, one.score, one.logit))),
+            "sketch": to_text(sketch),
+            "peak": finite(float(one.map.max())),
+            "border": _rounded(border),
+            "corners": _rounded(corners),
+            "outside": _rounded(self.objects.outside(item.name, one) if self.objects else None),
+            "warnings": list(one.warnings),
+            **self._regions(one),
+        }
+
+    def _regions(self, one: Explanation) -> Row:
+        """Boxes, with their outlines or without, where they were asked for."""
+        outputs, threshold = self.options.outputs, self.options.threshold
+        if POLYGONS in outputs:
+            return {"boxes": [{**asdict(each.box), "rings": each.rings} for each in one.polygons(threshold)]}
+        return {"boxes": [asdict(box) for box in one.boxes(threshold)]} if BOXES in outputs else {}
+
+    def _about(self, item: Item, photo: Photo, one: Explanation) -> Row:
+        """The part of a row about the image. one: any explanation of it."""
+        expected = None
+        if item.expected is not None:
+            index = int(item.expected)
+            score, logit = float(one.scores[index]), float(one.logits[index])
+            expected = finite(vars(Answer(index, self.model.labels[index], score, logit)))
+        return {
+            "file": item.name,
+            "status": "ok",
+            "sha256": photo.sha256,
+            "width": photo.size[0],
+            "height": photo.size[1],
+            "predicted": finite(vars(one.top(1)[0])),
+            "expected": expected,
+        }
+
+
+def open_item(model: Model, item: Item) -> Photo:
+    """The photograph, from this machine or from elsewhere. Raises ImageError."""
+    if not is_remote(item.path):
+        return open_photo(model, item.path)
+    stream = BytesIO(read_remote(item.path, model.settings.limits.max_bytes))
+    stream.name = PurePosixPath(item.name).name  # what an error calls it
+    return open_photo(model, stream)
+
+
+def failed(item: Item, error: str, code: str) -> Row:
+    """The row of an image that could not be explained."""
+    return {"file": item.name, "status": "failed", "error": error, "code": code}
+
+
+def _already(one: Made, several: list[Made]) -> bool:
+    """Whether another of `several` explains the same class."""
+    target = one.explanation.target
+    others = (other.explanation.target for other in several if other is not one)
+    return any(other.is_class and other.index == target.index for other in others)
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

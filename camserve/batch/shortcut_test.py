@@ -1,0 +1,102 @@
+"""A suspected shortcut put to the test: cover the place, and cover as much elsewhere; see what the model still says."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.batch.explain_item import open_item
+from camserve.batch.plan import Plan
+from camserve.datasets.inputs import Item
+from camserve.errors import CamserveError
+from camserve.findings.results import read_rows
+from camserve.findings.shortcuts import Shortcut
+from camserve.findings.sketch import SIDE, from_text, hot_cells
+from camserve.findings.statistics import explained
+from camserve.model import Model
+from camserve.system import workers as pool
+from camserve.system.ordered import in_order
+
+# The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can
+# be suspected.
+TESTED, IMAGES = 20, 8
+
+Pixels = npt.NDArray[np.uint8]
+Scores = tuple[float, ...]
+# By an image's name the class explained and its score.
+Examples = dict[str, tuple[int, float]]
+
+
+def cover(
+    model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | int | None = None
+) -> list[dict[str, Any] | None]:
+    """Of each shortcut the mean score of the class in up to 8 images that show it: before, with the region covered, and
+    with the region's mirror image through the middle covered.
+
+    Covered is painted with the photograph's mean colour. None for those after the first 20, and where no image can be
+    read any more. Two passes, over the results and the plan, however many shortcuts there are.
+    """
+    examples = _examples(plan, shortcuts[:TESTED])
+    scores: list[list[Scores]] = [[] for _ in shortcuts]
+
+    def tested(test: tuple[int, Item]) -> tuple[int, Scores | None]:
+        """The place of a shortcut, and its scores on one image."""
+        place, item = test
+        return place, _scores(model, item, *examples[place][item.name], shortcuts[place].cells, size)
+
+    compute = model.settings.compute
+    threads = pool.shared(compute.workers, compute.threads).count + 1
+    for future in in_order(tested, _tests(plan, examples), threads):
+        place, found = future.result()
+        if found is not None:
+            scores[place].append(found)
+    return [_means(one) if one else None for one in scores]
+
+
+def _tests(plan: Plan, examples: Sequence[Examples]) -> Iterator[tuple[int, Item]]:
+    """The place of a shortcut and an image to test it on, in the plan's order."""
+    for item in plan.items() if any(examples) else ():
+        yield from ((place, item) for place, wanted in enumerate(examples) if item.name in wanted)
+
+
+def _scores(
+    model: Model, item: Item, index: int, before: float, cells: npt.NDArray[np.bool_], size: str | int | None
+) -> Scores | None:
+    """The class's score before, with `cells` covered, and with their mirror image; None without the image."""
+    try:
+        pixels = np.asarray(open_item(model, item).image)
+    except CamserveError:
+        return None
+    opposite = cells[::-1, ::-1] & ~cells
+    after = (model.explain(painted(pixels, one), target=index, size=size).score for one in (cells, opposite))
+    return before, *after
+
+
+def _means(scores: list[Scores]) -> dict[str, Any]:
+    before, covered, elsewhere = np.mean(scores, axis=0).tolist()
+    return {"images": len(scores), "before": before, "covered": covered, "elsewhere": elsewhere}
+
+
+def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
+    """A copy of (H, W, 3) with the pixels of `cells` (16, 16) in the mean colour."""
+    rows, columns = (np.arange(length) * SIDE // length for length in pixels.shape[:2])
+    changed = pixels.copy()
+    changed[cells[np.ix_(rows, columns)]] = pixels.reshape(-1, 3).mean(0).round().astype(np.uint8)
+    return changed
+
+
+def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[Examples]:
+    """For each shortcut images that are hot there, with the class explained and its score."""
+    found: list[Examples] = [{} for _ in shortcuts]
+    for row, one in explained(read_rows(plan.out)):
+        lacking = [place for place, images in enumerate(found) if len(images) < IMAGES]
+        if not lacking:
+            break
+        asked = [place for place in lacking if shortcuts[place].class_index in (None, one["class_index"])]
+        if asked and one["score"] is not None:  # which it is where the model overflowed
+            hot = hot_cells(from_text(one["sketch"]))
+            for place in asked:
+                if (hot & shortcuts[place].cells).any():
+                    found[place][row["file"]] = one["class_index"], one["score"]
+    return found

@@ -1,0 +1,218 @@
+"""What may be asked of a model, and how the answer is drawn: each option once.
+
+The Python API, the command line, HTTP and its description, batch and the tables of the documentation are made of the
+fields of these classes. To add an option, add its field here, and use it where it has its effect.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, wraps
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from camserve.catalogue.methods import AUTO, QUANTITIES, find_method
+from camserve.catalogue.option_metadata import check, option
+from camserve.catalogue.targets import TargetOption
+
+S = TypeVar("S")
+A = TypeVar("A")
+B = TypeVar("B")
+O_contra = TypeVar("O_contra", contravariant=True)
+R = TypeVar("R")
+P = ParamSpec("P")
+
+# Pixels of input; no network has wider cells.
+WIDEST_STRIDE = 65_535
+
+
+def _known_method(name: str) -> None:
+    if name != AUTO:
+        find_method(name)
+
+
+@cache  # of names that are known: requests repeat few
+def _known_colours(name: str) -> None:
+    from camserve.render.painting import colours  # with numpy and Pillow, which `--help` does without
+
+    colours(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targeted:
+    """What of the answer is explained."""
+
+    target: TargetOption = option(  # noqa: RUF009
+        None,
+        'class index or name; "a-b": what sets a apart from b; "-a": what speaks against a',
+        int | str,
+        unset="the predicted class",
+        repeats=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """How it is explained; None leaves the choice to the model's settings. Raises OptionError, UnknownName.
+
+    method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam. layer:
+    several, in a list or separated by commas, are fused. size: "fit", "crop", "native" or a short side in pixels.
+    output_stride: in input pixels. sharp: see `camserve.explain.sharp`. quantity: "logit" or "log-softmax".
+    """
+
+    method: str | None = option(
+        None,
+        "how it is explained: a name that `camserve methods` lists",
+        str,
+        unset="auto",
+        settings=("explain.method",),
+        see="methods.md",
+        form="NAME",
+        repeats=True,
+        check=_known_method,
+    )
+    layer: str | Sequence[str] | None = option(
+        None, "layer to look at, or several, as in a,b; `camserve layers` lists them", str, unset="the model's own"
+    )
+    size: str | int | None = option(
+        None,
+        "what the network sees: fit, crop, native or a short side in pixels",
+        int | str,
+        unset="fit",
+        settings=("explain.size",),
+        see="geometry.md",
+    )
+    output_stride: int | None = option(
+        None,
+        "dilate the network to a cell every so many pixels of its input, a divisor of the layer's stride",
+        int,
+        least=1,
+        most=WIDEST_STRIDE,
+        unit="pixels",
+        unset="as it is",
+    )
+    sharp: bool | None = option(
+        None,
+        "one map of several sizes, mirrored too",
+        bool,
+        unset="off",
+        settings=("explain.sharp",),
+        see="geometry.md#sharp",
+    )
+    quantity: str = option(
+        QUANTITIES[0],
+        "of the class: its logit, or log-softmax, which also counts what speaks for other classes",
+        str,
+        choices=QUANTITIES,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.layer is not None and not isinstance(self.layer, str):
+            object.__setattr__(self, "layer", tuple(self.layer))  # a list has no hash
+
+    @property
+    def layers(self) -> tuple[str | None, ...]:
+        """The layers asked for; None is the model's own."""
+        if isinstance(self.layer, str):
+            return tuple(name.strip() for name in self.layer.split(","))
+        return tuple(self.layer) if self.layer else (None,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlayOptions:
+    """How a map is drawn over its photograph; None leaves the choice to the model's settings.
+
+    alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap catalogue.
+    contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum. legend: a colour bar
+    with class, score and the values of its ends. signed: also what speaks against the class, in colours of their own,
+    clear at 0. scale: the value of the last colour, in the map's unit, so that pictures compare; see
+    `camserve.explanation.common_scale.common_scale`. Raises OptionError, UnknownName.
+    """
+
+    alpha: float | None = option(
+        None,
+        "opacity of the hottest places",
+        float,
+        least=0,
+        most=1,
+        unset="0.8",
+        settings=("render.alpha",),
+    )
+    colormap: str | None = option(
+        None,
+        "any name of the cmap catalogue",
+        str,
+        unset="inferno",
+        settings=("render.colormap", "render.signed_colormap"),
+        check=_known_colours,
+    )
+    contour: float | None = option(
+        None, "outline heat of at least this share of the maximum", float, least=0, most=1, switch=True
+    )
+    boxes: float | None = option(
+        None, "box heat of at least this share of the maximum", float, least=0, most=1, switch=True
+    )
+    legend: bool = option(False, "draw a colour bar with class, score and numbers", bool)
+    signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
+    scale: float | None = option(
+        None,
+        "value of the last colour, in logits where the map is, so that pictures compare",
+        float,
+        above=0,
+        unset="the map's own maximum",
+        see="comparing.md",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questioned:
+    """What else may be asked of a map, as doors that speak text take it; see `camserve.catalogue.questions`."""
+
+    threshold: float | None = option(
+        None,
+        "masks, boxes and polygons hold heat of at least this share of the maximum",
+        float,
+        least=0,
+        most=1,
+        unset="0.5",
+        settings=("render.threshold",),
+    )
+    at: tuple[str, ...] = option((), "say which classes this pixel votes for", str, form="X,Y", repeats=True)
+    region: tuple[str, ...] = option(
+        (), "say how much of the logit these pixels give", str, form="L,T,R,B", repeats=True, see="regions.md"
+    )
+    polygons: bool = option(False, "outline the heat of boxes in the JSON, as GeoJSON does", bool, see="regions.md")
+
+
+class takes(Generic[P, O_contra]):
+    """Gives a method the keywords of a class of options in place of its last parameter, for editors and mypy too."""
+
+    def __init__(self, options: Callable[P, O_contra]) -> None:
+        self._options: Callable[..., O_contra] = options
+
+    @overload
+    def __call__(self, method: Callable[[S, O_contra], R]) -> Callable[Concatenate[S, P], R]: ...
+
+    @overload
+    def __call__(self, method: Callable[[S, A, O_contra], R]) -> Callable[Concatenate[S, A, P], R]: ...
+
+    @overload
+    def __call__(self, method: Callable[[S, A, B, O_contra], R]) -> Callable[Concatenate[S, A, B, P], R]: ...
+
+    def __call__(self, method: Callable[..., R]) -> Callable[..., R]:
+        """The method, called with keywords."""
+        own = inspect.signature(method)
+        *before, last = own.parameters.values()
+        names = [one.name for one in before]
+
+        @wraps(method)
+        def called(*given: Any, **keywords: Any) -> R:
+            others = {name: keywords.pop(name) for name in names if name in keywords}
+            return method(*given, **others, **{last.name: self._options(**keywords)})
+
+        added = inspect.signature(self._options).parameters.values()
+        called.__signature__ = own.replace(parameters=[*before, *added])  # type: ignore[attr-defined]
+        return called

@@ -1,0 +1,231 @@
+"""What an explanation is about: a class, one class against another, or any scalar function of the logits."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from camserve.catalogue.methods import QUANTITIES
+from camserve.errors import OptionError, UnknownName, close_names, names_with, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+PREDICTED = "predicted"
+# In front of an index that is text, where the digits alone are the name of a class.
+INDEX = "#"
+_COUNT = re.compile(r"(?:top )?(\d{1,18})")
+# Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
+_DIGITS = 18
+
+TargetOption: TypeAlias = int | str | Callable[["Tensor"], "Tensor"] | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A scalar function of each image's logits: (N, C) -> (N,).
+
+    index: the class whose score is reported. name: in words. against: the class subtracted, if any. sign: -1 for what
+    speaks against the class. quantity: "logit", or "log-softmax", which counts what speaks for other classes too.
+    function: in place of all that, the caller's own.
+    """
+
+    index: int
+    name: str = ""
+    against: int | None = None
+    sign: int = 1
+    quantity: str = "logit"
+    function: "Callable[[Tensor], Tensor] | None" = field(default=None, compare=False)
+
+    def __call__(self, logits: "Tensor") -> "Tensor":
+        """(N, C) -> (N,)."""
+        if self.function is not None:
+            return _checked(self.function(logits), logits)
+        scores = logits.log_softmax(1) if self.quantity == "log-softmax" else logits
+        value = scores[:, self.index]
+        return self.sign * (value if self.against is None else value - scores[:, self.against])
+
+    @property
+    def has_score(self) -> bool:
+        """Whether it speaks of one class alone, whose score then says how sure the model is of it."""
+        return self.function is None and self.against is None and self.sign == 1
+
+    @property
+    def terms(self) -> tuple[tuple[int, int], ...] | None:
+        """(class, factor) of each logit that it is the sum of; None where it is no such sum."""
+        if not self.is_linear:
+            return None
+        own = (self.index, self.sign)
+        return (own,) if self.against is None else (own, (self.against, -self.sign))
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it is one class's logit, nothing else: what completeness speaks of."""
+        return self.has_score and self.quantity == "logit"
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a sum of logits, so that what regions add to it adds up."""
+        return self.function is None and self.quantity == "logit"
+
+
+def class_target(index: int) -> Target:
+    """The logit of one class."""
+    return Target(index)
+
+
+def resolve_target(
+    target: TargetOption, logits: "npt.NDArray[np.float32]", labels: Sequence[str], quantity: str = "logit"
+) -> Target:
+    """The Target that an option means.
+
+    target: None or "predicted", the class with the highest logit; a class's index or name, see `resolve_class`; "a-b",
+    a against b, such as "predicted-tabby"; "-a", what speaks against a; or a function of logits (N, C) -> (N,), whose
+    score is reported for the predicted class. logits: float32 (C,). quantity: of QUANTITIES.
+    Raises OptionError, UnknownName with close matches.
+    """
+    if quantity not in QUANTITIES:
+        raise UnknownName("quantity", quantity, QUANTITIES)
+    best = int(logits.argmax())
+    if callable(target):
+        return Target(best, getattr(target, "__name__", "function"), quantity=quantity, function=target)
+    if target == PREDICTED and PREDICTED in labels:
+        raise OptionError(
+            f"target '{PREDICTED}' means the class with the highest logit, and here a class has that name, too: leave "
+            f"target out, or give the class as '#{labels.index(PREDICTED)}'"
+        )
+    if target is None or target in ("", PREDICTED):
+        return Target(best, labels[best], quantity=quantity)
+    if isinstance(target, str):
+        found = _parse(target, best, labels)
+        if found is not None:
+            return Target(*found, quantity=quantity)
+    if isinstance(target, list | tuple):
+        raise OptionError(f"target {target!r} has {len(target)} entries, and one is explained; try explain_classes")
+    index = resolve_class(target, labels)
+    return Target(index, labels[index], quantity=quantity)
+
+
+def resolve_class(target: int | str, labels: Sequence[str]) -> int:
+    """The class index that an index or a name means.
+
+    A number is always an index. Text is the name of a class where there is one, also a name of digits; else digits are
+    an index, as flags and queries are text; "#10" is index 10 whatever the names are.
+    Raises OptionError for an index out of range and for a name of several classes, UnknownName for another name.
+    """
+    if isinstance(target, str):
+        return _named(target, labels)
+    if isinstance(target, bool) or not isinstance(target, int):
+        raise OptionError(f"target {target!r} is neither a class index nor a class name")
+    return _checked_index(target, labels)
+
+
+def classes_named(text: str, labels: Sequence[str]) -> list[int]:
+    """The classes of exactly that name; where there are none, those of that name in another case."""
+    exact = [index for index, label in enumerate(labels) if label == text]
+    if exact or text.isdecimal():
+        return exact
+    lower = text.lower()
+    return [index for index, label in enumerate(labels) if label.lower() == lower]
+
+
+def _named(text: str, labels: Sequence[str]) -> int:
+    found = classes_named(text, labels)
+    if len(found) > 1:
+        listed = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+        raise OptionError(
+            f"class {shown(text)} is the name of {len(found)} classes, {listed}; give an index, {found[0]} as a number "
+            f"or '{INDEX}{found[0]}' as text"
+        )
+    if found:
+        return found[0]
+    digits = text.removeprefix(INDEX)
+    if not digits.isdecimal():
+        raise UnknownName("class", text, labels, close=names_with(text, labels) or None)
+    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels)
+
+
+def _checked_index(index: int | str, labels: Sequence[str]) -> int:
+    if isinstance(index, str) or not 0 <= index < len(labels):
+        raise OptionError(f"target {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
+    return index
+
+
+def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int | None, int] | None:
+    """(index, name, against, sign) of "a-b" or "-a"; None where the text is no such form, or is a class's own name."""
+    if "-" not in target or classes_named(target, labels):
+        return None
+    found: list[tuple[int, str, int | None, int]] = []
+    unknown = []
+    for place, letter in enumerate(target):
+        if letter == "-":
+            first, second = target[:place].strip(), target[place + 1 :].strip()
+            other = _side(second, best, labels)
+            own = _side(first, best, labels)
+            if other is not None and first == "":
+                found.append((other, f"against {labels[other]}", None, -1))
+            elif other is not None and own is not None:
+                found.append((own, f"{labels[own]} - {labels[other]}", other, 1))
+            elif other is not None:
+                unknown.append(first)
+            elif own is not None or first == "":
+                unknown.append(second)
+    if len(found) > 1:
+        meanings = ", ".join(f"{name!r} ({_in_indices(own, other)})" for own, name, other, _ in found)
+        raise OptionError(f"target {target!r} can mean {meanings}; give class indices instead, as in brackets")
+    if not found and len(unknown) == 1 and unknown[0] and _is_about_a_side(target, unknown[0], labels):
+        resolve_class(unknown[0], labels)  # says what is wrong with that side, rather than with the whole
+    return found[0] if found else None
+
+
+def _in_indices(own: int, other: int | None) -> str:
+    return f"-{INDEX}{own}" if other is None else f"{INDEX}{own}-{INDEX}{other}"
+
+
+def _is_about_a_side(target: str, side: str, labels: Sequence[str]) -> bool:
+    """Whether what is wrong is one side, not the whole: "tigre-cat" is like "tiger cat", "cat-9" not like "cat"."""
+    return len(classes_named(side, labels)) > 1 or not close_names(target, labels, likeness=0.76)
+
+
+def _side(text: str, best: int, labels: Sequence[str]) -> int | None:
+    """The class that one side of a difference means, None where it means none."""
+    if text == PREDICTED:
+        return best
+    try:
+        return resolve_class(text, labels)
+    except OptionError:
+        return None
+
+
+def _checked(value: "Tensor", logits: "Tensor") -> "Tensor":
+    if not isinstance(value, type(logits)) or value.shape != logits.shape[:1]:
+        shape = tuple(value.shape) if isinstance(value, type(logits)) else type(value).__name__
+        raise OptionError(
+            f"the target function gave {shape} for logits {tuple(logits.shape)}; it must give one number "
+            f"an image, shape {tuple(logits.shape[:1])}"
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class Best:
+    """So many of the best classes, unless `text`, which says so, is the name of a class."""
+
+    count: int
+    text: str
+
+    def among(self, labels: Sequence[str]) -> int | list[str]:
+        """What `explain_classes` takes as targets."""
+        return [self.text] if classes_named(self.text, labels) else self.count
+
+
+def parse_targets(text: str) -> Best | list[str]:
+    """Classes separated by semicolons; or "3" or "top 3". Raises OptionError where there are none."""
+    if count := _COUNT.fullmatch(text.strip()):
+        return Best(int(count[1]), text.strip())
+    found = [target.strip() for target in text.split(";") if target.strip()]
+    if not found:
+        raise OptionError(f"targets {text!r} names no class; give some, separated by semicolons, or a number")
+    return found

@@ -1,0 +1,97 @@
+"""`camserve compare`: one run against another, as a gate for releases."""
+
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camserve.cli.flags import line
+from camserve.cli.program import SOME_FAILED, read_settings
+from camserve.errors import OptionError
+
+if TYPE_CHECKING:
+    from camserve.findings.run_comparison import Check
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--images", metavar="IN", help="A and B are models: explain these images with both, into OUT.")
+@click.option("--folders-are-classes", is_flag=True, help="With --images: the folders below IN are classes.")
+@click.option("--method", metavar="NAME", help=f"With --images. {line('method')}")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("compared"), show_default=True)
+@click.option("--changed", type=float, help="Largest share of decisions that changed. Default: 0.05.")
+@click.option("--overlap", type=float, help="Least mean overlap of hot regions. Default: 0.5.")
+@click.option("--correlation", type=float, help="Least mean correlation of the cells' ranks. Default: 0.6.")
+@click.option("--shift", type=float, help="Largest mean shift of the heat, in diagonals. Default: 0.1.")
+@click.option("--accuracy", type=float, help="How much accuracy may be lost, where classes are known. Default: 0.01.")
+@click.option("--failed", type=float, help="Largest share of images that fail only in B. Default: 0.")
+@click.option("--shortcuts", type=int, help="How many new suspected shortcuts are allowed. Default: 0.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.pass_obj
+def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Compare run B with run A: decisions that changed, maps that moved, new shortcuts.
+
+    A and B are folders of `camserve batch` over the same images; with --images, two models, and OUT/a and OUT/b become
+    their runs, gone on with where they are unfinished. Writes OUT/index.html, with the images that changed most side by
+    side, and OUT/comparison.json.
+
+    \b
+    Exit status: 0 all limits hold, 1 one does not.
+    \b
+    Example:
+      camserve compare run-of-march run-of-april
+      camserve compare efficientnet-lite0 efficientnet-lite1 --images photos --changed 0.2
+    """
+    from camserve.findings.comparison_page import write_comparison
+    from camserve.findings.run_comparison import Limits, checks, compare_runs, to_dict
+    from camserve.system.files import write_whole
+
+    given = {one.name: options.pop(one.name) for one in fields(Limits)}
+    runs = _runs(config, (a, b), out, quiet=as_json, **options)
+    difference = compare_runs(*runs)
+    found = checks(difference, Limits(**{key: value for key, value in given.items() if value is not None}))
+    facts = json.dumps(to_dict(difference, found), ensure_ascii=False)
+    write_whole(out / "comparison.json", facts.encode("utf-8", "backslashreplace"))
+    write_comparison(out / "index.html", *runs, difference, found)
+    if as_json:
+        click.echo(facts)
+    else:
+        _say(found, difference.shortcuts, out)
+    if not all(check.passed for check in found):
+        sys.exit(SOME_FAILED)
+
+
+def _runs(
+    config: Path | None, given: tuple[str, str], out: Path, *, images: str | None, folders_are_classes: bool,
+    method: str | None, quiet: bool,
+) -> tuple[Path, Path]:  # fmt: skip
+    """The folders of both runs; made first where models were given."""
+    if images is None:
+        if method or folders_are_classes:
+            raise OptionError("--method and --folders-are-classes say how models are run: give --images too")
+        return Path(given[0]), Path(given[1])
+    from camserve.batch import Options, run_batch
+    from camserve.batch.progress import progress_for
+    from camserve.model import load
+
+    settings, folders = read_settings(config), (out / "a", out / "b")
+    for name, folder in zip(given, folders, strict=True):
+        model = load(name, settings=settings)
+        options = Options(methods=(method or settings.explain.method,))
+        how: dict[str, Any] = {"folders_are_classes": folders_are_classes, "progress": progress_for(quiet=quiet)}
+        if run_batch(model, images, folder, options, resume=True, **how).interrupted:
+            raise click.Abort
+    return folders
+
+
+def _say(found: "list[Check]", shortcuts: list[str], out: Path) -> None:
+    for check in found:
+        value = "?" if check.value is None else f"{check.value:.3g}"
+        click.echo(f"{'passed' if check.passed else 'NOT PASSED':10}  {check.name}: {value}, {check.limit}")
+    for words in shortcuts:
+        click.echo(f"            {words}")
+    click.echo(f"-> {out / 'index.html'}")

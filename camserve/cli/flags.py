@@ -1,0 +1,144 @@
+"""The options of all commands that explain, made of catalogue/options.py, and what of them a command line gave."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from camserve.catalogue import options
+from camserve.catalogue.methods import parse_methods
+from camserve.catalogue.option_metadata import About, about
+from camserve.catalogue.questions import parse_questions
+from camserve.cli.program import read_settings
+
+if TYPE_CHECKING:
+    from camserve.catalogue.options import ExplainOptions, OverlayOptions
+    from camserve.config.schema import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
+
+LETTERS = {"target": "-t"}
+# Of options that can be repeated, what else several are.
+SEVERAL = {"method": ", or a,b,c; all is every one"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for.
+
+    model: None is the settings'. methods, targets: () is the settings' and the predicted class. how, look: what was
+    given beside that, less what are settings. given: those, by `section.key`.
+    """
+
+    model: str | None
+    methods: tuple[str, ...]
+    targets: tuple[str, ...]
+    how: "ExplainOptions"
+    look: "OverlayOptions"
+    given: Mapping[str, object]
+
+    def settings(self, config: Path | None, *, threshold: float | None = None) -> "Settings":
+        """The settings, with what was given on top. Raises ConfigError."""
+        sections: dict[str, dict[str, object]] = {}
+        for name, value in {**self.given, "render.threshold": threshold}.items():
+            section, key = name.split(".")
+            sections.setdefault(section, {})[key] = value
+        return read_settings(config, **sections)
+
+
+def explaining(command: F) -> F:
+    """The options of every command that explains images; it gets them as `asked`."""
+
+    @wraps(command)
+    def called(*args: Any, **given: Any) -> Any:
+        asked = _asked(given)
+        return command(*args, asked=asked, **given)
+
+    model = click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card.")
+    kinds = (options.Targeted, options.ExplainOptions, options.OverlayOptions)
+    return _with([model, *(one for kind in kinds for one in _options_of(kind))], called)  # type: ignore[return-value]
+
+
+def asking(command: F) -> F:
+    """What may be asked about the places of one image; the command gets it as `questions`."""
+    names = ("at", "region", "polygons")
+
+    @wraps(command)
+    def called(*args: Any, **given: Any) -> Any:
+        questions = parse_questions(*(given.pop(name) for name in names))
+        return command(*args, questions=questions, **given)
+
+    return _with(_options_of(options.Questioned, names), called)  # type: ignore[return-value]
+
+
+def threshold(command: F) -> F:
+    """The option of that name."""
+    return _with(_options_of(options.Questioned, ["threshold"]), command)
+
+
+def line(name: str) -> str:
+    """The help of one of `ExplainOptions` where a command takes it once."""
+    return _help(*about(options.ExplainOptions)[name])
+
+
+def _help(one: About, default: object) -> str:
+    """What it is, its range and its default."""
+    unset = one.unset or ("" if default in (None, False, ()) else str(default))
+    return one.sentence + (f" Default: {unset}." if unset else "")
+
+
+def _asked(given: dict[str, Any]) -> Asked:
+    """Takes out of what click gives all that `explaining` has added. Raises OptionError."""
+    model, methods, targets = (given.pop(name) for name in ("model", "method", "target"))
+    settings: dict[str, object] = {}
+
+    def record(kind: type[R]) -> R:
+        values = {}
+        for name in given.keys() & about(kind).keys():
+            one, _ = about(kind)[name]
+            if one.settings:
+                settings.update(dict.fromkeys(one.settings, given.pop(name)))
+            else:
+                values[name] = given.pop(name)
+        return kind(**values)
+
+    how, look = record(options.ExplainOptions), record(options.OverlayOptions)
+    return Asked(model, methods, targets, how, look, settings)
+
+
+def _options_of(kind: type, names: Iterable[str] = ()) -> list[Callable[[F], F]]:
+    """As options of click those of a class of options; all where none are named."""
+    found = about(kind)
+    return [_option(name, *found[name]) for name in names or found]
+
+
+def _option(name: str, one: About, default: object) -> Callable[[F], F]:
+    flag, said = f"--{name.replace('_', '-')}", _help(one, default)
+    if one.repeats:
+        said += f" Can be repeated{SEVERAL.get(name, '')}."
+    if one.wire is bool:
+        both = f"{flag}/--no-{name.replace('_', '-')}"
+        return click.option(flag if default is False else both, default=default, is_flag=True, help=said)
+    kind = click.Choice(one.choices) if one.choices else one.wire if one.wire in (int, float) else str
+    callback = (lambda _context, _option, given: parse_methods(given)) if name == "method" else None
+    return click.option(
+        *([LETTERS[name]] if name in LETTERS else ()),
+        flag,
+        type=kind,
+        default=None if one.repeats else default,
+        multiple=one.repeats,
+        metavar=one.form,
+        callback=callback,
+        help=said,
+    )
+
+
+def _with(made: Iterable[Callable[[F], F]], command: F) -> F:
+    """`command` with these options, in this order in its help."""
+    for one in reversed(list(made)):
+        command = one(command)
+    return command

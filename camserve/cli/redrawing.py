@@ -1,0 +1,66 @@
+"""`camserve explain --common-scale`: the pictures of one run drawn again, so that equal colours are equal numbers."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camserve.errors import ImageError
+
+if TYPE_CHECKING:
+    from camserve.catalogue.options import OverlayOptions
+    from camserve.explanation.explanation import Explanation
+    from camserve.images.reading import Photo
+    from camserve.model import Model
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What it takes to draw again: of each explanation all but the photograph, which is read anew."""
+
+    model: "Model"
+    signed: bool
+    kept: list[tuple[str, Path, "Explanation"]] = field(default_factory=list)
+
+    def check(self, explanation: "Explanation") -> None:
+        """Before anything is written: raises OptionError for a map that can share no scale."""
+        from camserve.explanation.common_scale import common_scale
+
+        common_scale([explanation], signed=self.signed)
+
+    def add(self, image: str, folder: Path, explanation: "Explanation") -> None:
+        """folder: where its results were written."""
+        from PIL import Image
+
+        forgotten = replace(explanation.photo, image=Image.new("L", (1, 1)))
+        self.kept.append((image, folder, replace(explanation, photo=forgotten, account=None)))
+
+    @property
+    def end(self) -> float:
+        """Value of the last colour."""
+        from camserve.explanation.common_scale import common_scale
+
+        return common_scale((one for _, _, one in self.kept), signed=self.signed)
+
+    @property
+    def in_logits(self) -> bool:
+        """Whether that value is in logits."""
+        return self.kept[0][2].unit == "logits"
+
+    def draw(self, look: "OverlayOptions") -> None:
+        """Write each overlay.png anew. Raises OutputError, ImageError."""
+        from camserve.images.reading import encode
+        from camserve.system.files import write_whole
+
+        end = self.end
+        for image, folder, explanation in self.kept:
+            whole = replace(explanation, photo=_read_again(self.model, image, explanation))
+            write_whole(folder / "overlay.png", encode(whole.drawn(replace(look, scale=end)), "png"))
+
+
+def _read_again(model: "Model", image: str, explanation: "Explanation") -> "Photo":
+    from camserve.explain.pipeline import open_photo
+
+    photo = open_photo(model, image)
+    if photo.sha256 != explanation.photo.sha256:
+        raise ImageError(f"'{image}' changed while it was being explained; run the command again")
+    return photo

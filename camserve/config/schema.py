@@ -1,0 +1,235 @@
+"""Settings: config.toml's defaults, then a file of the user's, then CAMSERVE_* variables, then flags.
+
+config.toml at the top of the project is the only place that holds a default; the classes here say what a
+legal value is. `settings()` gives the process's own, read once.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from camserve.catalogue.methods import AUTO, find_method
+from camserve.config.setting_sources import FILE_VARIABLE, from_environment, from_file, merge
+from camserve.errors import ConfigError, UnknownName
+
+Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]  # locks and timers take no infinity
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Explain(_Section):
+    """What is explained, and how, when the caller does not say."""
+
+    model: str
+    method: str
+    size: Size
+    max_aspect: Annotated[float, Field(ge=1)]
+    max_input_megapixels: Positive
+    sharp: bool
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        """One of the registry: found out here, not by the first image."""
+        if value != AUTO:
+            _checked(find_method, value)
+        return value
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _number_in_quotes(cls, value: object) -> object:
+        """Environment variables and flags are strings: "320" is the number."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class Sharp(_Section):
+    """What `sharp` adds to one pass."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        """An environment variable holds several, separated by commas."""
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("scales")
+    @classmethod
+    def _with_nominal(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        """Class and score are those of scale 1, so the picture must hold it."""
+        if 1 not in value:
+            raise ValueError("1, the nominal size, must be among them")
+        return value
+
+
+class Render(_Section):
+    """How an overlay looks."""
+
+    colormap: str
+    signed_colormap: str
+    alpha: Share
+    threshold: Share
+    quality: Annotated[int, Field(ge=1, le=100)]
+
+    @field_validator("colormap", "signed_colormap")
+    @classmethod
+    def _known_colours(cls, value: str) -> str:
+        """One of the catalogue."""
+        from camserve.render.painting import colours  # with numpy and Pillow, which `--help` does without
+
+        _checked(colours, value)
+        return value
+
+
+class Limits(_Section):
+    """What one image may cost."""
+
+    megapixels: Positive
+    side: Annotated[int, Field(ge=1)]
+    body_megabytes: Positive
+
+    @property
+    def max_pixels(self) -> int:
+        """`megapixels` as a number of pixels."""
+        return int(self.megapixels * 1e6)
+
+    @property
+    def max_bytes(self) -> int:
+        """`body_megabytes` as a number of bytes."""
+        return int(self.body_megabytes * 2**20)
+
+
+class Compute(_Section):
+    """The pool of threads that owns the models."""
+
+    device: str
+    engine: Literal["auto", "torch", "openvino"]
+    precision: Literal["float32", "bfloat16"]
+    cache: str
+    workers: Annotated[int, Field(ge=0)]
+    threads: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+
+
+class Models(_Section):
+    """Where cards are looked for."""
+
+    folders: tuple[Path, ...]
+
+    @field_validator("folders", mode="before")
+    @classmethod
+    def _path_list(cls, value: object) -> object:
+        """An environment variable holds several folders the way PATH does."""
+        return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+    @field_validator("folders")
+    @classmethod
+    def _home(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        """ "~" is the home folder; where a process has none it stays, and is a folder that is not there."""
+        return tuple(Path(os.path.expanduser(folder)) for folder in value)  # noqa: PTH111 - that one raises
+
+
+class Serve(_Section):
+    """The HTTP service."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    http_threads: Annotated[int, Field(ge=2)]
+    queue: Annotated[int, Field(ge=0)]
+    deadline_seconds: Seconds
+    upload_seconds: Seconds
+    token: SecretStr
+    models: Annotated[int, Field(ge=1)]
+    preload: tuple[str, ...]
+    memory_megabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @field_validator("preload", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        """An environment variable holds several, separated by commas."""
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    @field_validator("token")
+    @classmethod
+    def _long(cls, value: SecretStr) -> SecretStr:
+        """What a header can carry, and nobody can try out."""
+        if value and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
+            raise ValueError("a token has 16 letters, digits or signs at least, and no spaces")
+        return value
+
+
+class Settings(_Section):
+    """All settings, one attribute per section of config.toml."""
+
+    explain: Explain
+    sharp: Sharp
+    render: Render
+    limits: Limits
+    compute: Compute
+    models: Models
+    serve: Serve
+
+
+def shipped(name: str) -> Path:
+    """`config.toml` or `models` as they come with the package: inside the wheel, or beside a checkout's code."""
+    package = Path(__file__).parent.parent
+    inside = package / "shipped" / name
+    return inside if inside.exists() else package.parent / name
+
+
+def load_settings(
+    path: str | Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Read the settings afresh.
+
+    path: a TOML file with the sections and keys to change; default: the file that CAMSERVE_CONFIG names, if any.
+    overrides: {section: {key: value}} from flags; None values are skipped.
+    Raises ConfigError naming the key, the value, the source and what is allowed.
+    """
+    values = from_file(shipped("config.toml"))
+    path = path or environ.get(FILE_VARIABLE) or None
+    if path is not None:
+        merge(values, from_file(Path(path)), str(path))
+    merge(values, from_environment(values, environ), "the environment")
+    given = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in (overrides or {}).items()}
+    merge(values, given, "the command line")
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain_all(error)) from None
+
+
+@cache
+def settings() -> Settings:
+    """The process's own settings: defaults, CAMSERVE_CONFIG's file and CAMSERVE_* variables, read once."""
+    return load_settings()
+
+
+def _checked(find: Callable[[str], object], name: str) -> None:
+    """Raises ValueError, which pydantic collects, with the words of UnknownName."""
+    try:
+        find(name)
+    except UnknownName as error:
+        raise ValueError(str(error)) from None
+
+
+def _explain_all(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"][:2])
+        given = "..." if where == "serve.token" else repr(problem["input"])
+        said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        lines.append(f"{where} = {given}: {said}")
+    return "bad setting " + "; ".join(lines)

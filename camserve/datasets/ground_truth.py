@@ -1,0 +1,122 @@
+"""Where the object of each image is, as boxes or masks of the user's, and how much heat lies beside it."""
+
+import csv
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.config.schema import Limits
+from camserve.datasets.inputs import IMAGE_ENDINGS
+from camserve.errors import OptionError
+from camserve.explanation.explanation import Explanation
+from camserve.images.reading import Photo, read_photo
+from camserve.render.regions import sample
+
+_COLUMNS = ("left", "top", "right", "bottom")
+
+
+class Objects:
+    """Looks up one image's objects by its name in the batch; any thread may ask.
+
+    source: a table (.csv) with the columns file, left, top, right, bottom in pixels of the upright original, one line a
+    box; or a folder with a mask a photograph, called as it is but for the ending, white where the object is.
+    Raises OptionError where neither is there or a line cannot be read.
+    """
+
+    def __init__(self, source: Path, limits: Limits) -> None:
+        self.source, self._limits = source, limits
+        self._boxes: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        if source.is_file():
+            self._boxes = _read_boxes(source)
+        elif not source.is_dir():
+            raise OptionError(f"'{source}' is neither a .csv table of boxes nor a folder of masks")
+
+    def close(self) -> None:
+        """Give the table up."""
+        if self._boxes is not None:
+            self._boxes.close()
+
+    def outside(self, name: str, explanation: Explanation) -> float | None:
+        """The share of the heat outside the objects, 0..1; None without objects or heat. Raises ImageError."""
+        size = explanation.photo.size
+        heat, step = sample(explanation.heat_rows, size)
+        heat = np.nan_to_num(heat)
+        inside = self._inside(name, explanation, heat.shape, step)
+        total = float(heat.sum(dtype=np.float64))
+        if inside is None or not total:
+            return None
+        return 1 - float((heat * inside).sum(dtype=np.float64)) / total
+
+    def _inside(
+        self, name: str, explanation: Explanation, shape: tuple[int, ...], step: int
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which of the sampled pixels, every `step` pixels, are the object's."""
+        if self._boxes is None:
+            return self._mask(name, explanation, shape, step)
+        with self._lock:
+            boxes = self._boxes.execute("SELECT * FROM boxes WHERE file = ?", (name,)).fetchall()
+        if not boxes:
+            return None
+        inside = np.zeros(shape, bool)
+        y, x = (np.arange(length) * step + step // 2 + 0.5 for length in shape)
+        for _, left, top, right, bottom in boxes:
+            inside |= ((top <= y) & (y < bottom))[:, None] & ((left <= x) & (x < right))
+        return inside
+
+    def _read(self, mask: Path) -> Photo:
+        limits = self._limits
+        return read_photo(mask, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+
+    def _mask(
+        self, name: str, explanation: Explanation, shape: tuple[int, ...], step: int
+    ) -> npt.NDArray[np.bool_] | None:
+        path = self.source / name
+        found = next((path.with_suffix(end) for end in sorted(IMAGE_ENDINGS) if path.with_suffix(end).is_file()), None)
+        if found is None:
+            return None
+        mask = self._read(found).image
+        if mask.size != explanation.photo.size:
+            raise OptionError(
+                f"the mask '{found}' is {mask.width} x {mask.height}, its photograph {explanation.photo.size[0]} x "
+                f"{explanation.photo.size[1]}; they must be the same"
+            )
+        white = np.asarray(mask.convert("L")) >= 128
+        y, x = (np.minimum(np.arange(n) * step + step // 2, m - 1) for n, m in zip(shape, white.shape, strict=True))
+        picked: npt.NDArray[np.bool_] = white[np.ix_(y, x)]
+        return picked
+
+
+def _read_boxes(path: Path) -> sqlite3.Connection:
+    """A database on disk, without a name: boxes of any number of images."""
+    table = sqlite3.connect("", check_same_thread=False)
+    table.execute("CREATE TABLE boxes (file, left, top, right, bottom)")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.DictReader(lines)
+            missing = {"file", *_COLUMNS} - set(rows.fieldnames or ())
+            if missing:
+                raise OptionError(f"'{path}' lacks the columns {', '.join(sorted(missing))}")
+            edges = ((row["file"], *_edges(row, path, rows.line_num)) for row in rows)
+            table.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?)", edges)
+        table.execute("CREATE INDEX by_file ON boxes (file)")
+    except (OSError, UnicodeDecodeError) as error:
+        table.close()
+        raise OptionError(f"cannot read '{path}': {error}") from None
+    except BaseException:
+        table.close()
+        raise
+    return table
+
+
+def _edges(row: dict[str, str], path: Path, line: int) -> tuple[float, float, float, float]:
+    try:
+        left, top, right, bottom = (float(row[column]) for column in _COLUMNS)
+    except (TypeError, ValueError):
+        raise OptionError(f"'{path}', line {line}: {', '.join(_COLUMNS)} must be numbers, in pixels") from None
+    if not (left < right and top < bottom):
+        raise OptionError(f"'{path}', line {line}: left must be less than right and top less than bottom")
+    return left, top, right, bottom

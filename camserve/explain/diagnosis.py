@@ -1,0 +1,205 @@
+"""When a map means nothing, or less than it seems to, say so in words: most serious first, and no forward more."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.catalogue.methods import Method
+from camserve.catalogue.targets import Target
+from camserve.explain.observation import Observation
+from camserve.geometry.frame import Frame, Placement
+from camserve.models.architectures.by_name import is_untrained
+from camserve.models.card import Card
+from camserve.models.classifier import Classifier
+from camserve.models.layer import Layer
+
+Float32 = npt.NDArray[np.float32]
+
+# Of so many best classes the explained one should be one, else the model does not say that it is there at all.
+BEST = 5
+# Where the target's slope, or 1 - p for methods of probabilities, is less than this, what changes it is chance.
+FLAT = 1e-3
+# Correlation of two maps' positive parts from which nobody can tell the pictures apart.
+ALIKE = 0.99
+
+
+def doubt(card: Card) -> Iterator[str]:
+    """Warnings that hold for every explanation of a model."""
+    if card.weights is None and is_untrained(card.architecture):
+        yield (
+            f"no weights were given for '{card.architecture}', so the network is untrained and the picture means "
+            "nothing: load it with weights=FILE"
+        )
+
+
+def diagnose(
+    model: Classifier, seen: Sequence[Observation], grid_map: Float32, placement: Placement, others: Sequence[str] = ()
+) -> Iterator[str]:
+    """Warnings about one explanation.
+
+    seen: the same target in each of the layers asked for. grid_map: (h, w), raw; the one shown. placement: where its
+    cells lie. others: of `compare`.
+    """
+    first = seen[0]
+    yield from _of_the_map(grid_map)
+    yield from _of_the_logit(first)
+    yield from _of_the_class(first, model.labels)
+    yield from _of_saturation(first, model.card)
+    yield from _of_the_layers(model, seen)
+    yield from _of_the_cells(placement)
+    yield from others
+    yield from (text for text in _of_the_rival(first, model.labels) if text not in others)
+    yield from _of_the_frame(placement.frame, model.settings.explain.max_aspect)
+
+
+def compare(
+    method: Method, targets: Sequence[Target], maps: Sequence[Float32], labels: Sequence[str]
+) -> list[list[str]]:
+    """For each of several targets of one image, warnings about maps (h, w) that can hardly be told from its own."""
+    said: list[list[str]] = [[] for _ in maps]
+    for one, other in combinations(range(len(maps)), 2):
+        first, second = targets[one], targets[other]
+        if not (first.is_class and second.is_class) or first.index == second.index:
+            continue
+        likeness = alike(maps[one], maps[other])
+        if method.of_class and likeness >= ALIKE:
+            said[one].append(_same(first.index, second.index, likeness, labels))
+            said[other].append(_same(second.index, first.index, likeness, labels))
+        elif not method.of_class:
+            said[one] = said[other] = [
+                f"'{method.name}' does not look at the class: its map is the same for all of them"
+            ]
+    return said
+
+
+def alike(one: Float32, other: Float32) -> float:
+    """The correlation of what is shown of two maps (h, w), their positive parts; 0 where one is constant."""
+    first, second = (np.maximum(grid_map, 0).ravel() for grid_map in (one, other))
+    first, second = first - first.mean(), second - second.mean()
+    size = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / size if size > 0 else 0.0
+
+
+def _of_the_map(grid_map: Float32) -> Iterator[str]:
+    if not np.isfinite(grid_map).all():
+        yield "the map has values that are not finite: the model overflows here, and the picture means nothing"
+    elif np.ptp(grid_map) == 0:
+        yield "the map is constant: no place matters more than another, and the picture means nothing"
+    elif grid_map.max() <= 0:
+        yield "all evidence is against this class: no place speaks for it, so no heat is shown"
+
+
+def _of_the_logit(seen: Observation) -> Iterator[str]:
+    """Whether the map accounts for the logit, where the head has such an identity."""
+    missing, logit = seen.completeness, float(seen.logits[seen.target.index])
+    if missing is not None and missing > seen.layer.engine.tolerance * max(1.0, abs(logit)):
+        yield f"map and logit disagree by {missing:.2g}: the map does not account for what the model said"
+
+
+def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
+    target = seen.target
+    if target.function is not None or target.sign < 0:
+        return
+    place = 1 + int((seen.logits > seen.logits[target.index]).sum())
+    if place > BEST:
+        best = labels[int(seen.logits.argmax())]
+        yield (
+            f"'{labels[target.index]}' is number {place} of the model's answers, the first is '{best}': the map shows "
+            "what would speak for it, not that it is there"
+        )
+
+
+def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
+    """Targets that hardly move any more, whatever becomes of the logits."""
+    if seen.steepness is not None and seen.steepness < FLAT:
+        yield (
+            f"what is explained, {seen.target.quantity if seen.target.function is None else seen.target.name}, is "
+            f"saturated: it changes by {seen.steepness:.1g} where a logit changes by 1, so the map is faint or noise; "
+            "try the logit itself"
+        )
+    elif seen.method.scored == "probability" and seen.target.function is None:
+        left = _left_over(seen.logits, seen.target.index, card.scores == "sigmoid")
+        if left < FLAT:
+            yield (
+                f"the probability is saturated, {left:.1g} below 1: '{seen.method.name}' looks at how it changes, and "
+                "it hardly does; try a method of logits, such as cam or gradcam"
+            )
+
+
+def _left_over(logits: Float32, index: int, sigmoid: bool) -> float:
+    """1 - p of a class, exact where p is next to 1."""
+    values = logits.astype(np.float64)
+    if sigmoid or len(values) == 1:
+        return float(1 / (1 + np.exp(values[index])))
+    powers = np.exp(values - values.max())
+    return float(np.delete(powers, index).sum() / powers.sum())
+
+
+def _of_the_layers(model: Classifier, seen: Sequence[Observation]) -> Iterator[str]:
+    """Whether every layer looked at lies so early that its cells cannot know objects."""
+    reasons = [_early(model, one.layer) for one in seen if one.method.at_layer]
+    if reasons and all(reasons):
+        names = ", ".join(f"'{one.layer.name}'" for one in seen)
+        yield (
+            f"layer {names} is early: {reasons[-1]}, edges and textures rather than objects; try "
+            f"'{model.default_layer}', the default"
+        )
+
+
+def _early(model: Classifier, layer: Layer) -> str | None:
+    """Why a layer is early, None where it is not.
+
+    By what its cells can have seen, less than half the side; by its place, within the first third, where that is
+    everything from the start on (attention, squeeze and excitation) or not known.
+    """
+    if layer.name == model.default_layer:
+        return None
+    field = layer.field(layer.trained)
+    if field is not None and not field.global_context:
+        side = round(max(field.size))
+        return f"a cell has seen {side} of {layer.trained} pixels each way" if 2 * side < layer.trained else None
+    names = list(model.layers())
+    if layer.name not in names or model.default_layer not in names:
+        return None
+    place, last = names.index(layer.name), names.index(model.default_layer)
+    return f"it is the {place + 1}. of {last + 1} up to the default" if 3 * (place + 1) <= last + 1 else None
+
+
+def _of_the_cells(placement: Placement) -> Iterator[str]:
+    frame = placement.frame
+    if any(2 * stride > side for stride, side in zip(placement.stride, frame.input, strict=True)):
+        width, height = (round(stride / scale) for stride, scale in zip(placement.stride, frame.scale, strict=True))
+        yield (
+            f"a cell of the map is {width} x {height} pixels of the photograph, more than half of what the model saw: "
+            "it cannot say where; try a larger size or an earlier layer"
+        )
+
+
+def _of_the_rival(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
+    if seen.rival is not None:
+        index, grid_map = seen.rival
+        likeness = alike(seen.map, grid_map)
+        if likeness >= ALIKE:
+            yield _same(seen.target.index, index, likeness, labels)
+
+
+def _same(index: int, other: int, likeness: float, labels: Sequence[str]) -> str:
+    return (
+        f"the map of '{labels[other]}' is nearly the same (correlation {likeness:.3f}): this one shows where the model "
+        f"looks, not what decides between the two; try target {index}-{other}"
+    )
+
+
+def _of_the_frame(frame: Frame, max_aspect: float) -> Iterator[str]:
+    width, height = frame.original
+    across, down = frame.scale
+    if max(width, height) > max_aspect * min(width, height) and frame.sees_all and across != down:
+        yield f"the image is longer than {max_aspect:g} : 1 and was squeezed to that before the model saw it"
+    elif max(across, down) > 1.1 * min(across, down):
+        yield "the model takes squares only, so the image was squeezed to one before the model saw it"
+    if not frame.sees_all:
+        left, top, right, bottom = frame.box
+        share = (right - left) * (bottom - top) / (width * height)
+        yield f"the model saw {share:.0%} of the image; the rest is marked as unseen"

@@ -1,0 +1,238 @@
+"""START HERE: from an image to an Explanation.
+
+    read_photo -> frame -> pixels -> observe (on a worker: network, method) -> Attribution -> Explanation -> render
+
+One function orchestrates, `explain`; the Python API, the command line and the HTTP service all call it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.catalogue.methods import AUTO, find_method
+from camserve.catalogue.options import ExplainOptions
+from camserve.catalogue.targets import TargetOption
+from camserve.config import schema as config
+from camserve.errors import CamserveError, OptionError, SizeError
+from camserve.explain.diagnosis import compare, diagnose, doubt
+from camserve.explain.observation import Observation, fuse, observe
+from camserve.explain.run import Run
+from camserve.explain.sharp import Sharp, sharpen
+from camserve.explanation.attribution import Attribution, Origin, scores_of
+from camserve.explanation.explanation import Explanation
+from camserve.geometry.frame import Frame, Placement
+from camserve.images.reading import Photo, Source, read_photo
+from camserve.models.classifier import Classifier
+from camserve.models.preprocessing import to_input
+from camserve.system import workers as pool
+from camserve.system.ordered import in_order
+from camserve.system.versions import versions
+
+Float32 = npt.NDArray[np.float32]
+
+DEFAULTS, RUN = ExplainOptions(), Run()
+
+
+def explain(
+    model: Classifier,
+    image: Source | Photo,
+    target: TargetOption = None,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
+) -> Explanation:
+    """Why `model` says what it says about one image.
+
+    image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read. target: class index or
+    name, "a-b" for a difference, "-a" for what speaks against a, or a function of the logits; default the predicted
+    class. Options left out come from the model's settings. Raises OptionError, ImageError and, with a deadline,
+    DeadlinePassed.
+    """
+    return explain_classes(model, image, [target], options, run)[0]
+
+
+def explain_classes(
+    model: Classifier,
+    image: Source | Photo,
+    targets: int | Sequence[TargetOption],
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
+) -> list[Explanation]:
+    """One explanation a target, all from one forward pass.
+
+    targets: several, each as `target` of `explain`; or a number: so many of the best classes. Raises as `explain`.
+    """
+    _check_several(targets)
+    options = _completed(options, model.settings.explain)
+    photo = image if isinstance(image, Photo) else open_photo(model, image)
+    workers = run.workers or _pool(model)
+
+    def seen_on(frame: Frame) -> tuple[list[list[Observation]], list[Sharp] | None]:
+        """What a worker does: for each target what each layer shows, and the map of several sizes."""
+        pixels = to_input(photo, frame, model.card.input)
+        by_layer = [observe(model, pixels, targets, layer, options, run) for layer in options.layers]
+        by_target = [list(one) for one in zip(*by_layer, strict=True)]
+        if not options.sharp:
+            return by_target, None
+        at_size = partial(to_input, photo, spec=model.card.input)
+        return by_target, sharpen(model, frame, at_size, by_target, options.output_stride, run.progress)
+
+    frame, squeezed = model.frame(photo.size, options.size), tuple[str, ...]()
+    try:
+        seen = workers.run(lambda: seen_on(frame), run.deadline)
+    except SizeError as error:
+        own = model.own_frame(photo.size)
+        if options.size != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in
+            raise
+        squeezed = (f"{error}: the whole image was squeezed to a square instead",)
+        frame, seen = own, workers.run(lambda: seen_on(own), run.deadline)
+    found, style = _attributions(model, frame, *seen, options.output_stride), model.settings.render
+    return [
+        Explanation.of(replace(one, warnings=(*squeezed, *one.warnings, *photo.notes)), photo, style) for one in found
+    ]
+
+
+def _completed(options: ExplainOptions, settings: config.Explain) -> ExplainOptions:
+    """With the settings in place of what is None. Raises UnknownName: before the image is read, not after."""
+    method = options.method or settings.method
+    if method != AUTO:
+        find_method(method)
+    size = settings.size if options.size is None else options.size
+    sharp = settings.sharp if options.sharp is None else options.sharp
+    return replace(options, method=method, size=size, sharp=sharp)
+
+
+def _attributions(
+    model: Classifier,
+    frame: Frame,
+    seen: list[list[Observation]],
+    combined: list[Sharp] | None,
+    output_stride: int | None,
+) -> list[Attribution]:
+    """seen: for each target what the layers asked for showed. combined: for each target, the map of several sizes."""
+    placed = [fuse(one, frame) for one in seen]
+    targets = [one[0].target for one in seen]
+    alike = compare(seen[0][0].method, targets, [grid_map for grid_map, _ in placed], model.labels)
+    several = zip(seen, placed, alike, strict=True)
+    made = [_attribution(model, one, *place, others, output_stride) for one, place, others in several]
+    if combined is None:
+        return made
+    return [replace(one, **vars(sharp)) for one, sharp in zip(made, combined, strict=True)]
+
+
+def _attribution(
+    model: Classifier,
+    seen: list[Observation],
+    grid_map: Float32,
+    placement: Placement,
+    others: list[str],
+    output_stride: int | None,
+) -> Attribution:
+    """One target's. others: what comparing it with the other targets has found."""
+    first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
+    engine = first.layer.engine
+    about_method = [first.method.check] if first.method.check else []
+    warnings = diagnose(model, seen, grid_map, placement, others)
+    about_model = *doubt(model.card), *model.notes(frame.input, layers)
+    across, down = (first.layer.field(side) for side in frame.input)
+    return Attribution(
+        map=grid_map,
+        placement=placement,
+        logits=first.logits,
+        scores=scores_of(first.logits, each_alone=model.card.scores == "sigmoid"),
+        labels=model.labels,
+        target=first.target,
+        value=first.value,
+        method=first.method.name,
+        layers=layers,
+        head=first.layer.head.kind.value,
+        completeness=first.completeness,
+        warnings=(*about_model, *about_method, *warnings),
+        origin=Origin(model.described, engine.name, engine.precision, versions(engine.name)),
+        output_stride=output_stride,
+        account=next((one.account.within(frame) for one in seen if one.account), None),
+        receptive_fields=None if across is None or down is None else (across, down),
+    )
+
+
+def explain_many(
+    model: Classifier,
+    images: Iterable[Source],
+    target: TargetOption | Sequence[TargetOption] = None,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
+    *,
+    errors: str = "raise",
+) -> Iterator[Explanation | CamserveError]:
+    """Explanations in the order of `images`, while the next ones are being read: bounded memory, any number.
+
+    errors: "raise" ends the iteration at the first image that fails; "yield" gives its CamserveError in its
+    place and goes on. target: one for all, or a list with one an image.
+    """
+    if errors not in ("raise", "yield"):
+        raise OptionError(f"errors={errors!r} is neither 'raise' nor 'yield'")
+    threads = _pool(model).count + 1
+
+    def one(pair: tuple[Source, TargetOption]) -> Explanation:
+        return explain(model, *pair, options, run)
+
+    for future in in_order(one, _with_targets(images, target), threads):
+        try:
+            yield future.result()
+        except CamserveError as error:
+            if errors == "raise":
+                raise
+            yield error
+
+
+def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions = DEFAULTS) -> Float32:
+    """The CAM of every class from one forward pass, float32 (C, h, w), in logits; of the options, size counts.
+
+    mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
+    """
+    chosen = model.layer()
+    photo = image if isinstance(image, Photo) else open_photo(model, image)
+    pixels = to_input(photo, model.frame(photo.size, options.size), model.card.input)
+
+    def observed() -> Float32:
+        maps: Float32 = chosen.class_maps(pixels)[0].contiguous().cpu().numpy()
+        return maps
+
+    return _pool(model).run(observed)
+
+
+def _pool(model: Classifier) -> pool.Workers:
+    compute = model.settings.compute
+    return pool.shared(compute.workers, compute.threads)
+
+
+def open_photo(model: Classifier, image: Source) -> Photo:
+    """Read an image within the model's limits."""
+    limits = model.settings.limits
+    return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+
+
+def _with_targets(
+    images: Iterable[Source], target: TargetOption | Sequence[TargetOption]
+) -> Iterator[tuple[Source, TargetOption]]:
+    if not isinstance(target, list | tuple):
+        yield from ((image, target) for image in images)  # type: ignore[misc]
+        return
+    if isinstance(images, Sized) and len(images) != len(target):
+        raise OptionError(f"{len(images)} images, but {len(target)} targets; give one for all, or one an image")
+    left = iter(target)
+    for image in images:
+        try:
+            its = next(left)
+        except StopIteration:
+            raise OptionError(f"fewer targets than images: there are {len(target)}") from None
+        yield image, its
+
+
+def _check_several(targets: int | Sequence[TargetOption]) -> None:
+    if isinstance(targets, str) or callable(targets):
+        raise OptionError(f"targets {targets!r} is one target; give a list of them, or use explain")
+    if not isinstance(targets, int) and not targets:
+        raise OptionError("the list of targets is empty; give at least one, or a number: so many of the best classes")

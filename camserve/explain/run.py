@@ -1,0 +1,42 @@
+"""How an explanation is computed, whatever is explained: where, until when, and who is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from camserve.graph.heads import Carried
+from camserve.methods.evidence import Progress
+from camserve.models.layer import Layer
+from camserve.system import workers as pool
+from camserve.system.timing import TimedPool, Timing
+
+Observed = tuple[torch.Tensor, Carried, torch.Tensor]
+# Runs the network up to a layer: activations, what the head needs besides, and logits
+Forward = Callable[[Layer, torch.Tensor], Observed]
+
+
+@dataclass(frozen=True)
+class Run:
+    """workers: the pool to compute on; None: the process's. deadline: the seconds to wait for it; None: no end.
+
+    progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it raises
+    ends the work and is raised to who asked. forward: what runs a layer's network, such as a memory of it.
+    """
+
+    workers: pool.Pool | None = None
+    deadline: float | None = None
+    progress: Progress | None = None
+    forward: Forward = Layer.observe
+
+
+def timed(workers: pool.Pool, timing: Timing, progress: Progress | None = None) -> Run:
+    """A run on `workers`, timed as the steps "queue", "forward" and "method"."""
+    return Run(TimedPool(workers, timing), progress=progress, forward=partial(observed, timing=timing))
+
+
+def observed(layer: Layer, images: torch.Tensor, timing: Timing) -> Observed:
+    """`layer.observe(images)`, timed as the step "forward"."""
+    with timing("forward"):
+        return layer.observe(images)

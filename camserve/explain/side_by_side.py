@@ -1,0 +1,72 @@
+"""One photograph, several methods or several classes: what each shows, what it took, and why some show nothing."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from camserve.catalogue.methods import AUTO, METHODS, family_of, find_method
+from camserve.catalogue.options import ExplainOptions
+from camserve.catalogue.targets import TargetOption
+from camserve.errors import DeadlinePassed, OptionError
+from camserve.explain.pipeline import explain, explain_classes
+from camserve.explain.run import Run
+from camserve.explanation.contact_sheet import Entry, class_entries
+from camserve.explanation.explanation import Explanation
+from camserve.images.reading import Photo
+from camserve.models.classifier import Classifier
+
+
+def compare_methods(
+    model: Classifier,
+    photo: Photo,
+    methods: Iterable[str],
+    target: TargetOption = None,
+    options: ExplainOptions | None = None,
+    run: Run | None = None,
+) -> Iterator[Entry]:
+    """Each method's explanation of one photograph, one after another.
+
+    options: their method is not looked at. run: its deadline is that of each method, which is given up then. A method
+    that does not go with this model, head or layer, or was given up, has an entry with the reason. Raises what is
+    wrong with the rest of the options, whatever the method.
+    """
+    how, within = options or ExplainOptions(), run or Run()
+    for name in methods:
+        start = time.perf_counter()
+        try:
+            made = explain(model, photo, target, replace(how, method=name), within)
+        except DeadlinePassed:
+            yield _left_out(name, f"given up after {within.deadline:g} s: it costs {find_method(name).cost}")
+        except OptionError as error:
+            plain = replace(how, method=AUTO, sharp=False)
+            explain(model, photo, target, plain, replace(within, deadline=None))  # raises what no method could do with
+            yield _left_out(name, str(error))
+        else:
+            seconds = time.perf_counter() - start
+            yield Entry(name, _title(name), family_of(name), f"{_seconds(seconds)}, {_cost(model, made)}", made)
+
+
+def compare_classes(
+    model: Classifier, photo: Photo, targets: int | list[str], options: ExplainOptions, run: Run | None = None
+) -> Iterator[Entry]:
+    """The explanation of each class, from one forward pass. Raises OptionError, UnknownName."""
+    yield from class_entries(explain_classes(model, photo, targets, options, run or Run()))
+
+
+def _left_out(name: str, reason: str) -> Entry:
+    return Entry(name, _title(name), family_of(name), reason=reason)
+
+
+def _title(name: str) -> str:
+    return METHODS[name].title if name in METHODS else "Automatic"
+
+
+def _cost(model: Classifier, made: Explanation) -> str:
+    """What the registry says, with this layer's channels and cells for K and h w."""
+    layer = model.layer(made.layers[0], made.output_stride)
+    channels, (width, height) = model.layers()[layer.name][0], made.placement.grid
+    return METHODS[made.method].cost.counted(channels, width * height, layer.head.kind)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

@@ -1,0 +1,210 @@
+"""What an explanation found, as numbers: no pixels of the photograph, no network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.catalogue.methods import find_method
+from camserve.catalogue.targets import Target
+from camserve.explanation.contributions import Account, Region, Vote, account_at, summed
+from camserve.explanation.receptive_box import receptive_box
+from camserve.geometry.frame import Placement
+from camserve.geometry.receptive_field import Field
+from camserve.render.polygons import Polygon, find_polygons
+from camserve.render.regions import Box, find_boxes
+from camserve.render.scale import LOGITS, OWN, RELATIVE, Scale, shown_part
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One class's part of what the model said. score: 0..1. logit: before softmax."""
+
+    class_index: int
+    class_name: str
+    score: float
+    logit: float
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What it was computed by, as plain values: model (its name, the hash of its weights, its card), and versions.
+
+    engine: what ran the network. precision: of its numbers.
+    """
+
+    model: Mapping[str, Any]
+    engine: str
+    precision: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Attribution:
+    """What speaks for a class, and where. It can be pickled and copied, and keeps no network alive.
+
+    map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in logits. placement: where those
+    cells lie in the image. logits, scores: float32 (C,); labels: the classes' names. target: what is explained; value:
+    what it comes to: a class's logit, the difference of two; None for a function of the caller's.
+    method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
+    warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
+    scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
+    account: what each cell adds to the logits, None where the head does not add up over places. receptive_fields: the
+    layer's for the input's width and its height, None where they are not known or several layers were fused.
+    """
+
+    map: Float32
+    placement: Placement
+    logits: Float32
+    scores: Float32
+    labels: tuple[str, ...] = field(repr=False)
+    target: Target
+    value: float | None
+    method: str
+    layers: tuple[str, ...]
+    head: str
+    completeness: float | None
+    warnings: tuple[str, ...]
+    origin: Origin = field(repr=False)
+    output_stride: int | None = None
+    scales: tuple[float, ...] = ()
+    account: Account | None = field(default=None, repr=False)
+    receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the photograph, (W, H) in pixels."""
+        return self.placement.frame.original
+
+    @property
+    def nbytes(self) -> int:
+        """Of its arrays, but for what it shares with others."""
+        account = 0 if self.account is None else self.account.activations.nbytes
+        return self.map.nbytes + self.logits.nbytes + self.scores.nbytes + account
+
+    @property
+    def layer(self) -> str:
+        """The layer's name; of several, all, separated by commas."""
+        return ",".join(self.layers)
+
+    @property
+    def engine(self) -> str:
+        """What ran the network."""
+        return self.origin.engine
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model that was asked."""
+        return str(self.origin.model["name"])
+
+    @property
+    def class_index(self) -> int:
+        """The explained class; of a difference the first, of a function of the caller's the predicted one."""
+        return self.target.index
+
+    @property
+    def class_name(self) -> str:
+        """The explained class's name."""
+        return self.labels[self.class_index]
+
+    @property
+    def logit(self) -> float:
+        """The explained class's logit."""
+        return float(self.logits[self.class_index])
+
+    @property
+    def score(self) -> float:
+        """The explained class's score, 0..1."""
+        return float(self.scores[self.class_index])
+
+    @property
+    def in_short(self) -> str:
+        """The target with the class's score, or, where it is about more than a class, with its value."""
+        name, value = self.target.name, self.value
+        if self.target.has_score:
+            return f"{name} {self.score:.2f}"
+        return name if value is None else f"{name} {value:.2f}" + (" logits" if self.target.is_linear else "")
+
+    def top(self, count: int = 5) -> list[Answer]:
+        """The `count` classes with the highest scores, best first."""
+        best = np.argsort(-self.logits, kind="stable")[:count]
+        return [Answer(int(i), self.labels[i], float(self.scores[i]), float(self.logits[i])) for i in best]
+
+    @property
+    def unit(self) -> str:
+        """Of the map: "logits", "own" where a method has a unit of its own, "relative" where several were combined."""
+        if self.scales or len(self.layers) > 1:
+            return RELATIVE
+        return LOGITS if find_method(self.method).unit == "logits" and self.target.is_linear else OWN
+
+    def receptive_box(self, x: float, y: float) -> tuple[float, float, float, float]:
+        """The pixels that the cell at original pixel (x, y) can have seen: (left, top, right, bottom), clipped.
+
+        right and bottom are exclusive. Everything the model saw where something upstream looks at all of it, such as
+        attention. Raises OptionError where the layer's receptive field is not known.
+        """
+        return receptive_box(self.placement, self.receptive_fields, self.layers, self.scales, x, y)
+
+    def heat_rows(self, first: int, last: int) -> Float32:
+        """Rows first..last-1 of the heatmap: float32 (last - first, W), 0..1, NaN where the model saw nothing.
+
+        The map's positive part over its maximum, laid over the original between cell centres.
+        """
+        return self.placement.rows(self._relative_map, first, last)
+
+    @cached_property
+    def _relative_map(self) -> Float32:
+        positive = shown_part(self.map, signed=False)
+        return Scale(float(positive.max()), signed=False).share_of(positive)
+
+    def boxes_at(self, threshold: float) -> list[Box]:
+        """Boxes around connected heat of at least `threshold` of the maximum, original pixels, hottest first."""
+        return find_boxes(self.heat_rows, self.size, threshold=threshold)
+
+    def polygons_at(self, threshold: float) -> list[Polygon]:
+        """The outlines of what `boxes_at` boxes: the same regions in the same order, with their holes."""
+        return find_polygons(self.heat_rows, self.size, threshold=threshold)
+
+    def share(self, region: Region) -> float:
+        """How much of the target's logit comes from a region of the original, in logits; exact, whatever the method.
+
+        region: (left, top, right, bottom) in pixels, right and bottom exclusive; a Box; or a mask, bool (H, W). The
+        shares of regions that make up the photograph, plus `bias`, are the logit; what was not seen has none. A cell
+        is spread over pixels by its weight in the heat there, see `camserve.explanation.contributions`. Raises
+        OptionError where the head does not add up over places, and where the target is not a logit or a difference of
+        two.
+        """
+        return self._account.share(summed(self.target), region)
+
+    @property
+    def bias(self) -> float:
+        """What of the target's logit comes from no place. Raises OptionError as `share`."""
+        return self._account.bias_of(summed(self.target))
+
+    def at(self, x: float, y: float, count: int = 5) -> list[Vote]:
+        """The classes that the place (x, y) of the original, in pixels, speaks most for, best first.
+
+        By the exact class maps, whatever the method and the target: logits that the class would have, less its bias,
+        if all places were like this one. Raises OptionError where the head has none, or the model did not see (x, y).
+        """
+        return self._account.votes(x, y, self.labels, count)
+
+    @property
+    def _account(self) -> Account:
+        return account_at(self.account, self.layer, self.head)
+
+
+def scores_of(logits: Float32, *, each_alone: bool) -> Float32:
+    """Softmax of the logits (C,), or their sigmoid, where classes do not exclude each other or there is but one."""
+    exact = logits.astype(np.float64)
+    with np.errstate(all="ignore"):  # of logits that are not finite no score is a number; the explanation warns of them
+        if each_alone or len(exact) == 1:
+            return (1 / (1 + np.exp(-exact))).astype(np.float32)
+        powers = np.exp(exact - exact.max())
+        scores: Float32 = (powers / powers.sum()).astype(np.float32)
+    return scores

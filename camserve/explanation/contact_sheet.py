@@ -1,0 +1,205 @@
+"""A comparison as one picture: the photograph and, of the same photograph, a tile for each method or class."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from camserve.catalogue.options import OverlayOptions
+from camserve.explanation.explanation import Explanation
+from camserve.render import overlay as render
+from camserve.render.legend import plain_text
+
+Float32 = npt.NDArray[np.float32]
+
+# Pixels. A tile is so wide, and as high as the photograph makes it, up to this factor.
+TILE, GAP, MARGIN, TALLEST = 300, 16, 24, 1.25
+SPECK = 5  # pixels of a tile: heat finer than that is averaged
+COLUMNS = 6
+PAPER, INK, FAINT, EMPTY = (250, 250, 248), (24, 24, 28), (105, 105, 112), (232, 232, 228)
+NOTE = (
+    "Heat is each map's positive part over its own maximum: compare places, not strengths. Maps with a value a pixel "
+    "are averaged a little, or nothing of them could be seen."
+)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method's or class's part of a comparison.
+
+    name: of its folder. title: in words. group: what it stands under. detail: what it took. explanation: None where
+    there is none, for the `reason` given.
+    """
+
+    name: str
+    title: str
+    group: str
+    detail: str = ""
+    explanation: Explanation | None = None
+    reason: str = ""
+
+
+PLAIN = OverlayOptions()
+Place = tuple[Entry | None, str, int, int]
+
+
+def class_entries(explained: Iterable[Explanation]) -> Iterator[Entry]:
+    """Entries of explanations of one image, one a class, each with a name of its own."""
+    names: dict[str, int] = {}
+    for one in explained:
+        name = re.sub(r"[^\w+]+", "-", one.target.name).strip("-") or "class"
+        names[name] = names.get(name, 0) + 1
+        folder = name if names[name] == 1 else f"{name}-{names[name]}"
+        yield Entry(folder, one.target.name, "Classes", _answer(one), one)
+
+
+def _answer(one: Explanation) -> str:
+    if one.target.has_score:
+        return f"score {one.score:.3f}, logit {one.logit:.1f}"
+    value = "" if one.value is None else f"{one.value:.1f}"
+    return f"{value} logits" if one.target.is_linear else value
+
+
+def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions = PLAIN) -> Image.Image:
+    """The sheet, RGB.
+
+    photo: RGB. heading: above it all. entries: those of one group stand together. look: of it `colormap`, `alpha` and
+    `contour`.
+    """
+    places = list(_places(entries))
+    columns, rows = 1 + max(x for *_, x, _ in places), 1 + max(y for *_, y in places)
+    small = photo.copy()
+    small.thumbnail((TILE, round(TALLEST * TILE)), Image.Resampling.BICUBIC, reducing_gap=3)
+    high = small.height + _line(18) + 6 + _line(18) + 2 * _line(15) + GAP
+    width = 2 * MARGIN + columns * (TILE + GAP) - GAP
+    sheet = Image.new("RGB", (width, 2 * MARGIN + _line(32) + rows * high + _line(15)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _write(draw, (MARGIN, MARGIN), heading, 24, INK, width - 2 * MARGIN, 1)
+    for entry, group, x, y in places:
+        left, top = MARGIN + x * (TILE + GAP), MARGIN + _line(32) + y * high
+        _write(draw, (left, top), group, 16, FAINT, TILE, 1)
+        _tile(sheet, draw, entry, _picture(small, entry, look), (left, top + _line(18)), small.height)
+    _write(draw, (MARGIN, sheet.height - MARGIN - _line(15)), NOTE, 15, FAINT, width - 2 * MARGIN, 1)
+    return sheet
+
+
+def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) -> Image.Image:
+    """The heat, averaged over the pixels of a small copy of the photograph, over its maximum, painted on that copy."""
+    heat = _smaller(made, small.size)
+    peak = np.nanmax(heat, initial=0)
+    scaled = heat / peak if peak > 0 else heat
+    return render.overlay(
+        small,
+        lambda first, last: scaled[first:last],
+        colormap=look.colormap or made.style.colormap,
+        alpha=made.style.alpha if look.alpha is None else look.alpha,
+        contour=look.contour,
+    )
+
+
+def _smaller(made: Explanation, size: tuple[int, int]) -> Float32:
+    """The heatmap as the mean over each pixel of a picture of `size`, float32 (h, w); NaN where nothing was seen.
+
+    Maps with a value a pixel are averaged over SPECK of those: single hot pixels cannot be seen.
+    """
+    speck = SPECK if made.placement.rule == "input" else 1
+    blocks = [np.linspace(0, side, max(1, part // speck) + 1) for side, part in zip(made.photo.size, size, strict=True)]
+    across, rows = blocks[0][:-1].astype(int), []
+    for first, last in pairwise(blocks[1]):
+        heat = made.heat_rows(int(first), max(int(first) + 1, math.ceil(last)))
+        rows.append(np.add.reduceat([np.nan_to_num(heat).sum(0), np.isfinite(heat).sum(0)], across, axis=1))
+    total, seen = np.stack(rows, 1).astype(np.float32)
+    mean = Image.fromarray(total / np.maximum(seen, 1)).resize(size, Image.Resampling.BILINEAR)
+    return np.where(_seen(made, size), np.asarray(mean), np.float32(np.nan))
+
+
+def _seen(made: Explanation, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Whether the model saw the place, (h, w), of each pixel of a picture of `size`."""
+    left, top, right, bottom = made.placement.frame.box
+    x, y = ((np.arange(part) + 0.5) * side / part for side, part in zip(made.photo.size, size, strict=True))
+    return ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
+
+
+def _picture(small: Image.Image, entry: Entry | None, look: OverlayOptions) -> Image.Image | None:
+    if entry is None:
+        return small
+    return tile_overlay(small, entry.explanation, look) if entry.explanation is not None else None
+
+
+def _places(entries: Sequence[Entry]) -> Iterator[Place]:
+    """(entry, its group's name where that is new, column, row): the photograph first, then group after group.
+
+    A group begins a row unless all of it fits into what is left of one; the first stands beside the photograph.
+    """
+    columns = min(COLUMNS, max(2, 1 + len(entries)))
+    yield None, "", 0, 0
+    x, y = 1, 0
+    for group, members in groupby(entries, lambda entry: entry.group):
+        several = list(members)
+        if len(several) > columns - x and y + x > 1:
+            x, y = 0, y + 1
+        for index, entry in enumerate(several):
+            x, y = (x, y) if x < columns else (0, y + 1)
+            yield entry, group if index == 0 else "", x, y
+            x += 1
+
+
+def _tile(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    entry: Entry | None,
+    picture: Image.Image | None,
+    corner: tuple[int, int],
+    height: int,
+) -> None:
+    """A picture, or why there is none, and below it the name and what it took."""
+    left, top = corner
+    if picture is None:
+        draw.rectangle((left, top, left + TILE - 1, top + height - 1), fill=EMPTY)
+        lines = max(1, (height - 20) // _line(15))
+        _write(draw, (left + 12, top + 10), entry.reason if entry else "", 15, FAINT, TILE - 24, lines)
+    else:
+        sheet.paste(picture, (left + (TILE - picture.width) // 2, top))
+    name, detail = (entry.title, entry.detail) if entry else ("The photograph", "")
+    _write(draw, (left, top + height + 6), name, 18, INK, TILE, 1)
+    _write(draw, (left, top + height + 6 + _line(18)), detail, 15, FAINT, TILE, 2)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    size: int,
+    ink: tuple[int, int, int],
+    width: int,
+    lines: int,
+) -> None:
+    """Text in at most so many lines of `width` pixels, the rest cut off with an ellipsis."""
+    font = ImageFont.load_default(size=size)
+    for index, line in enumerate(_wrapped(plain_text(text), font, width, lines)):
+        draw.text((at[0], at[1] + index * _line(size)), line, font=font, fill=ink)
+
+
+def _wrapped(text: str, font: Font, width: int, lines: int) -> list[str]:
+    found: list[str] = []
+    for word in text.split():
+        longer = f"{found[-1]} {word}" if found else word
+        if found and font.getlength(longer) <= width:
+            found[-1] = longer
+        else:
+            found.append(word)
+    if len(found) > lines:
+        found = [*found[: lines - 1], f"{found[lines - 1]} ..."]
+    return found
+
+
+def _line(size: int) -> int:
+    """The height of a line of letters of this size, pixels."""
+    return round(1.3 * size)

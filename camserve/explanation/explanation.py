@@ -1,0 +1,166 @@
+"""What an explanation is: what was found, and the photograph it was found in."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from camserve.catalogue.options import OverlayOptions, takes
+from camserve.catalogue.questions import Questions
+from camserve.config.schema import Render
+from camserve.explanation.attribution import Answer, Attribution
+from camserve.explanation.manifest import facts_of, provenance_of
+from camserve.images.reading import Photo, encode
+from camserve.render import overlay as render
+from camserve.render.legend import Legend
+from camserve.render.npy import npy_bytes, npy_in_pieces
+from camserve.render.polygons import Polygon
+from camserve.render.regions import Box
+from camserve.render.scale import Scale, scale_of
+from camserve.system.files import write_all
+
+__all__ = ["Answer", "Explanation"]
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SaveOptions(OverlayOptions):
+    facts: dict[str, Any] | None = None
+    look: OverlayOptions | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Explanation(Attribution):
+    """Why a model said what it said about one image: an Attribution, with pixels.
+
+    photo: the image, upright. style: how pictures look where nothing is said.
+    """
+
+    photo: Photo
+    style: Render = field(repr=False)
+
+    @classmethod
+    def of(cls, attribution: Attribution, photo: Photo, style: Render) -> "Explanation":
+        """What was found, in a photograph; of the same image as the one it was found in."""
+        found = {one.name: getattr(attribution, one.name) for one in fields(Attribution)}
+        return cls(photo=photo, style=style, **found)
+
+    @property
+    def attribution(self) -> Attribution:
+        """What was found, without the photograph."""
+        return Attribution(**{one.name: getattr(self, one.name) for one in fields(Attribution)})
+
+    @property
+    def heatmap(self) -> Float32:
+        """float32 (H, W) in the original's pixels, 0..1; NaN where the model saw nothing (outside a crop).
+
+        Made anew at each access, 4 bytes a pixel.
+        """
+        return self.heat_rows(0, self.photo.size[1])
+
+    @takes(OverlayOptions)
+    def overlay(self, look: OverlayOptions) -> Image.Image:
+        """The heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError.
+
+        alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap
+        catalogue. contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum.
+        legend: a colour bar with class, score and the values of its ends. signed: also what speaks against the class,
+        in colours of their own; clear at 0. scale: the value of the last colour, in `unit`, so that pictures compare;
+        default the map's own maximum. See `camserve.explanation.common_scale.common_scale`.
+        """
+        return self.drawn(look)
+
+    def drawn(self, look: OverlayOptions) -> Image.Image:
+        """As `overlay`, its options in one record."""
+        chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
+        shown = chosen.share_of(self.map)
+        return render.overlay(
+            self.photo.image,
+            self.heat_rows,
+            painted=partial(self.placement.rows, shown),
+            signed=look.signed,
+            colormap=look.colormap or (self.style.signed_colormap if look.signed else self.style.colormap),
+            alpha=self.style.alpha if look.alpha is None else look.alpha,
+            contour=look.contour,
+            boxes=self.boxes(look.boxes) if look.boxes is not None else (),
+            legend=self._legend(chosen) if look.legend else None,
+        )
+
+    def boxes(self, threshold: float | None = None) -> list[Box]:
+        """Boxes around connected heat of at least `threshold` of the maximum, original pixels, hottest first."""
+        return self.boxes_at(self._share(threshold))
+
+    def polygons(self, threshold: float | None = None) -> list[Polygon]:
+        """The outlines of what `boxes` boxes: the same regions in the same order, with their holes."""
+        return self.polygons_at(self._share(threshold))
+
+    def _share(self, threshold: float | None) -> float:
+        return self.style.threshold if threshold is None else threshold
+
+    def _legend(self, scale: Scale) -> Legend:
+        of_class = self.target.name == self.class_name
+        caption = f"{self.class_name} {self.score:.2f}" if of_class else self.target.name
+        return Legend(caption, *scale.words(self.map, self.unit))
+
+    def heatmap_image(self) -> Image.Image:
+        """The heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""
+        return render.heat_image(self.heat_rows, self.photo.size)
+
+    def heatmap_npy(self) -> Iterator[bytes]:
+        """The heatmap as a .npy file, float32 (H, W), in pieces: as a whole it takes 200 MB for 50 megapixels."""
+        return npy_in_pieces(self.heat_rows, self.photo.size)
+
+    def mask_image(self, threshold: float | None = None) -> Image.Image:
+        """White where the heat reaches `threshold` of the maximum, black elsewhere: L, of the original's size."""
+        share = self._share(threshold)
+        return render.mask_image(self.heat_rows, self.photo.size, threshold=share)
+
+    def to_dict(
+        self, *, top: int = 5, threshold: float | None = None, questions: Questions | None = None
+    ) -> dict[str, Any]:
+        """Everything but pixels, ready for JSON; `map` as nested lists, numbers in full.
+
+        top: how many classes. threshold: of the boxes and polygons. questions: places and regions to answer for,
+        and whether to give polygons. A number that is not finite becomes None: JSON has no other word for it.
+        Raises OptionError for a question that has no answer here.
+        """
+        share = self._share(threshold)
+        return facts_of(self, self.photo, top, share, questions or Questions())
+
+    def provenance(self) -> dict[str, Any]:
+        """What it takes to make this explanation again, bit for bit."""
+        return provenance_of(self, self.photo)
+
+    @takes(_SaveOptions)
+    def save(self, folder: str | Path, options: _SaveOptions) -> Path:
+        """Write overlay.png, heatmap.png, heatmap.npy, map.npy and, last, manifest.json into `folder`.
+
+        facts: what `to_dict` gave, for the manifest. look: of the overlay, in place of its options one by one. All or
+        nothing. Returns the folder. Raises OutputError.
+        """
+        contents: dict[str, bytes | Iterator[bytes]] = {
+            "overlay.png": encode(self.drawn(options.look or options), "png"),
+            "heatmap.png": encode(self.heatmap_image(), "png"),
+            "heatmap.npy": self.heatmap_npy(),
+            "map.npy": npy_bytes(self.map),
+            "manifest.json": json.dumps(options.facts or self.to_dict(), indent=1).encode(),
+        }
+        write_all(Path(folder), contents)
+        return Path(folder)
+
+    def _repr_png_(self) -> bytes:
+        """Notebooks show the overlay with its legend."""
+        return encode(self.drawn(OverlayOptions(legend=True)), "png")
+
+    def __repr__(self) -> str:
+        return (
+            f"<camserve.Explanation {self.class_name} {self.score:.3f} of {self.photo.name} "
+            f"{' x '.join(map(str, self.size))} by {self.method} at {self.layer}>"
+        )

@@ -1,0 +1,88 @@
+"""An explanation as JSON: what was found, and what it takes to find it again."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from camserve.catalogue.questions import Questions
+from camserve.explanation.attribution import Attribution
+from camserve.images.reading import Photo
+from camserve.system.json_values import finite
+
+
+def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, questions: Questions) -> dict[str, Any]:
+    """What `Explanation.to_dict` gives. threshold: a share of the maximum, 0..1."""
+    facts = {
+        "class_index": found.class_index,
+        "class_name": found.class_name,
+        "score": found.score,
+        "logit": found.logit,
+        "target": {"name": found.target.name, "quantity": found.target.quantity, "value": found.value},
+        "top": [vars(answer) for answer in found.top(top)],
+        "map": found.map.tolist(),
+        "unit": found.unit,
+        "boxes": [vars(box) for box in found.boxes_at(threshold)],
+        "threshold": threshold,
+        **answers(questions, found, top, threshold),
+        "completeness": found.completeness,
+        "warnings": list(found.warnings),
+        "provenance": provenance_of(found, photo),
+    }
+    return {key: finite(value) for key, value in facts.items()}
+
+
+def provenance_of(found: Attribution, photo: Photo) -> dict[str, Any]:
+    """What `Explanation.provenance` gives."""
+    frame, place, origin = found.placement.frame, found.placement, found.origin
+    return {
+        "image": {
+            "name": photo.name,
+            "sha256": photo.sha256,
+            "format": photo.format,
+            "width": frame.original[0],
+            "height": frame.original[1],
+        },
+        "model": dict(origin.model),
+        "method": found.method,
+        "layer": found.layer,
+        "head": found.head,
+        "output_stride": found.output_stride,
+        "sharp": {"scales": found.scales} if found.scales else None,
+        "frame": {"box": frame.box, "input": frame.input},
+        "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule},
+        "engine": origin.engine,
+        "precision": origin.precision,
+        "versions": dict(origin.versions),
+    }
+
+
+def answers(questions: Questions, found: Attribution, top: int, threshold: float) -> dict[str, Any]:
+    """For JSON: `places`, `regions` with `bias`, `polygons`, each where it was asked for. Raises OptionError.
+
+    top: how many classes a place. threshold: heat from which on the outlines are.
+    """
+    given: dict[str, Any] = {}
+    if questions.at:
+        given["places"] = [
+            {"x": x, "y": y, "votes": [asdict(vote) for vote in found.at(x, y, top)]} for x, y in questions.at
+        ]
+    if questions.region:
+        whole = found.share((0, 0, *found.size))
+        given["regions"] = [{"box": list(box), "logits": found.share(box), "of": whole} for box in questions.region]
+        given["bias"] = found.bias
+    if questions.polygons:
+        given["polygons"] = [asdict(polygon) for polygon in found.polygons_at(threshold)]
+    return given
+
+
+def in_words(facts: dict[str, Any]) -> Iterator[str]:
+    """The answers in what `Explanation.to_dict` gave, a line each."""
+    for place in facts.get("places", ()):
+        votes = ", ".join(f"{vote['class_name']} {vote['logits']:.2f}" for vote in place["votes"])
+        yield f"at {place['x']:g},{place['y']:g}: {votes} (logits)"
+    for region in facts.get("regions", ()):
+        box = ",".join(f"{edge:g}" for edge in region["box"])
+        yield f"region {box}: {region['logits']:.2f} logits; all places together {region['of']:.2f}"
+    for polygon in facts.get("polygons", ()):
+        corners, box = len(polygon["rings"][0]) - 1, polygon["box"]
+        yield f"polygon of {corners} corners with {box['share']:.0%} of the heat"

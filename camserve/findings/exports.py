@@ -1,0 +1,131 @@
+"""results.jsonl as other programs want it: a table as CSV or Parquet, boxes as COCO. Each is a pass, row by row."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from camserve.errors import OptionError
+from camserve.findings.results import Row, read_rows
+from camserve.system.files import writing
+
+# What a table has of each image, and of each explanation; the Arrow type of each.
+COLUMNS = {
+    "file": "string", "status": "string", "error": "string", "code": "string", "sha256": "string",
+    "width": "int32", "height": "int32",
+    "predicted_index": "int32", "predicted_name": "string", "predicted_score": "float64",
+    "expected_index": "int32", "expected_name": "string", "expected_score": "float64",
+    "variant": "string", "method": "string", "layer": "string", "target": "string",
+    "class_index": "int32", "class_name": "string", "score": "float64", "logit": "float64", "peak": "float64",
+    "border": "float64", "corners": "float64", "outside": "float64", "warnings": "string",
+    "overlay": "string", "thumbnail": "string", "heatmap": "string", "mask": "string", "npy": "string", "map": "string",
+    "sketch": "string",
+}  # fmt: skip
+_FILES = ("overlay", "thumbnail", "heatmap", "mask", "npy", "map")
+_GROUP = 4096  # lines of a Parquet row group, and all that is held at once
+
+
+def export(out: Path, format: str, labels: Iterable[str]) -> Path:
+    """Write OUT/results.FORMAT, FORMAT a key of EXPORTS. labels: the model's classes. Gives its path.
+
+    Raises OptionError where pyarrow is missing, OutputError.
+    """
+    path = out / ("coco.json" if format == "coco" else f"results.{format}")
+    with writing(path) as file:
+        EXPORTS[format](out, file, labels)
+    return path
+
+
+def lines(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    """A flat line for each explanation, and one for each image that has none."""
+    for row in rows:
+        about = {key: row.get(key) for key in ("file", "status", "error", "code", "sha256", "width", "height")}
+        for which in ("predicted", "expected"):
+            answer = row.get(which) or {}
+            about |= {f"{which}_{key}": answer.get(f"class_{key}") for key in ("index", "name")}
+            about[f"{which}_score"] = answer.get("score")
+        for one in row.get("explanations") or [{}]:
+            files = {kind: one.get("files", {}).get(kind) for kind in _FILES}
+            flat = {key: one.get(key) for key in COLUMNS if key not in about and key not in files}
+            yield {**about, **flat, **files, "warnings": "; ".join(one.get("warnings", ())) or None}
+
+
+def _csv(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    table = csv.DictWriter(text, list(COLUMNS))
+    table.writeheader()
+    table.writerows(lines(read_rows(out)))
+    text.flush()
+    text.detach()  # the file is closed by whoever opened it
+
+
+def check_parquet() -> None:
+    """Raise OptionError where Parquet cannot be written, before the work and not after it."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise OptionError(
+            'Parquet is written by pyarrow, which is not installed: pip install "camserve[parquet]"'
+        ) from None
+
+
+def _parquet(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
+    check_parquet()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()])
+    found = lines(read_rows(out))
+    with pq.ParquetWriter(file, schema) as writer:
+        while group := list(islice(found, _GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema))
+
+
+def _coco(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
+    """Images and boxes in COCO's layout, with `score` as in its results; written in three passes.
+
+    Image ids are places in results.jsonl, from 1; category ids are class indices. A box's segmentation is the
+    outline of its heat, holes left out, where polygons were asked for, else the box.
+    """
+    file.write(b'{"images": [')
+    _put(file, _coco_images(read_rows(out)))
+    file.write(b'], "annotations": [')
+    _put(file, _coco_boxes(read_rows(out)))
+    file.write(b'], "categories": [')
+    _put(file, ({"id": index, "name": name} for index, name in enumerate(labels)))
+    file.write(b"]}\n")
+
+
+def _coco_images(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        if row["status"] == "ok":
+            yield {"id": number, "file_name": row["file"], "width": row["width"], "height": row["height"]}
+
+
+def _coco_boxes(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    found = (
+        (number, one, box)
+        for number, row in enumerate(rows, 1)
+        for one in row.get("explanations", ())
+        for box in one.get("boxes", ())
+    )
+    for identity, (image, one, box) in enumerate(found, 1):
+        left, top, width, height = box["left"], box["top"], box["right"] - box["left"], box["bottom"] - box["top"]
+        corners = [[left, top], [left + width, top], [left + width, top + height], [left, top + height]]
+        outline = [side for corner in box.get("rings", [corners])[0] for side in corner]
+        about = {"score": one["score"], "method": one["method"], "heat": box["share"]}
+        yield {
+            "id": identity, "image_id": image, "category_id": one["class_index"], "bbox": [left, top, width, height],
+            "area": width * height, "segmentation": [outline], "iscrowd": 0, **about,
+        }  # fmt: skip
+
+
+def _put(file: BinaryIO, values: Iterable[dict[str, Any]]) -> None:
+    for place, value in enumerate(values):
+        file.write((",\n" if place else "\n").encode() + json.dumps(value, ensure_ascii=False).encode())
+
+
+EXPORTS: dict[str, Callable[[Path, BinaryIO, Iterable[str]], None]] = {"csv": _csv, "parquet": _parquet, "coco": _coco}

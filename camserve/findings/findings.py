@@ -1,0 +1,235 @@
+"""What a folder's maps show together; kept as OUT/findings.json. Passes over results.jsonl, in memory for classes only.
+
+Of every image the main explanation counts: of the predicted class by the first method.
+"""
+
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.findings.results import Row, read_rows
+from camserve.findings.shortcuts import FEWEST, Shortcut, find_shortcuts
+from camserve.findings.sketch import EVEN_BORDER, EVEN_CORNERS, from_text, hot_cells, to_text
+from camserve.findings.statistics import Heat, Spread, distance, explained, gather, spreads
+from camserve.system.files import write_whole
+
+FINDINGS = "findings.json"
+ALIKE = 0.95  # correlation of two classes' mean maps, each less the mean of all, from which they coincide
+CONFIDENT = 0.8  # score from which a wrong answer is a confident one
+# From these shares on an image's heat is said to lie on the border, in the corners, beside the object. Even heat has
+# 0.44 and 0.25 in the first two.
+BORDER, CORNER, OUTSIDE = 0.75, 0.5, 0.5
+UNUSUAL = 3.0  # standard deviations over its class's mean distance from which an image is an outlier
+LISTED = 100  # images, pairs and classes named in each finding
+
+Covering = Callable[[Sequence[Shortcut]], list[dict[str, Any] | None]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Sums over a folder. labels: of the model's classes. covered: of each shortcut, see batch/shortcut_test.py."""
+
+    labels: Sequence[str]
+    every: Heat
+    classes: dict[int, Heat]
+    spreads: dict[int, Spread]
+    shortcuts: list[Shortcut]
+    covered: list[dict[str, Any] | None]
+
+    def flags(self, row: Row, one: Row) -> list[str]:
+        """What there is to say of one image: some of the names below."""
+        wrong = row["expected"] is not None and row["expected"]["class_index"] != row["predicted"]["class_index"]
+        said = {
+            "wrong": wrong,
+            "confident and wrong": wrong and (row["predicted"]["score"] or 0) >= CONFIDENT,
+            "border": (one["border"] or 0) >= BORDER,
+            "corners": (one["corners"] or 0) >= CORNER,
+            "outside the object": (one["outside"] or 0) >= OUTSIDE,
+            "outlier": self.is_outlier(one),
+            "shortcut": self.takes_shortcut(one),
+        }
+        return [flag for flag, holds in said.items() if holds]
+
+    def away(self, one: Row) -> float | None:
+        """How far an image's map is from its class's mean, in standard deviations over the class's mean distance; None
+        for classes of few images."""
+        spread = self.spreads.get(one["class_index"])
+        if spread is None or spread.count < FEWEST or spread.deviation == 0:
+            return None
+        far = distance(one, self.classes[one["class_index"]])
+        return None if far is None else (far - spread.mean) / spread.deviation
+
+    def is_outlier(self, one: Row) -> bool:
+        """Whether the map is unlike those of its class."""
+        return (self.away(one) or 0) >= UNUSUAL
+
+    def takes_shortcut(self, one: Row) -> bool:
+        """Whether it is hot in a region that is suspected of its class."""
+        regions = [self._regions[index] for index in (None, one["class_index"]) if index in self._regions]
+        if not regions:
+            return False
+        hot = hot_cells(from_text(one["sketch"]))
+        return any(bool((hot & region).any()) for region in regions)
+
+    @cached_property
+    def _regions(self) -> dict[int | None, npt.NDArray[np.bool_]]:
+        """By class, which has one at most."""
+        return {shortcut.class_index: shortcut.cells for shortcut in self.shortcuts}
+
+
+def find(out: Path, labels: Sequence[str], cover: Covering | None = None) -> Findings:
+    """Look at the results in OUT. cover: puts shortcuts to the test, see `camserve.batch.shortcut_test`."""
+    every, classes = gather(read_rows(out))
+    shortcuts = find_shortcuts(every, classes)
+    covered: list[dict[str, Any] | None] = cover(shortcuts) if cover else [None] * len(shortcuts)
+    return Findings(labels, every, classes, spreads(read_rows(out), classes), shortcuts, covered)
+
+
+def write_findings(out: Path, findings: Findings) -> dict[str, Any]:
+    """Write OUT/findings.json and give what is in it."""
+    facts = to_dict(findings, read_rows(out))
+    write_whole(out / FINDINGS, json.dumps(facts, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
+    return facts
+
+
+def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
+    """Everything in JSON's words; `sentences` say it in English, most serious first."""
+    every = findings.every
+    counts: dict[str, int] = {}
+    confident: list[dict[str, Any]] = []
+    outliers: list[dict[str, Any]] = []
+    for row, one in explained(rows):
+        flags = findings.flags(row, one)
+        for flag in flags:
+            counts[flag] = counts.get(flag, 0) + 1
+        if "confident and wrong" in flags:
+            confident = _largest([*confident, _confident(row, one)], "score")
+        if "outlier" in flags:
+            outliers = _largest([*outliers, _outlier(row, one, findings)], "deviations")
+    facts = {
+        "images": every.count,
+        "border": _share(every.border, EVEN_BORDER),
+        "corners": _share(every.corners, EVEN_CORNERS),
+        "outside": every.outside / every.with_objects if every.with_objects else None,
+        "counts": counts,
+        "shortcuts": [_of_shortcut(*one, findings) for one in zip(findings.shortcuts, findings.covered, strict=True)],
+        "confident_and_wrong": confident,
+        "outliers": outliers,
+        "alike": alike(findings),
+        "classes": [_of_class(index, heat, findings) for index, heat in findings.classes.items()],
+    }
+    return {"sentences": list(sentences(facts)), **facts}
+
+
+def sentences(facts: dict[str, Any]) -> Iterator[str]:
+    """The findings in words, most serious first."""
+    for one in facts["shortcuts"]:
+        yield one["sentence"]
+    counts = facts["counts"]
+    if counts.get("confident and wrong"):
+        yield f"{_images(counts['confident and wrong'], 'is', 'are')} wrong with a score of {CONFIDENT:g} and more."
+    if counts.get("outlier"):
+        yield f"{_images(counts['outlier'], 'has', 'have')} a map unlike those of the same class."
+    if counts.get("outside the object"):
+        mean = f"{facts['outside']:.0%} on average"
+        yield f"In {_images(counts['outside the object'])} most heat lies outside the object; {mean}."
+    if facts["alike"]:
+        one = facts["alike"][0]
+        pairs = "1 pair" if len(facts["alike"]) == 1 else f"{len(facts['alike'])} pairs"
+        yield f"{pairs} of classes with maps that coincide: '{one['first']}' and '{one['second']}' first."
+    for flag, where in (("border", "on the border"), ("corners", "in the corners")):
+        if counts.get(flag):
+            mean, even = f"{facts[flag]['share']:.0%} on average", f"even heat has {facts[flag]['even']:.0%}"
+            yield f"In {_images(counts[flag])} the heat lies {where}; {mean}, {even}."
+
+
+def _images(number: int, singular: str = "", plural: str = "") -> str:
+    return f"1 image {singular}".rstrip() if number == 1 else f"{number} images {plural}".rstrip()
+
+
+def alike(findings: Findings) -> list[dict[str, Any]]:
+    """Pairs of classes whose mean maps coincide, where both differ from the mean of all by more than chance."""
+    overall = findings.every.mean
+    known = [
+        index for index, heat in findings.classes.items()
+        if heat.count >= FEWEST and np.linalg.norm(heat.mean - overall) > 3 * heat.error
+    ]  # fmt: skip
+    profiles = np.array([(findings.classes[index].mean - overall).ravel() for index in known]).reshape(-1, overall.size)
+    profiles = profiles / np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-12)  # none has length 0
+    pairs = (
+        {"first": findings.labels[known[a]], "second": findings.labels[known[b]], "correlation": round(float(r), 3)}
+        for a in range(len(known))
+        for b, r in enumerate(profiles[:a] @ profiles[a])
+        if r >= ALIKE
+    )
+    return _largest(pairs, "correlation")
+
+
+def _confident(row: Row, one: Row) -> dict[str, Any]:
+    predicted, expected = row["predicted"], row["expected"]
+    other = next((o for o in row["explanations"] if o["class_index"] == expected["class_index"]), None)
+    return {
+        "file": row["file"], "score": predicted["score"], "predicted": predicted["class_name"],
+        "expected": expected["class_name"], "expected_score": expected["score"],
+        "overlap": None if other is None else round(overlap(one, other), 3),
+    }  # fmt: skip
+
+
+def _outlier(row: Row, one: Row, findings: Findings) -> dict[str, Any]:
+    away = findings.away(one)
+    assert away is not None
+    return {"file": row["file"], "class": one["class_name"], "deviations": round(away, 2)}
+
+
+def overlap(one: Row, other: Row) -> float:
+    """Intersection over union of two explanations' hot cells, 0..1; 1 where neither has any."""
+    first, second = (hot_cells(from_text(each["sketch"])) for each in (one, other))
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 1.0
+
+
+def _of_shortcut(one: Shortcut, covered: dict[str, Any] | None, findings: Findings) -> dict[str, Any]:
+    name = None if one.class_index is None else findings.labels[one.class_index]
+    if name is None:
+        said = f"Whatever the class, the {one.place} is hot in {one.here:.0%} of {one.count} images"
+    else:
+        often = f"hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of others"
+        said = f"'{name}' is looked for at the {one.place}: {often}"
+    if covered:
+        said += (
+            f". Covering that place takes the score from {covered['before']:.2f} to {covered['covered']:.2f}, "
+            f"covering as much elsewhere to {covered['elsewhere']:.2f}"
+        )
+    return {
+        "class": name, "place": one.place, "here": one.here, "elsewhere": one.elsewhere, "images": one.count,
+        "cells": to_text(one.cells.astype(np.float32)), "covering": covered,
+        "sentence": f"Possible shortcut: {said}.",
+    }  # fmt: skip
+
+
+def _of_class(index: int, heat: Heat, findings: Findings) -> dict[str, Any]:
+    mean = heat.mean / heat.mean.max() if heat.count else heat.mean
+    return {
+        "class_index": index,
+        "class_name": findings.labels[index],
+        "images": heat.count,
+        "mean": to_text(mean.astype(np.float32)),
+        "border": round(heat.border, 4),
+        "corners": round(heat.corners, 4),
+        "outside": round(heat.outside / heat.with_objects, 4) if heat.with_objects else None,
+    }
+
+
+def _share(share: float, even: float) -> dict[str, float]:
+    return {"share": share, "even": even}
+
+
+def _largest(found: Iterable[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    return heapq.nlargest(LISTED, found, key=lambda one: one[key])

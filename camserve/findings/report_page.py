@@ -1,0 +1,91 @@
+"""The page of a batch: everything to sort, filter and look at in a browser, straight from the disk.
+
+One file with its styles and program inside. The rows are data in it, and only what is on the screen is ever an
+element, so 10,000 images are no more work for a browser than 30; thumbnails are loaded from OUT as they come by.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+import camserve
+from camserve.batch.plan import Plan
+from camserve.findings.findings import Findings
+from camserve.findings.results import Row, read_rows
+from camserve.findings.statistics import main_explanation
+from camserve.render.painting import colours
+from camserve.system.files import writing
+
+PAGE = "index.html"
+TEMPLATES = Path(__file__).parent / "templates"
+PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape())
+PAGES.filters["href"] = quote
+_DATA = "@data@"
+
+
+def write_report(plan: Plan, findings: Findings, facts: dict[str, Any], colormap: str) -> None:
+    """Write OUT/index.html from OUT/results.jsonl. facts: of `write_findings`. Raises OutputError."""
+    about = {
+        "model": plan.facts["model"]["name"],
+        "labels": list(findings.labels),
+        "palette": base64.b64encode(colours(colormap)).decode(),
+        "findings": {key: facts[key] for key in ("shortcuts", "alike", "classes", "border", "corners")},
+        "sentences": facts["sentences"],
+    }
+    rows = (compact(row, findings) for row in read_rows(plan.out))
+    write_page(plan.out / PAGE, "report", {"version": camserve.__version__, "source": plan.source}, about, rows)
+
+
+def write_page(path: Path, name: str, words: dict[str, Any], about: dict[str, Any], rows: Iterable[Any]) -> None:
+    """A page of templates/NAME.html, .css and .js with `about` and `rows` as data, row by row. Raises OutputError."""
+    parts = {kind: (TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
+    page = PAGES.get_template(f"{name}.html").render(**words, **parts, about=safe(about), data=_DATA)
+    before, after = page.split(_DATA)
+    with writing(path) as file:
+        file.write(before.encode())
+        for place, row in enumerate(rows):
+            file.write((",\n" if place else "").encode() + safe(row).encode("utf-8", "backslashreplace"))
+        file.write(after.encode())
+
+
+def safe(value: Any) -> str:
+    """JSON that can stand in a page: no "<" of a file's name ends the script it is in."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def compact(row: Row, findings: Findings) -> list[Any]:
+    """What the page shows of one image, in an order that report.js knows.
+
+    [file, error, flags, border, deviations, [expected class, its score] or 0, [explanation ...]], an explanation being
+    [class, score, method, target, overlay, thumbnail, warnings], the main one first.
+    """
+    one = main_explanation(row)
+    if one is None:
+        return [row["file"], row["error"], ["failed"], None, None, 0, []]
+    away = findings.away(one)
+    expected = row["expected"]
+    others = [other for other in row["explanations"] if other is not one]
+    return [
+        row["file"],
+        0,
+        findings.flags(row, one),
+        one["border"],
+        None if away is None else round(away, 1),
+        [expected["class_index"], _short(expected["score"])] if expected else 0,
+        [_explanation(each) for each in (one, *others)],
+    ]
+
+
+def _explanation(one: Row) -> list[Any]:
+    files = one["files"]
+    pictures = [files.get("overlay") or files.get("heatmap") or 0, files.get("thumbnail") or files.get("heatmap") or 0]
+    return [one["class_index"], _short(one["score"]), one["method"], one["target"], *pictures, one["warnings"]]
+
+
+def _short(score: float | None) -> float | None:
+    return None if score is None else round(score, 4)

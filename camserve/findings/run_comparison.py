@@ -1,0 +1,220 @@
+"""One run against another: which decisions changed, how far the maps moved, and whether that is still allowed.
+
+Both results are read side by side, each sorted by name, so nothing grows with the number of images but the list of
+the worst, which is cut.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from camserve.errors import OptionError
+from camserve.findings.map_distance import Distribution, Move, move
+from camserve.findings.results import Row, read_rows
+from camserve.findings.shortcuts import Shortcut, find_shortcuts
+from camserve.findings.statistics import gather, main_explanation
+
+WORST = 60  # images kept to look at
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a change may do. Shares of the images unless said otherwise.
+
+    changed: decisions that are others. overlap, correlation: at least so much on average, 0..1, of hot cells
+    (intersection over union) and of cells' ranks. shift: at most so far on average, in diagonals of the photograph.
+    accuracy: may fall by so much, where classes are known. failed: images that fail now and did not before.
+    shortcuts: suspicions that there were not before.
+    """
+
+    changed: float = 0.05
+    overlap: float = 0.5
+    correlation: float = 0.6
+    shift: float = 0.1
+    accuracy: float = 0.01
+    failed: float = 0.0
+    shortcuts: int = 0
+
+
+class Check(NamedTuple):
+    """One line of the verdict. value: None where it cannot be said. limit: in words."""
+
+    name: str
+    value: float | None
+    limit: str
+    passed: bool
+
+
+@dataclass
+class Difference:
+    """What became of the images of run A in run B. only_a, only_b: images that the other run does not have.
+
+    other_image: the same name and other bytes. changed: another decision. failed: only in B. right_a, right_b: of
+    `known` images whose class is known. worst: rows to look at, the worst first. shortcuts: new in B, in words.
+    """
+
+    both: int = 0
+    only_a: int = 0
+    only_b: int = 0
+    other_image: int = 0
+    changed: int = 0
+    failed: int = 0
+    recovered: int = 0
+    known: int = 0
+    right_a: int = 0
+    right_b: int = 0
+    compared: int = 0
+    overlap: Distribution = field(default_factory=lambda: Distribution(0))
+    correlation: Distribution = field(default_factory=lambda: Distribution(-1))
+    shift: Distribution = field(default_factory=lambda: Distribution(0))
+    shortcuts: list[str] = field(default_factory=list)
+    worst: list[dict[str, Any]] = field(default_factory=list)
+
+
+def compare_runs(a: Path, b: Path) -> Difference:
+    """Run B against run A, both folders of `camserve batch`. Raises OptionError where they share no image."""
+    made = Difference()
+    cases = (case for pair in _pairs(a, b, made) if (case := _compared(*pair, made)) is not None)
+    made.worst = heapq.nlargest(WORST, cases, key=lambda case: case["badness"])
+    if not made.both:
+        raise OptionError(f"'{a}' and '{b}' have no image in common; run both over the same images")
+    made.shortcuts = new_shortcuts(a, b)
+    return made
+
+
+def checks(difference: Difference, limits: Limits) -> list[Check]:
+    """Each limit with what was found, and whether it holds. Where no maps could be compared, theirs do not."""
+    both = max(difference.both, 1)
+    changed, failed = difference.changed / both, difference.failed / both
+    fall = (difference.right_a - difference.right_b) / difference.known if difference.known else None
+    new = len(difference.shortcuts)
+    found = [
+        Check("decisions changed", changed, f"at most {limits.changed:g}", changed <= limits.changed),
+        *(
+            Check(f"map {name}, mean", mean, f"at least {least:g}", mean is not None and mean >= least)
+            for name, mean, least in (
+                ("overlap", difference.overlap.mean, limits.overlap),
+                ("correlation", difference.correlation.mean, limits.correlation),
+            )
+        ),
+        _at_most("map shift, mean", difference.shift.mean, limits.shift),
+        Check("new suspected shortcuts", new, f"at most {limits.shortcuts}", new <= limits.shortcuts),
+        Check("newly failed", failed, f"at most {limits.failed:g}", failed <= limits.failed),
+    ]
+    return [*found, _at_most("accuracy lost", fall, limits.accuracy)] if fall is not None else found
+
+
+def to_dict(difference: Difference, found: list[Check]) -> dict[str, Any]:
+    """For JSON."""
+    counts = {key: value for key, value in asdict(difference).items() if isinstance(value, int)}
+    moved = {
+        name: {"mean": one.mean, "median": one.median}
+        for name, one in vars(difference).items()
+        if isinstance(one, Distribution)
+    }
+    passed = all(check.passed for check in found)
+    listed = {"shortcuts": difference.shortcuts, "worst": difference.worst}
+    return {"passed": passed, "checks": [check._asdict() for check in found], **counts, "maps": moved, **listed}
+
+
+def new_shortcuts(a: Path, b: Path) -> list[str]:
+    """Suspicions in B about a class and a place that there were not in A, in words."""
+    before, after = (_shortcuts(run) for run in (a, b))
+    return [words for key, words in after.items() if key not in before]
+
+
+def _at_most(name: str, value: float | None, most: float) -> Check:
+    return Check(name, value, f"at most {most:g}", value is None or value <= most)
+
+
+def _shortcuts(run: Path) -> dict[tuple[str, str], str]:
+    every, classes = gather(read_rows(run))
+    names = {one["class_index"]: one["class_name"] for row in read_rows(run) for one in row.get("explanations", ())}
+    return dict(_in_words(one, names) for one in find_shortcuts(every, classes))
+
+
+def _in_words(one: Shortcut, names: dict[int, str]) -> tuple[tuple[str, str], str]:
+    name = "all classes" if one.class_index is None else f"'{names[one.class_index]}'"
+    return (name, one.place), f"{name} at the {one.place}: hot in {one.here:.0%} of {one.count} images"
+
+
+def _pairs(a: Path, b: Path, made: Difference) -> Iterator[tuple[Row, Row]]:
+    """Rows of the same name; those of one run alone are counted."""
+    first, second = read_rows(a), read_rows(b)
+    one, other = next(first, None), next(second, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one["file"] < other["file"]):
+            made.only_a += 1
+            one = next(first, None)
+        elif one is None or other["file"] < one["file"]:
+            made.only_b += 1
+            other = next(second, None)
+        else:
+            yield one, other
+            one, other = next(first, None), next(second, None)
+
+
+def _compared(one: Row, other: Row, made: Difference) -> dict[str, Any] | None:
+    """Count an image, and give its case where something is to be seen."""
+    made.both += 1
+    made.failed += one["status"] == "ok" and other["status"] != "ok"
+    made.recovered += one["status"] != "ok" and other["status"] == "ok"
+    if one["status"] != "ok" or other["status"] != "ok":
+        return None
+    if one["sha256"] != other["sha256"]:
+        made.other_image += 1
+    changed = one["predicted"]["class_name"] != other["predicted"]["class_name"]
+    made.changed += changed
+    _count_right(one, other, made)
+    pair = _same_class(one, other)
+    moved = None if pair is None else move(*pair)
+    if moved is not None:
+        made.compared += 1
+        for name, value in moved._asdict().items():
+            getattr(made, name).add(value)
+    return _case(one, other, changed, pair, moved)
+
+
+def _count_right(one: Row, other: Row, made: Difference) -> None:
+    if one["expected"] and other["expected"]:
+        made.known += 1
+        made.right_a += one["predicted"]["class_name"] == one["expected"]["class_name"]
+        made.right_b += other["predicted"]["class_name"] == other["expected"]["class_name"]
+
+
+def _same_class(one: Row, other: Row) -> tuple[Row, Row] | None:
+    """A's main explanation, and B's of the same class by the same method; None where there is none."""
+    main = main_explanation(one)
+    if main is None:
+        return None
+    key = main["class_name"], main["method"]
+    found = (each for each in other["explanations"] if (each["class_name"], each["method"]) == key)
+    same = next(found, None)
+    return None if same is None else (main, same)
+
+
+def _case(one: Row, other: Row, changed: bool, pair: tuple[Row, Row] | None, moved: Move | None) -> dict[str, Any]:
+    first, second = pair or (main_explanation(one), main_explanation(other))
+    assert first is not None  # both are ok
+    assert second is not None
+    sure = other["predicted"]["score"] or 0
+    return {
+        "file": one["file"],
+        "badness": (1 + sure if changed else 0) + (0 if moved is None else 1 - moved.overlap),
+        "changed": changed,
+        "a": _seen(one, first),
+        "b": _seen(other, second),
+        "expected": one["expected"] and one["expected"]["class_name"],
+        "move": moved and moved._asdict(),
+    }
+
+
+def _seen(row: Row, one: Row) -> dict[str, Any]:
+    """What is shown of one side: the decision, and the map that was compared."""
+    files, predicted = one["files"], row["predicted"]
+    return {
+        "predicted": predicted["class_name"], "score": predicted["score"], "of": one["class_name"],
+        "thumbnail": files.get("thumbnail") or files.get("heatmap"), "overlay": files.get("overlay"),
+    }  # fmt: skip

@@ -1,0 +1,89 @@
+"""A map in 256 numbers: what is kept of every image to compare maps and add them up without the pictures.
+
+A sketch is float32 (16, 16) over the upright photograph, whatever its size: the raw map's mean in each cell, signed,
+as a share of the largest magnitude, NaN where the model saw nothing. In results.jsonl it is 256 bytes in base64.
+"""
+
+import base64
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.geometry.frame import Frame, Placement
+
+Float32 = npt.NDArray[np.float32]
+
+SIDE = 16
+BORDER, CORNER = 2, 4  # cells: an eighth of the photograph on each side, a quarter by a quarter in each corner
+_FINE = 8  # points across each cell
+_UNSEEN = -128
+
+
+def sketch_of(grid_map: Float32, placement: Placement) -> Float32:
+    """The sketch of a raw map (h, w) whose cells lie as `placement` says."""
+    # the same box and input seen as a photograph of 128 x 128, so that large ones cost no more
+    points, frame = SIDE * _FINE, placement.frame
+    (width, height), (left, top, right, bottom) = frame.original, frame.box
+    x, y = points / width, points / height
+    square = Frame((points, points), (left * x, top * y, right * x, bottom * y), frame.input)
+    finite = np.nan_to_num(grid_map, nan=0, posinf=0, neginf=0)
+    placed = replace(placement, frame=square).rows(finite, 0, points)
+    cells = placed.reshape(SIDE, _FINE, SIDE, _FINE)
+    seen = ~np.isnan(cells)
+    number = seen.sum((1, 3))
+    total = np.where(seen, cells, 0).sum((1, 3), dtype=np.float64)
+    means = np.full((SIDE, SIDE), np.nan)
+    np.divide(total, number, out=means, where=number > 0)
+    peak = np.nanmax(np.abs(means), initial=0)
+    return (means / peak if peak > 0 else means).astype(np.float32)
+
+
+def to_text(sketch: Float32) -> str:
+    """Base64 of 256 signed bytes, row by row: 127 times the share; -128 for unseen."""
+    levels = np.where(np.isnan(sketch), _UNSEEN, np.rint(127 * np.nan_to_num(sketch)))
+    return base64.b64encode(levels.astype(np.int8).tobytes()).decode()
+
+
+def from_text(text: str) -> Float32:
+    """The sketch that `to_text` wrote, within 1/254."""
+    levels = np.frombuffer(base64.b64decode(text), np.int8).reshape(SIDE, SIDE).astype(np.float32)
+    return np.where(levels == _UNSEEN, np.float32(np.nan), levels / 127)
+
+
+def heat_of(sketch: Float32) -> npt.NDArray[np.float64]:
+    """The positive part as shares of its sum, (16, 16), 0 where unseen; all 0 where nothing speaks for the class."""
+    heat = np.maximum(np.nan_to_num(sketch.astype(np.float64)), 0)
+    total = heat.sum()
+    return heat / total if total > 0 else heat
+
+
+def hot_cells(sketch: Float32, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+    """Where the heat reaches `threshold` of its maximum, bool (16, 16); nowhere where there is none."""
+    heat = np.maximum(np.nan_to_num(sketch), 0)
+    hot: npt.NDArray[np.bool_] = (heat >= threshold * heat.max()) & (heat > 0)
+    return hot
+
+
+def _ring() -> npt.NDArray[np.bool_]:
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[BORDER:-BORDER, BORDER:-BORDER] = True
+    return ~inside
+
+
+def _corners() -> npt.NDArray[np.bool_]:
+    end = (np.arange(SIDE) < CORNER) | (np.arange(SIDE) >= SIDE - CORNER)
+    corners: npt.NDArray[np.bool_] = end[:, None] & end[None, :]
+    return corners
+
+
+RING, CORNERS = _ring(), _corners()
+EVEN_BORDER, EVEN_CORNERS = float(RING.mean()), float(CORNERS.mean())  # what a map that is the same everywhere has
+
+
+def shares(sketch: Float32) -> tuple[float, float] | None:
+    """How much of the heat lies on the border and in the corners, 0..1; None where there is no heat."""
+    heat = heat_of(sketch)
+    if not heat.any():
+        return None
+    return float(heat[RING].sum()), float(heat[CORNERS].sum())

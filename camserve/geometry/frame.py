@@ -1,0 +1,167 @@
+"""Geometry between the original photograph, the network's input and the layer's grid, both ways.
+
+Three lattices, all in pixel-index coordinates (the centre of the first pixel is 0, x runs right, y down):
+
+    original (W, H)  --Frame-->  input (w_in, h_in)  --Placement-->  grid (w, h)
+
+A Frame is a box of the original resampled to the input, so a point maps by one affine function per axis.
+A Placement says where a grid cell sits: cell u is at input pixel J u + s0, with J the layer's stride and s0
+its offset. Nothing here resizes a map by S/n, which is off by up to 19 px (Inception-v3).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.errors import OptionError
+from camserve.geometry import interpolation
+
+Float32 = npt.NDArray[np.float32]
+Pair = tuple[float, float]
+
+_ASPECTS = 24  # steps between 1:1 and 2:1
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A box of the original photograph, resampled to the network's input.
+
+    original: (W, H) of the upright photograph, pixels.
+    box: (left, top, right, bottom) edges in the original, pixels, fractions allowed.
+    input: (w, h) of the network's input, pixels.
+    """
+
+    original: tuple[int, int]
+    box: tuple[float, float, float, float]
+    input: tuple[int, int]
+
+    @property
+    def scale(self) -> Pair:
+        """Input pixels per original pixel, (x, y)."""
+        left, top, right, bottom = self.box
+        return self.input[0] / (right - left), self.input[1] / (bottom - top)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the whole photograph went into the network."""
+        return self.box == (0, 0, *self.original)
+
+    def to_input(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """The place in the network's input of a point (or arrays of points) of the original."""
+        (sx, sy), (left, top, _, _) = self.scale, self.box
+        return (x + 0.5 - left) * sx - 0.5, (y + 0.5 - top) * sy - 0.5
+
+    def to_original(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """The place in the original of a point (or arrays of points) of the network's input."""
+        (sx, sy), (left, top, _, _) = self.scale, self.box
+        return (x + 0.5) / sx + left - 0.5, (y + 0.5) / sy + top - 0.5
+
+
+def fit(original: tuple[int, int], short_side: int, *, max_aspect: float, multiple: int = 1) -> Frame:
+    """The whole photograph, its short side resized to `short_side`, its aspect kept to 1/48.
+
+    Aspects go in steps of 1/24: those of cameras (5:4, 4:3, 3:2) are exact, and a folder of photographs of any size
+    leads to few sizes of input, each of which an engine prepares itself for, and remembers.
+    Beyond max_aspect : 1 the long side is squeezed to that ratio, so a 1 x 4000 strip stays affordable. multiple: some
+    networks take no sides but multiples of this; the nearest are taken.
+    """
+    short = min(original)
+
+    def side(n: int) -> int:
+        aspect = min(round(_ASPECTS * n / short) / _ASPECTS, max_aspect)
+        return max(1, round(short_side * aspect / multiple)) * multiple
+
+    return Frame(original, (0, 0, *original), (side(original[0]), side(original[1])))
+
+
+def crop(original: tuple[int, int], side: int, *, share: float) -> Frame:
+    """The centre square over `share` of the short side, as a `side` x `side` input: a model's own evaluation."""
+    width, height = original
+    edge = share * min(original)
+    left, top = (width - edge) / 2, (height - edge) / 2
+    return Frame(original, (left, top, left + edge, top + edge), (side, side))
+
+
+def squeezed(original: tuple[int, int], side: int) -> Frame:
+    """The whole photograph as a square of `side`, whatever its proportions."""
+    return Frame(original, (0, 0, *original), (side, side))
+
+
+def native(original: tuple[int, int]) -> Frame:
+    """The photograph as it is, pixel for pixel."""
+    return Frame(original, (0, 0, *original), original)
+
+
+def check_input_size(frame: Frame, max_megapixels: float) -> Frame:
+    """`frame` itself, or OptionError where the network's input would be larger than the limit."""
+    width, height = frame.input
+    if width * height > max_megapixels * 1e6:
+        raise OptionError(
+            f"the network's input would be {width} x {height} = {width * height / 1e6:.1f} megapixels; allowed "
+            f"are {max_megapixels:g} (explain.max_input_megapixels). Try size=fit or a smaller number."
+        )
+    return frame
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the cells of a layer's grid lie in the original photograph.
+
+    frame: how the photograph became the input. grid: (w, h) cells.
+    stride: input pixels between neighbouring cells, (x, y). offset: the input pixel of the first cell, (x, y).
+    rule: what gave the offset: "centred", "calibrated" (docs/geometry.md), or "input" where cells are input pixels.
+    """
+
+    frame: Frame
+    grid: tuple[int, int]
+    stride: Pair
+    offset: Pair
+    rule: str = "centred"
+
+    def cell_centre(self, u: Any, v: Any) -> tuple[Any, Any]:
+        """The original pixel (x, y) at which cell column u, row v (or arrays of them) sits."""
+        return self.frame.to_original(self.stride[0] * u + self.offset[0], self.stride[1] * v + self.offset[1])
+
+    def cell_at(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Grid coordinates (u, v), fractions included and not clamped, of a point of the original."""
+        across, down = self.frame.to_input(x, y)
+        return (across - self.offset[0]) / self.stride[0], (down - self.offset[1]) / self.stride[1]
+
+    @property
+    def mirrored(self) -> "Placement":
+        """Where the cells lie of a map that the input's mirror image gave, once it is turned back left for right."""
+        last = self.stride[0] * (self.grid[0] - 1) + self.offset[0]
+        return replace(self, offset=(self.frame.input[0] - 1 - last, self.offset[1]))
+
+    def rows(self, grid_map: Float32, first: int, last: int) -> Float32:
+        """Rows first..last-1 of `grid_map` (h, w) laid over the original: float32 (last - first, W).
+
+        Bilinear between cell centres, constant beyond the outermost ones, NaN where the network saw nothing.
+        """
+        (width, _), (left, top, right, bottom) = self.frame.original, self.frame.box
+        x, y = np.arange(width), np.arange(first, last)
+        u, v = self.cell_at(x, y)
+        placed = interpolation.over(grid_map, u, v)
+        if not self.frame.sees_all:
+            placed[(y + 0.5 < top) | (y + 0.5 > bottom), :] = np.nan
+            placed[:, (x + 0.5 < left) | (x + 0.5 > right)] = np.nan
+        return placed
+
+
+def spreading(placement: Placement) -> tuple[Float32, Float32]:
+    """Matrices that lay maps over the original: rows (H, h) and columns (W, w), placed = rows @ map @ columns.T."""
+    width, height = placement.frame.original
+    u, v = placement.cell_at(np.arange(width), np.arange(height))
+    eye_down, eye_across = np.eye(placement.grid[1], dtype=np.float32), np.eye(placement.grid[0], dtype=np.float32)
+    return interpolation.across(eye_down, v).T, interpolation.across(eye_across, u).T
+
+
+def resample(grid_map: Float32, source: Placement, onto: Placement) -> Float32:
+    """`grid_map` (h, w), whose cells lie as `source` says, at the cells of `onto`: bilinear, constant beyond.
+
+    The two may be of different inputs made of one photograph.
+    """
+    u, v = source.cell_at(*onto.cell_centre(np.arange(onto.grid[0]), np.arange(onto.grid[1])))
+    return interpolation.across(interpolation.across(grid_map.T, v).T, u)

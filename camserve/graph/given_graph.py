@@ -1,0 +1,70 @@
+"""The graph of a network as it was given, images -> logits, and a way to watch what its nodes give."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from camserve.graph.original.given import Given
+from camserve.graph.original.guard import difference
+from camserve.graph.original.logits import answer_with_logits
+from camserve.graph.original.probabilities import without_probabilities
+from camserve.graph.trace import Untraceable, trace, without_dead_code
+
+
+def graph_of(given: Given) -> fx.GraphModule:
+    """The graph of the network, images -> logits, which answers as the network does. Raises Untraceable."""
+    graph = answer_with_logits(trace(given.module, given.keyword), given.part)
+    graph = None if graph is None else without_probabilities(graph, given.kind)
+    if graph is None:
+        raise Untraceable("the traced graph does not show the logits")
+    if given.dtype != torch.float32:
+        _widen(graph)
+    if given.writes:
+        _keep_images(graph)
+    without_dead_code(graph.eval())
+    if missing := difference(given, graph, sizes=2):  # at the others its halves are asked, when a layer is made
+        raise Untraceable(f"the traced graph is not the network: {missing}")
+    return graph
+
+
+def _widen(graph: fx.GraphModule) -> None:
+    """Have it answer in float32."""
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    with graph.graph.inserting_before(output):
+        output.args = (graph.graph.call_method("float", (output.args[0],)),)
+
+
+def _keep_images(graph: fx.GraphModule) -> None:
+    """Have it write into a copy of the images it is given."""
+    image = next(iter(graph.graph.nodes))
+    with graph.graph.inserting_after(image):
+        own = graph.graph.call_method("clone", (image,))
+    image.replace_all_uses_with(own, lambda user: user is not own)
+
+
+class Watching(fx.Interpreter):
+    """Runs a graph and shows what its nodes give."""
+
+    def __init__(self, graph: fx.GraphModule, see: Callable[[Any, Tensor], Tensor | None]) -> None:
+        super().__init__(graph)
+        self.extra_traceback = False
+        self._see = see
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A last linear layer that starts at zero, as a ViT's does before training, would hide what matters."""
+        layer = self.fetch_attr(target)
+        if isinstance(layer, nn.Linear) and not layer.weight.any():
+            generator = torch.Generator().manual_seed(2)
+            weight = torch.randn(layer.weight.shape, generator=generator).to(args[0].device)
+            return F.linear(args[0], weight)
+        return super().call_module(target, args, kwargs)
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n.op in ("placeholder", "output", "get_attr") or not isinstance(value, Tensor):
+            return value
+        other = self._see(n, value)
+        return value if other is None else other

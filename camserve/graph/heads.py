@@ -1,0 +1,220 @@
+"""What comes after the layer: activations (N, K, h, w) -> logits (N, C), and the gradients of the logits there.
+
+Four kinds, from the most special to the most general; `camserve.graph.head_recognition` tells them apart:
+
+    linear      global average pooling and one linear layer: gradients known without a backward pass
+    class map   the layer *is* the class map, one channel a class (a 1x1 or fully convolutional classifier)
+    pooled      global average pooling, then anything (an MLP, LayerNorm + linear): gradients constant over space
+    general     anything else: autograd through the head
+"""
+
+from collections.abc import Callable
+from functools import cached_property, reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from camserve.catalogue.head_kinds import HeadKind
+from camserve.errors import OptionError
+from camserve.graph.differentiation import gradients
+
+# A scalar function of each image's logits: (N, C) -> (N,). A class is `lambda logits: logits[:, c]`.
+TargetFunction = Callable[[torch.Tensor], torch.Tensor]
+Carried = tuple[Any, ...]
+Float32 = npt.NDArray[np.float32]
+
+
+class Summands(NamedTuple):
+    """What adds up to the logits of one input: bias + mean over cells of weight @ values.
+
+    values: float32 (K, h, w). weight: float32 (C, K), None where the values are the class maps. bias: float32 (C,).
+    """
+
+    values: Float32
+    weight: Float32 | None
+    bias: Float32
+
+
+class Head:
+    """Any head. module: (activations, *carried) -> logits (N, C), as `camserve.graph.cut.Cut.head`."""
+
+    kind = HeadKind.GENERAL
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def logits(self, activations: torch.Tensor, carried: Carried = ()) -> torch.Tensor:
+        """(N, K, h, w) -> (N, C), without autograd."""
+        with torch.no_grad():
+            logits: torch.Tensor = self.module(activations, *carried)
+        return logits
+
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
+        """d target / d activations, (N, K, h, w)."""
+        return autograd_gradients(self.module, activations, target, carried)
+
+    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+        """What each channel weighs in the class map of the target, (N, K). Raises OptionError."""
+        raise OptionError(self._no_map())
+
+    def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
+        """The map of every class, (N, C, h, w). Raises OptionError where the head has none."""
+        raise OptionError(self._no_map())
+
+    def accounted(self, activations: torch.Tensor) -> torch.Tensor | None:
+        """The logits as the class maps add up to, (N, C); None where there are no such maps."""
+        return None
+
+    def summands(self, activations: torch.Tensor) -> Summands | None:
+        """The same in parts, for sums outside torch. activations: of one input, (1, K, h, w)."""
+        return None
+
+    def _no_map(self) -> str:
+        return (
+            "method 'cam' and class_maps need a head of global average pooling and one linear layer, or a class map, "
+            f"right after the layer; this head is {self.kind}. Try 'gradcam' or, where places were flattened, "
+            "'hirescam', which take any head; or another layer"
+        )
+
+
+class PooledHead(Head):
+    """Global average pooling first, so every place of a channel has the same gradient.
+
+    tail: pooled activations (N, K, 1, 1) -> logits (N, C). Only a K-vector is differentiated.
+    """
+
+    kind = HeadKind.POOLED
+
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
+        """The gradient at the mean over h w cells, spread evenly over them."""
+        pooled = activations.mean((2, 3), keepdim=True)
+        per_channel = autograd_gradients(self.module, pooled, target, carried)
+        return (per_channel / _cells(activations)).expand_as(activations)
+
+
+class LinearHead(Head):
+    """Global average pooling and one linear layer. weight: (C, K); bias: (C,).
+
+    dS_c / dA_k(x, y) = W_ck / (h w): the same at every place and for every image.
+    """
+
+    kind = HeadKind.LINEAR
+
+    def __init__(self, module: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__(module)
+        self.weight, self.bias = weight, bias
+
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
+        """dT/dS W / (h w), spread evenly over the cells."""
+        per_channel = self.channel_weights(self.logits(activations, carried), target) / _cells(activations)
+        return per_channel[:, :, None, None].expand_as(activations)
+
+    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+        """dT/dS W."""
+        # one class needs one row of the weights: reading all of them costs more than the map
+        terms = _terms_of(target)
+        if terms is None:
+            by_logit = _by_logit(logits, target)
+            used = by_logit.any(0)
+            return by_logit[:, used] @ self.weight[used]
+        rows = (self.weight[index] if factor == 1 else factor * self.weight[index] for index, factor in terms)
+        weights = reduce(torch.add, rows)
+        return weights.expand(len(logits), -1)
+
+    def as_convolution(self) -> nn.Conv2d:
+        """The linear layer without its bias as a module of its own, activations (N, K, h, w) -> class maps."""
+        classes, channels = self.weight.shape
+        made = nn.Conv2d(channels, classes, 1, bias=False)
+        made.weight = nn.Parameter(self.weight[:, :, None, None].clone(), requires_grad=False)
+        return made
+
+    def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
+        """The linear layer applied at every place, a 1x1 convolution. mean(map_c) + bias_c = logit_c."""
+        return F.conv2d(activations, self.weight[:, :, None, None])
+
+    def accounted(self, activations: torch.Tensor) -> torch.Tensor:
+        """mean(map_c) + bias_c."""
+        return F.linear(activations.mean((2, 3)), self.weight, self.bias)
+
+    def summands(self, activations: torch.Tensor) -> Summands:
+        """The activations, weighted."""
+        return Summands(_first_in_numpy(activations), *self._in_numpy)
+
+    @cached_property
+    def _in_numpy(self) -> tuple[Float32, Float32]:
+        return self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy()
+
+
+class ClassMapHead(Head):
+    """The activations are the class map: channel c is class c, averaged over places to the logit.
+
+    rectified: a ReLU comes before the average (SqueezeNet): S_c = mean ReLU(A_c).
+    """
+
+    kind = HeadKind.CLASS_MAP
+
+    def __init__(self, module: nn.Module, *, rectified: bool) -> None:
+        super().__init__(module)
+        self.rectified = rectified
+
+    def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
+        """dT/dS_c / (h w), and 0 where a ReLU stopped the place."""
+        per_channel = _by_logit(self.logits(activations, carried), target) / _cells(activations)
+        spread = per_channel[:, :, None, None].expand_as(activations)
+        return torch.where(activations > 0, spread, 0) if self.rectified else spread
+
+    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+        """dT/dS: channels are classes."""
+        return _by_logit(logits, target)
+
+    def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
+        """The activations themselves, bias included."""
+        return activations
+
+    def accounted(self, activations: torch.Tensor) -> torch.Tensor:
+        """mean(ReLU(map_c)), without the ReLU where there is none."""
+        return (activations.clamp(min=0) if self.rectified else activations).mean((2, 3))
+
+    def summands(self, activations: torch.Tensor) -> Summands:
+        """The class maps, after the ReLU where there is one; no bias."""
+        values = _first_in_numpy(activations)
+        return Summands(np.maximum(values, 0) if self.rectified else values, None, np.zeros(len(values), np.float32))
+
+
+def autograd_gradients(
+    module: nn.Module, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()
+) -> torch.Tensor:
+    """d target / d activations (N, K, h, w) by autograd through the head. Raises OptionError where there is none."""
+    return gradients(lambda leaf: target(module(leaf[0], *carried)).sum(), [activations])[0]
+
+
+def _by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+    """dT/dS, (N, C): as the target itself knows it, or by autograd."""
+    terms = _terms_of(target)
+    if terms is not None:
+        by_logit = torch.zeros_like(logits)
+        for index, factor in terms:
+            by_logit[:, index] += factor
+        return by_logit
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        (by_logit,) = torch.autograd.grad(target(leaf).sum(), leaf)
+    return by_logit
+
+
+def _terms_of(target: TargetFunction) -> tuple[tuple[int, int], ...] | None:
+    """As `Target.terms`; None for other functions."""
+    return getattr(target, "terms", None)
+
+
+def _first_in_numpy(activations: torch.Tensor) -> Float32:
+    values: Float32 = activations[0].float().contiguous().cpu().numpy()
+    return values
+
+
+def _cells(activations: torch.Tensor) -> int:
+    return activations.shape[-2] * activations.shape[-1]

@@ -1,0 +1,119 @@
+"""Values of a network that have places: which ones, and on which grid.
+
+Shapes say what may be a map or tokens; a larger image, whether the grid grows with it.
+`camserve.graph.layer_search.placing` tries whether the cells lie where they seem to.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from camserve.graph.devices import structured
+from camserve.graph.layout import Grid, Layout, layouts_of
+from camserve.graph.original.given import Given
+
+# Sees a value of a pass, and its name; may return another in its place
+See = Callable[[str, Tensor], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value with places. shape: (K, h, w) at the size trained at."""
+
+    name: str
+    layout: Layout
+    shape: tuple[int, int, int]
+
+    @property
+    def grid(self) -> Grid:
+        """(w, h)."""
+        return self.shape[2], self.shape[1]
+
+
+class Watched(Protocol):
+    """What is looked into."""
+
+    given: Given
+
+    def watch(self, images: Tensor, see: See) -> Tensor:
+        """As in `camserve.graph.network.Network`."""
+        ...
+
+    def has_known_places(self, name: str) -> bool:
+        """Whether arithmetic says where the cells of a value lie."""
+        ...
+
+    def is_linear(self, name: str) -> bool:
+        """Whether a value is what a linear layer gave."""
+        ...
+
+
+def places(network: Watched) -> dict[str, Found]:
+    """As `places_of`, of the values of one pass."""
+    size = network.given.size
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def see(name: str, value: Tensor) -> None:
+        shapes.pop(name, None)
+        shapes[name] = tuple(value.shape)
+
+    network.watch(structured(network.given, size, size), see)
+    return places_of(shapes, size, {})
+
+
+def places_of(shapes: Mapping[str, tuple[int, ...]], size: int, known: Mapping[str, Grid]) -> dict[str, Found]:
+    """Every value that can be looked at, by name, in order: maps, channels first or last, and tokens.
+
+    shapes: of each value, for one image of `size` x `size` pixels. known: the grids (w, h) of some of them.
+    """
+    grids = {grid for grid in known.values() if math.prod(grid) > 1}
+    found = {}
+    for name, shape in shapes.items():
+        layout, grid = _known(shape, known.get(name)) or next(layouts_of(shape, (size, size), grids), (None, (0, 0)))
+        if layout is not None:
+            channels = {"first": shape[1], "last": shape[-1]}.get(layout.kind, shape[2])
+            found[name] = Found(name, layout, (channels, grid[1], grid[0]))
+            if not layout.is_tokens:
+                grids.add(grid)
+    return found
+
+
+def _known(shape: tuple[int, ...], grid: Grid | None) -> tuple[Layout, Grid] | None:
+    """The layout of a map whose grid is known."""
+    if grid is None or len(shape) != 4 or shape[0] != 1 or math.prod(grid) < 2:
+        return None
+    if (shape[3], shape[2]) == grid:
+        return Layout("first"), grid
+    return (Layout("last"), grid) if (shape[2], shape[1]) == grid else None
+
+
+def grown_in(network: Watched, found: dict[str, Found]) -> set[str]:
+    """The names of those whose grid grows with the image; all, where the network takes one size only."""
+    given = network.given
+    larger = next((one.images for one in given.probes[2:] if one.logits is not None), None)
+    if not given.takes_any_size or larger is None:
+        return set(found)
+    width, height = larger.shape[-1], larger.shape[-2]
+    kept: set[str] = set()
+
+    def see(name: str, value: Tensor) -> None:
+        if name in found and _has_grown(found[name], value, (width, height), given.size):
+            kept.add(name)
+
+    network.watch(larger, see)
+    return kept
+
+
+def _has_grown(one: Found, value: Tensor, size: Grid, trained: int) -> bool:
+    try:
+        now = one.layout.as_map(value, size)
+    except (RuntimeError, ValueError):
+        return False
+    more = now.shape[-1] - one.shape[2], now.shape[-2] - one.shape[1]
+    expected = ((size[0] - trained) * one.shape[2] / trained, (size[1] - trained) * one.shape[1] / trained)
+    near = all(0.4 * e - 1 <= m <= 2.5 * e + 1 for m, e in zip(more, expected, strict=True))
+    adds_none = max(expected) < 1  # at a stride of 64, say
+    return near and now.shape[1] == one.shape[0] and (max(more) > 0 or adds_none)

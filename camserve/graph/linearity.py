@@ -1,0 +1,125 @@
+"""Whether a head is a mean over places and one matrix, found by what it answers rather than by how it is written.
+
+A head that knows its activations only through their mean, and is affine in that, has exact class maps: hooked networks,
+channels last, tokens behind a norm, two heads that are averaged. Four answers to made-up activations tell.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camserve.catalogue.head_kinds import HeadKind
+from camserve.graph.heads import Carried, Head, LinearHead, PooledHead
+from camserve.graph.original.agreement import same
+
+# Affine heads of more values than this (classes times channels) are not differentiated to find their matrix.
+_MOST_WEIGHTS = 5_000_000
+
+
+def head_by_numbers(head: Head, activations: Tensor, carried: Carried, others: Carried) -> Head:
+    """`head`, or what it amounts to: linear, or pooled.
+
+    activations: (1, K, h, w), and what the head needs besides; others: the same of another image, since what depends on
+    that is no bias.
+    """
+    asked = _Asked(head, activations)
+    try:
+        with torch.no_grad():
+            if not asked.depends(carried) or not asked.knows_the_mean_alone(carried):
+                return head
+            affine = asked.is_affine(carried)
+            alike = affine and same(asked(asked.mean, others), asked(asked.mean, carried))
+        if alike:
+            return _linear(head, asked, carried)
+        is_new = head.kind is not HeadKind.POOLED and asked.takes_one_cell(carried)
+        return PooledHead(head.module) if is_new else head
+    except (RuntimeError, ValueError, TypeError, IndexError):  # a head that does not take what was made up
+        return head
+
+
+class _Asked:
+    """A head, and activations to ask it about: as the layer's own, with another value at every place."""
+
+    def __init__(self, head: Head, activations: Tensor) -> None:
+        chance = torch.Generator().manual_seed(3)
+        self._head, self.shape = head, activations.shape
+        spread = activations.std().clamp(min=1e-3)
+        self._noisy = activations + spread * torch.randn(activations.shape, generator=chance).to(activations)
+        self.mean = self._noisy.mean((2, 3), keepdim=True)
+        self._other = self.mean + spread * torch.randn(self.mean.shape, generator=chance).to(activations)
+
+    def __call__(self, mean: Tensor, carried: Carried) -> Tensor:
+        """The logits (1, C) of a map that is `mean` (1, K, 1, 1) everywhere."""
+        return self._head.logits(mean.expand(self.shape).contiguous(), carried)
+
+    def depends(self, carried: Carried) -> bool:
+        """Whether the answer changes with the activations; it does not where a classifier starts from zero."""
+        return not torch.equal(self(self.mean, carried), self(self._other, carried))
+
+    def knows_the_mean_alone(self, carried: Carried) -> bool:
+        """Whether the answer is the same where every place holds the mean."""
+        return same(self(self.mean, carried), self._head.logits(self._noisy, carried))
+
+    def is_affine(self, carried: Carried) -> bool:
+        """f(a + b) + f(0) = f(a) + f(b), near the activations and far from them: a small curve hides near by."""
+        at_none = self(torch.zeros_like(self.mean), carried)
+        pairs = [(factor * self.mean, sign * factor * self._other) for factor, sign in ((1, 1), (30, -1), (30, 1))]
+        return all(same(self(a + b, carried) + at_none, self(a, carried) + self(b, carried)) for a, b in pairs)
+
+    def takes_one_cell(self, carried: Carried) -> bool:
+        """Whether a map of one cell, the mean, gives the same answer."""
+        return same(self._head.logits(self.mean, carried), self(self.mean, carried))
+
+
+def _linear(head: Head, asked: _Asked, carried: Carried) -> Head:
+    """The head as a pooling and one matrix of its own: its bias is what it says to nothing."""
+    with torch.no_grad():
+        bias = asked(torch.zeros_like(asked.mean), carried)[0]
+        answers = asked(asked.mean, carried)
+    for weight in _candidates(head.module, len(bias), asked.shape[1]):
+        if same(asked.mean.flatten(1) @ weight.T + bias, answers):
+            return _made(weight, bias)
+    if len(bias) * asked.shape[1] > _MOST_WEIGHTS:
+        return head
+    weight = _jacobian(head, asked, carried, len(bias))
+    return _made(weight, bias) if same(asked.mean.flatten(1) @ weight.T + bias, answers) else head
+
+
+def _made(weight: Tensor, bias: Tensor) -> LinearHead:
+    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    linear.weight, linear.bias = (nn.Parameter(value.clone(), requires_grad=False) for value in (weight, bias))
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear).eval()
+    return LinearHead(Alone(module), linear.weight, linear.bias)
+
+
+class Alone(nn.Module):
+    """A head that needs nothing besides its activations, whatever is carried."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, activations: Tensor, *carried: Any) -> Tensor:
+        """(N, K, h, w) -> (N, C)."""
+        logits: Tensor = self.module(activations)
+        return logits
+
+
+def _candidates(module: nn.Module, classes: int, channels: int) -> Iterator[Tensor]:
+    """The matrices (C, K) of linear layers and 1x1 convolutions, the last first."""
+    for part in reversed(list(module.modules())):
+        if isinstance(part, nn.Linear | nn.Conv2d) and isinstance(getattr(part, "weight", None), Tensor):
+            weight = part.weight.detach()
+            if weight.flatten(1).shape == (classes, channels):
+                yield weight.flatten(1)
+
+
+def _jacobian(head: Head, asked: _Asked, carried: Carried, classes: int) -> Tensor:
+    """d logits / d mean, (C, K)."""
+    with torch.enable_grad():
+        leaf = asked.mean.detach().clone().requires_grad_()
+        logits = head.module(leaf.expand(asked.shape).contiguous(), *carried)[0]
+        rows = [torch.autograd.grad(logits[index], leaf, retain_graph=True)[0].flatten() for index in range(classes)]
+    return torch.stack(rows)

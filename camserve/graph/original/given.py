@@ -1,0 +1,248 @@
+"""The network as it was given, called as its user calls it: what everything made of it is held against.
+
+Found out once, when a model is loaded: how images are handed over, which part of the answer are the logits, whether
+the network turns them into probabilities itself, whether calls leave something behind, whether it answers twice
+alike, and what it answers at sizes other than the one it was trained at.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camserve.errors import CamserveError, ModelError, first_line
+from camserve.graph.devices import structured
+from camserve.graph.original.agreement import same
+from camserve.graph.original.logits import Part, is_embedding, part_with_logits, with_batch
+from camserve.graph.original.probabilities import Kind, kind_of, undone
+from camserve.graph.original.state import fingerprint, fresh, same_chance, without_hooks
+
+UNLIKE = (
+    "the network answers differently each time it is asked (dropout that stays on, or other chance): this is the map "
+    "of one such answer"
+)
+NO_LOGITS = (
+    "the network answers with probabilities, and the logits before them cannot be read: what is explained is the "
+    "logarithm of the probability"
+)
+PERHAPS = (
+    "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that "
+    "camserve does not see: they are explained as they are, as if they were logits"
+)
+NO_NUMBERS = "the network answers with values that are no numbers (not finite), so the picture means nothing"
+# Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of. Whatever that size
+# is, at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a
+# cell (tests/graph/test_guard.py and tests/graph/test_given_sizes.py hold that). They are small, since some networks
+# take a range.
+_LARGER = {1: ((53, 32), (42, 35)), 2: ((52, 42), (0, 32)), 4: ((52, 40), (0, 32)), 8: ((48, 40), (0, 32))}
+_LARGER |= {16: ((48, 32), (0, 48)), 32: ((64, 32), (0, 32)), 64: ((128, 64), (0, 64))}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the network answers to one input.
+
+    images: (N, 3, h, w). logits: (N, C); None where it takes no input of that size, for which `reason` is in words.
+    """
+
+    images: Tensor
+    logits: Tensor | None
+    reason: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(w, h)."""
+        return self.images.shape[-1], self.images.shape[-2]
+
+
+class Given(nn.Module):
+    """images (N, 3, H, W) -> logits (N, C), float32, as the user's module answers.
+
+    module: the user's network, frozen, in evaluation mode. size: side of the square image it was trained at. labels:
+    how many classes have names. Raises ModelError, in words, for what cannot be called or answers with no logits.
+
+    What is found out:
+    keyword: the argument that takes the images, where they cannot be given without its name.
+    part, kind: where in the answer the logits are, and what the network makes of them itself.
+    scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. dtype: of its own answers.
+    classes: C.
+    remembers: whether a call can change later answers; such a network is called as a fresh copy each time.
+    together: 1 for a network that takes one image at a time, else 2.
+    writes: whether it writes into the images it is given.
+    multiple: sides of inputs are multiples of this, pixels; 0: only `size` is taken.
+    probes: what it answers, at several sizes. notes: what every explanation has to say.
+    """
+
+    def __init__(self, module: nn.Module, size: int, labels: int | None = None) -> None:
+        super().__init__()
+        self.module, self.size = module, size
+        self.keyword, self.notes = _keyword(module), list[str]()
+        self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
+        used = fresh(module)
+        before = fingerprint(used)
+        own = self._meet(used, labels)
+        if any(part._forward_hooks for part in module.modules()):
+            self._drop_idle_hooks()
+            used = fresh(self.module)
+            before = fingerprint(used)
+        self._ask_sizes(lambda: used, own)
+        self._find_memory(used, before)
+        own = self.probes[0]
+        if own.logits is None:
+            raise ModelError(f"the network fails when it is asked a second time: {own.reason}")
+        if own.logits.isnan().any():
+            self.notes.append(NO_NUMBERS)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers one image in several ways."""
+        return UNLIKE in self.notes
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether it takes inputs of other sizes and shapes than the one trained at."""
+        return self.multiple > 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C)."""
+        with self.network() as network:
+            return self.ask(network, images)
+
+    @contextmanager
+    def network(self) -> Iterator[nn.Module]:
+        """The module to call: itself, or a copy that no other call meets, where calls would leave something behind."""
+        yield fresh(self.module) if self.remembers else self.module
+
+    def ask(self, network: nn.Module, images: Tensor) -> Tensor:
+        """The logits (N, C) of a module as `network` gives it."""
+        logits = undone(lambda: self._called(network, images), self.part, self.kind)
+        return with_batch(logits.float(), images)
+
+    def _called(self, network: nn.Module, images: Tensor) -> Any:
+        images = images.clone() if self.writes else images
+        return network(images) if self.keyword is None else network(**{self.keyword: images})
+
+    def _meet(self, used: nn.Module, labels: int | None) -> Probe:
+        """See what it answers at its own size, how, and how many classes there are."""
+        images = structured(used, self.size, self.size, self.together)
+        given = images.clone()
+        try:
+            with torch.no_grad(), same_chance():
+                answer = self._called(used, given)
+                self.writes = not torch.equal(given, images)
+                self.part = part_with_logits(answer, labels, len(images))
+                found = with_batch(self.part.of(answer), images)
+                self._check(found, labels)
+                self.kind = kind_of(lambda: self._called(used, images), self.part, found)
+                logits = found.float() if self.kind.name in ("logits", "perhaps") else self.ask(used, images)
+        except CamserveError:
+            raise
+        except Exception as error:  # anything a user's forward raises
+            if self.together > 1:  # some take one image at a time
+                self.together = 1
+                return self._meet(used, labels)
+            raise ModelError(_why(used, images, error)) from None
+        self.dtype, self.classes, self.scores = found.dtype, found.shape[1], self.part.scores or self.kind.scores
+        if self.kind.name == "perhaps":
+            self.notes.append(PERHAPS)
+        elif self.kind.name != "logits" and not self.kind.readable:
+            self.notes.append(NO_LOGITS)
+        return Probe(images, logits)
+
+    def _check(self, found: Tensor, labels: int | None) -> None:
+        """Raises ModelError for an answer to `together` images that holds no logits of classes."""
+        if found.ndim != 2 or len(found) != self.together:
+            shape = ", ".join(map(str, found.shape[1:]))
+            raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
+        if not found.is_floating_point():
+            raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
+        if labels is None and is_embedding(found):
+            raise ModelError(
+                f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set "
+                "of classes. Put a classifier behind it, or give labels if its numbers are classes"
+            )
+
+    def _drop_idle_hooks(self) -> None:
+        """Leave out forward hooks, where the answer is the same without them.
+
+        Those that only look are for the user's own calls; those that change the answer are part of the network.
+        """
+        with_hooks = self._probe(fresh(self.module), self.size, self.size)
+        if same(self._probe(without_hooks(self.module), self.size, self.size).logits, with_hooks.logits):
+            self.module = without_hooks(self.module)
+
+    def _probe(self, network: nn.Module, width: int, height: int, *, count: int = 1, seed: int = 0) -> Probe:
+        images = structured(network, width, height, count)
+        try:
+            with torch.no_grad(), same_chance(seed):
+                return Probe(images, self.ask(network, images))
+        except Exception as error:  # whatever a network raises at a size it does not take
+            return Probe(images, None, first_line(error))
+
+    def _ask_sizes(self, network: Callable[[], nn.Module], own: Probe | None = None) -> None:
+        """Try sizes that are neither squares nor multiples of the usual strides; then multiples; and a smaller one.
+
+        own: what is known of the size trained at.
+        """
+        size, small = self.size, self.size * 5 // 7
+        self.multiple, self.probes = 0, [own or self._probe(network(), size, size, count=self.together)]
+        for multiple, more in _LARGER.items():
+            if size % multiple == 0:
+                sizes = [(size + across, size + down) for across, down in more]
+                tried = [self._probe(network(), *one) for one in sizes]
+                if all(one.logits is not None for one in tried):
+                    self.probes += tried
+                    self.multiple = multiple
+                    break
+        self.probes.append(self._probe(network(), small, small | 1))
+
+    def _find_memory(self, used: nn.Module, before: list[Any]) -> None:
+        """Whether the calls so far, failed ones too, have changed what it answers; and whether chance has a part."""
+        asked = self.probes
+        if before == fingerprint(used) and self._is_certain(used, asked[0]):
+            return
+        self._ask_sizes(lambda: fresh(self.module))
+        other = self._asked_again(fresh(self.module), self.probes[:1], seed=1)
+        if not same(other[0], self.probes[0].logits):
+            self.notes.append(UNLIKE)
+        alone = [one.logits for one in self.probes]
+        after = self._asked_again(used, self.probes)
+        before_that = [one.logits for one in asked]
+        alike = len(before_that) == len(alone) and all(same(*pair) for pair in zip(before_that, alone, strict=True))
+        self.remembers = not alike or not all(same(*pair) for pair in zip(alone, after, strict=True))
+
+    def _is_certain(self, used: nn.Module, own: Probe) -> bool:
+        """Whether the first image alone gets the answer that it got, with other random numbers, too."""
+        if own.logits is None:
+            return False
+        with torch.no_grad(), same_chance(1):
+            return same(self.ask(used, own.images[:1]), own.logits[:1])
+
+    def _asked_again(self, network: nn.Module, probes: list[Probe], seed: int = 0) -> list[Tensor | None]:
+        return [self._probe(network, *one.size, count=len(one.images), seed=seed).logits for one in probes]
+
+
+def _keyword(module: nn.Module) -> str | None:
+    """The argument that takes the images, where they cannot be given without its name."""
+    try:
+        parameters = inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):
+        return None
+    free = [one for one in parameters.values() if one.kind is not one.KEYWORD_ONLY]
+    if "pixel_values" in parameters:  # transformers' name for images, which need not come first
+        return None if free and free[0].name == "pixel_values" else "pixel_values"
+    first = next(iter(parameters.values()), None)
+    return None if free or first is None else first.name
+
+
+def _why(module: nn.Module, images: Tensor, error: Exception) -> str:
+    reason = first_line(error) or type(error).__name__
+    return (
+        f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls "
+        f"{type(module).__name__}(images) with float32 images (N, 3, H, W); wrap a network that is called otherwise in "
+        "a module that takes those and answers with logits"
+    )

@@ -1,0 +1,133 @@
+"""Networks that end in a softmax or a sigmoid: the logits before it, read while it runs.
+
+A class map is exact for logits; a probability of 1 has no gradient left. So what is explained is what the network's
+last function was given, caught as torch calls it; the function itself, and so the network's answer, stays as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from camserve.graph.original.logits import Part
+
+_SOFTMAX = (torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax)
+_LOG_SOFTMAX = (torch.log_softmax, F.log_softmax, Tensor.log_softmax, torch.special.log_softmax)
+_SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, torch.sigmoid_, torch.special.expit)
+_FUNCTIONS = {"softmax": _SOFTMAX, "log-softmax": _LOG_SOFTMAX, "sigmoid": _SIGMOID}
+_CLOSE = 1e-4
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a network makes of its logits.
+
+    name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid"; "perhaps" where the answers look like probabilities
+    and nothing shows what made them. readable: whether the logits before it can be read.
+    """
+
+    name: str = "logits"
+    readable: bool = True
+
+    @property
+    def scores(self) -> str | None:
+        """What the network's own scores are, "softmax" or "sigmoid"; None where it says nothing of them."""
+        return {"softmax": "softmax", "log-softmax": "softmax", "sigmoid": "sigmoid"}.get(self.name)
+
+
+def kind_of(call: Callable[[], Any], part: Part, answer: Tensor | None = None) -> Kind:
+    """What the answer of a call is. Probabilities are known by their numbers, and by the function that made them.
+
+    answer: the logits, or what else it is, (N, C), where the call was made already.
+    """
+    if answer is not None and _name_of(answer.float()) == "logits":
+        return Kind()
+    caught = _Caught()
+    with torch.no_grad(), caught:
+        answer = part.of(call()).float()
+    name = _name_of(answer)
+    if name == "logits":
+        return Kind()
+    found = caught.before(answer, name)
+    if found is None and name in ("sigmoid", "shares"):  # values between 0 and 1, or that add up to 100, prove nothing
+        return Kind("perhaps")
+    return Kind(name, found is not None)
+
+
+def undone(call: Callable[[], Any], part: Part, kind: Kind) -> Tensor:
+    """The logits (N, C) of a call."""
+    if kind.name in ("logits", "perhaps"):
+        return part.of(call())
+    if not kind.readable:
+        answer = part.of(call())
+        return answer if kind.name == "log-softmax" else answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
+    caught = _Caught()
+    with caught:
+        answer = part.of(call())
+    logits = caught.before(answer, kind.name)
+    return part.of(call()) if logits is None else logits
+
+
+def _name_of(answer: Tensor) -> str:
+    alike = len(answer) > 1 and torch.equal(answer, answer[:1].expand_as(answer))  # of such, numbers prove nothing
+    if answer.ndim != 2 or alike or not answer.isfinite().all():
+        return "logits"
+    ones = answer.new_ones(len(answer))
+    if answer.shape[1] > 1 and bool((answer <= _CLOSE).all()) and torch.allclose(answer.exp().sum(1), ones, atol=1e-3):
+        return "log-softmax"
+    if bool((answer < 0).any()):
+        return "logits"
+    total = answer.sum(1)
+    if bool((answer > 1).any()):
+        return "shares" if answer.shape[1] > 1 and torch.allclose(total, 100 * ones, atol=0.05) else "logits"
+    return "softmax" if answer.shape[1] > 1 and torch.allclose(answer.sum(1), ones, atol=1e-3) else "sigmoid"
+
+
+class _Caught(TorchFunctionMode):
+    """Keeps what such functions are given and give, in the thread that is inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, Tensor, Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = next((name for name, functions in _FUNCTIONS.items() if func in functions), None)
+        given = args[0] if args else (kwargs or {}).get("input")
+        if name is None or not isinstance(given, Tensor) or given.ndim != 2:
+            return func(*args, **(kwargs or {}))
+        kept = given.clone() if getattr(func, "__name__", "").endswith("_") or (kwargs or {}).get("inplace") else given
+        result = func(*args, **(kwargs or {}))
+        self.calls.append((name, kept, result))
+        return result
+
+    def before(self, answer: Tensor, name: str) -> Tensor | None:
+        """What the last such function was given whose result is `answer`; None where none was."""
+        for kind, given, result in reversed(self.calls):
+            if kind == name and given.shape == answer.shape:
+                with torch.no_grad():
+                    if torch.allclose(result.float(), answer.float(), rtol=0, atol=1e-6):
+                        return given
+        return None
+
+
+_MODULES = {"softmax": nn.Softmax, "log-softmax": nn.LogSoftmax, "sigmoid": nn.Sigmoid}
+
+
+def without_probabilities(graph: fx.GraphModule, kind: Kind) -> fx.GraphModule | None:
+    """`graph` with the logits as its answer; None where its last step is not the function that made probabilities."""
+    if kind.name in ("logits", "perhaps"):
+        return graph
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    last = output.args[0]
+    if not kind.readable or not isinstance(last, fx.Node) or not last.all_input_nodes:
+        return None
+    called = graph.get_submodule(str(last.target)) if last.op == "call_module" else last.target
+    name = kind.name.replace("-", "_")
+    if not isinstance(called, _MODULES[kind.name]) and called != name and getattr(called, "__name__", "") != name:
+        return None
+    output.args = (last.all_input_nodes[0],)
+    return graph

@@ -1,0 +1,90 @@
+"""What travels along the graph beside each tensor, and what a rule is told about one operation."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camserve.geometry.receptive_field import Field, Window
+
+_SIGNATURES = {
+    "conv2d": "input weight bias stride padding dilation groups",
+    "max_pool2d": "input kernel_size stride padding dilation ceil_mode return_indices",
+    "avg_pool2d": "input kernel_size stride padding ceil_mode count_include_pad divisor_override",
+    "pad": "input pad mode value",
+    "cat": "tensors dim",
+    "layer_norm": "input normalized_shape weight bias eps",
+    "normalize": "input p dim eps out",
+}
+
+
+class NotKnown(Exception):
+    """Why an operation's output has no receptive field that we could stand for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a tensor's cells have seen.
+
+    grid: (w, h) cells. axes: their (x, y) dimensions counted from the end, so broadcasting leaves them; None
+    where the cells are no longer two dimensions of their own, as in tokens or after flattening.
+    """
+
+    field: Field
+    grid: tuple[int, int]
+    axes: tuple[int, int] | None = (-1, -2)
+
+    def through(self, x: Window, y: Window, shape: torch.Size) -> "Seen":
+        """After windows x and y, in an output of `shape` with the same axes."""
+        across, down = self.axes or (-1, -2)
+        return Seen(self.field.through(x, y, self.grid), (shape[across], shape[down]), self.axes)
+
+    def everywhere(self) -> "Seen":
+        """After something that mixes all cells."""
+        return replace(self, field=self.field.everywhere(self.grid))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation, run on shapes. seen: what each of its inputs that stem from the image has seen."""
+
+    name: str
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    seen: list[Seen]
+    results: Any
+
+    @property
+    def result(self) -> Tensor:
+        """What comes out, or the first of several."""
+        result: Tensor = self.results[0] if isinstance(self.results, tuple | list) else self.results
+        return result
+
+    @property
+    def value(self) -> Tensor:
+        """The tensor that goes in."""
+        value: Tensor = self.args[0] if self.args else next(iter(self.kwargs.values()))
+        return value
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """A layer's attribute, or a function's argument by keyword or place."""
+        if isinstance(self.target, nn.Module):
+            return getattr(self.target, name, default)
+        places = dict(zip(_SIGNATURES.get(self.name, "input dim keepdim").split(), self.args, strict=False))
+        return self.kwargs.get(name, places.get(name, default))
+
+    def dims(self, ndim: int, default: Any = None) -> list[int]:
+        """The dimensions, of `ndim`, that it works along, counted from the end; all where it names none."""
+        given = self.option("dim", self.kwargs.get("axis", default))
+        given = range(ndim) if given is None else given
+        listed = list(given) if isinstance(given, Iterable) else [given]
+        return [dim if dim < 0 else dim - ndim for dim in listed]
+
+    def axes(self) -> tuple[int, int]:
+        """The input's axes, or NotKnown where its cells have left the grid."""
+        if self.seen[0].axes is None:
+            raise NotKnown(f"{self.name} meets a tensor whose cells no longer lie in a grid")
+        return self.seen[0].axes

@@ -1,0 +1,173 @@
+"""Encoded bytes of a known format to upright RGB pixels, and what is to be said of how they were read.
+
+The readers of the formats we take are called by name, because `Image.open` cannot tell a damaged JPEG from
+a text file, follows an MPO's index to where it breaks, and warns and refuses by a process-wide limit.
+"""
+
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFile, ImagePalette
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import Base as Tag
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from camserve.errors import ImageError, ImageTooLarge
+from camserve.images.pixels import TURNS, from_numbers, to_rgb, turn_of
+from camserve.images.quiet import silence_libtiff
+from camserve.images.samples import is_ours, not_ours, read_samples
+from camserve.images.tiff import Page, first_at, picture_of
+from camserve.images.windows import bounds
+
+silence_libtiff()
+
+READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+    "AVIF": AvifImageFile,
+}
+_COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # samples of a TIFF that are colours, by its photometric interpretation
+
+
+class Limits(NamedTuple):
+    """The most pixels, and the longest side."""
+
+    pixels: int
+    side: int
+
+
+def check_size(size: tuple[int, int], what: str, limits: Limits) -> None:
+    """Raises ImageTooLarge for more than the limits, ImageError for nothing at all."""
+    width, height = size
+    if width * height > limits.pixels:
+        raise ImageTooLarge(
+            f"{what} is {width} x {height} = {width * height / 1e6:.4g} megapixels; allowed are "
+            f"{limits.pixels / 1e6:.4g} (limits.megapixels). Try a smaller copy."
+        )
+    if max(size) > limits.side:
+        raise ImageTooLarge(
+            f"{what} is {width} x {height}; allowed are {limits.side} pixels a side (limits.side). "
+            "Try a smaller copy or a part of it."
+        )
+    if not width * height:
+        raise ImageError(f"{what} is {width} x {height}; allowed is 1 x 1 and more")
+
+
+def decode(data: bytes, name: str, kind: str, limits: Limits) -> tuple[Image.Image, list[str]]:
+    """The picture in `data`, upright, and notes. Raises whatever Pillow raises of damaged bytes."""
+    if kind == "TIFF":
+        return _decode_tiff(data, name, limits)
+    image = READERS[kind](io.BytesIO(data), "")
+    check_size(image.size, repr(name), limits)
+    moves = ["only the first picture of this animation is explained"] if _is_animated(image) else []
+    raw = image.tile[0][3] if kind == "PNG" and image.tile else None
+    image.load()
+    pixels, notes = _deep_png(data, image, raw) or to_rgb(image)
+    turn = turn_of(image)
+    del image  # its pixels can go before turning makes another set
+    return pixels if turn is None else pixels.transpose(turn), [*moves, *notes]
+
+
+def _is_animated(image: ImageFile.ImageFile) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a broken second frame costs the note, not the picture
+        return False
+
+
+def _deep_png(data: bytes, image: Image.Image, raw: Any) -> tuple[Image.Image, list[str]] | None:
+    """A PNG of 16-bit colours that uses little of their range: Pillow gives the upper bytes, which then say little."""
+    lower = {"RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L"), "LA;16B": ("RGBA", "RGBA")}.get(raw)
+    if lower is None:
+        return None
+    mode, unpacking = lower
+    high = np.asarray(image)
+    colours = 1 if raw[0] == "L" else 3
+    least, greatest = bounds(high[..., :colours])
+    if greatest >= 64 and (least <= 32 or greatest - least >= 31):
+        return None
+    again = PngImageFile(io.BytesIO(data), "")
+    again._mode = mode
+    again.tile = [again.tile[0]._replace(args=unpacking)]
+    again.load()
+    low = np.asarray(again)
+    if colours == 1:  # read as four bytes: both of the grey, both of the transparency
+        high, low = high[..., [0, -1]], low[..., 1::2]
+    values = high.astype(np.uint16) << 8 | low
+    alpha = "straight" if values.shape[2] > colours else None
+    return from_numbers(values, colours, alpha=alpha, key=image.info.get("transparency"))
+
+
+def _decode_tiff(data: bytes, name: str, limits: Limits) -> tuple[Image.Image, list[str]]:
+    page, notes = picture_of(data, name)
+    check_size(page.size, repr(name), limits)
+    if "tile_width" in page.tags and "tile_height" in page.tags:
+        check_size((page.one("tile_width", 0), page.one("tile_height", 0)), f"a tile of {name!r}", limits)
+    notes += _about_samples(page)
+    if is_ours(page):
+        pixels, more = _of_numbers(data, page, name, limits)
+        turn = TURNS.get(page.one("orientation", 1))
+    else:
+        (pixels, more), turn = to_rgb(_by_pillow(data, page, name)), None  # Pillow turns a TIFF while loading
+    return pixels if turn is None else pixels.transpose(turn), [*notes, *more]
+
+
+def _by_pillow(data: bytes, page: Page, name: str) -> Image.Image:
+    if page.one("compression", 1) not in COMPRESSION_INFO:
+        raise not_ours(page, name)
+    try:
+        image = TiffImageFile(io.BytesIO(first_at(data, page)), "")
+    except SyntaxError as error:
+        if "unknown" in str(error):
+            raise not_ours(page, name) from None
+        raise
+    if image.mode in ("P", "PA") and max(image.tag_v2[Tag.ColorMap]) < 256:  # which Pillow divides by 256: black
+        image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[Tag.ColorMap]))
+    image.load()
+    return image
+
+
+def _of_numbers(data: bytes, page: Page, name: str, limits: Limits) -> tuple[Image.Image, list[str]]:
+    colours = _COLOURS.get(page.photometric)
+    if colours is None or page.samples < colours:
+        raise not_ours(page, name)
+    extras = page.samples - colours
+    if colours == 1 and extras > 1:
+        raise ImageError(
+            f"{name!r} is a TIFF of {page.samples} channels that are not said to be colours ({page}); allowed are grey "
+            "and RGB. Try saving three of them as an 8-bit RGB PNG."
+        )
+    values = read_samples(data, page, name, limits.pixels)
+    depth = page.bits if 0 < page.bits < 16 and page.format == "unsigned" else None  # else a container, or floats
+    alpha = {1: "premultiplied", 2: "straight"}.get(_first_extra(page)) if extras else None
+    return from_numbers(values, colours, alpha=alpha, inverted=page.photometric == 0, depth=depth)
+
+
+def _first_extra(page: Page) -> int:
+    """What the first sample beyond the colours is: 1 or 2 transparency, 0 something else."""
+    return page.one("extras", 2 if page.photometric == 2 and page.samples == 4 else 0)
+
+
+def _about_samples(page: Page) -> list[str]:
+    """What is to be said of samples that are not colours, or not said to be."""
+    notes = []
+    colours = _COLOURS.get(page.photometric)
+    if "photometric" not in page.tags and colours == 1:
+        notes.append("the file does not say whether 0 is black or white; it is taken for black")
+    extras = page.samples - (colours or page.samples)
+    if extras == 1 and "extras" not in page.tags and page.photometric == 2:
+        notes.append("the fourth channel is taken for transparency, which the file does not say")
+    left_out = extras - (_first_extra(page) in (1, 2))
+    if extras > 0 and left_out > 0:
+        notes.append(f"{left_out} of {page.samples} channels are left out, as they are not said to be colours")
+    return notes

@@ -1,0 +1,134 @@
+"""Pixels of every mode, and arrays, to upright RGB; nothing here opens or saves a file.
+
+Conversion goes strip by strip: of a large picture only the one that is handed over exists whole.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.ExifTags import Base as Tag
+
+from camserve.errors import ImageError
+from camserve.images.windows import Window, first_white, not_numbers, window_of
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_STRIP = 2**20  # pixels converted at a time: what bounds the temporaries
+
+
+def from_array(array: npt.NDArray[Any]) -> Image.Image:
+    """A uint8 array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA as a Pillow image that may share its memory.
+
+    Raises ImageError for any other.
+    """
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
+        raise ImageError(
+            f"an array of {array.dtype} {array.shape} is no picture; allowed is uint8 in the shape (H, W), "
+            "(H, W, 3) or (H, W, 4). Try array.transpose(1, 2, 0) of a (3, H, W), "
+            "(255 * array).astype('uint8') of values 0..1."
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What makes a loaded image upright; nothing for a TIFF, which Pillow turns while loading."""
+    try:
+        return TURNS.get(image.getexif().get(Tag.Orientation, 1))
+    except Exception:  # broken EXIF costs the turn, not the picture
+        return None
+
+
+def to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """A bare RGB image, as a reader's own holds on to the encoded bytes and, of WebP, to two canvases; and notes.
+
+    RGB pixels are handed over, others are converted.
+    """
+    image.load()
+    if image.mode[0] in "IF":
+        return from_numbers(np.asarray(image)[..., None], 1, key=image.info.get("transparency"))
+    if image.mode == "RGB" and not image.has_transparency_data:
+        bare = image._new(image.im)
+        bare.info.clear()
+        return bare, []
+    flat = Image.new("RGB", image.size, "white")
+    for box in strips(image.size):
+        strip = image.crop(box)
+        if strip.has_transparency_data:
+            strip = _with_alpha(strip)
+            flat.paste(strip, box, strip)
+        else:
+            flat.paste(strip.convert("RGB"), box)
+    return flat, []
+
+
+def from_numbers(
+    values: npt.NDArray[Any],
+    colours: int,
+    *,
+    alpha: str | None = None,
+    inverted: bool = False,
+    depth: int | None = None,
+    key: Any = None,
+) -> tuple[Image.Image, list[str]]:
+    """An RGB image of numbers (H, W, samples), and what is to be said of their window.
+
+    colours: how many samples are colours: 1 grey, 3 RGB, 4 CMYK. alpha: what the next is: "straight" or
+    "premultiplied". inverted: white is zero. depth: see `window_of`. key: the value that is transparent.
+    """
+    window = window_of(_seen(values[..., :colours], key), depth)
+    opaque = first_white(values[..., colours]) if alpha else 1
+    flat = Image.new("RGB", values.shape[1::-1])
+    for box in strips(flat.size):
+        part = values[box[1] : box[3]]
+        shown = _scaled(part[..., :colours], window)
+        if colours == 4:
+            shown = np.asarray(Image.fromarray(np.rint(shown).astype(np.uint8), "CMYK").convert("RGB"), np.float32)
+        shown = 255 - shown if inverted else shown
+        if alpha:
+            cover = np.clip(part[..., colours, None] / opaque, 0, 1)
+            shown = (shown if alpha == "premultiplied" else shown * cover) + 255 * (1 - cover)
+        if key is not None:
+            shown = np.where((part[..., :colours] == key).all(-1, keepdims=True), 255, shown)
+        whole = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+        flat.paste(Image.fromarray(whole if whole.shape[2] == 3 else whole[..., 0]).convert("RGB"), box)
+    return flat, [window.note] if window.note else []
+
+
+def _seen(values: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:
+    """The pixels that are not transparent, if there are any."""
+    kept = values if key is None else values[(values != key).any(-1)][None]
+    return kept if kept.size else values
+
+
+def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of whole rows, about a megapixel each, from top to bottom."""
+    width, height = size
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        yield 0, top, width, min(top + rows, height)
+
+
+def _with_alpha(strip: Image.Image) -> Image.Image:
+    key = strip.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit PNG, whose pixels Pillow has cut to 8 bits
+        strip.info["transparency"] = tuple(value >> 8 for value in key)
+    return (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
+
+
+def _scaled(part: npt.NDArray[Any], window: Window) -> npt.NDArray[np.float64]:
+    """Numbers as 0 to 255, not yet rounded."""
+    values = part.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise not_numbers()
+    span = (window.white - window.black) or 1  # all values alike: black
+    return np.clip((values - window.black) * 255 / span, 0, 255)

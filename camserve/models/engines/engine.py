@@ -1,0 +1,119 @@
+"""Who runs the network: images in; activations, logits and class maps out, without autograd."""
+
+import logging
+from importlib.util import find_spec
+from typing import Protocol
+
+import torch
+
+from camserve.config.schema import Compute
+from camserve.errors import ConfigError, EngineError
+from camserve.graph.heads import Carried
+from camserve.graph.network import Network
+from camserve.graph.original.agreement import apart
+from camserve.graph.original.given import Probe
+from camserve.models.engines.torch_engine import TorchEngine, prepared
+
+__all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
+
+log = logging.getLogger("camserve")
+
+# How far an engine may be from torch: logits as a share of their spread, activations of the largest. Float32 sums
+# of some thousand terms in another order differ by about 1e-5; activations of random weights by up to 2e-4.
+AGREEMENT = 1e-4
+# In bfloat16, whose numbers are 0.4 % apart, single activations of the embedded model differ by 7 to 15 % on what the
+# network is asked when it is given, up and down with the size; its logits by up to 3 %.
+AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.3)}
+
+
+class Engine(Protocol):
+    """What a layer asks of whoever runs it.
+
+    name: as in the setting compute.engine. precision: of its numbers, as in compute.precision. tolerance: how far
+    rounding may put a map's sum from its logit, as a share.
+    """
+
+    @property
+    def precision(self) -> str:
+        """As above."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """As above."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """As above."""
+        ...
+
+    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
+        """(N, 3, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        ...
+
+    def class_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> the CAM of every class, (N, C, h, w). Raises OptionError where there is none."""
+        ...
+
+
+def engine_for(torch_engine: TorchEngine, compute: Compute, network: Network, what: str) -> Engine:
+    """The engine that the settings ask for; "auto" takes OpenVINO where it is installed, works and agrees with torch.
+
+    network: what both run; they must agree on all that it was asked when it was given. what: whose engine it is, for
+    messages. Raises ConfigError where OpenVINO is asked for by name and cannot be had.
+    """
+    if compute.engine == "torch" or (compute.engine == "auto" and not _may_be_openvino(compute)):
+        return torch_engine
+    try:
+        from camserve.models.engines.openvino_engine import OpenVinoEngine
+
+        own = (network.given.size, network.given.size)
+        engine = OpenVinoEngine(torch_engine, compute, any_size=network.takes_any_size, example=own)
+        for probe in network.given.probes:
+            if probe.logits is not None or network.is_extended:
+                _check_agreement(engine, torch_engine, probe, network, AGREEMENTS[compute.precision])
+    except (EngineError, ImportError) as error:
+        if compute.engine == "openvino":
+            raise ConfigError(
+                f"compute.engine = 'openvino' cannot run {what}: {error}. 'auto' and 'torch' can"
+            ) from None
+        log.warning("OpenVINO cannot run %s (%s); torch does", what, error)
+        return torch_engine
+    return engine
+
+
+def _may_be_openvino(compute: Compute) -> bool:
+    return compute.device == "cpu" and find_spec("openvino") is not None
+
+
+def _check_agreement(
+    engine: Engine, torch_engine: TorchEngine, probe: Probe, network: Network, limits: tuple[float, float]
+) -> None:
+    """Raises EngineError where the two differ on these images by more than those shares.
+
+    limits: of the spread of the logits, and of the largest value of all else. Where class maps account for the logits,
+    the logits of the network itself are asked of them; else torch runs, too.
+    """
+    where = f"at {probe.size[0]} x {probe.size[1]}"
+    try:
+        ours, ours_carried, our_logits = engine(probe.images)
+    except RuntimeError as error:
+        if network.is_extended and probe.logits is None:  # an input smaller than a window, say
+            return
+        raise EngineError(f"{where} it fails: {error}") from None
+    accounted, rest = torch_engine.head.accounted(ours), list[tuple[torch.Tensor, torch.Tensor]]()
+    if accounted is not None and probe.logits is not None and not network.is_extended:
+        logits = [(our_logits, probe.logits), (accounted, probe.logits)]
+    else:
+        theirs, theirs_carried, their_logits = torch_engine(probe.images)
+        logits, rest = [(our_logits, their_logits)], [(ours, theirs), *zip(ours_carried, theirs_carried, strict=True)]
+    for one, other in logits:
+        if not (missing := apart(one, other)) <= limits[0]:
+            raise EngineError(f"{where} it differs from torch by {missing:.2g} of the spread of the logits")
+    for one, other in rest:
+        if one.shape != other.shape:
+            raise EngineError(f"{where} it gives {tuple(one.shape)}, torch {tuple(other.shape)}")
+        missing = float((one - other).abs().max())
+        if not missing <= limits[1] * float(other.abs().max()):
+            raise EngineError(f"{where} it differs from torch by {missing:.2g}")

@@ -1,0 +1,82 @@
+"""The layers of a network that torch.fx cannot trace, as one image meets them.
+
+What is between its layers is not seen: functions have no row, and what they cost is not counted, which
+FUNCTIONS says in the list of what is not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from camserve.graph.original.given import Given
+from camserve.graph.original.state import fresh
+from camserve.graph.receptive.walk import Fields
+from camserve.graph.trace import Graph
+
+FUNCTIONS = "functions between the layers, as torch.fx cannot trace the network"
+_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def record(given: Given, size: int) -> tuple[fx.GraphModule, Fields]:
+    """A graph of the layers in the order they are used, which is to be read and not run, and their shapes.
+
+    size: side of the square image, pixels. Parameters that are in no layer come first. No receptive field is known.
+    """
+    module = fresh(given.module)
+    recorder, layers = _Recorder(module), _layers(module)
+    for name, parameter in module.named_parameters():
+        if not any(name.startswith(f"{layer}.") for layer, _ in layers):
+            recorder.keep(recorder.graph.get_attr(name), parameter)
+    for name, part in layers:
+        part.register_forward_hook(recorder.hook(name))
+    with torch.no_grad():
+        given.ask(module, torch.zeros(1, 3, size, size))
+    return Graph(module, recorder.graph), recorder.fields
+
+
+def _layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What graph/trace.py keeps whole, torch's own layers and their subclasses; and modules that hold no others."""
+    found: list[tuple[str, nn.Module]] = []
+    for name, part in module.named_modules():
+        bases = [base for base in type(part).__mro__ if base.__module__.startswith("torch.nn.")]
+        own = not set(bases) <= set(_CONTAINERS) and not isinstance(part, nn.Sequential)
+        inside = any(name.startswith(f"{layer}.") for layer, _ in found)
+        if name and not inside and (own or not list(part.children())):
+            found.append((name, part))
+    return found
+
+
+class _Recorder:
+    """Makes a node of every use of a layer; a tensor that no layer gave becomes an input of the graph."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self.graph, self.fields = fx.Graph(), Fields()
+        self._made: list[tuple[Tensor, fx.Node]] = []
+
+    def hook(self, name: str) -> Callable[..., None]:
+        """For the layer of that name."""
+
+        def used(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            node = self.graph.call_module(name, tuple(self._node(value) for value in inputs))
+            parents = [name.rsplit(".", depth)[0] for depth in range(name.count("."), 0, -1)]
+            node.meta["nn_module_stack"] = {path: (path, type(self._module.get_submodule(path))) for path in parents}
+            self.fields.unknown[node.name] = "torch.fx cannot trace the network"
+            self.keep(node, output[0] if isinstance(output, tuple) else output)
+
+        return used
+
+    def _node(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        known = next((node for tensor, node in reversed(self._made) if tensor is value), None)
+        return known or self.keep(self.graph.placeholder(f"input_{len(self._made)}"), value)
+
+    def keep(self, node: fx.Node, value: Tensor) -> fx.Node:
+        """Remember that `node` gives `value`."""
+        # the tensor itself is kept until the recording ends, or another could come to have its identity
+        self._made.append((value, node))
+        self.fields.shapes[node.name] = tuple(value.shape)
+        return node

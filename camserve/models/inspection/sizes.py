@@ -1,0 +1,158 @@
+"""Which input sizes a network takes: it is tried, and what stops it is said in words."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from camserve.graph.cut import Cut
+from camserve.models.inspection.operation import Operation, Shape
+
+# Larger inputs are tried up to this many pixels, so that a network of 1000 pixels costs no gigabytes.
+_MOST_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One size of input, (w, h) pixels, and why the network does not take it; "" where it does."""
+
+    size: tuple[int, int]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class InputSizes:
+    """What was tried. smallest: a square of that side is the smallest taken, None where sizes above fail too.
+
+    below: why a square of one pixel less is not taken.
+    """
+
+    trials: tuple[Trial, ...]
+    smallest: int | None = None
+    below: str = ""
+
+    @property
+    def any_size(self) -> bool:
+        """Whether every size tried was taken that is not smaller than `smallest`."""
+        return self.smallest is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can carry."""
+        tried = [{"size": list(trial.size), "reason": trial.reason or None} for trial in self.trials]
+        return {"any": self.any_size, "smallest": self.smallest, "below": self.below or None, "tried": tried}
+
+
+def try_sizes(cut: Cut, trained: int) -> InputSizes:
+    """Run both halves of a network at its own size and at a few others: half and odd, one more, wide, larger.
+
+    trained: the side of the square it was trained at, pixels. That is one forward pass each of an empty image, in
+    all those of about four images of that side; then the smallest square is found by halving, in about one more.
+    """
+    trials = tuple(Trial(size, _reason(cut, size)) for size in _sizes(trained))
+    if any(trial.reason for trial in trials if min(trial.size) >= trained):
+        return InputSizes(trials)
+    smallest, below = _smallest(cut, min(min(trial.size) for trial in trials if not trial.reason))
+    holds = all(not trial.reason for trial in trials if min(trial.size) >= smallest)
+    return InputSizes(trials, smallest, below) if holds else InputSizes(trials)
+
+
+def _sizes(trained: int) -> list[tuple[int, int]]:
+    """The size trained at; smaller and odd; one more, no multiple of anything; not square; larger."""
+    half, wide, larger = trained // 2 | 1, trained * 3 // 2, trained * 9 // 7
+    others = [(half, half), (trained + 1, trained + 1), (wide, half), (larger, larger)]
+    return [(trained, trained), *(size for size in others if size[0] * size[1] <= _MOST_PIXELS)]
+
+
+def _smallest(cut: Cut, works: int) -> tuple[int, str]:
+    """The smallest side that works, when every larger one does, and what stops the one below."""
+    fails, reason = 0, ""
+    while works - fails > 1:
+        side = (works + fails) // 2
+        found = _reason(cut, (side, side))
+        works, fails, reason = (works, side, found) if found else (side, fails, reason)
+    return works, reason
+
+
+def _reason(cut: Cut, size: tuple[int, int]) -> str:
+    image = torch.zeros(1, 3, size[1], size[0])
+    values: tuple[Any, ...] = (image,)
+    with torch.no_grad():
+        for half in (cut.body, cut.head):
+            attempt = _Attempt(half) if isinstance(half, fx.GraphModule) else None
+            try:
+                result = attempt.run(*values) if attempt else half(*values)
+            except Exception as error:  # whatever a layer raises at a size it does not take
+                return attempt.in_words(error) if attempt else f"the network says '{_first_line(error)}'"
+            values = (result[0], *result[1]) if half is cut.body else values
+    return ""
+
+
+class _Attempt(fx.Interpreter):
+    """Runs a graph and remembers where it stopped."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph)
+        self.extra_traceback = False
+        self._shapes: dict[str, Shape] = {}
+        self._at: fx.Node | None = None
+
+    def run_node(self, n: fx.Node) -> Any:
+        self._at = n
+        result = super().run_node(n)
+        self._shapes[n.name] = tuple(result.shape) if isinstance(result, Tensor) else ()
+        return result
+
+    def in_words(self, error: Exception) -> str:
+        """What stopped the network, with the layer's name."""
+        assert self._at is not None
+        layer = self.fetch_attr(str(self._at.target)) if self._at.op == "call_module" else None
+        operation = Operation(self._at, layer, self._shapes)
+        known = _expected_features(operation) or _too_small(operation, str(error)) or _no_fold(operation)
+        return known or self._own_words(operation, _first_line(error))
+
+    def _own_words(self, operation: Operation, message: str) -> str:
+        """The network's own or torch's; with the parameter, such as a position embedding, that has a size."""
+        if operation.name == "_assert":
+            return f"the network itself says '{message}'{self._because()}"
+        for other in operation.node.all_input_nodes:
+            if other.op == "get_attr" and isinstance(self.fetch_attr(str(other.target)), nn.Parameter):
+                shape = "x".join(map(str, self._shapes[other.name]))
+                return f"the parameter '{other.target}' is of one size, {shape}: {message}"
+        return f"'{operation.path}' says '{message}'"
+
+    def _because(self) -> str:
+        """Why a network may insist on a size: a parameter with one value a place, such as a position embedding."""
+        for node in self.graph.nodes:
+            value = self.fetch_attr(str(node.target)) if node.op == "get_attr" else None
+            if isinstance(value, nn.Parameter) and value.ndim > 2 and "pos" in str(node.target):
+                return f"; its position embedding '{node.target}' is of one size, {'x'.join(map(str, value.shape))}"
+        return ""
+
+
+def _first_line(error: Exception) -> str:
+    """A traced network has formatted its message before there was an image, so what it got is not in it."""
+    line = re.sub(r"[ ,]*(but )?got Proxy\(.*", "", str(error).strip().split("\n")[0]).rstrip(".")
+    return re.sub(r" ?\(?Proxy\(\w+\)\)?", "", line)
+
+
+def _expected_features(operation: Operation) -> str:
+    layer, given = operation.layer, operation.shape()
+    if not isinstance(layer, nn.Linear) or not given or given[-1] == layer.in_features:
+        return ""
+    return f"the linear layer '{operation.path}' takes {layer.in_features} features and is given {given[-1]}"
+
+
+def _too_small(operation: Operation, message: str) -> str:
+    given = operation.shape()
+    if len(given) != 4 or not re.search("[Kk]ernel size|too small", message):
+        return ""
+    return f"nothing would be left of the {given[-1]} x {given[-2]} cells that '{operation.path}' is given"
+
+
+def _no_fold(operation: Operation) -> str:
+    if operation.name not in ("view", "reshape") or len(operation.shape()) != 4:
+        return ""
+    height, width = operation.shape()[-2:]
+    return f"'{operation.path}' divides the map into parts of a fixed size, which {width} x {height} cells are not"

@@ -1,0 +1,191 @@
+"""One layer of a model, ready to be looked at: cut, its head recognised, its cells placed."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from camserve.config.schema import Compute
+from camserve.errors import CutError, SizeError, first_line
+from camserve.geometry.frame import Frame, Pair, Placement
+from camserve.geometry.receptive_field import Field
+from camserve.graph.cut import Cut
+from camserve.graph.devices import device_of, structured
+from camserve.graph.head_recognition import head_of
+from camserve.graph.heads import Carried, Head
+from camserve.graph.linearity import head_by_numbers
+from camserve.graph.network import Network
+from camserve.graph.original.agreement import TOLERANCE, apart, same
+from camserve.graph.original.guard import difference
+from camserve.models.engines.engine import Engine, TorchEngine, engine_for, prepared
+
+log = logging.getLogger("camserve")
+
+
+class Layer:
+    """A layer at which a model is cut.
+
+    name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the
+    layer. trained: the side of the square input the model was trained at, pixels. output_stride: dilate the network up
+    to this stride; None: as it is.
+    offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
+    centred: the same by the centred rule. compute: which engine to run on; None: torch.
+    Raises UnknownName, OptionError, ConfigError.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        trained: int,
+        output_stride: int | None = None,
+        offset: Pair | None = None,
+        compute: Compute | None = None,
+    ) -> None:
+        self._cut = network.cut(name, output_stride)
+        self.name, self.trained = name, trained
+        self._device = device_of(network.given)
+        self.on_torch = self._on_torch(network, dilated=output_stride is not None)
+        self.engine: Engine = self.on_torch
+        if compute is not None:
+            self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
+        self.head = self.on_torch.head
+        self.stride = self._stride(self._cut)
+        # dilation puts cells between those there are, so the first one stays where it is
+        self.centred = self._centred(self._cut if output_stride is None else network.cut(name))
+        self._measured = offset
+
+    def _on_torch(self, network: Network, *, dilated: bool) -> TorchEngine:
+        """The two halves on torch, as fast as they still answer as the network does.
+
+        Batch normalisation is folded away and the head taken for what it looks like, or for what its numbers show, as
+        long as that changes no answer at any size asked. Raises CutError where even the halves as they are do.
+        """
+        plain = TorchEngine(self._cut.body, Head(self._cut.head))
+        looks = replace(plain, body=prepared(self._cut.body), head=head_of(self._cut.head))
+        unfolded, general = replace(looks, body=plain.body), replace(looks, head=plain.head)
+        if dilated:  # another network, whose answers are not the given one's: held against itself, as it was cut
+            images = structured(network.given, self.trained, self.trained)
+            return self._accounting(looks if same(looks(images)[2], unfolded(images)[2]) else unfolded)
+        ways = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
+        different = {(engine.body, engine.head.kind, engine.channels_last): engine for engine in ways}
+        for engine in different.values():
+            if not engine.channels_last:  # `prepared` has laid the weights out for it
+                engine.body.to(memory_format=torch.contiguous_format)
+            missing = self._difference(network, engine)
+            if not missing:
+                return self._by_numbers(network, engine)
+            log.warning("layer '%s' runs in a slower way, since %s", self.name, missing)
+        if network.given.is_random:
+            return plain
+        raise CutError(
+            f"cut at layer '{self.name}' the network is no longer itself: {missing}. Something reaches around the cut; "
+            "choose another layer"
+        )
+
+    def _difference(self, network: Network, engine: TorchEngine) -> str:
+        def run(images: torch.Tensor) -> torch.Tensor:
+            activations, _, logits = engine(images)
+            accounted = engine.head.accounted(activations)
+            return logits if accounted is None else accounted
+
+        return difference(network.given, run, sizes=1 if network.is_extended else None)
+
+    def _by_numbers(self, network: Network, engine: TorchEngine) -> TorchEngine:
+        """`engine`, with the head that its numbers show where it looked general."""
+        if engine.head.kind.has_class_maps:
+            return engine
+        images = structured(network.given, self.trained, self.trained, count=2)
+        activations, carried, _ = engine(images[:1])
+        found = head_by_numbers(engine.head, activations, carried, engine.activations(images[1:])[1])
+        made = replace(engine, head=found)
+        return engine if found is engine.head or self._difference(network, made) else made
+
+    def _accounting(self, engine: TorchEngine) -> TorchEngine:
+        """`engine`, or the same without the head's closed forms where its maps do not account for its logits."""
+        activations, _, logits = engine(structured(self._cut.body, self.trained, self.trained))
+        accounted = engine.head.accounted(activations)
+        if accounted is None or apart(accounted, logits) <= TOLERANCE:
+            return engine
+        return replace(engine, head=Head(engine.head.module))
+
+    @property
+    def body(self) -> nn.Module:
+        """images (N, 3, H, W) -> (activations, what the head needs besides), as it was cut."""
+        return self._cut.body
+
+    def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
+        """Activations (N, K, h, w), what the head needs besides, and logits (N, C).
+
+        images: (N, 3, H, W). Raises OptionError where the network does not take that size.
+        """
+        with self._taking(images):
+            return self.engine(images.to(self._device))
+
+    def class_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """The CAM of every class, (N, C, h, w). The head is not run: logits are the maps' means plus the bias.
+
+        images: (N, 3, H, W). Raises OptionError as `observe`, and where the head has no class map.
+        """
+        with self._taking(images):
+            return self.engine.class_maps(images.to(self._device))
+
+    @contextmanager
+    def _taking(self, images: torch.Tensor) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            reason = first_line(error)
+            raise SizeError(
+                f"the network fails on an input of {images.shape[-1]} x {images.shape[-2]} pixels: {reason}. "
+                "Try size=fit, crop or a larger number"
+            ) from None
+
+    def _stride(self, cut: Cut) -> Pair:
+        """Input pixels between neighbouring cells, (x, y).
+
+        Where the graph is not known, the power of two nearest to size over cells: strides multiply by two.
+        """
+        field = cut.field(self.trained)
+        if field is not None:
+            return field.stride
+        across, down = (2.0 ** round(math.log2(self.trained / cells)) for cells in cut.cells)
+        return across, down
+
+    def _centred(self, plain: Cut) -> Pair:
+        """The offset at which the n cells lie around the middle of the size S trained at: ((S - 1) - (n - 1) J) / 2.
+
+        Trained networks learn away what their padding shifts, less than a cell; a network that looks at a part of the
+        image only is further off, and there the receptive field tells.
+        """
+        stride, field = self._stride(plain), plain.field(self.trained)
+        x, y = (((self.trained - 1) - (plain.cells[axis] - 1) * stride[axis]) / 2 for axis in (0, 1))
+        if field is None or (abs(field.start[0] - x) <= stride[0] and abs(field.start[1] - y) <= stride[1]):
+            return x, y
+        return field.start
+
+    def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
+        """Where the cells of this layer sit in a photograph: the true stride, and the offset by the best rule there is.
+
+        The measured offset ("calibrated"), else the centred one, plus what the padding moves the receptive fields by
+        between the size trained at and this one. centred: that rule, also where there is a measurement.
+        """
+        rule = "centred" if centred or self._measured is None else "calibrated"
+        offset = self.centred if centred or self._measured is None else self._measured
+
+        def moved(axis: int) -> float:
+            now, trained = self.field(frame.input[axis]), self.field(self.trained)
+            return 0 if now is None or trained is None else now.start[axis] - trained.start[axis]
+
+        return Placement(frame, grid, self.stride, (offset[0] + moved(0), offset[1] + moved(1)), rule)
+
+    def field(self, side: int) -> Field | None:
+        """The receptive field on an input of `side` pixels, as far as where its cells start; None: not known.
+
+        Padding that depends on the size repeats with a period, so one field per remainder serves all sizes.
+        """
+        return self._cut.field(self.trained + (side - self.trained) % self._cut.period)

@@ -1,0 +1,146 @@
+"""From a card, an architecture with weights, or a module of the user's, to the parts of a model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from camserve import config
+from camserve.errors import ModelError, OptionError
+from camserve.models import card as cards
+from camserve.models.architectures.by_name import build, defaults_of, is_architecture
+from camserve.models.checkpoints import Checkpoint, read_checkpoint
+from camserve.models.classifier import Parts
+from camserve.models.labels import names_in_order
+from camserve.models.snapshot import frozen, snapshot
+from camserve.models.state_dicts import classes_of, fill, fit
+
+Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
+
+# The name of the class names that camserve brings, where no file is called so.
+IMAGENET = "imagenet"
+
+
+def parts_of(
+    source: str | Path | nn.Module | None,
+    *,
+    labels: Labels | None,
+    layer: str | None,
+    settings: config.Settings | None,
+    own: Mapping[str, Any],
+) -> Parts:
+    """What `camserve.load` makes a model of. own: weights, scores and fields of `cards.Input`, where given."""
+    settings = settings or config.settings()
+    source = settings.explain.model if source is None else source
+    own = given(own)
+    if isinstance(source, nn.Module):
+        return _from_module(source, own, names_of(labels), layer, settings)
+    if is_architecture(str(source)):
+        card = described(str(source), layer, own)
+        return assemble(card, Path(), name_for(card), names_of(labels), settings)
+    if own:
+        raise OptionError(
+            f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
+        )
+    path = cards.card_path(source, settings.models)
+    card = cards.read_card(path)
+    if layer is not None:
+        card = card.model_copy(update={"layer": layer})
+    return assemble(card, path.parent, path.parent.name, names_of(labels), settings, home=path)
+
+
+def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
+    """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
+    own = given(own)
+    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores")}
+    if ("mean" in inputs) != ("std" in inputs):
+        raise OptionError("mean and std belong together: give both, in units of 0..255")
+    try:
+        spec = cards.Input(**inputs)
+        card = cards.Card(architecture=architecture, layer=layer, input=spec, scores=own.get("scores", "softmax"))
+    except ValidationError as error:
+        raise OptionError(cards.problems(error)) from None
+    if "weights" not in own:
+        return card
+    weights = str(own["weights"])
+    if not weights.startswith("package:") and not Path(weights).is_file():
+        raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
+    return card.model_copy(update={"weights": weights})
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not None."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def name_for(card: cards.Card) -> str:
+    """What a model without a card's folder is called: its weights, else its architecture."""
+    return Path(card.weights).stem if card.weights else card.architecture.rpartition(":")[2]
+
+
+def assemble(
+    card: cards.Card,
+    folder: Path,
+    name: str,
+    labels: Sequence[str] | None,
+    settings: config.Settings,
+    *,
+    home: Path | None = None,
+) -> Parts:
+    """Make what a card says. folder: what its files are relative to. labels: in place of the card's."""
+    beside = home or folder / "card.toml"
+    if labels is None and card.labels is not None:
+        labels = cards.read_labels(cards.resolve_file(card.labels, beside))
+    file = None if card.weights is None else cards.resolve_file(card.weights, beside, card.install)
+    sha256 = None if file is None else cards.check_sha256(file, card.sha256)
+    module, checkpoint, prefix = _trained(card.architecture, file, folder, None if labels is None else len(labels))
+    card = card.model_copy(update={"input": _completed(card)})
+    return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
+
+
+def _trained(
+    architecture: str, file: Path | None, folder: Path, classes: int | None
+) -> tuple[nn.Module, Checkpoint | None, str]:
+    """The network with its weights; made again where the file knows another number of classes."""
+    network = build(architecture, classes, folder=folder)
+    if file is None:
+        return network, None, ""
+    fitted, prefix = fit(read_checkpoint(file), network)
+    others = classes_of(fitted, network)
+    if others is not None:
+        network = build(architecture, others, folder=folder)
+    fill(network, fitted, architecture)
+    return network, fitted, prefix
+
+
+def _completed(card: cards.Card) -> cards.Input:
+    """The card's input, with what it leaves open as the architecture's library states it."""
+    stated = {field: getattr(card.input, field) for field in card.input.model_fields_set}
+    return cards.Input(**{**defaults_of(card.architecture), **stated})
+
+
+def names_of(labels: Labels | None) -> Sequence[str] | None:
+    """Class names from what a user gives for them. Raises ModelError where a file or a dict cannot be read."""
+    if labels is None:
+        return None
+    if not isinstance(labels, str | Path):
+        return names_in_order(labels)
+    if str(labels) == IMAGENET and not Path(labels).exists():
+        return cards.read_labels(config.shipped("models") / "imagenet.txt")
+    return cards.read_labels(Path(labels))
+
+
+def _from_module(
+    module: nn.Module,
+    own: Mapping[str, Any],
+    labels: Sequence[str] | None,
+    layer: str | None,
+    settings: config.Settings,
+) -> Parts:
+    if "weights" in own:
+        raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
+    name = type(module).__name__
+    card = described(f"{type(module).__module__}:{name}", layer, own)
+    return Parts(snapshot(module), card, name, labels, settings)

@@ -1,0 +1,202 @@
+"""Where the cells of a trained network really sit: measured, because training moves them off where theory says.
+
+Objects that the model knows are pasted at known places, and the heat of their class is looked for:
+
+    pixel of the object's centre = J u + s0 ,   u: centroid of the positive heat, in cells; J: the layer's stride
+
+Heat that the background has, and heat cut off at the borders, pull every centroid towards the middle of the grid:
+u moves less than the object does, by the `slope`. So u is regressed on the object's place with a free slope, and s0
+read off where the line crosses the middle of the grid, at which that pull has no side to go to.
+
+What it cannot do. The eight ways to turn an object take out the object's own unevenness, not the network's: one that
+knows cats by their ears looks at them whichever way the cat is up. That differs from photograph to photograph, on
+EfficientNet-Lite0 by 1 pixel across and 3.5 down, so it takes a dozen or more, and their spread is the error that is
+reported. Drawn patterns do not serve in their place: rings and noise, measured likewise, are 1 to 3 pixels off across
+and 3 to 5 down. And zero padding moves heat near the borders, which no single offset can follow: see docs/geometry.md.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from camserve.catalogue.methods import AUTO
+from camserve.catalogue.targets import class_target
+from camserve.errors import ModelError, OptionError
+from camserve.explain.observation import choose_method
+from camserve.explain.pipeline import open_photo
+from camserve.geometry.frame import Pair, crop, native
+from camserve.images.reading import Photo, Source
+from camserve.methods.evidence import Evidence
+from camserve.model import Model
+from camserve.models.card import Measured, resolve_file
+from camserve.models.preprocessing import to_input
+from camserve.onboarding.stimuli import centres, pasted, places, soft_edged, turned
+from camserve.system import workers as pool
+
+# A class counts as seen where it is among this share of the classes, or the first, in this share of the trials.
+TOP_CLASSES, OF_THE_TRIALS = 0.01, 0.75
+# The standard error that is still worth writing down, in strides, and the least that heat must follow the object.
+ALLOWED_ERROR, LEAST_SLOPE = 1 / 16, 0.5
+FEWEST = 3
+_MORE = "Give more photographs of what it knows, a dozen or two, one object in the middle of each (--images)"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where cell (0, 0) of `layer` sits, measured; every pair is (x, y), in input pixels where nothing else is said.
+
+    offset: s0. centred: what the centred rule says. spread: standard deviation between photographs.
+    slope: cells that the heat moves for a cell that the object moves. photographs: those the model recognises,
+    unseen: the others. trials: forward passes that counted. stride: J.
+    """
+
+    layer: str
+    offset: Pair
+    centred: Pair
+    spread: Pair
+    slope: Pair
+    photographs: int
+    unseen: int
+    trials: int
+    stride: Pair
+
+    @property
+    def bias(self) -> Pair:
+        """How far off the centred rule is: it paints heat so many pixels too far right and down."""
+        return self.centred[0] - self.offset[0], self.centred[1] - self.offset[1]
+
+    @property
+    def error(self) -> Pair:
+        """Standard error of the offset: the spread over the square root of the photographs."""
+        return self.spread[0] / self.photographs**0.5, self.spread[1] / self.photographs**0.5
+
+
+def calibrate(
+    model: Model, images: Iterable[Source] | None = None, *, size: tuple[int, int] | None = None
+) -> Calibration:
+    """Measure where the cells of the model's own layer sit.
+
+    images: photographs of what the model knows, a dozen or more; default the known answers of its card. Of each the
+    middle is used. size: (w, h) of the input, default as trained. Raises OptionError where the measurement would not
+    be worth its name: too few photographs recognised, a spread too large, heat that does not follow the object.
+    """
+    compute = model.settings.compute
+    workers = pool.shared(compute.workers, compute.threads)
+    bench = workers.run(lambda: _Bench(model, size))
+    found = []
+    for image in known_images(model) if images is None else images:
+        photo = open_photo(model, image)
+        found.append(workers.run(lambda photo=photo: bench.centroids(photo)))  # type: ignore[misc]
+    seen = [centroids for centroids in found if centroids is not None]
+    if len(seen) < FEWEST:
+        raise OptionError(
+            f"'{model.name}' recognises {len(seen)} of {len(found)} photographs, pasted on a plain background; at "
+            f"least {FEWEST} are needed. {_MORE}"
+        )
+    return _worth_its_name(bench.fitted(torch.stack(seen), len(found) - len(seen)))
+
+
+def to_card(made: Calibration, day: date) -> Measured:
+    """What a card keeps of a measurement: the offset to a tenth of a pixel, and how well it is known."""
+    spread, error = (f"{x:.1f} x {y:.1f}" for x, y in (made.spread, made.error))
+    return Measured(
+        layer=made.layer,
+        offset=(round(made.offset[0], 1), round(made.offset[1], 1)),
+        measured=f"camserve calibrate, {day}, {made.trials} trials with {made.photographs} photographs, "
+        f"spread {spread} px, error {error} px",
+    )
+
+
+def known_images(model: Model) -> Iterator[Path]:
+    """The photographs of the card's known answers, those that are there."""
+    for known in model.card.known if model.home else ():
+        try:
+            yield resolve_file(known.image, model.home)  # type: ignore[arg-type]
+        except ModelError:
+            continue
+
+
+class _Bench:
+    """Everything that is the same for every photograph."""
+
+    def __init__(self, model: Model, size: tuple[int, int] | None) -> None:
+        self.model, self.layer = model, model.layer()
+        self.size = size or (self.layer.trained, self.layer.trained)
+        self.side = max(1, self.layer.trained // 2)  # recognised, and with room to move
+        activations, _, self.plain = self.layer.observe(torch.zeros(1, 3, self.size[1], self.size[0]))
+        self.grid = activations.shape[-1], activations.shape[-2]
+        self.centred = self.layer.placement(native(self.size), self.grid, centred=True)
+        middle = self.centred.cell_centre((self.grid[0] - 1) / 2, (self.grid[1] - 1) / 2)
+        self.where = places(middle, self.side, self.layer.stride)
+
+    def centroids(self, photo: Photo) -> torch.Tensor | None:
+        """(ways to turn, places, 2): where the heat of what `photo` shows is, in cells; None where it is not seen."""
+        frame = crop(photo.size, self.side, share=1)
+        patch = soft_edged(to_input(photo, frame, self.model.card.input)[0])
+        seen = [self.layer.observe(pasted(turn, self.where, self.size)) for turn in turned(patch)]
+        logits = torch.cat([answer for _, _, answer in seen])
+        index = int((logits - self.plain).mean(0).argmax())
+        if not _recognised(logits, index):
+            return None
+        how, head = choose_method(AUTO, self.layer), self.layer.head
+        maps = [how(Evidence(activations, head, class_target(index), carried)) for activations, carried, _ in seen]
+        found = centroid(torch.stack(maps).cpu())
+        return found if bool(found.isfinite().all()) else None
+
+    def fitted(self, centroids: torch.Tensor, unseen: int) -> Calibration:
+        """centroids: (photographs, ways to turn, places, 2), in cells."""
+        stride = torch.tensor(self.layer.stride, dtype=torch.float64)
+        pixels = centres(self.where, self.side)
+        moved = pixels - pixels.mean(0)
+        slope = stride * (moved * centroids).mean((0, 1, 2)) / (moved**2).mean(0)
+        middle = (torch.tensor(self.grid, dtype=torch.float64) - 1) / 2
+        each = pixels.mean(0) + (middle - centroids.mean((1, 2))) * stride / slope - middle * stride
+        return Calibration(
+            layer=self.layer.name,
+            offset=_pair(each.mean(0)),
+            centred=self.centred.offset,
+            spread=_pair(each.std(0)),
+            slope=_pair(slope),
+            photographs=len(centroids),
+            unseen=unseen,
+            trials=centroids[..., 0].numel(),
+            stride=self.layer.stride,
+        )
+
+
+def _recognised(logits: torch.Tensor, index: int) -> bool:
+    above = (logits > logits[:, index, None]).sum(1)
+    return float((above < max(1, TOP_CLASSES * logits.shape[1])).double().mean()) >= OF_THE_TRIALS
+
+
+def centroid(maps: torch.Tensor) -> torch.Tensor:
+    """(..., h, w) -> (..., 2): the centroid (x, y) in cells of each map's positive part, NaN where it has none."""
+    heat = maps.double().clamp(min=0)
+    across, down = (heat.sum(axis) for axis in (-2, -1))
+    u = (across * torch.arange(across.shape[-1])).sum(-1) / across.sum(-1)
+    v = (down * torch.arange(down.shape[-1])).sum(-1) / down.sum(-1)
+    return torch.stack([u, v], -1)
+
+
+def _pair(values: torch.Tensor) -> Pair:
+    x, y = values.tolist()
+    return x, y
+
+
+def _worth_its_name(made: Calibration) -> Calibration:
+    """`made` itself. Raises OptionError where it is not reliable."""
+    if not min(made.slope) >= LEAST_SLOPE:
+        raise OptionError(
+            f"the heat does not follow the object: for a cell that the object moves it moves {made.slope[0]:.2f} "
+            f"across and {made.slope[1]:.2f} down, where at least {LEAST_SLOPE:g} is needed. {_MORE}"
+        )
+    allowed = tuple(step * ALLOWED_ERROR for step in made.stride)
+    if any(error > most for error, most in zip(made.error, allowed, strict=True)):
+        raise OptionError(
+            f"{made.photographs} photographs differ too much: the offset is known to {made.error[0]:.1f} pixels across "
+            f"and {made.error[1]:.1f} down, where {allowed[0]:g}, a sixteenth of the stride, is needed. {_MORE}"
+        )
+    return made

@@ -1,0 +1,175 @@
+"""Heat in colours over a photograph, strip by strip: what overlays, legends and regions share.
+
+Heat comes as a function, so that no float map of a large photograph ever exists: `rows(first, last)` gives
+rows first..last-1 as float32 (last - first, W), 0..1, NaN where the network saw nothing. `Placement.rows`
+is one.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from camserve.errors import OptionError, UnknownName
+from camserve.geometry import interpolation
+
+Heat = npt.NDArray[np.float32]
+Rows = Callable[[int, int], Heat]
+
+# Even in lightness and safe for colour-blind readers, but for the last two, which people ask for by name.
+COLORMAPS = ("inferno", "plasma", "magma", "viridis", "cividis", "batlow", "turbo", "jet")
+
+# From against to for. Dark in the middle, where they are clear anyway, the first three show at either end on any
+# photograph; light in the middle, the others pale on bright ones.
+SIGNED_COLORMAPS = ("icefire", "managua_r", "berlin", "vik", "balance", "RdBu_r")
+
+# Heat below the first is clear, above the second fully opaque: a background that carries a tenth of the
+# maximum, as most do, stays a photograph, and half of the maximum is plain to see.
+_CLEAR_TO, _OPAQUE_FROM = 0.1, 0.7
+# How much of the photograph's local contrast is put on the paint. Only the difference from the surroundings'
+# mean: with the luminance itself, dark objects would look cold.
+_TEXTURE = 0.8
+_VEIL = [round(56 + 0.4 * level) for level in range(256)]  # lifts night and dims snow: unseen shows on both
+LIGHT, DARK = (255, 255, 255), (16, 16, 18)  # of lines and letters, which must show on anything
+_STRIP_PIXELS = 2**18
+
+
+def colormap_names() -> list[str]:
+    """Every colour map there is: COLORMAPS first, then the rest of cmap's catalogue by name."""
+    from cmap import Colormap
+
+    return [*COLORMAPS, *sorted(Colormap.catalog().short_keys() - set(COLORMAPS))]
+
+
+@lru_cache(maxsize=64)
+def colours(colormap: str) -> bytes:
+    """The 256 RGB triples of a colour map, coldest first.
+
+    colormap: a name of cmap's catalogue; with "_r" at its end, turned round. Raises UnknownName.
+    """
+    from cmap import Colormap
+
+    try:
+        full_name = Colormap.catalog().resolve(colormap.removesuffix("_r"))
+    except KeyError:
+        raise UnknownName("colour map", colormap, colormap_names()) from None
+    table = np.rint(255 * Colormap(full_name)(np.linspace(0, 1, 256)))[:, :3].astype(np.uint8)
+    return bytes((table[::-1] if colormap.endswith("_r") else table).tobytes())
+
+
+@lru_cache(maxsize=64)
+def opacity_of(alpha: float, *, signed: bool = False) -> tuple[int, ...]:
+    """The opacity, 0..255, of each level of heat: a smooth step from nothing to alpha.
+
+    signed: levels run from -1 to 1, and it is the distance from 0 that counts.
+    """
+    heat = np.arange(256) / 255
+    strength = np.abs(2 * heat - 1) if signed else heat
+    rise = np.clip((strength - _CLEAR_TO) / (_OPAQUE_FROM - _CLEAR_TO), 0, 1)
+    return tuple(round(255 * checked_share("alpha", alpha) * t * t * (3 - 2 * t)) for t in rise.tolist())
+
+
+def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: Sequence[int]) -> bool:
+    """Lays the heat over `canvas`, and a veil over what was not seen. Whether everything was."""
+    all_seen, inks, mean = True, _inks(palette, tuple(opacity)), _Surroundings(canvas)
+    for first, last in strips(canvas.size):
+        heat = rows(first, last)
+        levels, unseen = levels_of(heat), np.isnan(heat)
+        veiled = canvas.crop((0, first, canvas.width, last)).convert("L").point(_VEIL) if unseen.any() else None
+        box = Image.fromarray(levels).point(opacity).getbbox()  # most of a photograph is cold, and stays as it is
+        if box is not None:
+            left, top, right, bottom = box
+            place = (left, first + top, right, first + bottom)
+            index = levels[top:bottom, left:right].astype(np.uint16)
+            index <<= 8
+            index |= _texture(canvas.crop(place), mean.rows(*place))
+            paint = Image.frombuffer("RGBA", (right - left, bottom - top), inks.take(index), "raw", "RGBA", 0, 1)
+            canvas.paste(paint, place, paint)
+        if veiled is not None:
+            all_seen = False
+            canvas.paste(veiled.convert("RGB"), (0, first), mask_of(unseen))
+    return all_seen
+
+
+@lru_cache(maxsize=16)
+def _inks(palette: bytes, opacity: tuple[int, ...]) -> npt.NDArray[np.uint32]:
+    """What is painted, RGBA as one number in memory's order, at [256 level + texture]; texture 128 is none."""
+    colour = np.frombuffer(palette, np.uint8).reshape(256, 1, 3).astype(np.int16)
+    inks = np.empty((256, 256, 4), np.uint8)
+    inks[..., :3] = np.clip(colour + (np.arange(256, dtype=np.int16) - 128)[:, None], 0, 255)
+    inks[..., 3] = np.array(opacity, np.uint8)[:, None]
+    return inks.reshape(-1).view(np.uint32)
+
+
+class _Surroundings:
+    """The mean luminance around each pixel of a photograph, 0..255, as it is before it is painted on."""
+
+    def __init__(self, photo: Image.Image) -> None:
+        self._block = 2 ** max(1, round(math.log2(0.03 * side_of(photo.size))))
+        blocks = photo.reduce(self._block).convert("L")
+        self._wide = np.asarray(widen(blocks, self._block, photo.width), np.float32)
+
+    def rows(self, left: int, top: int, right: int, bottom: int) -> Heat:
+        """Those of a box of pixels, float32 (bottom - top, right - left)."""
+        positions = (np.arange(top, bottom) + 0.5) / self._block - 0.5
+        return interpolation.down(self._wide[:, left:right], positions)
+
+
+def _texture(part: Image.Image, around: Heat) -> npt.NDArray[np.uint8]:
+    """The local contrast of a part of a photograph, 128 where there is none. around: of `_Surroundings`; used up."""
+    around -= np.asarray(part.convert("L"))
+    around *= np.float32(-_TEXTURE)
+    around += np.float32(128.5)
+    np.clip(around, 0, 255, out=around)
+    return around.astype(np.uint8)
+
+
+def widen(small: Image.Image, factor: int, width: int) -> Image.Image:
+    """`small` made `factor` times wider, cut at `width` pixels."""
+    part = (0, 0, width / factor, small.height)
+    return small.resize((width, small.height), Image.Resampling.BILINEAR, part)
+
+
+def stretch(wide: Image.Image, factor: int, first: int, last: int) -> Image.Image:
+    """Rows first..last-1 of `wide` made `factor` times higher.
+
+    With a power of two, and never both ways in one step, the bits do not depend on how high a strip is.
+    """
+    part = (0, first / factor, wide.width, last / factor)
+    return wide.resize((wide.width, last - first), Image.Resampling.BILINEAR, part)
+
+
+def strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """(first, last) of each strip of rows first..last-1, from top to bottom."""
+    height = max(16, _STRIP_PIXELS // size[0])
+    return ((first, min(first + height, size[1])) for first in range(0, size[1], height))
+
+
+def levels_of(heat: Heat) -> npt.NDArray[np.uint8]:
+    """Heat 0..1 as 0..255; unseen as 0."""
+    levels: Heat = heat * np.float32(255)
+    levels += np.float32(0.5)
+    if not (heat.min() >= 0 and heat.max() <= 1):  # or any is NaN
+        np.fmax(levels, 0, out=levels)  # of NaN and a number it is the number
+        np.fmin(levels, 255, out=levels)
+    return levels.astype(np.uint8)
+
+
+def mask_of(places: npt.NDArray[np.bool_]) -> Image.Image:
+    """`places` (H, W) as a picture, mode L: 255 where true."""
+    return Image.fromarray(places.view(np.uint8) * np.uint8(255))
+
+
+def checked_share(name: str, value: float) -> float:
+    """`value` if it is 0..1. Raises OptionError that calls it `name`."""
+    if not 0 <= value <= 1:
+        raise OptionError(f"{name} must be a number from 0 to 1, not {value!r}")
+    return value
+
+
+def side_of(size: tuple[int, int]) -> float:
+    """The side of the square with as many pixels: what text and textures scale with."""
+    return math.sqrt(size[0] * size[1])

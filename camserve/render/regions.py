@@ -1,0 +1,126 @@
+"""Where the heat is: boxes around its connected regions, found on a sample of at most 2^20 pixels."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.render.painting import Heat, Rows, checked_share, strips
+
+Indices = npt.NDArray[np.intp]
+
+_SAMPLE_PIXELS = 2**20
+
+
+@dataclass(frozen=True)
+class Box:
+    """The bounds of one connected hot region, in pixels of the original; right and bottom are exclusive.
+
+    peak: the region's largest heat, 0..1. share: how much of all the photograph's heat is the region's, 0..1.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    peak: float
+    share: float
+
+
+def find_boxes(rows: Rows, size: tuple[int, int], *, threshold: float) -> list[Box]:
+    """The connected regions of heat >= threshold, the one with most heat first; touching corners connect.
+
+    size: (W, H) of the original, pixels. threshold: 0..1. Exact up to 2^20 pixels; on larger photographs
+    within the sampling step of 2, 4, 8 ... pixels that keeps to that number. Raises OptionError.
+    """
+    heat, step = sample(rows, size)
+    return sorted(boxes_of(hot_runs(heat, threshold), step, size), key=hottest_first)
+
+
+def hottest_first(box: Box) -> tuple[float, int, int]:
+    """What boxes are sorted by."""
+    return -box.share, box.top, box.left
+
+
+def sample(rows: Rows, size: tuple[int, int]) -> tuple[Heat, int]:
+    """The heat at the middle of each step x step block, and the step: a power of two, 1 where possible."""
+    step = 1
+    while math.ceil(size[0] / step) * math.ceil(size[1] / step) > _SAMPLE_PIXELS:
+        step *= 2
+    x, y = (np.minimum(np.arange(0, length, step) + step // 2, length - 1) for length in size)
+    parts = ((first, y[(first <= y) & (y < last)] - first, last) for first, last in strips(size))
+    return np.concatenate([rows(first, last)[np.ix_(inside, x)] for first, inside, last in parts]), step
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of hot pixels along the rows of a sample of heat, and the connected region that each belongs to.
+
+    heat: (h + 2, w + 2), with a margin of -1, colder than any threshold: no run goes on into the next row.
+    starts, ends: flat indices into it, ends exclusive. region: per run, the number of its region's first run.
+    """
+
+    heat: Heat
+    hot: npt.NDArray[np.bool_]
+    starts: Indices
+    ends: Indices
+    region: Indices
+
+
+def hot_runs(heat: Heat, threshold: float) -> Runs:
+    """The runs of heat >= threshold. Raises OptionError."""
+    padded = np.pad(np.nan_to_num(heat, nan=-1), 1, constant_values=-1)
+    hot = padded >= checked_share("threshold", threshold)
+    edges = np.flatnonzero(np.diff(hot.ravel())) + 1
+    starts, ends = edges[::2], edges[1::2]
+    return Runs(padded, hot, starts, ends, _connect(starts, ends, padded.shape[1]))
+
+
+def boxes_of(runs: Runs, step: int, size: tuple[int, int]) -> list[Box]:
+    """The box of each region, by its first run. step: original pixels to a pixel of the sample."""
+    whole = float(runs.heat.sum(where=runs.heat > 0, dtype=np.float64)) or 1.0  # no heat: no region has a share of it
+    return [
+        Box(left * step, top * step, min(right * step, size[0]), min(bottom * step, size[1]), peak, total / whole)
+        for left, top, right, bottom, peak, total in _bounds(runs)
+    ]
+
+
+def _bounds(runs: Runs) -> Iterator[tuple[int, int, int, int, float, float]]:
+    """Left, top, right, bottom, peak and sum of each region, in pixels of the sample."""
+    flat, stride, starts, ends = runs.heat.ravel(), runs.heat.shape[1], runs.starts, runs.ends
+    if not len(starts):
+        return iter(())
+    edges = np.stack([starts, ends], 1).ravel()
+    order = np.argsort(runs.region, kind="stable")
+    firsts = np.flatnonzero(np.diff(runs.region[order], prepend=-1))
+    columns = (
+        (np.minimum, starts % stride - 1),
+        (np.minimum, starts // stride - 1),
+        (np.maximum, ends % stride - 1),
+        (np.maximum, starts // stride),
+        (np.maximum, np.maximum.reduceat(flat, edges)[::2]),
+        (np.add, np.add.reduceat(flat, edges, dtype=np.float64)[::2]),
+    )
+    return zip(*(function.reduceat(run[order], firsts).tolist() for function, run in columns), strict=True)
+
+
+def _connect(starts: Indices, ends: Indices, stride: int) -> Indices:
+    """The region of each run of hot pixels, by union-find: the number of the region's first run.
+
+    starts, ends: flat indices, ends exclusive, into an image of `stride` columns with a cold margin.
+    """
+    parent = list(range(len(starts)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = run = parent[parent[run]]
+        return run
+
+    above = np.searchsorted(ends, starts - stride), np.searchsorted(starts, ends - stride, side="right")
+    for run, (first, last) in enumerate(np.transpose(above).tolist()):
+        for other in range(first, last):
+            one, two = root(run), root(other)
+            parent[max(one, two)] = min(one, two)
+    return np.array([root(run) for run in range(len(parent))], dtype=np.intp)

@@ -1,0 +1,60 @@
+"""How long the steps of one explanation took, for the Server-Timing header and `--timings`."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from camserve.system.workers import Pool
+
+R = TypeVar("R")
+
+
+class Timing:
+    """Collects durations by step: `with timing("decode"): ...`. A step inside another does not count for both."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Time what runs inside."""
+        start, before = time.perf_counter(), sum(self.seconds.values())
+        try:
+            yield
+        finally:
+            inside = sum(self.seconds.values()) - before
+            self.add(step, time.perf_counter() - start - inside)
+
+    def header(self) -> str:
+        """The value of Server-Timing, in milliseconds: `decode;dur=12.3, method;dur=45.6`."""
+        return ", ".join(f"{step};dur={ms}" for step, ms in self.milliseconds().items())
+
+    def milliseconds(self) -> dict[str, float]:
+        """By step, in the order in which they first ended."""
+        return {step: round(1000 * seconds, 1) for step, seconds in list(self.seconds.items())}
+
+    def add(self, step: str, seconds: float) -> None:
+        """Count `seconds` for a step."""
+        self.seconds[step] = self.seconds.get(step, 0) + seconds
+
+
+@dataclass(frozen=True)
+class TimedPool:
+    """`workers`, timed as the steps "queue", while a task waits for one of them, and "method", while it runs."""
+
+    workers: "Pool"
+    timing: Timing
+
+    def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
+        """As `Pool.run`."""
+        asked = time.perf_counter()
+
+        def started() -> R:
+            self.timing.add("queue", time.perf_counter() - asked)
+            with self.timing("method"):
+                return task()
+
+        return self.workers.run(started, deadline)

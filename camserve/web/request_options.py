@@ -1,0 +1,237 @@
+"""The options of a request: one set of names, whichever dialect they came in. Most are of catalogue/options.py."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from camserve.catalogue import options
+from camserve.catalogue.option_metadata import About, about
+from camserve.catalogue.options import ExplainOptions, OverlayOptions
+from camserve.catalogue.questions import Questions, parse_questions
+from camserve.errors import OptionError, UnknownName, shown
+from camserve.images.reading import OUTPUTS as FORMATS
+
+OUTPUTS = ("overlay", "heatmap", "mask")
+SWITCHES = {
+    **dict.fromkeys(("on", "true", "yes", "1"), True),
+    **dict.fromkeys(("off", "false", "no", "0"), False),
+}
+
+# Characters of an option; the longest there is reason for is a list of regions.
+LONGEST = 1000
+
+Text = Annotated[str, Field(max_length=LONGEST)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+_QUESTIONS = {name: one for name, (one, _) in about(options.Questioned).items()}
+_SEVERAL = "; several are separated by semicolons"
+
+
+def _switch(value: object) -> object:
+    return SWITCHES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+
+
+class Asked(BaseModel):
+    """What a caller may choose; None leaves the choice to the service's settings.
+
+    Beside these fields there are those of `camserve.catalogue.options`. contour, boxes: whether they are drawn, or the
+    share of the maximum from which. at, region: see `Questions`; several are separated by semicolons.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if TYPE_CHECKING:
+        target: int | str | None = None
+
+    model: Annotated[
+        Text | None,
+        About("a name of `GET /api/v1/models`", str, unset="efficientnet-lite0", settings=("explain.model",)),
+    ] = None
+    top_k: Annotated[int, Field(ge=1), About("how many classes the JSON lists", int, least=1)] = 5
+    threshold: Annotated[Share | None, _QUESTIONS["threshold"]] = None
+    at: Annotated[Text | None, replace(_QUESTIONS["at"], help=_QUESTIONS["at"].help + _SEVERAL)] = None
+    region: Annotated[Text | None, replace(_QUESTIONS["region"], help=_QUESTIONS["region"].help + _SEVERAL)] = None
+    polygons: Annotated[Switch, _QUESTIONS["polygons"]] = False
+    outputs: Annotated[
+        tuple[str, ...],
+        About("of the JSON in base64, of an archive as files; several are separated by commas", str, choices=OUTPUTS),
+    ] = ()
+    format: Annotated[
+        Literal["png", "jpeg", "webp"] | None,
+        About("of the overlay, where Accept leaves the choice", str, choices=tuple(FORMATS), unset="png"),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_names(cls, values: object) -> object:
+        for name in values if isinstance(values, Mapping) else ():
+            if name not in cls.model_fields:
+                raise UnknownName("option", name, cls.model_fields)
+        return values
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _known_format(cls, value: object) -> object:
+        return value if value is None else _known("format", tuple(FORMATS), value)
+
+    @field_validator("at")
+    @classmethod
+    def _places(cls, value: str | None) -> str | None:
+        parse_questions(at=_several(value))
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _boxes(cls, value: str | None) -> str | None:
+        parse_questions(region=_several(value))
+        return value
+
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _known_outputs(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        for name in names if isinstance(names, list | tuple) else ():
+            if name not in OUTPUTS:
+                raise UnknownName("output", name, OUTPUTS)
+        return list(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
+
+    @property
+    def questions(self) -> Questions:
+        """What is asked about places and regions."""
+        return parse_questions(_several(self.at), _several(self.region), self.polygons)
+
+    def for_model(self, name: str) -> Self:
+        """The same for the model that the path names. Raises OptionError where the options name another."""
+        if self.model not in (None, name):
+            raise OptionError(f"the path asks for model '{name}', the options for '{self.model}'; give one")
+        return self.model_copy(update={"model": name})
+
+    def question(self) -> ExplainOptions:
+        """How it is explained: with the target all that another map may come of."""
+        given = self.__dict__
+        return options.ExplainOptions(**{name: given[name] for name in _HOW})
+
+    def drawing(self, threshold: float) -> OverlayOptions:
+        """How it is drawn. threshold: the setting that holds where none was given."""
+        share = threshold if self.threshold is None else self.threshold
+        look = {name: self.__dict__[name] for name in _LOOK}
+        for name in _SWITCHED:
+            if isinstance(look[name], bool):
+                look[name] = share if look[name] else None
+        return options.OverlayOptions(**look)
+
+
+def _part(part: type, one: About) -> Any:
+    """One type that an option may have, within its range."""
+    if part is str:
+        return Text
+    if part is bool:
+        return bool
+    finite = None if part is int else False
+    return Annotated[part, Field(ge=one.least, gt=one.above, le=one.most, allow_inf_nan=finite)]
+
+
+def _field(name: str, one: About, default: object) -> tuple[Any, object]:
+    """The type and the default of an option in a request."""
+    parts = [_part(part, one) for part in get_args(one.wire) or (one.wire,)]
+    if one.switch:
+        parts, default = [bool, *parts], False
+    kind: Any = Union[tuple([*parts, None] if default is None else parts)]  # noqa: UP007 - made, not written
+    if bool in parts:
+        kind = Annotated[kind, BeforeValidator(_switch)]
+    if one.choices:
+        kind = Annotated[kind, BeforeValidator(partial(_known, name, one.choices))]
+    if one.check is not None:
+        kind = Annotated[kind, AfterValidator(partial(_checked, one.check))]
+    return Annotated[kind, one], default
+
+
+def _known(name: str, choices: tuple[str, ...], value: object) -> object:
+    if value not in choices:
+        raise UnknownName(name, value, choices)
+    return value
+
+
+def _checked(check: Callable[[Any], object], value: object) -> object:
+    if value is not None:
+        check(value)
+    return value
+
+
+_HOW, _LOOK = (tuple(about(kind)) for kind in (options.ExplainOptions, options.OverlayOptions))
+_SWITCHED = {name: one for name, (one, _) in about(options.OverlayOptions).items() if one.switch}
+_SHARED = {
+    name: _field(name, *known)
+    for kind in (options.Targeted, options.ExplainOptions, options.OverlayOptions)
+    for name, known in about(kind).items()
+}
+
+if TYPE_CHECKING:
+    Options = Asked
+else:
+    Options = create_model("Options", __base__=Asked, __doc__=Asked.__doc__, **_SHARED)
+
+
+def described() -> dict[str, tuple[About, object]]:
+    """What is known of each option of a request, and its default, by name: the model first, then what is shared."""
+    found = {}
+    for name in dict.fromkeys(("model", *_SHARED, *Options.model_fields)):
+        field = Options.model_fields[name]
+        found[name] = next(known for known in field.metadata if isinstance(known, About)), field.default
+    return found
+
+
+def _several(text: str | None) -> list[str]:
+    return text.split(";") if text else []
+
+
+def make_options(values: Mapping[str, object]) -> Options:
+    """Options from names and values. Raises UnknownName for a name or choice that is none, OptionError."""
+    try:
+        return Options.model_validate(values)
+    except ValidationError as error:
+        raise OptionError(_explain(error)) from None
+
+
+def parse_options(pairs: Iterable[tuple[str, str]]) -> Options:
+    """Options from a query or a form. Blank values are left out: a form sends them for what was not chosen.
+
+    Raises OptionError, also for a name given twice.
+    """
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name == "outputs" and name in values:
+            value = f"{values[name]},{value}"
+        elif name in values:
+            raise OptionError(f"option '{name}' was given twice: {shown(values[name])} and {shown(value)}; give one")
+        if value != "":
+            values[name] = value
+    return make_options(values)
+
+
+def _explain(error: ValidationError) -> str:
+    """`alpha '2': should be less than or equal to 1`, one clause per option."""
+    clauses = {}
+    for problem in error.errors():
+        name = str(problem["loc"][0])
+        said = problem["msg"].removeprefix("Input ")
+        if name in _SWITCHED:
+            said = f"should be on, off or a share of the maximum, {_SWITCHED[name].range}"
+        clauses[name] = f"{name} {shown(problem['input'])}: {said}"
+    return "; ".join(clauses.values())

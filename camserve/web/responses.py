@@ -1,0 +1,196 @@
+"""An Explanation as the media type that the caller asked for."""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from zipfile import ZipFile, ZipInfo
+
+from flask import Request, Response
+from werkzeug.exceptions import NotAcceptable
+
+from camserve.config.schema import Settings
+from camserve.errors import shown
+from camserve.images.reading import OUTPUTS as FORMATS
+from camserve.images.reading import encode
+from camserve.system.timing import Timing
+from camserve.web.operations import JSON
+from camserve.web.request_options import Options
+from camserve.web.upload import Upload
+
+if TYPE_CHECKING:
+    from camserve.explanation.explanation import Explanation
+
+NPY = "application/x-npy"
+ZIP = "application/zip"
+IMAGES = {kind.content_type: name for name, kind in FORMATS.items()}
+
+
+def choose_type(request: Request, options: Options) -> str:
+    """The media type to answer with: the best of Accept; where it leaves the choice, `format`, else PNG.
+
+    Raises NotAcceptable listing what there is.
+    """
+    first = FORMATS[options.format or "png"].content_type
+    offered = [first, *(kind for kind in (*IMAGES, JSON, NPY, ZIP) if kind != first)]
+    if not request.accept_mimetypes:
+        return first
+    chosen = request.accept_mimetypes.best_match(offered)
+    if chosen is None:
+        given = request.headers.get("Accept", "")
+        raise NotAcceptable(f"none of Accept {shown(given)} can be given; there are {', '.join(offered)}")
+    return chosen
+
+
+def answer(explanation: "Explanation", options: Options, kind: str, timing: Timing) -> Response:
+    """The response. kind: of `choose_type`. Facts go into X-Cam headers, whatever the body is."""
+    if kind == JSON:
+        body = json_body(explanation, options, timing)
+    elif kind == NPY:
+        body = b"".join(_made("heatmap", explanation, options, timing)[1])
+    elif kind == ZIP:
+        body = zip_body(explanation, options, timing)
+    else:
+        body = overlay_bytes(explanation, options, IMAGES[kind], timing)
+    response = Response(body, content_type=kind)
+    response.headers.update(_facts(explanation))
+    response.vary.add("Accept")
+    return response
+
+
+def etag(model: Mapping[str, Any], settings: Settings, upload: Upload, options: Options, kind: str) -> str:
+    """What an answer depends on, as one name: the image, the model, the options with their defaults, the versions.
+
+    model: as `Classifier.described` says.
+    """
+    from camserve.system.versions import versions
+
+    parts = (
+        *versions().values(),
+        kind,
+        upload.name or "",
+        model,
+        *(part.model_dump_json() for part in (options, settings.explain, settings.sharp, settings.render)),
+    )
+    digest = hashlib.sha256(upload.data)
+    digest.update(json.dumps(parts).encode())
+    return digest.hexdigest()[:32]
+
+
+def unchanged(tag: str) -> Response:
+    """Nothing but that the caller has the answer.
+
+    RFC 9110 would have 412 for POST, as it may change something; explaining changes nothing, and 304 is what is meant.
+    """
+    response = Response(status=304)
+    response.set_etag(tag)
+    response.vary.add("Accept")
+    return response
+
+
+def overlay_bytes(explanation: "Explanation", options: Options, format: str, timing: Timing) -> bytes:
+    """The overlay as an encoded image; format: of `camserve.images.reading.OUTPUTS`."""
+    style = explanation.style
+    with timing("render"):
+        overlay = explanation.drawn(options.drawing(style.threshold))
+    with timing("encode"):
+        return encode(overlay, format, quality=style.quality)
+
+
+def json_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
+    """`json_facts` in bytes."""
+    body = json_facts(explanation, options, timing)
+    with timing("encode"):
+        return json.dumps(body, allow_nan=False).encode()
+
+
+def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
+    """`outputs` as files, default overlay and heatmap, and facts.json, whose "outputs" say what each file is."""
+    facts, packed = _facts_for(explanation, options), io.BytesIO()
+    facts["outputs"] = {}
+    # stored: of a heatmap deflating saves three tenths, and takes longer than all the rest
+    with ZipFile(packed, "w") as archive:
+        for name in options.outputs or ("overlay", "heatmap"):
+            about, chunks = _made(name, explanation, options, timing)
+            file = f"{name}.{_ending(name, options)}"
+            facts["outputs"][name] = {"file": file, **about}
+            _pack(archive, file, chunks)
+        _pack(archive, "facts.json", [json.dumps(facts, allow_nan=False, indent=1).encode()])
+    return packed.getvalue()
+
+
+def json_facts(explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
+    """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
+    body = _facts_for(explanation, options)
+    if options.outputs:
+        body["outputs"] = {name: output(name, explanation, options, timing) for name in options.outputs}
+    return body
+
+
+def output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
+    """One of OUTPUTS in base64, with what it is."""
+    about, chunks = _made(name, explanation, options, timing)
+    return {**about, "b64": base64.b64encode(b"".join(chunks)).decode()}
+
+
+def _facts_for(explanation: "Explanation", options: Options) -> dict[str, Any]:
+    return explanation.to_dict(top=options.top_k, threshold=options.threshold, questions=options.questions)
+
+
+def _made(
+    name: str, explanation: "Explanation", options: Options, timing: Timing
+) -> tuple[dict[str, Any], Iterable[bytes]]:
+    """One of OUTPUTS: what it is, and its bytes in pieces, as a heatmap has four a pixel."""
+    if name == "heatmap":
+        width, height = explanation.photo.size
+        about = {"shape": [height, width], "datatype": "FP32", "encoding": "npy"}
+        return about, _timed(explanation.heatmap_npy(), timing)
+    if name == "mask":
+        return {"content_type": "image/png"}, [_mask_bytes(explanation, options, timing)]
+    format = options.format or "png"
+    return {"content_type": FORMATS[format].content_type}, [overlay_bytes(explanation, options, format, timing)]
+
+
+def _ending(name: str, options: Options) -> str:
+    return {"heatmap": "npy", "mask": "png"}.get(name) or options.format or "png"
+
+
+def _pack(archive: ZipFile, name: str, chunks: Iterable[bytes]) -> None:
+    entry = ZipInfo(name)  # of 1980: equal answers are equal bytes
+    entry.external_attr = 0o644 << 16
+    with archive.open(entry, "w") as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+def _timed(chunks: Iterable[bytes], timing: Timing) -> Iterator[bytes]:
+    with timing("render"):
+        yield from chunks
+
+
+def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
+    """Where the heat reaches the threshold, white on black, as a PNG of the original's size."""
+    with timing("render"):
+        mask = explanation.mask_image(options.threshold)
+    with timing("encode"):
+        return encode(mask, "png")
+
+
+def _facts(explanation: "Explanation") -> dict[str, str]:
+    return {
+        "X-Cam-Class": str(explanation.class_index),
+        "X-Cam-Class-Name": header_safe(explanation.class_name),
+        "X-Cam-Score": repr(explanation.score),
+        "X-Cam-Method": header_safe(explanation.method),
+        "X-Cam-Layer": header_safe(explanation.layer),
+        "X-Cam-Warnings": str(len(explanation.warnings)),
+    }
+
+
+def header_safe(text: str) -> str:
+    """`text` as a header can carry it: printable ASCII as it is, all else, and %, percent-encoded UTF-8."""
+    printable = "".join(map(chr, range(32, 127))).replace("%", "")
+    return quote(text, safe=printable)

@@ -1,0 +1,124 @@
+"""The native dialect, /api/v1: for people, curl and the page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NotRequired
+
+from flask import Blueprint, Response, jsonify, request
+from typing_extensions import TypedDict
+
+from camserve.catalogue.methods import AUTO, METHODS
+from camserve.models.card import read_card
+from camserve.web.model_store import BROKEN, READY
+from camserve.web.operations import JSON, gives
+from camserve.web.request_options import parse_options
+from camserve.web.request_record import record
+from camserve.web.responses import IMAGES, NPY, ZIP, answer, choose_type, etag, unchanged
+from camserve.web.service import service
+from camserve.web.upload import options_with, read_upload
+
+api = Blueprint("api", __name__, url_prefix="/api/v1")
+
+AUTO_SUMMARY = "the exact map where the model's head allows one, Grad-CAM elsewhere"
+
+
+class ModelEntry(TypedDict):
+    """A model that a request may name. available: whether card and files are in place; loaded: whether in memory."""
+
+    name: str
+    default: bool
+    loaded: bool
+    available: bool
+    licence: NotRequired[str]
+    source: NotRequired[str]
+    input_size: NotRequired[int]
+
+
+class Models(TypedDict):
+    """Every model that a request may name."""
+
+    models: list[ModelEntry]
+
+
+class Layers(TypedDict):
+    """The layers of a model that can be explained, in the order of the network."""
+
+    model: str
+    default: str
+    layers: list[str]
+
+
+class Methods(TypedDict):
+    """Every explanation method, with what is known of it."""
+
+    methods: list[dict[str, Any]]
+
+
+ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: dict[str, Any], NPY: None, ZIP: None}
+NONE_MATCH = {"If-None-Match": "the ETag of an answer that the caller has"}
+
+
+@api.post("/explain")
+@gives(types=ANSWERS, image=True, statuses=(304, 406), headers=NONE_MATCH)
+def explain() -> Response:
+    """One image in, its explanation out. What can be refused without reading the body is."""
+    ours, now = service(), record()
+    choose_type(request, parse_options(request.args.items(multi=True)))
+    upload = read_upload(request)
+    options = options_with(request, upload)
+    kind = choose_type(request, options)
+
+    def tag_of(model: Mapping[str, Any]) -> str:
+        return etag(model, ours.settings, upload, options, kind)
+
+    if request.if_none_match and is_known(tag := tag_of(ours.model(options.model).described)):
+        return unchanged(tag)
+    with ours.gate.turn(now) as until:
+        explanation = ours.explain(upload.image, options, now, until)
+        response = answer(explanation, options, kind, now.timing)
+    response.set_etag(tag_of(explanation.origin.model))
+    return response
+
+
+def is_known(tag: str) -> bool:
+    """Whether the caller has the answer of that name; a proxy that compresses makes the name a weak one."""
+    return request.if_none_match.is_strong(tag) or request.if_none_match.is_weak(tag)
+
+
+@api.get("/models")
+@gives(Models)
+def models() -> Response:
+    """Every model a request may name."""
+    return jsonify(models=[describe_model(name, path) for name, path in service().shelf.cards().items()])
+
+
+@api.get("/models/<card:name>/layers")
+@gives(Layers, statuses=(504,))
+def layers(name: str) -> Response:
+    """The layers of one model that can be explained, in the order of the network."""
+    model = service().model(name)
+    return jsonify(model=name, default=model.default_layer, layers=list(model.layers()))
+
+
+@api.get("/methods")
+@gives(Methods)
+def methods() -> Response:
+    """Every explanation method, "auto" first."""
+    auto = {"name": AUTO, "title": "automatic", "summary": AUTO_SUMMARY}
+    return jsonify(methods=[auto, *(method.described() for method in METHODS.values())])
+
+
+def describe_model(name: str, path: Path) -> ModelEntry:
+    """One entry of the list."""
+    shelf = service().shelf
+    state = shelf.state(name)
+    entry: ModelEntry = {
+        "name": name,
+        "default": name == shelf.default,
+        "loaded": state == READY,
+        "available": state != BROKEN,
+    }
+    if entry["available"]:
+        card = read_card(path)
+        entry |= {"licence": card.licence, "source": card.source, "input_size": card.input.size}
+    return entry

@@ -1,0 +1,206 @@
+"""The KServe V1 dialect: images in base64 in, predictions and explanations out."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
+
+from camserve.catalogue.methods import AUTO
+from camserve.images.reading import Source
+from camserve.system.json_values import finite
+from camserve.web.bodies import decode_base64, has_image_body, read_json
+from camserve.web.operations import Names, Ready, gives
+from camserve.web.request_options import Options, make_options
+from camserve.web.request_record import record
+from camserve.web.responses import output
+from camserve.web.service import VERSION, service
+from camserve.web.upload import options_with, read_upload
+
+if TYPE_CHECKING:
+    from camserve.explanation.explanation import Explanation
+
+Made = TypeVar("Made")
+
+kserve = Blueprint("kserve", __name__, url_prefix="/v1/models")
+
+# What an explanation carries where the caller does not say.
+DEFAULT_OUTPUTS = ("overlay", "heatmap")
+
+
+class Encoded(BaseModel):
+    """Bytes in standard base64."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    b64: str
+
+
+class Instance(BaseModel):
+    """One image, under whichever name a client knows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image_bytes: Encoded | None = None
+    image: Encoded | None = None
+    b64: str | None = None
+    data: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Instance":
+        if len(self.model_fields_set) != 1 or self.text is None:
+            raise ValueError('give one of {"image_bytes": {"b64": ".."}}, {"image": {"b64": ".."}}, {"b64": ".."}')
+        return self
+
+    @property
+    def text(self) -> str | None:
+        """The base64."""
+        held = self.image_bytes or self.image
+        return held.b64 if held else self.b64 or self.data
+
+
+class V1Request(BaseModel):
+    """What :predict and :explain take. parameters: options, the same for all instances."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instances: list[Instance] = Field(min_length=1, validation_alias=AliasChoices("instances", "inputs"))
+    parameters: Options = Options()
+
+
+class Top(TypedDict):
+    """A class with its score, 0..1, and its logit; null: not finite."""
+
+    class_index: int
+    class_name: str
+    score: float | None
+    logit: float | None
+
+
+class Prediction(TypedDict):
+    """What the model said of one image: the best class, and the top_k best."""
+
+    class_index: int
+    class_name: str
+    score: float | None
+    top_k: list[Top]
+
+
+class Explained(TypedDict):
+    """Why, of one image. attributions: of the target, with the outputs asked for in base64. image: width and height."""
+
+    method: str
+    layer: str
+    attributions: list[dict[str, Any]]
+    image: dict[str, int]
+    warnings: list[str]
+
+
+class Predictions(TypedDict):
+    """What :predict answers."""
+
+    predictions: list[Prediction]
+    model_name: str
+    model_version: str
+
+
+class Explanations(Predictions):
+    """What :explain answers, in the order of the instances."""
+
+    explanations: list[Explained]
+
+
+@kserve.get("")
+@gives(Names)
+def models() -> Response:
+    """The names of all models."""
+    return jsonify(models=list(service().shelf.cards()))
+
+
+@kserve.get("/<card:name>")
+@gives(Ready)
+def model(name: str) -> Response:
+    """Whether requests for one model are answered: loaded, or to be loaded by the first of them."""
+    service().check_model(name)
+    return jsonify(name=name, ready=True)
+
+
+@kserve.post("/<card:name>:predict")
+@gives(Predictions, body=V1Request, image=True)
+def predict(name: str) -> Response:
+    """The classes of each image. Of the options only size and top_k matter."""
+    images, options = read(name)
+    record().facts["predict"] = True
+    only_classes = make_options({"model": name, "method": AUTO, "size": options.question().size, "sharp": False})
+    found = explain_all(images, only_classes, lambda one: prediction(one, options))
+    return jsonify(predictions=found, **about(name))
+
+
+@kserve.post("/<card:name>:explain")
+@gives(Explanations, body=V1Request, image=True)
+def explain(name: str) -> Response:
+    """The classes of each image, and why."""
+    return explained(*read(name))
+
+
+def explained(images: Sequence[Source], options: Options) -> Response:
+    """Predictions and explanations of the images."""
+    found = explain_all(images, options, lambda one: (prediction(one, options), explanation(one, options)))
+    predictions, explanations = zip(*found, strict=True)
+    return jsonify(predictions=predictions, explanations=explanations, **about(options.model))
+
+
+def read(name: str) -> tuple[Sequence[Source], Options]:
+    """The images of a request and its options, from JSON, an image or a form. Raises OptionError and more."""
+    if has_image_body(request):
+        upload = read_upload(request)
+        images, options = [upload.image], options_with(request, upload)
+    else:
+        body = read_json(request, V1Request)
+        texts = enumerate(str(one.text) for one in body.instances)
+        images, options = [decode_base64(text, f"instances.{i}") for i, text in texts], body.parameters
+    return images, options.for_model(name)
+
+
+def explain_all(images: Sequence[Source], options: Options, then: Callable[["Explanation"], Made]) -> list[Made]:
+    """What `then` makes of the explanation of each image, at one turn; one photograph is held at a time."""
+    ours, now = service(), record()
+    with ours.gate.turn(now) as until:
+        return [then(ours.explain(image, options, now, until)) for image in images]
+
+
+def prediction(made: "Explanation", options: Options) -> Prediction:
+    """What the model said, whatever was explained."""
+    top: list[Top] = [finite(vars(answer)) for answer in made.top(options.top_k)]
+    best = top[0]
+    return {
+        "class_index": best["class_index"],
+        "class_name": best["class_name"],
+        "score": best["score"],
+        "top_k": top,
+    }
+
+
+def explanation(made: "Explanation", options: Options) -> Explained:
+    """Why, with the pictures that the options ask for."""
+    width, height = made.photo.size
+    outputs = options.outputs or DEFAULT_OUTPUTS
+    attribution = {
+        "output_index": [made.class_index],
+        "output_display_name": made.target.name,
+        "instance_output_value": finite(made.score),
+        **{name: output(name, made, options, record().timing) for name in outputs},
+    }
+    return {
+        "method": made.method,
+        "layer": made.layer,
+        "attributions": [attribution],
+        "image": {"width": width, "height": height},
+        "warnings": list(made.warnings),
+    }
+
+
+def about(name: str | None) -> dict[str, str | None]:
+    """What every answer says about the model."""
+    return {"model_name": name, "model_version": VERSION}

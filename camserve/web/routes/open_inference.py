@@ -1,0 +1,299 @@
+"""The V2 dialect, the Open Inference Protocol: an explanation is an output of infer."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from typing_extensions import TypedDict
+
+from camserve.errors import ModelNotFound, OptionError, UnknownName, shown
+from camserve.images.reading import Source
+from camserve.system.json_values import finite
+from camserve.version import __version__
+from camserve.web.bodies import decode_base64, has_image_body, parse_json
+from camserve.web.operations import JSON, Names, Ready, gives
+from camserve.web.request_options import Options, Text, make_options
+from camserve.web.request_record import record
+from camserve.web.responses import overlay_bytes
+from camserve.web.routes.kserve import about, explain_all
+from camserve.web.service import VERSION, service
+from camserve.web.tensors import HEADER, body_of, encoded, split_bytes
+from camserve.web.upload import Upload, options_with, read_bytes, read_upload
+
+if TYPE_CHECKING:
+    from camserve.explanation.explanation import Explanation
+
+open_inference = Blueprint("open_inference", __name__, url_prefix="/v2")
+
+INPUT = {"name": "image", "datatype": "BYTES", "shape": [-1]}
+OUTPUTS = {
+    "scores": {"name": "scores", "datatype": "FP32", "shape": [-1, -1]},
+    "heatmap": {"name": "heatmap", "datatype": "FP32", "shape": [-1, -1, -1]},
+    "overlay_png": {"name": "overlay_png", "datatype": "BYTES", "shape": [-1]},
+}
+_NAMES = {"overlay": "overlay_png"}
+# What Triton's client sends beside our options: how to queue, which is not for the caller to say here.
+_IGNORED = {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
+
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+
+
+class InputTensor(BaseModel):
+    """The images: base64 in `data`, or `binary_data_size` bytes behind the JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text
+    datatype: Text
+    shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=8)]
+    parameters: dict[str, Scalar] = {}
+    data: list[Any] | None = None
+
+
+class OutputWanted(BaseModel):
+    """An output by name. parameters: binary_data."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text
+    parameters: dict[str, Scalar] = {}
+
+
+class V2Request(BaseModel):
+    """What infer takes. parameters: options, the same for all images, and binary_data_output. outputs: default all.
+
+    model_name, model_version: KServe's client repeats them; the path decides.
+    """
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    id: Text = ""
+    model_name: Text | None = None
+    model_version: Text | None = None
+    parameters: dict[str, Scalar] = {}
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    outputs: list[OutputWanted] = []
+
+
+class Server(TypedDict):
+    """What answers."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(TypedDict):
+    """A tensor that a model takes or gives; -1: any length."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class Metadata(TypedDict):
+    """What one model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class OutputTensor(TypedDict):
+    """A tensor: numbers, or base64 of BYTES; or binary_data_size bytes behind the JSON."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: NotRequired[list[Any]]
+    parameters: NotRequired[dict[str, int]]
+
+
+class Inferred(TypedDict):
+    """What infer answers. parameters: class, method and layer, where there is one image."""
+
+    model_name: str
+    model_version: str
+    id: str
+    parameters: dict[str, Any]
+    outputs: list[OutputTensor]
+
+
+INFERRED: dict[str, Any] = {JSON: Inferred, "application/octet-stream": None}
+LENGTH = {HEADER: "how many bytes of the body are JSON, where binary data follows; 0: the body is an image"}
+
+
+@open_inference.get("/")
+@gives(Server)
+def server() -> Response:
+    """What answers, and what it can."""
+    return jsonify(name="camserve", version=__version__, extensions=["binary_tensor_data"])
+
+
+@open_inference.get("/models")
+@gives(Names)
+def models() -> Response:
+    """The names of all models."""
+    return jsonify(models=list(service().shelf.cards()))
+
+
+@open_inference.get("/models/<card:name>")
+@open_inference.get("/models/<card:name>/versions/<version>")
+@gives(Metadata)
+def metadata(name: str, version: str = VERSION) -> Response:
+    """What one model takes and gives."""
+    _check(name, version)
+    return jsonify(name=name, versions=[VERSION], platform="pytorch", inputs=[INPUT], outputs=list(OUTPUTS.values()))
+
+
+@open_inference.get("/models/<card:name>/ready")
+@open_inference.get("/models/<card:name>/versions/<version>/ready")
+@gives(Ready)
+def ready(name: str, version: str = VERSION) -> Response:
+    """Whether requests for one model are answered."""
+    _check(name, version)
+    service().check_model(name)
+    return jsonify(name=name, ready=True)
+
+
+@open_inference.post("/models/<card:name>/infer")
+@open_inference.post("/models/<card:name>/versions/<version>/infer")
+@gives(types=INFERRED, body=V2Request, image=True, headers=LENGTH)
+def infer(name: str, version: str = VERSION) -> Response:
+    """Scores of each image, its heatmap and its overlay."""
+    _check(name, version)
+    asked = _read(name)
+    made = explain_all(asked.images, asked.options, lambda one: (_facts(one), _tensors(one, asked)))
+    answer = {**about(name), "id": asked.id, "parameters": made[0][0] if len(made) == 1 else {}}
+    outputs = [
+        encoded(each, _stacked(each, [row[each] for _, row in made]), asked.wanted[each]) for each in asked.wanted
+    ]
+    body, json_length = body_of(answer, outputs)
+    if json_length is None:
+        return Response(body, content_type="application/json")
+    return Response(body, headers={HEADER: str(json_length)}, content_type="application/octet-stream")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What infer was asked. wanted: whether as binary data, by name of the output."""
+
+    id: str
+    images: Sequence[Source]
+    options: Options
+    wanted: dict[str, bool]
+
+
+def _check(name: str, version: str) -> None:
+    service().shelf.card(name)
+    if version != VERSION:
+        raise ModelNotFound(f"{name}, version {version}", [f"{name}, version {VERSION}"])
+
+
+def _read(name: str) -> Asked:
+    header = request.headers.get(HEADER)
+    if header == "0" or (header is None and has_image_body(request)):
+        return _read_image(name, binary=header is not None)
+    data = read_bytes(request)
+    length = len(data) if header is None else _json_length(header, len(data))
+    body = parse_json(data[:length], V2Request)
+    given = {key: value for key, value in body.parameters.items() if key not in _IGNORED}
+    binary = bool(given.pop("binary_data_output", False))
+    options = make_options(given).for_model(name)
+    return Asked(body.id, _images(body.inputs[0], data[length:]), options, _wanted(body.outputs, binary))
+
+
+def _read_image(name: str, *, binary: bool) -> Asked:
+    """A bare image: the whole body where the header says that none of it is JSON. Options come in the query."""
+    upload = Upload(read_bytes(request)) if binary else read_upload(request)
+    options = options_with(request, upload).for_model(name)
+    names = ["scores", *(_NAMES.get(each, each) for each in options.outputs)] if options.outputs else list(OUTPUTS)
+    return Asked("", [upload.image], options, _wanted([OutputWanted(name=each) for each in names], binary))
+
+
+def _json_length(header: str, size: int) -> int:
+    if not header.isdecimal() or len(header) > len(str(size)) or int(header) > size:
+        raise OptionError(f"{HEADER} {shown(header)} is not a number of bytes up to {size}, the length of the body")
+    return int(header)
+
+
+def _wanted(outputs: Sequence[OutputWanted], binary: bool) -> dict[str, bool]:
+    for one in outputs:
+        if one.name not in OUTPUTS:
+            raise UnknownName("output", one.name, OUTPUTS)
+        if strangers := set(one.parameters) - {"binary_data"}:
+            raise UnknownName("output parameter", strangers.pop(), ["binary_data"])
+    named = {one.name: bool(one.parameters.get("binary_data", binary)) for one in outputs}
+    return named or dict.fromkeys(OUTPUTS, binary)
+
+
+def _images(tensor: InputTensor, behind: bytes) -> list[Source]:
+    if (tensor.name, tensor.datatype) != ("image", "BYTES"):
+        raise OptionError(f"input '{tensor.name}' of {tensor.datatype}: the one input there is is 'image' of BYTES")
+    size = tensor.parameters.get("binary_data_size")
+    if size is not None:
+        found = _behind(size, behind)
+    else:
+        found = [decode_base64(text, f"inputs.0.data.{i}") for i, text in enumerate(_flat(tensor.data or []))]
+    if not found or len(found) != math.prod(tensor.shape):
+        raise OptionError(f"input 'image' has the shape {tensor.shape} and {len(found)} elements")
+    return list(found)
+
+
+def _behind(size: Scalar, behind: bytes) -> list[bytes]:
+    if size != len(behind):
+        raise OptionError(
+            f"binary_data_size of input 'image' is {shown(size)}; behind the JSON are {len(behind)} bytes"
+        )
+    return split_bytes(behind)
+
+
+def _flat(data: list[Any]) -> Iterator[str]:
+    for one in data:
+        if isinstance(one, list):
+            yield from _flat(one)
+        elif isinstance(one, str):
+            yield one
+        else:
+            raise OptionError("input 'image' holds what is no text; give each image in base64, or as binary data")
+
+
+def _facts(made: "Explanation") -> dict[str, Any]:
+    facts = {
+        "class_index": made.class_index,
+        "class_name": made.class_name,
+        "score": finite(made.score),
+        "target": made.target.name,
+        "method": made.method,
+        "layer": made.layer,
+        "warnings": "; ".join(made.warnings),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _tensors(made: "Explanation", asked: Asked) -> dict[str, Any]:
+    timing, rows = record().timing, dict[str, Any]()
+    if "scores" in asked.wanted:
+        rows["scores"] = made.scores
+    if "heatmap" in asked.wanted:
+        with timing("render"):
+            rows["heatmap"] = made.heatmap
+    if "overlay_png" in asked.wanted:
+        rows["overlay_png"] = overlay_bytes(made, asked.options, "png", timing)
+    return rows
+
+
+def _stacked(name: str, rows: list[Any]) -> Any:
+    """One tensor of all images' rows. Raises OptionError where they are of different sizes."""
+    import numpy as np
+
+    if name == "overlay_png":
+        return rows
+    if len({row.shape for row in rows}) > 1:
+        raise OptionError(f"the images differ in size, so '{name}' is no tensor; send one, or ask for other outputs")
+    return np.stack(rows)

@@ -1,0 +1,116 @@
+"""The page at /: upload a photograph and look at what the model looked at. Works as a plain form, too."""
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
+
+from camserve.catalogue.methods import AUTO, METHODS
+from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS, colours
+from camserve.version import __version__
+from camserve.web.operations import HTML, JSON, Status, gives
+from camserve.web.problems import Problem, problem_of
+from camserve.web.request_options import Options, described, parse_options
+from camserve.web.request_record import record
+from camserve.web.responses import overlay_bytes
+from camserve.web.routes.api import AUTO_SUMMARY, describe_model
+from camserve.web.service import service
+from camserve.web.upload import read_upload
+
+if TYPE_CHECKING:
+    from camserve.explanation.explanation import Explanation
+
+page = Blueprint("page", __name__)
+
+SIZES = {
+    "fit": "Whole photo",
+    "320": "Whole photo, finer: 320 px",
+    "448": "Whole photo, finest: 448 px",
+    "crop": "Centre square, as in training",
+}
+
+
+@page.get("/")
+@gives(types={JSON: Status, HTML: str})
+def show() -> Response:
+    """The page for browsers; a line of JSON for everyone else, which is what the KServe V1 client reads."""
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
+        response = jsonify(status="alive")
+    else:
+        response = _render()
+    response.vary.add("Accept")
+    return response
+
+
+@page.post("/")
+def explain() -> Response:
+    """The form without JavaScript: the same page, with the answer in it."""
+    ours, now = service(), record()
+    upload = read_upload(request)
+    options = parse_options(upload.fields)
+    with ours.gate.turn(now) as until:
+        result = _result(ours.explain(upload.image, options, now, until), options)
+    return _render(result=result, chosen=options)
+
+
+@page.errorhandler(Exception)
+def _failed(error: Exception) -> Response:
+    problem = problem_of(error)
+    response = _render(problem=problem)
+    response.status_code = problem.status
+    response.headers.update(problem.headers)
+    return response
+
+
+def _render(
+    *, result: dict[str, Any] | None = None, problem: Problem | None = None, chosen: Options | None = None
+) -> Response:
+    ours = service()
+    listed = [describe_model(name, path) for name, path in ours.shelf.cards().items()]
+    return make_response(
+        render_template(
+            "page.html",
+            version=__version__,
+            settings=ours.settings,
+            models=[model["name"] for model in listed if model["available"] or model["default"]],
+            methods=METHODS.values(),
+            auto=(AUTO, AUTO_SUMMARY),
+            sizes=_sizes(str(ours.settings.explain.size)),
+            colormaps={name: _stops(name) for name in _colormaps(ours.settings.render.colormap)},
+            signed_colormaps={name: _stops(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
+            result=result,
+            problem=problem,
+            chosen=chosen or Options(),
+            said={name: one.sentence for name, (one, _) in described().items()},
+        )
+    )
+
+
+def _sizes(default: str) -> dict[str, str]:
+    return SIZES if default in SIZES else {default: default, **SIZES}
+
+
+def _colormaps(default: str) -> list[str]:
+    return list(COLORMAPS) if default in COLORMAPS else [default, *COLORMAPS]
+
+
+def _signed_colormaps(default: str) -> list[str]:
+    return list(SIGNED_COLORMAPS) if default in SIGNED_COLORMAPS else [default, *SIGNED_COLORMAPS]
+
+
+def _stops(colormap: str) -> str:
+    """Nine colours along the map, for a CSS gradient."""
+    table = colours(colormap)
+    return ", ".join(f"#{table[3 * i : 3 * i + 3].hex()}" for i in (*range(0, 255, 32), 255))
+
+
+def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
+    overlay = overlay_bytes(explanation, options, "jpeg", record().timing)
+    return {
+        "overlay": "data:image/jpeg;base64," + base64.b64encode(overlay).decode(),
+        "explained": explanation.class_index,
+        "class_name": explanation.class_name,
+        "top": explanation.top(),
+        "warnings": explanation.warnings,
+        "facts": f"{explanation.method} at layer {explanation.layer} of {explanation.model_name}",
+    }

@@ -1,0 +1,208 @@
+"""gunicorn's threaded worker, held to what this service promises.
+
+As it comes, a thread waits for each request while it arrives, so that as many slow clients as there are threads stop
+everything; and it ends a connection on its one main thread by waiting up to two seconds for the client to close: forty
+refused uploads would keep every other connection waiting for a minute. Here the main thread waits for all of them at
+once, at both ends.
+"""
+
+import re
+import selectors
+import socket
+import sys
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from camserve.web.server.incoming import Arriving
+from camserve.web.server.load_shedding import refused
+
+# Seconds for a client to read its answer and close; what it still sends is thrown away. Closed at once, with bytes
+# unread, the connection would be reset and the answer lost on the way (RFC 9112, section 9.6).
+_LINGER_SECONDS = 2.0
+# After so long a thread that runs Python gives way, instead of 5 ms: a health check waits for that a dozen times. Under
+# four times as much as can be done, this took a quarter off the slowest ones, and nothing off other answers
+# (benchmarks/load.py).
+_SWITCH_SECONDS = 0.0005
+# Seconds for the head of a request to arrive; without it there is nobody to answer.
+_HEAD_SECONDS = 10.0
+# Seconds between looks at what has taken too long.
+_LOOK_SECONDS = 0.2
+_ACCEPTED_AT_ONCE = 32
+# Of web/routes/health.py.
+PROBE = re.compile(rb"GET /(livez|readyz|healthz|ping|v2/health/live|v2/health/ready) HTTP/1")
+_HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """Tells the service the time, and when it is asked to end; awaits and closes connections without a thread."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arriving: dict[TConn, Arriving] = {}
+        self._lingering: dict[TConn, float] = {}
+        self._next_look = 0.0
+
+    def notify(self) -> None:
+        """About once a second, whatever the threads do; it is called at every event."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        if self.app.service is not None:
+            self.app.service.gate.cut_slow_uploads()
+        for conn in [conn for conn, until in self._lingering.items() if now > until]:
+            self._close(conn)
+        for conn in [conn for conn, one in self._arriving.items() if one.needed is None and now > one.until]:
+            self._arrived(conn)
+            self._end(conn)
+        super().notify()
+
+    def run(self) -> None:
+        """Until it is asked to end, and all is answered."""
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        super().run()
+        self.app.service.drain()  # also where it was asked to before there was a service
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """SIGTERM: not ready any more; what is accepted is still answered."""
+        if self.app.service is not None:
+            self.app.service.drain()
+        super().handle_exit(sig, frame)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Also at the end: take what the system has accepted for us, then close, so that others are refused at once."""
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        while self.sockets:
+            listener, before = self.sockets.pop(), -1
+            while before != (before := self.nr_conns):
+                self.accept(listener)
+            listener.close()
+        for one in self._arriving.values():
+            one.until = min(one.until, time.monotonic() + _LINGER_SECONDS)
+
+    def accept(self, listener: socket.socket) -> None:
+        """All that wait to be, up to some: one at an event, as it comes, is less than comes under load."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            before = self.nr_conns
+            super().accept(listener)
+            if self.nr_conns == before or self.nr_conns >= self.worker_connections:
+                return
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """A request begins: it gets a thread at once where it is here, else it is awaited first."""
+        first = not conn.initialized
+        accepted = self.alive or first  # before the service was asked to end
+        conn.init()
+        conn.sock.setblocking(False)
+        until = time.monotonic() + (_HEAD_SECONDS if self.alive else _LINGER_SECONDS)
+        one = Arriving(self.app.service.gate.largest, until)
+        one.add(conn.parser.unreader.take_buffered())
+        if self._receive(conn, one, accepted):
+            self._go_on(conn, one, first)
+        else:
+            self._arriving[conn] = one
+            more = partial(self._receive_more, conn, one, accepted, first)
+            self.poller.register(conn.sock, selectors.EVENT_READ, more)
+
+    def _receive(self, conn: TConn, one: Arriving, accepted: bool) -> bool:
+        """Whether it is here now, or comes no further."""
+        ended = False
+        try:
+            while not (one.here or one.too_long or ended):
+                piece = conn.sock.recv(2**16)
+                one.add(piece)
+                ended = not piece
+        except BlockingIOError:
+            pass
+        except OSError:  # reset
+            ended = True
+        if one.has_body:
+            self.app.service.gate.begin(conn.sock, accepted)
+        return one.here or one.too_long or ended
+
+    def _receive_more(self, conn: TConn, one: Arriving, accepted: bool, first: bool, _: socket.socket) -> None:
+        if self._receive(conn, one, accepted):
+            self._arrived(conn)
+            self._go_on(conn, one, first)
+
+    def _go_on(self, conn: TConn, one: Arriving, first: bool) -> None:
+        data, busy = bytes(one.data), self.app.service.gate.refusal() if one.has_body else None
+        if one.too_long:
+            self._send_off(conn, _HEAD_TOO_LONG)
+        elif one.needed is None:  # nobody to answer
+            self._end(conn)
+        elif busy and (answer := refused(self.app.flask, busy, data, conn.client)):
+            self._send_off(conn, answer, lingering=not one.is_whole)
+        else:
+            conn.parser.unreader.unread(data)
+            conn.data_ready = True
+            # only what this thread never waits for: no body that may not come, no answers before that nobody reads
+            if first and one.is_head and PROBE.match(data):
+                self._answer_here(conn)
+            else:
+                super().enqueue_req(conn)
+
+    def _answer_here(self, conn: TConn) -> None:
+        """What asks for nothing but a word need not wait for a thread to have its turn."""
+        done: Future[object] = Future()
+        done.set_result(self.handle(conn))
+        self.finish_request(conn, done)
+
+    def _send_off(self, conn: TConn, answer: bytes, *, lingering: bool = True) -> None:
+        """Answer from here, and end the connection; at once only where nothing is left to be read."""
+        with suppress(OSError):  # gone already
+            conn.sock.send(answer)
+        self.app.service.gate.forget(conn.sock)
+        if lingering:
+            self._linger(conn)
+        else:
+            self._end(conn)
+
+    def _arrived(self, conn: TConn) -> None:
+        del self._arriving[conn]
+        self.poller.unregister(conn.sock)
+
+    def finish_request(self, conn: TConn, fs: "Future[object]") -> None:
+        """An answer is sent, on the main thread: keep the connection, or say that it is over."""
+        self.app.service.gate.forget(conn.sock)
+        if fs.cancelled() or fs.exception() is not None or fs.result() is not False:
+            super().finish_request(conn, fs)
+        else:
+            self._linger(conn)
+
+    def _linger(self, conn: TConn) -> None:
+        """Say that it is over, and wait for the client to say so, too."""
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+            self._lingering[conn] = time.monotonic() + _LINGER_SECONDS
+        except (OSError, ValueError):  # closed by the client, or already
+            self._end(conn)
+
+    def _drain(self, conn: TConn, connection: socket.socket) -> None:
+        try:
+            ended = not connection.recv(2**16)
+        except BlockingIOError:
+            return
+        except OSError:
+            ended = True
+        if ended:
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        del self._lingering[conn]
+        self.poller.unregister(conn.sock)
+        self._end(conn)
+
+    def _end(self, conn: TConn) -> None:
+        self.app.service.gate.forget(conn.sock)
+        self.nr_conns -= 1
+        conn.close()

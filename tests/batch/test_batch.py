@@ -1,0 +1,242 @@
+"""A folder: everything in it accounted for, one row an image, and options that reach each."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+import camserve
+from camserve.batch import IMAGE_ENDINGS, Options, find_images, run_batch
+from camserve.batch.outputs import thumbnail
+from camserve.errors import OptionError, OutputError, UnknownName
+from camserve.findings.sketch import from_text, sketch_of
+from camserve.images.reading import OUTPUTS
+
+Rows = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    (folder / "deep" / "er").mkdir(parents=True)
+    picture(1).save(folder / "cat.jpg")
+    picture(2).save(folder / "cat.png")
+    picture(3).save(folder / "deep" / "er" / "ünï cødé #1?.webp")
+    (folder / "fake.jpg").write_text("no photograph")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("not an image, and not called one")
+    (folder / "._cat.jpg").write_bytes(b"what macOS leaves behind")
+    return folder
+
+
+def results(out: Path) -> Rows:
+    return {row["file"]: row for row in map(json.loads, (out / "results.jsonl").read_text().splitlines())}
+
+
+def first(out: Path, name: str) -> dict[str, Any]:
+    explanation: dict[str, Any] = results(out)[name]["explanations"][0]
+    return explanation
+
+
+def test_every_file_is_accounted_for(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    summary = run_batch(model, folder, out)
+    assert (summary.explained, summary.failed, summary.ignored, summary.interrupted) == (3, 2, 2, False)
+    rows = results(out)
+    assert {file: row["status"] for file, row in rows.items()} == {
+        "cat.jpg": "ok", "cat.png": "ok", "deep/er/ünï cødé #1?.webp": "ok",
+        "fake.jpg": "failed", "empty.png": "failed",
+    }  # fmt: skip
+    assert list(rows) == sorted(rows)
+    assert "fake.jpg" in rows["fake.jpg"]["error"]
+    for row in rows.values():
+        for one in row.get("explanations", ()):
+            with Image.open(out / one["files"]["overlay"]) as overlay:
+                assert overlay.size == (90, 70)
+            assert (out / one["files"]["thumbnail"]).exists()
+    assert not list(out.rglob("*.part"))
+
+
+def test_results_equal_those_of_the_api(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    run_batch(model, folder, tmp_path / "out", Options(targets=("7",), outputs=("map", "npy", "mask", "heatmap")))
+    row, alone = first(tmp_path / "out", "cat.png"), model.explain(folder / "cat.png", target=7)
+    assert (row["logit"], row["score"], row["peak"]) == (alone.logit, alone.score, float(alone.map.max()))
+    sketch = from_text(row["sketch"])
+    np.testing.assert_allclose(sketch, sketch_of(alone.map, alone.placement), atol=1 / 254)
+    files = {kind: tmp_path / "out" / path for kind, path in row["files"].items()}
+    assert np.array_equal(np.load(files["map"]), alone.map)
+    assert np.array_equal(np.load(files["npy"]), alone.heatmap, equal_nan=True)
+    for kind, expected in (("mask", alone.mask_image()), ("heatmap", alone.heatmap_image())):
+        with Image.open(files[kind]) as written:
+            assert np.array_equal(np.asarray(written), np.asarray(expected))
+
+
+def test_overlay_pixels_equal_those_of_the_api(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    run_batch(model, folder, tmp_path / "out", Options(image_format="png"))
+    with Image.open(tmp_path / "out" / "overlays" / "cat.png.png") as overlay:
+        expected = model.explain(folder / "cat.png").overlay()
+        np.testing.assert_array_equal(np.asarray(overlay), np.asarray(expected))
+
+
+@pytest.mark.parametrize("image_format", OUTPUTS)
+def test_overlays_come_in_the_format_asked_for(
+    model: camserve.Model, folder: Path, tmp_path: Path, image_format: str
+) -> None:
+    run_batch(model, folder, tmp_path / "out", Options(image_format=image_format))
+    with Image.open(tmp_path / "out" / "overlays" / f"cat.png{OUTPUTS[image_format].ending}") as overlay:
+        assert overlay.format == image_format.upper()
+
+
+def test_several_methods_and_classes_each_have_their_files(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    run_batch(
+        model, folder, tmp_path / "out", Options(methods=("cam", "layercam"), targets=2, outputs=("map", "polygons"))
+    )
+    found = results(tmp_path / "out")["cat.png"]["explanations"]
+    assert [(one["method"], one["variant"]) for one in found] == [
+        ("cam", "top-1"), ("cam", "top-2"), ("layercam", "top-1"), ("layercam", "top-2"),
+    ]  # fmt: skip
+    for one in found:
+        alone = model.explain(folder / "cat.png", method=one["method"], target=one["class_index"])
+        assert np.array_equal(np.load(tmp_path / "out" / one["files"]["map"]), alone.map)
+        assert [{**box, "rings": None} for box in one["boxes"]] == [
+            {**vars(box), "rings": None} for box in alone.boxes()
+        ]
+        assert [box["rings"] for box in one["boxes"]] == [polygon.rings for polygon in alone.polygons()]
+    assert len({one["files"]["map"] for one in found}) == 4
+
+
+def test_targets_whose_names_look_alike_do_not_meet() -> None:
+    assert Options(targets=("tiger cat", "Tiger-Cat", "-281", "predicted")).variants(False) == [
+        "tiger-cat", "tiger-cat-2", "281", "predicted",
+    ]  # fmt: skip
+
+
+def test_the_expected_class_is_explained_beside_the_predicted_where_it_is_another(
+    model: camserve.Model, folder: Path, tmp_path: Path
+) -> None:
+    predicted = model.explain(folder / "cat.png").class_index
+    (tmp_path / "table.csv").write_text(f"file,class\nin/cat.png,{predicted}\nin/cat.jpg,tench\n")
+    run_batch(model, str(tmp_path / "table.csv"), tmp_path / "out")
+    rows = results(tmp_path / "out")
+    assert [one["variant"] for one in rows["in/cat.png"]["explanations"]] == ["predicted"]
+    wrong = rows["in/cat.jpg"]
+    assert [one["variant"] for one in wrong["explanations"]] == ["predicted", "expected"]
+    alone = model.explain(folder / "cat.jpg", target="tench")
+    assert wrong["expected"] == {"class_index": 0, "class_name": "tench", "score": alone.score, "logit": alone.logit}
+    assert wrong["explanations"][1]["class_name"] == "tench"
+
+
+def test_a_table_says_what_to_explain_of_each_image(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    lines = ["file,target", "in/cat.png,tench", "in/cat.png,281-282", "in/cat.jpg,predicted"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    run_batch(model, str(tmp_path / "table.csv"), tmp_path / "out")
+    rows = results(tmp_path / "out")
+    found = {name: [one["target"] for one in row["explanations"]] for name, row in rows.items()}
+    best = rows["in/cat.jpg"]["predicted"]["class_name"]
+    assert found == {"in/cat.jpg": [best], "in/cat.png": ["tench", "tabby - tiger cat"]}
+
+
+def test_a_bad_target_in_a_table_is_that_row_s_failure(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("file,target\nin/cat.png,tenhc\nin/cat.jpg,tench\n")
+    summary = run_batch(model, str(tmp_path / "table.csv"), tmp_path / "out")
+    assert (summary.explained, summary.failed) == (1, 1)
+    assert "did you mean 'tench'" in results(tmp_path / "out")["in/cat.png"]["error"]
+
+
+def test_folders_can_be_classes(model: camserve.Model, tmp_path: Path) -> None:
+    for name in ("tench", "Tiger Cat"):
+        (tmp_path / "in" / name / "more").mkdir(parents=True)
+        picture(4).save(tmp_path / "in" / name / "more" / "a.png")
+    picture(5).save(tmp_path / "in" / "of no class.png")
+    summary = run_batch(model, tmp_path / "in", tmp_path / "out", folders_are_classes=True)
+    assert (summary.explained, summary.ignored) == (2, 1)
+    expected = {name: row["expected"]["class_index"] for name, row in results(tmp_path / "out").items()}
+    assert expected == {"Tiger Cat/more/a.png": 282, "tench/more/a.png": 0}
+
+
+def test_heat_beside_given_boxes_and_masks_is_counted(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    heat = np.nan_to_num(model.explain(folder / "cat.png").heatmap)
+    outside = 1 - heat[10:50, 20:60].sum() / heat.sum()
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\ncat.png,20,10,40,50\ncat.png,40,10,60,50\n")
+    mask = np.zeros((70, 90), np.uint8)
+    mask[10:50, 20:60] = 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks" / "cat.png")
+    for source in (boxes, tmp_path / "masks"):
+        run_batch(model, folder, tmp_path / "out", objects=source)
+        assert first(tmp_path / "out", "cat.png")["outside"] == pytest.approx(outside, abs=1e-4)
+    assert first(tmp_path / "out", "deep/er/ünï cødé #1?.webp")["outside"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,left\n", "lacks the columns bottom, right, top"),
+        ("file,left,top,right,bottom\na.png,1,2,x,4\n", "line 2: .* must be numbers"),
+        ("file,left,top,right,bottom\na.png,5,2,1,4\n", "line 2: left must be less than right"),
+    ],
+)
+def test_bad_boxes_are_named(model: camserve.Model, folder: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "boxes.csv").write_text(text)
+    with pytest.raises(OptionError, match=message):
+        run_batch(model, folder, tmp_path / "out", objects=tmp_path / "boxes.csv")
+
+
+def test_the_page_shows_each_file_and_each_failure(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    (folder / "<b>.jpg").write_text("a name that is markup")
+    run_batch(model, folder, tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "<b>.jpg" not in page
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    rows = json.loads(found[1])["rows"]
+    assert "<b>.jpg" in [row[0] for row in rows]
+    assert "overlays/deep/er/ünï cødé #1?.webp.jpg" in str(rows)
+    assert len(rows) == 6
+
+
+def test_running_again_into_a_folder_inside_the_input_finds_only_the_input(model: camserve.Model, folder: Path) -> None:
+    for _ in range(2):
+        assert run_batch(model, folder, folder / "out").explained == 3
+
+
+def test_a_bad_option_stops_before_the_first_file(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="unknown class"):
+        run_batch(model, folder, tmp_path / "out", Options(targets=("catt",)))
+    with pytest.raises(UnknownName, match="unknown output 'masks'; did you mean 'mask'"):
+        Options(outputs=("masks",))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_stops_the_run(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "overlays").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write into"):
+        run_batch(model, folder, out)
+
+
+def test_a_folder_without_images_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(OptionError, match=r"no images in .* \(1 other files\); looked for .*\.jpg"):
+        find_images(tmp_path, tmp_path / "out")
+    with pytest.raises(OptionError, match="is not a folder"):
+        find_images(tmp_path / "notes.txt", tmp_path / "out")
+
+
+def test_thumbnails_are_small_and_never_empty() -> None:
+    assert thumbnail(Image.new("RGB", (4000, 3000))).size == (360, 270)
+    assert thumbnail(Image.new("RGB", (4000, 1))).size == (360, 1)
+    assert thumbnail(Image.new("RGB", (20, 10))).size == (20, 10)
+
+
+def test_every_ending_we_look_for_is_a_format_we_read() -> None:
+    known = {ending for ending, name in Image.registered_extensions().items() if name in (
+        "JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")}  # fmt: skip
+    assert known >= IMAGE_ENDINGS

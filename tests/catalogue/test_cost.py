@@ -1,0 +1,86 @@
+"""What methods cost: in numbers, and in the words people read, which stay as they are."""
+
+import json
+import re
+
+import pytest
+
+from camserve.catalogue.head_kinds import HeadKind
+from camserve.catalogue.method_costs import NOTHING, Cost, Each
+from camserve.catalogue.methods import FAMILIES, METHODS, Needs
+
+# As printed by `camserve methods` and docs/methods.md; all others say "no more forwards".
+WORDS = {
+    "smoothgradcam++": "8 forwards and backwards of the head; none under a linear head",
+    "shapleycam": "two backwards through the head",
+    "refinecam": "a forward and a backward for each stage",
+    "ablationcam": "K forwards of the head, one a channel; none under a linear head",
+    "reciprocam": "h w forwards of the head, one a cell; none under a linear head",
+    "groupcam": "33 forwards and the head's gradient",
+    "scorecam": "K forwards, one a channel",
+    "iscam": "10 K forwards",
+    "sscam": "35 K forwards",
+    "opticam": "100 forwards with gradients of the whole network",
+    "polycam": "2 forwards for each channel of every stage",
+    "occlusion": "at most 170 forwards",
+    "rise": "1000 forwards",
+    "integratedgradients": "32 forwards and backwards of the network",
+    "fullgrad": "one forward and backward of the network, and a forward for each stage",
+    "guidedbackprop": "one forward and backward of the network",
+    "guidedgradcam": "one forward and backward of the network",
+    "legrad": "two forwards, and a backward for every block; a forward for every block where torch.fx sees no graph",
+    "attentionrollout": "one forward",
+    "eigencam": "one singular value decomposition",
+    "eigengradcam": "one singular value decomposition",
+    "kpcacam": "eigenvectors of a cells x cells matrix",
+}
+SPELLED = {"no more": 0, "a": 1, "one": 1, "two": 2}
+# What has no number: its eigenvectors are found by steps that depend on the matrix.
+UNCOUNTED = {"kpcacam"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_words_are_what_they_were(name: str) -> None:
+    assert str(METHODS[name].cost) == WORDS.get(name, "no more forwards")
+    assert METHODS[name].described()["cost"] == str(METHODS[name].cost)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_number_is_the_one_in_the_words(name: str) -> None:
+    cost = METHODS[name].cost
+    assert not re.search(r"\d", cost.words)  # a number is written once
+    if name in UNCOUNTED:
+        assert cost.count is None
+    elif "{n}" in cost.words:
+        assert cost.count is not None
+        assert re.search(rf"\b{cost.count}\b" if cost.count > 1 else rf"\b{cost.each}\b", str(cost))
+    else:
+        assert next(number for word, number in SPELLED.items() if str(cost).startswith(f"{word} ")) == cost.count
+
+
+def test_a_layer_s_numbers_stand_for_its_symbols() -> None:
+    def counted(name: str, head: HeadKind = HeadKind.GENERAL) -> str:
+        return METHODS[name].cost.counted(112, 14 * 14, head)
+
+    assert counted("sscam") == "3920 forwards"
+    assert counted("scorecam", HeadKind.LINEAR) == "112 forwards, one a channel"
+    assert counted("reciprocam") == "196 forwards of the head, one a cell"
+    assert counted("ablationcam") == "112 forwards of the head, one a channel"
+    assert counted("smoothgradcam++") == "8 forwards and backwards of the head"
+    for free in ("ablationcam", "reciprocam", "smoothgradcam++"):
+        assert counted(free, HeadKind.LINEAR) == "no more forwards"
+    for same in set(METHODS) - {method.name for method in METHODS.values() if method.cost.each}:
+        assert counted(same) == WORDS.get(same, "no more forwards").removesuffix("; none under a linear head")
+
+
+def test_a_cost_on_paper() -> None:
+    assert (str(NOTHING), NOTHING.count) == ("no more forwards", 0)
+    assert str(Cost(3, "{n} steps", Each.CELL)) == "3 h w steps"
+    assert Cost(3, "{n} steps", Each.CELL).counted(5, 4, HeadKind.LINEAR) == "12 steps"
+
+
+def test_needs_are_words_in_json_and_few() -> None:
+    described = json.loads(json.dumps([method.described() for method in METHODS.values()]))
+    assert {one["needs"] for one in described} == {"any head", "linear head", "ReLUs", "attention"} == set(Needs)
+    assert {one["name"] for one in described if one["needs"] == "linear head"} == {"cam"}
+    assert {m.name for m in FAMILIES["Attention"]} == {one["name"] for one in described if one["needs"] == "attention"}

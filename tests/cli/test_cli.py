@@ -1,0 +1,288 @@
+"""The command line: results, exit codes, messages, and help that is quick and true."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import picture
+
+import camserve
+from camserve.cli import main
+from camserve.methods import METHODS
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "one.png"
+    picture(1).save(path)
+    return path
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    path = tmp_path / "fake.jpg"
+    path.write_text("this is no photograph")
+    return path
+
+
+def test_explain_writes_a_folder_per_image(image: Path, tmp_path: Path) -> None:
+    result = run("explain", image, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "-> " in result.output
+    assert (tmp_path / "out" / "one.png" / "manifest.json").exists()
+
+
+def test_images_of_the_same_name_do_not_meet(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    other = tmp_path / "b" / "one.png"
+    picture(2).save(other)
+    assert run("explain", image, other, "-o", tmp_path / "out").exit_code == 0
+    maps = [np.load(tmp_path / "out" / name / "map.npy") for name in ("one.png", "one.png-2")]
+    assert not np.array_equal(*maps)
+
+
+def test_one_bad_file_does_not_stop_the_others(image: Path, fake: Path, tmp_path: Path) -> None:
+    result = run("explain", fake, image, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "fake.jpg" in result.stderr
+    assert (tmp_path / "out" / "one.png" / "overlay.png").exists()
+
+
+def test_only_bad_files_are_nothing_usable(fake: Path, tmp_path: Path) -> None:
+    assert run("explain", fake, tmp_path / "missing.png", "-o", tmp_path / "out").exit_code == 3
+
+
+def test_json_has_one_object_per_image_and_no_other_output(image: Path, fake: Path, tmp_path: Path) -> None:
+    result = run("explain", image, fake, "--json", "-o", tmp_path / "out")
+    good, bad = map(json.loads, result.stdout.splitlines())
+    assert good["class_name"]
+    assert good["provenance"]["method"] == "cam"
+    assert bad["code"] in ("unsupported_type", "bad_image")
+
+
+def test_timings_name_every_step(image: Path, tmp_path: Path) -> None:
+    said = run("explain", image, "--timings", "-o", tmp_path / "out").stdout.splitlines()[1]
+    steps = dict(step.split() for step in said.removeprefix("  ms: ").split(", "))
+    assert list(steps) == ["decode", "queue", "forward", "method", "write"]
+    assert float(steps["forward"]) > 0
+    facts = json.loads(run("explain", image, "--timings", "--json", "-o", tmp_path / "out").stdout)
+    assert set(facts["timings"]) == set(steps)
+    assert "one method and one target" in run("explain", image, "--timings", "--method", "cam,fem").stderr
+
+
+def test_options_reach_the_explanation_and_the_picture(image: Path, tmp_path: Path) -> None:
+    plain = run("explain", image, "--json", "-o", tmp_path / "plain")
+    options = ("--method", "layercam", "--target", "tiger cat", "--size", "crop", "--colormap", "viridis",
+               "--alpha", "0.3", "--contour", "0.5", "--boxes", "0.5", "--legend",
+               "--layer", "blocks.10")  # fmt: skip
+    result = run("explain", image, "--json", "-o", tmp_path / "other", *options)
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert (facts["class_name"], facts["provenance"]["method"], facts["provenance"]["layer"]) == (
+        "tiger cat", "layercam", "blocks.10",
+    )  # fmt: skip
+    assert facts["provenance"]["frame"]["input"] == [224, 224]
+    pictures = [(tmp_path / name / "one.png" / "overlay.png").read_bytes() for name in ("plain", "other")]
+    assert plain.exit_code == 0
+    assert pictures[0] != pictures[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--target", "tigre cat"), "unknown class 'tigre cat'; did you mean 'tiger cat'"),
+        (("--target", "tabby-tigre cat"), "unknown class 'tigre cat'; did you mean 'tiger cat'"),
+        (("--quantity", "softmax"), "log-softmax"),
+        (("--model", "efficientnet"), "unknown model 'efficientnet'; did you mean"),
+        (("--size", "fitt"), "size"),
+        (("--colormap", "infernal"), "unknown colour map 'infernal'; did you mean 'inferno'"),
+        (("--alpha", "7"), "render.alpha = 7.0: should be less than or equal to 1"),
+        (("--method", "grad_cam"), "gradcam"),
+        (("--layer", "haed"), "unknown layer 'haed'; did you mean 'head'"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_exit_code_2_or_3(
+    image: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = run("explain", image, "-o", tmp_path / "out", *options)
+    assert result.exit_code in (2, 3)
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_bad_settings_file_is_one_line(image: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[serve]\nprot = 1\n")
+    result = run("--config", file, "explain", image)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("camserve: in ")
+
+
+def test_batch_explains_what_it_can_and_says_what_it_could_not(image: Path, fake: Path, tmp_path: Path) -> None:
+    result = run("batch", tmp_path, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "1 explained, 1 failed" in result.stdout
+    assert "fake.jpg" in result.stderr
+
+
+def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path: Path) -> None:
+    result = run("batch", tmp_path, tmp_path / "out", "--json")
+    assert json.loads(result.stdout) == {"explained": 1, "failed": 0, "ignored": 0, "interrupted": False}
+    assert result.stderr == ""
+
+
+def test_models_and_methods_list_what_there_is() -> None:
+    names = [row["name"] for row in json.loads(run("models", "--json").stdout)]
+    assert names == ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+    assert [row["name"] for row in json.loads(run("methods", "--json").stdout)] == list(METHODS)
+    assert "efficientnet-lite0" in run("models").stdout
+    assert "gradcam++" in run("methods").stdout
+
+
+def test_models_check_asks_the_known_answers() -> None:
+    result = run("models", "--check", "--json")
+    assert result.exit_code == 0, result.output
+    assert all(row["holds"] for row in json.loads(result.stdout))
+
+
+@pytest.mark.parametrize(
+    "command", ["explain", "batch", "compare", "models", "methods", "inspect", "calibrate", "serve"]
+)
+def test_every_command_s_help_has_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"camserve {command}" in result.stdout.split("Example")[1]
+
+
+def test_help_and_lists_load_no_torch() -> None:
+    code = (
+        "import sys; from camserve.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'PIL' not in sys.modules and 'flask' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_help_answers_in_well_under_half_a_second() -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "camserve", "--help"], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_python_dash_m_is_the_same_program() -> None:
+    command = [sys.executable, "-m", "camserve", "--version"]
+    assert subprocess.check_output(command, text=True).strip() == f"camserve, version {camserve.__version__}"
+
+
+def test_places_regions_and_polygons_are_answered_in_words_and_in_json(image: Path, tmp_path: Path) -> None:
+    asked = ("--at", "20,30", "--at", "0,0", "--region", "0,0,45,70", "--region", "45,0,90,70", "--polygons")
+    said = run("explain", image, "-o", tmp_path / "out", *asked).stdout.splitlines()
+    facts = json.loads(run("explain", image, "-o", tmp_path / "out", "--json", *asked).stdout)
+    explanation = camserve.load("efficientnet-lite0").explain(image)
+    votes = [[place["x"], place["y"], place["votes"][0]["class_name"]] for place in facts["places"]]
+    assert votes == [[x, y, explanation.at(x, y)[0].class_name] for x, y in ((20, 30), (0, 0))]
+    left, right = (region["logits"] for region in facts["regions"])
+    assert left == explanation.share((0, 0, 45, 70))
+    assert left + right == pytest.approx(facts["regions"][0]["of"], rel=1e-9)
+    assert left + right + facts["bias"] == pytest.approx(facts["logit"], abs=1e-4)
+    assert [one["rings"] for one in facts["polygons"]] == [one.rings for one in explanation.polygons()]
+    assert said[1].startswith("  at 20,30: ") and said[1].endswith(" (logits)")
+    assert said[3] == f"  region 0,0,45,70: {left:.2f} logits; all places together {left + right:.2f}"
+    assert "corners with" in said[5]
+    manifest = json.loads((tmp_path / "out" / "one.png" / "manifest.json").read_text())
+    assert manifest["regions"] == facts["regions"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("--at", "20"), "at '20' should be x,y: numbers of pixels of the original, separated by commas"),
+        (("--at", "a,b"), "at 'a,b' should be x,y"),
+        (("--region", "1,2,3"), "region '1,2,3' should be left,top,right,bottom: numbers of pixels"),
+        (("--region", "0,0,91,70"), "within the photograph's 90 x 70 pixels"),
+        (("--region", "0,0,9,9", "--layer", "blocks.10"), "at layer 'blocks.10' the head is general"),
+    ],
+)
+def test_a_question_without_an_answer_is_one_line(
+    image: Path, tmp_path: Path, asked: tuple[str, ...], message: str
+) -> None:
+    result = run("explain", image, "-o", tmp_path / "out", *asked)
+    assert result.exit_code in (2, 3)
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_one_run_can_share_a_scale(image: Path, fake: Path, tmp_path: Path, model: camserve.Model) -> None:
+    from PIL import Image
+
+    from camserve.explanation.common_scale import common_scale
+
+    other = tmp_path / "other.png"
+    picture(2, (60, 60)).save(other)
+    flags = ("--top", "2", "--common-scale", "--signed", "--legend", "--at", "9,9")
+    result = run("explain", image, fake, other, "-o", tmp_path / "out", *flags)
+    assert result.exit_code == 1, result.output
+    explanations = [one for path in (image, other) for one in model.explain_classes(path, 2)]
+    end = common_scale(explanations, signed=True)
+    assert result.stdout.splitlines()[-1] == f"all pictures: colours end at {end:.4g} logits"
+    folders = sorted((tmp_path / "out").glob("*/*"))
+    assert [folder.name for folder in folders] == [
+        f"{rank}-{one.class_name}" for rank, one in zip((1, 2, 1, 2), explanations, strict=True)
+    ]
+    for folder, explanation in zip(folders, explanations, strict=True):
+        with Image.open(folder / "overlay.png") as drawn:
+            assert drawn.convert("RGB") == explanation.overlay(signed=True, legend=True, scale=end)
+        assert json.loads((folder / "manifest.json").read_text())["class_index"] == explanation.class_index
+
+
+def test_a_scale_and_signed_colours_reach_the_picture(image: Path, tmp_path: Path, model: camserve.Model) -> None:
+    from PIL import Image
+
+    look = ("--scale", "20", "--signed", "--colormap", "vik")
+    assert run("explain", image, "-o", tmp_path / "out", *look).exit_code == 0
+    with Image.open(tmp_path / "out" / "one.png" / "overlay.png") as drawn:
+        assert drawn.convert("RGB") == model.explain(image).overlay(signed=True, scale=20, colormap="vik")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--top", "2", "--target", "5"), "--top and --target both say which classes to explain: give one of them"),
+        (("--common-scale", "--scale", "5"), "--common-scale and --scale both say what the last colour is"),
+        (("--common-scale", "--sharp"), "signed and scale need one raw map"),
+        (("--scale", "-5"), "scale -5.0 is not a positive number"),
+        (("--top", "1001"), "1001 classes were asked for; the model has 1000"),
+    ],
+)
+def test_scales_and_classes_that_cannot_be_are_refused(
+    image: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = run("explain", image, "-o", tmp_path / "out", *options)
+    assert result.exit_code in (2, 3)
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photograph_that_changes_during_the_run_is_not_drawn_over(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from camserve.cli.redrawing import Comparison
+
+    end = Comparison.end.fget
+    monkeypatch.setattr(Comparison, "end", property(lambda self: picture(7).save(image) or end(self)))
+    result = run("explain", image, "-o", tmp_path / "out", "--common-scale")
+    assert result.exit_code != 0
+    assert "one.png' changed while it was being explained; run the command again" in result.stderr

@@ -1,0 +1,298 @@
+"""Several methods or classes on one photograph: entries, the sheet, the command line, Ctrl-C and progress."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import picture
+from PIL import Image
+
+import camserve
+from camserve.catalogue.methods import FAMILIES, METHODS, family_of, parse_methods
+from camserve.catalogue.options import ExplainOptions, OverlayOptions
+from camserve.catalogue.targets import Best, parse_targets
+from camserve.cli import main
+from camserve.errors import OptionError, UnknownName
+from camserve.explain import open_photo
+from camserve.explain import side_by_side as comparing
+from camserve.explain.run import Run
+from camserve.explain.side_by_side import compare_classes, compare_methods
+from camserve.explanation import contact_sheet as sheet
+from camserve.explanation.contact_sheet import Entry
+
+AT_10 = ExplainOptions(layer="blocks.10")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "one.png"
+    picture(1, (120, 90)).save(path)
+    return path
+
+
+# ---- what is meant
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        ((), ()),
+        (("rise,cam",), ("cam", "rise")),
+        (("rise", "cam, rise"), ("cam", "rise")),
+        (("auto",), ("auto",)),
+        (("cam,all",), tuple(METHODS)),
+    ],
+)
+def test_methods_are_separated_by_commas_and_sorted_by_family(texts: tuple[str, ...], names: tuple[str, ...]) -> None:
+    assert parse_methods(texts) == names
+
+
+def test_a_misspelt_method_among_several_is_named() -> None:
+    with pytest.raises(UnknownName, match="unknown method 'gradcan'; did you mean 'gradcam'"):
+        parse_methods(["cam,gradcan"])
+
+
+def test_targets_are_classes_or_how_many() -> None:
+    assert parse_targets("3") == Best(3, "3")
+    assert parse_targets("tabby; 281-282 ;") == ["tabby", "281-282"]
+    with pytest.raises(OptionError, match="targets ' ; ' names no class"):
+        parse_targets(" ; ")
+
+
+def test_every_method_has_one_family() -> None:
+    assert [m.name for family in FAMILIES.values() for m in family] == list(METHODS)
+    assert {family_of(name) for name in METHODS} == set(FAMILIES)
+
+
+# ---- what each shows
+
+
+def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.Model, image: Path) -> None:
+    photo = open_photo(model, image)
+    found = list(compare_methods(model, photo, ["cam", "legrad"], 281, AT_10))
+    assert [(one.name, one.explanation is None) for one in found] == [("cam", True), ("legrad", True)]
+    assert "need a head of global average pooling" in found[0].reason
+    assert "needs attention" in found[1].reason
+
+
+def test_what_no_method_could_do_with_is_an_error(model: camserve.Model, image: Path) -> None:
+    photo = open_photo(model, image)
+    with pytest.raises(UnknownName, match="unknown class 'tigre cat'"):
+        list(compare_methods(model, photo, ["cam"], "tigre cat"))
+    with pytest.raises(UnknownName, match="unknown layer"):
+        list(compare_methods(model, photo, ["gradcam"], None, ExplainOptions(layer="haed")))
+
+
+def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image: Path) -> None:
+    photo, reports = open_photo(model, image), []
+
+    def progress(done: int, total: int) -> None:
+        reports.append(time.monotonic())
+
+    (found,) = compare_methods(model, photo, ["rise"], run=Run(deadline=0.5, progress=progress))
+    assert (found.explanation, found.reason) == (None, "given up after 0.5 s: it costs 1000 forwards")
+    model.explain(photo.image)  # waits for nothing but a batch
+    time.sleep(2)
+    assert len(reports) < 60  # of 63 batches
+
+
+def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Model, image: Path) -> None:
+    photo = open_photo(model, image)
+    details = {one.name: one.detail for one in compare_methods(model, photo, ["cam", "ablationcam", "gradcam++"])}
+    assert all(detail.endswith(", no more forwards") for detail in details.values())
+    made = next(iter(compare_methods(model, photo, ["reciprocam"], None, AT_10))).explanation
+    assert made is not None
+    height, width = made.map.shape
+    assert comparing._cost(model, made) == f"{width * height} forwards of the head, one a cell"
+
+
+def test_classes_have_folders_of_their_own(model: camserve.Model, image: Path) -> None:
+    found = list(
+        compare_classes(model, open_photo(model, image), ["tiger cat", "tiger cat-tabby", 282], ExplainOptions())
+    )
+    assert [one.name for one in found] == ["tiger-cat", "tiger-cat-tabby", "tiger-cat-2"]
+    assert [one.title for one in found] == ["tiger cat", "tiger cat - tabby", "tiger cat"]
+
+
+# ---- the sheet
+
+
+def entries(*groups: int) -> list[Entry]:
+    return [Entry(f"m{g}{i}", "M", f"group {g}", reason="no") for g, count in enumerate(groups) for i in range(count)]
+
+
+def test_groups_stand_together_after_the_photograph() -> None:
+    places = [(group, x, y) for _, group, x, y in sheet._places(entries(6, 2, 4, 3, 8))]
+    assert places[0] == ("", 0, 0)
+    assert [place for place in places if place[0]] == [
+        ("group 0", 1, 0), ("group 1", 1, 1), ("group 2", 0, 2), ("group 3", 0, 3), ("group 4", 0, 4),
+    ]  # fmt: skip
+    assert len({place[1:] for place in places}) == len(places)
+    assert max(x for _, x, _ in places) == sheet.COLUMNS - 1
+
+
+def test_every_tile_is_where_its_place_says_in_its_own_colours(model: camserve.Model, image: Path) -> None:
+    photo = open_photo(model, image)
+    found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], None, AT_10)]
+    drawn = sheet.draw_sheet(photo.image, "heading", found)
+    small = photo.image.copy()
+    small.thumbnail((sheet.TILE, sheet.TILE))
+    top = sheet.MARGIN + sheet._line(32) + sheet._line(18)
+    for column, entry in enumerate([None, *found]):
+        left = sheet.MARGIN + column * (sheet.TILE + sheet.GAP) + (sheet.TILE - small.width) // 2
+        tile = np.asarray(drawn.crop((left, top, left + small.width, top + small.height)))
+        if entry is None:
+            assert np.array_equal(tile, np.asarray(small))
+        elif entry.explanation is not None:
+            assert np.array_equal(tile, np.asarray(sheet.tile_overlay(small, entry.explanation, OverlayOptions())))
+        else:
+            assert np.array_equal(tile[-1], np.broadcast_to(sheet.EMPTY, tile[-1].shape))
+            assert (tile[:60] < 140).any()  # the reason is written there
+
+
+@pytest.mark.parametrize("how", [{}, {"size": "crop"}, {"method": "integratedgradients"}])
+def test_tiles_show_the_mean_heat_of_their_pixels(model: camserve.Model, how: dict[str, Any]) -> None:
+    made = model.explain(picture(4, (1200, 900)), **how)
+    small = sheet._smaller(made, (300, 225))
+    blocks = made.heatmap.reshape(225, 4, 300, 4)
+    expected = np.nanmean(np.where(np.isnan(blocks), 0, blocks), (1, 3))
+    edges = np.isnan(blocks).any((1, 3)) & ~np.isnan(blocks).all((1, 3))
+    assert np.array_equal(np.isnan(small)[~edges], np.isnan(blocks).all((1, 3))[~edges])
+    if "method" in how:  # averaged over 5 x 5 of them, and smooth between
+        assert np.abs(small[2::5, 2::5] - expected.reshape(45, 5, 60, 5).mean((1, 3))).max() < 1e-5
+    else:
+        inside = ~np.isnan(small) & ~edges
+        np.testing.assert_allclose(small[inside], expected[inside], atol=1e-5)
+
+
+def test_text_is_wrapped_and_cut_off() -> None:
+    font = sheet.ImageFont.load_default(size=15)
+    lines = sheet._wrapped("one two three four five six", font, 60, 2)
+    assert lines[0] == "one two"
+    assert lines[1].endswith("...")
+
+
+# ---- the command
+
+
+def test_several_methods_have_a_folder_each_and_a_sheet(image: Path, tmp_path: Path) -> None:
+    result = run("explain", image, "--method", "legrad,cam", "--method", "random", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "out" / "one.png"
+    assert {path.name for path in folder.iterdir()} == {"cam", "random", "sheet.jpg"}
+    assert (folder / "cam" / "manifest.json").exists()
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("  cam: ")
+    assert lines[1].startswith("  legrad: left out: this method needs attention")
+    assert any(line.startswith("  note on random: this map is random on purpose") for line in lines)
+    assert lines[-1] == f"{image}: 2 of 3 -> {folder / 'sheet.jpg'}"
+    with Image.open(folder / "sheet.jpg") as made:
+        assert made.width == 2 * sheet.MARGIN + 4 * (sheet.TILE + sheet.GAP) - sheet.GAP
+
+
+def test_several_classes_have_a_folder_each_and_a_sheet(image: Path, tmp_path: Path, model: camserve.Model) -> None:
+    options = ("--target", "tabby", "--target", "tiger cat-tabby", "--json", "-o", tmp_path / "out")
+    facts = json.loads(run("explain", image, *options).stdout)
+    assert [one["name"] for one in facts["entries"]] == ["tabby", "tiger-cat-tabby"]
+    assert Path(facts["sheet"]).exists()
+    found = np.load(Path(facts["entries"][1]["folder"]) / "map.npy")
+    assert np.array_equal(found, model.explain(image, target="tiger cat-tabby").map)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--method", "cam,gradcan"), "unknown method 'gradcan'; did you mean 'gradcam'"),
+        (("--method", "cam,random", "-t", "1", "-t", "2"), "several methods and several classes at once"),
+        (("--top", "2", "-t", "1"), "--top and --target both say which classes"),
+        (("--method", "cam,random", "--at", "3,4"), "--region and --polygons are about one method and one target"),
+        (("--method", "cam,random", "-t", "tigre cat"), "unknown class 'tigre cat'; did you mean 'tiger cat'"),
+        (("--top", "2000"), "2000 classes were asked for; the model has 1000"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    image: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = run("explain", image, "-o", tmp_path / "out", *options)
+    assert result.exit_code in (2, 3)
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_a_sheet_of_what_there_is(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(model: camserve.Model, photo: object, methods: list[str], *rest: Any) -> Any:
+        if methods == ["layercam"]:
+            raise KeyboardInterrupt
+        return compare_methods(model, photo, methods, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(comparing, "compare_methods", stopped)
+    result = run("explain", image, "--method", "cam,layercam,random", "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "1 of 3 -> " in result.stdout
+    assert (tmp_path / "out" / "one.png" / "sheet.jpg").exists()
+
+
+# ---- progress
+
+
+def test_progress_tells_how_many_forwards_of_how_many(model: camserve.Model, image: Path) -> None:
+    reports: list[tuple[int, int]] = []
+    model.explain(image, method="occlusion", progress=lambda done, total: reports.append((done, total)))
+    assert reports[-1][0] == reports[-1][1] > 100
+    assert [done for done, _ in reports] == sorted({done for done, _ in reports})
+    assert len(reports) > 5
+
+
+def test_what_progress_raises_ends_the_work(model: camserve.Model, image: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def progress(done: int, total: int) -> None:
+        reports.append(done)
+        raise Enough
+
+    reports: list[int] = []
+    with pytest.raises(Enough):
+        model.explain(image, method="rise", progress=progress)
+    assert len(reports) == 1
+
+
+def test_the_bar_is_drawn_on_a_terminal_and_nowhere_else(image: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="no terminals of its own here")
+    import os
+
+    arguments = [
+        sys.executable,
+        "-m",
+        "camserve",
+        "explain",
+        str(image),
+        "--method",
+        "occlusion",
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(arguments, stderr=theirs, stdout=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        drawn = b""
+        try:
+            while part := os.read(ours, 65536):
+                drawn += part
+        except OSError:  # Linux: the other end is closed
+            pass
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"/169" in drawn or b"/170" in drawn or b"explaining" in drawn
+    plain = subprocess.run(arguments, capture_output=True, check=True)
+    assert plain.stderr == b""

@@ -1,0 +1,171 @@
+"""The page of a batch, opened from the disk in a real browser: what it shows, and that 10,000 images do not slow it."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import picture
+
+import camserve
+from camserve.batch import Options, run_batch
+from camserve.batch.plan import Plan
+from camserve.catalogue.options import ExplainOptions
+from camserve.findings.findings import find, write_findings
+from camserve.findings.report_page import safe, write_report
+from camserve.findings.results import read_rows
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+MANY = 10_000
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator["Page"]:
+    """Fails the test on any complaint of the browser."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened, complaints = context.new_page(), []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda said: complaints.append(said.text))
+    yield opened
+    context.close()
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def out(model: camserve.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures with hostile names, one of them said to be a tench, and one that is none."""
+    folder = tmp_path_factory.mktemp("in")
+    names = ["plain.png", "a#b?c%20.png", "</script><b>.png".replace("/", "_"), "ünï.png"]
+    for number, name in enumerate(names):
+        picture(number, (300, 200)).save(folder / name)
+    (folder / "fake.png").write_text("no picture")
+    table = ["file,class", "plain.png,tench", *(f"{name}," for name in [*names[1:], "fake.png"])]
+    (folder / "table.csv").write_text("\n".join(table))
+    out = tmp_path_factory.mktemp("out")
+    run_batch(model, str(folder / "table.csv"), out, Options(how=ExplainOptions(size="crop")))
+    return out
+
+
+def count(page: "Page") -> str:
+    return page.locator("#count").inner_text()
+
+
+def test_the_page_shows_each_image_and_each_failure(page: "Page", out: Path) -> None:
+    page.goto(f"file://{out}/index.html")
+    assert page.locator("h1").inner_text() == "4 explained, 1 failed"
+    assert count(page) == "5 images"
+    assert page.locator("figure").count() == 5
+    assert "'fake.png'" in page.locator("figure.failed").inner_text()
+    page.wait_for_function("[...document.images].length === 5 && [...document.images].every(i => i.naturalWidth > 0)")
+    assert page.locator("figure", has_text="expected: tench").count() == 1
+    assert page.locator("b >> text=.png").count() == 0  # a file's name never becomes markup
+
+
+def test_filters_and_orders(page: "Page", out: Path) -> None:
+    page.goto(f"file://{out}/index.html")
+    rows = {row["file"]: row for row in read_rows(out) if row["status"] == "ok"}
+    page.fill("#search", "PLAIN")
+    assert count(page) == "1 of 5 images"
+    page.click("#all")
+    page.select_option("#flag", "failed")
+    assert page.locator("figure").count() == page.locator("figure.failed").count() == 1
+    page.click("#all")
+    page.select_option("#flag", "wrong")
+    assert page.locator("figure .file").all_inner_texts() == ["plain.png"]
+    page.click("#all")
+    seen = "the model saw #"
+    kinds = page.locator("#warning option").all_inner_texts()
+    page.select_option("#warning", label=next(kind for kind in kinds if kind.startswith(seen)))
+    assert count(page) == "4 of 5 images"
+    page.click("#all")
+    page.select_option("#order", "low")
+    by_score = sorted(rows, key=lambda name: rows[name]["explanations"][0]["score"])
+    cards = sorted(page.locator("figure").all(), key=lambda card: (card.bounding_box()["y"], card.bounding_box()["x"]))
+    assert [card.get_attribute("title") for card in cards] == [*by_score, "fake.png"]
+    scores = sorted(row["explanations"][0]["score"] for row in rows.values())
+    page.fill("#low", f"{(scores[1] + scores[2]) / 2:.4f}")
+    assert count(page) == "2 of 5 images"
+
+
+def test_a_card_opens_with_the_predicted_and_the_expected_map(page: "Page", out: Path) -> None:
+    page.goto(f"file://{out}/index.html")
+    page.fill("#search", "plain")
+    page.click("figure")
+    large = page.locator("dialog")
+    assert "Expected: tench" in large.inner_text()
+    assert large.locator("img").count() == 2
+    assert "the model saw" in large.inner_text()
+    page.click("#close")
+    assert not large.is_visible()
+
+
+def test_a_script_s_end_in_a_name_stays_a_name() -> None:
+    assert safe({"a": "</script>"}) == '{"a":"\\u003c/script>"}'
+
+
+@pytest.fixture(scope="module")
+def many(out: Path, model: camserve.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same images ten thousand times, with other names and scores."""
+    rows = [row for row in read_rows(out) if row["status"] == "ok"]
+    large = tmp_path_factory.mktemp("many")
+    for kind in ("overlays", "thumbnails"):
+        (large / kind).symlink_to(out / kind)
+    with (large / "results.jsonl").open("w") as results:
+        for number in range(MANY):
+            row = json.loads(json.dumps(rows[number % len(rows)]))
+            row["file"] = f"{number:05}.png"
+            row["explanations"][0]["score"] = number / MANY
+            results.write(json.dumps(row) + "\n")
+    plan = Plan(large, "many", MANY, 0, True, 0, {"model": {"name": model.name}})
+    findings = find(large, model.labels)
+    write_report(plan, findings, write_findings(large, findings), "inferno")
+    return large
+
+
+def elapsed(page: "Page", script: str) -> float:
+    """Milliseconds until the browser has done `script` and painted the frame after it."""
+    timed = f"""async () => {{
+        const start = performance.now();
+        {script};
+        await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+        return performance.now() - start;
+    }}"""
+    return min(float(page.evaluate(timed)) for _ in range(3))
+
+
+def test_ten_thousand_images_do_not_slow_the_page(page: "Page", many: Path) -> None:
+    start = time.monotonic()
+    page.goto(f"file://{many}/index.html")
+    assert count(page) == "10,000 images"
+    assert time.monotonic() - start < 8
+    inputs = "el.value = {}; el.dispatchEvent(new Event('input'))"
+    taken = {
+        "filter": elapsed(page, "const el = document.getElementById('search');" + inputs.format("'77'")),
+        "unfilter": elapsed(page, "const el = document.getElementById('search');" + inputs.format("''")),
+        "sort": elapsed(page, "const el = document.getElementById('order');" + inputs.format("'high'")),
+        "scroll": elapsed(page, "scrollTo(0, document.body.scrollHeight * Math.random())"),
+    }
+    assert max(taken.values()) < 500, taken
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_function("[...document.querySelectorAll('figure')].some(card => card.title === '00000.png')")
+    assert page.locator("figure").count() < 100  # sorted by score, so the first is the last; few exist at once
+
+
+def test_many_findings_leave_the_pictures_in_sight(
+    page: "Page", out: Path, model: camserve.Model, tmp_path: Path
+) -> None:
+    findings = find(out, model.labels)
+    facts = {**write_findings(out, findings), "sentences": [f"Finding {number}." for number in range(300)]}
+    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
+    write_report(Plan(tmp_path, "many", 5, 0, True, 0, {"model": {"name": model.name}}), findings, facts, "inferno")
+    for kind in ("overlays", "thumbnails"):
+        (tmp_path / kind).symlink_to(out / kind)
+    page.goto(f"file://{tmp_path}/index.html")
+    assert page.locator("figure").count() == 5
+    assert page.locator("#sentences li").count() == 6
+    page.click("text=294 more")
+    assert page.locator("#more li:visible").all_inner_texts() == [f"Finding {number}." for number in range(6, 300)]

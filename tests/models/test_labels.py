@@ -1,0 +1,130 @@
+"""Class names from lists and dicts, and what an unknown one is answered with."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import camserve
+from camserve.catalogue.targets import resolve_class
+from camserve.errors import ModelError, UnknownName, names_with
+from camserve.models.labels import names_in_order
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["cat", "dog"], ("cat", "dog")),
+        (np.array(["cat", "dog"]), ("cat", "dog")),
+        ({0: "cat", 1: "dog"}, ("cat", "dog")),
+        ({1: "dog", 0: "cat"}, ("cat", "dog")),
+        ({"1": "dog", "0": "cat"}, ("cat", "dog")),
+        ({"dog": 1, "cat": 0}, ("cat", "dog")),
+        (OrderedDict({np.str_("dog"): np.int64(1), "cat": np.int64(0)}), ("cat", "dog")),
+        ({0: "crane", 1: "cat", 2: "crane"}, ("crane", "cat", "crane")),
+        ({"10": 1, "8": 0}, ("8", "10")),  # names of digits
+        ({"0": "10", "1": "8"}, ("10", "8")),
+        ({str(place): f"n{place}" for place in sorted(range(12), key=str)}, tuple(f"n{place}" for place in range(12))),
+        (range(3), ("0", "1", "2")),
+        ({0: "cat", 1: "dog"}.values(), ("cat", "dog")),
+        ({}, ()),
+    ],
+)
+def test_names_are_in_the_order_of_the_logits(labels: Any, names: tuple[str, ...]) -> None:
+    assert names_in_order(labels) == names
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({0: "cat", 2: "dog"}, "the indices of 2 names must be 0 to 1, each once; there is no name for 1, not in the"),
+        ({1: "cat", 2: "dog"}, "there is no name for 0, not in the range: 2$"),
+        ({"cat": -1, "dog": 0}, "there is no name for 1, not in the range: -1$"),
+        ({"cat": 0, "dog": 0}, "there is more than one name for 0, no name for 1$"),
+        ({0: "cat", "0": "dog"}, "more than one name for 0, no name for 1$"),
+        (dict.fromkeys(range(50, 100), "x"), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 40 more, not in the range: 50"),
+        ({"cat": "feline"}, "the dict begins with 'cat': 'feline'; allowed are index to name"),
+        ({0: 1}, "the dict begins with 0: 1;"),
+        ({0: "cat", "dog": 1}, "the same for all entries"),
+        ({"0": ["n01440764", "tench"]}, r"begins with '0': \['n01440764', 'tench'\]; allowed"),
+        ({"cat": True, "dog": False}, "the dict begins with 'cat': True"),
+        ({"cat", "dog"}, "have no order; give a list"),
+        (3, "labels 3 have no order; give a list"),
+        (["cat", None], "None is no class name; give text"),
+    ],
+)
+def test_what_names_no_classes_is_said(labels: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        names_in_order(labels)
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize("labels", [{2: "c", 0: "a", 1: "b"}, {"c": 2, "a": 0, "b": 1}])
+def test_a_model_takes_a_dict_of_names(labels: dict[Any, Any]) -> None:
+    model = camserve.load(net(), labels=labels, size=32)
+    assert model.labels == ("a", "b", "c")
+
+
+def test_a_model_says_what_is_wrong_with_a_dict() -> None:
+    with pytest.raises(ModelError, match="there is no name for 0, not in the range: 3"):
+        camserve.load(net(), labels={1: "a", 2: "b", 3: "c"}, size=32)
+    with pytest.raises(ModelError, match="'Sequential' has 3 classes, but 2 labels were given"):
+        camserve.load(net(), labels={0: "a", 1: "b"}, size=32)
+
+
+ANIMALS = ("crate", "oxcart", "castle", "Egyptian cat", "tiger cat", "cattle", "black-and-tan coonhound", "tiger")
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("cat", "did you mean 'tiger cat' or 'Egyptian cat'? Known"),
+        ("CAT tiger", "did you mean 'tiger cat'? Known"),
+        ("black and", "did you mean 'black-and-tan coonhound'? Known"),
+        ("tiger_cat", "did you mean 'tiger cat'? Known"),
+        ("catl", "did you mean 'cattle'"),  # no label has that word, so the likest
+        ("---", ". Known: crate"),
+    ],
+)
+def test_an_unknown_class_is_answered_with_names_that_have_its_words(asked: str, hint: str) -> None:
+    with pytest.raises(UnknownName) as caught:
+        resolve_class(asked, ANIMALS)
+    assert hint in str(caught.value)
+
+
+def test_at_most_five_names_the_shortest_first() -> None:
+    names = [f"{'x' * length} cat" for length in range(9, 0, -1)]
+    assert names_with("cat", [*names, names[0]]) == names[:-6:-1]
+
+
+@pytest.mark.parametrize("quantity", ["logit", "log-softmax"])
+def test_a_difference_is_reported_with_its_own_value(quantity: str) -> None:
+    torch.manual_seed(0)
+    model, image = camserve.load(net(), labels=["a", "b", "c"], size=32), np.full((32, 32, 3), 90, np.uint8)
+    made = model.explain(image, target="c-a", quantity=quantity)
+    assert made.value == pytest.approx(float(made.logits[2] - made.logits[0]), abs=1e-6)
+    assert made.in_short == f"c - a {made.value:.2f}" + (" logits" if quantity == "logit" else "")
+    assert made.to_dict()["target"] == {"name": "c - a", "quantity": quantity, "value": made.value}
+    alone = model.explain(image, target="c", quantity=quantity)
+    assert alone.in_short == f"c {alone.score:.2f}"
+    against = model.explain(image, target="-c")
+    assert (against.value, against.in_short) == (-alone.logit, f"against c {-alone.logit:.2f} logits")
+
+
+def test_a_function_has_no_value_and_is_not_run_for_one() -> None:
+    calls = []
+
+    def second(logits: torch.Tensor) -> torch.Tensor:
+        calls.append(logits)
+        return logits[:, 1]
+
+    made = camserve.load(net(), size=32).explain(np.zeros((32, 32, 3), np.uint8), target=second)
+    before = len(calls)
+    assert (made.value, made.in_short, made.to_dict()["target"]["value"]) == (None, "second", None)
+    assert len(calls) == before > 0
