@@ -1,9 +1,18 @@
-"""Folders of any size: what to explain, each result written whole, and what they show together.
+"""A run over a dataset: plan, work, resume, cluster.
 
     inputs -> plan (inputs.jsonl, run.json) -> work, on threads or a cluster -> results.jsonl -> exports, report
 
 Memory grows with the number of classes, never with the number of images: whatever is about all of them is a pass
 over a file. Results come in the order of the plan, so a run goes on after the number of rows it has.
+
+    runner.py         START HERE: a run from beginning to end, or from where it was
+    plan.py           what a run is to do, written down before it starts
+    batch_options.py  what is made of every image, and what a run must have in common with the one it goes on with
+    explain_item.py   one image: explained, its files written, and its row
+    outputs.py        the files of one explanation, and what they are called
+    progress.py       what a person is told while a run works
+    shortcut_test.py  a suspected shortcut put to the test: the place is covered
+    ray_cluster.py    a run on a Ray cluster
 """
 
 from camserve.batch.batch_options import Options

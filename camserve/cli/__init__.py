@@ -1,4 +1,21 @@
-"""The command line: a thin skin over the Python API. `camserve COMMAND --help` says what each command does."""
+"""The command line: a thin skin over the Python API. `camserve COMMAND --help` says what each command does.
+
+program.py             what every command shares: how errors end it, and where settings come from
+flags.py               options of the commands that explain
+adding.py              `camserve add`
+batching.py            `camserve batch`
+calibrating.py         `camserve calibrate`
+comparing_runs.py      `camserve compare`
+explaining.py          `camserve explain`
+explaining_several.py  `camserve explain` with several methods or classes
+redrawing.py           `camserve explain --common-scale`
+reporting.py           what `camserve explain` says of each image
+method_progress.py     how far a long method is
+exporting.py           `camserve export`
+inspecting.py          `camserve inspect`
+listing.py             `camserve models`, `layers` and `methods`
+serving.py             `camserve serve`
+"""
 
 from pathlib import Path
 

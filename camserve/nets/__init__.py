@@ -1,4 +1,7 @@
-"""Networks of our own. Cards name a factory here as `camserve.nets:efficientnet_lite0`."""
+"""Networks of our own. Cards name a factory here as `camserve.nets:efficientnet_lite0`.
+
+efficientnet_lite.py  EfficientNet-Lite
+"""
 
 from camserve.nets.efficientnet_lite import (
     EfficientNetLite,

@@ -1,16 +1,24 @@
 """The HTTP service. Flask is known only under this folder.
 
-    app.py        START HERE: the application, put together
-    service.py    what one process owns: gate.py the way in, shelf.py the models, memory.py what was computed
-    upload.py bodies.py    the body of a request, as an image, a form or JSON
-    options.py    the options of a request, whichever way they came
-    answer.py     an Explanation as the media type that was asked for
-    problem.py    every failure as one form of answer
-    record.py timing.py    what is known of one request; logs.py and metrics.py tell it
-    access.py     who may ask
-    api.py kserve.py open_inference.py aliases.py health.py page.py    one blueprint per dialect, over the same service
-    server.py worker.py    gunicorn, started from Python
-
 Nothing here imports torch before `Service.load` does: /livez answers while torch is still being read, and the
 process that forks the workers never has it.
+
+    app.py              START HERE: the application, one blueprint a dialect over one service
+    service.py          what one process owns: the way in, the workers and the models
+    admission.py        how many bodies are read, how many requests wait, how many hold a decoded image
+    model_store.py      which models there are, which are loaded, and which has to go for another
+    result_cache.py     what was computed, kept for who asks again
+    upload.py           the image of a request, and the options that came with it
+    bodies.py           JSON bodies: what they are held against, and the images in them
+    tensors.py          tensors on the wire
+    request_options.py  the options of a request, whichever dialect they came in
+    request_record.py   what is known of one request while it lasts
+    responses.py        an explanation as the media type that was asked for
+    problems.py         every failure as one form of answer
+    operations.py       what each view takes and gives
+    logs.py             one JSON object a line, one line a request
+    auth.py             who may ask
+    self_check.py       `camserve serve --check`
+    routes/             the dialects
+    server/             gunicorn, and what it does without a thread
 """

@@ -1,12 +1,7 @@
-"""Which pixels of the input a cell of a feature map can have seen, and where cells lie.
+"""Which pixels of the input a cell of a feature map can have seen, through a traced network.
 
-    receptive_fields(trace(model), (w, h)).layer("layer4").box(u, v)
-
-field.py is the arithmetic, rules.py what each operation does to it, step.py what a rule is told, walk.py the
-way through a network.
+walk.py   START HERE: the fields of every feature map, at one size of the input
+rules.py  how each operation passes on what its input has seen
+moves.py  the rules of operations that move values without computing
+step.py   what travels along the graph, and what a rule is told about one operation
 """
-
-from camserve.geometry.receptive_field import Field
-from camserve.graph.receptive.walk import NO_MAP, Fields, field_by_side, receptive_fields
-
-__all__ = ["NO_MAP", "Field", "Fields", "field_by_side", "receptive_fields"]

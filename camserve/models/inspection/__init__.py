@@ -1,12 +1,14 @@
 """What a network is made of, what it costs, and what it takes.
 
-    print(camserve.load("efficientnet-lite0").inspect().macs)
-
-operation.py is one node of the graph, cost.py what it costs and kinds.py what it is called; layers.py lists them
-and blocks.py gathers them into a few rows; separable.py, sizes.py and heads.py answer a question each; summary.py
-is all of it, and words.py says it in sentences.
+summary.py          START HERE: all that is known of a network without a photograph
+operation.py        one operation of a traced network
+operation_names.py  what an operation is, in words
+cost.py             what an operation costs, in multiply-adds
+layer_costs.py      what each layer gives and costs, in the order of the graph
+hooked_layers.py    the same of a network that torch.fx cannot trace
+blocks.py           a network in a few rows
+separable.py        what depthwise separable convolutions save
+sizes.py            which input sizes a network takes
+head_facts.py       what a kind of head means for the one who asks
+words.py            an inspection in sentences and short figures
 """
-
-from camserve.models.inspection.summary import Inspection, inspect_model
-
-__all__ = ["Inspection", "inspect_model"]

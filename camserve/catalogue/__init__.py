@@ -1,0 +1,11 @@
+"""What may be asked, as data: options, targets, questions, methods, colour maps. No torch.
+
+options.py          each option once, with its type, range, default and a line of help
+targets.py          what an explanation is about: a class, one class against another, a function of the logits
+questions.py        what may be asked about an explanation beyond its map
+option_metadata.py  what is known of an option: its words, and what a value may be
+head_kinds.py       the kinds of head there are, as people read them
+method_costs.py     what a method runs besides the one forward pass
+methods.py          the registry: every method, its paper, what it needs and costs
+method_notes.py     each method's formula, when to use it, and what it fails
+"""

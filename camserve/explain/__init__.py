@@ -1,0 +1,14 @@
+"""START HERE: a photograph, preprocessed and observed in a layer, to an Explanation.
+
+pipeline.py      the whole way, of one image or of many
+run.py           how it is computed: where, until when, and who is told
+observation.py   one pass of one input through a model: what a worker does
+sharp.py         one map from several sizes of an image, and from an earlier layer
+diagnosis.py     when a map means nothing, or less than it seems to
+side_by_side.py  one photograph, several methods or several classes
+"""
+
+from camserve.explain.pipeline import class_maps, explain, explain_classes, explain_many, open_photo
+from camserve.models.preprocessing import to_input
+
+__all__ = ["class_maps", "explain", "explain_classes", "explain_many", "open_photo", "to_input"]

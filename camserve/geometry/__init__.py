@@ -1,0 +1,6 @@
+"""Where things lie, in numbers: frames, placements and the arithmetic of receptive fields.
+
+frame.py            photograph, network input and layer grid, both ways
+interpolation.py    linear, between samples one step apart: what lays maps over pixels
+receptive_field.py  which pixels of the input the cells of a grid can have seen
+"""

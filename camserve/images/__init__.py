@@ -1,0 +1,13 @@
+"""Bytes to upright RGB and back: the only place that opens or saves a picture.
+
+reading.py     START HERE: a photograph from whatever is given; limits, errors, hashes; pictures to encoded bytes
+sources.py     a path, bytes or a binary file, to a name and its encoded bytes
+signatures.py  what a file is by its first bytes
+decoding.py    bytes of a known format to pixels, and what is to be said of how they were read
+pixels.py      pixels of every mode, and arrays, to upright RGB
+windows.py     which value is black and which is white, in pictures of more than 8 bits
+tiff.py        which page of a TIFF is its picture, and what it says about its samples
+samples.py     the numbers of a TIFF's page, where Pillow cannot unpack them or does so wrongly
+quiet.py       no words of the C library about a TIFF on standard error
+png.py         PNG for a service that is waited for
+"""

@@ -1,0 +1,16 @@
+"""What a user names to a Classifier: cards, architectures, weights, engines. Knows no explanation.
+
+classifier.py     START HERE: a frozen snapshot of a network with its card, its layers and its labels
+loading.py        from a card, an architecture with weights, or a module
+card.py           all that must be known about one model: card.toml
+checkpoints.py    the tensors of a weights file, by name
+state_dicts.py    whether weights fit a network
+labels.py         class names in the order of the logits
+snapshot.py       a copy of a user's network that shares nothing with it
+layer.py          one layer, ready to be looked at: cut, its head recognised, its cells placed
+preprocessing.py  from a photograph to the network's input
+onnx_export.py    a model as ONNX: the logits, and the class maps beside them
+architectures/    networks by name
+engines/          who runs the network
+inspection/       what a network is made of, costs, and takes
+"""

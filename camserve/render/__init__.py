@@ -1,0 +1,10 @@
+"""A map to pictures: colours, outlines, boxes and the numbers of a scale. No torch, no model.
+
+painting.py  heat in colours over a photograph, strip by strip
+overlay.py   the overlay with its lines and boxes, and the heatmap
+legend.py    what the colours mean, in words and a bar
+scale.py     what the ends of the colours of one picture stand for
+regions.py   boxes around hot regions
+polygons.py  the outlines of hot regions, holes included
+npy.py       arrays as .npy files, whole or in pieces
+"""
