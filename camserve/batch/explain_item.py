@@ -4,6 +4,8 @@ from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options
 from camserve.batch.outputs import Made, files_of
 from camserve.catalogue.targets import TargetOption
@@ -17,6 +19,7 @@ from camserve.findings.results import Row
 from camserve.findings.sketch import shares, sketch_of, to_text
 from camserve.images.reading import Photo
 from camserve.model import Model
+from camserve.render.regions import sample
 from camserve.system.files import write_all
 from camserve.system.json_values import finite
 
@@ -91,7 +94,7 @@ class Work:
             "peak": finite(float(one.map.max())),
             "border": _rounded(border),
             "corners": _rounded(corners),
-            "outside": _rounded(self.objects.outside(item.name, one) if self.objects else None),
+            "outside": _rounded(outside(self.objects, item.name, one) if self.objects else None),
             "warnings": list(one.warnings),
             **self._regions(one),
         }
@@ -119,6 +122,17 @@ class Work:
             "predicted": finite(vars(one.top(1)[0])),
             "expected": expected,
         }
+
+
+def outside(objects: Objects, name: str, one: Explanation) -> float | None:
+    """The share of the heat outside the objects, 0..1; None without objects or heat. Raises ImageError, OptionError."""
+    heat, step = sample(one.heat_rows, one.size)
+    heat = np.nan_to_num(heat)
+    inside = objects.inside(name, one.size, heat.shape, step)
+    total = float(heat.sum(dtype=np.float64))
+    if inside is None or not total:
+        return None
+    return 1 - float((heat * inside).sum(dtype=np.float64)) / total
 
 
 def open_item(model: Model, item: Item) -> Photo:

@@ -8,20 +8,12 @@ which itself loads no torch.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from camserve.catalogue.head_kinds import HeadKind
 from camserve.catalogue.method_costs import NOTHING, Cost, Each
 from camserve.catalogue.method_notes import NOTES, Note
 from camserve.errors import UnknownName
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import torch
-
-    from camserve.methods.evidence import Evidence
 
 AUTO = "auto"
 # In a list of methods: every one.
@@ -80,12 +72,6 @@ class Method:
         """All that people may want to know, for JSON."""
         facts = {**vars(self), "cost": str(self.cost), **vars(self.note)}
         return {key: value for key, value in facts.items() if key != "function"}
-
-    def __call__(self, evidence: "Evidence") -> "torch.Tensor":
-        """The raw, signed map, (N, h, w)."""
-        module, name = self.function.split(".")
-        function: Callable[[Evidence], torch.Tensor] = getattr(import_module(f"camserve.methods.{module}"), name)
-        return function(evidence)
 
 
 FAMILIES: dict[str, tuple[Method, ...]] = {

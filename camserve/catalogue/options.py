@@ -7,9 +7,10 @@ fields of these classes. To add an option, add its field here, and use it where 
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from camserve.catalogue.colormaps import colours
 from camserve.catalogue.methods import AUTO, QUANTITIES, find_method
 from camserve.catalogue.option_metadata import check, option
 from camserve.catalogue.targets import TargetOption
@@ -28,13 +29,6 @@ WIDEST_STRIDE = 65_535
 def _known_method(name: str) -> None:
     if name != AUTO:
         find_method(name)
-
-
-@cache  # of names that are known: requests repeat few
-def _known_colours(name: str) -> None:
-    from camserve.render.painting import colours  # with numpy and Pillow, which `--help` does without
-
-    colours(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +138,7 @@ class OverlayOptions:
         str,
         unset="inferno",
         settings=("render.colormap", "render.signed_colormap"),
-        check=_known_colours,
+        check=colours,
     )
     contour: float | None = option(
         None, "outline heat of at least this share of the maximum", float, least=0, most=1, switch=True

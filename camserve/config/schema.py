@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from camserve.catalogue.colormaps import colours
 from camserve.catalogue.methods import AUTO, find_method
 from camserve.config.setting_sources import FILE_VARIABLE, from_environment, from_file, merge
 from camserve.errors import ConfigError, UnknownName
@@ -85,8 +86,6 @@ class Render(_Section):
     @classmethod
     def _known_colours(cls, value: str) -> str:
         """One of the catalogue."""
-        from camserve.render.painting import colours  # with numpy and Pillow, which `--help` does without
-
         _checked(colours, value)
         return value
 

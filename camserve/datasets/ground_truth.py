@@ -11,9 +11,7 @@ import numpy.typing as npt
 from camserve.config.schema import Limits
 from camserve.datasets.inputs import IMAGE_ENDINGS
 from camserve.errors import OptionError
-from camserve.explanation.explanation import Explanation
 from camserve.images.reading import Photo, read_photo
-from camserve.render.regions import sample
 
 _COLUMNS = ("left", "top", "right", "bottom")
 
@@ -40,23 +38,15 @@ class Objects:
         if self._boxes is not None:
             self._boxes.close()
 
-    def outside(self, name: str, explanation: Explanation) -> float | None:
-        """The share of the heat outside the objects, 0..1; None without objects or heat. Raises ImageError."""
-        size = explanation.photo.size
-        heat, step = sample(explanation.heat_rows, size)
-        heat = np.nan_to_num(heat)
-        inside = self._inside(name, explanation, heat.shape, step)
-        total = float(heat.sum(dtype=np.float64))
-        if inside is None or not total:
-            return None
-        return 1 - float((heat * inside).sum(dtype=np.float64)) / total
-
-    def _inside(
-        self, name: str, explanation: Explanation, shape: tuple[int, ...], step: int
+    def inside(
+        self, name: str, size: tuple[int, int], shape: tuple[int, ...], step: int
     ) -> npt.NDArray[np.bool_] | None:
-        """Which of the sampled pixels, every `step` pixels, are the object's."""
+        """Which of the sampled pixels of a photograph, every `step` pixels, are the objects'; None: not known.
+
+        size: (W, H) of the photograph. shape: (h, w) of the sample. Raises ImageError, OptionError.
+        """
         if self._boxes is None:
-            return self._mask(name, explanation, shape, step)
+            return self._mask(name, size, shape, step)
         with self._lock:
             boxes = self._boxes.execute("SELECT * FROM boxes WHERE file = ?", (name,)).fetchall()
         if not boxes:
@@ -72,17 +62,17 @@ class Objects:
         return read_photo(mask, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
 
     def _mask(
-        self, name: str, explanation: Explanation, shape: tuple[int, ...], step: int
+        self, name: str, size: tuple[int, int], shape: tuple[int, ...], step: int
     ) -> npt.NDArray[np.bool_] | None:
         path = self.source / name
         found = next((path.with_suffix(end) for end in sorted(IMAGE_ENDINGS) if path.with_suffix(end).is_file()), None)
         if found is None:
             return None
         mask = self._read(found).image
-        if mask.size != explanation.photo.size:
+        if mask.size != size:
             raise OptionError(
-                f"the mask '{found}' is {mask.width} x {mask.height}, its photograph {explanation.photo.size[0]} x "
-                f"{explanation.photo.size[1]}; they must be the same"
+                f"the mask '{found}' is {mask.width} x {mask.height}, its photograph {size[0]} x "
+                f"{size[1]}; they must be the same"
             )
         white = np.asarray(mask.convert("L")) >= 128
         y, x = (np.minimum(np.arange(n) * step + step // 2, m - 1) for n, m in zip(shape, white.shape, strict=True))

@@ -18,6 +18,7 @@ from camserve.explain.run import Observed, Run
 from camserve.explanation.contributions import Account
 from camserve.geometry.frame import Frame, Placement, native, resample, spreading
 from camserve.graph.heads import TargetFunction
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence, Progress, Whole, class_probabilities
 from camserve.models.classifier import Classifier
 from camserve.models.layer import Layer
@@ -92,7 +93,7 @@ def observe(
             adds_up_to = on_lattice.class_map(target.index)[::down, ::across].mean() + on_lattice.bias[target.index]
             residual = abs(float(adds_up_to - answers[target.index]))
             rival = _rival(method, chosen, target, on_lattice, answers)
-        grid_map = method(evidence)[0].cpu().numpy()
+        grid_map = apply(method, evidence)[0].cpu().numpy()
         steep, value = steepness(target, logits), value_of(target, answers)
         seen.append(Observation(chosen, method, grid_map, answers, target, value, residual, account, steep, rival))
     return seen

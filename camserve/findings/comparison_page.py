@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import camserve
 from camserve.findings.report_page import PAGES, TEMPLATES
 from camserve.findings.run_comparison import Check, Difference
 from camserve.system.files import write_whole
+from camserve.version import __version__
 
 
 def write_comparison(path: Path, a: Path, b: Path, difference: Difference, found: list[Check]) -> None:
@@ -19,7 +19,7 @@ def write_comparison(path: Path, a: Path, b: Path, difference: Difference, found
     page = PAGES.get_template("compare.html").render(
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8") + (TEMPLATES / "compare.css").read_text("utf-8"),
         a=a, b=b, difference=difference, checks=found, passed=all(check.passed for check in found), cases=cases,
-        version=camserve.__version__,
+        version=__version__,
     )  # fmt: skip
     write_whole(path, page.encode("utf-8", "backslashreplace"))
 

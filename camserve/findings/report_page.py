@@ -13,13 +13,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-import camserve
-from camserve.batch.plan import Plan
+from camserve.catalogue.colormaps import colours
 from camserve.findings.findings import Findings
 from camserve.findings.results import Row, read_rows
 from camserve.findings.statistics import main_explanation
-from camserve.render.painting import colours
 from camserve.system.files import writing
+from camserve.version import __version__
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,17 +27,20 @@ PAGES.filters["href"] = quote
 _DATA = "@data@"
 
 
-def write_report(plan: Plan, findings: Findings, facts: dict[str, Any], colormap: str) -> None:
-    """Write OUT/index.html from OUT/results.jsonl. facts: of `write_findings`. Raises OutputError."""
+def write_report(out: Path, source: str, model: str, findings: Findings, facts: dict[str, Any], colormap: str) -> None:
+    """Write OUT/index.html from OUT/results.jsonl. source: of the images. model: its name. Raises OutputError.
+
+    facts: of `write_findings`.
+    """
     about = {
-        "model": plan.facts["model"]["name"],
+        "model": model,
         "labels": list(findings.labels),
         "palette": base64.b64encode(colours(colormap)).decode(),
         "findings": {key: facts[key] for key in ("shortcuts", "alike", "classes", "border", "corners")},
         "sentences": facts["sentences"],
     }
-    rows = (compact(row, findings) for row in read_rows(plan.out))
-    write_page(plan.out / PAGE, "report", {"version": camserve.__version__, "source": plan.source}, about, rows)
+    rows = (compact(row, findings) for row in read_rows(out))
+    write_page(out / PAGE, "report", {"version": __version__, "source": source}, about, rows)
 
 
 def write_page(path: Path, name: str, words: dict[str, Any], about: dict[str, Any], rows: Iterable[Any]) -> None:

@@ -3,6 +3,7 @@
 The registry is catalogue/methods.py, which loads no torch.
 
     evidence.py         START HERE: what one observation of a model gives a method
+    apply.py            from an entry of the registry to its map
     weighted.py         weights that are constant over space
     local.py            weights that differ from place to place
     decomposition.py    what the feature maps have in common

@@ -29,6 +29,7 @@ from camserve.explain.observation import choose_method
 from camserve.explain.pipeline import open_photo
 from camserve.geometry.frame import Pair, crop, native
 from camserve.images.reading import Photo, Source
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 from camserve.model import Model
 from camserve.models.card import Measured, resolve_file
@@ -142,7 +143,8 @@ class _Bench:
         if not _recognised(logits, index):
             return None
         how, head = choose_method(AUTO, self.layer), self.layer.head
-        maps = [how(Evidence(activations, head, class_target(index), carried)) for activations, carried, _ in seen]
+        evidence = [Evidence(activations, head, class_target(index), carried) for activations, carried, _ in seen]
+        maps = [apply(how, one) for one in evidence]
         found = centroid(torch.stack(maps).cpu())
         return found if bool(found.isfinite().all()) else None
 

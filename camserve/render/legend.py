@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from camserve.render.painting import DARK, LIGHT, Heat, colours, opacity_of, paint, side_of
+from camserve.catalogue.colormaps import colours
+from camserve.render.painting import DARK, LIGHT, Heat, opacity_of, paint, side_of
 
 _GREY = (128, 128, 128)
 _LEAST_TEXT = 10  # pixels; smaller letters cannot be read

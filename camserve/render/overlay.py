@@ -11,16 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
+from camserve.catalogue.colormaps import COLORMAPS, SIGNED_COLORMAPS, colormap_names, colours
 from camserve.render.legend import Legend, place_legend
 from camserve.render.painting import (
-    COLORMAPS,
     DARK,
     LIGHT,
-    SIGNED_COLORMAPS,
     Rows,
     checked_share,
-    colormap_names,
-    colours,
     levels_of,
     mask_of,
     opacity_of,

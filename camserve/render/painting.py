@@ -13,18 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from camserve.errors import OptionError, UnknownName
+from camserve.errors import OptionError
 from camserve.geometry import interpolation
 
 Heat = npt.NDArray[np.float32]
 Rows = Callable[[int, int], Heat]
-
-# Even in lightness and safe for colour-blind readers, but for the last two, which people ask for by name.
-COLORMAPS = ("inferno", "plasma", "magma", "viridis", "cividis", "batlow", "turbo", "jet")
-
-# From against to for. Dark in the middle, where they are clear anyway, the first three show at either end on any
-# photograph; light in the middle, the others pale on bright ones.
-SIGNED_COLORMAPS = ("icefire", "managua_r", "berlin", "vik", "balance", "RdBu_r")
 
 # Heat below the first is clear, above the second fully opaque: a background that carries a tenth of the
 # maximum, as most do, stays a photograph, and half of the maximum is plain to see.
@@ -35,29 +28,6 @@ _TEXTURE = 0.8
 _VEIL = [round(56 + 0.4 * level) for level in range(256)]  # lifts night and dims snow: unseen shows on both
 LIGHT, DARK = (255, 255, 255), (16, 16, 18)  # of lines and letters, which must show on anything
 _STRIP_PIXELS = 2**18
-
-
-def colormap_names() -> list[str]:
-    """Every colour map there is: COLORMAPS first, then the rest of cmap's catalogue by name."""
-    from cmap import Colormap
-
-    return [*COLORMAPS, *sorted(Colormap.catalog().short_keys() - set(COLORMAPS))]
-
-
-@lru_cache(maxsize=64)
-def colours(colormap: str) -> bytes:
-    """The 256 RGB triples of a colour map, coldest first.
-
-    colormap: a name of cmap's catalogue; with "_r" at its end, turned round. Raises UnknownName.
-    """
-    from cmap import Colormap
-
-    try:
-        full_name = Colormap.catalog().resolve(colormap.removesuffix("_r"))
-    except KeyError:
-        raise UnknownName("colour map", colormap, colormap_names()) from None
-    table = np.rint(255 * Colormap(full_name)(np.linspace(0, 1, 256)))[:, :3].astype(np.uint8)
-    return bytes((table[::-1] if colormap.endswith("_r") else table).tobytes())
 
 
 @lru_cache(maxsize=64)

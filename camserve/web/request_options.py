@@ -50,8 +50,7 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 class Asked(BaseModel):
     """What a caller may choose; None leaves the choice to the service's settings.
 
-    Beside these fields there are those of `camserve.catalogue.options`. contour, boxes: whether they are drawn, or the
-    share of the maximum from which. at, region: see `Questions`; several are separated by semicolons.
+    contour, boxes: whether they are drawn, or the share of the maximum from which on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -12,13 +12,12 @@ from camserve.system.timing import Timing
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from camserve.explain.run import Observed
     from camserve.explanation.attribution import Attribution
-    from camserve.graph.heads import Carried
     from camserve.images.reading import Photo
     from camserve.model import Model
     from camserve.models.layer import Layer
 
-    Seen = tuple[Tensor, Carried, Tensor]
 
 # Bytes of what is small beside the arrays: names, placement, the key.
 _REST = 4096
@@ -45,7 +44,7 @@ class Memory:
         """Keep what was found in a photograph, without it."""
         self._put((weakref.ref(model), photo.sha256, options), found, found.nbytes + _REST)
 
-    def forward(self, layer: "Layer", images: "Tensor", timing: Timing) -> "Seen":
+    def forward(self, layer: "Layer", images: "Tensor", timing: Timing) -> "Observed":
         """`layer.observe(images)`, without running the network where it has been done with an equal input.
 
         The key is the input itself, so whatever makes another input (the model's card, size, sharp) needs no thought.
@@ -57,7 +56,7 @@ class Memory:
             images.shape,
             hashlib.blake2b(images.contiguous().numpy().data, digest_size=16).digest(),
         )
-        found: Seen | None = self._get("activations", key)
+        found: Observed | None = self._get("activations", key)
         if found is None:
             found = _observed(layer, images, timing)
             tensors = (found[0], *found[1], found[2])
@@ -83,6 +82,6 @@ class Memory:
                 self._size -= self._kept.popitem(last=False)[1][1]
 
 
-def _observed(layer: "Layer", images: "Tensor", timing: Timing) -> "Seen":
+def _observed(layer: "Layer", images: "Tensor", timing: Timing) -> "Observed":
     with timing("forward"):
         return layer.observe(images)

@@ -19,6 +19,7 @@ from camserve.geometry.frame import crop, native
 from camserve.graph.original.given import Given
 from camserve.graph.traced import TracedNetwork
 from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 from camserve.models.card import read_card
 from camserve.models.layer import Layer
@@ -106,7 +107,7 @@ def off_by(
         where = [around[0], around[3]] if number % 2 else [around[1], around[2]]
         for flip in flips:
             activations, _, _ = layer.observe(pasted(flip, where, size))
-            maps = METHODS["cam"](Evidence(activations, layer.head, class_target(index))).numpy()
+            maps = apply(METHODS["cam"], Evidence(activations, layer.head, class_target(index))).numpy()
             for one, centre in zip(maps, centres(where, 112).numpy(), strict=True):
                 yield [hot_spot(rule.rows(np.maximum(one, 0), 0, size[1])) - centre for rule in rules]
 

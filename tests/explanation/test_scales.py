@@ -11,11 +11,11 @@ from conftest import picture
 from PIL import Image
 
 import camserve
+from camserve.catalogue.colormaps import SIGNED_COLORMAPS, colours
 from camserve.config import load_settings
 from camserve.errors import OptionError
 from camserve.explanation.common_scale import common_scale
 from camserve.render.overlay import overlay
-from camserve.render.painting import SIGNED_COLORMAPS, colours
 from camserve.render.scale import Scale, scale_of
 
 MAP = np.array([[8, -4], [0, 4]], np.float32)

@@ -11,7 +11,6 @@ from conftest import picture
 
 import camserve
 from camserve.batch import Options, run_batch
-from camserve.batch.plan import Plan
 from camserve.catalogue.options import ExplainOptions
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import safe, write_report
@@ -120,9 +119,8 @@ def many(out: Path, model: camserve.Model, tmp_path_factory: pytest.TempPathFact
             row["file"] = f"{number:05}.png"
             row["explanations"][0]["score"] = number / MANY
             results.write(json.dumps(row) + "\n")
-    plan = Plan(large, "many", MANY, 0, True, 0, {"model": {"name": model.name}})
     findings = find(large, model.labels)
-    write_report(plan, findings, write_findings(large, findings), "inferno")
+    write_report(large, "many", model.name, findings, write_findings(large, findings), "inferno")
     return large
 
 
@@ -161,7 +159,7 @@ def test_many_findings_leave_the_pictures_in_sight(
     findings = find(out, model.labels)
     facts = {**write_findings(out, findings), "sentences": [f"Finding {number}." for number in range(300)]}
     (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
-    write_report(Plan(tmp_path, "many", 5, 0, True, 0, {"model": {"name": model.name}}), findings, facts, "inferno")
+    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
     for kind in ("overlays", "thumbnails"):
         (tmp_path / kind).symlink_to(out / kind)
     page.goto(f"file://{tmp_path}/index.html")

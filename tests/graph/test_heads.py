@@ -16,6 +16,7 @@ from camserve.graph.head_recognition import head_of
 from camserve.graph.heads import ClassMapHead, autograd_gradients
 from camserve.graph.trace import trace
 from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 
 
@@ -84,7 +85,7 @@ def test_maps_account_for_the_logits(name: str) -> None:
     logits = head.logits(activations)
     torch.testing.assert_close(head.accounted(activations), logits)
     for index in range(logits.shape[1]):
-        cam = METHODS["cam"](Evidence(activations, head, class_target(index)))
+        cam = apply(METHODS["cam"], Evidence(activations, head, class_target(index)))
         torch.testing.assert_close(head.class_maps(activations)[:, index], cam)
 
 
@@ -124,6 +125,6 @@ def test_a_rectified_class_map_on_paper() -> None:
     head, activations = ClassMapHead(module, rectified=True), torch.tensor([[[[2.0, -2.0], [4.0, 0.0]]]])
     evidence = Evidence(activations, head, class_target(0))
     assert head.logits(activations).item() == 1.5
-    assert METHODS["cam"](evidence).tolist() == [[[2, -2], [4, 0]]]
-    assert METHODS["hirescam"](evidence).tolist() == [[[0.5, 0], [1, 0]]]
-    assert METHODS["gradcam"](evidence).tolist() == [[[0.25, -0.25], [0.5, 0]]]  # mean gradient 2/4 of 1/4
+    assert apply(METHODS["cam"], evidence).tolist() == [[[2, -2], [4, 0]]]
+    assert apply(METHODS["hirescam"], evidence).tolist() == [[[0.5, 0], [1, 0]]]
+    assert apply(METHODS["gradcam"], evidence).tolist() == [[[0.25, -0.25], [0.5, 0]]]  # mean gradient 2/4 of 1/4

@@ -12,6 +12,7 @@ from camserve.catalogue.targets import class_target
 from camserve.errors import OptionError, UnknownName
 from camserve.graph.heads import Head, LinearHead
 from camserve.methods import METHODS, find_method
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 
 ACTIVATIONS = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [1.0, 0.0]]]])
@@ -58,17 +59,17 @@ ON_FLAT = {
 @pytest.mark.exact
 @pytest.mark.parametrize("name", ON_GAP)
 def test_exact_numbers_under_gap_and_linear(name: str) -> None:
-    torch.testing.assert_close(METHODS[name](gap_evidence()), torch.tensor([ON_GAP[name]]))
+    torch.testing.assert_close(apply(METHODS[name], gap_evidence()), torch.tensor([ON_GAP[name]]))
 
 
 @pytest.mark.parametrize("name", ON_FLAT)
 def test_exact_numbers_under_a_flattened_linear_layer(name: str) -> None:
-    torch.testing.assert_close(METHODS[name](flat_evidence()), torch.tensor([ON_FLAT[name]]))
+    torch.testing.assert_close(apply(METHODS[name], flat_evidence()), torch.tensor([ON_FLAT[name]]))
 
 
 def test_cam_under_another_head_says_what_to_try() -> None:
     with pytest.raises(OptionError, match="global average pooling and one linear layer.*Try 'gradcam'"):
-        METHODS["cam"](flat_evidence())
+        apply(METHODS["cam"], flat_evidence())
 
 
 def random_evidence(*, closed_form: bool, channels: int = 5, dead: int | None = None) -> Evidence:
@@ -83,8 +84,8 @@ def random_evidence(*, closed_form: bool, channels: int = 5, dead: int | None = 
 
 @pytest.mark.parametrize("name", [name for name in ON_GAP if name != "cam"])
 def test_closed_form_equals_autograd(name: str) -> None:
-    closed = METHODS[name](random_evidence(closed_form=True))
-    torch.testing.assert_close(closed, METHODS[name](random_evidence(closed_form=False)), rtol=1e-5, atol=1e-6)
+    closed = apply(METHODS[name], random_evidence(closed_form=True))
+    torch.testing.assert_close(closed, apply(METHODS[name], random_evidence(closed_form=False)), rtol=1e-5, atol=1e-6)
 
 
 def nonlinear_evidence() -> Evidence:
@@ -130,7 +131,7 @@ def naive(name: str, activations: torch.Tensor, gradients: torch.Tensor) -> torc
 @pytest.mark.parametrize("name", [name for name in ON_GAP if name != "cam"])
 def test_equals_its_definition_in_loops(name: str) -> None:
     evidence = nonlinear_evidence()
-    maps = METHODS[name](evidence)
+    maps = apply(METHODS[name], evidence)
     for image in range(2):
         expected = naive(name, evidence.activations[image], evidence.gradients[image])
         torch.testing.assert_close(maps[image], expected, rtol=1e-4, atol=1e-6)
@@ -142,7 +143,7 @@ def test_cam_equals_its_definition_in_loops() -> None:
     assert isinstance(evidence.head, LinearHead)
     weight = evidence.head.weight[3].tolist()
     expected = sum(w * evidence.activations[:, k] for k, w in enumerate(weight))
-    torch.testing.assert_close(METHODS["cam"](evidence), expected)
+    torch.testing.assert_close(apply(METHODS["cam"], evidence), expected)
 
 
 @pytest.mark.parametrize("name", ON_GAP)
@@ -150,14 +151,14 @@ def test_cam_equals_its_definition_in_loops() -> None:
 def test_a_dead_channel_is_no_nan(name: str, closed_form: bool) -> None:
     if name == "cam" and not closed_form:
         pytest.skip("cam is defined for linear heads only")
-    assert METHODS[name](random_evidence(closed_form=closed_form, dead=2)).isfinite().all()
+    assert apply(METHODS[name], random_evidence(closed_form=closed_form, dead=2)).isfinite().all()
 
 
 @pytest.mark.parametrize("name", ON_GAP)
 def test_methods_leave_their_evidence_as_it_was(name: str) -> None:
     evidence = gap_evidence()
     before = evidence.activations.clone()
-    METHODS[name](evidence)
+    apply(METHODS[name], evidence)
     assert torch.equal(evidence.activations, before)
     assert not evidence.activations.requires_grad
 
@@ -166,7 +167,7 @@ def test_methods_leave_their_evidence_as_it_was(name: str) -> None:
 def test_each_image_of_a_batch_stands_alone(name: str) -> None:
     both = random_evidence(closed_form=True)
     alone = Evidence(both.activations[1:], both.head, both.target)
-    torch.testing.assert_close(METHODS[name](both)[1], METHODS[name](alone)[0])
+    torch.testing.assert_close(apply(METHODS[name], both)[1], apply(METHODS[name], alone)[0])
 
 
 def test_a_target_may_be_any_function_of_the_logits() -> None:
@@ -176,7 +177,7 @@ def test_a_target_may_be_any_function_of_the_logits() -> None:
     def difference(logits: torch.Tensor) -> torch.Tensor:
         return torch.log_softmax(logits, 1)[:, 3] - logits[:, 1]
 
-    maps = [METHODS["gradcam"](Evidence(e.activations, e.head, difference)) for e in (closed, general)]
+    maps = [apply(METHODS["gradcam"], Evidence(e.activations, e.head, difference)) for e in (closed, general)]
     torch.testing.assert_close(*maps, rtol=1e-5, atol=1e-6)
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from camserve.errors import OptionError
 from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.watching.attention_weights import Attending
 from camserve.methods.watching.fused_attention import scaled_dot_product
 
@@ -104,7 +105,7 @@ def pictures(count: int = 2) -> Tensor:
 
 def seen(name: str, net: nn.Module, cells: int = 4, images: Tensor | None = None) -> Tensor:
     given = pictures() if images is None else images
-    return METHODS[name](evidence_of_pixels(net, given, torch.zeros(len(given), 1, cells, cells)))
+    return apply(METHODS[name], evidence_of_pixels(net, given, torch.zeros(len(given), 1, cells, cells)))
 
 
 @pytest.mark.parametrize("branch", [False, True])
@@ -438,7 +439,7 @@ def test_the_last_cells_may_reach_over_the_edge(size: tuple[int, int], cells: tu
 
     given = torch.randn(1, 3, *size)
     for name in BOTH:
-        found = METHODS[name](evidence_of_pixels(Padded(), given, torch.zeros(1, 1, *cells)))
+        found = apply(METHODS[name], evidence_of_pixels(Padded(), given, torch.zeros(1, 1, *cells)))
         assert found.shape == (1, *cells)
 
 
@@ -449,11 +450,11 @@ def test_the_last_cells_may_reach_over_the_edge(size: tuple[int, int], cells: tu
 def test_two_threads_on_one_network_that_cannot_be_traced(name: str) -> None:
     net, wrong = Pooling(branch=True), list[int]()
     given = [evidence_of_pixels(net, images, torch.zeros(2, 1, 4, 4)) for images in (pictures(), pictures().flip(3))]
-    serial = [METHODS[name](one) for one in given]
+    serial = [apply(METHODS[name], one) for one in given]
 
     def work(which: int) -> None:
         for _ in range(5):
-            if not torch.equal(METHODS[name](given[which]), serial[which]):
+            if not torch.equal(apply(METHODS[name], given[which]), serial[which]):
                 wrong.append(1)
 
     threads = [threading.Thread(target=work, args=(which,)) for which in (0, 1)]

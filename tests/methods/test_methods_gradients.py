@@ -17,6 +17,7 @@ from camserve.catalogue.targets import class_target
 from camserve.errors import OptionError
 from camserve.graph.heads import Head, LinearHead
 from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 from camserve.methods.weighted import NOISE, SAMPLES
 
@@ -52,13 +53,13 @@ def test_exact_numbers_under_gap_and_linear(name: str, closed_form: bool) -> Non
     evidence = gap_evidence(closed_form=closed_form)
     if name.startswith("eigen"):
         evidence = without_second_channel(evidence)
-    torch.testing.assert_close(METHODS[name](evidence), torch.tensor([EXACT[name]]))
+    torch.testing.assert_close(apply(METHODS[name], evidence), torch.tensor([EXACT[name]]))
 
 
 def test_elementwise_cancels_nothing_at_a_place() -> None:
-    assert METHODS["elementwise"](flat_evidence()).tolist() == [[[1, 4], [0, 0]]]
+    assert apply(METHODS["elementwise"], flat_evidence()).tolist() == [[[1, 4], [0, 0]]]
     negative = replace(flat_evidence(), activations=-ACTIVATIONS[:, :1])
-    assert METHODS["elementwise"](negative).tolist() == [[[0, 0], [3, 0]]]  # -1 * -3
+    assert apply(METHODS["elementwise"], negative).tolist() == [[[0, 0], [3, 0]]]  # -1 * -3
 
 
 def of(activations: list[Tensor], weights: list[float]) -> Evidence:
@@ -74,9 +75,9 @@ def test_eigencam_is_the_direction_of_most_spread() -> None:
     """Channels 3 and 4 in the right column: direction (3, 4) / 5, 5 / 2 to either side of the mean."""
     right = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     evidence = of([3 * right, 4 * right], [4, -4])
-    torch.testing.assert_close(METHODS["eigencam"](evidence), torch.tensor([[[-2.5, 2.5], [-2.5, 2.5]]]))
+    torch.testing.assert_close(apply(METHODS["eigencam"], evidence), torch.tensor([[[-2.5, 2.5], [-2.5, 2.5]]]))
     # gA = (3, -4): the same spread, and in sum there is less on the right
-    torch.testing.assert_close(METHODS["eigengradcam"](evidence), torch.tensor([[[2.5, -2.5], [2.5, -2.5]]]))
+    torch.testing.assert_close(apply(METHODS["eigengradcam"], evidence), torch.tensor([[[2.5, -2.5], [2.5, -2.5]]]))
 
 
 @pytest.mark.oracle
@@ -89,7 +90,9 @@ def test_principal_components_are_numpy_s(name: str) -> None:
         table = table - table.mean(0)
         expected = table @ np.linalg.svd(table)[2][0]
         expected *= np.sign(np.corrcoef(expected, maps[image].sum(0).flatten().numpy())[0, 1])
-        np.testing.assert_allclose(METHODS[name](evidence)[image].flatten().numpy(), expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(
+            apply(METHODS[name], evidence)[image].flatten().numpy(), expected, rtol=1e-3, atol=1e-5
+        )
 
 
 @pytest.mark.exact("kpcacam")
@@ -97,7 +100,7 @@ def test_kpcacam_of_two_places() -> None:
     """Centred values -1 and 1: kernel tanh(2) I, centred tanh(2) (I - 1/2), whose vector is (-1, 1) / sqrt 2."""
     height = math.sqrt(math.tanh(2) / 2)
     torch.testing.assert_close(
-        METHODS["kpcacam"](of([torch.tensor([[0.0, 2]])], [1])), torch.tensor([[[-height, height]]])
+        apply(METHODS["kpcacam"], of([torch.tensor([[0.0, 2]])], [1])), torch.tensor([[[-height, height]]])
     )
 
 
@@ -110,14 +113,14 @@ def test_kpcacam_in_loops() -> None:
         kernel = np.array([[math.tanh(sum(x * y) / 4 + 1) for y in rows] for x in rows])
         centre = np.eye(12) - 1 / 12
         values, vectors = np.linalg.eigh(centre @ kernel @ centre)
-        ours = METHODS["kpcacam"](evidence)[image].flatten().double().numpy()
+        ours = apply(METHODS["kpcacam"], evidence)[image].flatten().double().numpy()
         np.testing.assert_allclose(np.abs(ours), np.abs(vectors[:, -1]) * math.sqrt(values[-1]), rtol=1e-3, atol=1e-5)
         assert np.dot(ours, rows.sum(1)) > 0
 
 
 def test_kpcacam_says_when_there_are_too_many_cells() -> None:
     with pytest.raises(OptionError, match=r"2304 cells; this layer has 60 x 50\. Try a later layer"):
-        METHODS["kpcacam"](of([torch.zeros(50, 60)], [1]))
+        apply(METHODS["kpcacam"], of([torch.zeros(50, 60)], [1]))
 
 
 @pytest.mark.exact("fem")
@@ -126,7 +129,9 @@ def test_fem_counts_a_channel_where_it_is_two_deviations_above_its_mean() -> Non
     single, corner = torch.zeros(3, 3), torch.zeros(3, 3)
     single[1, 1], corner[0, 0] = 9, 18
     flat, two = torch.full((3, 3), 0.1), torch.tensor([[5.0, 5, 1], [1, 1, 1], [1, 1, 1]])
-    assert METHODS["fem"](of([single, corner, flat, two], [1, 1, 1, 1])).tolist() == [[[2, 0, 0], [0, 1, 0], [0, 0, 0]]]
+    assert apply(METHODS["fem"], of([single, corner, flat, two], [1, 1, 1, 1])).tolist() == [
+        [[2, 0, 0], [0, 1, 0], [0, 0, 0]]
+    ]
 
 
 @pytest.mark.oracle("fem")
@@ -139,7 +144,7 @@ def test_fem_in_loops() -> None:
         limit = mean + 2 * math.sqrt(sum((value - mean) ** 2 for value in values) / 12)
         for place, value in enumerate(values):
             expected[image, place // 4, place % 4] += mean * (value > limit)
-    torch.testing.assert_close(METHODS["fem"](evidence), expected)
+    torch.testing.assert_close(apply(METHODS["fem"], evidence), expected)
 
 
 @pytest.mark.oracle("elementwise")
@@ -149,7 +154,7 @@ def test_elementwise_in_loops() -> None:
     for image, channel, y, x in np.ndindex(2, 4, 3, 4):
         product = float(evidence.activations[image, channel, y, x] * evidence.gradients[image, channel, y, x])
         expected[image, y, x] += max(product, 0)
-    torch.testing.assert_close(METHODS["elementwise"](evidence), expected)
+    torch.testing.assert_close(apply(METHODS["elementwise"], evidence), expected)
 
 
 # ---- Shapley-CAM and Finer-CAM
@@ -168,14 +173,14 @@ def test_shapleycam_is_the_dense_hessian_s() -> None:
         gradient = torch.autograd.functional.jacobian(score, activations).flatten()
         weights = (gradient - hessian @ activations.flatten() / 2).reshape(4, 12).mean(1)
         expected = (weights[:, None, None] * activations).sum(0)
-        torch.testing.assert_close(METHODS["shapleycam"](evidence)[image], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(apply(METHODS["shapleycam"], evidence)[image], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_shapleycam_takes_any_other_target_as_it_is() -> None:
     """Of a difference of logits under a linear head there is no curvature: Grad-CAM."""
     for closed_form in (True, False):
         evidence = replace(random_evidence(closed_form=closed_form), target=lambda logits: logits[:, 0] - logits[:, 1])
-        torch.testing.assert_close(METHODS["shapleycam"](evidence), METHODS["gradcam"](evidence))
+        torch.testing.assert_close(apply(METHODS["shapleycam"], evidence), apply(METHODS["gradcam"], evidence))
 
 
 def test_finercam_compares_with_the_three_nearest() -> None:
@@ -185,9 +190,9 @@ def test_finercam_compares_with_the_three_nearest() -> None:
     evidence = Evidence(torch.ones(1, 2, 1, 2), head, class_target(0))
     assert evidence.logits.tolist() == [[4, 4, 4, 4, -9]]
     # w = (4 - 1, 0 - 3) / 2 cells, both channels 1 everywhere: what sets class 0 apart cancels out
-    torch.testing.assert_close(METHODS["finercam"](evidence), torch.zeros(1, 1, 2))
+    torch.testing.assert_close(apply(METHODS["finercam"], evidence), torch.zeros(1, 1, 2))
     first = replace(evidence, activations=torch.tensor([[[[2.0, 0]], [[0, 2]]]]))
-    torch.testing.assert_close(METHODS["finercam"](first), torch.tensor([[[3.0, -3.0]]]))
+    torch.testing.assert_close(apply(METHODS["finercam"], first), torch.tensor([[[3.0, -3.0]]]))
 
 
 def test_finercam_is_its_formula_where_the_probability_is_all_the_class_s_own() -> None:
@@ -199,7 +204,7 @@ def test_finercam_is_its_formula_where_the_probability_is_all_the_class_s_own() 
     share = others.softmax(0)
     mean = (share * others).sum()
     expected = 200 - (share * (1 + others - mean) * others).sum()
-    torch.testing.assert_close(METHODS["finercam"](evidence).double().squeeze(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(apply(METHODS["finercam"], evidence).double().squeeze(), expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.oracle("finercam")
@@ -218,14 +223,14 @@ def test_finercam_in_loops() -> None:
             for channel in range(5):
                 weight = slope * sum(gradients[channel].flatten().tolist()) / 12
                 expected[image] += weight * evidence.activations[image, channel]
-    torch.testing.assert_close(METHODS["finercam"](evidence), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(apply(METHODS["finercam"], evidence), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_finercam_needs_a_class_and_others() -> None:
     with pytest.raises(OptionError, match="this target is no class; name one"):
-        METHODS["finercam"](replace(gap_evidence(), target=lambda logits: logits[:, 0] - logits[:, 1]))
+        apply(METHODS["finercam"], replace(gap_evidence(), target=lambda logits: logits[:, 0] - logits[:, 1]))
     with pytest.raises(OptionError, match="this model has one class; try 'gradcam'"):
-        METHODS["finercam"](flat_evidence())
+        apply(METHODS["finercam"], flat_evidence())
 
 
 # ---- Smooth Grad-CAM++ and Refine-CAM, which look at the network around the layer
@@ -272,25 +277,25 @@ def test_smoothgradcam_plus_plus_in_loops(curved: camserve.Model) -> None:
                 denominator = 2 * second + float(activation.sum()) * third
                 weight += second / denominator * max(sum(g) / SAMPLES, 0) if denominator > 0 else 0
             expected += weight * activation
-        torch.testing.assert_close(METHODS["smoothgradcam++"](evidence)[image], expected, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(apply(METHODS["smoothgradcam++"], evidence)[image], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_smoothgradcam_plus_plus_without_the_closed_form_is_gradcam_plus_plus() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     evidence = evidence_around(camserve.load(net, size=32), images(), 1)
     assert evidence.head.kind == "linear"
-    closed = METHODS["smoothgradcam++"](evidence)
-    assert torch.equal(closed, METHODS["gradcam++"](evidence))
+    closed = apply(METHODS["smoothgradcam++"], evidence)
+    assert torch.equal(closed, apply(METHODS["gradcam++"], evidence))
     whole = replace(evidence.around, observe=lambda changed: replace(evidence, head=Head(evidence.head.module)))
     general = replace(evidence, head=Head(evidence.head.module), whole=whole)
-    torch.testing.assert_close(METHODS["smoothgradcam++"](general), closed, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(apply(METHODS["smoothgradcam++"], general), closed, rtol=1e-4, atol=1e-6)
 
 
 def test_smoothgradcam_plus_plus_tells_how_far_it_is(curved: camserve.Model) -> None:
     told: list[tuple[int, int]] = []
     evidence = evidence_around(curved, images(1), 1, "first")
     whole = replace(evidence.around, progress=lambda done, total: told.append((done, total)))
-    METHODS["smoothgradcam++"](replace(evidence, whole=whole))
+    apply(METHODS["smoothgradcam++"], replace(evidence, whole=whole))
     assert told == [(done, SAMPLES) for done in range(1, SAMPLES + 1)]
 
 
@@ -299,9 +304,9 @@ def test_refinecam_multiplies_the_stages_scaled_maps() -> None:
     """One channel a stage, so Grad-CAM++ is a multiple of it: [0, 1; 2, 4] / 4 times [1, 1; 2, 4] / 4."""
     first, second = (of([torch.tensor(values)], [2]) for values in ([[0.0, 1], [2, 4]], [[1.0, 1], [2, 4]]))
     evidence = evidence_around_stages([first, second])
-    assert METHODS["refinecam"](evidence).tolist() == [[[0, 1 / 16], [1 / 4, 1]]]
+    assert apply(METHODS["refinecam"], evidence).tolist() == [[[0, 1 / 16], [1 / 4, 1]]]
     against = evidence_around_stages([first, of([torch.tensor([[1.0, 1], [2, 4]])], [-2])])
-    assert METHODS["refinecam"](against).tolist() == [[[0, 0], [0, 0]]]  # no positive evidence: nothing, not NaN
+    assert apply(METHODS["refinecam"], against).tolist() == [[[0, 0], [0, 0]]]  # no positive evidence: nothing, not NaN
 
 
 def evidence_around_stages(stages: list[Evidence]) -> Evidence:
@@ -327,18 +332,18 @@ def test_refinecam_of_a_network_is_the_product_of_its_placed_stages(curved: cams
     expected = torch.ones(2, 32, 32)
     for layer in ("first", "second"):
         stage = evidence_around(curved, images(), 1, "relu" if layer == "first" else None)
-        placed = stage.around.spread(METHODS["gradcam++"](stage).clamp(min=0))
+        placed = stage.around.spread(apply(METHODS["gradcam++"], stage).clamp(min=0))
         for image in range(2):
             expected[image] *= placed[image] / placed[image].max()
     assert [stage.activations.shape[-1] for stage in evidence.around.stages()] == [15, 7]
-    torch.testing.assert_close(METHODS["refinecam"](evidence), expected)
+    torch.testing.assert_close(apply(METHODS["refinecam"], evidence), expected)
 
 
 # ---- all of them
 
 
 def around(curved: camserve.Model, name: str, pixels: Tensor) -> Tensor:
-    return METHODS[name](evidence_around(curved, pixels, 1, "first" if name == "smoothgradcam++" else None))
+    return apply(METHODS[name], evidence_around(curved, pixels, 1, "first" if name == "smoothgradcam++" else None))
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -374,13 +379,13 @@ def test_two_threads_get_the_serial_bits(curved: camserve.Model, name: str) -> N
 @pytest.mark.parametrize("closed_form", [True, False])
 def test_dead_and_constant_channels_are_no_nan(name: str, closed_form: bool) -> None:
     dead = random_evidence(closed_form=closed_form, dead=2)
-    assert METHODS[name](dead).isfinite().all()
-    assert METHODS[name](replace(dead, activations=torch.ones(2, 5, 3, 4))).isfinite().all()
-    nothing = METHODS[name](replace(dead, activations=torch.zeros(2, 5, 3, 4)))
+    assert apply(METHODS[name], dead).isfinite().all()
+    assert apply(METHODS[name], replace(dead, activations=torch.ones(2, 5, 3, 4))).isfinite().all()
+    nothing = apply(METHODS[name], replace(dead, activations=torch.zeros(2, 5, 3, 4)))
     assert not nothing.any()
 
 
 @pytest.mark.parametrize("name", [name for name in EXACT if name not in ("smoothgradcam++", "refinecam")])
 def test_closed_form_equals_autograd(name: str) -> None:
-    closed, general = (METHODS[name](random_evidence(closed_form=closed_form)) for closed_form in (True, False))
+    closed, general = (apply(METHODS[name], random_evidence(closed_form=closed_form)) for closed_form in (True, False))
     torch.testing.assert_close(closed, general, rtol=1e-4, atol=1e-6)

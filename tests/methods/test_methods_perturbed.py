@@ -21,6 +21,7 @@ from camserve.catalogue.methods import METHODS
 from camserve.catalogue.targets import class_target
 from camserve.graph.heads import Head, LinearHead
 from camserve.methods import masking, occluding
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence, Whole, class_probabilities
 
 A_1, A_2 = [[0.0, 1.0], [2.0, 4.0]], [[2.0, 0.0], [0.0, 2.0]]
@@ -108,12 +109,14 @@ def test_exact_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(occluding, "MASKS", 2)
     monkeypatch.setattr(occluding, "_enlarged", lambda *_: chosen)
     tolerance = {"groupcam": 1e-3, "random": 1e-4}.get(name, 1e-5)
-    torch.testing.assert_close(METHODS[name](on_paper()), torch.tensor([EXACT[name]]), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(
+        apply(METHODS[name], on_paper()), torch.tensor([EXACT[name]]), rtol=tolerance, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("name", ON_FLAT)
 def test_exact_numbers_under_a_flattened_linear_layer(name: str) -> None:
-    torch.testing.assert_close(METHODS[name](flat_evidence()), torch.tensor([ON_FLAT[name]]))
+    torch.testing.assert_close(apply(METHODS[name], flat_evidence()), torch.tensor([ON_FLAT[name]]))
 
 
 # A network without closed forms
@@ -307,7 +310,7 @@ NAIVE = {name.removeprefix("naive_"): f for name, f in list(globals().items()) i
 @pytest.mark.usefixtures("few")
 def test_equals_its_definition_in_loops(name: str) -> None:
     evidence = image_evidence()
-    maps = METHODS[name](evidence)
+    maps = apply(METHODS[name], evidence)
     for index, one in enumerate(evidence.each()):
         found = up(maps[index : index + 1])[0] if name == "groupcam" else maps[index]
         torch.testing.assert_close(found, NAIVE[name](one), rtol=1e-4, atol=1e-5)
@@ -323,14 +326,14 @@ def test_random_is_drawn_from_a_sum_over_the_image_s_bits() -> None:
             total += place * struct.unpack("<i", struct.pack("<f", value))[0]
         seed = ((total + 2**63) % 2**64 - 2**63) % (2**31 - 1)
         expected = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(seed))
-        assert torch.equal(METHODS["random"](evidence)[index : index + 1], expected)
+        assert torch.equal(apply(METHODS["random"], evidence)[index : index + 1], expected)
 
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.usefixtures("few")
 def test_a_map_has_the_lattice_that_the_registry_says(name: str) -> None:
     size = {"layer": (2, 4, 4), "input": (2, 12, 12)}[METHODS[name].lattice]
-    assert METHODS[name](image_evidence()).shape == size
+    assert apply(METHODS[name], image_evidence()).shape == size
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -339,7 +342,7 @@ def test_the_registry_says_who_asks_for_probabilities(name: str) -> None:
     asked = []
     evidence = replace(image_evidence(), probabilities=lambda logits: asked.append(1) or logits.softmax(1))
     whole = replace(evidence.around, stages=lambda: [evidence])
-    METHODS[name](replace(evidence, whole=whole))
+    apply(METHODS[name], replace(evidence, whole=whole))
     assert bool(asked) == (METHODS[name].scored == "probability")
 
 
@@ -347,18 +350,18 @@ def test_the_registry_says_who_asks_for_probabilities(name: str) -> None:
 @pytest.mark.usefixtures("few")
 def test_the_same_bits_each_time_whatever_else_draws_numbers(name: str) -> None:
     evidence = image_evidence()
-    first = METHODS[name](evidence)
+    first = apply(METHODS[name], evidence)
     torch.rand(3)
     before = torch.get_rng_state()
-    assert torch.equal(METHODS[name](evidence), first)
+    assert torch.equal(apply(METHODS[name], evidence), first)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.usefixtures("few")
 def test_each_image_of_a_batch_stands_alone(name: str) -> None:
-    both = METHODS[name](image_evidence())
-    alone = METHODS[name](image_evidence(images=random_images()[1:]))
+    both = apply(METHODS[name], image_evidence())
+    alone = apply(METHODS[name], image_evidence(images=random_images()[1:]))
     torch.testing.assert_close(both[1], alone[0], rtol=1e-5, atol=1e-6)
 
 
@@ -368,18 +371,18 @@ def test_methods_leave_their_evidence_and_the_network_as_they_were(name: str) ->
     evidence = image_evidence()
     seen = evidence.activations.clone(), evidence.around.images.clone()
     weights = {key: value.clone() for key, value in evidence.around.network.state_dict().items()}
-    METHODS[name](evidence)
+    apply(METHODS[name], evidence)
     assert torch.equal(evidence.activations, seen[0])
     assert torch.equal(evidence.around.images, seen[1])
     assert all(torch.equal(value, weights[key]) for key, value in evidence.around.network.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in evidence.around.network.parameters())
-    assert not METHODS[name](evidence).requires_grad
+    assert not apply(METHODS[name], evidence).requires_grad
 
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.usefixtures("few")
 def test_a_dead_channel_is_no_nan(name: str) -> None:
-    maps = METHODS[name](image_evidence(dead=2))
+    maps = apply(METHODS[name], image_evidence(dead=2))
     assert maps.isfinite().all()
     assert maps.any()
 
@@ -388,9 +391,9 @@ def test_a_dead_channel_is_no_nan(name: str) -> None:
 @pytest.mark.usefixtures("few")
 def test_a_layer_that_is_constant_everywhere_is_no_nan(name: str) -> None:
     evidence = image_evidence(images=torch.ones(2, 3, 12, 12))
-    assert METHODS[name](evidence).isfinite().all()
+    assert apply(METHODS[name], evidence).isfinite().all()
     if METHODS[name].function.startswith("masking."):  # no channel masks anything
-        assert not METHODS[name](evidence).any()
+        assert not apply(METHODS[name], evidence).any()
 
 
 def test_channels_that_cancel_to_a_constant_mixture_are_no_nan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,15 +402,15 @@ def test_channels_that_cancel_to_a_constant_mixture_are_no_nan(monkeypatch: pyte
     channel = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     head = Head(pooled_linear(torch.tensor([[1.0, -1.0]]), torch.tensor([0.0])))
     images = torch.stack([channel, 1 - channel, channel])[None]
-    assert METHODS["opticam"](evidence_around(TwoColours(), head, images, lambda maps: maps)).isfinite().all()
+    assert apply(METHODS["opticam"], evidence_around(TwoColours(), head, images, lambda maps: maps)).isfinite().all()
 
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.usefixtures("few")
 def test_two_threads_get_the_serial_bits(name: str) -> None:
     evidence, answers = image_evidence(), list[Tensor]()
-    serial = METHODS[name](evidence)
-    threads = [threading.Thread(target=lambda: answers.append(METHODS[name](evidence))) for _ in range(2)]
+    serial = apply(METHODS[name], evidence)
+    threads = [threading.Thread(target=lambda: answers.append(apply(METHODS[name], evidence))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -420,19 +423,19 @@ def test_two_threads_get_the_serial_bits(name: str) -> None:
 @pytest.mark.parametrize("dead", [None, 2])
 def test_closed_form_equals_running_the_head(name: str, dead: int | None) -> None:
     closed, general = (random_evidence(closed_form=form, dead=dead) for form in (True, False))
-    torch.testing.assert_close(METHODS[name](closed), METHODS[name](general), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS[name], closed), apply(METHODS[name], general), rtol=1e-4, atol=1e-5)
 
     def probability_against(logits: Tensor) -> Tensor:
         return torch.log_softmax(logits, 1)[:, 3] - logits[:, 1]
 
-    maps = [METHODS[name](replace(form, target=probability_against)) for form in (closed, general)]
+    maps = [apply(METHODS[name], replace(form, target=probability_against)) for form in (closed, general)]
     torch.testing.assert_close(*maps, rtol=1e-4, atol=1e-5)
 
 
 def test_the_closed_form_runs_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evidence, "score_layer", lambda *_: pytest.fail("ran the head"))
     for name in ("ablationcam", "reciprocam"):
-        METHODS[name](gap_evidence())
+        apply(METHODS[name], gap_evidence())
 
 
 def test_ablationcam_of_a_linear_head_is_w_z_over_s() -> None:
@@ -440,7 +443,7 @@ def test_ablationcam_of_a_linear_head_is_w_z_over_s() -> None:
     assert isinstance(evidence.head, LinearHead)
     means, logits = evidence.activations.mean((2, 3)), evidence.logits[:, 3:4]
     expected = torch.einsum("nk,nkhw->nhw", evidence.head.weight[3] * means / logits.abs(), evidence.activations)
-    torch.testing.assert_close(METHODS["ablationcam"](evidence), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS["ablationcam"], evidence), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_ablationcam_of_a_negative_score_keeps_its_sign_and_of_no_score_its_falls() -> None:
@@ -448,7 +451,7 @@ def test_ablationcam_of_a_negative_score_keeps_its_sign_and_of_no_score_its_fall
     maps = []
     for bias in (-4.5 - 2.0, -4.5):
         head = Head(pooled_linear(torch.tensor([[2.0, -1.0]]), torch.tensor([bias])))
-        maps.append(METHODS["ablationcam"](Evidence(gap_evidence().activations, head, class_target(0))))
+        maps.append(apply(METHODS["ablationcam"], Evidence(gap_evidence().activations, head, class_target(0))))
     first, second = gap_evidence().activations[0]
     torch.testing.assert_close(maps[0][0], 5 / 2 * first - 0.5 / 2 * second)
     torch.testing.assert_close(maps[1][0], 5 * first - 0.5 * second)
@@ -458,8 +461,8 @@ def test_reciprocam_and_the_score_of_nothing_give_cam_per_cell_and_bias() -> Non
     evidence = random_evidence(closed_form=True)
     assert isinstance(evidence.head, LinearHead)
     nothing = evidence.head.bias[3]
-    expected = METHODS["cam"](evidence) / 12 + nothing
-    torch.testing.assert_close(METHODS["reciprocam"](evidence) + nothing, expected)
+    expected = apply(METHODS["cam"], evidence) / 12 + nothing
+    torch.testing.assert_close(apply(METHODS["reciprocam"], evidence) + nothing, expected)
 
 
 def test_reciprocam_keeps_what_travels_beside_the_layer() -> None:
@@ -470,7 +473,7 @@ def test_reciprocam_keeps_what_travels_beside_the_layer() -> None:
             return maps.sum((1, 2, 3))[:, None] * token
 
     token = torch.tensor([[10.0], [1.0]])
-    maps = METHODS["reciprocam"](Evidence(torch.ones(2, 1, 2, 2), Head(WithToken()), class_target(0), (token,)))
+    maps = apply(METHODS["reciprocam"], Evidence(torch.ones(2, 1, 2, 2), Head(WithToken()), class_target(0), (token,)))
     assert maps.tolist() == [[[10.0] * 2] * 2, [[1.0] * 2] * 2]
 
 
@@ -482,7 +485,7 @@ def test_weights_of_score_cams_are_shares(name: str) -> None:
     head = Head(pooled_linear(torch.tensor([[1.0, -1.0]]), torch.tensor([0.0])))
     share = torch.rand(1, 12, 12, generator=torch.Generator().manual_seed(1))
     pair = torch.stack([share, 1 - share, images[:1, 0]], 1)
-    found = METHODS[name](evidence_around(TwoColours(), head, pair, lambda maps: maps))[0]
+    found = apply(METHODS[name], evidence_around(TwoColours(), head, pair, lambda maps: maps))[0]
     weight = (found - (1 - share[0])) / (2 * share[0] - 1)
     torch.testing.assert_close(weight, weight.mean().expand_as(weight), rtol=1e-3, atol=1e-3)
     assert 0 < weight.mean() < 1
@@ -490,7 +493,7 @@ def test_weights_of_score_cams_are_shares(name: str) -> None:
 
 def test_opticam_finds_the_best_mixture_of_two_maps() -> None:
     evidence = on_paper()
-    found = float(masked_score(evidence, METHODS["opticam"](evidence)[0]))
+    found = float(masked_score(evidence, apply(METHODS["opticam"], evidence)[0]))
     shares = torch.linspace(0, 1, 101).tolist()
     best = max(masked_score(evidence, torch.tensor(mixed(share, 1 - share))) for share in shares)
     assert found == pytest.approx(best, abs=0.02)
@@ -509,7 +512,7 @@ def test_rise_of_a_linear_network_tends_to_half_of_what_a_pixel_adds() -> None:
     images = torch.zeros(1, 3, 12, 12)
     images[0, 0, 2:4, 6:8] = 1
     evidence = evidence_around(TwoColours(), head, images, lambda maps: maps, probabilities=lambda logits: logits)
-    found = METHODS["rise"](evidence)[0]
+    found = apply(METHODS["rise"], evidence)[0]
     inside = torch.zeros(12, 12, dtype=torch.bool)
     inside[2:4, 6:8] = True
     assert found[inside].min() > 0.5
@@ -538,13 +541,13 @@ def test_windows_cover_the_whole_side(side: int, window: int, count: int) -> Non
 
 def test_random_differs_between_images_and_knows_nothing_of_the_class() -> None:
     evidence = image_evidence()
-    first, second = METHODS["random"](evidence)
+    first, second = apply(METHODS["random"], evidence)
     assert not torch.equal(first, second)
-    other = METHODS["random"](replace(evidence, target=class_target(2)))
+    other = apply(METHODS["random"], replace(evidence, target=class_target(2)))
     assert torch.equal(other[0], first)
-    mirrored = METHODS["random"](image_evidence(images=random_images().flip(3)))
+    mirrored = apply(METHODS["random"], image_evidence(images=random_images().flip(3)))
     assert not torch.equal(mirrored[0], first)
-    assert METHODS["random"](gap_evidence()).shape == (1, 2, 2)
+    assert apply(METHODS["random"], gap_evidence()).shape == (1, 2, 2)
 
 
 def test_probabilities_are_softmax_and_of_a_single_logit_sigmoid() -> None:
@@ -567,7 +570,7 @@ def test_progress_is_reported_in_bounded_batches_up_to_the_end(name: str, total:
         return around.logits(images)
 
     whole = replace(around, logits=logits, progress=lambda done, of: seen.append((done, of)))
-    METHODS[name](replace(evidence, whole=whole))
+    apply(METHODS[name], replace(evidence, whole=whole))
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
     assert seen[-1] == (total, total)
     assert max(largest, default=0) <= around.batch
@@ -630,7 +633,7 @@ def test_ablationcam_agrees_with_pytorch_grad_cam_up_to_the_sign_of_a_negative_s
     theirs = grad_cam_map("ablation", evidence, whole_network(evidence))
     signs = evidence.target(evidence.logits).sign()[:, None, None]
     assert evidence.activations.min() == 0  # else it sets channels to -10^7 instead of 0
-    torch.testing.assert_close(METHODS["ablationcam"](evidence), signs * theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS["ablationcam"], evidence), signs * theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_scorecam_agrees_with_pytorch_grad_cam_where_maps_are_enlarged_alike() -> None:
@@ -641,7 +644,7 @@ def test_scorecam_agrees_with_pytorch_grad_cam_where_maps_are_enlarged_alike() -
         return F.interpolate(maps[:, None], (12, 12), mode="bilinear", align_corners=True)[:, 0]
 
     theirs = grad_cam_map("score", evidence, whole_network(evidence))
-    ours = METHODS["scorecam"](replace(evidence, whole=replace(evidence.around, spread=stretched)))
+    ours = apply(METHODS["scorecam"], replace(evidence, whole=replace(evidence.around, spread=stretched)))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -654,7 +657,7 @@ def test_pytorch_grad_cam_s_scorecam_gives_a_dead_channel_a_weight() -> None:
     def stretched(maps: Tensor) -> Tensor:
         return F.interpolate(maps[:, None], (12, 12), mode="bilinear", align_corners=True)[:, 0]
 
-    ours = METHODS["scorecam"](replace(evidence, whole=replace(evidence.around, spread=stretched)))
+    ours = apply(METHODS["scorecam"], replace(evidence, whole=replace(evidence.around, spread=stretched)))
     for found, right in zip(theirs, ours, strict=True):
         share = float(found.sum() / right.sum())
         assert share < 0.995
@@ -689,21 +692,21 @@ class FixedNoise:
 def test_scorecam_agrees_with_torchcam() -> None:
     evidence = image_evidence()
     theirs = torchcam_map("ScoreCAM", evidence)
-    torch.testing.assert_close(METHODS["scorecam"](evidence), theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS["scorecam"], evidence), theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("few")
 def test_sscam_agrees_with_torchcam_under_the_same_noise() -> None:
     evidence = image_evidence()
     theirs = torchcam_map("SSCAM", evidence, num_samples=masking.NOISES, std=masking.SIGMA)
-    torch.testing.assert_close(METHODS["sscam"](evidence), theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS["sscam"], evidence), theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_iscam_s_masks_end_at_the_image_and_torchcam_s_far_beyond() -> None:
     """Known fault there: its steps add up to 5.5. Score-CAM's weights averaged over 0.1, 0.3 .. 5.5 are its answer."""
     evidence = image_evidence()
     theirs = torchcam_map("ISCAM", evidence)
-    assert float((METHODS["iscam"](evidence) - theirs).abs().max()) > 0.01
+    assert float((apply(METHODS["iscam"], evidence) - theirs).abs().max()) > 0.01
 
     shares = np.cumsum(np.arange(1, 11) / 10)
     for index, one in enumerate(evidence.each()):
@@ -724,7 +727,7 @@ def test_occlusion_agrees_with_captum() -> None:
 
     images = evidence.around.images
     theirs = attr.Occlusion(probabilities).attribute(images, (3, 2, 2), strides=(3, 1, 1), target=1)
-    torch.testing.assert_close(METHODS["occlusion"](evidence), theirs[:, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS["occlusion"], evidence), theirs[:, 0], rtol=1e-4, atol=1e-5)
 
 
 def test_ablationcam_s_falls_agree_with_captum_s_ablated_channels() -> None:
@@ -734,4 +737,4 @@ def test_ablationcam_s_falls_agree_with_captum_s_ablated_channels() -> None:
     theirs = attr.FeatureAblation(evidence.head.logits).attribute(evidence.activations, target=1, feature_mask=channels)
     falls = theirs[:, :, 0, 0] / evidence.target(evidence.logits).abs()[:, None]
     expected = torch.einsum("nk,nkhw->nhw", falls, evidence.activations)
-    torch.testing.assert_close(METHODS["ablationcam"](evidence), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS["ablationcam"], evidence), expected, rtol=1e-4, atol=1e-5)

@@ -16,6 +16,7 @@ from camserve.errors import OptionError
 from camserve.graph.heads import Head
 from camserve.graph.trace import Untraceable, trace
 from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence, Whole
 from camserve.methods.pixel_gradients import STEPS
 from camserve.methods.watching.biases import Biased, bias_of
@@ -64,7 +65,7 @@ class Square(nn.Module):
 @pytest.mark.exact("integratedgradients")
 def test_integrated_gradients_share_out_a_square() -> None:
     """Along the way the gradient is 2 s 3, on average 3, so pixels 1 and 2 get 3 and 6: together 3 squared."""
-    found = METHODS["integratedgradients"](evidence_of_pixels(Square(), red(1, 2)))
+    found = apply(METHODS["integratedgradients"], evidence_of_pixels(Square(), red(1, 2)))
     torch.testing.assert_close(found, torch.tensor([[[3.0, 6.0]]]))
 
 
@@ -86,7 +87,7 @@ def test_guided_backpropagation_drops_what_speaks_against() -> None:
     with torch.no_grad():
         net[4].weight.copy_(torch.tensor([[1.0, -1]]))
     evidence = evidence_of_pixels(net, red(3, -1))
-    assert METHODS["guidedbackprop"](evidence).tolist() == [[[0.5, 0]]]
+    assert apply(METHODS["guidedbackprop"], evidence).tolist() == [[[0.5, 0]]]
     assert evidence.image_gradients().sum(1).tolist() == [[[-0.5, 0]]]  # 1/2 - (1/2 + 1/2), and no ReLU fires at -1
 
 
@@ -95,14 +96,14 @@ def test_guided_gradcam_is_both_multiplied() -> None:
     """Grad-CAM of the layer [-2, 4]: mean gradient 1/2, ReLU([-1, 2]); guided backpropagation 1/2 where red fires."""
     net = lit([[1.0, 0, 0]], [0.0])
     evidence = evidence_of_pixels(net, red(1, 1), torch.tensor([[[[-2.0, 4.0]]]]))
-    assert METHODS["guidedgradcam"](evidence).tolist() == [[[0, 1]]]
+    assert apply(METHODS["guidedgradcam"], evidence).tolist() == [[[0, 1]]]
 
 
 @pytest.mark.exact("fullgrad")
 def test_fullgrad_shares_a_logit_between_pixels_and_biases() -> None:
     """logit = mean ReLU(r + 1/2) at 1 and -2: 3/4, of which the pixel 1/2 and the bias 1/4, all in the first place."""
     evidence = evidence_of_pixels(lit([[1.0, 0, 0]], [0.5]), red(1, -2))
-    assert METHODS["fullgrad"](evidence).tolist() == [[[0.75, 0]]]
+    assert apply(METHODS["fullgrad"], evidence).tolist() == [[[0.75, 0]]]
 
 
 @pytest.mark.oracle("fullgrad")
@@ -128,7 +129,7 @@ def test_fullgrad_in_loops() -> None:
         by_pixel = [sum(by_first[i] * w[i][j] for i in range(3)) for j in range(3)]
         pairs = [*zip(by_pixel, pixel, strict=True), *zip(by_first, b, strict=True), *zip(by_second, c, strict=True)]
         expected[0, y, x] = sum(abs(gradient * value) for gradient, value in pairs)
-    torch.testing.assert_close(METHODS["fullgrad"](evidence_of_pixels(net, given)), expected)
+    torch.testing.assert_close(apply(METHODS["fullgrad"], evidence_of_pixels(net, given)), expected)
 
 
 class Rectified(nn.Module):
@@ -163,7 +164,7 @@ def test_integrated_gradients_add_up_to_the_score_above_the_baseline(rectified: 
     with torch.no_grad():
         scores, baseline = (rectified.network.whole(x)[:, 1] for x in (images(), torch.zeros(1, 3, 32, 32)))
     torch.testing.assert_close(
-        METHODS["integratedgradients"](evidence).sum((1, 2)), scores - baseline, rtol=0.02, atol=1e-3
+        apply(METHODS["integratedgradients"], evidence).sum((1, 2)), scores - baseline, rtol=0.02, atol=1e-3
     )
 
 
@@ -175,14 +176,14 @@ def test_integrated_gradients_in_loops(rectified: camserve.Model) -> None:
         between = (images() * (step + 0.5) / STEPS).requires_grad_()
         (gradients,) = torch.autograd.grad(rectified.network.whole(between)[:, 1].sum(), between)
         expected += (images() * gradients / STEPS).sum(1)
-    torch.testing.assert_close(METHODS["integratedgradients"](evidence), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(apply(METHODS["integratedgradients"], evidence), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_integrated_gradients_tell_how_far_they_are(rectified: camserve.Model) -> None:
     told: list[tuple[int, int]] = []
     evidence = evidence_around(rectified, images(1), 1)
     whole = replace(evidence.around, progress=lambda done, total: told.append((done, total)))
-    METHODS["integratedgradients"](replace(evidence, whole=whole))
+    apply(METHODS["integratedgradients"], replace(evidence, whole=whole))
     assert told[-1] == (STEPS, STEPS)
     assert told == sorted(told)
 
@@ -202,14 +203,14 @@ def test_signed_terms_of_fullgrad_add_up_to_the_logit(rectified: camserve.Model)
     unsigned = (gradients[0] * given).abs().sum() + sum(
         (g * bias[:, None, None]).abs().sum() for g, (_, bias) in zip(gradients[1:], kept, strict=True)
     )
-    ours = METHODS["fullgrad"](evidence_around(rectified, images(1), 1)).sum()
+    ours = apply(METHODS["fullgrad"], evidence_around(rectified, images(1), 1)).sum()
     torch.testing.assert_close(ours, unsigned, rtol=0.1, atol=0)  # but for cells that reach over the edge
 
 
 @pytest.mark.parametrize("layer", [None, "first"])
 def test_fullgrad_looks_at_the_whole_network_whatever_the_layer(rectified: camserve.Model, layer: str | None) -> None:
-    everywhere = METHODS["fullgrad"](evidence_around(rectified, images(), 1))
-    there = METHODS["fullgrad"](evidence_around(rectified, images(), 1, layer))
+    everywhere = apply(METHODS["fullgrad"], evidence_around(rectified, images(), 1))
+    there = apply(METHODS["fullgrad"], evidence_around(rectified, images(), 1, layer))
     torch.testing.assert_close(there, everywhere, rtol=0.5, atol=0.1 * float(everywhere.max()))
 
 
@@ -245,15 +246,17 @@ def test_guided_backpropagation_by_hand(rectified: camserve.Model) -> None:
         into_norm = into_fired.clamp(min=0) * (normed > 0)
         scale = net.norm.weight / (net.norm.running_var + net.norm.eps).sqrt()
         expected = back(net.first, into_norm * scale[:, None, None], 1).sum(1)
-    ours = METHODS["guidedbackprop"](evidence_around(rectified, given, 1))
+    ours = apply(METHODS["guidedbackprop"], evidence_around(rectified, given, 1))
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.oracle("guidedgradcam")
 def test_guided_gradcam_lays_gradcam_over_the_input(rectified: camserve.Model) -> None:
     evidence = evidence_around(rectified, images(), 1)
-    placed = evidence.around.spread(METHODS["gradcam"](evidence).clamp(min=0))
-    torch.testing.assert_close(METHODS["guidedgradcam"](evidence), METHODS["guidedbackprop"](evidence) * placed)
+    placed = evidence.around.spread(apply(METHODS["gradcam"], evidence).clamp(min=0))
+    torch.testing.assert_close(
+        apply(METHODS["guidedgradcam"], evidence), apply(METHODS["guidedbackprop"], evidence) * placed
+    )
 
 
 class Branching(Rectified):
@@ -268,8 +271,8 @@ def test_a_network_that_cannot_be_traced_gives_the_same_map(rectified: camserve.
     net = Branching()
     net.load_state_dict(rectified.module.state_dict())
     maps = torch.ones(2, 1, 32, 32)
-    ours = METHODS[name](evidence_of_pixels(net, images(), maps))
-    torch.testing.assert_close(ours, METHODS[name](evidence_of_pixels(rectified.module, images(), maps)))
+    ours = apply(METHODS[name], evidence_of_pixels(net, images(), maps))
+    torch.testing.assert_close(ours, apply(METHODS[name], evidence_of_pixels(rectified.module, images(), maps)))
     assert ours.any()
 
 
@@ -283,7 +286,7 @@ def test_a_network_that_cannot_be_traced_is_explained_through_the_front_door(nam
 def test_guided_backpropagation_needs_relus() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     with pytest.raises(OptionError, match="needs ReLUs, and this network has none; try 'integratedgradients'"):
-        METHODS["guidedbackprop"](evidence_around(camserve.load(net, size=32), images(), 1))
+        apply(METHODS["guidedbackprop"], evidence_around(camserve.load(net, size=32), images(), 1))
 
 
 def test_guided_methods_carry_their_warning(rectified: camserve.Model) -> None:
@@ -318,7 +321,7 @@ def test_rollout_of_even_attention() -> None:
         for layer in net.encoder.layers:  # type: ignore[union-attr]
             layer.self_attention.in_proj_weight.zero_()
             layer.self_attention.in_proj_bias.zero_()
-    found = METHODS["attentionrollout"](evidence_around(camserve.load(net, size=32), images(1), 1))
+    found = apply(METHODS["attentionrollout"], evidence_around(camserve.load(net, size=32), images(1), 1))
     torch.testing.assert_close(found, torch.full((1, 4, 4), 3 / 68))
 
 
@@ -353,8 +356,10 @@ def test_rollout_and_legrad_by_hand(attentive: camserve.Model) -> None:
         (gradient,) = torch.autograd.grad(logit.sum(), leaf)
         assert not gradient[:, :, 1:].any()  # only the class token is read out
         relevance += gradient.clamp(min=0).sum((1, 2)) / (3 * 2 * 17)
-    torch.testing.assert_close(METHODS["attentionrollout"](evidence), rolled[:, 0, 1:].reshape(2, 4, 4))
-    torch.testing.assert_close(METHODS["legrad"](evidence), relevance[:, 1:].reshape(2, 4, 4), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(apply(METHODS["attentionrollout"], evidence), rolled[:, 0, 1:].reshape(2, 4, 4))
+    torch.testing.assert_close(
+        apply(METHODS["legrad"], evidence), relevance[:, 1:].reshape(2, 4, 4), rtol=1e-4, atol=1e-7
+    )
 
 
 def test_shapleycam_differentiates_attention_twice(attentive: camserve.Model) -> None:
@@ -372,7 +377,7 @@ def test_shapleycam_differentiates_attention_twice(attentive: camserve.Model) ->
     gradient = torch.autograd.functional.jacobian(score, patches)
     _, curved = torch.autograd.functional.hvp(score, patches, patches)
     expected = ((gradient - curved / 2).mean((2, 3), keepdim=True) * patches).sum(1)
-    torch.testing.assert_close(METHODS["shapleycam"](evidence), expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(apply(METHODS["shapleycam"], evidence), expected, rtol=1e-3, atol=1e-5)
 
 
 class Pooled(nn.Module):
@@ -421,8 +426,8 @@ def test_without_a_class_token_every_patch_is_read_out() -> None:
         relevance += gradient.clamp(min=0).mean(1) / 2
         tokens = joined.detach()
     rolled_to_patches = rolled.detach().mean(1).reshape(2, 4, 4)
-    torch.testing.assert_close(METHODS["attentionrollout"](evidence), rolled_to_patches)
-    torch.testing.assert_close(METHODS["legrad"](evidence), relevance.reshape(2, 4, 4), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(apply(METHODS["attentionrollout"], evidence), rolled_to_patches)
+    torch.testing.assert_close(apply(METHODS["legrad"], evidence), relevance.reshape(2, 4, 4), rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.exact("legrad")
@@ -441,7 +446,7 @@ def test_legrad_of_even_attention() -> None:
     held = torch.arange(16.0).reshape(4, 4) - 8
     image = torch.zeros(1, 3, 32, 32)
     image[0, 0] = held.repeat_interleave(8, 0).repeat_interleave(8, 1)
-    found = METHODS["legrad"](evidence_around(camserve.load(net, size=32), image, 1, "patches"))
+    found = apply(METHODS["legrad"], evidence_around(camserve.load(net, size=32), image, 1, "patches"))
     expected = (held.clamp(min=0) / 16 + (held - 0.5).clamp(min=0) / 16) / 2
     torch.testing.assert_close(found, expected[None])
     assert found[0, 3, 3].item() == pytest.approx(13.5 / 32)
@@ -450,9 +455,9 @@ def test_legrad_of_even_attention() -> None:
 @pytest.mark.parametrize("name", ATTENTION)
 def test_attention_methods_say_what_they_need(rectified: camserve.Model, name: str) -> None:
     with pytest.raises(OptionError, match="needs attention between all tokens .* this network has none; try 'gradcam'"):
-        METHODS[name](evidence_around(rectified, images(), 1))
+        apply(METHODS[name], evidence_around(rectified, images(), 1))
     with pytest.raises(OptionError, match="this network has none; try 'gradcam'"):
-        METHODS[name](evidence_around(camserve.load(Branching(), size=32), images(), 1))
+        apply(METHODS[name], evidence_around(camserve.load(Branching(), size=32), images(), 1))
 
 
 @pytest.mark.parametrize("name", ATTENTION)
@@ -460,7 +465,7 @@ def test_attention_methods_need_a_layer_of_the_patches(attentive: camserve.Model
     evidence = evidence_around(attentive, images(), 1)
     elsewhere = replace(evidence, activations=torch.zeros(2, 1, 2, 8))
     with pytest.raises(OptionError, match="attention joins 17 tokens and the layer has 8 x 2 cells"):
-        METHODS[name](elsewhere)
+        apply(METHODS[name], elsewhere)
 
 
 def test_attention_works_through_the_front_door(attentive: camserve.Model) -> None:
@@ -473,7 +478,7 @@ def test_attention_works_through_the_front_door(attentive: camserve.Model) -> No
 
 
 def seen(name: str, rectified: camserve.Model, attentive: camserve.Model, given: Tensor) -> Tensor:
-    return METHODS[name](evidence_around(attentive if name in ATTENTION else rectified, given, 1))
+    return apply(METHODS[name], evidence_around(attentive if name in ATTENTION else rectified, given, 1))
 
 
 @pytest.mark.parametrize("name", sorted(EXACT))
@@ -517,4 +522,4 @@ def test_two_threads_get_the_serial_bits_and_leave_the_network_as_it_was(
 
 @pytest.mark.parametrize("name", PIXELS)
 def test_a_blank_image_is_no_nan(name: str, rectified: camserve.Model) -> None:
-    assert METHODS[name](evidence_around(rectified, torch.zeros(1, 3, 32, 32), 1)).isfinite().all()
+    assert apply(METHODS[name], evidence_around(rectified, torch.zeros(1, 3, 32, 32), 1)).isfinite().all()

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from camserve.errors import OptionError
 from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.watching.biases import Biased
 
 CLASS = 0
@@ -112,7 +113,7 @@ def test_every_form_of_a_relu_is_guided_once(form: str) -> None:
     given = pictures(9)
     leaf = given.clone().requires_grad_()
     (gradients,) = torch.autograd.grad(bent(lambda x: Rule.apply(x, top))(leaf)[:, CLASS].sum(), leaf)
-    found = METHODS["guidedbackprop"](evidence_of_pixels(bent(bend), given))
+    found = apply(METHODS["guidedbackprop"], evidence_of_pixels(bent(bend), given))
     torch.testing.assert_close(found, gradients.sum(1))
     assert found.any()
 
@@ -120,7 +121,7 @@ def test_every_form_of_a_relu_is_guided_once(form: str) -> None:
 @pytest.mark.parametrize("bend", [F.leaky_relu, F.gelu, F.selu, lambda x: x.clamp(min=-1), lambda x: x.clamp(max=0)])
 def test_what_is_no_relu_is_not_guided(bend: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(OptionError, match="needs ReLUs, and this network has none"):
-        METHODS["guidedbackprop"](evidence_of_pixels(bent(bend), pictures(9)))
+        apply(METHODS["guidedbackprop"], evidence_of_pixels(bent(bend), pictures(9)))
 
 
 class OwnReLU(torch.autograd.Function):
@@ -161,20 +162,20 @@ REFUSALS = {
 def test_what_cannot_be_guided_is_refused_in_words(form: str, name: str) -> None:
     bend, words = REFUSALS[form]
     with pytest.raises(OptionError, match=words):
-        METHODS[name](evidence_of_pixels(bent(bend), pictures(9)))
+        apply(METHODS[name], evidence_of_pixels(bent(bend), pictures(9)))
 
 
 @pytest.mark.parametrize("form", ["checkpointed", "detached"])
 def test_fullgrad_refuses_what_it_cannot_see(form: str) -> None:
     bend, words = REFUSALS[form]
     with pytest.raises(OptionError, match=words):
-        METHODS["fullgrad"](evidence_of_pixels(bent(bend), pictures(9)))
+        apply(METHODS["fullgrad"], evidence_of_pixels(bent(bend), pictures(9)))
 
 
 def test_fullgrad_refuses_what_torch_jit_compiled() -> None:
     net = nn.Sequential(compiled(nn.Conv2d(3, 2, 3)), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(OptionError, match="one inside which nothing can be seen, such as a part compiled by torch.jit"):
-        METHODS["fullgrad"](evidence_of_pixels(net, pictures(9)))
+        apply(METHODS["fullgrad"], evidence_of_pixels(net, pictures(9)))
 
 
 # ---- networks of timm, with random weights
@@ -198,7 +199,7 @@ def test_relus_inside_other_modules_are_guided(name: str) -> None:
     """timm puts ReLUs into its batch norms (BatchNormAct2d), where a graph of modules does not show them."""
     net, given = network_of(name), pictures(64)
     expected = by_oracle(net, given)
-    found = METHODS["guidedbackprop"](evidence_of_pixels(net, given))
+    found = apply(METHODS["guidedbackprop"], evidence_of_pixels(net, given))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
     assert found.any()
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import camserve
 from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.pixel_gradients import STEPS
 
 # What the libraries and what they import warn about is theirs.
@@ -44,7 +45,7 @@ def images() -> Tensor:
 
 
 def ours(network: nn.Module, name: str, layer: str | None = None, index: int = CLASS) -> Tensor:
-    return METHODS[name](evidence_around(camserve.load(network, size=32), images(), index, layer))[0]
+    return apply(METHODS[name], evidence_around(camserve.load(network, size=32), images(), index, layer))[0]
 
 
 def scaled(found: Tensor) -> np.ndarray:
@@ -100,7 +101,7 @@ def test_principal_components_are_pytorch_grad_cam_s_but_for_the_sign(name: str,
     library = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations")
     evidence = evidence_around(camserve.load(Plain(), size=32), images(), CLASS, "last")
     (found,) = getattr(library, theirs)(evidence.activations.numpy())
-    mine = METHODS[name](evidence)[0].numpy()
+    mine = apply(METHODS[name], evidence)[0].numpy()
     np.testing.assert_allclose(np.abs(mine), np.abs(found), atol=1e-4 * np.abs(found).max())
 
 
@@ -113,7 +114,7 @@ def test_pytorch_grad_cam_s_fem_weights_activations_by_the_share_above() -> None
     theirs = (above.double().mean((1, 2))[:, None, None] * values).sum(0)
     np.testing.assert_allclose(by_grad_cam("FEM", None), scaled(theirs), atol=1e-5)
     paper = (values.mean((1, 2))[:, None, None] * above).sum(0)
-    torch.testing.assert_close(METHODS["fem"](evidence)[0].double(), paper)
+    torch.testing.assert_close(apply(METHODS["fem"], evidence)[0].double(), paper)
     assert np.corrcoef(paper.flatten(), theirs.flatten())[0, 1] < 0.9
 
 
@@ -194,7 +195,7 @@ def test_torchcam_s_gradcam_plus_plus_has_weights_cubed(torchcam: object) -> Non
     cubed = (evidence.gradients.clamp(min=0) ** 3).sum((2, 3))
     expected = (cubed[:, :, None, None] * evidence.activations).sum(1)[0].clamp(min=0)
     torch.testing.assert_close(by_torchcam(torchcam, "GradCAMpp", Plain(), "last"), expected, rtol=1e-3, atol=1e-12)
-    mine = METHODS["gradcam++"](evidence)[0].clamp(min=0)
+    mine = apply(METHODS["gradcam++"], evidence)[0].clamp(min=0)
     assert np.abs(scaled(mine) - scaled(expected)).max() > 0.05
 
 
