@@ -26,7 +26,8 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 import camserve
-from camserve.catalogue.methods import METHODS, Method, Needs
+from camserve.catalogue.method import Method, Needs
+from camserve.catalogue.methods import METHODS
 from camserve.catalogue.options import ExplainOptions
 from camserve.errors import CamserveError, DeadlinePassed
 from camserve.explain import open_photo

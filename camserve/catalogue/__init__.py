@@ -6,7 +6,6 @@ targets.py          what an explanation is about: a class, one class against ano
 questions.py        what may be asked about an explanation beyond its map
 option_metadata.py  what is known of an option: its words, and what a value may be
 head_kinds.py       the kinds of head there are, as people read them
-method_costs.py     what a method runs besides the one forward pass
-methods.py          the registry: every method, its paper, what it needs and costs
-method_notes.py     each method's formula, when to use it, and what it fails
+methods.py          the registry: every method, its paper, its formula, what it needs, costs and fails
+method.py           what an entry of the registry is made of
 """

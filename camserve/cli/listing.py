@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camserve.catalogue.methods import METHODS, Method, find_method
+from camserve.catalogue.method import Method
+from camserve.catalogue.methods import METHODS, find_method
 from camserve.cli.program import SOME_FAILED, read_settings
 
 if TYPE_CHECKING:

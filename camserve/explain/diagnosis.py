@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from camserve.catalogue.methods import Method
+from camserve.catalogue.method import Method
 from camserve.catalogue.targets import Target
 from camserve.explain.observation import Observation
 from camserve.geometry.frame import Frame, Placement

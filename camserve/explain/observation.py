@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from camserve.catalogue.head_kinds import HeadKind
-from camserve.catalogue.methods import AUTO, Method, find_method
+from camserve.catalogue.method import Method
+from camserve.catalogue.methods import AUTO, find_method
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import Target, TargetOption, resolve_target
 from camserve.errors import OptionError

@@ -16,6 +16,7 @@ The registry is catalogue/methods.py, which loads no torch.
     watching/           a network watched while it runs
 """
 
-from camserve.catalogue.methods import AUTO, FAMILIES, METHODS, QUANTITIES, Method, find_method
+from camserve.catalogue.method import Method
+from camserve.catalogue.methods import AUTO, FAMILIES, METHODS, QUANTITIES, find_method
 
 __all__ = ["AUTO", "FAMILIES", "METHODS", "QUANTITIES", "Method", "find_method"]

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import torch
 
-from camserve.catalogue.methods import Method
+from camserve.catalogue.method import Method
 from camserve.methods.evidence import Evidence
 
 

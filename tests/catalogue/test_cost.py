@@ -6,8 +6,8 @@ import re
 import pytest
 
 from camserve.catalogue.head_kinds import HeadKind
-from camserve.catalogue.method_costs import NOTHING, Cost, Each
-from camserve.catalogue.methods import FAMILIES, METHODS, Needs
+from camserve.catalogue.method import NOTHING, Cost, Each, Needs
+from camserve.catalogue.methods import FAMILIES, METHODS
 
 # As printed by `camserve methods` and docs/methods.md; all others say "no more forwards".
 WORDS = {

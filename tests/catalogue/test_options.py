@@ -28,7 +28,7 @@ KINDS = (options.Targeted, options.ExplainOptions, options.OverlayOptions)
 ONE_MORE = f"""
 import inspect, json, runpy
 from dataclasses import asdict, dataclass
-from camserve import options
+from camserve.catalogue import options
 from camserve.catalogue.option_metadata import option
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ options.ExplainOptions, options.OverlayOptions = Explain, Overlay
 from click.testing import CliRunner
 import camserve
 from camserve.batch import Options as BatchOptions
-from camserve.cli import main, options as cli_options
+from camserve.cli import main, flags as cli_options
 from camserve.config import load_settings
 from camserve.web.app import create_app
 from camserve.web.request_options import Options, parse_options

@@ -1,0 +1,102 @@
+"""What the registry says of one method: where it is from, what it needs, what it costs, and when to use it."""
+
+from dataclasses import KW_ONLY, dataclass
+from enum import StrEnum
+from typing import Literal
+
+from camserve.catalogue.head_kinds import HeadKind
+
+
+class Each(StrEnum):
+    """What there may be one run for, by the symbol that stands for how many there are."""
+
+    CHANNEL = "K"
+    CELL = "h w"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it costs, as `str` says it: "35 K forwards".
+
+    count: how often the first thing named in `words` is run, for each of `each` where that is given; None where that
+    has no number. words: what is run, with {n} for the number. free_under: the kind of head that needs none of it.
+    """
+
+    count: int | None
+    words: str
+    each: Each | None = None
+    free_under: HeadKind | None = None
+
+    def __str__(self) -> str:
+        number = self.each if self.each and self.count == 1 else f"{self.count} {self.each or ''}".rstrip()
+        free = f"; none under a {self.free_under} head" if self.free_under else ""
+        return self.words.format(n=number) + free
+
+    def counted(self, channels: int, cells: int, head: HeadKind) -> str:
+        """The same, said of a layer of so many channels and cells, before such a head."""
+        if head is self.free_under:
+            return str(NOTHING)
+        many = {None: 1, Each.CHANNEL: channels, Each.CELL: cells}[self.each]
+        return self.words.format(n=(self.count or 0) * many)
+
+
+NOTHING = Cost(0, "no more forwards")
+
+
+@dataclass(frozen=True)
+class Note:
+    """What people read about a method before they choose it.
+
+    formula: of the raw map. use: when to take it. fails: what it cannot show, or gets wrong.
+
+    Symbols, the same for all: A_k activations of channel k, S_c logits, W the linear layer's weights, T the target,
+    g_k = dT/dA_k, x the network's input, P the target of class probabilities, H_k the map A_k laid over the input and
+    scaled to 0..1. T(A) and T(x) are the target of a changed layer or image.
+    """
+
+    formula: str
+    use: str
+    fails: str
+
+
+class Needs(StrEnum):
+    """What a network must have for a method to go with it. A linear head: global average pooling, then linear."""
+
+    ANY_HEAD = "any head"
+    LINEAR_HEAD = "linear head"
+    RELUS = "ReLUs"
+    ATTENTION = "attention"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the registry.
+
+    name: as users write it. title: as the paper calls it. summary: what the map shows, in one line.
+    source: the paper. function: "module.function" in this package. unit: "logits" where the map's mean plus the
+    bias is the logit. cost: what it runs besides the one forward pass that the prediction needs. lattice: whether the
+    map has one value a cell of the layer, or one a pixel of the network's input. check: a warning that stands beside
+    every map of it. scored: whether it asks for the target of logits, or of class probabilities. at_layer: whether the
+    layer that was chosen makes a difference; of_class: whether the class does. note: formula, use and failings.
+    """
+
+    name: str
+    title: str
+    summary: str
+    source: str
+    function: str
+    needs: Needs = Needs.ANY_HEAD
+    unit: Literal["logits", "arbitrary"] = "arbitrary"
+    cost: Cost = NOTHING
+    lattice: Literal["layer", "input"] = "layer"
+    check: str = ""
+    scored: Literal["logit", "probability"] = "logit"
+    at_layer: bool = True
+    of_class: bool = True
+    _: KW_ONLY
+    note: Note
+
+    def described(self) -> dict[str, object]:
+        """All that people may want to know, for JSON."""
+        facts = {**vars(self), "cost": str(self.cost), **vars(self.note)}
+        return {key: value for key, value in facts.items() if key not in ("function", "note")}
