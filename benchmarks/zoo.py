@@ -8,7 +8,7 @@
 Each network is made with random weights, nothing at zero, and checked in a process of its own within a time limit:
 logits against the module, the layer and its maps against plain autograd on the uncut module, class maps against the
 logits, pictures of other shapes, OpenVINO against torch, legrad and attentionrollout. Every row is right, refused in
-camserve's words, or WRONG; the exit status is 1 where one is WRONG. Rows go to RESULTS, a JSON object a line, as they
+camserve's words, or WRONG, or not done in time; the exit status is 1 where one is one of the last two. Rows go to RESULTS, a JSON object a line, as they
 are found; what is there already is not checked again, unless asked for with --again or --wrong.
 """
 
@@ -26,12 +26,13 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "networks.md"
+_BAD = ("WRONG", "not done")
 # What a process needs is imported once, in the process that all others are copies of.
 _PRELOADED = ["zoo_check", "timm", "torchvision", "transformers", "torch.export"]
 
 
 def main() -> None:
-    """Check what is asked for, tell of each row, and end with 1 where one is WRONG."""
+    """Check what is asked for, tell of each row, and end with 1 where one is WRONG or not done."""
     options = _parser().parse_args()
     sys.path.insert(0, str(FOLDER))
     chosen = [name for name in names(options.library) if _is_chosen(name, options)]
@@ -47,9 +48,11 @@ def main() -> None:
         rows[full_name(row)] = row
         write_row(options.results, row)
         print(f"{full_name(row):60} {row['verdict']:8} {row['seconds']:6.1f} s  {row['words'][:300]}", flush=True)
+    from zoo_page import counts
+
     found = [rows[name] for name in chosen if name in rows]
     print(", ".join(f"{count} {verdict}" for verdict, count in counts(found).items()))
-    sys.exit(int(any(row["verdict"] == "WRONG" for row in found)))
+    sys.exit(int(any(row["verdict"] in _BAD for row in found)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--library", choices=["transformers", "torchvision", "timm"])
     made.add_argument("--quick", action="store_true", help="40 fast networks of every kind")
     made.add_argument("--again", action="store_true", help="also what has been checked")
-    made.add_argument("--wrong", action="store_true", help="also what has been checked and is WRONG")
+    made.add_argument("--wrong", action="store_true", help="also what has been checked and is WRONG or not done")
     made.add_argument("--jobs", type=int, default=1, help="networks at a time, a core each; default: %(default)s")
     made.add_argument("--seconds", type=float, default=300, help="for one network; default: %(default)s")
     made.add_argument("--results", type=Path, default=Path("zoo.jsonl"), help="default: %(default)s")
@@ -81,7 +84,7 @@ def _is_chosen(name: str, options: argparse.Namespace) -> bool:
 
 
 def _is_due(row: dict[str, Any] | None, options: argparse.Namespace) -> bool:
-    return row is None or options.again or (options.wrong and row["verdict"] == "WRONG")
+    return row is None or options.again or (options.wrong and row["verdict"] in _BAD)
 
 
 def run(chosen: list[str], jobs: int, seconds: float) -> Iterator[dict[str, Any]]:
@@ -124,7 +127,8 @@ def _result(name: str, pipe: Connection | None, process: Any, seconds: float) ->
             row: dict[str, Any] = pipe.recv()
             process.join()
             return row
-        words = f"not done after {seconds:g} s"
+        process.kill()
+        return _failed(name, f"not done after {seconds:g} s", "not done")
     except EOFError:
         process.join()
         words = f"the process ended with status {process.exitcode}"
@@ -132,9 +136,9 @@ def _result(name: str, pipe: Connection | None, process: Any, seconds: float) ->
     return _failed(name, words)
 
 
-def _failed(name: str, words: str) -> dict[str, Any]:
+def _failed(name: str, words: str, verdict: str = "WRONG") -> dict[str, Any]:
     library, _, own = name.partition("/")
-    return {"library": library, "name": own, "verdict": "WRONG", "words": words, "seconds": 0.0, "notes": []}
+    return {"library": library, "name": own, "verdict": verdict, "words": words, "seconds": 0.0, "notes": []}
 
 
 def full_name(row: dict[str, Any]) -> str:
@@ -152,12 +156,6 @@ def write_row(file: Path, row: dict[str, Any]) -> None:
     """Put it behind those that there are."""
     with file.open("a") as opened:
         opened.write(json.dumps(row) + "\n")
-
-
-def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """{verdict: how many}."""
-    verdicts = [row["verdict"] for row in rows]
-    return {verdict: verdicts.count(verdict) for verdict in ("right", "refused", "WRONG", "not made")}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from zoo import counts
 from zoo_members import LIBRARIES
 
 _HEADER = """# Networks that were tried
@@ -25,8 +24,10 @@ What camserve answers was held against the network itself, by plain autograd on 
 - **legrad**, **rollout**: the grid of the map that these two methods for transformers give, or "refused" in words.
 
 A network is *right* where all that camserve answers is right, *refused* where camserve says in words that it does not
-take it, *WRONG* else. *Not made*: its own library cannot make it here.
+take it, *WRONG* else. *Not done*: checking it took longer than the limit. *Not made*: its own library cannot make it
+here.
 """
+VERDICTS = ("right", "refused", "WRONG", "not done", "not made")
 _COLUMNS = ("network", "layer", "head", "exact", "sizes", "engines", "legrad", "rollout", "verdict and notes")
 
 
@@ -40,6 +41,12 @@ def page(rows: list[dict[str, Any]]) -> str:
     return "\n".join(parts)
 
 
+def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """{verdict: how many}."""
+    verdicts = [row["verdict"] for row in rows]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+
+
 def _versions() -> str:
     packages = ("camserve", "torch", "torchvision", "timm", "transformers", "openvino")
     return ", ".join([*(f"{name} {version(name)}" for name in packages), f"Python {platform.python_version()}"])
@@ -50,7 +57,7 @@ def _counts(rows: list[dict[str, Any]]) -> str:
     for library in (*LIBRARIES, "all"):
         own = [row for row in rows if library in (row["library"], "all")]
         lines.append([library, str(len(own)), *map(str, counts(own).values())])
-    return _table(("library", "tried", "right", "refused", "WRONG", "not made"), lines)
+    return _table(("library", "tried", *VERDICTS), lines)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
