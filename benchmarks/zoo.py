@@ -8,8 +8,9 @@
 Each network is made with random weights, nothing at zero, and checked in a process of its own within a time limit:
 logits against the module, the layer and its maps against plain autograd on the uncut module, class maps against the
 logits, pictures of other shapes, OpenVINO against torch, legrad and attentionrollout. Every row is right, refused in
-camserve's words, or WRONG, or not done in time; the exit status is 1 where one is one of the last two. Rows go to RESULTS, a JSON object a line, as they
-are found; what is there already is not checked again, unless asked for with --again or --wrong.
+camserve's words, WRONG, or not done in time; the exit status is 1 where one is one of the last two. Rows go to
+RESULTS, a JSON object a line, as they are found; what is there already is not checked again, unless asked for with
+--again or --wrong.
 """
 
 import argparse
