@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from camserve.catalogue.methods import AUTO, find_method
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
@@ -95,13 +94,10 @@ def explain_classes(
 
 
 def _completed(options: ExplainOptions, settings: config.Explain) -> ExplainOptions:
-    """With the settings in place of what is None. Raises UnknownName: before the image is read, not after."""
-    method = options.method or settings.method
-    if method != AUTO:
-        find_method(method)
+    """With the settings in place of what is None."""
     size = settings.size if options.size is None else options.size
     sharp = settings.sharp if options.sharp is None else options.sharp
-    return replace(options, method=method, size=size, sharp=sharp)
+    return replace(options, method=options.method or settings.method, size=size, sharp=sharp)
 
 
 def _attributions(
