@@ -1,0 +1,84 @@
+"""Two checkouts of camserve beside each other, for frozen.py and pairs.py, which know their doors only."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """Takes OLD and NEW."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("old", type=Path, help="a checkout, such as of git worktree")
+    made.add_argument("new", type=Path, help="another one")
+    return made
+
+
+def environment(tree: Path, folder: Path, **settings: str) -> dict[str, str]:
+    """Variables of a process that finds camserve in `tree`; one intra-op thread, and no settings of the user's.
+
+    folder: its cache is kept there. settings: by section and key, as in serve_queue="2".
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
+    kept |= {"PYTHONPATH": str(tree.resolve()), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    settings = {"models_folders": "", "compute_cache": str(folder / "cache"), "compute_threads": "1"} | settings
+    return kept | {f"CAMSERVE_{name.upper()}": value for name, value in settings.items()}
+
+
+def check(tree: Path, folder: Path) -> None:
+    """Ends the program where camserve would come from elsewhere. folder: where to stand, not in a checkout."""
+    ask = [sys.executable, "-c", "import camserve; print(camserve.__file__)"]
+    found = subprocess.run(ask, env=environment(tree, folder), cwd=folder, capture_output=True, text=True, check=False)
+    if found.returncode or not Path(found.stdout.strip()).is_relative_to(tree.resolve()):
+        sys.exit(f"{tree} is no checkout of camserve: {found.stdout or found.stderr}")
+
+
+def command(words: Sequence[str]) -> list[str]:
+    """`camserve WORDS`."""
+    return [sys.executable, "-m", "camserve", *words]
+
+
+@contextmanager
+def serving(surroundings: Mapping[str, str], folder: Path) -> Iterator[tuple[str, int]]:
+    """A real `camserve serve`, ready: its address, and the master's process id. It is ended with the block."""
+    with (
+        (folder / "serve.log").open("ab") as log,
+        subprocess.Popen(
+            command(["serve", "--port", "0"]),
+            env=surroundings,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as started,
+    ):
+        try:
+            assert started.stdout is not None
+            found = re.search(r"http://\S+", started.stdout.readline())
+            if found is None:
+                raise RuntimeError(f"camserve serve did not start; see {folder / 'serve.log'}")
+            wait_for(f"{found[0]}/readyz")
+            yield found[0], started.pid
+        finally:
+            started.terminate()
+            started.wait(60)
+
+
+def wait_for(url: str, seconds: float = 120) -> None:
+    """Until it answers 200."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
