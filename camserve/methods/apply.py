@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import cast
 
 import torch
 
@@ -11,6 +12,10 @@ from camserve.methods.evidence import Evidence
 
 def apply(method: Method, evidence: Evidence) -> torch.Tensor:
     """The raw, signed map of a method, (N, h, w). Raises OptionError where head or network are none for it."""
+    return function_of(method)(evidence)
+
+
+def function_of(method: Method) -> Callable[[Evidence], torch.Tensor]:
+    """What computes the map; its module is loaded at the first use."""
     module, name = method.function.split(".")
-    function: Callable[[Evidence], torch.Tensor] = getattr(import_module(f"camserve.methods.{module}"), name)
-    return function(evidence)
+    return cast(Callable[[Evidence], torch.Tensor], getattr(import_module(f"camserve.methods.{module}"), name))
