@@ -558,7 +558,8 @@ def test_outputs_may_be_repeated_or_listed() -> None:
 SLOW = """
 import time
 from camserve.config import load_settings
-from camserve.web import server, service
+from camserve.web.server import serve as server
+from camserve.web import service
 
 explain = service.Service.explain
 
