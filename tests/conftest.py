@@ -10,9 +10,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPMessage
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -211,9 +212,22 @@ def evidence_around(model: camserve.Model, images: "Tensor", index: int, layer: 
     return evidence_of(model, chosen, images, class_target(index), chosen.observe(images))
 
 
+class Answer(NamedTuple):
+    """What a server answered, read to its end."""
+
+    status: int
+    headers: HTTPMessage
+    data: bytes
+
+
 def count_forwards(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by one with each forward pass of the model's own layer."""
     kind, calls = type(model.layer().engine), []
     forward = kind.__call__
-    monkeypatch.setattr(kind, "__call__", lambda engine, images: calls.append(1) or forward(engine, images))
+
+    def counted(engine: Any, images: "Tensor") -> Any:
+        calls.append(1)
+        return forward(engine, images)
+
+    monkeypatch.setattr(kind, "__call__", counted)
     return calls

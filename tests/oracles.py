@@ -6,7 +6,7 @@ its activations and gradients.
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from camserve.errors import CamserveError
 
 Pixels = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
+Network = TypeVar("Network", bound=nn.Module)
 Pick = Callable[[Any], Tensor]
 
 
@@ -40,7 +41,7 @@ def load(module: nn.Module, side: int, *, engine: str = "torch", **options: Any)
     return camserve.load(module, size=side, mean=[127.5] * 3, std=[127.5] * 3, settings=settings, **options)
 
 
-def lively(module: nn.Module, side: int, *, seed: int = 0) -> nn.Module:
+def lively(module: Network, side: int, *, seed: int = 0) -> Network:
     """`module` in evaluation mode with weights under which everything counts: none zero, batch norms as if trained."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -48,7 +48,7 @@ class Stranger(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = body()
-        self.fc = nn.Linear(12, 5)
+        self.fc: nn.Module = nn.Linear(12, 5)
         self.build()
 
     def build(self) -> None: ...
@@ -212,7 +212,8 @@ def explained(net: Any, image: np.ndarray, *, loading: dict[str, Any] | None = N
 
 
 def loaded(net: Any, *, side: int = 32, **options: Any) -> Any:
-    return camserve.load(net, **({"size": side, "mean": MEAN, "std": STD} | options))
+    given: dict[str, Any] = {"size": side, "mean": MEAN, "std": STD, **options}
+    return camserve.load(net, **given)
 
 
 def right(make: Make, image: np.ndarray | None = None, *, tolerance: float = 1e-3, **options: Any) -> None:
@@ -295,7 +296,7 @@ def state(module: nn.Module) -> Iterator[tuple[str, Any]]:
 def summary(value: Any) -> Any:
     if not isinstance(value, torch.Tensor):
         return repr(value)
-    if value.is_meta or isinstance(value, nn.parameter.UninitializedTensorMixin):
+    if value.is_meta or nn.parameter.is_lazy(value):
         return type(value).__name__
     raw = value.detach().cpu().contiguous().float() if not value.is_quantized else value.dequantize()
     digest = hashlib.sha256(raw.numpy().tobytes()).hexdigest()

@@ -112,7 +112,7 @@ def _cut(plane: Array, page: Page) -> list[Array]:
 
 
 def _pack(part: Array, page: Page) -> bytes:
-    stored = part.astype(part.dtype.newbyteorder(page.order))
+    stored = part.astype(part.dtype.newbyteorder("<" if page.order == "<" else ">"))
     if page.predictor == 2:
         before = np.concatenate([np.zeros_like(part[:, :1]), part[:, :-1]], 1)
         stored = (part - before).astype(stored.dtype)

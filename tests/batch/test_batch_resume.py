@@ -126,7 +126,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     if sys.platform != "linux" or shutil.which("mount") is None:
         pytest.skip("mounts a tmpfs: needs Linux and its mount command")
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")

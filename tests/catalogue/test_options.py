@@ -138,9 +138,10 @@ def limits() -> list[tuple[str, float]]:
 
 @pytest.mark.parametrize(("name", "value"), limits())
 def test_ranges_hold_at_every_door(name: str, value: float, tmp_path: Path) -> None:
+    options: dict[str, Any] = {name: value}
     kind = next(kind for kind in KINDS if name in about.about(kind))
     with pytest.raises(OptionError, match=rf"{name} .*{value:g}"):
-        kind(**{name: value})
+        kind(**options)
     with pytest.raises(OptionError, match=f"{name} '{value:g}': should be "):
         parse_options([(name, f"{value:g}")])
     with pytest.raises(OptionError, match=f"{name} {value:g}.*: should be "):

@@ -281,8 +281,13 @@ def test_a_photograph_that_changes_during_the_run_is_not_drawn_over(
 ) -> None:
     from camserve.cli.redrawing import Comparison
 
-    end = Comparison.end.fget
-    monkeypatch.setattr(Comparison, "end", property(lambda self: picture(7).save(image) or end(self)))
+    end = vars(Comparison)["end"].fget
+
+    def changing(self: Comparison) -> float:
+        picture(7).save(image)
+        return end(self)
+
+    monkeypatch.setattr(Comparison, "end", property(changing))
     result = run("explain", image, "-o", tmp_path / "out", "--common-scale")
     assert result.exit_code != 0
     assert "one.png' changed while it was being explained; run the command again" in result.stderr

@@ -29,7 +29,7 @@ from camserve.web.service import Service
 # As a folder of folders is sorted: index 2 is called 10, index 10 is called 8.
 LABELS = sorted(map(str, range(12)))
 PNG = encode(picture(1, (40, 30)), "png")
-INPUT = {"size": 32, "mean": (0, 0, 0), "std": (255, 255, 255)}
+INPUT: dict[str, Any] = {"size": 32, "mean": (0, 0, 0), "std": (255, 255, 255)}
 NET = """
 import torch
 from torch import nn

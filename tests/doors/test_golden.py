@@ -122,7 +122,7 @@ def members(kind: type, instance: dict[str, Any] | None = None) -> list[str]:
 
 def fields(kind: Any) -> list[str]:
     """The fields of a data class in their order, with types as the source writes them, and defaults."""
-    written = {}
+    written: dict[str, str] = {}
     for one in (one for one in reversed(kind.__mro__) if dataclasses.is_dataclass(one)):
         (body,) = (node for node in ast.walk(parsed(one)) if isinstance(node, ast.ClassDef))
         lines = (node for node in body.body if isinstance(node, ast.AnnAssign))

@@ -17,6 +17,7 @@ from camserve.config import load_settings
 from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
 from camserve.explain import class_maps
 from camserve.graph.heads import LinearHead
+from camserve.images.reading import Source
 from camserve.models.preprocessing import to_input
 from camserve.render.npy import npy_bytes
 
@@ -115,7 +116,7 @@ def test_every_kind_of_source_gives_the_same_map(model: camserve.Model, cat: Pat
 
     with Image.open(cat) as opened:
         pixels = np.asarray(opened.convert("RGB"))
-        sources = [str(cat), cat, cat.read_bytes(), io.BytesIO(cat.read_bytes()), opened, pixels]
+        sources: list[Source] = [str(cat), cat, cat.read_bytes(), io.BytesIO(cat.read_bytes()), opened, pixels]
         maps = [model.explain(source).map for source in sources]
     assert all(np.array_equal(grid_map, maps[0]) for grid_map in maps)
 
@@ -161,7 +162,7 @@ def test_a_map_of_only_negative_evidence_has_no_heat_but_a_warning() -> None:
 
 def test_a_constant_map_is_said_to_mean_nothing() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-    nn.init.zeros_(net[0].weight)
+    nn.init.zeros_(net.get_parameter("0.weight"))
     explanation = camserve.load(net, size=32).explain(picture())
     assert "constant" in explanation.warnings[0]
 
@@ -169,7 +170,7 @@ def test_a_constant_map_is_said_to_mean_nothing() -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_model_that_overflows_is_said_to() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-    nn.init.constant_(net[0].weight, 3e38)
+    nn.init.constant_(net.get_parameter("0.weight"), 3e38)
     explanation = camserve.load(net, size=32).explain(picture())
     assert "not finite" in explanation.warnings[0]
     assert np.isfinite(explanation.heatmap).all()
@@ -223,7 +224,7 @@ def test_explain_many_keeps_the_order_and_reads_ahead_only_a_little(model: camse
 
 
 def test_explain_many_raises_or_yields_what_fails(model: camserve.Model) -> None:
-    images = [picture(0), b"no image", picture(1)]
+    images: list[Source] = [picture(0), b"no image", picture(1)]
     with pytest.raises(ImageError):
         list(model.explain_many(images))
     results = list(model.explain_many(images, errors="yield"))
@@ -306,7 +307,7 @@ def test_the_mask_is_white_where_the_heat_reaches_the_threshold(explanation: cam
 
 def test_what_is_not_finite_is_null_in_json() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-    nn.init.constant_(net[4].bias, float("nan"))
+    nn.init.constant_(net.get_parameter("4.bias"), float("nan"))
     facts = camserve.load(net, size=32).explain(picture()).to_dict()
     assert facts["logit"] is None
     json.dumps(facts, allow_nan=False)

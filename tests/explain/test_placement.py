@@ -100,7 +100,8 @@ def off_by(
     lie around the middle of the grid, half of them at each half of the places.
     """
     layer = model.layer()
-    grid = tuple(reversed(layer.observe(torch.zeros(1, 3, size[1], size[0]))[0].shape[-2:]))
+    height, width = layer.observe(torch.zeros(1, 3, size[1], size[0]))[0].shape[-2:]
+    grid = width, height
     rules = [layer.placement(native(size), grid, centred=centred) for centred in (True, False)]
     around = places(rules[0].cell_centre((grid[0] - 1) / 2, (grid[1] - 1) / 2), 112, layer.stride)
     for number, (flips, index) in enumerate(objects):

@@ -7,6 +7,7 @@ import urllib.parse
 import urllib.request
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ class Skipping(RedNet):
 def load(net: nn.Module, **sections: dict[str, object]) -> camserve.Model:
     """A net at 64 pixels, which sees values from 0 to 1."""
     settings = load_settings(environ={}, overrides=sections)
-    how = {"size": SIDE, "mean": (0, 0, 0), "std": (255, 255, 255)}
+    how: dict[str, Any] = {"size": SIDE, "mean": (0, 0, 0), "std": (255, 255, 255)}
     return camserve.load(net, labels=["red", "blue"], settings=settings, **how)
 
 
@@ -163,11 +164,10 @@ def test_the_map_is_the_sum_over_the_passes_written_out() -> None:
     positive = np.maximum(cam, 0) / cam.max()
     total = 2 * (detail / detail.max() + columns @ positive @ columns.T)  # the mirror image of this net adds the same
     wide = np.pad(total, 1, mode="edge")
-    smooth = sum(
-        a * b * wide[1 + i : 17 + i, 1 + j : 17 + j]
-        for i, a in ((-1, 1), (0, 2), (1, 1))
-        for j, b in ((-1, 1), (0, 2), (1, 1))
-    )
+    smooth = np.zeros((16, 16))
+    for i, a in ((-1, 1), (0, 2), (1, 1)):
+        for j, b in ((-1, 1), (0, 2), (1, 1)):
+            smooth += a * b * wide[1 + i : 17 + i, 1 + j : 17 + j]
     sharp = model.explain(photo, target="red", sharp=True)
     assert sharp.placement.stride == (4, 4)
     np.testing.assert_allclose(sharp.map, smooth / smooth.max(), atol=1e-6)

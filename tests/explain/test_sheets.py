@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import picture
-from PIL import Image
+from PIL import Image, ImageFont
 
 import camserve
 from camserve.catalogue.methods import FAMILIES, METHODS, family_of, parse_methods
@@ -117,9 +117,8 @@ def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Mode
 
 
 def test_classes_have_folders_of_their_own(model: camserve.Model, image: Path) -> None:
-    found = list(
-        compare_classes(model, open_photo(model, image), ["tiger cat", "tiger cat-tabby", 282], ExplainOptions())
-    )
+    targets: list[str] = ["tiger cat", "tiger cat-tabby", 282]  # type: ignore[list-item]
+    found = list(compare_classes(model, open_photo(model, image), targets, ExplainOptions()))
     assert [one.name for one in found] == ["tiger-cat", "tiger-cat-tabby", "tiger-cat-2"]
     assert [one.title for one in found] == ["tiger cat", "tiger cat - tabby", "tiger cat"]
 
@@ -176,7 +175,7 @@ def test_tiles_show_the_mean_heat_of_their_pixels(model: camserve.Model, how: di
 
 
 def test_text_is_wrapped_and_cut_off() -> None:
-    font = sheet.ImageFont.load_default(size=15)
+    font = ImageFont.load_default(size=15)
     lines = sheet._wrapped("one two three four five six", font, 60, 2)
     assert lines[0] == "one two"
     assert lines[1].endswith("...")

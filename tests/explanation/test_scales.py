@@ -3,6 +3,7 @@
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,24 +98,25 @@ def test_a_scale_of_the_map_s_own_maximum_is_the_picture_without_one(otter: cams
     assert otter.overlay(scale=own) == otter.overlay()
     assert otter.overlay(scale=own / 2) != otter.overlay() != otter.overlay(scale=2 * own)
     assert otter.overlay(signed=True, scale=float(np.abs(otter.map).max())) == otter.overlay(signed=True)
-    lines = {"alpha": 0.0, "contour": 0.5, "boxes": 0.5}  # are shares of the map's own maximum, whatever the colours
+    # Lines are shares of the map's own maximum, whatever the colours.
+    lines: dict[str, Any] = {"alpha": 0.0, "contour": 0.5, "boxes": 0.5}
     assert otter.overlay(scale=own / 2, **lines) == otter.overlay(signed=True, **lines) == otter.overlay(**lines)
 
 
 def test_equal_colours_are_equal_numbers_on_a_common_scale(model: camserve.Model) -> None:
     one, other = model.explain_classes(picture(2), 2)
-    weaker = replace(one, map=one.map / 4)
+    weaker = replace(one, map=one.map / np.float32(4))
     scale = common_scale([weaker, one, other])
     assert scale == max(one.map.max(), other.map.max())
     flat = replace(one.photo, image=Image.new("RGB", (90, 70), "grey"))
     strong, weak = (replace(e, photo=flat, map=np.full_like(e.map, e.map.max())) for e in (one, weaker))
     assert strong.overlay() == weak.overlay()
     assert strong.overlay(scale=scale) != weak.overlay(scale=scale)
-    assert replace(strong, map=strong.map / 4).overlay(scale=scale) == weak.overlay(scale=scale)
+    assert replace(strong, map=strong.map / np.float32(4)).overlay(scale=scale) == weak.overlay(scale=scale)
 
 
 def test_a_common_scale_is_the_largest_end_of_all(model: camserve.Model, otter: camserve.Explanation) -> None:
-    against = model.explain(otter.photo, target="-otter")
+    against = model.explain(otter.photo, target="-otter")  # type: ignore[arg-type]
     assert common_scale([otter]) == otter.map.max() != against.map.max()
     assert common_scale([otter, against], signed=True) == np.abs(otter.map).max()
     assert common_scale([]) == 1
@@ -155,7 +157,7 @@ def test_every_map_has_a_unit(model: camserve.Model, options: dict[str, object],
     if unit == "relative":
         for look in ({"signed": True}, {"scale": 5.0}):
             with pytest.raises(OptionError, match="signed and scale need one raw map; this one combines several"):
-                explanation.overlay(**look)  # type: ignore[arg-type]
+                explanation.overlay(**look)
         with pytest.raises(OptionError, match="need one raw map"):
             common_scale([explanation])
         assert explanation.overlay(legend=True).size == (90, 70)
@@ -193,7 +195,8 @@ def test_legends_name_the_target_and_its_numbers(
     end = f"{np.abs(otter.map).max():.3g}"
     otter.overlay(legend=True, signed=True)
     otter.overlay(legend=True, scale=100)
-    model.explain(otter.photo, target="281-282", method="gradcam").overlay(legend=True, signed=True, scale=100)
+    against = model.explain(otter.photo, target="281-282", method="gradcam")  # type: ignore[arg-type]
+    against.overlay(legend=True, signed=True, scale=100)
     captions = [(legend.caption, legend.low, legend.middle, legend.high) for legend in drawn]
     assert captions == [
         (f"otter {otter.score:.2f}", f"-{end}", "0", f"{end} logits"),

@@ -1,6 +1,7 @@
 """Shares of a logit and votes of a place: numbers from paper, and nothing lost however pixels are parted."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def rectified_net(size: int) -> nn.Module:
     return nn.Sequential(*maps, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def load(net: nn.Module, size: int = 4, **options: object) -> camserve.Model:
+def load(net: nn.Module, size: int = 4, **options: Any) -> camserve.Model:
     return camserve.load(net, size=size, mean=(0, 0, 0), std=(1, 1, 1), crop=1.0, **options)
 
 

@@ -113,7 +113,7 @@ def test_the_mean_map_and_its_shares_are_those_of_the_images() -> None:
     cat = findings.classes[0]
     assert cat.count == 2  # one has no heat
     np.testing.assert_allclose(cat.mean, (blob(0, 0) + blob(6, 6)) / 32)
-    assert (cat.border, cat.corners) == (pytest.approx(0.375), pytest.approx(0.5))
+    assert (cat.border, cat.corners) == pytest.approx((0.375, 0.5))
     assert findings.every.count == 3
 
 

@@ -85,9 +85,12 @@ def test_gradients_through_the_head_equal_those_of_the_whole_model(name: str) ->
     ours = autograd_gradients(head, activations, class_target(7), carried)
 
     kept: list[torch.Tensor] = []
-    handle = model.get_submodule(layer).register_forward_hook(
-        lambda *call: kept.append(call[2].requires_grad_()) or call[2].clone()
-    )
+
+    def keep(_: nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
+        kept.append(output.requires_grad_())
+        return output.clone()
+
+    handle = model.get_submodule(layer).register_forward_hook(keep)
     (theirs,) = torch.autograd.grad(model(x)[0, 7], kept)
     handle.remove()
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)

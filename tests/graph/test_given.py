@@ -85,7 +85,7 @@ class PixelsSecond(Plain):
 
 
 class ByName(Plain):
-    def forward(self, *, photographs: Tensor) -> Tensor:
+    def forward(self, *, photographs: Tensor) -> Tensor:  # type: ignore[override]
         return self.logits(photographs)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from camserve.graph.cut import node_of, split
-from camserve.graph.layout import Layout, grid_of, layouts_of
+from camserve.graph.layout import Layout, LayoutKind, grid_of, layouts_of
 from camserve.graph.tokens import cells_of, turned
 from camserve.graph.trace import trace
 
@@ -122,7 +122,7 @@ class Tokens(nn.Module):
 
 @pytest.mark.parametrize("kind", ["last", "tokens", "sequence"])
 @pytest.mark.parametrize("size", [(40, 24), (24, 40), (64, 64)])
-def test_a_graph_is_cut_at_tokens_as_at_maps(kind: str, size: tuple[int, int]) -> None:
+def test_a_graph_is_cut_at_tokens_as_at_maps(kind: LayoutKind, size: tuple[int, int]) -> None:
     net = Tokens(kind).eval()
     graph = trace(net)
     before = str(graph.graph)

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def by_autograd(model: nn.Module, layer: str, images: torch.Tensor, index: int) 
 
 @BOTH
 @pytest.mark.parametrize("layer", ["stem", "twice", "norm", "relu"])
-def test_halves_are_the_network_and_its_gradients(kind: type[Network], layer: str) -> None:
+def test_halves_are_the_network_and_its_gradients(kind: Callable[[Given], Network], layer: str) -> None:
     model = frozen(Small())
     halves = kind(Given(model, 32)).cut(layer)
     images = torch.randn(1, 3, 37, 29, generator=torch.Generator().manual_seed(1))
@@ -75,7 +76,7 @@ def test_halves_are_the_network_and_its_gradients(kind: type[Network], layer: st
 
 
 @BOTH
-def test_changed_activations_reach_the_logits(kind: type[Network]) -> None:
+def test_changed_activations_reach_the_logits(kind: Callable[[Given], Network]) -> None:
     model = frozen(Small())
     halves = kind(Given(model, 32)).cut("relu")
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -87,7 +88,7 @@ def test_changed_activations_reach_the_logits(kind: type[Network]) -> None:
 
 
 @BOTH
-def test_the_default_layer_has_places_and_unknown_ones_are_named(kind: type[Network]) -> None:
+def test_the_default_layer_has_places_and_unknown_ones_are_named(kind: Callable[[Given], Network]) -> None:
     network = kind(Given(frozen(torchvision.models.resnet18(weights=None)), 64))
     assert network.default_layer() == "layer4"
     assert network.layers()["layer3"] == (256, 4, 4)

@@ -283,7 +283,8 @@ def test_the_model_is_not_touched() -> None:
 def random_layer(rng: random.Random, gaps: bool) -> nn.Module:
     """gaps: with dilation, and strides that leave cells out."""
     kernel = rng.randint(1, 4), rng.randint(1, 4)
-    stride = tuple(rng.randint(1, 3 if gaps else min(k, 3)) for k in kernel)
+    down, across = (rng.randint(1, 3 if gaps else min(k, 3)) for k in kernel)
+    stride = down, across
     padding = rng.randint(0, kernel[0] // 2), rng.randint(0, kernel[1] // 2)
     dilation = (rng.randint(1, 2), rng.randint(1, 3)) if gaps else 1
     pool = nn.AvgPool2d(kernel, stride, padding, ceil_mode=rng.random() < 0.5)
@@ -303,12 +304,13 @@ def supports(net: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int], tup
     """{cell (u, v): box around the pixels with a non-zero gradient, None where there are none}."""
     image = torch.rand(1, 1, size[1], size[0], dtype=torch.float64, requires_grad=True)
     output = net(image)
-    found = {}
+    found: dict[tuple[int, int], tuple[int, int, int, int] | None] = {}
     for v, u in torch.cartesian_prod(*(torch.arange(n) for n in output.shape[-2:])).tolist():
         (gradient,) = torch.autograd.grad(output[:, :, v, u].sum(), image, retain_graph=True)
         rows, columns = gradient[0, 0].nonzero(as_tuple=True)
-        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else None
-        found[u, v] = box and tuple(map(int, box))
+        found[u, v] = None
+        if len(rows):
+            found[u, v] = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
     return found
 
 

@@ -24,11 +24,11 @@ from camserve.nets.efficientnet_lite import SameConv2d, efficientnet_lite0
 class Net(nn.Module):
     """A forward pass in one line, with layers."""
 
-    def __init__(self, run: Callable[..., Tensor], *layers: nn.Module) -> None:
+    def __init__(self, run: Callable[..., Tensor | tuple[Tensor, Tensor]], *layers: nn.Module) -> None:
         super().__init__()
         self.run, self.layers = run, nn.ModuleList(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return self.run(x, *self.layers)
 
 

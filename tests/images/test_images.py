@@ -15,7 +15,7 @@ from PIL import Image
 
 from camserve import errors
 from camserve.config import load_settings
-from camserve.images import reading as images
+from camserve.images.decoding import READERS
 from camserve.images.reading import OUTPUTS, Photo, encode, read_photo
 
 
@@ -156,7 +156,7 @@ def test_whatever_a_decoder_raises_is_an_image_error(error: Exception, monkeypat
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setitem(images._READERS, "JPEG", fail)
+    monkeypatch.setitem(READERS, "JPEG", fail)
     with pytest.raises(errors.ImageError, match="Try") as caught:
         read(JPEG)
     assert "secret" not in str(caught.value) and "Error" not in str(caught.value)

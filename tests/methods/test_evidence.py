@@ -54,6 +54,7 @@ def test_stages_go_from_fine_to_coarse_and_end_at_the_layer(evidence: Evidence) 
 
 
 def test_stage_ends_stop_at_the_layer() -> None:
+    layers: dict[str, tuple[int, ...]]
     layers = {"a": (3, 8, 8), "b": (4, 8, 8), "c": (4, 4, 4), "d": (5, 4, 4), "e": (6, 2, 2)}
     assert stage_ends(layers, "d") == ["b", "d"]
     assert stage_ends(layers, "c") == ["b", "c"]

@@ -169,7 +169,7 @@ class Pooling(Small):
         return self.fc(pooled[:, 0] if self.used else normed[:, 0] + 0 * normed[:, 1])
 
 
-def attention_of(block: Block, tokens: Tensor) -> Tensor:
+def attention_of(block: nn.Module, tokens: Tensor) -> Tensor:
     q, k, _ = block.qkv(tokens).reshape(-1, tokens.shape[1], 3, 2, 4).permute(2, 0, 3, 1, 4)
     return (q @ k.mT / 2).softmax(-1)
 
@@ -222,8 +222,8 @@ class Stages(Small):
         return torch.cat([tokens[:, :1], F.avg_pool2d(grid, 2).flatten(2).transpose(1, 2)], 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        tokens = self.merged(self.stages[0][0](self.tokens(images)))  # type: ignore[index]
-        for block in self.stages[1]:  # type: ignore[union-attr]
+        tokens = self.merged(self.stages[0][0](self.tokens(images)))
+        for block in self.stages[1].children():
             tokens = block(tokens)
         return self.read(tokens)
 
@@ -232,8 +232,8 @@ class Stages(Small):
 @pytest.mark.parametrize("branch", [False, True])
 def test_of_stages_the_last_one_is_read_out(branch: bool) -> None:
     net = Stages(branch=branch)
-    tokens, relevance = net.merged(net.stages[0][0](net.tokens(pictures()))), torch.zeros(2, 5)  # type: ignore[index]
-    for block in net.stages[1]:  # type: ignore[union-attr]
+    tokens, relevance = net.merged(net.stages[0][0](net.tokens(pictures()))), torch.zeros(2, 5)
+    for block in net.stages[1].children():
         weights = attention_of(block, tokens).requires_grad_()
         value = block.qkv(tokens)[..., 16:].reshape(2, 5, 2, 4).transpose(1, 2)
         mixed = tokens + block.out((weights @ value).transpose(1, 2).flatten(2))
@@ -326,7 +326,8 @@ class Loose(Small):
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.tokens(images)
-        for attention, layer in self.blocks:  # type: ignore[misc]
+        for block in self.blocks:
+            attention, layer = block.children()
             tokens = layer(attention(tokens)) + tokens
         return self.read(tokens)
 

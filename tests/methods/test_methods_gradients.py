@@ -319,7 +319,7 @@ def evidence_around_stages(stages: list[Evidence]) -> Evidence:
     def around(stage: Evidence) -> Evidence:
         whole = Whole(
             images=torch.zeros(1, 3, 2, 2), logits=refuse, network=nn.Identity(), spread=lambda maps: maps,
-            stages=lambda: [around(one) for one in stages], observe=refuse,  # type: ignore[arg-type,return-value]
+            stages=lambda: [around(one) for one in stages], observe=refuse,  # type: ignore[arg-type]
         )  # fmt: skip
         return replace(stage, whole=whole)
 

@@ -340,7 +340,12 @@ def test_a_map_has_the_lattice_that_the_registry_says(name: str) -> None:
 @pytest.mark.usefixtures("few")
 def test_the_registry_says_who_asks_for_probabilities(name: str) -> None:
     asked = []
-    evidence = replace(image_evidence(), probabilities=lambda logits: asked.append(1) or logits.softmax(1))
+
+    def probabilities(logits: Tensor) -> Tensor:
+        asked.append(1)
+        return logits.softmax(1)
+
+    evidence = replace(image_evidence(), probabilities=probabilities)
     whole = replace(evidence.around, stages=lambda: [evidence])
     apply(METHODS[name], replace(evidence, whole=whole))
     assert bool(asked) == (METHODS[name].scored == "probability")

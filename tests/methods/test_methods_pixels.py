@@ -2,13 +2,14 @@
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-import torchvision
 from conftest import evidence_around, picture
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.vision_transformer import EncoderBlock, VisionTransformer
 
 import camserve
 from camserve.catalogue.targets import class_target
@@ -230,7 +231,8 @@ def test_a_batch_norm_s_bias_is_what_it_adds_to_nothing() -> None:
 @pytest.mark.oracle("guidedbackprop")
 def test_guided_backpropagation_by_hand(rectified: camserve.Model) -> None:
     """The chain rule written out for this network, each ReLU letting positive gradients pass where it fired."""
-    net, given = rectified.module, images(1)
+    net: Any = rectified.module
+    given = images(1)
     with torch.no_grad():
         normed = net.norm(net.first(given))
         fired = normed.clamp(min=0)
@@ -238,6 +240,7 @@ def test_guided_backpropagation_by_hand(rectified: camserve.Model) -> None:
         third = net.third(second.clamp(min=0) + fired)
 
         def back(layer: nn.Conv2d, gradient: Tensor, size: int) -> Tensor:
+            assert not isinstance(layer.padding, str)
             return F.conv_transpose2d(gradient, layer.weight, None, layer.stride, layer.padding, size)
 
         top = (net.fc.weight[1] / 64)[None, :, None, None].expand_as(third)
@@ -298,10 +301,10 @@ def test_guided_methods_carry_their_warning(rectified: camserve.Model) -> None:
 # ---- attention
 
 
-def transformer(depth: int = 3) -> nn.Module:
+def transformer(depth: int = 3) -> VisionTransformer:
     """A vision transformer of 32 x 32 pixels, 8 x 8 patches, whose every weight matters."""
     torch.manual_seed(6)
-    net = torchvision.models.VisionTransformer(32, 8, depth, 2, 16, 32, num_classes=5)
+    net = VisionTransformer(32, 8, depth, 2, 16, 32, num_classes=5)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -318,14 +321,14 @@ def test_rollout_of_even_attention() -> None:
     """17 tokens, R = I / 2 + J / 34, J all ones: R R has J's share (1/34 + 17 / 34^2) = 3 / 68 for each patch."""
     net = transformer(2)
     with torch.no_grad():
-        for layer in net.encoder.layers:  # type: ignore[union-attr]
+        for layer in net.encoder.layers:
             layer.self_attention.in_proj_weight.zero_()
             layer.self_attention.in_proj_bias.zero_()
     found = apply(METHODS["attentionrollout"], evidence_around(camserve.load(net, size=32), images(1), 1))
     torch.testing.assert_close(found, torch.full((1, 4, 4), 3 / 68))
 
 
-def attention_by_hand(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def attention_by_hand(block: EncoderBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Attention (N, 2 heads, 17, 17) and values (N, 2, 17, 8) of one block, from its weights."""
     own = block.self_attention
     joined = F.linear(block.ln_1(tokens), own.in_proj_weight, own.in_proj_bias)
@@ -333,19 +336,20 @@ def attention_by_hand(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]
     return (query @ key.mT / 8**0.5).softmax(-1), value
 
 
-def after(block: nn.Module, tokens: Tensor, attention: Tensor, value: Tensor) -> Tensor:
+def after(block: EncoderBlock, tokens: Tensor, attention: Tensor, value: Tensor) -> Tensor:
     mixed = block.self_attention.out_proj((attention @ value).transpose(1, 2).flatten(2)) + tokens
     return mixed + block.mlp(block.ln_2(mixed))
 
 
-def tokens_of(net: nn.Module, given: Tensor) -> Tensor:
+def tokens_of(net: VisionTransformer, given: Tensor) -> Tensor:
     patches = net.conv_proj(given).flatten(2).mT
     return torch.cat([net.class_token.expand(len(given), -1, -1), patches], 1) + net.encoder.pos_embedding
 
 
 @pytest.mark.oracle("attentionrollout", "legrad")
 def test_rollout_and_legrad_by_hand(attentive: camserve.Model) -> None:
-    net, evidence = attentive.module, evidence_around(attentive, images(), 1)
+    net: Any = attentive.module
+    evidence = evidence_around(attentive, images(), 1)
     tokens, rolled, relevance = tokens_of(net, images()), torch.eye(17), torch.zeros(2, 17)
     for block in net.encoder.layers:
         attention, value = attention_by_hand(block, tokens)
@@ -364,7 +368,8 @@ def test_rollout_and_legrad_by_hand(attentive: camserve.Model) -> None:
 
 def test_shapleycam_differentiates_attention_twice(attentive: camserve.Model) -> None:
     """Fused attention has no second derivative; the same network written out has."""
-    net, evidence = attentive.module, evidence_around(attentive, images(1), 1, "conv_proj")
+    net: Any = attentive.module
+    evidence = evidence_around(attentive, images(1), 1, "conv_proj")
 
     def score(patches: Tensor) -> Tensor:
         tokens = torch.cat([net.class_token, patches.flatten(2).mT], 1) + net.encoder.pos_embedding

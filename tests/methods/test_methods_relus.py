@@ -210,7 +210,7 @@ def test_terms_of_fullgrad_add_up_where_batch_norms_hold_the_relu(name: str) -> 
     net, given = network_of(name).double(), pictures(64)[:1].double().requires_grad_()
     for part in net.modules():
         if type(part).__name__ == "SEModule":
-            part.forward = lambda x: x  # type: ignore[method-assign]
+            part.forward = lambda x: x
     with Biased() as biased:
         score = net(given)[0, CLASS]
     found = torch.autograd.grad(score, [given, *(value for value, _ in biased.kept)])

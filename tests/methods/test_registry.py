@@ -93,7 +93,7 @@ def test_every_method_has_its_name_over_http_and_on_the_page(service: Service) -
     assert [one["formula"] for one in listed[1:]] == [method.note.formula for method in METHODS.values()]
     page = client.get("/", headers={"Accept": "text/html"}).text
     for name in METHODS:
-        assert make_options({"method": name}).method == name
+        assert make_options({"method": name}).model_dump()["method"] == name
         assert f'<option value="{name}"' in page
 
 
@@ -115,7 +115,7 @@ def test_a_mark_alone_is_no_proof(tmp_path: Path) -> None:
         "-p",
         "no:cacheprovider",
         "-c",
-        ROOT / "pyproject.toml",
+        str(ROOT / "pyproject.toml"),
     ]
     run = subprocess.run([*command, test], capture_output=True, text=True, cwd=ROOT / "tests", check=False)
     assert "marked as a proof of {'cam'}, which it does not run" in run.stdout

@@ -142,9 +142,9 @@ def test_a_file_is_read_anew_and_two_of_one_name_do_not_meet(folder: Path) -> No
     other = folder / "other"
     other.mkdir()
     (other / "net.py").write_text(NETWORK.replace("num_classes=4", "num_classes=9"))
-    assert [build("net.py:Net", folder=place)[3].out_features for place in (folder, other)] == [4, 9]  # type: ignore[index]
+    assert [build("net.py:Net", folder=place)[3].out_features for place in (folder, other)] == [4, 9]
     (folder / "net.py").write_text(NETWORK.replace("num_classes=4", "num_classes=6"))
-    assert build("net.py:Net", folder=folder)[3].out_features == 6  # type: ignore[index]
+    assert build("net.py:Net", folder=folder)[3].out_features == 6
     assert "net" not in sys.modules
 
 

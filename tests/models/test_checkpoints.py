@@ -233,7 +233,7 @@ def test_auxiliary_heads_are_left_out(name: str) -> None:
     assert trained.aux_logits
     network = build(f"torchvision:{name}", 5)
     fill(network, fit(checkpoint(trained.state_dict()), network)[0], name)
-    assert torch.equal(network.fc.weight, trained.fc.weight)
+    assert torch.equal(network.get_parameter("fc.weight"), trained.fc.weight)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -242,7 +242,8 @@ def test_an_old_densenet_is_read_under_the_names_of_today(prefix: str) -> None:
     old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", k): v for k, v in trained.state_dict().items()}
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     fill(network, fit(checkpoint(under(prefix, old)), network)[0], "densenet121")
-    assert torch.equal(network.classifier.weight, trained.classifier.weight)
+    name = "classifier.weight"
+    assert torch.equal(network.get_parameter(name), trained.get_parameter(name))
 
 
 @pytest.mark.parametrize("keep_versions", [True, False])

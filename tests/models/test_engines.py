@@ -173,7 +173,7 @@ def test_a_network_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("converted again")
 
-    monkeypatch.setattr(converted.openvino, "convert_model", refuse)
+    monkeypatch.setattr("openvino.convert_model", refuse)
     again = load("openvino", Net(), cache=str(tmp_path / "cache")).explain(picture())
     assert np.array_equal(first.map, again.map)
     assert list((tmp_path / "cache").iterdir()) == [kept]
@@ -245,7 +245,7 @@ def test_what_may_only_be_read_is_read(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", refuse)  # root, as which tests may run, is refused nothing
-    monkeypatch.setattr(converted.openvino, "convert_model", refuse)
+    monkeypatch.setattr("openvino.convert_model", refuse)
     assert load("openvino", Net(), cache=str(tmp_path)).layer().engine.name == "openvino"
     assert caplog.messages == []
 

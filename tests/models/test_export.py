@@ -40,7 +40,7 @@ class Branching(Small):
         return super().forward(x if x.sum() > 0 else -x)
 
 
-def pooled(*head: nn.Module) -> nn.Module:
+def pooled(*head: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head)
 
 

@@ -44,7 +44,7 @@ class Whole(nn.Module):
 
 
 @pytest.fixture
-def whole() -> nn.Module:
+def whole() -> Whole:
     return lively(Whole(), SIDE)
 
 
@@ -62,7 +62,7 @@ def dropped(kind: type[nn.Module]) -> Callable[[nn.Module], nn.Module]:
 
 
 def test_where_folding_errs_the_network_runs_unfolded(
-    whole: nn.Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    whole: Whole, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(layers, "prepared", dropped(nn.ReLU))
     with caplog.at_level(logging.WARNING, "camserve"):
@@ -75,8 +75,8 @@ def test_where_folding_errs_the_network_runs_unfolded(
     assert any(isinstance(part, nn.BatchNorm2d) for part in model.layer().on_torch.body.modules())
 
 
-def test_where_folding_errs_a_dilated_network_runs_unfolded(whole: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {"size": SIDE, "layer": "last", "output_stride": 2, "method": "gradcam", "target": 1}
+def test_where_folding_errs_a_dilated_network_runs_unfolded(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {"size": SIDE, "layer": "last", "output_stride": 2, "method": "gradcam", "target": 1}
     right = load(whole, SIDE).explain(pixels(SIDE), **asked)
     monkeypatch.setattr(layers, "prepared", dropped(nn.ReLU))
     model = load(whole, SIDE)
@@ -86,7 +86,7 @@ def test_where_folding_errs_a_dilated_network_runs_unfolded(whole: nn.Module, mo
     assert_same(found.logits, right.logits, share=1e-5)
 
 
-def test_where_nothing_errs_the_network_runs_folded(whole: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+def test_where_nothing_errs_the_network_runs_folded(whole: Whole, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "camserve"):
         model = load(whole, SIDE)
         model.explain(pixels(SIDE), size=SIDE)
@@ -102,7 +102,7 @@ def misjudged(module: nn.Module) -> Head:
 
 @pytest.mark.parametrize("folding_errs", [False, True])
 def test_a_head_taken_for_another_is_found_by_its_numbers(
-    whole: nn.Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, folding_errs: bool
+    whole: Whole, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, folding_errs: bool
 ) -> None:
     monkeypatch.setattr(layers, "head_of", misjudged)
     if folding_errs:
@@ -121,9 +121,7 @@ def test_a_head_taken_for_another_is_found_by_its_numbers(
     assert_same(model.class_maps(photo, size=SIDE), class_maps_of(whole.fc.weight, features), share=1e-4)
 
 
-def test_a_traced_graph_that_errs_gives_way_to_the_module_itself(
-    whole: nn.Module, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_traced_graph_that_errs_gives_way_to_the_module_itself(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     def traced_otherwise(module: nn.Module, keyword: str | None = None) -> fx.GraphModule:
         other = copy.deepcopy(module)
         other.set_submodule("act", nn.Identity())
@@ -139,7 +137,7 @@ def test_a_traced_graph_that_errs_gives_way_to_the_module_itself(
     assert_same(found.map, gradcam_of(whole, "last", images, 1, grid=(16, 16)))
 
 
-def test_a_cut_that_errs_is_refused_in_words(whole: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_that_errs_is_refused_in_words(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(whole, SIDE)
     halves = model.network.cut("act")
     monkeypatch.setattr(model.network, "cut", lambda *_: replace(halves, body=dropped(nn.ReLU)(halves.body)))
@@ -167,7 +165,7 @@ def engine_that_errs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("engine_that_errs")
-def test_an_engine_that_errs_is_not_taken(whole: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_engine_that_errs_is_not_taken(whole: Whole, caplog: pytest.LogCaptureFixture) -> None:
     model = load(whole, SIDE)
     on_torch, compute = model.layer().on_torch, load_settings(overrides={"compute": {"engine": "auto"}}).compute
     with caplog.at_level(logging.WARNING, "camserve"):
@@ -179,9 +177,9 @@ def test_an_engine_that_errs_is_not_taken(whole: nn.Module, caplog: pytest.LogCa
 
 
 @pytest.mark.usefixtures("engine_that_errs")
-def test_what_all_logits_have_in_common_hides_no_error(whole: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_all_logits_have_in_common_hides_no_error(whole: Whole, caplog: pytest.LogCaptureFixture) -> None:
     with torch.no_grad():
-        whole.fc.bias += 1000
+        whole.fc.bias.add_(1000)
     model = load(whole, SIDE)
     on_torch, compute = model.layer().on_torch, load_settings(overrides={"compute": {"engine": "auto"}}).compute
     assert engine_for(on_torch, compute, model.network, "it") is on_torch
@@ -189,6 +187,6 @@ def test_what_all_logits_have_in_common_hides_no_error(whole: nn.Module, caplog:
 
 
 @pytest.mark.usefixtures("engine_that_errs")
-def test_an_engine_that_errs_is_refused_where_it_is_asked_for_by_name(whole: nn.Module) -> None:
+def test_an_engine_that_errs_is_refused_where_it_is_asked_for_by_name(whole: Whole) -> None:
     with pytest.raises(ConfigError, match="'openvino' cannot run layer .* it differs from torch by .* 'auto' and"):
         load(whole, SIDE, engine="openvino").explain(pixels(SIDE), size=SIDE)

@@ -104,7 +104,8 @@ def test_a_wrong_option_is_named(folder: Path, options: dict[str, Any], message:
 
 
 def test_a_card_and_a_module_say_for_themselves_what_they_are(folder: Path) -> None:
-    for options in ({"weights": "birds.pth"}, {"scores": "sigmoid"}):
+    wrong: list[dict[str, Any]] = [{"weights": "birds.pth"}, {"scores": "sigmoid"}]
+    for options in wrong:
         with pytest.raises(
             OptionError, match=f"{next(iter(options))}: a card says this itself; only an nn.Module or an"
         ):

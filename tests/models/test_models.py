@@ -130,7 +130,7 @@ def test_after_a_call_that_raises_the_model_answers_as_before(model: camserve.Mo
     before = model.explain(cat, method="gradcam", layer="blocks.3").map
     for options in ({"target": 99_999}, {"method": "cam", "layer": "blocks.3"}, {"layer": "nowhere"}):
         with pytest.raises(OptionError):
-            model.explain(cat, **options)  # type: ignore[arg-type]
+            model.explain(cat, **options)
     graph = model.module
     assert not any(module._forward_hooks or module._backward_hooks for module in graph.modules())
     assert not any(module.training for module in graph.modules() if module is not graph)

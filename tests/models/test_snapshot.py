@@ -72,7 +72,7 @@ def with_features_left(module: nn.Module) -> nn.Module:
 
 def with_weight_norm(module: nn.Module) -> nn.Module:
     with pytest.warns(FutureWarning):
-        nn.utils.weight_norm(module.classifier)
+        nn.utils.weight_norm(module.get_submodule("classifier"))
     return module
 
 
@@ -138,7 +138,7 @@ def test_the_inside_of_a_compiled_model_is_looked_at(plain: camserve.Explanation
 
 def test_what_cannot_be_copied_is_a_clear_error() -> None:
     model = net()
-    model.file = (number for number in range(3))  # generators cannot be copied
+    model.file = (number for number in range(3))  # type: ignore[assignment] # generators cannot be copied
     with pytest.raises(ModelError, match="cannot copy DenseNet: .*generator.*Remove what is no parameter"):
         snapshot(model)
 

@@ -47,7 +47,6 @@ class Net(nn.Module):
 
 def made(*, scale: float = 1) -> Net:
     net = lively(Net(), SIDE)
-    assert isinstance(net, Net)
     with torch.no_grad():
         net.fc.weight.mul_(scale)
     return net
@@ -187,7 +186,7 @@ class Attributes(Net):
         super().__init__()
         self.colour, self.shape = nn.Linear(16, 7), nn.Linear(16, 3)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         features = self.features(x)
         return self.colour(features), self.shape(features)
 

@@ -72,7 +72,7 @@ def test_networks_of_timm_that_average_places_have_exact_class_maps(
     found = model.explain(photo, size=64)
     assert (found.layer, found.method) == (layer, "cam")
     activations, _ = at_layer(net, layer, input_of(photo), 0, grid=grid)
-    assert_same(model.class_maps(photo, size=64), class_maps_of(net.get_submodule(linear).weight, activations))
+    assert_same(model.class_maps(photo, size=64), class_maps_of(net.get_parameter(f"{linear}.weight"), activations))
 
 
 class Body(nn.Sequential):

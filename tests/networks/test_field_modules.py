@@ -84,14 +84,14 @@ def int8() -> Any:
 class Named(Net):
     """Takes its image by name only, as transformers' networks are called."""
 
-    def forward(self, *, pixel_values: Tensor) -> Tensor:
+    def forward(self, *, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(pixel_values)
 
 
 class OfBatch(Net):
     """Takes a dict, as a data loader gives it."""
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:  # type: ignore[override]
         return super().forward(batch["image"])
 
 

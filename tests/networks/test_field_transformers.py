@@ -140,7 +140,7 @@ def test_transformers_that_average_places_have_exact_class_maps(
     found = model.explain(photo, size=side, target=2)
     images = input_of(photo)
     activations, _ = at_layer(net, min(right), images, 2, grid=(cells, cells), pick=of_logits)
-    expected = class_maps_of(net.get_submodule(linear).weight, activations)
+    expected = class_maps_of(net.get_parameter(f"{linear}.weight"), activations)
     assert_same(found.logits, answer_of(net, images, of_logits))
     assert any(model.default_layer == one or model.default_layer.startswith(f"{one}.layers") for one in right)
     assert found.method == "cam"

@@ -72,9 +72,9 @@ class HeadThatClampsItsWeights(Stranger):
 
 
 class LowRankLinear(nn.Linear):
-    def __init__(self, *size: int) -> None:
-        super().__init__(*size)
-        self.down, self.up = nn.Linear(size[0], 2, bias=False), nn.Linear(2, size[1])
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width, classes)
+        self.down, self.up = nn.Linear(width, 2, bias=False), nn.Linear(2, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) + self.up(self.down(x))
@@ -512,8 +512,8 @@ class OwnPadding(Stranger):
 
 
 class MaskedConv(nn.Conv2d):
-    def __init__(self, *size: int) -> None:
-        super().__init__(*size)
+    def __init__(self, channels: int, made: int, side: int, stride: int, padding: int) -> None:
+        super().__init__(channels, made, side, stride, padding)
         self.register_buffer("mask", torch.ones(3, 3).tril(), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

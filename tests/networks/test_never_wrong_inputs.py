@@ -214,8 +214,8 @@ def test_sources_of_the_same_bytes_are_the_same_picture(tmp_path: pathlib.Path) 
     (tmp_path / "Ω picture #1.jpg").write_bytes(data)  # not what its name says
     for source in (tmp_path / "Ω picture #1.jpg", str(tmp_path / "Ω picture #1.jpg"), data, io.BytesIO(data)):
         check_seen(seen(source), scene())
-    for source in (bytearray(data), memoryview(data)):
-        seen_or_said(source, "nothing", scene())
+    for view in (bytearray(data), memoryview(data)):
+        seen_or_said(view, "nothing", scene())
 
 
 # Arrays

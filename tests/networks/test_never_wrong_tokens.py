@@ -26,7 +26,7 @@ LAYER = "token|order|place|position|grid"
 class Tokens(Staged):
     """4 x 4 patches of 8 pixels. Steps: patches, block, last block, norm, pooling and head."""
 
-    good = (3, 4)
+    good: tuple[int, ...] = (3, 4)
     before, behind = 0, 0  # tokens that are no places
 
     def build(self) -> None:
@@ -298,6 +298,8 @@ class KeepsItsBestNineTokens(Tokens):
 @cases.unusual(LAYER)
 class ShufflesItsTokens(Tokens):
     """In an order that no reshape brings back."""
+
+    order: torch.Tensor
 
     def more(self) -> None:
         self.register_buffer("order", torch.randperm(16))

@@ -197,7 +197,7 @@ def test_what_fails_says_so_in_one_line_and_writes_nothing(
 
 def test_weights_that_are_not_finite_are_refused(desk: Path) -> None:
     network = build("net.py:Net", 3)
-    torch.nn.init.constant_(network[4].bias, float("nan"))  # type: ignore[index]
+    torch.nn.init.constant_(network[4].bias, float("nan"))
     torch.save(network.state_dict(), "birds.pth")
     result = run(*ADD)
     assert result.exit_code == 1
@@ -238,6 +238,6 @@ def test_a_request_names_cards_only() -> None:
         client = create_app(service=service).test_client()
         for name in ("torchvision:resnet18", "./net.py:Net", "os:getcwd", "../models/efficientnet-lite0"):
             answer = client.post(f"/api/v1/explain?model={name}", data=b"", content_type="image/png")
-            assert (answer.status_code, answer.json["code"]) == (404, "unknown_model")  # type: ignore[index]
+            assert (answer.status_code, answer.json["code"]) == (404, "unknown_model")
     finally:
         service.close()

@@ -2,8 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image, ImageChops
 
@@ -15,16 +17,16 @@ from camserve.render.overlay import COLORMAPS, heat_image, overlay
 from camserve.render.regions import Box, find_boxes
 
 NAN = float("nan")
-LOOK = {"colormap": "inferno", "alpha": 0.8}
+LOOK: dict[str, Any] = {"colormap": "inferno", "alpha": 0.8}
 
 
-def rows_of(heat):
+def rows_of(heat: npt.ArrayLike) -> painting.Rows:
     """Heat (H, W), anything array-like, as the function that rendering takes."""
     array = np.asarray(heat, dtype=np.float32)
     return lambda first, last: array[first:last]
 
 
-def photograph(width, height, seed=0):
+def photograph(width: int, height: int, seed: int = 0) -> Image.Image:
     """Blotches of every colour and brightness, with fine grain."""
     random = np.random.default_rng(seed)
     blotches = Image.fromarray(random.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize((width, height))
@@ -32,17 +34,17 @@ def photograph(width, height, seed=0):
     return ImageChops.add(blotches, grain)
 
 
-def hill(width, height):
+def hill(width: int, height: int) -> painting.Heat:
     """One smooth hill of heat, 1 at the middle and 0 at the corners."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     return np.clip(1 - np.hypot(x, y), 0, 1).astype(np.float32)
 
 
-def pixels(image):
+def pixels(image: Image.Image) -> npt.NDArray[np.int64]:
     return np.asarray(image).astype(int)
 
 
-def test_where_there_is_no_heat_the_photograph_stays_bit_for_bit():
+def test_where_there_is_no_heat_the_photograph_stays_bit_for_bit() -> None:
     photo = photograph(90, 60)
     heat = hill(90, 60)
     painted = overlay(photo, rows_of(heat), **LOOK)
@@ -52,25 +54,25 @@ def test_where_there_is_no_heat_the_photograph_stays_bit_for_bit():
     assert overlay(photo, rows_of(np.zeros((60, 90))), **LOOK) == photo
 
 
-def test_full_heat_on_a_flat_photograph_is_the_known_blend():
+def test_full_heat_on_a_flat_photograph_is_the_known_blend() -> None:
     painted = overlay(Image.new("RGB", (40, 30), (100, 150, 200)), rows_of(np.ones((30, 40))), **LOOK)
     # inferno ends at (252, 255, 164); 0.8 of it over 0.2 of the photograph
     assert painted.getcolors() == [(1200, (round(221.6), round(234.0), round(171.2)))]
 
 
-def test_opacity_rises_smoothly_from_a_tenth_to_seven_tenths_of_the_heat():
+def test_opacity_rises_smoothly_from_a_tenth_to_seven_tenths_of_the_heat() -> None:
     heat = [[0, 0.1, 0.4, 0.7, 1.0]]
     painted = overlay(Image.new("RGB", (5, 1)), rows_of(heat), colormap="gray", alpha=1)
     # a grey map on black shows heat x opacity: 0, 0, 0.4 x 0.5, 0.7 x 1, 1 x 1
     assert pixels(painted)[0, :, 0].tolist() == [0, 0, 51, 179, 255]
 
 
-def test_alpha_zero_is_the_photograph():
+def test_alpha_zero_is_the_photograph() -> None:
     photo = photograph(50, 40)
     assert overlay(photo, rows_of(np.ones((40, 50))), colormap="inferno", alpha=0) == photo
 
 
-def test_hot_places_keep_the_texture_of_the_photograph():
+def test_hot_places_keep_the_texture_of_the_photograph() -> None:
     stripes = np.full((64, 64, 3), 100, dtype=np.uint8)
     stripes[:, ::2] = 120
     painted = pixels(overlay(Image.fromarray(stripes), rows_of(np.ones((64, 64))), colormap="viridis", alpha=1))
@@ -78,7 +80,7 @@ def test_hot_places_keep_the_texture_of_the_photograph():
     assert 0.6 * 20 < contrast < 20
 
 
-def test_a_dark_and_a_bright_photograph_get_the_same_colour_at_full_opacity():
+def test_a_dark_and_a_bright_photograph_get_the_same_colour_at_full_opacity() -> None:
     dark, bright = (
         overlay(Image.new("RGB", (64, 48), colour), rows_of(np.ones((48, 64))), colormap="magma", alpha=1)
         for colour in ("black", "white")
@@ -86,7 +88,7 @@ def test_a_dark_and_a_bright_photograph_get_the_same_colour_at_full_opacity():
     assert dark == bright
 
 
-def test_what_was_not_seen_is_grey_and_flat_and_free_of_heat():
+def test_what_was_not_seen_is_grey_and_flat_and_free_of_heat() -> None:
     photo, heat = photograph(120, 80), np.ones((80, 120))
     heat[:, :60] = NAN
     painted = pixels(overlay(photo, rows_of(heat), **LOOK))
@@ -97,13 +99,13 @@ def test_what_was_not_seen_is_grey_and_flat_and_free_of_heat():
     assert (painted[:, 58].max(axis=1) < 80).all()
 
 
-def test_a_photograph_that_was_not_seen_at_all():
+def test_a_photograph_that_was_not_seen_at_all() -> None:
     painted = overlay(Image.new("RGB", (8, 8), "white"), rows_of(np.full((8, 8), NAN)), contour=0.5, **LOOK)
     assert painted.getcolors() == [(64, (158, 158, 158))]
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1"])
-def test_any_mode_of_photograph_gives_rgb_and_is_left_alone(mode):
+def test_any_mode_of_photograph_gives_rgb_and_is_left_alone(mode: str) -> None:
     photo = photograph(30, 20).convert(mode)
     before = photo.copy()
     assert overlay(photo, rows_of(hill(30, 20)), **LOOK).mode == "RGB"
@@ -111,16 +113,16 @@ def test_any_mode_of_photograph_gives_rgb_and_is_left_alone(mode):
 
 
 @pytest.mark.parametrize("strip", [1, 700, 5000])
-def test_pixels_do_not_depend_on_the_height_of_strips(strip, monkeypatch):
+def test_pixels_do_not_depend_on_the_height_of_strips(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
     photo, heat = photograph(133, 211), hill(133, 211)
     heat[:, :20] = NAN
-    options = {**LOOK, "contour": 0.5, "legend": Legend("cat", "0", "", "1")}
+    options: dict[str, Any] = {**LOOK, "contour": 0.5, "legend": Legend("cat", "0", "", "1")}
     whole = overlay(photo, rows_of(heat), **options), heat_image(rows_of(heat), photo.size)
     monkeypatch.setattr(painting, "_STRIP_PIXELS", strip)
     assert (overlay(photo, rows_of(heat), **options), heat_image(rows_of(heat), photo.size)) == whole
 
 
-def test_threads_draw_the_same_picture():
+def test_threads_draw_the_same_picture() -> None:
     photo, heat = photograph(160, 120), rows_of(hill(160, 120))
     with ThreadPoolExecutor(4) as pool:
         pictures = list(pool.map(lambda _: overlay(photo, heat, contour=0.5, **LOOK), range(8)))
@@ -128,7 +130,7 @@ def test_threads_draw_the_same_picture():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 2)])
-def test_extreme_shapes(size):
+def test_extreme_shapes(size: tuple[int, int]) -> None:
     heat = np.linspace(0, 1, size[0] * size[1]).reshape(size[::-1])
     found = find_boxes(rows_of(heat), size, threshold=0)
     painted = overlay(
@@ -143,7 +145,7 @@ def test_extreme_shapes(size):
     assert [(box.left, box.top, box.right, box.bottom) for box in found] == [(0, 0, *size)]
 
 
-def test_the_contour_is_white_between_black_where_the_heat_crosses_its_level():
+def test_the_contour_is_white_between_black_where_the_heat_crosses_its_level() -> None:
     heat = np.zeros((100, 100))
     heat[:, 50:] = 1
     for background in ("white", "black"):
@@ -154,8 +156,8 @@ def test_the_contour_is_white_between_black_where_the_heat_crosses_its_level():
         assert (line[:48] == line[0]).all() and (line[52:] == line[0]).all()
 
 
-def test_the_contour_grows_with_the_photograph():
-    def thickness(width, height):
+def test_the_contour_grows_with_the_photograph() -> None:
+    def thickness(width: int, height: int) -> int:
         photo, heat = Image.new("RGB", (width, height), "white"), np.zeros((height, width))
         heat[:, width // 2 :] = 1
         painted = overlay(photo, rows_of(heat), colormap="inferno", alpha=0, contour=0.5)
@@ -164,7 +166,7 @@ def test_the_contour_grows_with_the_photograph():
     assert [thickness(200, 150), thickness(1200, 800), thickness(2400, 1600)] == [4, 6, 16]
 
 
-def test_the_contour_of_a_large_photograph_lies_where_the_heat_crosses():
+def test_the_contour_of_a_large_photograph_lies_where_the_heat_crosses() -> None:
     ramp = np.tile(np.linspace(0, 1, 1600), (900, 1))  # more than 2^20 pixels: every second one is looked at
     photo = Image.new("RGB", (1600, 900), "black")
     painted = overlay(photo, rows_of(ramp), colormap="gray", alpha=0, contour=0.6)
@@ -172,7 +174,7 @@ def test_the_contour_of_a_large_photograph_lies_where_the_heat_crosses():
     assert abs(bright.mean() - 0.6 * 1599) < 2
 
 
-def test_boxes_are_drawn_along_the_inside_of_their_bounds():
+def test_boxes_are_drawn_along_the_inside_of_their_bounds() -> None:
     painted = overlay(
         Image.new("RGB", (60, 50), "black"),
         rows_of(np.zeros((50, 60))),
@@ -183,7 +185,7 @@ def test_boxes_are_drawn_along_the_inside_of_their_bounds():
     assert (x.min(), y.min(), x.max() + 1, y.max() + 1) == (10, 20, 30, 40)
 
 
-def test_the_heat_image_is_grey_and_transparent_where_nothing_was_seen():
+def test_the_heat_image_is_grey_and_transparent_where_nothing_was_seen() -> None:
     seen = heat_image(rows_of([[0, 0.5, 1]]), (3, 1))
     assert (seen.mode, pixels(seen).tolist()) == ("L", [[0, 128, 255]])
     cropped = heat_image(rows_of([[NAN, 0.5, 1]]), (3, 1))
@@ -191,28 +193,28 @@ def test_the_heat_image_is_grey_and_transparent_where_nothing_was_seen():
 
 
 @pytest.mark.parametrize("name", [*COLORMAPS, "gray", "cmocean:thermal", "Viridis", "tab10", "RdBu"])
-def test_colour_maps_have_256_colours(name):
+def test_colour_maps_have_256_colours(name: str) -> None:
     assert len(render.colours(name)) == 768
 
 
-def test_a_colour_map_turned_round():
+def test_a_colour_map_turned_round() -> None:
     table, turned = (np.frombuffer(render.colours(name), np.uint8).reshape(256, 3) for name in ("jet", "jet_r"))
     assert (turned == table[::-1]).all()
 
 
-def test_the_default_kind_of_colour_map_gets_lighter_with_heat():
+def test_the_default_kind_of_colour_map_gets_lighter_with_heat() -> None:
     for name in COLORMAPS[:6]:
         colours = np.frombuffer(render.colours(name), np.uint8).reshape(256, 3) @ [0.2126, 0.7152, 0.0722]
         assert all(after >= before - 1 for before, after in pairwise(colours.tolist())), name
 
 
-def test_colour_map_names_start_with_the_curated_ones():
+def test_colour_map_names_start_with_the_curated_ones() -> None:
     names = render.colormap_names()
     assert tuple(names[: len(COLORMAPS)]) == COLORMAPS
     assert len(names) == len(set(names)) > 300
 
 
-def test_an_unknown_colour_map_is_told_apart_with_what_is_close():
+def test_an_unknown_colour_map_is_told_apart_with_what_is_close() -> None:
     with pytest.raises(UnknownName) as caught:
         overlay(photograph(4, 4), rows_of(np.zeros((4, 4))), colormap="infreno", alpha=0.5)
     message = str(caught.value)
@@ -221,7 +223,7 @@ def test_an_unknown_colour_map_is_told_apart_with_what_is_close():
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, NAN])
-def test_shares_outside_zero_to_one_are_refused(value):
+def test_shares_outside_zero_to_one_are_refused(value: float) -> None:
     photo, rows = photograph(4, 4), rows_of(np.zeros((4, 4)))
     with pytest.raises(OptionError, match=f"alpha must be a number from 0 to 1, not {value}"):
         overlay(photo, rows, colormap="inferno", alpha=value)

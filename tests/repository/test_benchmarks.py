@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,12 @@ def test_works_take_turns_in_orders_that_differ() -> None:
     from measuring import Seconds, interleaved
 
     order: list[str] = []
-    works = {name: lambda name=name: (order.append(name), Seconds(ord(name)))[1] for name in "abc"}
+
+    def work(name: str) -> Seconds:
+        order.append(name)
+        return Seconds(ord(name))
+
+    works = {name: partial(work, name) for name in "abc"}
     samples = interleaved(works, 29, warmups=1)
     rounds = ["".join(order[first : first + 3]) for first in range(0, 90, 3)]
     assert {"".join(sorted(one)) for one in rounds} == {"abc"}

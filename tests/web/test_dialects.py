@@ -301,7 +301,7 @@ INTEGERS = ("target", "size", "output_stride", "alpha", "scale", "method")
 def test_long_values_are_refused_and_not_sent_back(client: FlaskClient) -> None:
     long, tensor = "x" * 2**20, {"name": "image", "datatype": "BYTES", "shape": [1], "data": [B64]}
     digits = int("9" * 4000)
-    for path, body in (
+    bodies: list[tuple[str, dict[str, Any]]] = [
         (f"{V1}:explain", {"instances": [{"b64": B64}], "parameters": {"target": long}}),
         (f"{V1}:explain", {"instances": [{"b64": B64}], "parameters": {long: 1}}),
         (f"{V1}:explain", {"instances": [{long: B64}]}),
@@ -313,7 +313,8 @@ def test_long_values_are_refused_and_not_sent_back(client: FlaskClient) -> None:
         (f"{V2}/infer", {"inputs": [{**tensor, "shape": [1] * 10_000}]}),
         (f"{V2}/infer", {"inputs": [{**tensor, "parameters": {"binary_data_size": long}}]}),
         (f"{V2}/infer", {"inputs": [tensor], "outputs": [{"name": long}]}),
-    ):
+    ]
+    for path, body in bodies:
         answer = ask(client, path, body, 400)
         assert len(json.dumps(answer)) < 5000, (path, list(body))
     ask(client, f"{V2}/infer", PNG, 400, headers={"Inference-Header-Content-Length": "9" * 5000})

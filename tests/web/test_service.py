@@ -97,13 +97,13 @@ def test_what_the_caller_has_is_not_sent_again(client: FlaskClient, forwards: li
     tag = first.headers["ETag"]
     assert re.fullmatch('"[0-9a-f]{32}"', tag)
     forwards.clear()
-    again = post(client, **{"If-None-Match": tag})
+    again = post(client, "", PNG, **{"If-None-Match": tag})
     assert (again.status_code, again.data, again.headers["ETag"], again.headers["Vary"]) == (304, b"", tag, "Accept")
-    assert post(client, **{"If-None-Match": f'"other", W/{tag}'}).status_code == 304
+    assert post(client, "", PNG, **{"If-None-Match": f'"other", W/{tag}'}).status_code == 304
     assert forwards == []
-    assert post(client, **{"If-None-Match": "*"}).status_code == 200
+    assert post(client, "", PNG, **{"If-None-Match": "*"}).status_code == 200
     for query, accept in (("alpha=0.5", "*/*"), ("target=3", "*/*"), ("", "image/jpeg")):
-        assert post(client, query, Accept=accept, **{"If-None-Match": tag}).status_code == 200
+        assert post(client, query, PNG, Accept=accept, **{"If-None-Match": tag}).status_code == 200
     assert post(client, data=encode(picture(1), "png"), **{"If-None-Match": tag}).status_code == 200
 
 
@@ -150,7 +150,7 @@ def test_metrics_tell_failed_from_rejected(client: FlaskClient, monkeypatch: pyt
 
 def test_every_request_has_one_line_of_json(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "camserve.request"):
-        assert post(client, "method=cam", **{"X-Request-Id": "job-7"}).status_code == 200
+        assert post(client, "method=cam", PNG, **{"X-Request-Id": "job-7"}).status_code == 200
         assert post(client, "alpha=2").status_code == 400
         assert client.get("/nonesuch").status_code == 404
     lines = [json.loads(JsonLines().format(one)) for one in caplog.records]

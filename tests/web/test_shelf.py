@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import picture
@@ -29,7 +30,11 @@ def settings_for(folder: Path, *names: str, **serve: object) -> Settings:
         (folder / name).mkdir()
         (folder / name / "net.py").write_text(NET)
         (folder / name / "card.toml").write_text('architecture = "net.py:tiny"\n[input]\nsize = 32\n')
-    overrides = {"models": {"folders": [folder]}, "explain": {"model": names[0]}, "serve": serve}
+    overrides: dict[str, dict[str, Any]] = {
+        "models": {"folders": [folder]},
+        "explain": {"model": names[0]},
+        "serve": serve,
+    }
     return load_settings(environ={}, overrides=overrides)
 
 
@@ -92,7 +97,7 @@ def test_a_card_without_its_files_is_broken_before_anyone_asks(service: Service)
 
 def test_a_preload_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     settings_for(tmp_path, "one", "two")
-    chosen = {"models": {"folders": [tmp_path]}, "explain": {"model": "one"}}
+    chosen: dict[str, dict[str, Any]] = {"models": {"folders": [tmp_path]}, "explain": {"model": "one"}}
     misspelt = load_settings(environ={}, overrides={**chosen, "serve": {"preload": ["tow"]}})
     with pytest.raises(ConfigError, match="bad setting serve.preload: unknown model 'tow'; did you mean 'two'"):
         Service(misspelt)

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import Answer, picture
 from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
@@ -324,7 +324,12 @@ def test_long_values_are_refused_at_once_and_not_sent_back(client: FlaskClient, 
 
 def test_an_output_asked_for_often_is_made_once(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    monkeypatch.setattr("camserve.web.responses.output", lambda name, *_: made.append(name) or {})
+
+    def make(name: str, *_: object) -> dict[str, object]:
+        made.append(name)
+        return {}
+
+    monkeypatch.setattr("camserve.web.responses.output", make)
     assert post(client, "outputs=mask,mask,overlay,mask", **asks("application/json")).status_code == 200
     assert made == ["mask", "overlay"]
 
@@ -432,7 +437,10 @@ def test_422_of_too_many_pixels(client: FlaskClient) -> None:
 @pytest.fixture
 def small() -> Iterator[Service]:
     """One worker, one more place in the queue, two uploads at once."""
-    overrides = {"compute": {"workers": 1}, "serve": {"queue": 1, "http_threads": 3, "deadline_seconds": 0.05}}
+    overrides: dict[str, dict[str, Any]] = {
+        "compute": {"workers": 1},
+        "serve": {"queue": 1, "http_threads": 3, "deadline_seconds": 0.05},
+    }
     made = Service(load_settings(environ={}, overrides=overrides))
     made.load()
     yield made
@@ -583,13 +591,13 @@ class Process:
         self.line = self.popen.stdout.readline()
         self.port = urlsplit(self.line.split()[3]).port
 
-    def request(self, method: str, path: str, body: Any = None, **headers: str) -> http.client.HTTPResponse:
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
         response = connection.getresponse()
-        response.data = response.read()  # type: ignore[attr-defined]
+        answer = Answer(response.status, response.headers, response.read())
         connection.close()
-        return response
+        return answer
 
     def wait_until_ready(self) -> None:
         end = time.monotonic() + 30
