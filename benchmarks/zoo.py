@@ -25,6 +25,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from camserve.version import __version__
+
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "networks.md"
 _BAD = ("WRONG", "not done")
@@ -154,9 +156,9 @@ def read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_row(file: Path, row: dict[str, Any]) -> None:
-    """Put it behind those that there are."""
+    """Put it behind those that there are, with the version that it is of."""
     with file.open("a") as opened:
-        opened.write(json.dumps(row) + "\n")
+        opened.write(json.dumps({**row, "camserve": __version__}) + "\n")
 
 
 if __name__ == "__main__":

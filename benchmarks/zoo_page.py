@@ -33,7 +33,7 @@ _COLUMNS = ("network", "layer", "head", "exact", "sizes", "engines", "legrad", "
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The page of rows in the order of the tables."""
-    parts = [_HEADER.format(versions=_versions()), _counts(rows)]
+    parts = [_HEADER.format(versions=_versions(rows)), _counts(rows)]
     for library in LIBRARIES:
         own = [row for row in rows if row["library"] == library]
         if own:
@@ -47,9 +47,12 @@ def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 
 
-def _versions() -> str:
-    packages = ("camserve", "torch", "torchvision", "timm", "transformers", "openvino")
-    return ", ".join([*(f"{name} {version(name)}" for name in packages), f"Python {platform.python_version()}"])
+def _versions(rows: list[dict[str, Any]]) -> str:
+    own = " and ".join(sorted({str(row["camserve"]) for row in rows}))
+    packages = ("torch", "torchvision", "timm", "transformers", "openvino")
+    return ", ".join(
+        [f"camserve {own}", *(f"{name} {version(name)}" for name in packages), f"Python {platform.python_version()}"]
+    )
 
 
 def _counts(rows: list[dict[str, Any]]) -> str:
