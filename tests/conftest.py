@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from camserve.methods.evidence import Evidence
     from camserve.web.service import Service
 
+# Where every test is quick: `pytest -m quick`.
+QUICK_PLACES = ("catalogue", "config", "explanation", "geometry", "images", "render", "test_laws.py")
+
 # Methods that run the network dozens of times and more: test_methods_*.py ask them of small networks.
 DEAR = {"scorecam", "sscam", "iscam", "groupcam", "opticam", "polycam", "rise", "occlusion"}
 DEAR |= {"integratedgradients", "refinecam", "fullgrad"}
@@ -45,6 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """--large: also what takes minutes. --rewrite: see test_golden.py."""
     parser.addoption("--large", action="store_true", help="also run the tests that take minutes")
     parser.addoption("--rewrite", action="store_true", help="write the texts of tests/doors/golden anew")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as quick what stands in a place of quick tests."""
+    for test in items:
+        if test.path.relative_to(Path(__file__).parent).parts[0] in QUICK_PLACES:
+            test.add_marker("quick")
 
 
 @pytest.fixture(autouse=True)
