@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError
+from camserve.graph.original.state import fresh
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 # Functions that write into what they are given, besides those that torch marks by a name such as "relu_".
@@ -78,7 +79,8 @@ def trace(model: nn.Module, keyword: str | None = None) -> Graph:
     have their defaults, as in a call: torch.fx itself would make unknown values of them and take a training's branch.
     """
     try:
-        root = _called_with_images(model, keyword)
+        # of a copy: a forward that keeps what it makes keeps stand-ins of tensors while it is traced
+        root = _called_with_images(fresh(model), keyword)
         with _one_at_a_time:
             graph = _Tracer().trace(root)
         return Graph(root, _in_order(root, graph))

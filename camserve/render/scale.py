@@ -14,6 +14,8 @@ from camserve.errors import OptionError
 
 Float32 = npt.NDArray[np.float32]
 
+_FLOAT = np.finfo(np.float32)
+
 # Of a map: "logits" where the mean over its cells plus the bias is the logit; "own" where a method has a unit of its
 # own; "relative" where several maps were each divided by their maximum, so that how strong any was is gone.
 LOGITS, OWN, RELATIVE = "logits", "own", "relative"
@@ -29,7 +31,10 @@ class Scale:
     def share_of(self, grid_map: Float32) -> Float32:
         """A raw map over the end: -1..1 or, unsigned, 0..1, and beyond where the scale ends before the map does."""
         shown = shown_part(grid_map, signed=self.signed)
-        return shown / np.float32(self.end) if self.end > 0 else np.zeros_like(shown)
+        if self.end <= 0:
+            return np.zeros_like(shown)
+        with np.errstate(over="ignore"):  # of an end that is no float32 the shares are 0, or as large as there are
+            return shown / np.clip(np.float32(self.end), _FLOAT.tiny, _FLOAT.max)
 
     def words(self, grid_map: Float32, unit: str) -> tuple[str, str, str]:
         """What stands below the colour bar: its low end, its middle, its high end."""
