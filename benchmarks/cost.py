@@ -21,6 +21,7 @@ import camserve
 from camserve.catalogue.targets import class_target
 from camserve.explain.observation import choose_method
 from camserve.images.reading import encode
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 
 FORWARD, ONE_CLASS, ALL_CLASSES = "forward alone", "forward and map of one class", "maps of all classes"
@@ -66,7 +67,7 @@ def works_of(model: camserve.Model) -> dict[str, Work]:
 
     works: dict[str, Work] = {
         FORWARD: forward,
-        ONE_CLASS: lambda: method(forward()),
+        ONE_CLASS: lambda: apply(method, forward()),
         ALL_CLASSES: lambda: layer.class_maps(images),
         EXPLAIN: lambda: model.explain(photo, size=side),
         TO_JPEG: lambda: encode(model.explain(photo, size=side).overlay(), "jpeg"),

@@ -24,6 +24,7 @@ from xai import OpenvinoXai
 
 import camserve
 from camserve.explain.observation import choose_method
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 from camserve.system.workers import Workers
 
@@ -90,7 +91,8 @@ def class_maps_of(model: camserve.Model, images: Tensor) -> Tensor:
     def predicted(values: Tensor) -> Tensor:
         return values.gather(1, best[:, None])[:, 0]
 
-    return choose_method("auto", layer)(Evidence(activations, layer.head, predicted, carried, answered=logits))
+    evidence = Evidence(activations, layer.head, predicted, carried, answered=logits)
+    return apply(choose_method("auto", layer), evidence)
 
 
 def theirs(model: camserve.Model, images: Tensor) -> dict[str, Work]:
