@@ -21,7 +21,7 @@ from others import OTHERS, attached
 from program import alone
 from subjects import Plan, load, noise, photographs
 
-from camserve.system.workers import granted_cores
+from camserve.system.cores import granted_cores
 
 MANY = "explain_many, all workers"
 LEAST_KEPT = 0.45

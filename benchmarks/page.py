@@ -14,7 +14,7 @@ import torch
 from measuring import Aim, Results, Row
 
 import camserve
-from camserve.system.workers import granted_cores
+from camserve.system.cores import granted_cores
 
 PACKAGES = (
     "torch", "torchvision", "numpy", "pillow", "openvino", "grad-cam", "torchcam", "captum", "flask", "gunicorn",

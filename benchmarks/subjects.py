@@ -17,7 +17,7 @@ from torch import nn
 import camserve
 from camserve.config import Settings, load_settings
 from camserve.errors import ConfigError
-from camserve.system.workers import granted_cores
+from camserve.system.cores import granted_cores
 
 # Photographs in scikit-image's wheel, CC0 and public domain, that fill their frame.
 _PHOTOS = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")

@@ -17,6 +17,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -135,6 +136,8 @@ def _result(name: str, pipe: Connection | None, process: Any, seconds: float) ->
     except EOFError:
         process.join()
         words = f"the process ended with status {process.exitcode}"
+        if process.exitcode == -signal.SIGKILL:
+            return _failed(name, f"{words}: killed, as where memory does not suffice", "not done")
     process.kill()
     return _failed(name, words)
 

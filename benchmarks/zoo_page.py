@@ -24,8 +24,8 @@ What camserve answers was held against the network itself, by plain autograd on 
 - **legrad**, **rollout**: the grid of the map that these two methods for transformers give, or "refused" in words.
 
 A network is *right* where all that camserve answers is right, *refused* where camserve says in words that it does not
-take it, *WRONG* else. *Not done*: checking it took longer than the limit. *Not made*: its own library cannot make it
-here.
+take it, *WRONG* else. *Not done*: checking it took longer than five minutes, or more memory than there was. *Not made*:
+its own library cannot make it here.
 """
 VERDICTS = ("right", "refused", "WRONG", "not done", "not made")
 _COLUMNS = ("network", "layer", "head", "exact", "sizes", "engines", "legrad", "rollout", "verdict and notes")
