@@ -103,7 +103,7 @@ def proofs_ask_their_methods(request: pytest.FixtureRequest, monkeypatch: pytest
 
     monkeypatch.setattr(applying, "function_of", noted)
     yield
-    assert claimed <= ran, f"marked as a proof of {claimed - ran}, which it does not run"
+    assert claimed <= ran, f"marked as a proof of {claimed - ran}, which it does not run by camserve.methods.apply"
 
 
 def proved(test: pytest.Item, kind: str) -> set[str]:

@@ -72,12 +72,13 @@ class Needs(StrEnum):
 class Method:
     """One entry of the registry.
 
-    name: as users write it. title: as the paper calls it. summary: what the map shows, in one line.
-    source: the paper. function: "module.function" in this package. unit: "logits" where the map's mean plus the
-    bias is the logit. cost: what it runs besides the one forward pass that the prediction needs. lattice: whether the
-    map has one value a cell of the layer, or one a pixel of the network's input. check: a warning that stands beside
-    every map of it. scored: whether it asks for the target of logits, or of class probabilities. at_layer: whether the
-    layer that was chosen makes a difference; of_class: whether the class does. note: formula, use and failings.
+    name: as users write it. title: as the paper calls it. summary: what the map shows, in one line. source: the paper,
+    its first author first. function: "module.function" of methods/. needs: see Needs. unit: "logits" where the map's
+    mean plus the bias is the logit. cost: what it runs besides the one forward pass that the prediction needs.
+    lattice: whether the map has one value a cell of the layer, or one a pixel of the network's input. check: a warning
+    that stands beside every map of it. scored: whether it asks for the target of logits, or of class probabilities.
+    at_layer: whether the layer that was chosen makes a difference; of_class: whether the class does. note: formula, use
+    and failings.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Explanation methods: one paper, one function `Evidence -> map (N, h, w)`, one registry.
 
-To add a method, write the function in a module of methods/, and its entry in FAMILIES. The command line's choices, the
-HTTP list, the page's menu, the documentation and the tests all read this registry, which itself loads no torch.
+To add a method, write the function in a module of methods/, and its entry in FAMILIES; `Method` says what each field
+means. The command line's choices, the HTTP list, the page's menu, the documentation and the tests all read this
+registry, which itself loads no torch. How a method is tested: see CONTRIBUTING.md.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """What may be asked of a model, and how the answer is drawn: each option once.
 
 The Python API, the command line, HTTP and its description, batch and the tables of the documentation are made of the
-fields of these classes. To add an option, add its field here, and use it where it has its effect.
+fields of these classes. To add an option, add its field here, and use it where it has its effect: CONTRIBUTING.md says
+where that may be. A line in the class's docstring is for what its help leaves open.
 """
 
 import inspect

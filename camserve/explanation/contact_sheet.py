@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from camserve.catalogue.options import OverlayOptions
-from camserve.explanation.explanation import Explanation
-from camserve.render import overlay as render
+from camserve.explanation.explanation import Explanation, paint
 from camserve.render.legend import plain_text
 
 Float32 = npt.NDArray[np.float32]
@@ -70,8 +69,8 @@ def _answer(one: Explanation) -> str:
 def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions = PLAIN) -> Image.Image:
     """The sheet, RGB.
 
-    photo: RGB. heading: above it all. entries: those of one group stand together. look: of it `colormap`, `alpha` and
-    `contour`.
+    photo: RGB. heading: above it all. entries: those of one group stand together. look: all of it but `signed`,
+    `scale`, `boxes` and `legend`.
     """
     places = list(_places(entries))
     columns, rows = 1 + max(x for *_, x, _ in places), 1 + max(y for *_, y in places)
@@ -95,13 +94,7 @@ def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) ->
     heat = _smaller(made, small.size)
     peak = np.nanmax(heat, initial=0)
     scaled = heat / peak if peak > 0 else heat
-    return render.overlay(
-        small,
-        lambda first, last: scaled[first:last],
-        colormap=look.colormap or made.style.colormap,
-        alpha=made.style.alpha if look.alpha is None else look.alpha,
-        contour=look.contour,
-    )
+    return paint(small, lambda first, last: scaled[first:last], replace(look, signed=False), made.style)
 
 
 def _smaller(made: Explanation, size: tuple[int, int]) -> Float32:

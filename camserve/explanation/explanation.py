@@ -1,7 +1,7 @@
 """What an explanation is: what was found, and the photograph it was found in."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from camserve.images.reading import Photo, encode
 from camserve.render import overlay as render
 from camserve.render.legend import Legend
 from camserve.render.npy import npy_bytes, npy_in_pieces
+from camserve.render.painting import Rows
 from camserve.render.polygons import Polygon
 from camserve.render.regions import Box
 from camserve.render.scale import Scale, scale_of
@@ -69,11 +70,7 @@ class Explanation(Attribution):
     def overlay(self, look: OverlayOptions) -> Image.Image:
         """The heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError.
 
-        alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap
-        catalogue. contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum.
-        legend: a colour bar with class, score and the values of its ends. signed: also what speaks against the class,
-        in colours of their own; clear at 0. scale: the value of the last colour, in `unit`, so that pictures compare;
-        default the map's own maximum. See `camserve.explanation.common_scale.common_scale`.
+        Options: see `camserve.catalogue.options.OverlayOptions`; those left out come from the model's settings.
         """
         return self.drawn(look)
 
@@ -81,14 +78,12 @@ class Explanation(Attribution):
         """As `overlay`, its options in one record."""
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
         shown = chosen.share_of(self.map)
-        return render.overlay(
+        return paint(
             self.photo.image,
             self.heat_rows,
-            painted=partial(self.placement.rows, shown),
-            signed=look.signed,
-            colormap=look.colormap or (self.style.signed_colormap if look.signed else self.style.colormap),
-            alpha=self.style.alpha if look.alpha is None else look.alpha,
-            contour=look.contour,
+            look,
+            self.style,
+            shown=partial(self.placement.rows, shown),
             boxes=self.boxes(look.boxes) if look.boxes is not None else (),
             legend=self._legend(chosen) if look.legend else None,
         )
@@ -164,3 +159,32 @@ class Explanation(Attribution):
             f"<camserve.Explanation {self.class_name} {self.score:.3f} of {self.photo.name} "
             f"{' x '.join(map(str, self.size))} by {self.method} at {self.layer}>"
         )
+
+
+def paint(
+    photo: Image.Image,
+    rows: Rows,
+    look: OverlayOptions,
+    style: Render,
+    *,
+    shown: Rows | None = None,
+    boxes: Sequence[Box] = (),
+    legend: Legend | None = None,
+) -> Image.Image:
+    """Heat on a photograph, RGB, of its size: overlays and the tiles of sheets are painted here.
+
+    photo: all of it, or a smaller copy. rows: its heat, see `camserve.render.painting`. look: its scale, boxes and
+    legend are the caller's to make. style: for what it leaves out. shown: what the colours show, where it is another
+    scale of the same.
+    """
+    return render.overlay(
+        photo,
+        rows,
+        painted=shown,
+        signed=look.signed,
+        colormap=look.colormap or (style.signed_colormap if look.signed else style.colormap),
+        alpha=style.alpha if look.alpha is None else look.alpha,
+        contour=look.contour,
+        boxes=boxes,
+        legend=legend,
+    )

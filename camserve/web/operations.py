@@ -16,8 +16,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Operation:
     """gives: by media type, what comes back: a TypedDict, or None for bytes. body: the JSON that is taken.
 
-    image: whether an image or a form is, with options in the query. statuses: beyond those of every operation.
-    query: what it must have beside the options, and headers: which are read, with what they mean.
+    image: whether an image or a form is, with options in the query. query: what it must have beside the options, and
+    headers: which are read, with what they mean. statuses: beyond 200 and those that are described anyway: 401, 404 and
+    503 of all, 400 of what has a query, and of every POST what reading a body may end in. A view that loads a model may
+    run out of time, too: 504.
     """
 
     gives: Mapping[str, Any]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import count_forwards, picture
+from conftest import QUICK, count_forwards, picture
 from torch import nn
 
 import camserve
@@ -221,10 +221,10 @@ def test_a_method_that_does_not_look_at_the_class_says_so_once(model: camserve.M
     assert model.explain(cat, method="eigencam").warnings == ()
 
 
-@pytest.mark.parametrize("name", [m.name for m in METHODS.values() if not m.of_class and m.needs != "attention"])
-def test_the_registry_knows_which_methods_do_not_look_at_the_class(model: camserve.Model, cat: Path, name: str) -> None:
+@pytest.mark.parametrize("name", QUICK)
+def test_the_registry_knows_which_methods_look_at_the_class(model: camserve.Model, cat: Path, name: str) -> None:
     first, second = (model.explain(cat, target=target, method=name).map for target in ("tabby", "espresso"))
-    assert np.array_equal(first, second)
+    assert np.array_equal(first, second) == (not METHODS[name].of_class)
 
 
 def test_likeness_is_the_correlation_of_positive_parts() -> None:

@@ -159,6 +159,18 @@ def test_every_tile_is_where_its_place_says_in_its_own_colours(model: camserve.M
             assert (tile[:60] < 140).any()  # the reason is written there
 
 
+def test_tiles_are_drawn_as_overlays_are_but_for_what_they_have_no_room_for(model: camserve.Model) -> None:
+    made, small = model.explain(picture(4, (1200, 900))), picture(4, (300, 225))
+
+    def tile(**options: Any) -> Image.Image:
+        return sheet.tile_overlay(small, made, OverlayOptions(**options))
+
+    seen = {"colormap": "viridis", "alpha": 0.4, "contour": 0.5}
+    for name, value in seen.items():
+        assert tile(**{name: value}) != tile()
+    assert tile(**seen, signed=True, scale=3.0, boxes=0.5, legend=True) == tile(**seen)
+
+
 @pytest.mark.parametrize("how", [{}, {"size": "crop"}, {"method": "integratedgradients"}])
 def test_tiles_show_the_mean_heat_of_their_pixels(model: camserve.Model, how: dict[str, Any]) -> None:
     made = model.explain(picture(4, (1200, 900)), **how)

@@ -104,6 +104,19 @@ def test_the_http_page_names_every_option_and_status() -> None:
     assert all(str(status) in text for status in statuses)
 
 
+def test_the_http_page_names_every_path_of_our_own() -> None:
+    from camserve.config import load_settings
+    from camserve.web.app import create_app
+    from camserve.web.routes.openapi import describe
+    from camserve.web.service import Service
+
+    text, app = (ROOT / "docs" / "http.md").read_text(), create_app(service=Service(load_settings(environ={})))
+    with app.app_context():
+        paths = describe(app)["paths"]
+    for path in paths:  # those of /v1 and /v2 are as their protocols have them
+        assert path.startswith(("/v1", "/v2")) or path.replace("{name}", "{model}") in text, path
+
+
 def test_the_readme_s_command_lines_run(desk: Path) -> None:
     if shutil.which("camserve") is None:
         pytest.skip("camserve is not installed as a command; pip install -e .")

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, jsonify, request
 
 from camserve.config import load_settings
 from camserve.methods import AUTO, METHODS
 from camserve.web.app import create_app
+from camserve.web.operations import gives
 from camserve.web.request_options import Options
 from camserve.web.routes.openapi import describe
 from camserve.web.service import Service
@@ -71,6 +72,25 @@ def test_every_path_is_described(app: Flask, description: dict[str, Any]) -> Non
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert served - described == {("/static/{path:filename}", "GET"), ("/", "POST")}
+
+
+def test_a_route_is_described_from_its_view_alone() -> None:
+    app = create_app(service=Service(load_settings(environ={})))
+
+    @app.get("/times/<int:count>")
+    @gives(dict[str, int], query={"word": "what is said"})
+    def times(count: int) -> Response:
+        """A word, so many times."""
+        return jsonify({request.args["word"]: count})
+
+    with app.app_context():
+        made = describe(app)["paths"]["/times/{count}"]["get"]
+    assert made["summary"] == "A word, so many times."
+    assert [(one["name"], one["in"], one["required"]) for one in made["parameters"]] == [
+        ("count", "path", True),
+        ("word", "query", True),
+    ]
+    assert set(made["responses"]) == {"200", "400", "401", "404", "503"}
 
 
 def test_options_and_names_come_from_the_registries(description: dict[str, Any]) -> None:

@@ -72,9 +72,9 @@ def _operation(rule: Rule, made: Operation, words: str, schemas: dict[str, Any])
 
 
 def _in_path(rule: Rule) -> list[dict[str, Any]]:
-    known = {"name": list(service().shelf.cards()), "version": ["1"]}
+    known = {"name": {"enum": list(service().shelf.cards())}, "version": {"enum": ["1"]}}
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": known[name]}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", **known.get(name, {})}}
         for name in sorted(rule.arguments)
     ]
 
@@ -144,7 +144,8 @@ def _example(body: str) -> dict[str, Any]:
 
 def _responses(path: str, method: str, made: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     content = {kind: {"schema": _schema(answer, schemas)} for kind, answer in made.gives.items()}
-    statuses = (*_ALWAYS, *(_READING if method == "POST" else ()), *made.statuses)
+    refusing = _READING if method == "POST" else (400,) if made.query else ()
+    statuses = (*_ALWAYS, *refusing, *made.statuses)
     problem = {media_type(path): {"schema": {"$ref": _REFERENCE.format(model=ProblemBody.__name__)}}}
     refused: dict[str, Any] = {str(one): {"description": HTTPStatus(one).phrase} for one in sorted(statuses)}
     for one in set(refused) - {"304"}:
