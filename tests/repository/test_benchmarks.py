@@ -186,6 +186,20 @@ def test_varied_images_are_the_same_each_time_and_some_are_broken(tmp_path: Path
     assert 0 < broken.pop() < 10
 
 
+def test_checkouts_that_differ_in_one_bit_are_told_apart() -> None:
+    from frozen import differences
+
+    values = np.array([0.0, 1.0, np.nan], np.float32)
+    old = {"map": values, "facts": [{"a": 0.1, "b": None}], "png": b"same", "odd": float("nan")}
+    assert list(differences(old, {**old, "map": values.copy()})) == []
+    changed = np.nextafter(values, 2)
+    found = list(differences(old, {**old, "map": changed, "facts": [{"b": None, "a": 0.1}], "png": b"sane"}))
+    assert [where.partition(":")[0] for where in found] == [".facts[0]", ".map", ".png"]
+    assert list(differences(old, {**old, "facts": [{"a": -0.0, "b": 0}]})) != []
+    assert list(differences({"a": 0.0}, {"a": -0.0})) == [".a: 0.0 / -0.0"]
+    assert list(differences({"a": 1}, {"a": True, "b": 1})) == [".a: int 1 / bool True", ".b: only in NEW"]
+
+
 def test_works_take_turns_in_orders_that_differ() -> None:
     from measuring import Seconds, interleaved
 
