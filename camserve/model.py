@@ -16,7 +16,7 @@ from camserve.errors import CamserveError
 from camserve.explain.pipeline import class_maps, explain, explain_classes, explain_many
 from camserve.explain.run import Run
 from camserve.explanation.explanation import Explanation
-from camserve.images.reading import Source
+from camserve.images.reading import Photo, Source
 from camserve.methods.evidence import Progress
 from camserve.models.classifier import Classifier
 from camserve.models.inspection.summary import Inspection, inspect_model
@@ -43,7 +43,7 @@ class Model(Classifier):
     """A classifier that can be asked why. Made by `camserve.load`; safe to share between threads."""
 
     @takes(_AskedOne)
-    def explain(self, image: Source, asked: _AskedOne) -> Explanation:
+    def explain(self, image: Source | Photo, asked: _AskedOne) -> Explanation:
         """Why the model says what it says about one image.
 
         image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
@@ -56,7 +56,9 @@ class Model(Classifier):
         return explain(self, image, asked.target, asked, Run(progress=asked.progress))
 
     @takes(_Asked)
-    def explain_classes(self, image: Source, targets: int | Sequence[TargetOption], asked: _Asked) -> list[Explanation]:
+    def explain_classes(
+        self, image: Source | Photo, targets: int | Sequence[TargetOption], asked: _Asked
+    ) -> list[Explanation]:
         """One explanation a target, all from one forward pass.
 
         targets: several, each as `target` of `explain`; or a number: so many of the best classes. Options and errors:
@@ -74,7 +76,7 @@ class Model(Classifier):
         run = Run(progress=asked.progress)
         return explain_many(self, images, asked.target, asked, run, errors=asked.errors)
 
-    def class_maps(self, image: Source, *, size: str | int | None = None) -> npt.NDArray[np.float32]:
+    def class_maps(self, image: Source | Photo, *, size: str | int | None = None) -> npt.NDArray[np.float32]:
         """The CAM of every class from one forward pass, float32 (C, h, w), in logits.
 
         mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.

@@ -52,8 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as quick what stands in a place of quick tests."""
+    places = [Path(__file__).parent / place for place in QUICK_PLACES]
     for test in items:
-        if test.path.relative_to(Path(__file__).parent).parts[0] in QUICK_PLACES:
+        if any(test.path.is_relative_to(place) for place in places):
             test.add_marker("quick")
 
 

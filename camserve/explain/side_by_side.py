@@ -1,7 +1,7 @@
 """One photograph, several methods or several classes: what each shows, what it took, and why some show nothing."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from camserve.catalogue.methods import AUTO, METHODS, family_of, find_method
@@ -47,7 +47,11 @@ def compare_methods(
 
 
 def compare_classes(
-    model: Classifier, photo: Photo, targets: int | list[str], options: ExplainOptions, run: Run | None = None
+    model: Classifier,
+    photo: Photo,
+    targets: int | Sequence[TargetOption],
+    options: ExplainOptions,
+    run: Run | None = None,
 ) -> Iterator[Entry]:
     """The explanation of each class, from one forward pass. Raises OptionError, UnknownName."""
     yield from class_entries(explain_classes(model, photo, targets, options, run or Run()))

@@ -116,7 +116,7 @@ def test_equal_colours_are_equal_numbers_on_a_common_scale(model: camserve.Model
 
 
 def test_a_common_scale_is_the_largest_end_of_all(model: camserve.Model, otter: camserve.Explanation) -> None:
-    against = model.explain(otter.photo, target="-otter")  # type: ignore[arg-type]
+    against = model.explain(otter.photo, target="-otter")
     assert common_scale([otter]) == otter.map.max() != against.map.max()
     assert common_scale([otter, against], signed=True) == np.abs(otter.map).max()
     assert common_scale([]) == 1
@@ -195,7 +195,7 @@ def test_legends_name_the_target_and_its_numbers(
     end = f"{np.abs(otter.map).max():.3g}"
     otter.overlay(legend=True, signed=True)
     otter.overlay(legend=True, scale=100)
-    against = model.explain(otter.photo, target="281-282", method="gradcam")  # type: ignore[arg-type]
+    against = model.explain(otter.photo, target="281-282", method="gradcam")
     against.overlay(legend=True, signed=True, scale=100)
     captions = [(legend.caption, legend.low, legend.middle, legend.high) for legend in drawn]
     assert captions == [

@@ -118,7 +118,7 @@ def test_layer_head_and_map(name: str, request: pytest.FixtureRequest) -> None:
     photo = read_photo(picture(5, (149, 107)), max_pixels=10**6, max_side=10**4, max_bytes=10**6)
     size = "fit" if not model.network.takes_any_size else ("crop" if native else 97)
 
-    explanation = model.explain(photo, method="gradcam", size=size, target=3)  # type: ignore[arg-type]
+    explanation = model.explain(photo, method="gradcam", size=size, target=3)
 
     assert explanation.layer == model.default_layer == entry(LAYERS, name)
     assert explanation.head == (entry(HEADS, name) or "linear")
