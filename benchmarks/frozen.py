@@ -1,6 +1,6 @@
 """Do two checkouts explain the same, bit for bit, through every door?
 
-    python benchmarks/frozen.py OLD NEW
+    python benchmarks/frozen.py OLD NEW [--only layercam]
 
 Two dozen explanations, batches, lists and errors by Python, the command line and a real server: maps, logits, scores,
 pixels, files, JSON and words are compared; versions, durations and places are not. Ends with 1 where anything differs.
@@ -24,12 +24,12 @@ ENGINES = ("auto", "torch")
 SHOWN = 4
 
 
-def record(tree: Path, folder: Path, engine: str) -> Record:
+def record(tree: Path, folder: Path, engine: str, only: str) -> Record:
     """What `frozen_record.py` finds in a checkout; folder: for its files."""
     folder.mkdir(parents=True)
     check(tree, folder)
     more = {"models_folders": str(folder / "models"), "compute_engine": engine, "serve_deadline_seconds": "600"}
-    words = [sys.executable, str(Path(__file__).parent / "frozen_record.py"), engine, "record.pickle"]
+    words = [sys.executable, str(Path(__file__).parent / "frozen_record.py"), engine, "record.pickle", only]
     subprocess.run(words, env=environment(tree, folder, **more), cwd=folder, check=True)
     found: Record = pickle.loads((folder / "record.pickle").read_bytes())
     return {(door, f"{name} ({engine})"): answer for (door, name), answer in found.items()}
@@ -80,19 +80,23 @@ def compared(old: Record, new: Record) -> int:
 
 
 def main() -> None:
-    options = parser(__doc__).parse_args()
+    taken = parser(__doc__)
+    taken.add_argument("--only", default="", metavar="WORDS", help="what has them in its name, such as layercam")
+    options = taken.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pictures(folder / "pictures")
         write_networks(folder)
-        found: list[Record] = [{}, {}]
+        found: tuple[Record, Record] = ({}, {})
+        trees = {"old": options.old, "new": options.new}
         for engine in ENGINES:
-            places = [folder / side / engine for side in ("old", "new")]
             with ThreadPoolExecutor(2) as both:
-                for known, more in zip(
-                    found, both.map(record, (options.old, options.new), places, [engine] * 2), strict=True
-                ):
-                    known.update(more)
+                made = [
+                    both.submit(record, tree, folder / side / engine, engine, options.only)
+                    for side, tree in trees.items()
+                ]
+            for known, more in zip(found, made, strict=True):
+                known.update(more.result())
         sys.exit(compared(*found) > 0)
 
 

@@ -1,8 +1,9 @@
 """What one checkout answers through its three doors, for frozen.py, which runs this in a process with that checkout.
 
-    python frozen_record.py ENGINE RECORD
+    python frozen_record.py ENGINE RECORD WORDS
 
-in a folder of its own, two below what `frozen_cases` writes. RECORD: a pickle of {(door, what): answer}.
+in a folder of its own, two below what `frozen_cases` writes. RECORD: a pickle of {(door, what): answer}. WORDS: only
+what has them in its name.
 """
 
 import dataclasses
@@ -105,5 +106,10 @@ def settled(work: Callable[[], Any]) -> Any:
 
 
 if __name__ == "__main__":
-    found = {(door, name): settled(work) for door, name, work in works(sys.argv[1])}
-    Path(sys.argv[2]).write_bytes(pickle.dumps(found))
+    engine, kept, words = sys.argv[1:]
+    found = {
+        (door, name): settled(work)
+        for door, name, work in works(engine)
+        if words in name or name.startswith("add ")  # what others need
+    }
+    Path(kept).write_bytes(pickle.dumps(found))
