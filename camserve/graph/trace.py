@@ -2,14 +2,14 @@
 
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError
-from camserve.graph.original.state import fresh
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 # Functions that write into what they are given, besides those that torch marks by a name such as "relu_".
@@ -79,13 +79,29 @@ def trace(model: nn.Module, keyword: str | None = None) -> Graph:
     have their defaults, as in a call: torch.fx itself would make unknown values of them and take a training's branch.
     """
     try:
-        # of a copy: a forward that keeps what it makes keeps stand-ins of tensors while it is traced
-        root = _called_with_images(fresh(model), keyword)
-        with _one_at_a_time:
-            graph = _Tracer().trace(root)
-        return Graph(root, _in_order(root, graph))
+        root = _called_with_images(model, keyword)
+        with _nothing_kept(model):
+            with _one_at_a_time:
+                graph = _Tracer().trace(root)
+            return Graph(root, _in_order(root, graph))
     except Exception as error:  # whatever the user's forward raises when it meets a proxy
         raise Untraceable(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
+
+
+@contextmanager
+def _nothing_kept(model: nn.Module) -> Iterator[None]:
+    """Afterwards the modules hold what they held: what a forward keeps while it is traced stands in for tensors."""
+    held = [vars(part) for part in model.modules()]
+    kinds = ("_parameters", "_buffers", "_modules")
+    held += [own[name] for own in list(held) for name in kinds if isinstance(own.get(name), dict)]
+    before = [dict(holder) for holder in held]
+    try:
+        yield
+    finally:
+        for holder, content in zip(held, before, strict=True):
+            for name in holder.keys() - content.keys():
+                del holder[name]
+            holder.update(content)
 
 
 def _called_with_images(model: nn.Module, keyword: str | None) -> nn.Module:

@@ -1,5 +1,6 @@
 """A traced graph computes what the module does, step by step, and tracing disturbs nobody."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -254,3 +255,21 @@ def test_names_that_torch_gave_to_nodes_are_known_too() -> None:
     assert node_of(graph, "relu") is find_layer(graph, "relu")
     with pytest.raises(UnknownName, match="unknown layer 'stages.1.actt'; did you mean 'stages.1.act'"):
         node_of(graph, "stages.1.actt")
+
+
+class MakesATable(nn.Module):
+    """Registers at its first call what it needs for later ones."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "table"):
+            self.register_buffer("table", torch.ones(1) * x.mean())
+            self.seen = x.shape[-1]
+        return x + self.table
+
+
+def test_a_module_holds_after_tracing_what_it_held_before() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), MakesATable())
+    before = [(name, list(vars(part)), list(part._buffers)) for name, part in module.named_modules()]
+    with contextlib.suppress(Untraceable):
+        trace(module)
+    assert [(name, list(vars(part)), list(part._buffers)) for name, part in module.named_modules()] == before
