@@ -34,6 +34,8 @@ PERHAPS = (
     "camserve does not see: they are explained as they are, as if they were logits"
 )
 NO_NUMBERS = "the network answers with values that are no numbers (not finite), so the picture means nothing"
+# Where random numbers are drawn, answers are compared for so many seeds: one block in two skipped is alike for some.
+_SEEDS = 8
 # Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of. Whatever that size
 # is, at every stride up to 32 the sides asked give both even and odd numbers of cells, padded or not, and all add a
 # cell (tests/graph/test_guard.py and tests/graph/test_given_sizes.py hold that). They are small, since some networks
@@ -203,11 +205,10 @@ class Given(nn.Module):
     def _find_memory(self, used: nn.Module, before: list[Any]) -> None:
         """Whether the calls so far, failed ones too, have changed what it answers; and whether chance has a part."""
         asked = self.probes
-        if before == fingerprint(used) and self._is_certain(used, asked[0]):
+        if before == fingerprint(used) and self._is_certain(lambda: used, asked[0], count=1):
             return
         self._ask_sizes(lambda: fresh(self.module))
-        other = self._asked_again(fresh(self.module), self.probes[:1], seed=1)
-        if not same(other[0], self.probes[0].logits):
+        if not self._is_certain(lambda: fresh(self.module), self.probes[0]):
             self.notes.append(UNLIKE)
         alone = [one.logits for one in self.probes]
         after = self._asked_again(used, self.probes)
@@ -215,12 +216,21 @@ class Given(nn.Module):
         alike = len(before_that) == len(alone) and all(same(*pair) for pair in zip(before_that, alone, strict=True))
         self.remembers = not alike or not all(same(*pair) for pair in zip(alone, after, strict=True))
 
-    def _is_certain(self, used: nn.Module, own: Probe) -> bool:
-        """Whether the first image alone gets the answer that it got, with other random numbers, too."""
+    def _is_certain(self, network: Callable[[], nn.Module], own: Probe, count: int | None = None) -> bool:
+        """Whether the first so many images alone get the answer that they got, with other random numbers, too."""
         if own.logits is None:
             return False
-        with torch.no_grad(), same_chance(1):
-            return same(self.ask(used, own.images[:1]), own.logits[:1])
+        for seed in range(1, _SEEDS + 1):
+            try:
+                with torch.no_grad(), same_chance(seed) as drawn:
+                    answer = self.ask(network(), own.images[:count])
+            except Exception:  # anything a user's forward raises
+                return False
+            if not same(answer, own.logits[:count]):
+                return False
+            if not any(drawn):  # others would not be drawn either
+                break
+        return True
 
     def _asked_again(self, network: nn.Module, probes: list[Probe], seed: int = 0) -> list[Tensor | None]:
         return [self._probe(network, *one.size, count=len(one.images), seed=seed).logits for one in probes]

@@ -5,9 +5,11 @@ Some networks remember: a window made smaller for a small image, biases looked u
 
 import contextlib
 import copy
+import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -71,8 +73,25 @@ def len_of(value: Any) -> int:
 
 
 @contextlib.contextmanager
-def same_chance(seed: int = 0) -> Iterator[None]:
-    """While inside, torch's random numbers are those of a seed; afterwards they go on as if nothing had been."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
+def same_chance(seed: int = 0) -> Iterator[list[bool]]:
+    """While inside, random numbers of torch, Python and numpy are those of a seed; afterwards all is as before.
+
+    Holds, afterwards, whether any were drawn.
+    """
+    drawn = list[bool]()
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            begun = _chance()
+            yield drawn
+            drawn.append(_chance() != begun)
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _chance() -> tuple[bytes, object, object]:
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state(legacy=False)["state"]["pos"]
