@@ -34,15 +34,16 @@ class Scale:
         if self.end <= 0:
             return np.zeros_like(shown)
         with np.errstate(over="ignore"):  # of an end that is no float32 the shares are 0, or as large as there are
-            return shown / np.clip(np.float32(self.end), _FLOAT.tiny, _FLOAT.max)
+            share = shown / np.clip(np.float32(self.end), _FLOAT.tiny, _FLOAT.max)
+        return np.clip(share, -_FLOAT.max, _FLOAT.max)
 
     def words(self, grid_map: Float32, unit: str) -> tuple[str, str, str]:
         """What stands below the colour bar: its low end, its middle, its high end."""
         shown, of = shown_part(grid_map, signed=self.signed), " logits" if unit == LOGITS else ""
-        high = f"{'>= ' if shown.max() > self.end else ''}{self.end:.3g}{of}"
+        high = f"{'>= ' if float(shown.max()) > self.end else ''}{self.end:.3g}{of}"
         if not self.signed:
             return "0", "", high
-        return f"{'<= ' if shown.min() < -self.end else ''}{-self.end:.3g}", "0", high
+        return f"{'<= ' if float(shown.min()) < -self.end else ''}{-self.end:.3g}", "0", high
 
 
 def shown_part(grid_map: Float32, *, signed: bool) -> Float32:

@@ -219,3 +219,10 @@ def test_fifty_megapixels_take_no_map_of_their_size(model: camserve.Model) -> No
     placed = explanation.logits[281] - explanation.logits[282] - explanation.bias
     assert left + right == pytest.approx(placed, abs=1e-4)
     assert peak < 50e6  # of numpy's; one float32 map of the photograph would be 200e6
+
+
+def test_an_end_that_is_no_float32_is_no_error() -> None:
+    for end in (1e300, 1e-300):
+        scale = Scale(end, signed=True)
+        assert np.isfinite(scale.share_of(MAP)).all()
+        assert scale.words(MAP, "logits")[2].startswith(">= " if end < 1 else "1e+300")
