@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -47,7 +48,11 @@ def command(words: Sequence[str]) -> list[str]:
 
 @contextmanager
 def serving(surroundings: Mapping[str, str], folder: Path) -> Iterator[tuple[str, int]]:
-    """A real `camserve serve`, ready: its address, and the master's process id. It is ended with the block."""
+    """A real `camserve serve`, ready: its address, and the master's process id.
+
+    It is ended with the block, also where SIGTERM ends this process.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with (
         (folder / "serve.log").open("ab") as log,
         subprocess.Popen(
