@@ -35,7 +35,8 @@ class Scale:
             return np.zeros_like(shown)
         with np.errstate(over="ignore"):  # of an end that is no float32 the shares are 0, or as large as there are
             share = shown / np.clip(np.float32(self.end), _FLOAT.tiny, _FLOAT.max)
-        return np.clip(share, -_FLOAT.max, _FLOAT.max)
+        finite: Float32 = np.clip(share, -_FLOAT.max, _FLOAT.max)
+        return finite
 
     def words(self, grid_map: Float32, unit: str) -> tuple[str, str, str]:
         """What stands below the colour bar: its low end, its middle, its high end."""
