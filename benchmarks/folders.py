@@ -22,7 +22,6 @@ from subjects import Plan, environment, load, photographs, write_photographs
 import camserve
 from camserve.explain import open_photo
 from camserve.models.preprocessing import to_input
-from camserve.system import workers
 
 SIZE = (500, 400)
 LEAST_SHARE = 0.85
@@ -92,8 +91,8 @@ def engine_alone(model: camserve.Model, count: int) -> Callable[[], object]:
     """`count` inputs through the network, by all workers."""
     photos = [open_photo(model, photo) for photo in photographs(count, SIZE)]
     inputs = [to_input(photo, model.frame(photo.size), model.card.input) for photo in photos]
-    compute, layer = model.settings.compute, model.layer()
-    pool = workers.shared(compute.workers, compute.threads)
+    layer = model.layer()
+    pool = model.workers
     return lambda: [done.result() for done in [pool.submit(layer.observe, one) for one in inputs]]
 
 

@@ -34,7 +34,6 @@ from camserve.explain import open_photo
 from camserve.explain.observation import observe
 from camserve.explain.run import Run
 from camserve.models.preprocessing import to_input
-from camserve.system.workers import shared
 
 TRANSFORMER = "torchvision:vit_b_16"
 FORWARD, OURS = "forward alone", "camserve"
@@ -110,8 +109,8 @@ def cells(once: dict[str, Once], forward: Work, bare: float, plan: Plan) -> Row:
 
 def ours(model: camserve.Model, method: Method, pixels: Tensor, plan: Plan) -> Once:
     """One of camserve's methods, given up when the patience is at its end."""
-    compute, ended = model.settings.compute, threading.Event()
-    pool = shared(compute.workers, compute.threads)
+    ended = threading.Event()
+    pool = model.workers
 
     def look() -> object:
         try:

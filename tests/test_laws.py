@@ -30,7 +30,7 @@ FLOORS = [
         "models": "catalogue geometry images system config graph",
         "methods": "catalogue graph",
         "explanation": "catalogue geometry images system config render",
-        "datasets": "images config",
+        "datasets": "images",
         "nets": "graph",
     },
     {"explain": "catalogue geometry images system config graph models methods explanation"},

@@ -12,6 +12,7 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,11 +69,12 @@ class Explainer:
     def __init__(self, recipe: Recipe) -> None:
         from camserve.batch.explain_item import Work
         from camserve.datasets.ground_truth import Objects
+        from camserve.explain.pipeline import open_photo
 
         if Path(recipe.folder).is_dir():
             os.chdir(recipe.folder)  # what the plan's relative paths are relative to
         model = _load(recipe)
-        objects = Objects(Path(recipe.objects), model.settings.limits) if recipe.objects else None
+        objects = Objects(Path(recipe.objects), partial(open_photo, model)) if recipe.objects else None
         how: dict[str, Any] = {"labelled": recipe.labelled, "targets": recipe.targets, "objects": objects}
         self._work = Work(model, recipe.options, Path(recipe.out), **how)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,13 +19,12 @@ from camserve.batch.shortcut_test import cover
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import OptionError, UnknownName
-from camserve.explain.pipeline import explain_classes
+from camserve.explain.pipeline import explain_classes, open_photo
 from camserve.findings.exports import EXPORTS, check_parquet, export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
 from camserve.findings.results import RESULTS, Ledger, Row, read_rows, whole_rows
 from camserve.model import Model
-from camserve.system import workers as pool
 from camserve.system.files import sweep
 from camserve.system.ordered import in_order
 
@@ -75,7 +75,7 @@ def run_batch(
     """
     options, shown = options or Options(), progress or Silent()
     with ExitStack() as stack:
-        where = stack.enter_context(closing(Objects(objects, model.settings.limits))) if objects else None
+        where = stack.enter_context(closing(Objects(objects, partial(open_photo, model)))) if objects else None
         check_exports(exports, options)
         if cluster is not None:
             check_card(model)
@@ -88,8 +88,7 @@ def run_batch(
             if cluster is not None:
                 return rows_on(cluster, recipe_of(model, options, plan, objects), plan, first)
             work = Work(model, options, out, labelled=plan.labelled, targets=plan.targets, objects=where)
-            compute = model.settings.compute
-            return _on_threads(work, plan.items(first), pool.shared(compute.workers, compute.threads).count + 1)
+            return _on_threads(work, plan.items(first), model.workers.count + 1)
 
         summary = _run(plan, rows, shown)
     _finish(model, plan, options, exports)

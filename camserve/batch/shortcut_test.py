@@ -15,7 +15,6 @@ from camserve.findings.shortcuts import Shortcut
 from camserve.findings.sketch import SIDE, from_text, hot_cells
 from camserve.findings.statistics import explained
 from camserve.model import Model
-from camserve.system import workers as pool
 from camserve.system.ordered import in_order
 
 # The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can
@@ -45,8 +44,7 @@ def cover(
         place, item = test
         return place, _scores(model, item, *examples[place][item.name], shortcuts[place].cells, size)
 
-    compute = model.settings.compute
-    threads = pool.shared(compute.workers, compute.threads).count + 1
+    threads = model.workers.count + 1
     for future in in_order(tested, _tests(plan, examples), threads):
         place, found = future.result()
         if found is not None:

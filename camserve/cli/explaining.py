@@ -153,12 +153,10 @@ def _explained(
     """Each explanation of one image, and the folder it goes into. targets: one, or how many of the best classes."""
     from camserve.explain.pipeline import explain, explain_classes, open_photo
     from camserve.explain.run import timed
-    from camserve.system import workers
 
     with timing("decode"):
         photo = open_photo(model, image)
-    compute = model.settings.compute
-    pool = workers.shared(compute.workers, compute.threads)
+    pool = model.workers
     if not isinstance(targets, int):
         with Bar() as bar:
             yield folder, explain(model, photo, targets[0], how, timed(pool, timing, bar))

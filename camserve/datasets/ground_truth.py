@@ -3,15 +3,15 @@
 import csv
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from camserve.config.schema import Limits
 from camserve.datasets.inputs import IMAGE_ENDINGS
 from camserve.errors import OptionError
-from camserve.images.reading import Photo, read_photo
+from camserve.images.reading import Photo
 
 _COLUMNS = ("left", "top", "right", "bottom")
 
@@ -21,11 +21,11 @@ class Objects:
 
     source: a table (.csv) with the columns file, left, top, right, bottom in pixels of the upright original, one line a
     box; or a folder with a mask a photograph, called as it is but for the ending, white where the object is.
-    Raises OptionError where neither is there or a line cannot be read.
+    read: opens a mask. Raises OptionError where neither is there or a line cannot be read.
     """
 
-    def __init__(self, source: Path, limits: Limits) -> None:
-        self.source, self._limits = source, limits
+    def __init__(self, source: Path, read: Callable[[Path], Photo]) -> None:
+        self.source, self._read = source, read
         self._boxes: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         if source.is_file():
@@ -56,10 +56,6 @@ class Objects:
         for _, left, top, right, bottom in boxes:
             inside |= ((top <= y) & (y < bottom))[:, None] & ((left <= x) & (x < right))
         return inside
-
-    def _read(self, mask: Path) -> Photo:
-        limits = self._limits
-        return read_photo(mask, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
 
     def _mask(
         self, name: str, size: tuple[int, int], shape: tuple[int, ...], step: int

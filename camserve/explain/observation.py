@@ -95,16 +95,16 @@ def observe(
             residual = abs(float(adds_up_to - answers[target.index]))
             rival = _rival(method, chosen, target, on_lattice, answers)
         grid_map = apply(method, evidence)[0].cpu().numpy()
-        steep, value = steepness(target, logits), value_of(target, answers)
+        steep, value = steepness(target, logits), value_of(target, logits)
         seen.append(Observation(chosen, method, grid_map, answers, target, value, residual, account, steep, rival))
     return seen
 
 
-def value_of(target: Target, logits: Float32) -> float | None:
-    """What a target comes to at the logits (C,) of one image; None for a function of the caller's."""
+def value_of(target: Target, logits: torch.Tensor) -> float | None:
+    """What a target comes to at the logits (1, C) of one image; None for a function of the caller's."""
     if target.function is not None:  # it may cost anything, and count on the device of the network
         return None
-    return float(target(torch.tensor(logits)[None])[0])
+    return float(target(logits)[0])
 
 
 def _rival(how: Method, layer: Layer, target: Target, account: Account, logits: Float32) -> tuple[int, Float32] | None:

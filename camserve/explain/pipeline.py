@@ -26,7 +26,6 @@ from camserve.geometry.frame import Frame, Placement
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
 from camserve.models.preprocessing import to_input
-from camserve.system import workers as pool
 from camserve.system.ordered import in_order
 from camserve.system.versions import versions
 
@@ -66,7 +65,7 @@ def explain_classes(
     _check_several(targets)
     options = _completed(options, model.settings.explain)
     photo = image if isinstance(image, Photo) else open_photo(model, image)
-    workers = run.workers or _pool(model)
+    workers = run.workers or model.workers
 
     def seen_on(frame: Frame) -> tuple[list[list[Observation]], list[Sharp] | None]:
         """What a worker does: for each target what each layer shows, and the map of several sizes."""
@@ -169,7 +168,7 @@ def explain_many(
     """
     if errors not in ("raise", "yield"):
         raise OptionError(f"errors={errors!r} is neither 'raise' nor 'yield'")
-    threads = _pool(model).count + 1
+    threads = model.workers.count + 1
 
     def one(pair: tuple[Source, TargetOption]) -> Explanation:
         return explain(model, *pair, options, run)
@@ -196,12 +195,7 @@ def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions
         maps: Float32 = chosen.class_maps(pixels)[0].contiguous().cpu().numpy()
         return maps
 
-    return _pool(model).run(observed)
-
-
-def _pool(model: Classifier) -> pool.Workers:
-    compute = model.settings.compute
-    return pool.shared(compute.workers, compute.threads)
+    return model.workers.run(observed)
 
 
 def open_photo(model: Classifier, image: Source) -> Photo:

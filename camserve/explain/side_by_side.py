@@ -8,7 +8,7 @@ from camserve.catalogue.methods import AUTO, METHODS, family_of, find_method
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.errors import DeadlinePassed, OptionError
-from camserve.explain.pipeline import explain, explain_classes
+from camserve.explain.pipeline import DEFAULTS, RUN, explain, explain_classes
 from camserve.explain.run import Run
 from camserve.explanation.contact_sheet import Entry, class_entries
 from camserve.explanation.explanation import Explanation
@@ -21,8 +21,8 @@ def compare_methods(
     photo: Photo,
     methods: Iterable[str],
     target: TargetOption = None,
-    options: ExplainOptions | None = None,
-    run: Run | None = None,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
 ) -> Iterator[Entry]:
     """Each method's explanation of one photograph, one after another.
 
@@ -30,16 +30,15 @@ def compare_methods(
     that does not go with this model, head or layer, or was given up, has an entry with the reason. Raises what is
     wrong with the rest of the options, whatever the method.
     """
-    how, within = options or ExplainOptions(), run or Run()
     for name in methods:
         start = time.perf_counter()
         try:
-            made = explain(model, photo, target, replace(how, method=name), within)
+            made = explain(model, photo, target, replace(options, method=name), run)
         except DeadlinePassed:
-            yield _left_out(name, f"given up after {within.deadline:g} s: it costs {find_method(name).cost}")
+            yield _left_out(name, f"given up after {run.deadline:g} s: it costs {find_method(name).cost}")
         except OptionError as error:
-            plain = replace(how, method=AUTO, sharp=False)
-            explain(model, photo, target, plain, replace(within, deadline=None))  # raises what no method could do with
+            plain = replace(options, method=AUTO, sharp=False)
+            explain(model, photo, target, plain, replace(run, deadline=None))  # raises what no method could do with
             yield _left_out(name, str(error))
         else:
             seconds = time.perf_counter() - start
@@ -51,10 +50,10 @@ def compare_classes(
     photo: Photo,
     targets: int | Sequence[TargetOption],
     options: ExplainOptions,
-    run: Run | None = None,
+    run: Run = RUN,
 ) -> Iterator[Entry]:
     """The explanation of each class, from one forward pass. Raises OptionError, UnknownName."""
-    yield from class_entries(explain_classes(model, photo, targets, options, run or Run()))
+    yield from class_entries(explain_classes(model, photo, targets, options, run))
 
 
 def _left_out(name: str, reason: str) -> Entry:

@@ -21,7 +21,7 @@ from camserve.models import card as cards
 from camserve.models.checkpoints import Checkpoint
 from camserve.models.layer import Layer
 from camserve.models.snapshot import add_weights
-from camserve.system import workers
+from camserve.system.workers import Workers, shared
 
 log = logging.getLogger("camserve")
 
@@ -62,10 +62,16 @@ class Classifier:
         self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
         self._building: dict[tuple[str, int | None], threading.Lock] = {}
-        compute, named = self.settings.compute, None if parts.labels is None else len(parts.labels)
-        module = parts.module.to(find_device(compute.device))
-        workers.shared(compute.workers, compute.threads).run(lambda: self._look(module, named))
+        module = parts.module.to(find_device(self.settings.compute.device))
+        named = None if parts.labels is None else len(parts.labels)
+        self.workers.run(lambda: self._look(module, named))
         self.labels = _check_labels(parts.labels, self.network.classes, self.name)
+
+    @property
+    def workers(self) -> Workers:
+        """The process's pool for these settings."""
+        compute = self.settings.compute
+        return shared(compute.workers, compute.threads)
 
     def _look(self, module: nn.Module, labels: int | None) -> None:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""

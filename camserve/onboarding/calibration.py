@@ -35,7 +35,6 @@ from camserve.model import Model
 from camserve.models.card import Measured, resolve_file
 from camserve.models.preprocessing import to_input
 from camserve.onboarding.stimuli import centres, pasted, places, soft_edged, turned
-from camserve.system import workers as pool
 
 # A class counts as seen where it is among this share of the classes, or the first, in this share of the trials.
 TOP_CLASSES, OF_THE_TRIALS = 0.01, 0.75
@@ -84,8 +83,7 @@ def calibrate(
     middle is used. size: (w, h) of the input, default as trained. Raises OptionError where the measurement would not
     be worth its name: too few photographs recognised, a spread too large, heat that does not follow the object.
     """
-    compute = model.settings.compute
-    workers = pool.shared(compute.workers, compute.threads)
+    workers = model.workers
     bench = workers.run(lambda: _Bench(model, size))
     found = []
     for image in known_images(model) if images is None else images:

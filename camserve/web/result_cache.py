@@ -7,12 +7,10 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from camserve.system.timing import Timing
-
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from camserve.explain.run import Observed
+    from camserve.explain.run import Forward, Observed
     from camserve.explanation.attribution import Attribution
     from camserve.images.reading import Photo
     from camserve.model import Model
@@ -44,13 +42,13 @@ class Memory:
         """Keep what was found in a photograph, without it."""
         self._put((weakref.ref(model), photo.sha256, options), found, found.nbytes + _REST)
 
-    def forward(self, layer: "Layer", images: "Tensor", timing: Timing) -> "Observed":
-        """`layer.observe(images)`, without running the network where it has been done with an equal input.
+    def forward(self, layer: "Layer", images: "Tensor", run: "Forward") -> "Observed":
+        """`run(layer, images)`, without running the network where it has been done with an equal input.
 
         The key is the input itself, so whatever makes another input (the model's card, size, sharp) needs no thought.
         """
         if not self._limit:
-            return _observed(layer, images, timing)
+            return run(layer, images)
         key = (
             weakref.ref(layer),
             images.shape,
@@ -58,7 +56,7 @@ class Memory:
         )
         found: Observed | None = self._get("activations", key)
         if found is None:
-            found = _observed(layer, images, timing)
+            found = run(layer, images)
             tensors = (found[0], *found[1], found[2])
             self._put(key, found, sum(getattr(one, "nbytes", 0) for one in tensors) + _REST)
         return found
@@ -80,8 +78,3 @@ class Memory:
             self._size += size
             while self._size > self._limit:
                 self._size -= self._kept.popitem(last=False)[1][1]
-
-
-def _observed(layer: "Layer", images: "Tensor", timing: Timing) -> "Observed":
-    with timing("forward"):
-        return layer.observe(images)

@@ -180,13 +180,13 @@ class Service:
 
     def _pool(self, now: Record, until: float) -> "Run":
         """Where and how long to compute, for whom, and what remembers forwards."""
-        from camserve.explain.run import Run
+        from camserve.explain.run import Run, observed
 
         return Run(
             TimedPool(self.workers, now.timing),
             deadline=max(0, until - time.monotonic()),
             progress=now.check_client,
-            forward=partial(self.memory.forward, timing=now.timing),
+            forward=partial(self.memory.forward, run=partial(observed, timing=now.timing)),
         )
 
     def _make_pool(self) -> None:

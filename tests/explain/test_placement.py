@@ -25,7 +25,6 @@ from camserve.models.card import read_card
 from camserve.models.layer import Layer
 from camserve.models.preprocessing import to_input
 from camserve.onboarding.stimuli import centres, pasted, places, soft_edged
-from camserve.system import workers
 
 # All photographs that scikit-image brings; what else it has is drawn.
 PHOTOGRAPHS = (
@@ -74,8 +73,7 @@ Objects = list[tuple[list[torch.Tensor], int]]
 @pytest.fixture(scope="module")
 def objects(model: camserve.Model, photos: Path) -> Objects:
     """(each photograph's middle flipped four ways, the class it raises most at the size trained at)."""
-    compute = model.settings.compute
-    return workers.shared(compute.workers, compute.threads).run(lambda: flipped(model, photos))
+    return model.workers.run(lambda: flipped(model, photos))
 
 
 def flipped(model: camserve.Model, photos: Path) -> Objects:
@@ -127,8 +125,7 @@ def test_heat_lies_where_pasted_objects_are(model: camserve.Model, objects: Obje
     the centred rule is 3.5 off at any size, and these photographs add 1.2. They are others than the card was
     calibrated with.
     """
-    compute = model.settings.compute
-    trials = workers.shared(compute.workers, compute.threads).run(lambda: list(off_by(model, objects, size)))
+    trials = model.workers.run(lambda: list(off_by(model, objects, size)))
     centred, calibrated = np.abs(np.mean(trials, 0))
     assert centred.max() < (5 if size == (257, 391) else 4)
     assert calibrated[0] < (5 if size == (257, 391) else 2)

@@ -15,7 +15,6 @@ from camserve.models.inspection.hooked_layers import FUNCTIONS, record
 from camserve.models.inspection.layer_costs import InspectedLayer, inspect_layers
 from camserve.models.inspection.separable import Separable, find_separable
 from camserve.models.inspection.sizes import InputSizes, try_sizes
-from camserve.system import workers
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,7 @@ def inspect_model(model: Classifier) -> Inspection:
     and the linear layers after it have become convolutions. Costs a few forward passes on the process's pool of
     workers; the model stays as it was.
     """
-    compute = model.settings.compute
-    return workers.shared(compute.workers, compute.threads).run(lambda: _inspected(model))
+    return model.workers.run(lambda: _inspected(model))
 
 
 def _inspected(model: Classifier) -> Inspection:
