@@ -111,15 +111,14 @@ class Work:
         expected = None
         if item.expected is not None:
             index = int(item.expected)
-            score, logit = float(one.scores[index]), float(one.logits[index])
-            expected = finite(vars(Answer(index, self.model.labels[index], score, logit)))
+            expected = finite(vars(one.answer_of(index)))
         return {
             "file": item.name,
             "status": "ok",
             "sha256": photo.sha256,
             "width": photo.size[0],
             "height": photo.size[1],
-            "predicted": finite(vars(one.top(1)[0])),
+            "predicted": finite(vars(one.own_answer)),
             "expected": expected,
         }
 

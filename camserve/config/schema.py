@@ -37,6 +37,7 @@ class Explain(_Section):
     max_aspect: Annotated[float, Field(ge=1)]
     max_input_megapixels: Positive
     sharp: bool
+    own_answer: bool
 
     @field_validator("method")
     @classmethod

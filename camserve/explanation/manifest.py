@@ -18,6 +18,7 @@ def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, quest
         "score": found.score,
         "logit": found.logit,
         "target": {"name": found.target.name, "quantity": found.target.quantity, "value": found.value},
+        "own_answer": finite(vars(found.own_answer)),
         "top": [vars(answer) for answer in found.top(top)],
         "map": found.map.tolist(),
         "unit": found.unit,
