@@ -66,6 +66,7 @@ def explain_classes(
     options = _completed(options, model.settings.explain)
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     workers = run.workers or model.workers
+    model = model.of_output(options.output, workers, run.deadline)
 
     def seen_on(frame: Frame) -> tuple[list[list[Observation]], list[Sharp] | None]:
         """What a worker does: for each target what each layer shows, and the map of several sizes."""
@@ -138,6 +139,7 @@ def _attribution(
         logits=first.logits,
         scores=scores_of(first.logits, each_alone=model.card.scores == "sigmoid"),
         labels=model.labels,
+        output=model.output,
         target=first.target,
         value=first.value,
         method=first.method.name,
@@ -183,10 +185,11 @@ def explain_many(
 
 
 def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions = DEFAULTS) -> Float32:
-    """The CAM of every class from one forward pass, float32 (C, h, w), in logits; of the options, size counts.
+    """The CAM of every class from one forward pass, float32 (C, h, w), in logits; of the options, size and output count.
 
     mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
     """
+    model = model.of_output(options.output)
     chosen = model.layer()
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     pixels = to_input(photo, model.frame(photo.size, options.size), model.card.input)

@@ -49,7 +49,8 @@ class Attribution:
     """What speaks for a class, and where. It can be pickled and copied, and keeps no network alive.
 
     map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in logits. placement: where those
-    cells lie in the image. logits, scores: float32 (C,); labels: the classes' names. target: what is explained; value:
+    cells lie in the image. logits, scores: float32 (C,); labels: the classes' names. output: which part of the network's
+    answer they are, None where it has but one. target: what is explained; value:
     what it comes to: a class's logit, the difference of two; None for a function of the caller's.
     method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
@@ -71,6 +72,7 @@ class Attribution:
     completeness: float | None
     warnings: tuple[str, ...]
     origin: Origin = field(repr=False)
+    output: str | None = None
     output_stride: int | None = None
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
@@ -123,9 +125,17 @@ class Attribution:
         return float(self.scores[self.class_index])
 
     @property
+    def title(self) -> str:
+        """The target's name; of a network with several outputs after that of the output."""
+        return self.target.name if self.output is None else f"{self.output}: {self.target.name}"
+
+    @property
     def in_short(self) -> str:
-        """The target with the class's score, or, where it is about more than a class, with its value."""
-        name, value = self.target.name, self.value
+        """The target with the class's score, or, where it is about more than a class, with its value.
+
+        Before it the output, where the network has several.
+        """
+        name, value = self.title, self.value
         if self.target.has_score:
             return f"{name} {self.score:.2f}"
         return name if value is None else f"{name} {value:.2f}" + (" logits" if self.target.is_linear else "")
