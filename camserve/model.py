@@ -20,7 +20,7 @@ from camserve.images.reading import Photo, Source
 from camserve.methods.evidence import Progress
 from camserve.models.classifier import Classifier
 from camserve.models.inspection.summary import Inspection, inspect_model
-from camserve.models.loading import Labels, parts_of
+from camserve.models.loading import LabelsOfEach, parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def load(
     source: str | Path | nn.Module | None = None,
     *,
     weights: str | Path | None = None,
-    labels: Labels | None = None,
+    labels: LabelsOfEach | None = None,
     layer: str | None = None,
     output: str | int | None = None,
     scores: str | None = None,

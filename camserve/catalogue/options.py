@@ -50,8 +50,9 @@ class ExplainOptions:
     """How it is explained; None leaves the choice to the model's settings. Raises OptionError, UnknownName.
 
     method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam. layer:
-    several, in a list or separated by commas, are fused. output: of a network whose answer has several parts. size: "fit", "crop", "native" or a short side in pixels.
-    output_stride: in input pixels. sharp: see `camserve.explain.sharp`. quantity: "logit" or "log-softmax".
+    several, in a list or separated by commas, are fused. output: of a network whose answer has several parts.
+    size: "fit", "crop", "native" or a short side in pixels. output_stride: in input pixels. sharp: see
+    `camserve.explain.sharp`. quantity: "logit" or "log-softmax".
     """
 
     method: str | None = option(

@@ -185,7 +185,7 @@ def explain_many(
 
 
 def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions = DEFAULTS) -> Float32:
-    """The CAM of every class from one forward pass, float32 (C, h, w), in logits; of the options, size and output count.
+    """The CAM of every class from one forward pass, float32 (C, h, w), in logits. Of the options size and output count.
 
     mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
     """

@@ -49,9 +49,9 @@ class Attribution:
     """What speaks for a class, and where. It can be pickled and copied, and keeps no network alive.
 
     map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in logits. placement: where those
-    cells lie in the image. logits, scores: float32 (C,); labels: the classes' names. output: which part of the network's
-    answer they are, None where it has but one. target: what is explained; value:
-    what it comes to: a class's logit, the difference of two; None for a function of the caller's.
+    cells lie in the image. logits, scores: float32 (C,); labels: the classes' names. output: which of the network's
+    outputs they are, None where it has but one. target: what is explained; value: what it comes to: a class's logit,
+    the difference of two; None for a function of the caller's.
     method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.

@@ -93,8 +93,8 @@ class Card(_Part):
     installed package; see `camserve.models.checkpoints`. sha256: of that file.
     install: the command to offer where the package is missing. output: which part of the network's answer, where it has
     several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
-    {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found by itself.
-    scores: how logits become scores.
+    {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found
+    by itself. scores: how logits become scores.
     """
 
     architecture: str

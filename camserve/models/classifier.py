@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from torch import nn
 
 from camserve.config import schema as config
-from camserve.errors import CutError, ModelError, OptionError, UnknownName, shown
+from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.geometry.frame import Frame, check_input_size, crop, fit, native, squeezed
 from camserve.graph.devices import find_device
 from camserve.graph.network import network_of
@@ -20,7 +20,7 @@ from camserve.graph.original.given import Given
 from camserve.models import card as cards
 from camserve.models.checkpoints import Checkpoint
 from camserve.models.layer import Layer
-from camserve.models.outputs import Labels, Output, count_of, labels_of, output_of
+from camserve.models.output_names import Labels, Output, count_of, labels_of, output_of
 from camserve.models.snapshot import add_weights
 from camserve.system.workers import Pool, Workers, shared
 
@@ -55,8 +55,8 @@ class Classifier:
     """A frozen snapshot of a classifier; safe to share between threads.
 
     name, card, labels. module: the network, frozen and in evaluation mode. home: the card's file, None for a module.
-    settings: the defaults of every option. outputs: the names of the parts (N, C) of the network's answer, () where that
-    is one tensor; output: which of them it is about, None where there are no others.
+    settings: the defaults of every option. outputs: the names of the parts (N, C) of the network's answer, () where
+    that is one tensor; output: which of them it is about, None where there are no others.
     Later training of a module it was made from does not reach it, and nothing it does reaches that module.
     """
 

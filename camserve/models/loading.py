@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from camserve import config
 from camserve.errors import ModelError, OptionError
 from camserve.models import card as cards
-from camserve.models import outputs
+from camserve.models import output_names as outputs
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
@@ -18,9 +18,9 @@ from camserve.models.labels import names_in_order
 from camserve.models.snapshot import frozen, snapshot
 from camserve.models.state_dicts import classes_of, fill, fit
 
-# Of one output.
-OfOne = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
-Labels = OfOne | Mapping[str, OfOne] | Mapping[int, OfOne]
+Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
+# The same, or of each output of a network with several.
+LabelsOfEach = Labels | Mapping[str, Labels] | Mapping[int, Labels]
 
 # The name of the class names that camserve brings, where no file is called so.
 IMAGENET = "imagenet"
@@ -29,7 +29,7 @@ IMAGENET = "imagenet"
 def parts_of(
     source: str | Path | nn.Module | None,
     *,
-    labels: Labels | None,
+    labels: LabelsOfEach | None,
     layer: str | None,
     settings: config.Settings | None,
     own: Mapping[str, Any],
@@ -40,10 +40,10 @@ def parts_of(
     source = settings.explain.model if source is None else source
     own = given(own)
     if isinstance(source, nn.Module):
-        return _from_module(source, {**own, "output": output}, names_of(labels), layer, settings)
+        return _from_module(source, {**own, "output": output}, names_by_output(labels), layer, settings)
     if is_architecture(str(source)):
         card = described(str(source), layer, {**own, "output": output})
-        return assemble(card, Path(), name_for(card), names_of(labels), settings)
+        return assemble(card, Path(), name_for(card), names_by_output(labels), settings)
     if own:
         raise OptionError(
             f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
@@ -52,7 +52,9 @@ def parts_of(
     card = cards.read_card(path)
     if layer is not None:
         card = card.model_copy(update={"layer": layer})
-    parts = assemble(card, path.parent, path.parent.name, names_of(labels), settings, home=path)
+    if labels is not None and output is not None:
+        card = card.model_copy(update={"output": None})  # or the labels given would count as those of its output
+    parts = assemble(card, path.parent, path.parent.name, names_by_output(labels), settings, home=path)
     return parts._replace(output=output)
 
 
@@ -135,13 +137,11 @@ def _labels_beside(labels: str | dict[str, str], card: Path) -> outputs.Labels:
     return {output: cards.read_labels(cards.resolve_file(file, card)) for output, file in labels.items()}
 
 
-def names_of(labels: Labels | None) -> outputs.Labels | None:
-    """Class names from what a user gives for them. Raises ModelError where a file or a dict cannot be read."""
-    if labels is None:
-        return None
+def names_by_output(labels: LabelsOfEach | None) -> outputs.Labels | None:
+    """As `names_of`, also from a dict of what a user gives for each output."""
     if isinstance(labels, Mapping) and labels and all(map(_are_names, labels.values())):
-        return {output: _names_of_one(names) for output, names in labels.items()}
-    return _names_of_one(labels)
+        return {output: names_of(cast(Labels, names)) or () for output, names in labels.items()}
+    return names_of(cast(Labels, labels))
 
 
 def _are_names(value: object) -> bool:
@@ -151,7 +151,10 @@ def _are_names(value: object) -> bool:
     return isinstance(value, Sequence | Mapping | Path)
 
 
-def _names_of_one(labels: OfOne) -> Sequence[str]:
+def names_of(labels: Labels | None) -> Sequence[str] | None:
+    """Class names from what a user gives for them. Raises ModelError where a file or a dict cannot be read."""
+    if labels is None:
+        return None
     if not isinstance(labels, str | Path):
         return names_in_order(labels)
     if str(labels) == IMAGENET and not Path(labels).exists():

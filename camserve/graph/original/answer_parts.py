@@ -78,9 +78,8 @@ class AnswerParts:
 
     def _with_logits(self, labels: int | None) -> Part:
         if not self.outputs:
-            raise ModelError(
-                f"the network answers with {self.kind}, in which there are no logits (N, C): {self.others or 'no tensor'}"
-            )
+            held = self.others or "no tensor"
+            raise ModelError(f"the network answers with {self.kind}, in which there are no logits (N, C): {held}")
         fitting = [name for name in self.outputs if self.classes[name] == labels]
         left = fitting or list(self.outputs)
         left = [name for name in left if not _is_features(name)] or left
@@ -91,18 +90,19 @@ class AnswerParts:
             raise ModelError(self._several(labels, fitting))
         if _is_features(found[0]) and not fitting:
             raise ModelError(
-                f"the network answers with {self._with_shape(found[0])}: features, not classes. Put a classifier behind "
-                "it (nn.Sequential of a module that takes the features out, and nn.Linear), or load the one it has"
+                f"the network answers with {self._with_shape(found[0])}: features, not classes. Put a classifier "
+                "behind it (nn.Sequential of a module that takes the features out, and nn.Linear), or load the one it "
+                "has"
             )
         return self.parts[found[0]]
 
     def _several(self, labels: int | None, fitting: list[str]) -> str:
         held = ", ".join(map(self._with_shape, self.outputs))
-        unfit = "" if labels is None or fitting else f" (no part has {labels} classes, as many as there are labels)"
+        unfit = "" if labels is None or fitting else f" (not one has {labels} classes, as many as there are labels)"
         last = self.outputs[-1] if self.outputs[-1].isdecimal() else f'"{self.outputs[-1]}"'
         return (
-            f"the network answers with {self.kind}, in which several parts could be the logits: {held}{unfit}. Say "
-            f"which with output=, as in output={last}, also in a card, or give as many labels as one of them has classes"
+            f"the network answers with {self.kind}, in which several tensors could be the logits: {held}{unfit}. Say "
+            f"which with output=, as in output={last}, also in a card, or give as many labels as one has classes"
         )
 
     def _with_shape(self, name: str) -> str:

@@ -81,7 +81,9 @@ class Given(nn.Module):
     probes: what it answers, at several sizes. notes: what every explanation has to say.
     """
 
-    def __init__(self, module: nn.Module, size: int, labels: int | None = None, output: str | int | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, size: int, labels: int | None = None, output: str | int | None = None
+    ) -> None:
         super().__init__()
         self.module, self.size = module, size
         self.keyword, self.notes = _keyword(module), list[str]()
