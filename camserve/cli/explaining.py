@@ -143,8 +143,8 @@ def _check_together(
 ) -> None:
     if sheet and (top is not None or common_scale or timings or questions != Questions()):
         raise OptionError(
-            "--top, --common-scale, --timings, --at, --region and --polygons are about one method, one target and one "
-            "output: give one of each"
+            "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target, of "
+            "one output: give one of each"
         )
     check_classes(top, targets=bool(asked.targets))
     if common_scale and asked.look.scale is not None:

@@ -126,14 +126,15 @@ class Attribution:
 
     @property
     def title(self) -> str:
-        """The target's name; of a network with several outputs after that of the output."""
-        return self.target.name if self.output is None else f"{self.output}: {self.target.name}"
+        """The target's name, after that of the output, where somebody chose one of several."""
+        chosen = self.output is not None and self.origin.model["card"].get("output") is not None
+        return f"{self.output}: {self.target.name}" if chosen else self.target.name
 
     @property
     def in_short(self) -> str:
         """The target with the class's score, or, where it is about more than a class, with its value.
 
-        Before it the output, where the network has several.
+        Before it the output, where somebody chose one of several.
         """
         name, value = self.title, self.value
         if self.target.has_score:

@@ -211,8 +211,9 @@ class Classifier:
 
     @property
     def title(self) -> str:
-        """The name, with the output where there are several."""
-        return self.name if self.output is None else f"{self.name}, {self.output}"
+        """The name, with the output where somebody chose one of several."""
+        chosen = self.output is not None and self.card.output is not None
+        return f"{self.name}, {self.output}" if chosen else self.name
 
     def __repr__(self) -> str:
         return f"<camserve.Model {self.title}: {len(self.labels)} classes, layer {self.default_layer}>"

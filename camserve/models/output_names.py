@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from camserve.errors import ModelError
 from camserve.graph.original.answer_parts import AnswerParts
 from camserve.graph.original.logits import Part
 
@@ -30,15 +29,10 @@ def labels_of(
 ) -> Sequence[str] | None:
     """The class names of the part that is explained, None where nobody names them.
 
-    One list belongs to the output that the card names, where another was asked for. Raises UnknownName for labels of
-    an output that there is not, ModelError for labels by output where the answer has no parts.
+    One list belongs to the output that the card names, where another was asked for. Raises UnknownName,
+    OptionError for labels of an output that there is not.
     """
     if isinstance(labels, Mapping):
-        if not answered.outputs:
-            raise ModelError(
-                f"labels are given for the outputs {', '.join(map(str, labels))}, but the network answers with "
-                f"{answered.kind}; give one list"
-            )
         return {answered.named(name).name: names for name, names in labels.items()}.get(part.name)
     belongs = asked is None or card is None or answered.named(card).name == part.name
     return labels if belongs else None

@@ -49,10 +49,13 @@ class AnswerParts:
     def named(self, output: str | int) -> Part:
         """The part that a name, the end of a name or an index means. Raises UnknownName, OptionError."""
         if not self.outputs:
-            raise OptionError(f"output {shown(output)}: the network answers with {self.kind}, so leave output out")
+            raise OptionError(
+                f"output {shown(output)}: the network answers with {self.kind}, of which there is nothing to choose; "
+                "leave output out, and give labels as one list"
+            )
         name = self._name(output)
         if name is None:
-            close = close_names(output, self.outputs)
+            close = close_names(output, self.outputs, likeness=0.6)
             raise UnknownName("output", output, map(self._with_shape, self.outputs), close=close)
         return self.parts[name]
 
