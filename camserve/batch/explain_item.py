@@ -118,6 +118,7 @@ class Work:
             "sha256": photo.sha256,
             "width": photo.size[0],
             "height": photo.size[1],
+            **({} if one.output is None else {"output": one.output}),
             "predicted": finite(vars(one.own_answer)),
             "expected": expected,
         }

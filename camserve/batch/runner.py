@@ -74,6 +74,7 @@ def run_batch(
     OutputError where OUT cannot be written: then it stops, and can be resumed.
     """
     options, shown = options or Options(), progress or Silent()
+    model = model.of_output(options.how.output)
     with ExitStack() as stack:
         where = stack.enter_context(closing(Objects(objects, partial(open_photo, model)))) if objects else None
         check_exports(exports, options)
@@ -101,7 +102,7 @@ def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) 
         export(plan.out, format, model.labels)
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
-    write_report(plan.out, plan.source, model.name, findings, facts, model.settings.render.colormap)
+    write_report(plan.out, plan.source, model.title, findings, facts, model.settings.render.colormap)
 
 
 def _plan(model: Model, source: str, out: Path, facts: dict[str, Any], *, resume: bool, restart: bool) -> Plan:

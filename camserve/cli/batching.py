@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--restart", is_flag=True, help="Throw an unfinished run in OUT away.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
-@explaining
+@partial(explaining, taken=("--output",))
 @click.pass_obj
 def batch(
     config: Path | None,
@@ -96,19 +98,20 @@ def batch(
     from camserve.model import load
 
     check_classes(top, targets=bool(asked.targets))
+    output = only_output(asked)
     cluster = _cluster(engine_cluster, cluster_address, actors)
     settings = asked.settings(config, threshold=threshold)
     options = Options(
         methods=asked.methods or (settings.explain.method,),
         targets=asked.targets if top is None else top,
-        how=asked.how,
+        how=replace(asked.how, output=output),
         look=asked.look,
         outputs=() if outputs == ("none",) else outputs or ("overlay",),
         image_format=image_format,
         threshold=settings.render.threshold,
     )
     summary = run_batch(
-        load(asked.model, settings=settings),
+        load(asked.model, output=output, settings=settings),
         source,
         out,
         options,
@@ -128,6 +131,13 @@ def batch(
         sys.exit(INTERRUPTED)
     if summary.failed:
         sys.exit(SOME_FAILED if summary.explained else NOTHING_USABLE)
+
+
+def only_output(asked: Asked) -> str | None:
+    """The network's output that a run is about. Raises OptionError where several were given."""
+    if len(asked.outputs) > 1:
+        raise OptionError(f"--model-output {', '.join(asked.outputs)}: a run is about one output; start one for each")
+    return next(iter(asked.outputs), None)
 
 
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":

@@ -56,9 +56,9 @@ def explain(
     """Explain photographs, one folder of results each.
 
     Writes OUT/NAME/ with overlay.png, heatmap.png (8 bits), heatmap.npy (float32, 0 to 1), map.npy (raw) and
-    manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. With several methods (a,b,c or all) or several targets each
-    has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. A file that fails is reported, and the
-    others are still explained.
+    manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. With several methods (a,b,c or all), several targets or
+    several outputs of the network each has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. A file
+    that fails is reported, and the others are still explained.
 
     \b
     Example:
@@ -73,7 +73,7 @@ def explain(
 
     sheet = _sheet_of(asked, limit)
     _check_together(asked, sheet, questions, top=top, common_scale=common_scale, timings=timings)
-    model = load(asked.model, settings=asked.settings(config))
+    model = load(asked.model, output=next(iter(asked.outputs), None), settings=asked.settings(config))
     comparison = Comparison(model, asked.look.signed) if common_scale else None
     how, target = replace(asked.how, method=_only(asked.methods)), _only(asked.targets)
     failed = set()
@@ -104,9 +104,13 @@ def explain(
 
 def _sheet_of(asked: Asked, limit: float | None) -> SheetOf | None:
     """What the options compare; None where they ask for one explanation. limit: seconds a method."""
-    methods, targets = asked.methods, asked.targets
-    if len(methods) > 1 and len(targets) > 1:
-        raise OptionError("several methods and several classes at once make no sheet: give one method, or one class")
+    methods, targets, outputs = asked.methods, asked.targets, asked.outputs
+    if sum(len(several) > 1 for several in (methods, targets, outputs)) > 1:
+        raise OptionError(
+            "several methods, several classes and several outputs make no sheet together: give several of one of them"
+        )
+    if len(outputs) > 1:
+        return SheetOf(outputs=outputs)
     if len(methods) > 1:
         patience = PATIENCE if limit is None and len(methods) == len(METHODS) else limit
         return SheetOf(methods, limit=patience or None)
@@ -139,8 +143,8 @@ def _check_together(
 ) -> None:
     if sheet and (top is not None or common_scale or timings or questions != Questions()):
         raise OptionError(
-            "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target: give "
-            "one of each"
+            "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target, of "
+            "one output: give one of each"
         )
     check_classes(top, targets=bool(asked.targets))
     if common_scale and asked.look.scale is not None:

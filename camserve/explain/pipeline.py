@@ -79,6 +79,7 @@ def explain_classes(
     options = _completed(options, model.settings.explain)
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     workers = run.workers or model.workers
+    model = model.of_output(options.output, workers, run.deadline)
 
     def seen_on(frame: Frame) -> Seen:
         """What a worker does."""
@@ -163,6 +164,7 @@ def _attribution(
         scores=scores,
         own_logits=own,
         labels=model.labels,
+        output=model.output,
         target=first.target,
         value=first.value,
         method=first.method.name,
@@ -208,10 +210,11 @@ def explain_many(
 
 
 def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions = DEFAULTS) -> Float32:
-    """The CAM of every class from one forward pass, float32 (C, h, w), in logits; of the options, size counts.
+    """The CAM of every class from one forward pass, float32 (C, h, w), in logits. Of the options size and output count.
 
     mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
     """
+    model = model.of_output(options.output)
     chosen = model.layer()
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     pixels = to_input(photo, model.frame(photo.size, options.size), model.card.input)

@@ -1,4 +1,4 @@
-"""One photograph, several methods or several classes: what each shows, what it took, and why some show nothing."""
+"""One photograph, several methods, classes or outputs: what each shows, what it took, and why some show nothing."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from camserve.catalogue.targets import TargetOption
 from camserve.errors import DeadlinePassed, OptionError
 from camserve.explain.pipeline import DEFAULTS, RUN, explain, explain_classes
 from camserve.explain.run import Run
-from camserve.explanation.contact_sheet import Entry, class_entries
+from camserve.explanation.contact_sheet import Entry, class_entries, folder_names, output_entry
 from camserve.explanation.explanation import Explanation
 from camserve.images.reading import Photo
 from camserve.models.classifier import Classifier
@@ -30,6 +30,7 @@ def compare_methods(
     that does not go with this model, head or layer, or was given up, has an entry with the reason. Raises what is
     wrong with the rest of the options, whatever the method.
     """
+    model = model.of_output(options.output)
     for name in methods:
         start = time.perf_counter()
         try:
@@ -54,6 +55,20 @@ def compare_classes(
 ) -> Iterator[Entry]:
     """The explanation of each class, from one forward pass. Raises OptionError, UnknownName."""
     yield from class_entries(explain_classes(model, photo, targets, options, run))
+
+
+def compare_outputs(
+    model: Classifier,
+    photo: Photo,
+    outputs: Iterable[str],
+    target: TargetOption = None,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
+) -> Iterator[Entry]:
+    """The explanation of each output of a network with several, one after another. Raises OptionError, UnknownName."""
+    several = dict.fromkeys(model.of_output(name).output or "" for name in outputs)
+    for name, folder in zip(several, folder_names(several), strict=True):
+        yield output_entry(folder, explain(model, photo, target, replace(options, output=name), run))
 
 
 def _left_out(name: str, reason: str) -> Entry:

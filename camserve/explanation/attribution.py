@@ -50,8 +50,9 @@ class Attribution:
 
     map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in logits. placement: where those
     cells lie in the image. logits: float32 (C,), of the input that the map is of. scores: float32 (C,), 0..1, what the
-    model says; see own_logits. labels: the classes' names. target: what is explained; value: what it comes to in
-    `logits`: a class's logit, the difference of two; None for a function of the caller's.
+    model says; see own_logits. labels: the classes' names. output: which of the network's outputs they are, None where it
+    has but one. target: what is explained; value: what it comes to in `logits`: a class's logit, the difference of two;
+    None for a function of the caller's.
     method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
@@ -74,6 +75,7 @@ class Attribution:
     completeness: float | None
     warnings: tuple[str, ...]
     origin: Origin = field(repr=False)
+    output: str | None = None
     output_stride: int | None = None
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
@@ -127,9 +129,18 @@ class Attribution:
         return float(self.scores[self.class_index])
 
     @property
+    def title(self) -> str:
+        """The target's name, after that of the output, where somebody chose one of several."""
+        chosen = self.output is not None and self.origin.model["card"].get("output") is not None
+        return f"{self.output}: {self.target.name}" if chosen else self.target.name
+
+    @property
     def in_short(self) -> str:
-        """The target with the class's score, or, where it is about more than a class, with its value."""
-        name, value = self.target.name, self.value
+        """The target with the class's score, or, where it is about more than a class, with its value.
+
+        Before it the output, where somebody chose one of several.
+        """
+        name, value = self.title, self.value
         if self.target.has_score:
             return f"{name} {self.score:.2f}"
         return name if value is None else f"{name} {value:.2f}" + (" logits" if self.target.is_linear else "")

@@ -101,7 +101,7 @@ class Explanation(Attribution):
 
     def _legend(self, scale: Scale) -> Legend:
         of_class = self.target.name == self.class_name
-        caption = f"{self.class_name} {self.score:.2f}" if of_class else self.target.name
+        caption = f"{self.title} {self.score:.2f}" if of_class else self.title
         return Legend(caption, *scale.words(self.map, self.unit))
 
     def heatmap_image(self) -> Image.Image:

@@ -17,6 +17,7 @@ def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, quest
         "class_name": found.class_name,
         "score": found.score,
         "logit": found.logit,
+        "output": found.output,
         "target": {"name": found.target.name, "quantity": found.target.quantity, "value": found.value},
         "own_answer": finite(vars(found.own_answer)),
         "top": [vars(answer) for answer in found.top(top)],

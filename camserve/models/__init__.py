@@ -6,6 +6,7 @@ card.py           all that must be known about one model: card.toml
 checkpoints.py    the tensors of a weights file, by name
 state_dicts.py    whether weights fit a network
 labels.py         class names in the order of the logits
+output_names.py   which output of a network with several, and the class names of each
 snapshot.py       a copy of a user's network that shares nothing with it
 layer.py          one layer, ready to be looked at: cut, its head recognised, its cells placed
 preprocessing.py  from a photograph to the network's input

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, ValidationError, model_validator
 
 from camserve.config.schema import Models, shipped
 from camserve.errors import ModelError, ModelNotFound
@@ -91,9 +91,10 @@ class Card(_Part):
     architecture: "torchvision:NAME", "timm:NAME", "package.module:factory" or "net.py:factory", the file beside the
     card; see `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an
     installed package; see `camserve.models.checkpoints`. sha256: of that file.
-    install: the command to offer where the package is missing. labels: a text file, one class a line, relative
-    to the card. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found by itself.
-    scores: how logits become scores.
+    install: the command to offer where the package is missing. output: which part of the network's answer, where it has
+    several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
+    {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found
+    by itself. scores: how logits become scores.
     """
 
     architecture: str
@@ -102,12 +103,20 @@ class Card(_Part):
     licence: str = "not stated"
     source: str = "not stated"
     install: str | None = None
-    labels: str | None = None
+    output: str | StrictInt | None = None
+    labels: str | dict[str, str] | None = None
     layer: str | None = None
     scores: Literal["softmax", "sigmoid"] = "softmax"
     input: Input = Input()
     placement: Measured | None = None
     known: tuple[Known, ...] = ()
+
+    @property
+    def label_files(self) -> tuple[str, ...]:
+        """Every file of labels."""
+        if self.labels is None:
+            return ()
+        return (self.labels,) if isinstance(self.labels, str) else tuple(self.labels.values())
 
     def available(self, path: Path) -> bool:
         """Whether the weights are there; `path` is the card's own."""
@@ -153,7 +162,7 @@ def read_card(path: Path) -> Card:
 def check_files(path: Path) -> None:
     """Raises ModelError where the card at `path` cannot be read, or its weights or labels are not there."""
     card = read_card(path)
-    for file in (card.weights, card.labels):
+    for file in (card.weights, *card.label_files):
         if file is not None:
             resolve_file(file, path, card.install)
 

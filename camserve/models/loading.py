@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from camserve import config
 from camserve.errors import ModelError, OptionError
 from camserve.models import card as cards
+from camserve.models import output_names as outputs
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
@@ -18,6 +19,8 @@ from camserve.models.snapshot import frozen, snapshot
 from camserve.models.state_dicts import classes_of, fill, fit
 
 Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
+# The same, or of each output of a network with several.
+LabelsOfEach = Labels | Mapping[str, Labels] | Mapping[int, Labels]
 
 # The name of the class names that camserve brings, where no file is called so.
 IMAGENET = "imagenet"
@@ -26,20 +29,21 @@ IMAGENET = "imagenet"
 def parts_of(
     source: str | Path | nn.Module | None,
     *,
-    labels: Labels | None,
+    labels: LabelsOfEach | None,
     layer: str | None,
     settings: config.Settings | None,
     own: Mapping[str, Any],
+    output: outputs.Output | None = None,
 ) -> Parts:
     """What `camserve.load` makes a model of. own: weights, scores and fields of `cards.Input`, where given."""
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
     own = given(own)
     if isinstance(source, nn.Module):
-        return _from_module(source, own, names_of(labels), layer, settings)
+        return _from_module(source, {**own, "output": output}, names_by_output(labels), layer, settings)
     if is_architecture(str(source)):
-        card = described(str(source), layer, own)
-        return assemble(card, Path(), name_for(card), names_of(labels), settings)
+        card = described(str(source), layer, {**own, "output": output})
+        return assemble(card, Path(), name_for(card), names_by_output(labels), settings)
     if own:
         raise OptionError(
             f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
@@ -48,18 +52,22 @@ def parts_of(
     card = cards.read_card(path)
     if layer is not None:
         card = card.model_copy(update={"layer": layer})
-    return assemble(card, path.parent, path.parent.name, names_of(labels), settings, home=path)
+    if labels is not None and output is not None:
+        card = card.model_copy(update={"output": None})  # or the labels given would count as those of its output
+    parts = assemble(card, path.parent, path.parent.name, names_by_output(labels), settings, home=path)
+    return parts._replace(output=output)
 
 
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
     """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
     own = given(own)
-    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores")}
+    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores", "output")}
     if ("mean" in inputs) != ("std" in inputs):
         raise OptionError("mean and std belong together: give both, in units of 0..255")
     try:
         spec = cards.Input(**inputs)
-        card = cards.Card(architecture=architecture, layer=layer, input=spec, scores=own.get("scores", "softmax"))
+        more = {key: own[key] for key in ("scores", "output") if key in own}
+        card = cards.Card(architecture=architecture, layer=layer, input=spec, **more)
     except ValidationError as error:
         raise OptionError(cards.problems(error)) from None
     if "weights" not in own:
@@ -84,7 +92,7 @@ def assemble(
     card: cards.Card,
     folder: Path,
     name: str,
-    labels: Sequence[str] | None,
+    labels: outputs.Labels | None,
     settings: config.Settings,
     *,
     home: Path | None = None,
@@ -92,10 +100,11 @@ def assemble(
     """Make what a card says. folder: what its files are relative to. labels: in place of the card's."""
     beside = home or folder / "card.toml"
     if labels is None and card.labels is not None:
-        labels = cards.read_labels(cards.resolve_file(card.labels, beside))
+        labels = _labels_beside(card.labels, beside)
     file = None if card.weights is None else cards.resolve_file(card.weights, beside, card.install)
     sha256 = None if file is None else cards.check_sha256(file, card.sha256)
-    module, checkpoint, prefix = _trained(card.architecture, file, folder, None if labels is None else len(labels))
+    classes = outputs.count_of(labels, None)
+    module, checkpoint, prefix = _trained(card.architecture, file, folder, classes)
     card = card.model_copy(update={"input": _completed(card)})
     return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
 
@@ -121,6 +130,27 @@ def _completed(card: cards.Card) -> cards.Input:
     return cards.Input(**{**defaults_of(card.architecture), **stated})
 
 
+def _labels_beside(labels: str | dict[str, str], card: Path) -> outputs.Labels:
+    """The class names in the files that a card names."""
+    if isinstance(labels, str):
+        return cards.read_labels(cards.resolve_file(labels, card))
+    return {output: cards.read_labels(cards.resolve_file(file, card)) for output, file in labels.items()}
+
+
+def names_by_output(labels: LabelsOfEach | None) -> outputs.Labels | None:
+    """As `names_of`, also from a dict of what a user gives for each output."""
+    if isinstance(labels, Mapping) and labels and all(map(_are_names, labels.values())):
+        return {output: names_of(cast(Labels, names)) or () for output, names in labels.items()}
+    return names_of(cast(Labels, labels))
+
+
+def _are_names(value: object) -> bool:
+    """Whether a value of a dict of labels holds the names of an output, and is no name itself."""
+    if isinstance(value, str):
+        return value == IMAGENET or Path(value).suffix == ".txt"
+    return isinstance(value, Sequence | Mapping | Path)
+
+
 def names_of(labels: Labels | None) -> Sequence[str] | None:
     """Class names from what a user gives for them. Raises ModelError where a file or a dict cannot be read."""
     if labels is None:
@@ -135,7 +165,7 @@ def names_of(labels: Labels | None) -> Sequence[str] | None:
 def _from_module(
     module: nn.Module,
     own: Mapping[str, Any],
-    labels: Sequence[str] | None,
+    labels: outputs.Labels | None,
     layer: str | None,
     settings: config.Settings,
 ) -> Parts:

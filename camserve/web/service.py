@@ -116,14 +116,16 @@ class Service:
             self.check_ready()
         return cast("Workers", self._workers)
 
-    def model(self, name: str | None = None, until: float | None = None) -> "Model":
+    def model(self, name: str | None = None, until: float | None = None, output: str | int | None = None) -> "Model":
         """The model of that name, default the service's own, loaded at its first use.
 
-        until: time.monotonic() when waiting ends. Raises ModelNotFound, ModelError, Unavailable, DeadlinePassed.
+        until: time.monotonic() when waiting ends. output: which of the network's. Raises ModelNotFound, ModelError,
+        OptionError, UnknownName, Unavailable, DeadlinePassed.
         """
-        self.workers  # noqa: B018 - raises while there is no pool to load on
+        pool = self.workers  # raises while there is no pool to load on
         until = until or time.monotonic() + self.settings.serve.deadline_seconds
-        return self._loaded(name or self.shelf.default, until - time.monotonic())
+        model = self._loaded(name or self.shelf.default, until - time.monotonic())
+        return model.of_output(output, pool, max(0, until - time.monotonic()))
 
     def check_model(self, name: str) -> None:
         """Raises ModelNotFound, and Unavailable where requests for that model are not answered now."""
@@ -141,7 +143,7 @@ class Service:
         from camserve.explain.pipeline import explain
         from camserve.explanation.explanation import Explanation
 
-        model = self.model(options.model, until)
+        model = self.model(options.model, until, options.output)
         photo = self._read(image, now)
         key = how, target = options.question(), options.target
         known = self.memory.attribution(model, photo, key)
@@ -159,7 +161,7 @@ class Service:
         """The same for several classes, from one forward pass. Raises as `explain`."""
         from camserve.explain.pipeline import explain_classes
 
-        model = self.model(options.model, until)
+        model = self.model(options.model, until, options.output)
         wanted = targets if isinstance(targets, list) else targets.among(model.labels)
         photo = self._read(image, now)
         found = explain_classes(model, photo, wanted, options.question(), self._pool(now, until))

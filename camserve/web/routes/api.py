@@ -71,7 +71,7 @@ def explain() -> Response:
     def tag_of(model: Mapping[str, Any]) -> str:
         return etag(model, ours.settings, upload, options, kind)
 
-    if request.if_none_match and is_known(tag := tag_of(ours.model(options.model).described)):
+    if request.if_none_match and is_known(tag := tag_of(ours.model(options.model, output=options.output).described)):
         return unchanged(tag)
     with ours.gate.turn(now) as until:
         explanation = ours.explain(upload.image, options, now, until)

@@ -129,10 +129,11 @@ def model(name: str) -> Response:
 @kserve.post("/<card:name>:predict")
 @gives(Predictions, body=V1Request, image=True)
 def predict(name: str) -> Response:
-    """The classes of each image. Of the options only size and top_k matter."""
+    """The classes of each image. Of the options only size, output and top_k matter."""
     images, options = read(name)
     record().facts["predict"] = True
-    only_classes = make_options({"model": name, "method": AUTO, "size": options.question().size, "sharp": False})
+    size = options.question().size
+    only_classes = make_options({"model": name, "method": AUTO, "size": size, "output": options.output, "sharp": False})
     found = explain_all(images, only_classes, lambda one: prediction(one, options))
     return jsonify(predictions=found, **about(name))
 
