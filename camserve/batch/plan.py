@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from camserve.batch.batch_options import Options
-from camserve.catalogue.targets import resolve_class
+from camserve.catalogue.class_names import resolve_class
 from camserve.datasets.inputs import Item, nothing_found
 from camserve.errors import OptionError, OutputError
 from camserve.findings.results import RESULTS

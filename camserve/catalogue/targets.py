@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from camserve.catalogue.class_names import INDEX, classes_named, resolve_class
 from camserve.catalogue.methods import QUANTITIES
-from camserve.errors import OptionError, UnknownName, close_names, names_with, shown
+from camserve.errors import OptionError, UnknownName, close_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,11 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREDICTED = "predicted"
-# In front of an index that is text, where the digits alone are the name of a class.
-INDEX = "#"
 _COUNT = re.compile(r"(?:top )?(\d{1,18})")
-# Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
-_DIGITS = 18
 
 TargetOption: TypeAlias = int | str | Callable[["Tensor"], "Tensor"] | None
 
@@ -106,51 +103,6 @@ def resolve_target(
         raise OptionError(f"target {target!r} has {len(target)} entries, and one is explained; try explain_classes")
     index = resolve_class(target, labels)
     return Target(index, labels[index], quantity=quantity)
-
-
-def resolve_class(target: int | str, labels: Sequence[str]) -> int:
-    """The class index that an index or a name means.
-
-    A number is always an index. Text is the name of a class where there is one, also a name of digits; else digits are
-    an index, as flags and queries are text; "#10" is index 10 whatever the names are.
-    Raises OptionError for an index out of range and for a name of several classes, UnknownName for another name.
-    """
-    if isinstance(target, str):
-        return _named(target, labels)
-    if isinstance(target, bool) or not isinstance(target, int):
-        raise OptionError(f"target {target!r} is neither a class index nor a class name")
-    return _checked_index(target, labels)
-
-
-def classes_named(text: str, labels: Sequence[str]) -> list[int]:
-    """The classes of exactly that name; where there are none, those of that name in another case."""
-    exact = [index for index, label in enumerate(labels) if label == text]
-    if exact or text.isdecimal():
-        return exact
-    lower = text.lower()
-    return [index for index, label in enumerate(labels) if label.lower() == lower]
-
-
-def _named(text: str, labels: Sequence[str]) -> int:
-    found = classes_named(text, labels)
-    if len(found) > 1:
-        listed = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
-        raise OptionError(
-            f"class {shown(text)} is the name of {len(found)} classes, {listed}; give an index, {found[0]} as a number "
-            f"or '{INDEX}{found[0]}' as text"
-        )
-    if found:
-        return found[0]
-    digits = text.removeprefix(INDEX)
-    if not digits.isdecimal():
-        raise UnknownName("class", text, labels, close=names_with(text, labels) or None)
-    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels)
-
-
-def _checked_index(index: int | str, labels: Sequence[str]) -> int:
-    if isinstance(index, str) or not 0 <= index < len(labels):
-        raise OptionError(f"target {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
-    return index
 
 
 def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int | None, int] | None:

@@ -131,6 +131,19 @@ def test_the_expected_class_is_explained_beside_the_predicted_where_it_is_anothe
     assert wrong["explanations"][1]["class_name"] == "tench"
 
 
+def test_wnids_are_classes_as_folders_and_in_a_table(model: camserve.Model, tmp_path: Path) -> None:
+    for wnid in ("n01440764", "n02123045"):
+        (tmp_path / "in" / wnid).mkdir(parents=True)
+        picture(1).save(tmp_path / "in" / wnid / "a.png")
+    run_batch(model, tmp_path / "in", tmp_path / "out", Options(outputs=()), folders_are_classes=True)
+    rows = results(tmp_path / "out").values()
+    assert [row["expected"]["class_name"] for row in rows] == ["tench", "tabby"]
+    (tmp_path / "table.csv").write_text("file,class,target\nin/n02123045/a.png,n02123045,n02123159\n")
+    run_batch(model, tmp_path / "table.csv", tmp_path / "table", Options(outputs=()))
+    (row,) = results(tmp_path / "table").values()
+    assert (row["expected"]["class_index"], row["explanations"][0]["class_name"]) == (281, "tiger cat")
+
+
 def test_a_table_says_what_to_explain_of_each_image(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
     lines = ["file,target", "in/cat.png,tench", "in/cat.png,281-282", "in/cat.jpg,predicted"]
     (tmp_path / "table.csv").write_text("\n".join(lines))

@@ -1,6 +1,8 @@
 """Class names from lists and dicts, and what an unknown one is answered with."""
 
+import pickle
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,11 @@ import torch
 from torch import nn
 
 import camserve
-from camserve.catalogue.targets import resolve_class
+from camserve.catalogue.class_names import resolve_class
+from camserve.config import shipped
 from camserve.errors import ModelError, UnknownName, names_with
-from camserve.models.labels import names_in_order
+from camserve.models.labels import names_in_order, with_wnids
+from camserve.models.loading import names_of
 
 
 @pytest.mark.parametrize(
@@ -128,3 +132,35 @@ def test_a_function_has_no_value_and_is_not_run_for_one() -> None:
     before = len(calls)
     assert (made.value, made.in_short, made.to_dict()["target"]["value"]) == (None, "second", None)
     assert len(calls) == before > 0
+
+
+IMAGENET = names_of("imagenet") or ()
+
+
+def test_wnids_are_in_the_order_of_imagenet_s_names() -> None:
+    wnids = (shipped("models") / "imagenet_wnids.txt").read_text().split()
+    assert len(set(wnids)) == 1000 and wnids == sorted(wnids)
+    known = {0: "n01440764", 134: "n02012849", 281: "n02123045", 639: "n03710721", 967: "n07920052", 999: "n15075141"}
+    assert {place: wnids[place] for place in known} == known
+    assert [IMAGENET[place] for place in known][:3] == ["tench", "crane bird", "tabby"]
+
+
+@pytest.mark.parametrize("change", ["{name}", "{name}, or another word", "{name}{some}"])
+def test_a_wnid_is_a_name_where_the_labels_are_imagenet_s(change: str) -> None:
+    labels = [change.format(name=name, some="!" if place % 40 == 7 else "") for place, name in enumerate(IMAGENET)]
+    names = with_wnids(labels)
+    assert list(names) == labels
+    assert [resolve_class(wnid, names) for wnid in ("n02123045", "N15075141")] == [281, 999]
+    assert resolve_class("n02123045", pickle.loads(pickle.dumps(names))) == 281
+
+
+@pytest.mark.parametrize("labels", [IMAGENET[:999], IMAGENET[::-1], [f"class {place}" for place in range(1000)]])
+def test_a_wnid_is_no_name_of_other_labels(labels: Sequence[str]) -> None:
+    with pytest.raises(UnknownName, match="unknown class 'n02123045'"):
+        resolve_class("n02123045", with_wnids(labels))
+
+
+def test_a_wnid_is_a_target(model: camserve.Model) -> None:
+    image = np.full((64, 64, 3), 90, np.uint8)
+    tabby, difference = model.explain_classes(image, ["n02123045", "n02123159-n02123045"])
+    assert (tabby.class_name, difference.target.name) == ("tabby", "tiger cat - tabby")

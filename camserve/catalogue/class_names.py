@@ -1,0 +1,79 @@
+"""The names of classes, and which class a name or an index means."""
+
+from collections.abc import Iterable, Sequence
+
+from camserve.errors import OptionError, UnknownName, names_with, shown
+
+# In front of an index that is text, where the digits alone are the name of a class.
+INDEX = "#"
+# Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
+_DIGITS = 18
+
+
+class ClassNames(tuple[str, ...]):
+    """The classes' names in the order of the logits; `others`: more names by which a class is found, with its index.
+
+    Such as a WordNet identifier, or a synonym. What is shown is always the name in the tuple.
+    """
+
+    others: tuple[tuple[str, int], ...]
+
+    def __new__(cls, names: Iterable[str], others: Iterable[tuple[str, int]] = ()) -> "ClassNames":
+        """names: one a class. others: pairs of (name, index)."""
+        made = super().__new__(cls, names)
+        made.others = tuple(others)
+        return made
+
+
+def others_of(labels: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """More names of the classes, with their indices; () where the labels are an ordinary sequence."""
+    return labels.others if isinstance(labels, ClassNames) else ()
+
+
+def resolve_class(target: int | str, labels: Sequence[str]) -> int:
+    """The class index that an index or a name means.
+
+    A number is always an index. Text is the name of a class where there is one, also a name of digits; else digits are
+    an index, as flags and queries are text; "#10" is index 10 whatever the names are.
+    Raises OptionError for an index out of range and for a name of several classes, UnknownName for another name.
+    """
+    if isinstance(target, str):
+        return _named(target, labels)
+    if isinstance(target, bool) or not isinstance(target, int):
+        raise OptionError(f"target {target!r} is neither a class index nor a class name")
+    return _checked_index(target, labels)
+
+
+def classes_named(text: str, labels: Sequence[str]) -> list[int]:
+    """The classes of exactly that name; where there are none, those of that name in another case.
+
+    In both cases the names that are shown come before the others.
+    """
+    own = [(label, index) for index, label in enumerate(labels)]
+    for alike in (str,) if text.isdecimal() else (str, str.lower):
+        for names in (own, others_of(labels)):
+            if found := sorted({index for name, index in names if alike(name) == alike(text)}):
+                return found
+    return []
+
+
+def _named(text: str, labels: Sequence[str]) -> int:
+    found = classes_named(text, labels)
+    if len(found) > 1:
+        listed = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+        raise OptionError(
+            f"class {shown(text)} is the name of {len(found)} classes, {listed}; give an index, {found[0]} as a number "
+            f"or '{INDEX}{found[0]}' as text"
+        )
+    if found:
+        return found[0]
+    digits = text.removeprefix(INDEX)
+    if not digits.isdecimal():
+        raise UnknownName("class", text, labels, close=names_with(text, labels) or None)
+    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels)
+
+
+def _checked_index(index: int | str, labels: Sequence[str]) -> int:
+    if isinstance(index, str) or not 0 <= index < len(labels):
+        raise OptionError(f"target {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
+    return index
