@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import camserve
-from camserve.catalogue.class_names import resolve_class
+from camserve.catalogue.class_names import names_like, resolve_class
 from camserve.config import shipped
-from camserve.errors import ModelError, UnknownName, names_with
+from camserve.errors import ModelError, UnknownName
 from camserve.models.labels import names_in_order, with_wnids
 from camserve.models.loading import names_of
 
@@ -82,6 +82,7 @@ def test_a_model_says_what_is_wrong_with_a_dict() -> None:
         camserve.load(net(), labels={0: "a", 1: "b"}, size=32)
 
 
+IMAGENET = names_of("imagenet") or ()
 ANIMALS = ("crate", "oxcart", "castle", "Egyptian cat", "tiger cat", "cattle", "black-and-tan coonhound", "tiger")
 
 
@@ -92,8 +93,11 @@ ANIMALS = ("crate", "oxcart", "castle", "Egyptian cat", "tiger cat", "cattle", "
         ("CAT tiger", "did you mean 'tiger cat'? Known"),
         ("black and", "did you mean 'black-and-tan coonhound'? Known"),
         ("tiger_cat", "did you mean 'tiger cat'? Known"),
-        ("catl", "did you mean 'cattle'"),  # no label has that word, so the likest
-        ("---", ". Known: crate"),
+        ("hound", "did you mean 'black-and-tan coonhound'? Known"),  # a word ends so
+        ("tig", "did you mean 'tiger' or 'tiger cat'? Known"),
+        ("catl", "did you mean 'cattle' or 'castle'? Known"),  # no label has that word, so the likest
+        ("coonhuond", "did you mean 'black-and-tan coonhound'? Known"),  # nor of that length, so by words
+        ("---", "'---'. Known: crate"),
     ],
 )
 def test_an_unknown_class_is_answered_with_names_that_have_its_words(asked: str, hint: str) -> None:
@@ -102,9 +106,39 @@ def test_an_unknown_class_is_answered_with_names_that_have_its_words(asked: str,
     assert hint in str(caught.value)
 
 
-def test_at_most_five_names_the_shortest_first() -> None:
-    names = [f"{'x' * length} cat" for length in range(9, 0, -1)]
-    assert names_with("cat", [*names, names[0]]) == names[:-6:-1]
+@pytest.mark.parametrize("labels", [("crate", "oxcart", "castle"), ("crate", "oxcart", "castle", *"abcdefghi")])
+def test_what_shares_only_letters_is_not_offered(labels: Sequence[str]) -> None:
+    assert names_like("cat", labels) == []
+
+
+def test_few_classes_are_listed_and_many_are_counted() -> None:
+    few, many = ("a", "b", "c"), tuple(f"thing {place}" for place in range(40))
+    with pytest.raises(UnknownName, match="^unknown class 'cat'. Known: a, b, c$"):
+        resolve_class("cat", few)
+    with pytest.raises(UnknownName, match="^unknown class 'cat'. The model has 40 classes; an index, 0 to 39, is a na"):
+        resolve_class("cat", many)
+
+
+def test_at_most_eight_names_the_shortest_first() -> None:
+    names = [f"{'x' * length} cat" for length in range(20, 0, -1)]
+    assert names_like("cat", [*names, names[0]]) == names[::-1]
+    with pytest.raises(UnknownName) as caught:
+        resolve_class("cat", names)
+    assert f"'xxxxxxx cat', '{'x' * 8} cat' and 12 more? The model has 20 classes" in str(caught.value)
+    assert "x" * 9 not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"),
+    [
+        ("cat", ["tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"]),
+        ("retreiver", ["golden retriever", "Labrador retriever", "flat-coated retriever", "curly-coated retriever"]),
+        ("wire haired fox terier", ["wire-haired fox terrier"]),
+    ],
+)
+def test_imagenet_s_near_misses(asked: str, offered: list[str]) -> None:
+    assert set(offered) <= set(names_like(asked, with_wnids(IMAGENET)))
+    assert all(word in name for name in names_like(asked, IMAGENET) for word in offered[0].split()[-1:])
 
 
 @pytest.mark.parametrize("quantity", ["logit", "log-softmax"])
@@ -132,9 +166,6 @@ def test_a_function_has_no_value_and_is_not_run_for_one() -> None:
     before = len(calls)
     assert (made.value, made.in_short, made.to_dict()["target"]["value"]) == (None, "second", None)
     assert len(calls) == before > 0
-
-
-IMAGENET = names_of("imagenet") or ()
 
 
 def test_wnids_are_in_the_order_of_imagenet_s_names() -> None:
