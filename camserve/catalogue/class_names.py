@@ -37,18 +37,18 @@ def others_of(labels: Sequence[str]) -> tuple[tuple[str, int], ...]:
     return labels.others if isinstance(labels, ClassNames) else ()
 
 
-def resolve_class(target: int | str, labels: Sequence[str]) -> int:
+def resolve_class(target: int | str, labels: Sequence[str], option: str = "target") -> int:
     """The class index that an index or a name means.
 
     A number is always an index. Text is the name of a class where there is one, also a name of digits; else digits are
-    an index, as flags and queries are text; "#10" is index 10 whatever the names are.
+    an index, as flags and queries are text; "#10" is index 10 whatever the names are. option: what an error calls it.
     Raises OptionError for an index out of range and for a name of several classes, UnknownName for another name.
     """
     if isinstance(target, str):
-        return _named(target, labels)
+        return _named(target, labels, option)
     if isinstance(target, bool) or not isinstance(target, int):
-        raise OptionError(f"target {target!r} is neither a class index nor a class name")
-    return _checked_index(target, labels)
+        raise OptionError(f"{option} {shown(target)} is neither a class index nor a class name")
+    return _checked_index(target, labels, option)
 
 
 def classes_named(text: str, labels: Sequence[str]) -> list[int]:
@@ -64,7 +64,7 @@ def classes_named(text: str, labels: Sequence[str]) -> list[int]:
     return []
 
 
-def _named(text: str, labels: Sequence[str]) -> int:
+def _named(text: str, labels: Sequence[str], option: str) -> int:
     found = classes_named(text, labels)
     if len(found) > 1:
         listed = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
@@ -77,12 +77,12 @@ def _named(text: str, labels: Sequence[str]) -> int:
     digits = text.removeprefix(INDEX)
     if not digits.isdecimal():
         raise _unknown(text, labels)
-    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels)
+    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels, option)
 
 
-def _checked_index(index: int | str, labels: Sequence[str]) -> int:
+def _checked_index(index: int | str, labels: Sequence[str], option: str) -> int:
     if isinstance(index, str) or not 0 <= index < len(labels):
-        raise OptionError(f"target {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
+        raise OptionError(f"{option} {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
     return index
 
 

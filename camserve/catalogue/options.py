@@ -51,7 +51,8 @@ class ExplainOptions:
 
     method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam. layer:
     several, in a list or separated by commas, are fused. size: "fit", "crop", "native" or a short side in pixels.
-    output_stride: in input pixels. sharp: see `camserve.explain.sharp`. quantity: "logit" or "log-softmax".
+    output_stride: in input pixels. sharp: see `camserve.explain.sharp`. quantity: "logit" or "log-softmax". expected: a
+    target may name it, as in "predicted-expected".
     """
 
     method: str | None = option(
@@ -98,6 +99,12 @@ class ExplainOptions:
         "of the class: its logit, or log-softmax, which also counts what speaks for other classes",
         str,
         choices=QUANTITIES,
+    )
+    expected: int | str | None = option(
+        None,
+        "index or name of the class that the image shows; it is compared with the predicted one",
+        int | str,
+        unset="not known",
     )
 
     def __post_init__(self) -> None:

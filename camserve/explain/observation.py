@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from camserve.catalogue.class_names import resolve_class
 from camserve.catalogue.head_kinds import HeadKind
 from camserve.catalogue.method import Method
 from camserve.catalogue.methods import AUTO, find_method
@@ -85,9 +86,9 @@ def observe(
         on_lattice = account_of(chosen, activations, size)
     method = choose_method(options.method or AUTO, chosen)
     across, down = (_ratio(plain, chosen, axis) for axis in (0, 1))
-    seen = []
+    seen, expected = [], expected_index(options, model.labels)
     for option in best_classes(answers, targets) if isinstance(targets, int) else targets:
-        target = resolve_target(option, answers, model.labels, options.quantity)
+        target = resolve_target(option, answers, model.labels, options.quantity, expected)
         evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), run.progress)
         residual = rival = None
         if on_lattice is not None:
@@ -98,6 +99,11 @@ def observe(
         steep, value = steepness(target, logits), value_of(target, logits)
         seen.append(Observation(chosen, method, grid_map, answers, target, value, residual, account, steep, rival))
     return seen
+
+
+def expected_index(options: ExplainOptions, labels: Sequence[str]) -> int | None:
+    """The class that the options say the image shows. Raises OptionError, UnknownName."""
+    return None if options.expected is None else resolve_class(options.expected, labels, "expected")
 
 
 def value_of(target: Target, logits: torch.Tensor) -> float | None:

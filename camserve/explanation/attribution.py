@@ -55,7 +55,8 @@ class Attribution:
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
     account: what each cell adds to the logits, None where the head does not add up over places. receptive_fields: the
-    layer's for the input's width and its height, None where they are not known or several layers were fused.
+    layer's for the input's width and its height, None where they are not known or several layers were fused. expected:
+    the class that the image shows, None where nobody said.
     """
 
     map: Float32
@@ -75,6 +76,7 @@ class Attribution:
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
     receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
+    expected: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -133,7 +135,11 @@ class Attribution:
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""
         best = np.argsort(-self.logits, kind="stable")[:count]
-        return [Answer(int(i), self.labels[i], float(self.scores[i]), float(self.logits[i])) for i in best]
+        return [self.answer(int(index)) for index in best]
+
+    def answer(self, index: int) -> Answer:
+        """What the model said of one class."""
+        return Answer(index, self.labels[index], float(self.scores[index]), float(self.logits[index]))
 
     @property
     def unit(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 import camserve
 from camserve.batch import IMAGE_ENDINGS, Options, find_images, run_batch
 from camserve.batch.outputs import thumbnail
+from camserve.catalogue.options import ExplainOptions
 from camserve.errors import OptionError, OutputError, UnknownName
 from camserve.findings.sketch import from_text, sketch_of
 from camserve.images.reading import OUTPUTS
@@ -129,6 +131,27 @@ def test_the_expected_class_is_explained_beside_the_predicted_where_it_is_anothe
     alone = model.explain(folder / "cat.jpg", target="tench")
     assert wrong["expected"] == {"class_index": 0, "class_name": "tench", "score": alone.score, "logit": alone.logit}
     assert wrong["explanations"][1]["class_name"] == "tench"
+
+
+def test_the_expected_class_may_be_one_for_all_and_stand_in_a_target(
+    model: camserve.Model, folder: Path, tmp_path: Path
+) -> None:
+    options = Options(outputs=(), targets=("predicted-expected",), how=ExplainOptions(expected="tench"))
+    run_batch(model, folder, tmp_path / "out", options)
+    row = results(tmp_path / "out")["cat.png"]
+    alone = model.explain(folder / "cat.png", target="predicted-expected", expected=0)
+    assert row["expected"]["class_name"] == "tench"
+    assert row["explanations"][0]["target"] == alone.target.name == f"{row['predicted']['class_name']} - tench"
+    assert row["explanations"][0]["peak"] == float(alone.map.max())
+    said = [text for text in alone.warnings if "expected was" not in text]
+    assert row["explanations"][0]["warnings"] == said and len(said) == len(alone.warnings) - 1
+    (tmp_path / "table.csv").write_text("file,class\nin/cat.png,7\nin/cat.jpg,\n")
+    run_batch(model, tmp_path / "table.csv", tmp_path / "table", Options(outputs=(), targets=("expected-predicted",)))
+    rows = results(tmp_path / "table")
+    assert rows["in/cat.png"]["explanations"][0]["class_index"] == 7
+    assert "nobody said which class is expected" in rows["in/cat.jpg"]["error"]
+    run_batch(model, tmp_path / "table.csv", tmp_path / "rest", replace(options, targets=()))
+    assert [row["expected"]["class_index"] for row in results(tmp_path / "rest").values()] == [0, 7]
 
 
 def test_wnids_are_classes_as_folders_and_in_a_table(model: camserve.Model, tmp_path: Path) -> None:
