@@ -15,7 +15,7 @@ from camserve.datasets.remote import is_remote, read_remote
 from camserve.errors import CamserveError, OptionError, OutputError, Unavailable
 from camserve.explain.pipeline import explain_classes, open_photo
 from camserve.explanation.expectation import missed
-from camserve.explanation.explanation import Explanation
+from camserve.explanation.explanation import Answer, Explanation
 from camserve.findings.results import Row
 from camserve.findings.sketch import shares, sketch_of, to_text
 from camserve.images.reading import Photo
@@ -95,7 +95,8 @@ class Work:
             "method": one.method,
             "layer": one.layer,
             "target": one.target.name,
-            **finite(vars(one.answer(one.class_index))),
+            **finite(vars(Answer(one.class_index, one.class_name, one.score, one.logit))),
+            "value": finite(one.value),
             "sketch": to_text(sketch),
             "peak": finite(float(one.map.max())),
             "border": _rounded(border),
@@ -122,7 +123,7 @@ def _about(item: Item, photo: Photo, one: Explanation) -> Row:
         "width": photo.size[0],
         "height": photo.size[1],
         "predicted": finite(vars(one.top(1)[0])),
-        "expected": None if one.expected is None else finite(vars(one.answer(one.expected))),
+        "expected": None if one.expected is None else finite(vars(one.answer_of(one.expected))),
     }
 
 

@@ -67,8 +67,9 @@ def _scores(
     except CamserveError:
         return None
     opposite = cells[::-1, ::-1] & ~cells
-    after = (model.explain(painted(pixels, one), target=index, size=size).score for one in (cells, opposite))
-    return before, *after
+    made = (model.explain(painted(pixels, one), target=index, size=size) for one in (cells, opposite))
+    covered, elsewhere = (one.score for one in made)
+    return None if covered is None or elsewhere is None else (before, covered, elsewhere)
 
 
 def _means(scores: list[Scores]) -> dict[str, Any]:

@@ -23,11 +23,11 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """One class's part of what the model said. score: 0..1. logit: before softmax."""
+    """One class's part of what the model said. score: 0..1, None where there is no score. logit: before softmax."""
 
     class_index: int
     class_name: str
-    score: float
+    score: float | None
     logit: float
 
 
@@ -120,25 +120,25 @@ class Attribution:
         return float(self.logits[self.class_index])
 
     @property
-    def score(self) -> float:
-        """The explained class's score, 0..1."""
-        return float(self.scores[self.class_index])
+    def score(self) -> float | None:
+        """The explained class's score, 0..1; None where the target is about more than a class, see `value`."""
+        return float(self.scores[self.class_index]) if self.target.has_score else None
 
     @property
     def in_short(self) -> str:
         """The target with the class's score, or, where it is about more than a class, with its value."""
         name, value = self.target.name, self.value
-        if self.target.has_score:
+        if self.score is not None:
             return f"{name} {self.score:.2f}"
-        return name if value is None else f"{name} {value:.2f}" + (" logits" if self.target.is_linear else "")
+        return name if value is None else f"{name}: {value:.2f}" + (" logits" if self.target.is_linear else "")
 
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""
         best = np.argsort(-self.logits, kind="stable")[:count]
-        return [self.answer(int(index)) for index in best]
+        return [self.answer_of(int(index)) for index in best]
 
-    def answer(self, index: int) -> Answer:
-        """What the model said of one class."""
+    def answer_of(self, index: int) -> Answer:
+        """What the model says of the class with that index."""
         return Answer(index, self.labels[index], float(self.scores[index]), float(self.logits[index]))
 
     @property

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from camserve.catalogue.targets import EXPECTED, PREDICTED
 from camserve.explanation.attribution import Answer, Attribution
 
@@ -15,7 +13,7 @@ def expected_facts(found: Attribution) -> dict[str, Any] | None:
     """
     if found.expected is None:
         return None
-    answer, rank = found.answer(found.expected), rank_of(found, found.expected)
+    answer, rank = found.answer_of(found.expected), rank_of(found, found.expected)
     return {
         "class_index": answer.class_index,
         "class_name": answer.class_name,
@@ -27,15 +25,14 @@ def expected_facts(found: Attribution) -> dict[str, Any] | None:
 
 def rank_of(found: Attribution, index: int) -> int:
     """The place of a class among the model's answers, from 1, as `top` orders them."""
-    order = np.argsort(-found.logits, kind="stable")
-    return 1 + int(np.flatnonzero(order == index)[0])
+    return 1 + [answer.class_index for answer in found.top(len(found.labels))].index(index)
 
 
 def missed(found: Attribution) -> str | None:
     """What is to be said where the predicted class is not the expected one; None where it is, or none is expected."""
     if found.expected is None or (rank := rank_of(found, found.expected)) == 1:
         return None
-    best, expected = found.top(1)[0], found.answer(found.expected)
+    best, expected = found.top(1)[0], found.answer_of(found.expected)
     asked = (found.target.index, found.target.against) == (best.class_index, expected.class_index)
     return (
         f"the model says '{best.class_name}' {_number(best)}; expected was '{expected.class_name}', its number {rank} "

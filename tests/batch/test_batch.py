@@ -175,6 +175,12 @@ def test_a_table_says_what_to_explain_of_each_image(model: camserve.Model, folde
     found = {name: [one["target"] for one in row["explanations"]] for name, row in rows.items()}
     best = rows["in/cat.jpg"]["predicted"]["class_name"]
     assert found == {"in/cat.jpg": [best], "in/cat.png": ["tench", "tabby - tiger cat"]}
+    tench, difference = rows["in/cat.png"]["explanations"]
+    alone = model.explain(folder / "cat.png", target="281-282")
+    assert (difference["score"], difference["value"], difference["logit"]) == (None, alone.value, alone.logit)
+    assert tench["value"] == tench["logit"] and tench["score"] is not None
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert '[281,null,"cam","tabby - tiger cat",' in page and f",{round(alone.value or 0, 4)}]" in page
 
 
 def test_a_bad_target_in_a_table_is_that_row_s_failure(model: camserve.Model, folder: Path, tmp_path: Path) -> None:

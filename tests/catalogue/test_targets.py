@@ -128,8 +128,8 @@ def test_targets_are_named_in_json_and_legend(model: camserve.Model) -> None:
     facts = made.to_dict()
     assert facts["target"] == {"name": "tabby - tiger cat", "quantity": "logit", "value": made.value}
     assert made.value == made.logits[281] - made.logits[282] != made.logit
-    assert made.in_short == f"tabby - tiger cat {made.value:.2f} logits"
-    assert model.explain(picture(2), target="tabby").in_short == f"tabby {made.score:.2f}"
+    assert made.in_short == f"tabby - tiger cat: {made.value:.2f} logits"
+    assert model.explain(picture(2), target="tabby").in_short == f"tabby {made.scores[281]:.2f}"
 
 
 def test_many_images_may_have_a_target_each(model: camserve.Model) -> None:

@@ -147,12 +147,15 @@ def test_a_difference_is_reported_with_its_own_value(quantity: str) -> None:
     model, image = camserve.load(net(), labels=["a", "b", "c"], size=32), np.full((32, 32, 3), 90, np.uint8)
     made = model.explain(image, target="c-a", quantity=quantity)
     assert made.value == pytest.approx(float(made.logits[2] - made.logits[0]), abs=1e-6)
-    assert made.in_short == f"c - a {made.value:.2f}" + (" logits" if quantity == "logit" else "")
+    assert made.in_short == f"c - a: {made.value:.2f}" + (" logits" if quantity == "logit" else "")
+    assert (made.score, made.to_dict()["score"], made.to_dict()["logit"]) == (None, None, made.logits[2])
+    assert made.answer_of(2).score == made.scores[2]
     assert made.to_dict()["target"] == {"name": "c - a", "quantity": quantity, "value": made.value}
     alone = model.explain(image, target="c", quantity=quantity)
     assert alone.in_short == f"c {alone.score:.2f}"
     against = model.explain(image, target="-c")
-    assert (against.value, against.in_short) == (-alone.logit, f"against c {-alone.logit:.2f} logits")
+    assert (against.value, against.in_short) == (-alone.logit, f"against c: {-alone.logit:.2f} logits")
+    assert against.score is None
 
 
 def test_a_function_has_no_value_and_is_not_run_for_one() -> None:
@@ -165,6 +168,7 @@ def test_a_function_has_no_value_and_is_not_run_for_one() -> None:
     made = camserve.load(net(), size=32).explain(np.zeros((32, 32, 3), np.uint8), target=second)
     before = len(calls)
     assert (made.value, made.in_short, made.to_dict()["target"]["value"]) == (None, "second", None)
+    assert made.score is None
     assert len(calls) == before > 0
 
 

@@ -127,6 +127,13 @@ def test_json_holds_the_map_bit_for_bit(client: FlaskClient, model: camserve.Mod
     assert body == json.loads(json.dumps(explanation.to_dict()))
 
 
+def test_a_difference_is_given_with_its_value_and_without_a_score(client: FlaskClient, model: camserve.Model) -> None:
+    made = model.explain(PNG, target="281-282")
+    assert "X-Cam-Score" not in post(client, "target=281-282").headers
+    facts = post(client, "target=281-282", headers={"Accept": "application/json"}).get_json()
+    assert (facts["score"], facts["target"]["value"], facts["logit"]) == (None, made.value, made.logit)
+
+
 def test_the_expected_class_is_an_option(client: FlaskClient, model: camserve.Model) -> None:
     query = "target=predicted-expected&expected=tench"
     facts = post(client, query, headers={"Accept": "application/json"}).get_json()
