@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from camserve.batch.batch_options import Options
-from camserve.catalogue.targets import resolve_class
+from camserve.catalogue.class_names import resolve_class
 from camserve.datasets.inputs import Item, nothing_found
 from camserve.errors import OptionError, OutputError
 from camserve.findings.results import RESULTS
@@ -45,10 +45,18 @@ class Plan:
             yield from map(item_of, islice(lines, first, None))
 
 
-def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model, facts: dict[str, Any]) -> Plan:
+def make_plan(
+    items: Iterable[Item | None],
+    out: Path,
+    source: str,
+    model: Model,
+    facts: dict[str, Any],
+    expected: int | str | None = None,
+) -> Plan:
     """Sort `items` into OUT and say what the run depends on. A file that is listed twice is one item.
 
-    Class names become indices of `model`. Raises OptionError where there are none, or a class is unknown.
+    expected: the class of items that say none. Class names become indices of `model`. Raises OptionError where there
+    are no items, or a class is unknown.
     """
     counts = {"ignored": 0, "count": 0, "labelled": 0, "targets": 0}
 
@@ -57,7 +65,7 @@ def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model
             if item is None:
                 counts["ignored"] += 1
             else:
-                yield _resolved(item, model)
+                yield _resolved(item, model, expected)
 
     out.mkdir(parents=True, exist_ok=True)
     with writing(out / INPUTS) as file:
@@ -112,12 +120,13 @@ def _flat(facts: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, facts
 
 
-def _resolved(item: Item, model: Model) -> Item:
+def _resolved(item: Item, model: Model, expected: int | str | None) -> Item:
     """With the expected class as an index in digits. Raises OptionError naming the file."""
-    if item.expected is None:
+    name = expected if item.expected is None else item.expected
+    if name is None:
         return item
     try:
-        return item._replace(expected=str(resolve_class(item.expected, model.labels)))
+        return item._replace(expected=str(resolve_class(name, model.labels)))
     except OptionError as error:
         raise OptionError(f"{item.path}: {error}") from None
 

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 from PIL import Image
 
-from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options, facts_of
+from camserve.batch.batch_options import BOXES, POLYGONS, Options, facts_of
 from camserve.batch.explain_item import Work
 from camserve.batch.plan import Plan, check_same, make_plan, read_plan
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.ray_cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.batch.shortcut_test import cover
+from camserve.catalogue.targets import EXPECTED, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import OptionError, UnknownName
@@ -83,7 +84,7 @@ def run_batch(
         check_options(model, options)
         facts = {**facts_of(model, options), "objects": None if objects is None else str(objects)}
         facts["folders_are_classes"] = folders_are_classes
-        plan = _plan(model, str(source), out, facts, resume=resume, restart=restart)
+        plan = _plan(model, str(source), out, facts, options.how.expected, resume=resume, restart=restart)
 
         def rows(plan: Plan, first: int) -> Generator[Row]:
             if cluster is not None:
@@ -105,7 +106,16 @@ def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) 
     write_report(plan.out, plan.source, model.title, findings, facts, model.settings.render.colormap)
 
 
-def _plan(model: Model, source: str, out: Path, facts: dict[str, Any], *, resume: bool, restart: bool) -> Plan:
+def _plan(
+    model: Model,
+    source: str,
+    out: Path,
+    facts: dict[str, Any],
+    expected: int | str | None,
+    *,
+    resume: bool,
+    restart: bool,
+) -> Plan:
     """The plan to follow: the one that is there, or a new one."""
     old = read_plan(out) if not restart else None
     if old is not None and resume:
@@ -117,7 +127,7 @@ def _plan(model: Model, source: str, out: Path, facts: dict[str, Any], *, resume
             "--restart begins anew"
         )
     classes = bool(facts["folders_are_classes"])
-    return make_plan(find_items(source, out, folders_are_classes=classes), out, source, model, facts)
+    return make_plan(find_items(source, out, folders_are_classes=classes), out, source, model, facts, expected)
 
 
 def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
@@ -174,7 +184,8 @@ def check_options(model: Model, options: Options) -> None:
     """Raise OptionError once, before the first file, rather than for each of ten thousand."""
     targets = options.targets
     if not isinstance(targets, int):
-        targets = tuple(target for target in targets if target != EXPECTED) or 1
+        own = (target for target in targets if target != EXPECTED and not needs_expected(target, model.labels))
+        targets = tuple(own) or 1
     grey = Image.new("RGB", (64, 64), "grey")
     for method in options.methods:
         asked = targets if isinstance(targets, int) else list(targets)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from camserve.catalogue.class_names import resolve_class
 from camserve.catalogue.head_kinds import HeadKind
 from camserve.catalogue.method import Method
 from camserve.catalogue.methods import AUTO, find_method
@@ -89,9 +90,9 @@ def observe(
         on_lattice = account_of(chosen, activations, size)
     method = choose_method(options.method or AUTO, chosen)
     across, down = (_ratio(plain, chosen, axis) for axis in (0, 1))
-    seen, decided = [], answers if own is None else own
+    seen, expected, decided = [], expected_index(options, model.labels), answers if own is None else own
     for option in best_classes(decided, targets) if isinstance(targets, int) else targets:
-        target = resolve_target(option, decided, model.labels, options.quantity)
+        target = resolve_target(option, decided, model.labels, options.quantity, expected)
         evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), run.progress)
         residual = rival = None
         if on_lattice is not None:
@@ -104,6 +105,11 @@ def observe(
             Observation(chosen, method, grid_map, answers, decided, target, value, residual, account, steep, rival)
         )
     return seen
+
+
+def expected_index(options: ExplainOptions, labels: Sequence[str]) -> int | None:
+    """The class that the options say the image shows. Raises OptionError, UnknownName."""
+    return None if options.expected is None else resolve_class(options.expected, labels, "expected")
 
 
 def value_of(target: Target, logits: torch.Tensor) -> float | None:

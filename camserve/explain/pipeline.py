@@ -18,10 +18,11 @@ from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
 from camserve.errors import CamserveError, OptionError, SizeError
 from camserve.explain.diagnosis import compare, diagnose, doubt, of_own
-from camserve.explain.observation import Observation, fuse, observe
+from camserve.explain.observation import Observation, expected_index, fuse, observe
 from camserve.explain.run import Run
 from camserve.explain.sharp import Sharp, sharpen
 from camserve.explanation.attribution import Attribution, Origin, scores_of
+from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
 from camserve.geometry.frame import Frame, Placement, native
 from camserve.images.reading import Photo, Source, read_photo
@@ -80,6 +81,7 @@ def explain_classes(
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     workers = run.workers or model.workers
     model = model.of_output(options.output, workers, run.deadline)
+    expected = expected_index(options, model.labels)
 
     def seen_on(frame: Frame) -> Seen:
         """What a worker does."""
@@ -101,10 +103,15 @@ def explain_classes(
             raise
         squeezed = (f"{error}: the whole image was squeezed to a square instead",)
         frame, seen = own, workers.run(lambda: seen_on(own), run.deadline)
-    found, style = _attributions(model, frame, seen, options.output_stride), model.settings.render
-    return [
-        Explanation.of(replace(one, warnings=(*squeezed, *one.warnings, *photo.notes)), photo, style) for one in found
-    ]
+    made, style = _attributions(model, frame, seen, options.output_stride), model.settings.render
+    found = [replace(one, expected=expected) for one in made]
+    return [Explanation.of(replace(one, warnings=_all_words(one, squeezed, photo)), photo, style) for one in found]
+
+
+def _all_words(found: Attribution, squeezed: tuple[str, ...], photo: Photo) -> tuple[str, ...]:
+    """The warnings of one explanation, with what was expected and with how the photograph was seen and read."""
+    wrong = missed(found)
+    return (*squeezed, *found.warnings, *([wrong] if wrong else []), *photo.notes)
 
 
 def _own_logits(model: Classifier, photo: Photo, frame: Frame, run: Run) -> Float32 | None:

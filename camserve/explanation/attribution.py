@@ -23,11 +23,11 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """One class's part of what the model said. score: 0..1. logit: before softmax."""
+    """One class's part of what the model said. score: 0..1, None where there is no score. logit: before softmax."""
 
     class_index: int
     class_name: str
-    score: float
+    score: float | None
     logit: float
 
 
@@ -50,16 +50,17 @@ class Attribution:
 
     map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in logits. placement: where those
     cells lie in the image. logits: float32 (C,), of the input that the map is of. scores: float32 (C,), 0..1, what the
-    model says; see own_logits. labels: the classes' names. output: which of the network's outputs they are, None where it
-    has but one. target: what is explained; value: what it comes to in `logits`: a class's logit, the difference of two;
-    None for a function of the caller's.
+    model says; see own_logits. labels: the classes' names. output: which of the network's outputs they are, None where
+    it has but one. target: what is explained; value: what it comes to in `logits`: a class's logit, the difference of
+    two; None for a function of the caller's.
     method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
     account: what each cell adds to the logits, None where the head does not add up over places. receptive_fields: the
     layer's for the input's width and its height, None where they are not known or several layers were fused.
     own_logits: float32 (C,), what the model says under its own evaluation preprocessing, the crop of its card. It is
-    what the class and the scores come from; None where they come from the input that the map is of.
+    what the class and the scores come from; None where they come from the input that the map is of. expected: the class
+    that the image shows, None where nobody said.
     """
 
     map: Float32
@@ -81,6 +82,7 @@ class Attribution:
     account: Account | None = field(default=None, repr=False)
     receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
     own_logits: Float32 | None = field(default=None, repr=False)
+    expected: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -124,9 +126,12 @@ class Attribution:
         return float(self.logits[self.class_index])
 
     @property
-    def score(self) -> float:
-        """The explained class's score, 0..1: what the model says, see `own_logits`."""
-        return float(self.scores[self.class_index])
+    def score(self) -> float | None:
+        """The explained class's score, 0..1: what the model says, see `own_logits`.
+
+        None where the target is about more than a class, see `value`.
+        """
+        return float(self.scores[self.class_index]) if self.target.has_score else None
 
     @property
     def title(self) -> str:
@@ -141,9 +146,9 @@ class Attribution:
         Before it the output, where somebody chose one of several.
         """
         name, value = self.title, self.value
-        if self.target.has_score:
+        if self.score is not None:
             return f"{name} {self.score:.2f}"
-        return name if value is None else f"{name} {value:.2f}" + (" logits" if self.target.is_linear else "")
+        return name if value is None else f"{name}: {value:.2f}" + (" logits" if self.target.is_linear else "")
 
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""

@@ -71,7 +71,7 @@ def folder_names(names: Iterable[str]) -> Iterator[str]:
 
 
 def _answer(one: Explanation) -> str:
-    if one.target.has_score:
+    if one.score is not None:
         return f"score {one.score:.3f}, logit {one.logit:.1f}"
     value = "" if one.value is None else f"{one.value:.1f}"
     return f"{value} logits" if one.target.is_linear else value

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from torch import nn
 
+from camserve.catalogue.class_names import ClassNames
 from camserve.config import schema as config
 from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.geometry.frame import Frame, check_input_size, crop, fit, native, squeezed
@@ -19,6 +20,7 @@ from camserve.graph.network import network_of
 from camserve.graph.original.given import Given
 from camserve.models import card as cards
 from camserve.models.checkpoints import Checkpoint
+from camserve.models.labels import with_wnids
 from camserve.models.layer import Layer
 from camserve.models.output_names import Labels, Output, count_of, labels_of, output_of
 from camserve.models.snapshot import add_weights
@@ -223,13 +225,13 @@ class Classifier:
 _DIGITS = 6
 
 
-def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> tuple[str, ...]:
+def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> ClassNames:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
     if labels is None:
-        return tuple(f"class {index}" for index in range(classes))
+        return ClassNames(f"class {index}" for index in range(classes))
     if len(labels) != classes:
         raise ModelError(f"'{name}' has {classes} classes, but {len(labels)} labels were given")
-    return tuple(labels)
+    return with_wnids(labels)
 
 
 def _at_own_size(original: tuple[int, int], side: int, size: str | int) -> Frame:

@@ -1,6 +1,7 @@
 """The command line: results, exit codes, messages, and help that is quick and true."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -291,3 +292,17 @@ def test_a_photograph_that_changes_during_the_run_is_not_drawn_over(
     result = run("explain", image, "-o", tmp_path / "out", "--common-scale")
     assert result.exit_code != 0
     assert "one.png' changed while it was being explained; run the command again" in result.stderr
+
+
+def test_the_expected_class_is_compared_with_the_predicted_one(image: Path, tmp_path: Path) -> None:
+    command = ("explain", image, "--expected", "tench", "-t", "predicted-expected", "-o", tmp_path / "out")
+    said = run(*command)
+    assert said.exit_code == 0, said.output
+    assert re.search(r"one.png: [\w -]+ - tench.* logits ->", said.stdout)
+    assert re.search(
+        r"  note: the model says '.*' 0\.\d\d; expected was 'tench', its number \d+ with 0\.\d\d\n", said.stdout
+    )
+    facts = json.loads(run(*command, "--json").stdout)
+    assert (facts["expected"]["class_index"], facts["expected"]["right"]) == (0, False)
+    refused = run("explain", image, "--expected", "tenhc", "-o", tmp_path / "out")
+    assert "unknown class 'tenhc'; did you mean 'tench'" in refused.stderr

@@ -62,14 +62,14 @@ def test_the_whole_photograph_squashed_gives_the_recorded_answers(model: camserv
         with Image.open(photos / f"{name}.png") as photo:
             square = photo.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
         best = model.explain(square).top(1)[0]
-        assert (best.class_name, round(best.score, 2)) == (label, score)
+        assert (best.class_name, round(best.score or 0, 2)) == (label, score)
 
 
 def test_top_is_sorted_and_scores_add_up(explanation: camserve.Explanation) -> None:
-    scores = [answer.score for answer in explanation.top(5)]
+    scores = [answer.score or 0 for answer in explanation.top(5)]
     assert scores == sorted(scores, reverse=True)
     assert explanation.top(1)[0].class_index == explanation.class_index
-    assert sum(answer.score for answer in explanation.top(1000)) == pytest.approx(1, abs=1e-5)
+    assert sum(answer.score or 0 for answer in explanation.top(1000)) == pytest.approx(1, abs=1e-5)
 
 
 def test_all_class_maps_from_one_forward_equal_each_class_alone(model: camserve.Model, cat: Path) -> None:

@@ -169,6 +169,15 @@ def test_v2_says_what_it_is(client: FlaskClient) -> None:
     check(client.get("/v2/models/nonesuch/ready"), 404, "unknown_model", "unknown model 'nonesuch'")
 
 
+def test_a_difference_is_given_with_its_value(client: FlaskClient, model: camserve.Model) -> None:
+    made = model.explain(PNG, target="207-208")
+    answer = infer(client, parameters={"target": "207-208"})["parameters"]
+    assert ("score" in answer, answer["value"]) == (False, made.value)
+    body = {"instances": [{"b64": B64}], "parameters": {"target": "207-208"}}
+    (attribution,) = ask(client, f"{V1}:explain", body)["explanations"][0]["attributions"]
+    assert attribution["instance_output_value"] == made.value
+
+
 def test_v2_gives_all_outputs_as_json(client: FlaskClient, model: camserve.Model) -> None:
     answer = infer(client, id="job-7", parameters={"method": "gradcam", "target": 207, "priority": 1})
     made = model.explain(PNG, method="gradcam", target=207)

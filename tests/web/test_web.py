@@ -127,6 +127,26 @@ def test_json_holds_the_map_bit_for_bit(client: FlaskClient, model: camserve.Mod
     assert body == json.loads(json.dumps(explanation.to_dict()))
 
 
+def test_a_difference_is_given_with_its_value_and_without_a_score(client: FlaskClient, model: camserve.Model) -> None:
+    made = model.explain(PNG, target="281-282")
+    assert "X-Cam-Score" not in post(client, "target=281-282").headers
+    facts = post(client, "target=281-282", headers={"Accept": "application/json"}).get_json()
+    assert (facts["score"], facts["target"]["value"], facts["logit"]) == (None, made.value, made.logit)
+
+
+def test_the_expected_class_is_an_option(client: FlaskClient, model: camserve.Model) -> None:
+    query = "target=predicted-expected&expected=tench"
+    facts = post(client, query, headers={"Accept": "application/json"}).get_json()
+    made = model.explain(PNG, target="predicted-expected", expected="tench")
+    for key in ("expected", "target", "warnings"):
+        assert facts[key] == json.loads(json.dumps(made.to_dict()[key]))
+    assert facts["expected"]["class_index"] == 0
+    other = post(client, "target=predicted-expected&expected=goldfish", headers={"Accept": "application/json"})
+    assert other.get_json()["expected"]["class_index"] == 1  # not what is kept of the first
+    refused = post(client, "target=expected")
+    assert (refused.status_code, "give expected" in refused.get_json(force=True)["detail"]) == (400, True)
+
+
 def test_json_carries_the_outputs_asked_for(client: FlaskClient, model: camserve.Model) -> None:
     query = "outputs=overlay,heatmap,mask&format=webp&threshold=0.7&top_k=2"
     body = post(client, query, **asks("application/json")).get_json()

@@ -1,13 +1,15 @@
 "use strict";
 const {about, rows} = JSON.parse(document.getElementById("data").textContent);
 const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLANATIONS = 6;
-const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6;
+const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6, VALUE = 7;
 const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
 const SENTENCES = 6;  // shown at first
 const byId = id => document.getElementById(id);
 const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
 const score = value => value === null ? "?" : value.toFixed(2);
+// The class with its score; what has no score, such as a difference of classes, with its value.
+const title = one => one[SCORE] === null ? [one[TARGET], score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
 const tail = text => text.length > 38 ? `…${text.slice(-37)}` : text;
 const images = number => number === 1 ? "1 image" : `${number.toLocaleString("en")} images`;
 
@@ -127,9 +129,10 @@ function cardOf(row) {
   }
   for (const one of row[EXPLANATIONS].slice(0, 2)) if (one[THUMBNAIL]) pictures.append(picture(one[THUMBNAIL], row, one));
   if (!pictures.children.length) pictures.append(element("p", "no picture was asked for"));
-  const one = main(row), title = element("div", undefined, "class"), marks = element("div", undefined, "marks");
-  title.append(element("span", named(one[CLASS])), element("b", score(one[SCORE])));
-  caption.append(title);
+  const one = main(row), heading = element("div", undefined, "class"), marks = element("div", undefined, "marks");
+  const [name, number] = title(one);
+  heading.append(element("span", name), element("b", number));
+  caption.append(heading);
   if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
   caption.append(element("div", tail(row[FILE]), "file"));
   for (const flag of row[FLAGS]) if (flag !== "wrong") marks.append(element("span", flag, "mark"));
@@ -156,7 +159,7 @@ function open(row) {
   close.addEventListener("click", () => byId("one").close());
   for (const one of row[EXPLANATIONS]) {
     const part = element("div");
-    part.append(element("h3", `${named(one[CLASS])} ${score(one[SCORE])}`));
+    part.append(element("h3", title(one).join(" ")));
     if (one[OVERLAY]) part.append(picture(one[OVERLAY], row, one));
     const about = one[TARGET] === named(one[CLASS]) ? one[METHOD] : `${one[TARGET]}, ${one[METHOD]}`;
     part.append(element("p", about, "fine"));

@@ -190,7 +190,7 @@ def explanation(made: "Explanation", options: Options) -> Explained:
     attribution = {
         "output_index": [made.class_index],
         "output_display_name": made.target.name,
-        "instance_output_value": finite(made.score),
+        "instance_output_value": finite(made.value if made.score is None else made.score),
         **{name: output(name, made, options, record().timing) for name in outputs},
     }
     return {

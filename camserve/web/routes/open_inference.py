@@ -269,6 +269,7 @@ def _facts(made: "Explanation") -> dict[str, Any]:
         "class_name": made.class_name,
         "score": finite(made.score),
         "target": made.target.name,
+        "value": finite(made.value) if made.score is None else None,
         "method": made.method,
         "layer": made.layer,
         "warnings": "; ".join(made.warnings),
