@@ -84,7 +84,8 @@ def explain_classes(
         own = model.own_frame(photo.size)
         if options.size != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in
             raise
-        squeezed = (f"{error}: the whole image was squeezed to a square instead",)
+        shape = "a square" if own.input[0] == own.input[1] else "{} x {} pixels".format(*own.input)
+        squeezed = (f"{error}: the whole image was squeezed to {shape} instead",)
         frame, seen = own, workers.run(lambda: seen_on(own), run.deadline)
     found, style = _attributions(model, frame, *seen, options.output_stride), model.settings.render
     return [
@@ -131,7 +132,7 @@ def _attribution(
     about_method = [first.method.check] if first.method.check else []
     warnings = diagnose(model, seen, grid_map, placement, others)
     about_model = *doubt(model.card), *model.notes(frame.input, layers)
-    across, down = (first.layer.field(side) for side in frame.input)
+    across, down = (first.layer.field(side, axis) for axis, side in enumerate(frame.input))
     return Attribution(
         map=grid_map,
         placement=placement,

@@ -118,7 +118,13 @@ def _trained(
 def _completed(card: cards.Card) -> cards.Input:
     """The card's input, with what it leaves open as the architecture's library states it."""
     stated = {field: getattr(card.input, field) for field in card.input.model_fields_set}
-    return cards.Input(**{**defaults_of(card.architecture), **stated})
+    others = card.input.count != 3  # of which the library says nothing
+    known = {
+        field: value
+        for field, value in defaults_of(card.architecture).items()
+        if not (others and field in ("mean", "std"))
+    }
+    return cards.Input(**{**known, **stated})
 
 
 def names_of(labels: Labels | None) -> Sequence[str] | None:

@@ -17,8 +17,9 @@ _IN_TORCH = ("bilinear", "bicubic")
 
 
 def to_input(photo: Photo, frame: Frame, spec: Input) -> torch.Tensor:
-    """The network's input, float32 (1, 3, h, w): the frame's box resampled, then (value - mean) / std."""
-    small = _resampled(photo.image, frame, spec.resample)
+    """The network's input, float32 (1, c, h, w): the frame's box resampled, then (value - mean) / std."""
+    image = photo.image.convert("L") if spec.channels == "L" else photo.image
+    small = _resampled(image, frame, spec.resample)
     if spec.channels == "BGR":
         small = small[::-1]
     planes = np.ascontiguousarray(small, dtype=np.float32)
@@ -28,12 +29,20 @@ def to_input(photo: Photo, frame: Frame, spec: Input) -> torch.Tensor:
 
 
 def _resampled(image: Image.Image, frame: Frame, filter: str) -> npt.NDArray[np.uint8]:
-    """(3, h, w). Torch and Pillow differ by 1 in about one value of 200, where rounding falls the other way."""
+    """(3, h, w), of grey (1, h, w).
+
+    Torch and Pillow differ by 1 in about one value of 200, where rounding falls the other way.
+    """
     size = frame.input
     if frame.sees_all and size == image.size:
-        return np.asarray(image).transpose(2, 0, 1)
+        return _planes(np.asarray(image))
     if frame.sees_all and filter in _IN_TORCH and image.width * image.height <= _COPIED:
-        planes = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        planes = torch.from_numpy(_planes(np.array(image)))[None]
         return functional.interpolate(planes, size[::-1], mode=filter, antialias=True)[0].numpy()
     small = image.resize(size, Image.Resampling[filter.upper()], box=frame.box)
-    return np.asarray(small).transpose(2, 0, 1)
+    return _planes(np.asarray(small))
+
+
+def _planes(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(H, W, c) or (H, W) as (c, H, W), without a copy."""
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)

@@ -126,8 +126,9 @@ def _refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path],
 
 def _tried(model: Model) -> Explanation:
     """One explanation, of a picture of noise that is wider than high. Raises ModelError where it is not finite."""
-    side = model.card.input.size
-    noise = np.random.default_rng(0).integers(0, 256, (side, side * 4 // 3, 3), dtype=np.uint8)
+    width, height = model.card.input.sides
+    samples = model.card.input.samples
+    noise = np.random.default_rng(0).integers(0, 256, (height, width * 4 // 3, samples), dtype=np.uint8)
     explanation = model.explain(noise)
     if not np.isfinite(explanation.logits).all():
         raise ModelError(
@@ -164,13 +165,14 @@ def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequenc
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""
     taken = f", '{prefix}' taken off their names" if prefix else ""
     listed = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
+    bands = "" if spec.bands is None else f" {_numbers(spec.bands)}"
     exact = ", whose map adds up to the logit" if explanation.completeness is not None else ""
     return {
         "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}",
         "classes": f"{len(model.labels)}: {listed}" + ("" if labels else " (no names: --labels FILE)"),
         "layer": f"{explanation.layer}, a cell every {stride:g} pixels",
         "head": f"{explanation.head}: explained by {explanation.method}{exact}",
-        "input": f"{spec.size} x {spec.size} {spec.channels}, crop {spec.crop:.3g}, {spec.resample}, "
+        "input": f"{spec.sides[0]} x {spec.sides[1]} {spec.channels}{bands}, crop {spec.crop:.3g}, {spec.resample}, "
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
     }
 
