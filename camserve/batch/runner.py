@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image
-
 from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options, facts_of
 from camserve.batch.explain_item import Work
 from camserve.batch.plan import Plan, check_same, make_plan, read_plan
@@ -19,12 +17,13 @@ from camserve.batch.shortcut_test import cover
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import OptionError, UnknownName
-from camserve.explain.pipeline import explain_classes, open_photo
+from camserve.explain.pipeline import explain_classes, open_picture
 from camserve.findings.exports import EXPORTS, check_parquet, export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
 from camserve.findings.results import RESULTS, Ledger, Row, read_rows, whole_rows
 from camserve.model import Model
+from camserve.models.preprocessing import plain
 from camserve.system.files import sweep
 from camserve.system.ordered import in_order
 
@@ -75,7 +74,7 @@ def run_batch(
     """
     options, shown = options or Options(), progress or Silent()
     with ExitStack() as stack:
-        where = stack.enter_context(closing(Objects(objects, partial(open_photo, model)))) if objects else None
+        where = stack.enter_context(closing(Objects(objects, partial(open_picture, model)))) if objects else None
         check_exports(exports, options)
         if cluster is not None:
             check_card(model)
@@ -174,7 +173,7 @@ def check_options(model: Model, options: Options) -> None:
     targets = options.targets
     if not isinstance(targets, int):
         targets = tuple(target for target in targets if target != EXPECTED) or 1
-    grey = Image.new("RGB", (64, 64), "grey")
+    grey = plain(model.card.input, 64, 128)
     for method in options.methods:
         asked = targets if isinstance(targets, int) else list(targets)
         explain_classes(model, grey, asked, options.by(method))[0].drawn(options.look)

@@ -23,6 +23,7 @@ from camserve.explain.sharp import Sharp, sharpen
 from camserve.explanation.attribution import Attribution, Origin, scores_of
 from camserve.explanation.explanation import Explanation
 from camserve.geometry.frame import Frame, Placement
+from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
 from camserve.models.preprocessing import to_input
@@ -200,7 +201,15 @@ def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions
 
 
 def open_photo(model: Classifier, image: Source) -> Photo:
-    """Read an image within the model's limits."""
+    """Read an image within the model's limits, with the bands that it takes."""
+    limits, bands = model.settings.limits, model.card.input.of_bands
+    if bands is not None:
+        return read_bands(image, bands, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+    return open_picture(model, image)
+
+
+def open_picture(model: Classifier, image: Source) -> Photo:
+    """Read an ordinary picture within the model's limits, also where it takes bands: a mask, say."""
     limits = model.settings.limits
     return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
 

@@ -1,8 +1,11 @@
 """How a picture becomes a network's input, as a card or `camserve.load` says it."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PlainValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+
+if TYPE_CHECKING:
+    from camserve.images.bands import Bands
 
 Values = tuple[FiniteFloat, ...]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -43,7 +46,7 @@ class Input(Part):
     input = (value - mean) / std. resample: how pixels are interpolated.
     """
 
-    size: Annotated[int | tuple[int, int], PlainValidator(_side_or_sides)] = 224
+    size: Annotated[int | tuple[int, int], BeforeValidator(_side_or_sides)] = 224
     crop: Share = 0.875
     fit: Pixels | None = None
     channels: Literal["RGB", "BGR", "L", "bands"] = "RGB"
@@ -69,15 +72,18 @@ class Input(Part):
         return len(self.bands) if self.bands else 1 if self.channels == "L" else 3
 
     @property
-    def samples(self) -> int:
-        """How many samples a picture must have."""
-        return 3 if self.bands is None else 1 + max(*self.bands, *self.drawn)
+    def of_bands(self) -> "Bands | None":
+        """Which samples of a picture are given and drawn, where it is one of bands."""
+        if self.bands is None:
+            return None
+        from camserve.images.bands import Bands  # reading a card needs no Pillow
+
+        return Bands(self.bands, self.shown or (self.bands[:3] if len(self.bands) > 2 else self.bands[:1]))
 
     @property
-    def drawn(self) -> tuple[int, ...]:
-        """The samples of a picture of bands that are shown: one, or three."""
-        bands = self.bands or (0, 1, 2)
-        return self.shown or (bands[:3] if len(bands) > 2 else bands[:1])
+    def samples(self) -> int:
+        """How many samples a picture must have."""
+        return 3 if self.of_bands is None else 1 + max(*self.of_bands.given, *self.of_bands.shown)
 
     @property
     def is_guessed(self) -> bool:

@@ -69,6 +69,6 @@ def _which_bands(count: int) -> str:
     listed = list(range(count))
     return (
         f"the network takes {count} channels, where an ordinary picture has 3 colours: say which of a picture's "
-        f"samples they are, counted from 0 and in the network's order, with bands={listed}, and their mean and std, one "
-        "number each or one for all, in the units of the file"
+        f"samples they are, counted from 0 and in the network's order, with bands={listed}, and their mean and std, "
+        "one number each or one for all, in the units of the file"
     )
