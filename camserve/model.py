@@ -1,6 +1,6 @@
 """The public Model: a classifier that can be asked why, and `load`, which makes one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ def load(
     labels: Labels | None = None,
     layer: str | None = None,
     scores: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
     **input_options: Any,
 ) -> Model:
@@ -106,10 +107,11 @@ def load(
     weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. labels: class names in the order of
     the logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer:
     where to look; found by itself where not given.
-    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of
-    `camserve.models.card.Input` (size, mean, std ...); where not given, those of the architecture's own library, or
-    ImageNet's usual ones. A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError,
-    ModelError.
+    scores: "softmax" (default) or, for multi-label heads, "sigmoid". arguments: what the network's forward gets besides
+    images, by name, the same for every picture; see `camserve.models.arguments`. input_options: fields of
+    `camserve.models.card.Input` (size, channels, mean, std ...); where not given, those of the architecture's own
+    library, or ImageNet's usual ones. A card says weights, scores, arguments and input itself. Raises ModelNotFound,
+    UnknownName, OptionError, ModelError.
     """
-    own = {"weights": weights, "scores": scores, **input_options}
+    own = {"weights": weights, "scores": scores, "arguments": arguments, **input_options}
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own))

@@ -7,9 +7,9 @@ import hashlib
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from camserve.config.schema import Models, shipped
 from camserve.errors import ModelError, ModelNotFound
@@ -51,7 +51,8 @@ class Card(Part):
     installed package; see `camserve.models.checkpoints`. sha256: of that file.
     install: the command to offer where the package is missing. labels: a text file, one class a line, relative
     to the card. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found by itself.
-    scores: how logits become scores.
+    scores: how logits become scores. arguments: what forward gets besides images, the same for every picture; see
+    `camserve.models.arguments`.
     """
 
     architecture: str
@@ -64,6 +65,7 @@ class Card(Part):
     layer: str | None = None
     scores: Literal["softmax", "sigmoid"] = "softmax"
     input: Input = Input()
+    arguments: dict[str, Any] = Field(default_factory=dict)
     placement: Measured | None = None
     known: tuple[Known, ...] = ()
 

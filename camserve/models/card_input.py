@@ -27,10 +27,20 @@ class Part(BaseModel):
 def _side_or_sides(value: Any) -> int | tuple[int, int]:
     """A side in pixels, or (height, width); of a square its side. Raises ValueError for anything else."""
     several = value if isinstance(value, list | tuple) else [value]
-    sides = [int(side) if isinstance(side, str) and side.isdecimal() else side for side in several]
-    if len(sides) not in (1, 2) or any(type(side) is not int or side < 1 for side in sides):
-        raise ValueError(f"{value!r} is no size: it is a side in pixels, as 224, or [height, width], as [256, 128]")
+    sides = [_whole(side) for side in several]
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        given = several[0] if len(several) == 1 else value
+        raise ValueError(f"{given!r} is no size: it is a side in pixels, as 224, or [height, width], as [256, 128]")
     return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
+
+
+def _whole(value: Any) -> int:
+    """A whole number, also as a string, float or numpy's; 0 for anything else."""
+    try:
+        whole = int(value)
+        return whole if not isinstance(value, bool) and whole == float(value) else 0
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 class Input(Part):

@@ -11,6 +11,7 @@ from camserve import config
 from camserve.errors import ModelError, OptionError
 from camserve.models import card as cards
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
+from camserve.models.arguments import bound, in_words
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
 from camserve.models.labels import names_in_order
@@ -31,7 +32,7 @@ def parts_of(
     settings: config.Settings | None,
     own: Mapping[str, Any],
 ) -> Parts:
-    """What `camserve.load` makes a model of. own: weights, scores and fields of `cards.Input`, where given."""
+    """What `camserve.load` makes a model of. own: weights, scores, arguments, fields of `cards.Input`, where given."""
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
     own = given(own)
@@ -54,7 +55,7 @@ def parts_of(
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
     """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
     own = given(own)
-    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores")}
+    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores", "arguments")}
     if ("mean" in inputs) != ("std" in inputs):
         raise OptionError("mean and std belong together: give both, in units of 0..255")
     try:
@@ -62,6 +63,7 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
         card = cards.Card(architecture=architecture, layer=layer, input=spec, scores=own.get("scores", "softmax"))
     except ValidationError as error:
         raise OptionError(cards.problems(error)) from None
+    card = card.model_copy(update={"arguments": dict(own.get("arguments", {}))})
     if "weights" not in own:
         return card
     weights = str(own["weights"])
@@ -96,7 +98,8 @@ def assemble(
     file = None if card.weights is None else cards.resolve_file(card.weights, beside, card.install)
     sha256 = None if file is None else cards.check_sha256(file, card.sha256)
     module, checkpoint, prefix = _trained(card.architecture, file, folder, None if labels is None else len(labels))
-    card = card.model_copy(update={"input": _completed(card)})
+    module = bound(module, card.arguments)
+    card = card.model_copy(update={"input": _completed(card), "arguments": in_words(card.arguments)})
     return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
 
 
@@ -149,4 +152,6 @@ def _from_module(
         raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
     card = described(f"{type(module).__module__}:{name}", layer, own)
-    return Parts(snapshot(module), card, name, labels, settings)
+    copied = bound(snapshot(module), card.arguments)
+    card = card.model_copy(update={"arguments": in_words(card.arguments)})
+    return Parts(copied, card, name, labels, settings)

@@ -260,6 +260,7 @@ def _why(module: nn.Module, images: Tensor, error: Exception) -> str:
     reason = first_line(error) or type(error).__name__
     return (
         f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls "
-        f"{type(module).__name__}(images) with float32 images (N, {images.shape[1]}, H, W); wrap a network that is "
-        "called otherwise in a module that takes those and answers with logits"
+        f"{type(module).__name__}(images) with float32 images (N, {images.shape[1]}, H, W); what it "
+        "takes besides, the same for every picture, is said by arguments={'name': ...} in load, or [arguments] in a "
+        "card; wrap a network that is called otherwise in a module that takes those and answers with logits"
     )
