@@ -17,13 +17,12 @@ from camserve.batch.shortcut_test import cover
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import OptionError, UnknownName
-from camserve.explain.pipeline import explain_classes, open_picture
+from camserve.explain.pipeline import explain_classes, open_picture, plain_photo
 from camserve.findings.exports import EXPORTS, check_parquet, export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
 from camserve.findings.results import RESULTS, Ledger, Row, read_rows, whole_rows
 from camserve.model import Model
-from camserve.models.preprocessing import plain
 from camserve.system.files import sweep
 from camserve.system.ordered import in_order
 
@@ -173,7 +172,7 @@ def check_options(model: Model, options: Options) -> None:
     targets = options.targets
     if not isinstance(targets, int):
         targets = tuple(target for target in targets if target != EXPECTED) or 1
-    grey = plain(model.card.input, 64, 128)
+    grey = plain_photo(model, 128)
     for method in options.methods:
         asked = targets if isinstance(targets, int) else list(targets)
         explain_classes(model, grey, asked, options.by(method))[0].drawn(options.look)

@@ -26,7 +26,7 @@ from camserve.geometry.frame import Frame, Placement
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
-from camserve.models.preprocessing import to_input
+from camserve.models.preprocessing import plain, to_input
 from camserve.system.ordered import in_order
 from camserve.system.versions import versions
 
@@ -206,6 +206,11 @@ def open_photo(model: Classifier, image: Source) -> Photo:
     if bands is not None:
         return read_bands(image, bands, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
     return open_picture(model, image)
+
+
+def plain_photo(model: Classifier, level: int) -> Photo:
+    """A small photo of one value, 0..255, as the model takes them: for trying out options."""
+    return plain(model.card.input, 64, level)
 
 
 def open_picture(model: Classifier, image: Source) -> Photo:

@@ -1,5 +1,6 @@
 """How a picture becomes a network's input, as a card or `camserve.load` says it."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
@@ -119,7 +120,9 @@ class Input(Part):
         made = dict(stated)
         if made.get("bands") is not None:
             made.setdefault("channels", "bands")
-            count = len(made["bands"]) if isinstance(made["bands"], list | tuple) else 1
+            if isinstance(made["bands"], Iterable) and not isinstance(made["bands"], str):
+                made["bands"] = tuple(made["bands"])
+            count = len(made["bands"]) if isinstance(made["bands"], tuple) else 1
         else:
             count = 1 if made.get("channels") == "L" else 3
         for name in ("mean", "std"):

@@ -58,6 +58,8 @@ def _candidates(module: nn.Module) -> list[int]:
 
 def _of_grey(card: Card) -> Card:
     stated = {field: getattr(card.input, field) for field in card.input.model_fields_set}
+    for name in {"mean", "std"} & stated.keys():
+        stated[name] = stated[name][:1] if len(set(stated[name])) == 1 else stated[name]  # one number stood for all
     try:
         spec = Input(**{**stated, "channels": "L"})
     except ValidationError as error:

@@ -149,6 +149,9 @@ class Classifier:
             return check_input_size(native(original), limits.max_input_megapixels)
         short_side = own.fit_side if size == "fit" else _short_side(size)
         made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
+        while size == "fit" and self.network.is_extended and _is_smaller(made.input, own.sides):
+            short_side += 1  # its windows are not square, and slide over the input
+            made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
         return check_input_size(made, limits.max_input_megapixels)
 
     def own_frame(self, original: tuple[int, int]) -> Frame:
@@ -196,6 +199,10 @@ def _at_own_size(original: tuple[int, int], own: tuple[int, int], size: str | in
         f"size {shown(size)}: this network takes {own[0]} x {own[1]} pixels only; use fit (the whole image, squeezed "
         f"to {what}) or crop"
     )
+
+
+def _is_smaller(size: tuple[int, int], than: tuple[int, int]) -> bool:
+    return size[0] < than[0] or size[1] < than[1]
 
 
 def _short_side(size: str | int) -> int:

@@ -71,12 +71,11 @@ class Service:
 
     def warm(self, name: str) -> None:
         """Load one model, however long that takes, and explain once. Raises ModelError, ModelNotFound, OptionError."""
-        from camserve.explain.pipeline import explain
+        from camserve.explain.pipeline import explain, plain_photo
         from camserve.explain.run import Run
-        from camserve.models.preprocessing import plain
 
         model = self._loaded(name, threading.TIMEOUT_MAX)
-        explain(model, plain(model.card.input, 64, 0), run=Run(workers=self._workers))
+        explain(model, plain_photo(model, 0), run=Run(workers=self._workers))
 
     def load_in_background(self, on_failure: Callable[[], None] = lambda: None) -> None:
         """`load` on a thread of its own. on_failure: called, after the reason was logged, where it raises."""
