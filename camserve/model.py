@@ -1,6 +1,6 @@
 """The public Model: a classifier that can be asked why, and `load`, which makes one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ def load(
     layer: str | None = None,
     output: str | int | None = None,
     scores: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
     **input_options: Any,
 ) -> Model:
@@ -111,10 +112,11 @@ def load(
     network with several outputs also a dict from output to any of these. layer: where to look; found by itself where
     not given. output: which part of the network's answer holds the logits, where it has several that could: the name of
     a field, a way such as "heads.colour", or an index; the others can be asked for by the option `output` of `explain`.
-    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of
-    `camserve.models.card.Input` (size, mean, std ...); where not given, those of the architecture's own library, or
-    ImageNet's usual ones. A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError,
-    ModelError.
+    scores: "softmax" (default) or, for multi-label heads, "sigmoid". arguments: what the network's forward gets besides
+    images, by name, the same for every picture; see `camserve.models.arguments`. input_options: fields of
+    `camserve.models.card.Input` (size, channels, mean, std ...); where not given, those of the architecture's own
+    library, or ImageNet's usual ones. A card says weights, scores, arguments and input itself. Raises ModelNotFound,
+    UnknownName, OptionError, ModelError.
     """
-    own = {"weights": weights, "scores": scores, **input_options}
+    own = {"weights": weights, "scores": scores, "arguments": arguments, **input_options}
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own, output=output))

@@ -71,12 +71,12 @@ class Explainer:
     def __init__(self, recipe: Recipe) -> None:
         from camserve.batch.explain_item import Work
         from camserve.datasets.ground_truth import Objects
-        from camserve.explain.pipeline import open_photo
+        from camserve.explain.pipeline import open_picture
 
         if Path(recipe.folder).is_dir():
             os.chdir(recipe.folder)  # what the plan's relative paths are relative to
         model = _load(recipe)
-        objects = Objects(Path(recipe.objects), partial(open_photo, model)) if recipe.objects else None
+        objects = Objects(Path(recipe.objects), partial(open_picture, model)) if recipe.objects else None
         how: dict[str, Any] = {"labelled": recipe.labelled, "targets": recipe.targets, "objects": objects}
         self._work = Work(model, recipe.options, Path(recipe.out), **how)
 

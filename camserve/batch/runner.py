@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image
-
 from camserve.batch.batch_options import BOXES, POLYGONS, Options, facts_of
 from camserve.batch.explain_item import Work
 from camserve.batch.plan import Plan, check_same, make_plan, read_plan
@@ -20,7 +18,7 @@ from camserve.catalogue.targets import EXPECTED, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import OptionError, UnknownName
-from camserve.explain.pipeline import explain_classes, open_photo
+from camserve.explain.pipeline import explain_classes, open_picture, plain_photo
 from camserve.findings.exports import EXPORTS, check_parquet, export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
@@ -77,7 +75,7 @@ def run_batch(
     options, shown = options or Options(), progress or Silent()
     model = model.of_output(options.how.output)
     with ExitStack() as stack:
-        where = stack.enter_context(closing(Objects(objects, partial(open_photo, model)))) if objects else None
+        where = stack.enter_context(closing(Objects(objects, partial(open_picture, model)))) if objects else None
         check_exports(exports, options)
         if cluster is not None:
             check_card(model)
@@ -186,7 +184,7 @@ def check_options(model: Model, options: Options) -> None:
     if not isinstance(targets, int):
         own = (target for target in targets if target != EXPECTED and not needs_expected(target, model.labels))
         targets = tuple(own) or 1
-    grey = Image.new("RGB", (64, 64), "grey")
+    grey = plain_photo(model, 128)
     for method in options.methods:
         asked = targets if isinstance(targets, int) else list(targets)
         explain_classes(model, grey, asked, options.by(method))[0].drawn(options.look)

@@ -3,6 +3,7 @@
 program.py             what every command shares: how errors end it, and where settings come from
 flags.py               options of the commands that explain
 adding.py              `camserve add`
+lists.py               options that take several numbers, and arguments of a network's own
 batching.py            `camserve batch`
 calibrating.py         `camserve calibrate`
 comparing_runs.py      `camserve compare`

@@ -167,10 +167,10 @@ def _early(model: Classifier, layer: Layer) -> str | None:
     """
     if layer.name == model.default_layer:
         return None
-    field = layer.field(layer.trained)
+    field = layer.field()
     if field is not None and not field.global_context:
-        side = round(max(field.size))
-        return f"a cell has seen {side} of {layer.trained} pixels each way" if 2 * side < layer.trained else None
+        side, whole = round(max(field.size)), min(layer.trained)
+        return f"a cell has seen {side} of {whole} pixels each way" if 2 * side < whole else None
     names = list(model.layers())
     if layer.name not in names or model.default_layer not in names:
         return None
@@ -209,7 +209,10 @@ def _of_the_frame(frame: Frame, max_aspect: float) -> Iterator[str]:
     if max(width, height) > max_aspect * min(width, height) and frame.sees_all and across != down:
         yield f"the image is longer than {max_aspect:g} : 1 and was squeezed to that before the model saw it"
     elif max(across, down) > 1.1 * min(across, down):
-        yield "the model takes squares only, so the image was squeezed to one before the model saw it"
+        if frame.input[0] == frame.input[1]:
+            yield "the model takes squares only, so the image was squeezed to one before the model saw it"
+        else:
+            yield "the model takes one shape only, so the image was squeezed to that before the model saw it"
     if not frame.sees_all:
         left, top, right, bottom = frame.box
         share = (right - left) * (bottom - top) / (width * height)

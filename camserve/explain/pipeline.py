@@ -25,9 +25,10 @@ from camserve.explanation.attribution import Attribution, Origin, scores_of
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
 from camserve.geometry.frame import Frame, Placement, native
+from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
-from camserve.models.preprocessing import to_input
+from camserve.models.preprocessing import plain, to_input
 from camserve.system.ordered import in_order
 from camserve.system.versions import versions
 
@@ -101,7 +102,8 @@ def explain_classes(
         own = model.own_frame(photo.size)
         if options.size != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in
             raise
-        squeezed = (f"{error}: the whole image was squeezed to a square instead",)
+        shape = "a square" if own.input[0] == own.input[1] else "{} x {} pixels".format(*own.input)
+        squeezed = (f"{error}: the whole image was squeezed to {shape} instead",)
         frame, seen = own, workers.run(lambda: seen_on(own), run.deadline)
     made, style = _attributions(model, frame, seen, options.output_stride), model.settings.render
     found = [replace(one, expected=expected) for one in made]
@@ -163,7 +165,7 @@ def _attribution(
     scores, here = scored(first.decided), scored(first.logits)
     warnings = diagnose(model, seen, grid_map, placement, others)
     about_model = *doubt(model.card), *model.notes(frame.input, layers)
-    across, down = (first.layer.field(side) for side in frame.input)
+    across, down = (first.layer.field(side, axis) for axis, side in enumerate(frame.input))
     return Attribution(
         map=grid_map,
         placement=placement,
@@ -234,7 +236,20 @@ def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions
 
 
 def open_photo(model: Classifier, image: Source) -> Photo:
-    """Read an image within the model's limits."""
+    """Read an image within the model's limits, with the bands that it takes."""
+    limits, bands = model.settings.limits, model.card.input.of_bands
+    if bands is not None:
+        return read_bands(image, bands, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+    return open_picture(model, image)
+
+
+def plain_photo(model: Classifier, level: int) -> Photo:
+    """A small photo of one value, 0..255, as the model takes them: for trying out options."""
+    return plain(model.card.input, 64, level)
+
+
+def open_picture(model: Classifier, image: Source) -> Photo:
+    """Read an ordinary picture within the model's limits, also where it takes bands: a mask, say."""
     limits = model.settings.limits
     return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
 

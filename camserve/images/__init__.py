@@ -5,6 +5,7 @@ sources.py     a path, bytes or a binary file, to a name and its encoded bytes
 signatures.py  what a file is by its first bytes
 decoding.py    bytes of a known format to pixels, and what is to be said of how they were read
 pixels.py      pixels of every mode, and arrays, to upright RGB
+bands.py       all samples of a picture as they are, for networks that take others than RGB
 windows.py     which value is black and which is white, in pictures of more than 8 bits
 tiff.py        which page of a TIFF is its picture, and what it says about its samples
 samples.py     the numbers of a TIFF's page, where Pillow cannot unpack them or does so wrongly

@@ -8,6 +8,7 @@ import io
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFile, ImagePalette
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -21,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from camserve.errors import ImageError, ImageTooLarge
 from camserve.images.pixels import TURNS, from_numbers, to_rgb, turn_of
 from camserve.images.quiet import silence_libtiff
-from camserve.images.samples import is_ours, not_ours, read_samples
+from camserve.images.samples import UNPACKED, is_ours, not_ours, read_samples
 from camserve.images.tiff import Page, first_at, picture_of
 from camserve.images.windows import bounds
 
@@ -36,6 +37,8 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "AVIF": AvifImageFile,
 }
+# PNGs of 16-bit colours, by how Pillow unpacks them: how it gives the lower bytes instead
+_DEEP = {"RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L"), "LA;16B": ("RGBA", "RGBA")}
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # samples of a TIFF that are colours, by its photometric interpretation
 
 
@@ -87,25 +90,63 @@ def _is_animated(image: ImageFile.ImageFile) -> bool:
 
 def _deep_png(data: bytes, image: Image.Image, raw: Any) -> tuple[Image.Image, list[str]] | None:
     """A PNG of 16-bit colours that uses little of their range: Pillow gives the upper bytes, which then say little."""
-    lower = {"RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L"), "LA;16B": ("RGBA", "RGBA")}.get(raw)
-    if lower is None:
+    if raw not in _DEEP:
         return None
-    mode, unpacking = lower
-    high = np.asarray(image)
     colours = 1 if raw[0] == "L" else 3
-    least, greatest = bounds(high[..., :colours])
+    least, greatest = bounds(np.asarray(image)[..., :colours])
     if greatest >= 64 and (least <= 32 or greatest - least >= 31):
         return None
+    values = _deep_values(data, image, raw)
+    assert values is not None
+    alpha = "straight" if values.shape[2] > colours else None
+    return from_numbers(values, colours, alpha=alpha, key=image.info.get("transparency"))
+
+
+def _deep_values(data: bytes, image: Image.Image, raw: Any) -> npt.NDArray[Any] | None:
+    """The numbers of a PNG of 16-bit colours, of which Pillow gives the upper bytes; None of any other picture."""
+    if raw not in _DEEP:
+        return None
+    mode, unpacking = _DEEP[raw]
+    high = np.asarray(image)
     again = PngImageFile(io.BytesIO(data), "")
     again._mode = mode
     again.tile = [again.tile[0]._replace(args=unpacking)]
     again.load()
     low = np.asarray(again)
-    if colours == 1:  # read as four bytes: both of the grey, both of the transparency
+    if raw[0] == "L":  # read as four bytes: both of the grey, both of the transparency
         high, low = high[..., [0, -1]], low[..., 1::2]
-    values = high.astype(np.uint16) << 8 | low
-    alpha = "straight" if values.shape[2] > colours else None
-    return from_numbers(values, colours, alpha=alpha, key=image.info.get("transparency"))
+    return high.astype(np.uint16) << 8 | low
+
+
+def numbers_in(
+    data: bytes, name: str, kind: str, limits: Limits
+) -> tuple[npt.NDArray[Any], Image.Transpose | None, list[str]]:
+    """All samples of the picture in `data` as they are, (H, W, samples), what makes them upright, and notes.
+
+    Those of a palette, and of a compression that only Pillow unpacks, as Pillow gives them. Raises as `decode`.
+    """
+    if kind == "TIFF":
+        page, notes = picture_of(data, name)
+        check_size(page.size, repr(name), limits)
+        if page.photometric in _COLOURS and page.one("compression", 1) in UNPACKED:
+            return read_samples(data, page, name, limits.pixels), TURNS.get(page.one("orientation", 1)), notes
+        return numbers_of(_by_pillow(data, page, name)), None, notes
+    image = READERS[kind](io.BytesIO(data), "")
+    check_size(image.size, repr(name), limits)
+    notes = ["only the first picture of this animation is explained"] if _is_animated(image) else []
+    raw = image.tile[0][3] if kind == "PNG" and image.tile else None
+    image.load()
+    values = _deep_values(data, image, raw)
+    return numbers_of(image) if values is None else values, turn_of(image), notes
+
+
+def numbers_of(image: Image.Image) -> npt.NDArray[Any]:
+    """The samples of a Pillow image, (H, W, samples): grey 1, with transparency 2, RGB 3, RGBA and CMYK 4."""
+    if image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK") and image.mode[0] not in "IF":
+        grey = {"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode)
+        image = image.convert(grey or ("RGBA" if image.has_transparency_data else "RGB"))
+    values = np.asarray(image)
+    return values[..., None] if values.ndim == 2 else values
 
 
 def _decode_tiff(data: bytes, name: str, limits: Limits) -> tuple[Image.Image, list[str]]:

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
@@ -66,6 +66,7 @@ class Photo:
     format: "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF" or "AVIF"; "array" for pixels that come from no file.
     encoded_sha256: of the bytes that were decoded, if any were.
     notes: in words, what was chosen in reading it that the file does not settle: a window of values, a page.
+    bands: numbers (H, W, C) as in the file, for a network that takes more or other samples than RGB; else None.
     """
 
     image: Image.Image
@@ -73,6 +74,7 @@ class Photo:
     format: str
     encoded_sha256: str | None = None
     notes: tuple[str, ...] = ()
+    bands: npt.NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def sha256(self) -> str:
@@ -111,8 +113,8 @@ def read_photo(source: Source, *, max_pixels: int, max_side: int, max_bytes: int
     if isinstance(source, Image.Image):
         return _adopt(source, name, limits)
     data = encoded(source, name, max_bytes)
-    kind = _kind(data, name)
-    with _one_error(name, kind, max_pixels):
+    kind = known_kind(data, name)
+    with one_error(name, kind, max_pixels):
         pixels, notes = decode(data, name, kind, limits)
     return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest(), tuple(notes))
 
@@ -146,7 +148,8 @@ def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def _kind(data: bytes, name: str) -> str:
+def known_kind(data: bytes, name: str) -> str:
+    """The format of encoded bytes. Raises ImageTypeError for one that we do not take."""
     kind = kind_of(data)
     if kind in _READERS:
         return kind
@@ -158,7 +161,7 @@ def _kind(data: bytes, name: str) -> str:
 
 
 @contextmanager
-def _one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
+def one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
     """Whatever Pillow raises on hostile bytes, which is nearly anything, as the one error that it means."""
     try:
         yield
@@ -185,7 +188,7 @@ def _one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
 def _adopt(image: Image.Image, name: str, limits: Limits) -> Photo:
     """The photograph of a Pillow image, which stays the caller's and as it is."""
     check_size(image.size, repr(name), limits)
-    with _one_error(name, image.format or "image", limits.pixels):
+    with one_error(name, image.format or "image", limits.pixels):
         pixels, notes = to_rgb(image.copy() if image.mode == "RGB" else image)
         turn = turn_of(image)
         pixels = pixels if turn is None else pixels.transpose(turn)

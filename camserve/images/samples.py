@@ -33,7 +33,7 @@ _DTYPES = {
     ("float", 64): "f8",
 }
 _LOSSLESS = (5, 32773, 34925, 50000)  # what Pillow's library unpacks
-_UNPACKED = (1, 8, 32946, *_LOSSLESS)
+UNPACKED = (1, 8, 32946, *_LOSSLESS)
 _PACKED = (*range(1, 8), *range(9, 16))  # bits of samples without gaps between them
 _MOST_BYTES = 8  # a pixel, of the allowed pixels: what bounds the memory
 _MOST_AT_ONCE = 2**27  # bytes of a strip that Pillow unpacks: it has a limit of its own, in pixels
@@ -47,7 +47,7 @@ def is_ours(page: Page) -> bool:
     It has other numbers than unsigned ones of up to 8 bits; or Pillow would take one bit depth, or white, for
     another (planar, uncompressed), guess that zero is white, or not open the file.
     """
-    simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in _UNPACKED
+    simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in UNPACKED
     confused = page.one("planar", 1) == 2 and page.one("compression", 1) == 1 and (simple or page.bits < 8)
     unsaid = "photometric" not in page.tags and simple
     rare = simple and page.bits < 8 and (page.samples > 1 or page.bits not in (1, 2, 4))
@@ -80,7 +80,7 @@ def _dtype(page: Page, name: str) -> np.dtype[Any]:
         known = "u1" if page.bits < 8 else "u2"
     packing, predictor = page.one("compression", 1), page.one("predictor", 1)
     fits = predictor == 1 or (predictor == 2 and page.format != "float") or (predictor == 3 and page.format == "float")
-    if not known or not fits or packing not in _UNPACKED:
+    if not known or not fits or packing not in UNPACKED:
         raise not_ours(page, name)
     return np.dtype(known)
 

@@ -3,6 +3,9 @@
 classifier.py     START HERE: a frozen snapshot of a network with its card, its layers and its labels
 loading.py        from a card, an architecture with weights, or a module
 card.py           all that must be known about one model: card.toml
+card_input.py     of that, how a picture becomes the network's input
+arguments.py      what a network takes besides images, the same for every picture
+channels.py       which channels a network takes, where nobody has said so
 checkpoints.py    the tensors of a weights file, by name
 state_dicts.py    whether weights fit a network
 labels.py         class names in the order of the logits

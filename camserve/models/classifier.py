@@ -17,8 +17,8 @@ from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.geometry.frame import Frame, check_input_size, crop, fit, native, squeezed
 from camserve.graph.devices import find_device
 from camserve.graph.network import network_of
-from camserve.graph.original.given import Given
 from camserve.models import card as cards
+from camserve.models.channels import met
 from camserve.models.checkpoints import Checkpoint
 from camserve.models.labels import with_wnids
 from camserve.models.layer import Layer
@@ -87,7 +87,7 @@ class Classifier:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
         chosen = output_of(parts.output, self.card.output, parts.labels)
         try:
-            given = Given(module, self.card.input.size, count_of(parts.labels, chosen), chosen)
+            given, self.card = met(module, self.card, count_of(parts.labels, chosen), chosen)
         except OptionError as error:
             if self.home is None or parts.output is not None:
                 raise
@@ -167,7 +167,7 @@ class Classifier:
     def _made(self, key: tuple[str, int | None]) -> Layer:
         measured = self.card.placement
         offset = measured.offset if measured and measured.layer == key[0] else None
-        return Layer(self.network, key[0], self.card.input.size, key[1], offset, self._compute(*key))
+        return Layer(self.network, key[0], key[1], offset, self._compute(*key))
 
     def _compute(self, layer: str, output_stride: int | None) -> config.Compute | None:
         """What decides a layer's engine; None: torch, where "auto" would spend a second for few images."""
@@ -183,18 +183,21 @@ class Classifier:
         size = self.settings.explain.size if size is None else size
         own, limits = self.card.input, self.settings.explain
         if size == "crop":
-            return crop(original, own.size, share=own.crop)
+            return crop(original, own.sides, share=own.crop)
         if not self.network.takes_any_size:
-            return _at_own_size(original, own.size, size)
+            return _at_own_size(original, own.sides, size)
         if size == "native":
             return check_input_size(native(original), limits.max_input_megapixels)
         short_side = own.fit_side if size == "fit" else _short_side(size)
         made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
+        while size == "fit" and self.network.is_extended and _is_smaller(made.input, own.sides):
+            short_side += 1  # its windows are not square, and slide over the input
+            made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
         return check_input_size(made, limits.max_input_megapixels)
 
     def own_frame(self, original: tuple[int, int]) -> Frame:
-        """The whole photograph as the one size that every network takes, the square it was trained at."""
-        return squeezed(original, self.card.input.size)
+        """The whole photograph as the one size that every network takes, the one it was trained at."""
+        return squeezed(original, self.card.input.sides)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -234,14 +237,19 @@ def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> Clas
     return with_wnids(labels)
 
 
-def _at_own_size(original: tuple[int, int], side: int, size: str | int) -> Frame:
-    """The whole photograph as the only input a fixed network takes. Raises OptionError for another size."""
-    if size in ("fit", side, str(side)) or (size == "native" and original == (side, side)):
-        return squeezed(original, side)
+def _at_own_size(original: tuple[int, int], own: tuple[int, int], size: str | int) -> Frame:
+    """The whole photograph as the only input a fixed network takes, (w, h). Raises OptionError for another size."""
+    if size in ("fit", min(own), str(min(own))) or (size == "native" and original == own):
+        return squeezed(original, own)
+    what = "a square" if own[0] == own[1] else "that"
     raise OptionError(
-        f"size {shown(size)}: this network takes {side} x {side} pixels only; use fit (the whole image, squeezed to a "
-        "square) or crop"
+        f"size {shown(size)}: this network takes {own[0]} x {own[1]} pixels only; use fit (the whole image, squeezed "
+        f"to {what}) or crop"
     )
+
+
+def _is_smaller(size: tuple[int, int], than: tuple[int, int]) -> bool:
+    return size[0] < than[0] or size[1] < than[1]
 
 
 def _short_side(size: str | int) -> int:

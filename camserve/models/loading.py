@@ -12,6 +12,7 @@ from camserve.errors import ModelError, OptionError
 from camserve.models import card as cards
 from camserve.models import output_names as outputs
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
+from camserve.models.arguments import bound, in_words
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
 from camserve.models.labels import names_in_order
@@ -35,7 +36,7 @@ def parts_of(
     own: Mapping[str, Any],
     output: outputs.Output | None = None,
 ) -> Parts:
-    """What `camserve.load` makes a model of. own: weights, scores and fields of `cards.Input`, where given."""
+    """What `camserve.load` makes a model of. own: weights, scores, arguments, fields of `cards.Input`, where given."""
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
     own = given(own)
@@ -61,7 +62,7 @@ def parts_of(
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
     """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
     own = given(own)
-    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores", "output")}
+    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores", "output", "arguments")}
     if ("mean" in inputs) != ("std" in inputs):
         raise OptionError("mean and std belong together: give both, in units of 0..255")
     try:
@@ -70,6 +71,7 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
         card = cards.Card(architecture=architecture, layer=layer, input=spec, **more)
     except ValidationError as error:
         raise OptionError(cards.problems(error)) from None
+    card = card.model_copy(update={"arguments": dict(own.get("arguments", {}))})
     if "weights" not in own:
         return card
     weights = str(own["weights"])
@@ -105,7 +107,8 @@ def assemble(
     sha256 = None if file is None else cards.check_sha256(file, card.sha256)
     classes = outputs.count_of(labels, None)
     module, checkpoint, prefix = _trained(card.architecture, file, folder, classes)
-    card = card.model_copy(update={"input": _completed(card)})
+    module = bound(module, card.arguments)
+    card = card.model_copy(update={"input": _completed(card), "arguments": in_words(card.arguments)})
     return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
 
 
@@ -127,7 +130,13 @@ def _trained(
 def _completed(card: cards.Card) -> cards.Input:
     """The card's input, with what it leaves open as the architecture's library states it."""
     stated = {field: getattr(card.input, field) for field in card.input.model_fields_set}
-    return cards.Input(**{**defaults_of(card.architecture), **stated})
+    others = card.input.count != 3  # of which the library says nothing
+    known = {
+        field: value
+        for field, value in defaults_of(card.architecture).items()
+        if not (others and field in ("mean", "std"))
+    }
+    return cards.Input(**{**known, **stated})
 
 
 def _labels_beside(labels: str | dict[str, str], card: Path) -> outputs.Labels:
@@ -173,4 +182,6 @@ def _from_module(
         raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
     card = described(f"{type(module).__module__}:{name}", layer, own)
-    return Parts(snapshot(module), card, name, labels, settings)
+    copied = bound(snapshot(module), card.arguments)
+    card = card.model_copy(update={"arguments": in_words(card.arguments)})
+    return Parts(copied, card, name, labels, settings)

@@ -26,9 +26,10 @@ def defaults(name: str) -> dict[str, Any]:
     stated = _timm(name).get_pretrained_cfg(name, allow_unregistered=False)
     if stated is None:
         return {}
+    height, width = stated.input_size[-2:]
     known = {"resample": stated.interpolation} if stated.interpolation in _RESAMPLING else {}
     return known | {
-        "size": stated.input_size[-1],
+        "size": width if width == height else (height, width),
         "crop": stated.crop_pct,
         "mean": tuple(round(255 * value, 3) for value in stated.mean),
         "std": tuple(round(255 * value, 3) for value in stated.std),

@@ -31,7 +31,7 @@ class ModelEntry(TypedDict):
     available: bool
     licence: NotRequired[str]
     source: NotRequired[str]
-    input_size: NotRequired[int]
+    input_size: NotRequired[int | list[int]]
 
 
 class Models(TypedDict):
@@ -120,5 +120,7 @@ def describe_model(name: str, path: Path) -> ModelEntry:
     }
     if entry["available"]:
         card = read_card(path)
-        entry |= {"licence": card.licence, "source": card.source, "input_size": card.input.size}
+        size = card.input.size
+        entry |= {"licence": card.licence, "source": card.source}
+        entry["input_size"] = size if isinstance(size, int) else list(size)
     return entry
