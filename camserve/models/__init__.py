@@ -4,6 +4,7 @@ classifier.py     START HERE: a frozen snapshot of a network with its card, its 
 loading.py        from a card, an architecture with weights, or a module
 card.py           all that must be known about one model: card.toml
 checkpoints.py    the tensors of a weights file, by name
+pickled.py        what torch.save wrote, read without running anything in it
 state_dicts.py    whether weights fit a network
 labels.py         class names in the order of the logits
 snapshot.py       a copy of a user's network that shares nothing with it

@@ -1,13 +1,9 @@
 """Checkpoints as people have them: the tensors of a .pth, .pt, .th, .bin or .safetensors file, by name.
 
-The kind of a file is told from its content. Nothing in a file is ever run: torch.load with weights_only=True, and
-safetensors, which cannot hold code. The one place that imports safetensors.
+The kind of a file is told from its content. Nothing in a file is ever run: see `camserve.models.pickled`; and
+safetensors cannot hold code. The one place that imports safetensors.
 """
 
-import re
-import threading
-import warnings
-from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +12,10 @@ from typing import Any
 import torch
 
 from camserve.errors import ModelError
+from camserve.models.pickled import SAVE, StandIn, holds_objects, read_pickled
 
 # Where several state dicts lie in one file, the first of these is meant; averaged weights only where alone.
 _USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
-_SAVE = "torch.save(model.state_dict(), 'weights.pth')"
-_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if start.startswith(b"version https://git-lfs"):
         raise ModelError(f"cannot load '{path.name}': it is a Git LFS pointer, not the file itself: git lfs pull")
     safe = start[8:9] == b"{"  # safetensors: eight bytes of length, then JSON
-    within, found = _state_dict(_safetensors(path) if safe else _pickled(path), path.name)
+    within, found = _state_dict(_safetensors(path) if safe else read_pickled(path), path.name)
     tensors = {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
     return Checkpoint(path.name, tensors, within, getattr(found, "_metadata", None))
 
@@ -59,37 +54,17 @@ def _safetensors(path: Path) -> Any:
         raise ModelError(f"cannot load '{path.name}': damaged, or no safetensors file: {error}") from None
 
 
-def _pickled(path: Path) -> Any:
-    """What torch.save wrote. argparse.Namespace holds plain values, and most training scripts save theirs."""
-    with _LOADING, warnings.catch_warnings():  # the list of what is allowed belongs to the whole process
-        warnings.simplefilter("ignore")  # of rare kinds of files, in torch's words; what fails says so in ours
-        new: list[Any] = [Namespace] if Namespace not in torch.serialization.get_safe_globals() else []
-        try:
-            with torch.serialization.safe_globals(new):
-                return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # pickle, zip, end of file, unicode: whatever the bytes lead to
-            raise ModelError(f"cannot load '{path.name}': {_reason(str(error))}") from None
-
-
-def _reason(words: str) -> str:
-    if "TorchScript" in words:
-        return f"it is a TorchScript program. Open it with torch.jit.load and save its weights alone: {_SAVE}"
-    asked = re.search(r"GLOBAL ([\w.]+)", words)
-    if asked:
-        return (
-            f"it holds not only weights but a Python object ({asked[1]}), and camserve runs nothing that comes in a "
-            f"file. Where it was made, or where you trust it, load it in Python and save the weights alone: {_SAVE}"
-        )
-    return "it is damaged, or neither of torch.save nor of safetensors"
-
-
 def _state_dict(loaded: Any, file: str) -> tuple[str, Mapping[Any, Any]]:
     """Where in the file's content the state dict is, and the state dict."""
     found = dict(_state_dicts(loaded))
-    names = [name for name in _USUAL if name in found] or list(found)
+    names = [name for name in _USUAL if name in found]
+    objects = [] if names else _objects(loaded, everywhere=not found)
+    if objects:
+        raise ModelError(f"cannot load '{file}': {holds_objects(objects)}")
+    names = names or list(found)
     plain = [name for name in names if "ema" not in name.lower()] or names
     if not plain:
-        raise ModelError(f"'{file}' holds no weights by name, but {_summary(loaded)}; save them so: {_SAVE}")
+        raise ModelError(f"'{file}' holds no weights by name, but {_summary(loaded)}; save them so: {SAVE}")
     if len(plain) > 1 and plain[0] not in _USUAL:
         raise ModelError(
             f"'{file}' holds several state dicts: {', '.join(map(repr, plain))}; save the one you mean by itself"
@@ -106,6 +81,19 @@ def _state_dicts(loaded: Any, within: tuple[str, ...] = ()) -> Iterator[tuple[st
         yield from inside
     elif any(isinstance(value, torch.Tensor) for value in loaded.values()):
         yield ".".join(within), loaded
+
+
+def _objects(loaded: Any, *, everywhere: bool) -> list[str]:
+    """The classes of what lies in the place of weights, such as a pickled network; else the first few beside them."""
+    if isinstance(loaded, StandIn):
+        return [loaded.named]
+    beside = loaded.items() if isinstance(loaded, Mapping) else ()
+    named = [one.named for key, one in beside if isinstance(one, StandIn) and (everywhere or _is_usual(key))]
+    return list(dict.fromkeys(named))[:3]
+
+
+def _is_usual(key: Any) -> bool:
+    return key in _USUAL or "ema" in str(key).lower()
 
 
 def _summary(loaded: Any) -> str:

@@ -1,9 +1,18 @@
 """Checkpoints as people have them: what is found in them, and what is said of those that do not fit."""
 
+import datetime
+import enum
 import re
+import runpy
+import subprocess
+import sys
+import time
 from argparse import Namespace
-from collections.abc import Mapping
-from pathlib import Path
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from decimal import Decimal
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -90,7 +99,10 @@ SAVE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
         (net(), f"cannot load 'x.pth': it holds not only weights but a Python object (torch.nn.modules.container."
                 f"Sequential), and camserve runs nothing that comes in a file. Where it was made, or where you trust "
                 f"it, load it in Python and {SAVE}"),
-        ({"state_dict": WEIGHTS, "best": np.float64(0.9)}, "a Python object (numpy._core.multiarray.scalar)"),
+        ({"model": net(), "epoch": 3}, "a Python object (torch.nn.modules.container.Sequential), and camserve runs"),
+        ({"ema": net(), "loss": {"weight": torch.ones(3)}}, "a Python object (torch.nn.modules.container.Sequential)"),
+        ({"epoch": np.float64(3)}, "a Python object (numpy._core.multiarray.scalar)"),
+        ({key: tensor.numpy() for key, tensor in WEIGHTS.items()}, "object (numpy._core.multiarray._reconstruct), "),
         ({"epoch": 3}, "'x.pth' holds no weights by name, but the keys 'epoch'; save them so: torch.save("),
         ([WEIGHTS["0.bias"]], "'x.pth' holds no weights by name, but a list"),
         (WEIGHTS["0.bias"], "'x.pth' holds no weights by name, but a Tensor"),
@@ -106,11 +118,87 @@ def test_what_holds_no_weights_says_what_it_holds(tmp_path: Path, content: Any, 
     assert message in str(caught.value)
 
 
-def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
+def test_a_file_that_asks_the_system_for_something_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": WEIGHTS, "x": Evil(tmp_path / "pwned")}, tmp_path / "x.pth")
     with pytest.raises(ModelError, match=r"cannot load 'x\.pth'.*\((posix|nt)\.mkdir\).*runs nothing"):
         read_checkpoint(tmp_path / "x.pth")
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_method_of_a_class_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": WEIGHTS, "x": Asks(Path.touch, tmp_path / "pwned")}, tmp_path / "x.pth")
+    with pytest.raises(ModelError, match=r"a Python object \(of a class inside another, or made by a method\), and"):
+        read_checkpoint(tmp_path / "x.pth")
+    assert not (tmp_path / "pwned").exists()
+
+
+class Asks:
+    """Unpickling it would call a function."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.what = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.what
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_in_a_file_is_run_or_imported(tmp_path: Path, zipped: bool) -> None:
+    """Each would leave a file; and the module of one leaves a file where it is imported."""
+    mark = tmp_path / "pwned"
+    (tmp_path / "evil_module.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass")
+    code = f"open({str(mark)!r}, 'w')"
+    command = [sys.executable, "-c", code]
+    attempts = [
+        Asks(exec, code), Asks(eval, code), Asks(open, str(mark), "w"), Asks(getattr, Path, "home"),
+        Asks(subprocess.Popen, command), Asks(runpy.run_path, str(tmp_path / "evil_module.py")),
+    ]  # fmt: skip
+    torch.save({"state_dict": WEIGHTS, "x": attempts}, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    subprocess.run([sys.executable, "-c", f"import sys, torch; sys.path.append({str(tmp_path)!r}); import evil_module; "
+                    f"torch.save({{'state_dict': {{'a': torch.ones(1)}}, 'x': evil_module.Evil()}}, 'y.pth')"],
+                   cwd=tmp_path, check=True)  # fmt: skip
+    mark.unlink()
+    sys.path.append(str(tmp_path))
+    try:
+        assert list(read_checkpoint(tmp_path / "x.pth").tensors) == list(WEIGHTS)
+        assert list(read_checkpoint(tmp_path / "y.pth").tensors) == ["a"]
+    finally:
+        sys.path.remove(str(tmp_path))
+    time.sleep(0.5)  # a program started would take a while
+    assert not mark.exists()
+    assert "evil_module" not in sys.modules
+
+
+class Mode(enum.Enum):
+    TRAIN = 1
+
+
+class Config(dict[str, Any]):
+    """A dict with attributes of its own."""
+
+
+BESIDE = {
+    "best": np.float64(0.9), "epoch": np.int64(3), "confusion": np.eye(3), "names": np.array(["a", "b"], dtype=object),
+    "root": Path("runs/3"), "data": PureWindowsPath("C:/data"), "when": datetime.datetime(2026, 3, 1, tzinfo=UTC),
+    "day": datetime.date(2026, 3, 1), "took": datetime.timedelta(seconds=3), "history": defaultdict(list, loss=[0.5]),
+    "counts": Counter("abc"), "order": OrderedDict(a=1), "args": Namespace(lr=0.1), "mode": Mode.TRAIN,
+    "seen": {np.int64(3), np.int64(4)}, "config": Config(lr=0.1), "queue": deque([1, 2]), "exact": Decimal("0.1"),
+    "type": np.dtype("float32"), "class": dict, "random": np.random.default_rng(0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("beside", BESIDE)
+def test_what_a_training_script_keeps_beside_the_weights_is_skipped(tmp_path: Path, beside: str, zipped: bool) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({beside: BESIDE[beside], "state_dict": WEIGHTS}, path, _use_new_zipfile_serialization=zipped)
+    assert list(read_checkpoint(path).tensors) == list(WEIGHTS)
+
+
+def test_weights_in_a_dict_of_an_unknown_kind_are_found(tmp_path: Path) -> None:
+    for kind in (Config, lambda items: defaultdict(list, items)):
+        torch.save({"model": kind(WEIGHTS), **BESIDE}, tmp_path / "x.pth")
+        assert list(read_checkpoint(tmp_path / "x.pth").tensors) == list(WEIGHTS)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
