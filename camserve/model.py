@@ -92,6 +92,7 @@ def load(
     source: str | Path | nn.Module | None = None,
     *,
     weights: str | Path | None = None,
+    key: str | None = None,
     labels: Labels | None = None,
     layer: str | None = None,
     scores: str | None = None,
@@ -103,13 +104,14 @@ def load(
     source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
     "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
     nn.Module, of which a snapshot is taken: the module itself is never touched.
-    weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. labels: class names in the order of
-    the logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer:
-    where to look; found by itself where not given.
+    weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. key: which state dict of that file,
+    where it holds several, as in "ema.state_dict". labels: class names in the order of the logits, a dict from index to
+    name or from name to index, a text file with one a line, or "imagenet". layer: where to look; found by itself where
+    not given.
     scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of
     `camserve.models.card.Input` (size, mean, std ...); where not given, those of the architecture's own library, or
-    ImageNet's usual ones. A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError,
-    ModelError.
+    ImageNet's usual ones. A card says weights, key, scores and input itself. Raises ModelNotFound, UnknownName,
+    OptionError, ModelError.
     """
-    own = {"weights": weights, "scores": scores, **input_options}
+    own = {"weights": weights, "key": key, "scores": scores, **input_options}
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own))

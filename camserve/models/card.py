@@ -90,7 +90,8 @@ class Card(_Part):
 
     architecture: "torchvision:NAME", "timm:NAME", "package.module:factory" or "net.py:factory", the file beside the
     card; see `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an
-    installed package; see `camserve.models.checkpoints`. sha256: of that file.
+    installed package; see `camserve.models.checkpoints`. key: which state dict of that file, where it holds several.
+    sha256: of that file.
     install: the command to offer where the package is missing. labels: a text file, one class a line, relative
     to the card. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found by itself.
     scores: how logits become scores.
@@ -98,6 +99,7 @@ class Card(_Part):
 
     architecture: str
     weights: str | None = None
+    key: str | None = None
     sha256: str | None = None
     licence: str = "not stated"
     source: str = "not stated"

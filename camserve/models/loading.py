@@ -31,7 +31,7 @@ def parts_of(
     settings: config.Settings | None,
     own: Mapping[str, Any],
 ) -> Parts:
-    """What `camserve.load` makes a model of. own: weights, scores and fields of `cards.Input`, where given."""
+    """What `camserve.load` makes a model of. own: weights, key, scores and fields of `cards.Input`, where given."""
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
     own = given(own)
@@ -54,7 +54,7 @@ def parts_of(
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
     """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
     own = given(own)
-    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores")}
+    inputs = {key: value for key, value in own.items() if key not in ("weights", "key", "scores")}
     if ("mean" in inputs) != ("std" in inputs):
         raise OptionError("mean and std belong together: give both, in units of 0..255")
     try:
@@ -63,11 +63,13 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
     except ValidationError as error:
         raise OptionError(cards.problems(error)) from None
     if "weights" not in own:
+        if "key" in own:
+            raise OptionError(f"key {own['key']!r} says which part of a file of weights is meant: give weights, too")
         return card
     weights = str(own["weights"])
     if not weights.startswith("package:") and not Path(weights).is_file():
         raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
-    return card.model_copy(update={"weights": weights})
+    return card.model_copy(update={"weights": weights, "key": own.get("key")})
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,23 +97,23 @@ def assemble(
         labels = cards.read_labels(cards.resolve_file(card.labels, beside))
     file = None if card.weights is None else cards.resolve_file(card.weights, beside, card.install)
     sha256 = None if file is None else cards.check_sha256(file, card.sha256)
-    module, checkpoint, prefix = _trained(card.architecture, file, folder, None if labels is None else len(labels))
+    module, checkpoint, prefix = _trained(card, file, folder, None if labels is None else len(labels))
     card = card.model_copy(update={"input": _completed(card)})
     return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
 
 
 def _trained(
-    architecture: str, file: Path | None, folder: Path, classes: int | None
+    card: cards.Card, file: Path | None, folder: Path, classes: int | None
 ) -> tuple[nn.Module, Checkpoint | None, str]:
     """The network with its weights; made again where the file knows another number of classes."""
-    network = build(architecture, classes, folder=folder)
+    network = build(card.architecture, classes, folder=folder)
     if file is None:
         return network, None, ""
-    fitted, prefix = fit(read_checkpoint(file), network)
+    fitted, prefix = fit(read_checkpoint(file, card.key), network)
     others = classes_of(fitted, network)
     if others is not None:
-        network = build(architecture, others, folder=folder)
-    fill(network, fitted, architecture)
+        network = build(card.architecture, others, folder=folder)
+    fill(network, fitted, card.architecture)
     return network, fitted, prefix
 
 
@@ -139,7 +141,7 @@ def _from_module(
     layer: str | None,
     settings: config.Settings,
 ) -> Parts:
-    if "weights" in own:
+    if "weights" in own or "key" in own:
         raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
     card = described(f"{type(module).__module__}:{name}", layer, own)

@@ -36,6 +36,10 @@ def net(classes: int = 3) -> nn.Sequential:
 WEIGHTS = net().state_dict()
 
 
+def under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + key: tensor for key, tensor in tensors.items()}
+
+
 @pytest.mark.parametrize(
     ("content", "within"),
     [
@@ -59,6 +63,58 @@ def test_the_state_dict_is_found(tmp_path: Path, content: Any, within: str, endi
     assert found.within == within
     assert list(found.tensors) == list(WEIGHTS)
     assert all(torch.equal(found.tensors[key], WEIGHTS[key]) for key in WEIGHTS)
+
+
+def other() -> dict[str, torch.Tensor]:
+    return {key: tensor + 1 for key, tensor in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "within"),
+    [
+        ({"generator": WEIGHTS, "discriminator": other()}, "generator", "generator"),
+        ({"state_dict_ema": WEIGHTS, "state_dict": other()}, "state_dict_ema", "state_dict_ema"),
+        ({"ema": {"state_dict": WEIGHTS, "decay": 0.9}, "model": other()}, "ema.state_dict", "ema.state_dict"),
+        ({"ema": {"state_dict": WEIGHTS, "decay": 0.9}, "model": other()}, "ema", "ema.state_dict"),
+        ({**under("student.", WEIGHTS), **under("teacher.", other())}, "student", "student"),
+        ({**under("student.", WEIGHTS), **under("teacher.", other())}, "student.", "student"),
+        ({"state_dict": {**under("a.b.", WEIGHTS), **under("a.c.", other())}}, "a.b", "state_dict.a.b"),
+        ({"state_dict": {**under("a.b.", WEIGHTS), **under("a.c.", other())}}, "state_dict.a.b", "state_dict.a.b"),
+    ],
+)
+def test_a_key_says_which_of_several_networks_is_meant(tmp_path: Path, content: Any, key: str, within: str) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    found = read_checkpoint(tmp_path / "x.pth", key)
+    assert found.within == within
+    assert list(found.tensors) == list(WEIGHTS)
+    assert all(torch.equal(found.tensors[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def test_a_key_keeps_the_versions_of_its_own_part(tmp_path: Path) -> None:
+    torch.save(nn.ModuleDict({"student": net(), "teacher": net()}).state_dict(), tmp_path / "x.pth")
+    found = read_checkpoint(tmp_path / "x.pth", "teacher")
+    assert found.versions is not None
+    assert {key: dict(value) for key, value in found.versions.items()} == {
+        key: dict(value)
+        for key, value in WEIGHTS._metadata.items()  # type: ignore[attr-defined]
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "message"),
+    [
+        ({"a": WEIGHTS, "b": WEIGHTS}, "c", "'x.pth' has no weights under key 'c'; it holds state dicts under 'a', "),
+        (WEIGHTS, "c", "'x.pth' has no weights under key 'c'; it holds weights whose names begin with '0', '1', '4'"),
+        ({"epoch": 1}, "c", "'x.pth' has no weights under key 'c'; it holds no weights by name"),
+        ({"a": {"x": WEIGHTS, "y": WEIGHTS}}, "a", "'x.pth' holds several state dicts under 'a': 'a.x', 'a.y'; give"),
+        ({"a": {**under("m.", WEIGHTS)}, "b": {**under("m.", WEIGHTS)}}, "m", "under 'm': 'a.m', 'b.m'; give one of"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_not_there_says_what_is(tmp_path: Path, content: Any, key: str, message: str) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ModelError) as caught:
+        read_checkpoint(tmp_path / "x.pth", key)
+    assert message in str(caught.value)
 
 
 def test_old_files_and_safetensors_are_told_from_their_content(tmp_path: Path) -> None:
@@ -107,8 +163,9 @@ SAVE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
         ([WEIGHTS["0.bias"]], "'x.pth' holds no weights by name, but a list"),
         (WEIGHTS["0.bias"], "'x.pth' holds no weights by name, but a Tensor"),
         ({}, "'x.pth' holds no weights by name, but nothing"),
-        ({"student": WEIGHTS, "teacher": WEIGHTS}, "'x.pth' holds several state dicts: 'student', 'teacher'; save the "
-                                                   "one you mean by itself"),
+        ({"student": WEIGHTS, "teacher": WEIGHTS, "ema": WEIGHTS},
+         "'x.pth' holds several state dicts: 'student', 'teacher', 'ema'; say which one with key, as in key='student' "
+         "or --key student"),
     ],
 )  # fmt: skip
 def test_what_holds_no_weights_says_what_it_holds(tmp_path: Path, content: Any, message: str) -> None:
@@ -231,10 +288,6 @@ def checkpoint(tensors: Mapping[str, torch.Tensor]) -> Checkpoint:
     return Checkpoint("x.pth", tensors, versions=getattr(tensors, "_metadata", None))
 
 
-def under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {prefix + key: tensor for key, tensor in tensors.items()}
-
-
 @pytest.mark.parametrize(
     "prefix", ["", "module.", "_orig_mod.", "model.", "net.", "backbone.", "module._orig_mod.model.", "my.own.wrapper."]
 )
@@ -261,7 +314,11 @@ def test_what_lies_beside_the_prefix_belongs_to_something_else() -> None:
 
 
 def test_two_networks_in_one_file_are_not_guessed_between() -> None:
-    with pytest.raises(ModelError, match="'x.pth' holds several such networks, under 'student.', 'teacher.'; save the"):
+    with pytest.raises(
+        ModelError,
+        match="'x.pth' holds several such networks, under 'student.', 'teacher.'; say which "
+        "one with key, as in key='student' or --key student",
+    ):
         fit(checkpoint({**under("teacher.", WEIGHTS), **under("student.", WEIGHTS)}), net())
 
 
