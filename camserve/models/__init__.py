@@ -6,6 +6,7 @@ card.py           all that must be known about one model: card.toml
 checkpoints.py    the tensors of a weights file, by name
 pickled.py        what torch.save wrote, read without running anything in it
 state_dicts.py    whether weights fit a network
+own_heads.py      heads that users put in place of an architecture's own
 labels.py         class names in the order of the logits
 snapshot.py       a copy of a user's network that shares nothing with it
 layer.py          one layer, ready to be looked at: cut, its head recognised, its cells placed

@@ -14,8 +14,9 @@ from camserve.models.architectures.by_name import build, defaults_of, is_archite
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
 from camserve.models.labels import names_in_order
+from camserve.models.own_heads import with_its_head
 from camserve.models.snapshot import frozen, snapshot
-from camserve.models.state_dicts import classes_of, fill, fit
+from camserve.models.state_dicts import Difference, classes_of, fill, fit
 
 Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
 
@@ -110,9 +111,12 @@ def _trained(
     if file is None:
         return network, None, ""
     fitted, prefix = fit(read_checkpoint(file, card.key), network)
-    others = classes_of(fitted, network)
+    difference = Difference.between(fitted, network)
+    others = None if difference.missing or difference.extra else classes_of(fitted, network)
     if others is not None:
         network = build(card.architecture, others, folder=folder)
+    else:
+        network = with_its_head(network, fitted, card.architecture)
     fill(network, fitted, card.architecture)
     return network, fitted, prefix
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -23,6 +23,21 @@ _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 # What torch says where a network renames keys while it loads them, so that we cannot compare shapes before.
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)")
+
+
+class Difference(NamedTuple):
+    """Where weights differ from a network. missing, extra: names in the one only, sorted. wrong: of another shape."""
+
+    missing: list[str]
+    extra: list[str]
+    wrong: Shapes
+
+    @staticmethod
+    def between(fitted: Checkpoint, network: nn.Module) -> "Difference":
+        """Of weights under the network's own names; without what takes no part in an answer."""
+        have = {key for key in fitted.tensors if not key.endswith(_BOOKKEEPING) and not key.startswith(_AUXILIARY)}
+        need = {key for key in network.state_dict() if not key.endswith(_BOOKKEEPING)}
+        return Difference(sorted(need - have), sorted(have - need), _other_shapes(fitted, network))
 
 
 def fit(checkpoint: Checkpoint, network: nn.Module) -> tuple[Checkpoint, str]:
