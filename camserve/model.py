@@ -94,6 +94,7 @@ def load(
     source: str | Path | nn.Module | None = None,
     *,
     weights: str | Path | None = None,
+    key: str | None = None,
     labels: LabelsOfEach | None = None,
     layer: str | None = None,
     output: str | int | None = None,
@@ -107,16 +108,17 @@ def load(
     source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
     "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
     nn.Module, of which a snapshot is taken: the module itself is never touched.
-    weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. labels: class names in the order of
-    the logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet"; of a
-    network with several outputs also a dict from output to any of these. layer: where to look; found by itself where
-    not given. output: which part of the network's answer holds the logits, where it has several that could: the name of
-    a field, a way such as "heads.colour", or an index; the others can be asked for by the option `output` of `explain`.
+    weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. key: which state dict of that file,
+    where it holds several, as in "ema.state_dict". labels: class names in the order of the logits, a dict from index to
+    name or from name to index, a text file with one a line, or "imagenet"; of a network with several outputs also a
+    dict from output to any of these. layer: where to look; found by itself where not given. output: which part of the
+    network's answer holds the logits, where it has several that could: the name of a field, a way such as
+    "heads.colour", or an index; the others can be asked for by the option `output` of `explain`.
     scores: "softmax" (default) or, for multi-label heads, "sigmoid". arguments: what the network's forward gets besides
     images, by name, the same for every picture; see `camserve.models.arguments`. input_options: fields of
     `camserve.models.card.Input` (size, channels, mean, std ...); where not given, those of the architecture's own
-    library, or ImageNet's usual ones. A card says weights, scores, arguments and input itself. Raises ModelNotFound,
-    UnknownName, OptionError, ModelError.
+    library, or ImageNet's usual ones. A card says weights, key, scores, arguments and input itself. Raises
+    ModelNotFound, UnknownName, OptionError, ModelError.
     """
-    own = {"weights": weights, "scores": scores, "arguments": arguments, **input_options}
+    own = {"weights": weights, "key": key, "scores": scores, "arguments": arguments, **input_options}
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own, output=output))

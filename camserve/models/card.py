@@ -48,7 +48,8 @@ class Card(Part):
 
     architecture: "torchvision:NAME", "timm:NAME", "package.module:factory" or "net.py:factory", the file beside the
     card; see `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an
-    installed package; see `camserve.models.checkpoints`. sha256: of that file.
+    installed package; see `camserve.models.checkpoints`. key: which state dict of that file, where it holds several.
+    sha256: of that file.
     install: the command to offer where the package is missing. output: which part of the network's answer, where it has
     several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
     {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found
@@ -58,6 +59,7 @@ class Card(Part):
 
     architecture: str
     weights: str | None = None
+    key: str | None = None
     sha256: str | None = None
     licence: str = "not stated"
     source: str = "not stated"

@@ -16,12 +16,16 @@ from camserve.models.arguments import bound, in_words
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
 from camserve.models.labels import names_in_order
+from camserve.models.own_heads import with_its_head
 from camserve.models.snapshot import frozen, snapshot
-from camserve.models.state_dicts import classes_of, fill, fit
+from camserve.models.state_dicts import Difference, classes_of, fill, fit
 
 Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
 # The same, or of each output of a network with several.
 LabelsOfEach = Labels | Mapping[str, Labels] | Mapping[int, Labels]
+
+# What `load` takes besides the fields of `cards.Input`.
+_NO_INPUTS = ("weights", "key", "scores", "output", "arguments")
 
 # The name of the class names that camserve brings, where no file is called so.
 IMAGENET = "imagenet"
@@ -36,7 +40,10 @@ def parts_of(
     own: Mapping[str, Any],
     output: outputs.Output | None = None,
 ) -> Parts:
-    """What `camserve.load` makes a model of. own: weights, scores, arguments, fields of `cards.Input`, where given."""
+    """What `camserve.load` makes a model of.
+
+    own: weights, key, scores, arguments and fields of `cards.Input`, where given.
+    """
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
     own = given(own)
@@ -62,7 +69,7 @@ def parts_of(
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
     """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
     own = given(own)
-    inputs = {key: value for key, value in own.items() if key not in ("weights", "scores", "output", "arguments")}
+    inputs = {key: value for key, value in own.items() if key not in _NO_INPUTS}
     if ("mean" in inputs) != ("std" in inputs):
         raise OptionError("mean and std belong together: give both, in units of 0..255")
     try:
@@ -73,11 +80,13 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
         raise OptionError(cards.problems(error)) from None
     card = card.model_copy(update={"arguments": dict(own.get("arguments", {}))})
     if "weights" not in own:
+        if "key" in own:
+            raise OptionError(f"key {own['key']!r} says which part of a file of weights is meant: give weights, too")
         return card
     weights = str(own["weights"])
     if not weights.startswith("package:") and not Path(weights).is_file():
         raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
-    return card.model_copy(update={"weights": weights})
+    return card.model_copy(update={"weights": weights, "key": own.get("key")})
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,25 +114,27 @@ def assemble(
         labels = _labels_beside(card.labels, beside)
     file = None if card.weights is None else cards.resolve_file(card.weights, beside, card.install)
     sha256 = None if file is None else cards.check_sha256(file, card.sha256)
-    classes = outputs.count_of(labels, None)
-    module, checkpoint, prefix = _trained(card.architecture, file, folder, classes)
+    module, checkpoint, prefix = _trained(card, file, folder, outputs.count_of(labels, None))
     module = bound(module, card.arguments)
     card = card.model_copy(update={"input": _completed(card), "arguments": in_words(card.arguments)})
     return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
 
 
 def _trained(
-    architecture: str, file: Path | None, folder: Path, classes: int | None
+    card: cards.Card, file: Path | None, folder: Path, classes: int | None
 ) -> tuple[nn.Module, Checkpoint | None, str]:
     """The network with its weights; made again where the file knows another number of classes."""
-    network = build(architecture, classes, folder=folder)
+    network = build(card.architecture, classes, folder=folder)
     if file is None:
         return network, None, ""
-    fitted, prefix = fit(read_checkpoint(file), network)
-    others = classes_of(fitted, network)
+    fitted, prefix = fit(read_checkpoint(file, card.key), network)
+    difference = Difference.between(fitted, network)
+    others = None if difference.missing or difference.extra else classes_of(fitted, network)
     if others is not None:
-        network = build(architecture, others, folder=folder)
-    fill(network, fitted, architecture)
+        network = build(card.architecture, others, folder=folder)
+    else:
+        network = with_its_head(network, fitted, card.architecture)
+    fill(network, fitted, card.architecture)
     return network, fitted, prefix
 
 
@@ -178,7 +189,7 @@ def _from_module(
     layer: str | None,
     settings: config.Settings,
 ) -> Parts:
-    if "weights" in own:
+    if "weights" in own or "key" in own:
         raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
     card = described(f"{type(module).__module__}:{name}", layer, own)
