@@ -199,9 +199,10 @@ def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions
 
 
 def open_photo(model: Classifier, image: Source) -> Photo:
-    """Read an image within the model's limits."""
-    limits = model.settings.limits
-    return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+    """Read an image within the limits of what is no upload."""
+    limits, icc = model.settings.limits, model.settings.images.to_srgb
+    pixels, size = limits.max_local_pixels, limits.max_local_bytes
+    return read_photo(image, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True, icc=icc)
 
 
 def _with_targets(

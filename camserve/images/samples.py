@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL.TiffImagePlugin import TiffImageFile
 
 from camserve.errors import ImageError, ImageTooLarge
+from camserve.images.limits import Limits
 from camserve.images.tiff import Page
 
 _DTYPES = {
@@ -55,15 +56,15 @@ def is_ours(page: Page) -> bool:
     return other or confused or unsaid or rare or (page.big and page.order == ">")
 
 
-def read_samples(data: bytes, page: Page, name: str, max_pixels: int) -> npt.NDArray[Any]:
+def read_samples(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDArray[Any]:
     """The numbers of a page, (H, W, samples), as they are.
 
-    Raises ImageError for a kind that we do not read, ImageTooLarge for more than max_pixels at 8 bytes each;
+    Raises ImageError for a kind that we do not read, ImageTooLarge for more than the allowed pixels at 8 bytes each;
     what else it raises means that the file is damaged.
     """
     dtype = _dtype(page, name)
     (width, height), planes = page.size, page.samples if _is_planar(page) else 1
-    _check_bytes(page, dtype, name, max_pixels)
+    check_bytes(page, dtype.itemsize, name, limits)
     values = np.empty((height, width, page.samples), dtype)
     for plane in range(planes):
         target = values[..., plane : plane + 1] if planes > 1 else values
@@ -85,13 +86,14 @@ def _dtype(page: Page, name: str) -> np.dtype[Any]:
     return np.dtype(known)
 
 
-def _check_bytes(page: Page, dtype: np.dtype[Any], name: str, max_pixels: int) -> None:
+def check_bytes(page: Page, size: int, name: str, limits: Limits) -> None:
+    """Raises ImageTooLarge where samples of `size` bytes are more than may be unpacked."""
     tile = page.one("tile_width", 0) * page.one("tile_height", 0)
-    needed = max(page.size[0] * page.size[1], tile) * page.samples * dtype.itemsize
-    if needed > max_pixels * _MOST_BYTES:
+    needed, allowed = max(page.size[0] * page.size[1], tile) * page.samples * size, limits.pixels * _MOST_BYTES
+    if needed > allowed:
         raise ImageTooLarge(
-            f"{name!r} has {needed / 1e6:.4g} MB of pixels ({page}); allowed are {max_pixels * _MOST_BYTES / 1e6:.4g}, "
-            "8 bytes for each of limits.megapixels. Try a smaller copy, or one of 8 bits."
+            f"{name!r} has {needed / 1e6:.4g} MB of pixels ({page}); allowed are {allowed / 1e6:.4g}, "
+            f"8 bytes for each of {limits.setting}. Try a smaller copy, or one of 8 bits."
         )
     if page.one("compression", 1) in _LOSSLESS and needed > _MOST_AT_ONCE:
         _, rows, row = _cut(page)

@@ -38,6 +38,7 @@ _TAGS = {
     330: "children",
     338: "extras",
     339: "formats",
+    34675: "icc",
     50706: "dng",
 }
 # types of values, by their number; the rest (text, fractions, floats) is of no use here

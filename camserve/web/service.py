@@ -167,9 +167,10 @@ class Service:
         return found
 
     def _read(self, image: Source, now: Record) -> Photo:
-        limits = self.settings.limits
+        limits, icc = self.settings.limits, self.settings.images.to_srgb
+        pixels, size = limits.max_pixels, limits.max_bytes
         with now.timing("decode"):
-            photo = read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
+            photo = read_photo(image, max_pixels=pixels, max_side=limits.side, max_bytes=size, icc=icc)
         together = now.facts["megapixels"] = now.facts.get("megapixels", 0) + math.prod(photo.size) / 1e6
         if together > limits.megapixels:
             raise ImageTooLarge(
