@@ -70,6 +70,8 @@ HOMES = {
     "isal": "images/png.py",
     "pillow_heif": "images/heic.py",
     "pillow_jxl": "images/jpeg_xl.py",
+    "tifffile": "images/rare_tiff.py",
+    "imagecodecs": "images/rare_tiff.py",
     "pydicom": "images/dicom.py images/dicom_greys.py",
 }
 OF_METHODS = {"torch", "camserve", "typing", "collections", "dataclasses", "functools", "importlib", "math"}

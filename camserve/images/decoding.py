@@ -27,6 +27,7 @@ from camserve.images.jpeg_xl import read_jpeg_xl
 from camserve.images.limits import Limits, check_size
 from camserve.images.pixels import TURNS, from_numbers, to_rgb, turn_of
 from camserve.images.quiet import silence_libtiff
+from camserve.images.rare_tiff import is_rare, read_rare
 from camserve.images.samples import is_ours, not_ours, read_samples
 from camserve.images.tiff import Page, first_at, picture_of
 from camserve.images.windows import bounds
@@ -122,7 +123,7 @@ def _decode_tiff(data: bytes, name: str, limits: Limits, icc: bool) -> tuple[Ima
         check_size((page.one("tile_width", 0), page.one("tile_height", 0)), f"a tile of {name!r}", limits)
     notes += _about_samples(page)
     profile = page.tags["icc"].tobytes() if icc and "icc" in page.tags else None
-    if is_ours(page):
+    if is_rare(page) or is_ours(page):
         pixels, more = _of_numbers(data, page, name, limits, profile)
         turn = TURNS.get(page.one("orientation", 1))
     else:
@@ -157,7 +158,7 @@ def _of_numbers(
             f"{name!r} is a TIFF of {page.samples} channels that are not said to be colours ({page}); allowed are grey "
             "and RGB. Try saving three of them as an 8-bit RGB PNG."
         )
-    values = read_samples(data, page, name, limits)
+    values = read_rare(data, page, name, limits) if is_rare(page) else read_samples(data, page, name, limits)
     depth = page.bits if 0 < page.bits < 16 and page.format == "unsigned" else None  # else a container, or floats
     alpha = {1: "premultiplied", 2: "straight"}.get(_first_extra(page)) if extras else None
     inverted = page.photometric == 0

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from camserve.errors import ImageError, ImageTooLarge
+from camserve.images.coded_sizes import coded_size
 from camserve.images.dicom_greys import greys
 from camserve.images.extras import Decoded, missing
 from camserve.images.limits import Limits, check_size
@@ -22,7 +23,7 @@ from camserve.images.limits import Limits, check_size
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # the whole file is packed, and pydicom unpacks it at once
 _META = 132  # where the group that is never packed begins
 _MOST_BYTES = 8  # a pixel, of the allowed pixels
-_HELPERS = {"JPEG-LS": "pyjpegls", "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg", "HTJ2K": "pylibjpeg pylibjpeg-openjpeg"}
+_HELPERS = {"JPEG-LS": "pyjpegls", "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg"}
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "PALETTE COLOR")
 
 
@@ -74,21 +75,24 @@ def _silence() -> None:
 
 def _frame(dataset: Any, name: str, limits: Limits) -> Any:
     """The first frame, (H, W) or (H, W, 3) of RGB."""
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import pixel_array
 
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
         try:
-            able = get_decoder(syntax).is_available
+            decoder = get_decoder(syntax)
         except NotImplementedError:
-            able = False
-        if not able:
+            raise ImageError(
+                f"{name!r} is a DICOM picture packed as {syntax.name}, which pydicom cannot unpack. Try saving it as "
+                "PNG."
+            ) from None
+        if not decoder.is_available:
             raise _packed(name, syntax.name)
         from pydicom.encaps import get_frame
 
         frames = int(dataset.get("NumberOfFrames") or 1)
-        size = _coded_size(get_frame(dataset.PixelData, 0, number_of_frames=frames))
+        size = coded_size(get_frame(dataset.PixelData, 0, number_of_frames=frames))
         if size:
             check_size(size, repr(name), limits)
     try:
@@ -133,19 +137,3 @@ def _check_deflated(data: bytes, name: str, limits: Limits) -> None:
                 f"{name!r} has more than {count / 1e6:.4g} MB when unpacked, 8 bytes for each of {limits.setting}. Try "
                 "a smaller copy."
             )
-
-
-def _coded_size(frame: bytes) -> tuple[int, int] | None:
-    """(W, H) that a JPEG or JPEG 2000 says it has, perhaps others than the file says; None of other packings."""
-    at = frame.find(b"\xff\x4f\xff\x51")
-    if at >= 0:
-        right, bottom, left, top = struct.unpack_from(">IIII", frame, at + 8)
-        return right - left, bottom - top
-    at = 2 if frame.startswith(b"\xff\xd8") else len(frame)
-    while at + 9 <= len(frame):
-        marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", frame, at + 5)
-            return width, height
-        at += 2 + length
-    return None

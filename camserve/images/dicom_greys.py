@@ -43,8 +43,8 @@ def _window(values: npt.NDArray[Any], dataset: Any) -> tuple[Callable[[npt.NDArr
         white = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
 
         def by_table(stored: npt.NDArray[Any]) -> _Floats:
-            found: _Floats = apply_voi_lut(np.rint(meant(stored)).astype(np.int64), dataset) * 255 / white
-            return found
+            found = apply_voi_lut(np.rint(meant(stored)).astype(np.int64), dataset)
+            return found.astype(np.float64) * (255 / white)
 
         return by_table, ["the DICOM file's own table of greys (VOI LUT) says which values are black and white"]
     window = _part(dataset, "FrameVOILUTSequence", "WindowCenter")

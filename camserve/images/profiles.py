@@ -30,14 +30,16 @@ class Conversion:
 
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         self.space = _NAMES[opened.profile.xcolor_space]
-        self._transform: Any = ImageCms.buildTransform(
-            opened,
-            ImageCms.createProfile("sRGB"),
-            self.space,
-            "RGB",
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
+        flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+        if self.space == "L":  # LittleCMS, made fast, is up to ten levels off in dark greys
+            flags |= ImageCms.Flags.NOOPTIMIZE
+        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+        srgb = ImageCms.createProfile("sRGB")
+        self._transform: Any = ImageCms.buildTransform(opened, srgb, self.space, "RGB", intent, flags)
+        self._greys: list[int] | None = None  # of every grey its red, then its green, then its blue
+        if self.space == "L":
+            every = self._transform.apply(Image.fromarray(np.arange(256, dtype=np.uint8)[None]))
+            self._greys = np.asarray(every)[0].T.ravel().tolist()
         self.changes = self.space == "CMYK" or self._deviation() > _SAME
 
     def __call__(self, image: Image.Image) -> Image.Image:
@@ -45,6 +47,8 @@ class Conversion:
         stored = image if image.mode == self.space else image.convert(self.space)
         if self.space == "RGB":
             self._transform.apply_in_place(stored)
+        elif self._greys:
+            stored = Image.merge("RGB", [stored] * 3).point(self._greys)
         else:
             stored = self._transform.apply(stored)
         stored.info.clear()

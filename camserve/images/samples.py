@@ -6,6 +6,7 @@ us its decompressors: strips are handed to it as pictures of single bytes, in wh
 """
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from camserve.errors import ImageError, ImageTooLarge
@@ -46,14 +48,15 @@ def is_ours(page: Page) -> bool:
     """Whether `read_samples` is to read the page, or to refuse it.
 
     It has other numbers than unsigned ones of up to 8 bits; or Pillow would take one bit depth, or white, for
-    another (planar, uncompressed), guess that zero is white, or not open the file.
+    another (planar, uncompressed), guess that zero is white, or not open the file; or has a limit of its own below it.
     """
     simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in _UNPACKED
     confused = page.one("planar", 1) == 2 and page.one("compression", 1) == 1 and (simple or page.bits < 8)
     unsaid = "photometric" not in page.tags and simple
     rare = simple and page.bits < 8 and (page.samples > 1 or page.bits not in (1, 2, 4))
+    vast = simple and math.prod(page.size) > 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
     other = not 0 < page.bits <= 8 or page.format != "unsigned"
-    return other or confused or unsaid or rare or (page.big and page.order == ">")
+    return other or confused or unsaid or rare or vast or (page.big and page.order == ">")
 
 
 def read_samples(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDArray[Any]:
