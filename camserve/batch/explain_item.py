@@ -148,7 +148,7 @@ def open_item(model: Model, item: Item) -> Photo:
     """The photograph, from this machine or from elsewhere. Raises ImageError."""
     if not is_remote(item.path):
         return open_photo(model, item.path)
-    stream = BytesIO(read_remote(item.path, model.settings.limits.max_bytes))
+    stream = BytesIO(read_remote(item.path, model.settings.limits.max_local_bytes))
     stream.name = PurePosixPath(item.name).name  # what an error calls it
     return open_photo(model, stream)
 

@@ -236,11 +236,12 @@ def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions
 
 
 def open_photo(model: Classifier, image: Source) -> Photo:
-    """Read an image within the model's limits, with the bands that it takes."""
+    """Read an image within the limits of what is no upload, with the bands that the model takes."""
     limits, bands = model.settings.limits, model.card.input.of_bands
-    if bands is not None:
-        return read_bands(image, bands, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
-    return open_picture(model, image)
+    if bands is None:
+        return open_picture(model, image)
+    pixels, size = limits.max_local_pixels, limits.max_local_bytes
+    return read_bands(image, bands, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True)
 
 
 def plain_photo(model: Classifier, level: int) -> Photo:
@@ -249,9 +250,10 @@ def plain_photo(model: Classifier, level: int) -> Photo:
 
 
 def open_picture(model: Classifier, image: Source) -> Photo:
-    """Read an ordinary picture within the model's limits, also where it takes bands: a mask, say."""
-    limits = model.settings.limits
-    return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+    """Read an ordinary picture, whatever the model takes: a mask, say. Within the limits of what is no upload."""
+    limits, icc = model.settings.limits, model.settings.images.to_srgb
+    pixels, size = limits.max_local_pixels, limits.max_local_bytes
+    return read_photo(image, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True, icc=icc)
 
 
 def _with_targets(

@@ -170,7 +170,9 @@ class Service:
 
     def _read(self, model: "Model", image: Source, now: Record) -> Photo:
         limits, bands = self.settings.limits, model.card.input.of_bands
-        read = read_photo if bands is None else partial(read_bands, bands=bands)
+        read = (
+            partial(read_photo, icc=self.settings.images.to_srgb) if bands is None else partial(read_bands, bands=bands)
+        )
         with now.timing("decode"):
             photo = read(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
         together = now.facts["megapixels"] = now.facts.get("megapixels", 0) + math.prod(photo.size) / 1e6

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from camserve.batch.outputs import thumbnail
 from camserve.catalogue.options import ExplainOptions
 from camserve.errors import OptionError, OutputError, UnknownName
 from camserve.findings.sketch import from_text, sketch_of
+from camserve.images.decoding import EXTRAS
 from camserve.images.reading import OUTPUTS
 
 Rows = dict[str, dict[str, Any]]
@@ -281,4 +283,17 @@ def test_thumbnails_are_small_and_never_empty() -> None:
 def test_every_ending_we_look_for_is_a_format_we_read() -> None:
     known = {ending for ending, name in Image.registered_extensions().items() if name in (
         "JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")}  # fmt: skip
-    assert known >= IMAGE_ENDINGS
+    extras = {"HEIC": {".heic", ".heif", ".hif"}, "JPEG XL": {".jxl"}, "DICOM": {".dcm", ".dicom"}}
+    assert set(extras) == set(EXTRAS)
+    assert known.union(*extras.values()) >= IMAGE_ENDINGS >= set().union(*extras.values())
+
+
+def test_a_file_whose_library_is_missing_is_a_row_that_names_the_extra(
+    model: camserve.Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    run_batch(model, folder, tmp_path / "out")
+    row = results(tmp_path / "out")["phone.HEIC"]
+    assert (row["status"], row["code"]) == ("failed", "unsupported_type")
+    assert 'needs pillow-heif: pip install "camserve[pictures]"' in row["error"]

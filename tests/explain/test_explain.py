@@ -6,6 +6,7 @@ import math
 import threading
 from pathlib import Path
 
+import iccs
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 
 import camserve
 from camserve.config import load_settings
-from camserve.errors import ImageError, ImageTooLarge, OptionError, UnknownName
+from camserve.errors import BodyTooLarge, ImageError, ImageTooLarge, OptionError, UnknownName
 from camserve.explain import class_maps
 from camserve.graph.heads import LinearHead
 from camserve.images.reading import Source
@@ -277,6 +278,38 @@ def test_images_are_opened_within_the_limits_of_the_model_s_settings(
     monkeypatch.setattr(model, "settings", load_settings(overrides={"limits": {"side": 80}}, environ={}))
     with pytest.raises(ImageTooLarge, match=r"90 x 70; allowed are 80 pixels a side \(limits\.side\)"):
         model.explain(picture())
+
+
+def test_what_is_no_upload_has_limits_of_its_own(
+    model: camserve.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture().save(tmp_path / "mine.png")
+    sources = (tmp_path / "mine.png", (tmp_path / "mine.png").read_bytes(), picture(), np.asarray(picture()))
+    uploads = {"megapixels": 0.001, "body_megabytes": 0.0001}
+    monkeypatch.setattr(model, "settings", load_settings(overrides={"limits": uploads}, environ={}))
+    for source in sources:
+        assert model.explain(source).size == (90, 70)
+    few = {"local_megapixels": 0.006}
+    monkeypatch.setattr(model, "settings", load_settings(overrides={"limits": few}, environ={}))
+    for source in sources:
+        with pytest.raises(ImageTooLarge, match=r"0\.0063 megapixels; allowed are 0\.006 \(limits\.local_megapixels\)"):
+            model.explain(source)
+    short = {"local_megabytes": 0.001}
+    monkeypatch.setattr(model, "settings", load_settings(overrides={"limits": short}, environ={}))
+    for source in sources[:2]:
+        with pytest.raises(BodyTooLarge, match=r"allowed are 0\.0009995 \(limits\.local_megabytes\)\. Try"):
+            model.explain(source)
+
+
+def test_colour_profiles_are_followed_unless_the_setting_says_otherwise(
+    model: camserve.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture()
+    image.info["icc_profile"] = iccs.rgb_profile(iccs.DISPLAY_P3)
+    wide = np.asarray(model.explain(image).photo.image)
+    monkeypatch.setattr(model, "settings", load_settings(overrides={"images": {"icc": "ignore"}}, environ={}))
+    assert np.array_equal(np.asarray(model.explain(image).photo.image), np.asarray(image))
+    assert not np.array_equal(wide, np.asarray(image))
 
 
 def test_input_pixels_are_resampled_and_scaled_as_the_card_says(model: camserve.Model) -> None:

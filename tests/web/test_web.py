@@ -451,7 +451,7 @@ def test_422_of_bytes_that_do_not_decode(client: FlaskClient) -> None:
 
 def test_422_of_too_many_pixels(client: FlaskClient) -> None:
     huge = encode(Image.new("L", (8000, 6300)), "png")
-    check_problem(post(client, data=huge), 422, "too_many_pixels", "allowed are 50 (limits.megapixels)")
+    check_problem(post(client, data=huge), 422, "too_many_pixels", "allowed are 50 (limits.megapixels)")  # not 400
 
 
 @pytest.fixture
