@@ -7,20 +7,21 @@ in pieces, so that memory does not grow with the number of images.
 import heapq
 import json
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from camserve.batch.batch_options import Options
 from camserve.catalogue.targets import resolve_class
 from camserve.datasets.inputs import Item, nothing_found
 from camserve.errors import OptionError, OutputError
 from camserve.findings.results import RESULTS
-from camserve.model import Model
 from camserve.system.files import write_whole, writing
+
+if TYPE_CHECKING:
+    from camserve.model import Model
 
 INPUTS, RUN = "inputs.jsonl", "run.json"
 _PIECE = 2**16  # items sorted at once
@@ -45,10 +46,19 @@ class Plan:
             yield from map(item_of, islice(lines, first, None))
 
 
-def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model, facts: dict[str, Any]) -> Plan:
+def make_plan(
+    items: Iterable[Item | None],
+    out: Path,
+    source: str,
+    model: "Model",
+    facts: dict[str, Any],
+    *,
+    clear: Callable[[], None] = lambda: None,
+) -> Plan:
     """Sort `items` into OUT and say what the run depends on. A file that is listed twice is one item.
 
-    Class names become indices of `model`. Raises OptionError where there are none, or a class is unknown.
+    Class names become indices of `model`. clear: removes what an earlier run wrote, once all items are known to be
+    good. Raises OptionError where there are none, or a class is unknown.
     """
     counts = {"ignored": 0, "count": 0, "labelled": 0, "targets": 0}
 
@@ -57,17 +67,18 @@ def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model
             if item is None:
                 counts["ignored"] += 1
             else:
-                yield _resolved(item, model)
+                yield item
 
     out.mkdir(parents=True, exist_ok=True)
     with writing(out / INPUTS) as file:
-        for item in _merged(_sorted(wanted(), out)):
+        for item in in_plan(wanted(), out, model):
             file.write(json.dumps(item).encode() + b"\n")
             counts["count"] += 1
             counts["labelled"] += item.expected is not None
             counts["targets"] = max(counts["targets"], len(item.targets))
         if not counts["count"]:
             raise nothing_found(source, counts["ignored"])
+        clear()
         for old in (RUN, RESULTS):  # from here on nothing of an earlier run counts as this one's
             (out / old).unlink(missing_ok=True)
     labelled = counts["labelled"] > 0
@@ -75,6 +86,14 @@ def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model
     kept = {key: value for key, value in vars(plan).items() if key != "out"}
     write_whole(out / RUN, json.dumps(kept, indent=1).encode())
     return plan
+
+
+def in_plan(items: Iterable[Item], out: Path, model: "Model") -> Iterator[Item]:
+    """The items as a plan has them: sorted by name, one a name, classes as indices. Raises OptionError, OutputError.
+
+    out: for files without a name, since there may be more than fit into memory.
+    """
+    return _merged(_sorted((_resolved(item, model) for item in items), out))
 
 
 def read_plan(out: Path) -> Plan | None:
@@ -88,31 +107,7 @@ def read_plan(out: Path) -> Plan | None:
         raise OutputError(f"cannot read '{out / RUN}': {error}; --restart begins anew") from None
 
 
-def check_same(plan: Plan, source: str, facts: dict[str, Any]) -> None:
-    """Raise OptionError naming what is not as it was when the plan was made."""
-    now = json.loads(json.dumps(facts))  # tuples become lists, as in the file
-    unset = json.loads(json.dumps({"options": Options().facts()}))  # what an older run did not know of, it left unset
-    before, after = dict(_flat(unset)) | dict(_flat(plan.facts)), dict(_flat(now))
-    changed = [f"{key} was {before.get(key)!r}, is {after.get(key)!r}" for key in sorted(before.keys() | after.keys())
-               if before.get(key) != after.get(key)]  # fmt: skip
-    if plan.source != source:
-        changed.insert(0, f"the source was {plan.source!r}, is {source!r}")
-    if changed:
-        raise OptionError(
-            f"'{plan.out}' cannot go on with another run than it began: {'; '.join(changed[:5])}. Give the same, or "
-            "--restart to begin anew"
-        )
-
-
-def _flat(facts: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(facts, dict):
-        for key, value in facts.items():
-            yield from _flat(value, f"{name}.{key}" if name else key)
-    else:
-        yield name, facts
-
-
-def _resolved(item: Item, model: Model) -> Item:
+def _resolved(item: Item, model: "Model") -> Item:
     """With the expected class as an index in digits. Raises OptionError naming the file."""
     if item.expected is None:
         return item

@@ -11,8 +11,9 @@ from typing import Any, cast
 from PIL import Image
 
 from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options, facts_of
+from camserve.batch.earlier_run import check_news, check_out, check_same, has_page, remove_run
 from camserve.batch.explain_item import Work
-from camserve.batch.plan import Plan, check_same, make_plan, read_plan
+from camserve.batch.plan import Plan, in_plan, make_plan
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.ray_cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.batch.shortcut_test import cover
@@ -65,13 +66,14 @@ def run_batch(
 ) -> Summary:
     """Explain every image of `source` into OUT.
 
-    source, folders_are_classes: see `find_items`. objects: see `Objects`. resume: go on with an unfinished run; one
-    that is finished, or none, is no error. restart: throw an unfinished run away. exports: of EXPORTS.
+    source, folders_are_classes: see `find_items`. objects: see `Objects`. exports: of EXPORTS.
+    resume: go on with an unfinished run; one that is finished, or none, is no error. restart: remove what the run in
+    OUT wrote, and begin anew. With neither, a run that is finished is left as it is, but for exports.
     cluster: where to run; None is the process's own threads. Both give the same bits.
     Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
     at the end, also after Ctrl-C.
-    Raises OptionError where there are no images, an option is bad, or OUT holds an unfinished or another run;
-    OutputError where OUT cannot be written: then it stops, and can be resumed.
+    Raises OptionError where there are no images, an option is bad, or OUT holds an unfinished run, another one, or one
+    of other images; OutputError where OUT cannot be written: then it stops, and can be resumed.
     """
     options, shown = options or Options(), progress or Silent()
     with ExitStack() as stack:
@@ -82,7 +84,7 @@ def run_batch(
         check_options(model, options)
         facts = {**facts_of(model, options), "objects": None if objects is None else str(objects)}
         facts["folders_are_classes"] = folders_are_classes
-        plan = _plan(model, str(source), out, facts, resume=resume, restart=restart)
+        plan = _plan(model, str(source), out, facts, shown, resume=resume, restart=restart)
 
         def rows(plan: Plan, first: int) -> Generator[Row]:
             if cluster is not None:
@@ -91,32 +93,35 @@ def run_batch(
             return _on_threads(work, plan.items(first), model.workers.count + 1)
 
         summary = _run(plan, rows, shown)
-    _finish(model, plan, options, exports)
+    for format in exports:
+        export(out, format, model.labels)
+    if resume or not has_page(out):
+        _look_at(model, plan, options)
     return summary
 
 
-def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) -> None:
-    """Everything that is about all images: passes over the results."""
-    for format in exports:
-        export(plan.out, format, model.labels)
+def _look_at(model: Model, plan: Plan, options: Options) -> None:
+    """The findings and the page: passes over the results."""
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
     write_report(plan.out, plan.source, model.name, findings, facts, model.settings.render.colormap)
 
 
-def _plan(model: Model, source: str, out: Path, facts: dict[str, Any], *, resume: bool, restart: bool) -> Plan:
+def _plan(
+    model: Model, source: str, out: Path, facts: dict[str, Any], shown: Progress, *, resume: bool, restart: bool
+) -> Plan:
     """The plan to follow: the one that is there, or a new one."""
-    old = read_plan(out) if not restart else None
-    if old is not None and resume:
-        check_same(old, source, facts)
-        return old
-    if old is not None and (done := whole_rows(out)[0]) < old.count:
-        raise OptionError(
-            f"'{out}' holds an unfinished run, {done} of {old.count} images: --resume goes on with it, "
-            "--restart begins anew"
-        )
-    classes = bool(facts["folders_are_classes"])
-    return make_plan(find_items(source, out, folders_are_classes=classes), out, source, model, facts)
+    items = find_items(source, out, folders_are_classes=bool(facts["folders_are_classes"]))
+    if restart:
+        return make_plan(items, out, source, model, facts, clear=partial(remove_run, out))
+    plan = check_out(out, source, resume=resume)
+    if plan is None:
+        return make_plan(items, out, source, model, facts)
+    check_same(plan, source, facts)
+    if whole_rows(out)[0] == plan.count:
+        listed = in_plan((item for item in items if item is not None), out, model)
+        shown.say(check_news(plan, listed, resume=resume))
+    return plan
 
 
 def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
@@ -124,15 +129,16 @@ def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
     with Ledger(plan.out) as ledger:
         sweep(plan.out)
         counts = _counts_of(plan, ledger.count)
-        with shown.of(plan.count, ledger.count, counts["failed"]):
-            try:
-                with closing(engine(plan, ledger.count)) as rows:
-                    for row in rows:
-                        ledger.append(row)
-                        counts[row["status"]] += 1
-                        shown.advance(row)
-            except KeyboardInterrupt:
-                interrupted = True
+        if ledger.count < plan.count:
+            with shown.of(plan.count, ledger.count, counts["failed"]):
+                try:
+                    with closing(engine(plan, ledger.count)) as rows:
+                        for row in rows:
+                            ledger.append(row)
+                            counts[row["status"]] += 1
+                            shown.advance(row)
+                except KeyboardInterrupt:
+                    interrupted = True
     return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted)
 
 

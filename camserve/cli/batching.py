@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--cluster-address", help="With --engine-cluster: a running one. Default: one on this machine.")
 @click.option("--actors", type=click.IntRange(min=1), help="With --engine-cluster. Default: as many as fit.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was killed or stopped.")
-@click.option("--restart", is_flag=True, help="Throw an unfinished run in OUT away.")
+@click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and begin anew.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
 @explaining
@@ -80,7 +80,8 @@ def batch(
     IN is a folder or its URI, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and,
     if you like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line an image,
     failed ones with the reason; pictures in a folder for each kind; and OUT/index.html, a page to look at. One bad file
-    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume.
+    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume. A run in OUT of other
+    images, options or weights is never overwritten without --restart.
 
     \b
     Exit status: 0 all explained, 1 some failed, 3 nothing could be explained,

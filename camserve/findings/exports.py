@@ -33,10 +33,15 @@ def export(out: Path, format: str, labels: Iterable[str]) -> Path:
 
     Raises OptionError where pyarrow is missing, OutputError.
     """
-    path = out / ("coco.json" if format == "coco" else f"results.{format}")
+    path = path_of(out, format)
     with writing(path) as file:
         EXPORTS[format](out, file, labels)
     return path
+
+
+def path_of(out: Path, format: str) -> Path:
+    """Where an export lies."""
+    return out / ("coco.json" if format == "coco" else f"results.{format}")
 
 
 def lines(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:

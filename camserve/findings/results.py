@@ -45,7 +45,8 @@ class Ledger:
             raise OutputError(f"cannot write '{self.path}': {error.strerror}") from None
         _claim(self._file, self.path)
         self.count, self._end = whole_rows(out)
-        os.ftruncate(self._file, self._end)
+        if os.fstat(self._file).st_size > self._end:  # else a finished run would look as if it had changed
+            os.ftruncate(self._file, self._end)
         os.lseek(self._file, 0, os.SEEK_END)
 
     def append(self, row: Row) -> None:

@@ -169,7 +169,7 @@ def test_heat_beside_given_boxes_and_masks_is_counted(model: camserve.Model, fol
     (tmp_path / "masks").mkdir()
     Image.fromarray(mask).save(tmp_path / "masks" / "cat.png")
     for source in (boxes, tmp_path / "masks"):
-        run_batch(model, folder, tmp_path / "out", objects=source)
+        run_batch(model, folder, tmp_path / "out", objects=source, restart=True)
         assert first(tmp_path / "out", "cat.png")["outside"] == pytest.approx(outside, abs=1e-4)
     assert first(tmp_path / "out", "deep/er/ünï cødé #1?.webp")["outside"] is None
 
