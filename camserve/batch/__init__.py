@@ -7,6 +7,7 @@ over a file. Results come in the order of the plan, so a run goes on after the n
 
     runner.py         START HERE: a run from beginning to end, or from where it was
     plan.py           what a run is to do, written down before it starts
+    preflight.py      what is wrong with a run's input, said before a model is loaded
     earlier_run.py    what OUT holds from before: gone on with, finished, or not to be overwritten
     batch_options.py  what is made of every image, and what a run must have in common with the one it goes on with
     explain_item.py   one image: explained, its files written, and its row

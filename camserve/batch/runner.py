@@ -10,18 +10,19 @@ from typing import Any, cast
 
 from PIL import Image
 
-from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options, facts_of
+from camserve.batch.batch_options import EXPECTED, Options, facts_of
 from camserve.batch.earlier_run import check_news, check_out, check_same, has_page, remove_run
 from camserve.batch.explain_item import Work
 from camserve.batch.plan import Plan, in_plan, make_plan
+from camserve.batch.preflight import check_exports
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.ray_cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.batch.shortcut_test import cover
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
-from camserve.errors import OptionError, UnknownName
+from camserve.errors import OptionError
 from camserve.explain.pipeline import explain_classes, open_photo
-from camserve.findings.exports import EXPORTS, check_parquet, export
+from camserve.findings.exports import export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
 from camserve.findings.results import RESULTS, Ledger, Row, read_rows, whole_rows
@@ -162,17 +163,6 @@ def _on_threads(work: Work, items: Generator[Item], threads: int) -> Generator[R
     with closing(items), closing(futures):
         for future in futures:
             yield future.result()
-
-
-def check_exports(exports: Sequence[str], options: Options) -> None:
-    """Raise OptionError before the work, not after it, where it could not be written."""
-    for format in exports:
-        if format not in EXPORTS:
-            raise UnknownName("export", format, EXPORTS)
-    if "parquet" in exports:
-        check_parquet()
-    if "coco" in exports and not {BOXES, POLYGONS} & set(options.outputs):
-        raise OptionError("COCO is made of boxes: add --output boxes or polygons, beside others such as overlay")
 
 
 def check_options(model: Model, options: Options) -> None:

@@ -3,12 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from camserve.cli.explaining import check_classes
 from camserve.cli.flags import Asked, explaining, threshold
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED
 from camserve.errors import OptionError
 
@@ -92,9 +93,9 @@ def batch(
       camserve batch "photos/**/*.jpg" out --method cam --method layercam --output mask --output boxes
       camserve batch photos out --resume
     """
-    from camserve.batch import Options, run_batch
+    from camserve.batch import Options
+    from camserve.batch.preflight import check_exports, check_run
     from camserve.batch.progress import progress_for
-    from camserve.model import load
 
     check_classes(top, targets=bool(asked.targets))
     cluster = _cluster(engine_cluster, cluster_address, actors)
@@ -108,15 +109,20 @@ def batch(
         image_format=image_format,
         threshold=settings.render.threshold,
     )
+    check_model(asked.model, settings)
+    check_exports(exports, options)
+    how: dict[str, Any] = {"folders_are_classes": folders_are_classes, "objects": objects, "resume": resume,
+                           "restart": restart}  # fmt: skip
+    check_run(source, out, **how)
+    from camserve.batch import run_batch
+    from camserve.model import load
+
     summary = run_batch(
         load(asked.model, settings=settings),
         source,
         out,
         options,
-        folders_are_classes=folders_are_classes,
-        objects=objects,
-        resume=resume,
-        restart=restart,
+        **how,
         exports=exports,
         cluster=cluster,
         progress=progress_for(quiet=quiet or as_json),
@@ -132,9 +138,11 @@ def batch(
 
 
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":
+    from camserve.batch.preflight import check_ray
     from camserve.batch.ray_cluster import Cluster
 
     if engine is not None:
+        check_ray()
         return Cluster(address, actors)
     if address is not None or actors is not None:
         raise OptionError("--cluster-address and --actors are about a cluster: add --engine-cluster ray")

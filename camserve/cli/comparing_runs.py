@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camserve.catalogue.methods import parse_methods
 from camserve.cli.flags import line
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import SOME_FAILED, read_settings
 from camserve.errors import OptionError
 
@@ -73,13 +75,19 @@ def _runs(
     """The folders of both runs; made first where models were given."""
     if images is None:
         if method or folders_are_classes or restart:
-            raise OptionError("--method, --folders-are-classes and --restart are about runs of models: give --images")
+            raise OptionError("--method, --folders-are-classes and --restart say how models are run: give --images too")
         return Path(given[0]), Path(given[1])
-    from camserve.batch import Options, run_batch
+    from camserve.batch.preflight import check_run
     from camserve.batch.progress import progress_for
-    from camserve.model import load
 
     settings, folders = read_settings(config), (out / "a", out / "b")
+    parse_methods([method] if method else [])
+    for name, folder in zip(given, folders, strict=True):
+        check_model(name, settings)
+        check_run(images, folder, folders_are_classes=folders_are_classes, resume=True, restart=restart)
+    from camserve.batch import Options, run_batch
+    from camserve.model import load
+
     for name, folder in zip(given, folders, strict=True):
         model = load(name, settings=settings)
         options = Options(methods=(method or settings.explain.method,))

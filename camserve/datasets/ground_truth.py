@@ -3,7 +3,8 @@
 import csv
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,15 @@ from camserve.errors import OptionError
 from camserve.images.reading import Photo
 
 _COLUMNS = ("left", "top", "right", "bottom")
+
+
+def check_objects(source: Path) -> None:
+    """Raise OptionError where `source` is no folder, and no table of boxes whose beginning can be read."""
+    if source.is_file():
+        with closing(_boxes_in(source)) as boxes:
+            next(boxes, None)
+    elif not source.is_dir():
+        raise OptionError(f"'{source}' is neither a .csv table of boxes nor a folder of masks")
 
 
 class Objects:
@@ -28,10 +38,9 @@ class Objects:
         self.source, self._read = source, read
         self._boxes: sqlite3.Connection | None = None
         self._lock = threading.Lock()
+        check_objects(source)
         if source.is_file():
             self._boxes = _read_boxes(source)
-        elif not source.is_dir():
-            raise OptionError(f"'{source}' is neither a .csv table of boxes nor a folder of masks")
 
     def close(self) -> None:
         """Give the table up."""
@@ -81,21 +90,25 @@ def _read_boxes(path: Path) -> sqlite3.Connection:
     table = sqlite3.connect("", check_same_thread=False)
     table.execute("CREATE TABLE boxes (file, left, top, right, bottom)")
     try:
+        table.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?)", _boxes_in(path))
+        table.execute("CREATE INDEX by_file ON boxes (file)")
+    except BaseException:
+        table.close()
+        raise
+    return table
+
+
+def _boxes_in(path: Path) -> Generator[tuple[str, float, float, float, float]]:
+    try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines)
             missing = {"file", *_COLUMNS} - set(rows.fieldnames or ())
             if missing:
                 raise OptionError(f"'{path}' lacks the columns {', '.join(sorted(missing))}")
-            edges = ((row["file"], *_edges(row, path, rows.line_num)) for row in rows)
-            table.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?)", edges)
-        table.execute("CREATE INDEX by_file ON boxes (file)")
+            for row in rows:
+                yield row["file"], *_edges(row, path, rows.line_num)
     except (OSError, UnicodeDecodeError) as error:
-        table.close()
         raise OptionError(f"cannot read '{path}': {error}") from None
-    except BaseException:
-        table.close()
-        raise
-    return table
 
 
 def _edges(row: dict[str, str], path: Path, line: int) -> tuple[float, float, float, float]:

@@ -59,6 +59,16 @@ def find_items(source: str, out: Path, *, folders_are_classes: bool = False) -> 
         raise OptionError(f"'{source}' is not there; allowed are a folder, a pattern, a .txt list and a .csv table")
 
 
+def check_source(source: str, out: Path, *, folders_are_classes: bool = False) -> None:
+    """Raise OptionError where `source` has no images, or its beginning cannot be read. Options: see `find_items`."""
+    others = 0
+    for item in find_items(source, out, folders_are_classes=folders_are_classes):
+        if item is not None:
+            return
+        others += 1
+    raise nothing_found(source, others)
+
+
 def find_images(folder: Path, out: Path) -> tuple[list[Path], int]:
     """Files below `folder` named like images, sorted, and the number of others; what lies in `out` is neither.
 
