@@ -147,8 +147,8 @@ def _merged(items: Iterable[Item]) -> Iterator[Item]:
 
 def item_of(line: str) -> Item:
     """An item from its line of the plan."""
-    name, path, targets, expected = json.loads(line)
-    return Item(name, path, tuple(targets), expected)
+    name, path, targets, *more = json.loads(line)
+    return Item(name, path, tuple(targets), *more)
 
 
 def _read(path: Path) -> IO[str]:

@@ -25,7 +25,7 @@ from camserve.explain.pipeline import explain_classes, open_photo
 from camserve.findings.exports import export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
-from camserve.findings.results import RESULTS, Ledger, Row, read_rows, whole_rows
+from camserve.findings.results import RESULTS, Ledger, Row, name_in, read_rows, whole_rows
 from camserve.model import Model
 from camserve.system.files import sweep
 from camserve.system.ordered import in_order
@@ -148,8 +148,8 @@ def _counts_of(plan: Plan, done: int) -> dict[str, int]:
     counts = {"ok": 0, "failed": 0}
     rows, items = read_rows(plan.out), plan.items()
     for row, item in zip(rows, items, strict=False):
-        if row["file"] != item.name:
-            raise OptionError(f"'{plan.out / RESULTS}' is of another run: {row['file']!r} in place of {item.name!r}")
+        if (name := name_in(row)) != item.name:
+            raise OptionError(f"'{plan.out / RESULTS}' is of another run: {name!r} in place of {item.name!r}")
         counts[row["status"]] += 1
     if sum(counts.values()) != done:
         raise OptionError(

@@ -1,6 +1,7 @@
 """What is wrong with a command line, said before torch is imported and a model loaded, which takes seconds."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,9 @@ def check_names(model: "Model", targets: Iterable[str], how: "ExplainOptions") -
     from camserve.catalogue.targets import resolve_target
 
     logits = np.zeros(len(model.labels), np.float32)
-    for check in (
-        *(lambda layer=layer: model.layer(layer, how.output_stride) for layer in how.layers),
-        *(lambda target=target: resolve_target(target, logits, model.labels) for target in targets),
-    ):
+    checks: list[Callable[[], object]] = [partial(model.layer, layer, how.output_stride) for layer in how.layers]
+    checks += [partial(resolve_target, target, logits, model.labels) for target in targets]
+    for check in checks:
         try:
             check()
         except UnknownName:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from camserve.datasets.inputs import IMAGE_ENDINGS
+from camserve.datasets.inputs import IMAGE_ENDINGS, Item
 from camserve.errors import OptionError
 from camserve.images.reading import Photo
 
@@ -27,7 +27,7 @@ def check_objects(source: Path) -> None:
 
 
 class Objects:
-    """Looks up one image's objects by its name in the batch; any thread may ask.
+    """Looks up one image's objects by its path as given, or its name in the batch; any thread may ask.
 
     source: a table (.csv) with the columns file, left, top, right, bottom in pixels of the upright original, one line a
     box; or a folder with a mask a photograph, called as it is but for the ending, white where the object is.
@@ -48,16 +48,16 @@ class Objects:
             self._boxes.close()
 
     def inside(
-        self, name: str, size: tuple[int, int], shape: tuple[int, ...], step: int
+        self, item: Item, size: tuple[int, int], shape: tuple[int, ...], step: int
     ) -> npt.NDArray[np.bool_] | None:
         """Which of the sampled pixels of a photograph, every `step` pixels, are the objects'; None: not known.
 
         size: (W, H) of the photograph. shape: (h, w) of the sample. Raises ImageError, OptionError.
         """
         if self._boxes is None:
-            return self._mask(name, size, shape, step)
+            return self._mask(item.name, size, shape, step)
         with self._lock:
-            boxes = self._boxes.execute("SELECT * FROM boxes WHERE file = ?", (name,)).fetchall()
+            boxes = self._boxes.execute("SELECT * FROM boxes WHERE file IN (?, ?)", (item.name, item.file)).fetchall()
         if not boxes:
             return None
         inside = np.zeros(shape, bool)

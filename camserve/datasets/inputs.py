@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from camserve.datasets.remote import inside_of, is_remote, walk_remote
+from camserve.datasets.remote import inside_of, is_remote, walk_remote, without_password
 from camserve.errors import OptionError
 
 # Files with other endings lie in every folder of photographs; those that claim to be images must be ones.
@@ -26,13 +26,21 @@ class Item(NamedTuple):
     """One image to explain. name: unique in a batch, POSIX, what its files are called. path: where it is.
 
     targets: what to explain of it, as a table says; () for what the options say. expected: the class it shows, if
-    known, as given: an index or a name.
+    known, as given: an index or a name. given: what a list, a table or a folder calls it, None where that is its name.
     """
 
     name: str
     path: str
     targets: tuple[str, ...] = ()
     expected: str | None = None
+    given: str | None = None
+
+    @property
+    def file(self) -> str:
+        """What people read, and what joins with their table: the path as given, in letters that can be written."""
+        if self.given is None:
+            return self.name
+        return self.given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def find_items(source: str, out: Path, *, folders_are_classes: bool = False) -> Iterator[Item | None]:
@@ -128,7 +136,8 @@ def _remote(source: str, folders_are_classes: bool) -> Iterator[Item | None]:
             yield None
         else:
             expected = path.parts[0] if folders_are_classes else None
-            yield Item(name_of(path, Path()), uri, (), expected)
+            name, inside = name_of(path, Path()), path.as_posix()
+            yield Item(name, uri, (), expected, None if inside == name else inside)
 
 
 def _below(folder: Path, out: Path, folders_are_classes: bool) -> Iterator[Item | None]:
@@ -137,7 +146,7 @@ def _below(folder: Path, out: Path, folders_are_classes: bool) -> Iterator[Item 
         if folders_are_classes and len(inside) == 1:
             yield None  # beside the folders, so of no class
         elif _is_image(path):
-            yield Item(name_of(path, folder), str(path), (), inside[0] if folders_are_classes else None)
+            yield _found(path, folder, inside[0] if folders_are_classes else None)
         else:
             yield None
 
@@ -159,7 +168,12 @@ def _matching(pattern: str, out: Path) -> Iterator[Item | None]:
     root = Path(*parts[:fixed])
     for path in root.glob("/".join(parts[fixed:])):
         if path.is_file() and out not in path.resolve().parents:
-            yield Item(name_of(path, root), str(path)) if _is_image(path) else None
+            yield _found(path, root) if _is_image(path) else None
+
+
+def _found(path: Path, root: Path, expected: str | None = None) -> Item:
+    name, inside = name_of(path, root), path.relative_to(root).as_posix()
+    return Item(name, str(path), (), expected, None if inside == name else inside)
 
 
 def _is_image(path: Path) -> bool:
@@ -197,5 +211,7 @@ def _table(rows: "csv.DictReader[str]", path: Path) -> Iterator[Item]:
 def _item(given: str, root: Path, targets: tuple[str, ...] = (), expected: str | None = None) -> Item:
     if is_remote(given):
         scheme = given.split("://", 1)[0]
-        return Item(f"={scheme}/{name_of(Path(inside_of(given)), Path())}", given, targets, expected)
-    return Item(name_of(root / given, root), str(root / given), targets, expected)
+        name = f"={scheme}/{name_of(Path(inside_of(given)), Path())}"
+        return Item(name, given, targets, expected, without_password(given))
+    name = name_of(root / given, root)
+    return Item(name, str(root / given), targets, expected, None if given == name else given)

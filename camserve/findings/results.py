@@ -10,8 +10,14 @@ from camserve.errors import OptionError, OutputError
 
 RESULTS = "results.jsonl"
 
-# {"file", "status": "ok" or "failed", ...}; docs/cli.md has all fields
+# {"file", "name", "status": "ok" or "failed", ...}; docs/cli.md has all fields
 Row = dict[str, Any]
+
+
+def name_in(row: Row) -> str:
+    """What rows are sorted and joined by: unique in a run. `file` is what people call the image."""
+    name: str = row.get("name", row["file"])  # rows of older runs have the one for both
+    return name
 
 
 def read_rows(out: Path) -> Iterator[Row]:

@@ -1,11 +1,13 @@
 """A folder: everything in it accounted for, one row an image, and options that reach each."""
 
+import csv
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 from conftest import picture
 from PIL import Image
@@ -129,6 +131,30 @@ def test_the_expected_class_is_explained_beside_the_predicted_where_it_is_anothe
     alone = model.explain(folder / "cat.jpg", target="tench")
     assert wrong["expected"] == {"class_index": 0, "class_name": "tench", "score": alone.score, "logit": alone.logit}
     assert wrong["explanations"][1]["class_name"] == "tench"
+
+
+def test_paths_of_a_table_stay_as_given_and_join_with_it(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
+    """Rows, exports and the page; boxes of the same table are found, too."""
+    absolute, relative, fake = given = [str(folder / "cat.png"), ".././in/cat.jpg", "../in/fake.jpg"]
+    (tmp_path / "lists").mkdir()
+    table, boxes = tmp_path / "lists" / "table.csv", tmp_path / "boxes.csv"
+    table.write_text("file\n" + "".join(f"{one}\n" for one in given))
+    boxes.write_text(f"file,left,top,right,bottom\n{absolute},20,10,60,50\n{relative},0,0,9,9\n")
+    out, options = tmp_path / "out", Options(outputs=("overlay", "boxes"))
+    run_batch(model, str(table), out, options, objects=boxes, exports=("csv", "parquet", "coco"))
+    rows = results(out)
+    assert set(rows) == set(given)
+    assert rows[absolute]["name"] == f"=root{absolute}"
+    assert rows[absolute]["explanations"][0]["files"]["overlay"] == f"overlays/=root{absolute}.jpg"
+    assert all(rows[one]["explanations"][0]["outside"] is not None for one in (absolute, relative))
+    with (out / "results.csv").open(newline="") as exported:
+        assert {line["file"] for line in csv.DictReader(exported)} == set(given)
+    assert set(parquet.read_table(out / "results.parquet")["file"].to_pylist()) == set(given)
+    images = json.loads((out / "coco.json").read_text())["images"]
+    assert {image["file_name"] for image in images} == {absolute, relative}
+    page = (out / "index.html").read_text()
+    assert all(f'["{one}",' in page for one in given)
+    assert "=root" not in rows[fake]["error"]
 
 
 def test_a_table_says_what_to_explain_of_each_image(model: camserve.Model, folder: Path, tmp_path: Path) -> None:

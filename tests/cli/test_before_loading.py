@@ -44,7 +44,7 @@ NEVER = [
     ("explain nowhere.png", 3, "cannot read 'nowhere.png': No such file"),
     ("explain photos/0.png -o file/out", 4, "'{here}/file' is a file and no folder"),
     ("explain photos/0.png -m efficientnet", 2, "unknown model 'efficientnet'; did you mean"),
-    ("explain photos/0.png -m broken", 1, "needs the package 'no_such_package', which is not installed: pip install no-such"),
+    ("explain photos/0.png -m broken", 1, "needs the package 'no_such_package', which is not installed: pip"),
     ("explain photos/0.png --method grad_cam", 2, "unknown method 'grad_cam'; did you mean 'gradcam'"),
     ("batch nowhere out", 2, "'nowhere' is not there; allowed are"),
     ("batch empty out", 2, "no images in 'empty'"),
