@@ -8,7 +8,7 @@ import heapq
 import json
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from camserve.catalogue.targets import resolve_class
 from camserve.datasets.inputs import Item, nothing_found
+from camserve.datasets.left_out import AGAIN, LeftOut
 from camserve.errors import OptionError, OutputError
 from camserve.findings.results import RESULTS
 from camserve.system.files import write_whole, writing
@@ -30,7 +31,8 @@ _PIECE = 2**16  # items sorted at once
 @dataclass(frozen=True)
 class Plan:
     """A run's inputs. count: images. ignored: files that are not named like images. labelled: whether any image's
-    class is known. targets: the most that a table asks of one image. facts: what results depend on."""
+    class is known. targets: the most that a table asks of one image. facts: what results depend on.
+    left_out, notes: see `LeftOut`."""
 
     out: Path
     source: str
@@ -39,6 +41,8 @@ class Plan:
     labelled: bool
     targets: int
     facts: dict[str, Any]
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def items(self, first: int = 0) -> Generator[Item]:
         """The inputs in order, from number `first` on. Raises OutputError where the plan cannot be read."""
@@ -53,13 +57,15 @@ def make_plan(
     model: "Model",
     facts: dict[str, Any],
     *,
+    left_out: LeftOut | None = None,
     clear: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Sort `items` into OUT and say what the run depends on. A file that is listed twice is one item.
 
-    Class names become indices of `model`. clear: removes what an earlier run wrote, once all items are known to be
-    good. Raises OptionError where there are none, or a class is unknown.
+    Class names become indices of `model`. left_out: what `items` has told, to be kept. clear: removes what an earlier
+    run wrote, once all items are known to be good. Raises OptionError where there are none, or a class is unknown.
     """
+    left_out = left_out or LeftOut()
     counts = {"ignored": 0, "count": 0, "labelled": 0, "targets": 0}
 
     def wanted() -> Iterator[Item]:
@@ -71,29 +77,30 @@ def make_plan(
 
     out.mkdir(parents=True, exist_ok=True)
     with writing(out / INPUTS) as file:
-        for item in in_plan(wanted(), out, model):
+        for item in in_plan(wanted(), out, model, left_out):
             file.write(json.dumps(item).encode() + b"\n")
             counts["count"] += 1
             counts["labelled"] += item.expected is not None
             counts["targets"] = max(counts["targets"], len(item.targets))
         if not counts["count"]:
-            raise nothing_found(source, counts["ignored"])
+            raise nothing_found(source, left_out)
         clear()
         for old in (RUN, RESULTS):  # from here on nothing of an earlier run counts as this one's
             (out / old).unlink(missing_ok=True)
     labelled = counts["labelled"] > 0
-    plan = Plan(out, source, counts["count"], counts["ignored"], labelled, counts["targets"], facts)
+    about = {"facts": facts, "left_out": left_out.to_dict(), "notes": left_out.notes}
+    plan = Plan(out, source, counts["count"], counts["ignored"], labelled, counts["targets"], **about)
     kept = {key: value for key, value in vars(plan).items() if key != "out"}
     write_whole(out / RUN, json.dumps(kept, indent=1).encode())
     return plan
 
 
-def in_plan(items: Iterable[Item], out: Path, model: "Model") -> Iterator[Item]:
+def in_plan(items: Iterable[Item], out: Path, model: "Model", left_out: LeftOut | None = None) -> Iterator[Item]:
     """The items as a plan has them: sorted by name, one a name, classes as indices. Raises OptionError, OutputError.
 
     out: for files without a name, since there may be more than fit into memory.
     """
-    return _merged(_sorted((_resolved(item, model) for item in items), out))
+    return _merged(_sorted((_resolved(item, model) for item in items), out), left_out or LeftOut())
 
 
 def read_plan(out: Path) -> Plan | None:
@@ -134,14 +141,18 @@ def _sorted(items: Iterator[Item], out: Path) -> Iterator[Item]:
             file.close()
 
 
-def _merged(items: Iterable[Item]) -> Iterator[Item]:
-    """One item a name. Raises OptionError where it is said to show two classes."""
+def _merged(items: Iterable[Item], left_out: LeftOut) -> Iterator[Item]:
+    """One item a name; others that ask for nothing else are counted. Raises OptionError where it shows two classes."""
     for _, group in groupby(items, key=attrgetter("name")):
         first, *others = group
         expected = {item.expected for item in (first, *others)} - {None}
         if len(expected) > 1:
             raise OptionError(f"{first.path} is listed with {len(expected)} classes; an image can be said to show one")
-        targets = dict.fromkeys(target for item in (first, *others) for target in item.targets)
+        targets = dict.fromkeys(first.targets)
+        for item in others:
+            if set(item.targets) <= targets.keys():
+                left_out.add(AGAIN, item.file)
+            targets |= dict.fromkeys(item.targets)
         yield first._replace(targets=tuple(targets), expected=next(iter(expected), None))
 
 

@@ -91,7 +91,9 @@ class Lines:
             self._pause, self._last = min(self._pause * 1.5, _SLOWEST), self._clock()
 
     def say(self, text: str) -> None:
-        """A line."""
+        """A line, unless it is empty."""
+        if not text:
+            return
         self._file.write(f"{text}\n")
         self._file.flush()
 
@@ -100,8 +102,9 @@ class Bar:
     """A bar on a terminal, with the failures above it."""
 
     def say(self, text: str) -> None:
-        """A line."""
-        sys.stderr.write(f"{text}\n")
+        """A line, unless it is empty."""
+        if text:
+            sys.stderr.write(f"{text}\n")
 
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:

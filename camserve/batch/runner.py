@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from camserve.batch.ray_cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.batch.shortcut_test import cover
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
+from camserve.datasets.left_out import LeftOut
 from camserve.errors import OptionError
 from camserve.explain.pipeline import explain_classes, open_photo
 from camserve.findings.exports import export
@@ -38,13 +39,16 @@ Engine = Callable[[Plan, int], Generator[Row]]
 class Summary:
     """How a batch ended. explained, failed: images, those of earlier runs that it went on with included.
 
-    ignored: files whose name does not end like an image's. interrupted: by Ctrl-C.
+    ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
+    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source.
     """
 
     explained: int
     failed: int
     ignored: int
     interrupted: bool
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -112,12 +116,15 @@ def _plan(
     model: Model, source: str, out: Path, facts: dict[str, Any], shown: Progress, *, resume: bool, restart: bool
 ) -> Plan:
     """The plan to follow: the one that is there, or a new one."""
-    items = find_items(source, out, folders_are_classes=bool(facts["folders_are_classes"]))
-    if restart:
-        return make_plan(items, out, source, model, facts, clear=partial(remove_run, out))
-    plan = check_out(out, source, resume=resume)
+    left_out = LeftOut()
+    items = find_items(source, out, folders_are_classes=bool(facts["folders_are_classes"]), left_out=left_out)
+    plan = None if restart else check_out(out, source, resume=resume)
     if plan is None:
-        return make_plan(items, out, source, model, facts)
+        clear = partial(remove_run, out)
+        made = make_plan(items, out, source, model, facts, left_out=left_out, clear=clear)
+        for said in (*left_out.notes, f"left out: {left_out}" if str(left_out) else ""):
+            shown.say(said)
+        return made
     check_same(plan, source, facts)
     if whole_rows(out)[0] == plan.count:
         listed = in_plan((item for item in items if item is not None), out, model)
@@ -140,7 +147,7 @@ def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
                             shown.advance(row)
                 except KeyboardInterrupt:
                     interrupted = True
-    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted)
+    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted, plan.left_out, plan.notes)
 
 
 def _counts_of(plan: Plan, done: int) -> dict[str, int]:

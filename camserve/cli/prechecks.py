@@ -36,8 +36,19 @@ def missing(images: Iterable[str | Path]) -> list[tuple[str, ImageError]]:
     return [
         (str(image), ImageError(f"cannot read '{image}': No such file or directory. Check the path."))
         for image in images
-        if "://" not in str(image) and not Path(image).exists()
+        if _is_absent(image)
     ]
+
+
+def _is_absent(image: str | Path) -> bool:
+    """Whether it is certain that there is no such file; whatever else is wrong is said when it is read."""
+    try:
+        Path(image).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "://" not in str(image)
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def check_names(model: "Model", targets: Iterable[str], how: "ExplainOptions") -> None:

@@ -1,6 +1,5 @@
 """Where the object of each image is, as boxes or masks of the user's, and how much heat lies beside it."""
 
-import csv
 import sqlite3
 import threading
 from collections.abc import Callable, Generator
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camserve.datasets.inputs import IMAGE_ENDINGS, Item
+from camserve.datasets.tables import read_table
 from camserve.errors import OptionError
 from camserve.images.reading import Photo
 
@@ -99,16 +99,8 @@ def _read_boxes(path: Path) -> sqlite3.Connection:
 
 
 def _boxes_in(path: Path) -> Generator[tuple[str, float, float, float, float]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
-            missing = {"file", *_COLUMNS} - set(rows.fieldnames or ())
-            if missing:
-                raise OptionError(f"'{path}' lacks the columns {', '.join(sorted(missing))}")
-            for row in rows:
-                yield row["file"], *_edges(row, path, rows.line_num)
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"cannot read '{path}': {error}") from None
+    for number, row in read_table(path, ("file", *_COLUMNS)):
+        yield row["file"].strip(), *_edges(row, path, number)
 
 
 def _edges(row: dict[str, str], path: Path, line: int) -> tuple[float, float, float, float]:

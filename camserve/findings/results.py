@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 def name_in(row: Row) -> str:
     """What rows are sorted and joined by: unique in a run. `file` is what people call the image."""
-    name: str = row.get("name", row["file"])  # rows of older runs have the one for both
+    name: str = row["name"] if "name" in row else row["file"]  # rows of older runs have the one for both
     return name
 
 

@@ -250,7 +250,9 @@ def test_an_output_that_cannot_be_written_stops_the_run(model: camserve.Model, f
 
 def test_a_folder_without_images_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(OptionError, match=r"no images in .* \(1 other files\); looked for .*\.jpg"):
+    with pytest.raises(
+        OptionError, match=r"no images in .*; left out: 1 file that is no image \(.txt 1\); looked for .*\.jpg"
+    ):
         find_images(tmp_path, tmp_path / "out")
     with pytest.raises(OptionError, match="is not a folder"):
         find_images(tmp_path / "notes.txt", tmp_path / "out")

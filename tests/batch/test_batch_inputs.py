@@ -10,7 +10,8 @@ from conftest import picture
 import camserve
 from camserve.batch import plan as planning
 from camserve.batch.plan import make_plan
-from camserve.datasets.inputs import Item, find_images, find_items, name_of
+from camserve.datasets.inputs import Item, find_images, find_items
+from camserve.datasets.naming import name_of
 from camserve.errors import OptionError
 
 
