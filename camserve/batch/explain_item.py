@@ -51,7 +51,7 @@ class Work:
         except CamserveError as error:
             return failed(item, str(error), error.code)
         except (RuntimeError, MemoryError) as error:  # torch's words for what it cannot do, such as too little memory
-            return failed(item, f"{item.name!r}: {type(error).__name__}: {error}", "internal")
+            return failed(item, f"{item.file!r}: {type(error).__name__}: {error}", "internal")
         write_all(self.out, {path: content for one in files for path, content in one.values()})
         for row, one in zip(rows, files, strict=True):
             row["files"] = {kind: path for kind, (path, _) in one.items()}
@@ -77,7 +77,7 @@ class Work:
         names = self.options.targets or self.variants
         pairs = [pair for pair in zip(self.variants, names, strict=True) if item.expected or not self._needs(pair[1])]
         if not pairs:
-            raise OptionError(f"{item.name!r}: nobody said which class is expected, and nothing else is asked for")
+            raise OptionError(f"{item.file!r}: nobody said which class is expected, and nothing else is asked for")
         expected = _expected(item)
         return [variant for variant, _ in pairs], [expected if name == EXPECTED else name for _, name in pairs]
 
@@ -101,7 +101,7 @@ class Work:
             "peak": finite(float(one.map.max())),
             "border": _rounded(border),
             "corners": _rounded(corners),
-            "outside": _rounded(outside(self.objects, item.name, one) if self.objects else None),
+            "outside": _rounded(outside(self.objects, item, one) if self.objects else None),
             "warnings": [text for text in one.warnings if text != missed(one)],  # which the image's own part says
             **self._regions(one),
         }
@@ -117,7 +117,8 @@ class Work:
 def _about(item: Item, photo: Photo, one: Explanation) -> Row:
     """The part of a row about the image. one: any explanation of it."""
     return {
-        "file": item.name,
+        "file": item.file,
+        "name": item.name,
         "status": "ok",
         "sha256": photo.sha256,
         "width": photo.size[0],
@@ -133,11 +134,11 @@ def _expected(item: Item) -> int | None:
     return None if item.expected is None else int(item.expected)
 
 
-def outside(objects: Objects, name: str, one: Explanation) -> float | None:
+def outside(objects: Objects, item: Item, one: Explanation) -> float | None:
     """The share of the heat outside the objects, 0..1; None without objects or heat. Raises ImageError, OptionError."""
     heat, step = sample(one.heat_rows, one.size)
     heat = np.nan_to_num(heat)
-    inside = objects.inside(name, one.size, heat.shape, step)
+    inside = objects.inside(item, one.size, heat.shape, step)
     total = float(heat.sum(dtype=np.float64))
     if inside is None or not total:
         return None
@@ -155,7 +156,7 @@ def open_item(model: Model, item: Item) -> Photo:
 
 def failed(item: Item, error: str, code: str) -> Row:
     """The row of an image that could not be explained."""
-    return {"file": item.name, "status": "failed", "error": error, "code": code}
+    return {"file": item.file, "name": item.name, "status": "failed", "error": error, "code": code}
 
 
 def _already(one: Made, several: list[Made]) -> bool:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from camserve.batch.preflight import check_ray
 from camserve.errors import CamserveError, ModelError, OptionError, OutputError, Unavailable
 
 if TYPE_CHECKING:
@@ -147,11 +148,10 @@ def _explained(lines: list[str], recipe: Recipe, actors: int, threads: int) -> I
 def _session(cluster: Cluster, threads: int) -> Iterator[int]:
     """A connection, closed at the end if it was made here; gives the number of actors."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reports to its makers unless told not to
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise OptionError('a cluster is run by Ray, which is not installed: pip install "camserve[ray]"') from None
+    check_ray()
+    import ray
+    import ray.data
+
     own = not ray.is_initialized()
     if own:
         _connect(cluster, threads)

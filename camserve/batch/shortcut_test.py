@@ -12,7 +12,7 @@ from camserve.batch.plan import Plan
 from camserve.datasets.inputs import Item
 from camserve.errors import CamserveError
 from camserve.explanation.attribution import scores_of
-from camserve.findings.results import read_rows
+from camserve.findings.results import name_in, read_rows
 from camserve.findings.shortcuts import Shortcut
 from camserve.findings.sketch import SIDE, from_text, hot_cells
 from camserve.findings.statistics import explained
@@ -103,5 +103,5 @@ def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[Examples]:
             hot = hot_cells(from_text(one["sketch"]))
             for place in asked:
                 if (hot & shortcuts[place].cells).any():
-                    found[place][row["file"]] = one["class_index"]
+                    found[place][name_in(row)] = one["class_index"]
     return found

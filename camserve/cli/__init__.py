@@ -1,6 +1,7 @@
 """The command line: a thin skin over the Python API. `camserve COMMAND --help` says what each command does.
 
 program.py             what every command shares: how errors end it, and where settings come from
+prechecks.py           what is wrong with a command line, said before a model is loaded
 flags.py               options of the commands that explain
 adding.py              `camserve add`
 lists.py               options that take several numbers, and arguments of a network's own

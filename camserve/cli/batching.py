@@ -5,12 +5,13 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from camserve.cli.explaining import check_classes
 from camserve.cli.flags import Asked, explaining, threshold
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED
 from camserve.errors import OptionError
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 @click.option("--cluster-address", help="With --engine-cluster: a running one. Default: one on this machine.")
 @click.option("--actors", type=click.IntRange(min=1), help="With --engine-cluster. Default: as many as fit.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was killed or stopped.")
-@click.option("--restart", is_flag=True, help="Throw an unfinished run in OUT away.")
+@click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and begin anew.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
 @partial(explaining, taken=("--output",))
@@ -82,7 +83,8 @@ def batch(
     IN is a folder or its URI, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and,
     if you like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line an image,
     failed ones with the reason; pictures in a folder for each kind; and OUT/index.html, a page to look at. One bad file
-    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume.
+    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume. A run in OUT of other
+    images, options or weights is never overwritten without --restart.
 
     \b
     Exit status: 0 all explained, 1 some failed, 3 nothing could be explained,
@@ -93,9 +95,9 @@ def batch(
       camserve batch "photos/**/*.jpg" out --method cam --method layercam --output mask --output boxes
       camserve batch photos out --resume
     """
-    from camserve.batch import Options, run_batch
+    from camserve.batch import Options
+    from camserve.batch.preflight import check_exports, check_run
     from camserve.batch.progress import progress_for
-    from camserve.model import load
 
     check_classes(top, targets=bool(asked.targets))
     output = only_output(asked)
@@ -110,15 +112,20 @@ def batch(
         image_format=image_format,
         threshold=settings.render.threshold,
     )
+    check_model(asked.model, settings)
+    check_exports(exports, options)
+    how: dict[str, Any] = {"folders_are_classes": folders_are_classes, "objects": objects, "resume": resume,
+                           "restart": restart}  # fmt: skip
+    check_run(source, out, **how)
+    from camserve.batch import run_batch
+    from camserve.model import load
+
     summary = run_batch(
         load(asked.model, output=output, settings=settings),
         source,
         out,
         options,
-        folders_are_classes=folders_are_classes,
-        objects=objects,
-        resume=resume,
-        restart=restart,
+        **how,
         exports=exports,
         cluster=cluster,
         progress=progress_for(quiet=quiet or as_json),
@@ -141,9 +148,11 @@ def only_output(asked: Asked) -> str | None:
 
 
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":
+    from camserve.batch.preflight import check_ray
     from camserve.batch.ray_cluster import Cluster
 
     if engine is not None:
+        check_ray()
         return Cluster(address, actors)
     if address is not None or actors is not None:
         raise OptionError("--cluster-address and --actors are about a cluster: add --engine-cluster ray")

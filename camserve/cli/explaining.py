@@ -14,10 +14,12 @@ from camserve.catalogue.questions import Questions
 from camserve.cli.explaining_several import SheetOf
 from camserve.cli.flags import Asked, asking, explaining
 from camserve.cli.method_progress import Bar
+from camserve.cli.prechecks import check_model, check_names, missing
 from camserve.cli.program import NOTHING_USABLE, SOME_FAILED
 from camserve.cli.redrawing import Comparison
 from camserve.cli.reporting import report, report_failure
 from camserve.errors import CamserveError, OptionError
+from camserve.system.files import check_folder
 from camserve.system.timing import Timing
 
 if TYPE_CHECKING:
@@ -69,15 +71,27 @@ def explain(
       camserve explain cat.jpg --at 210,120 --region 100,40,320,260
       camserve explain cat.jpg dog.jpg --top 3 --signed --legend --common-scale
     """
-    from camserve.model import load
-
     sheet = _sheet_of(asked, limit)
     _check_together(asked, sheet, questions, top=top, common_scale=common_scale, timings=timings)
-    model = load(asked.model, output=next(iter(asked.outputs), None), settings=asked.settings(config))
+    settings = asked.settings(config)
+    check_model(asked.model, settings)
+    check_folder(out)
+    absent = dict(missing(images))
+    for image, error in absent.items():
+        report_failure(image, error, as_json)
+    if len(absent) == len(set(images)):
+        sys.exit(NOTHING_USABLE)
+    from camserve.model import load
+
+    model = load(asked.model, output=next(iter(asked.outputs), None), settings=settings)
+    check_names(model, asked.targets if len(asked.outputs) < 2 else (), asked.how)
     comparison = Comparison(model, asked.look.signed) if common_scale else None
     how, target = replace(asked.how, method=_only(asked.methods)), _only(asked.targets)
     failed = set()
     for image, folder in zip(images, _folders(images, out), strict=True):
+        if image in absent:
+            failed.add(folder)
+            continue
         try:
             if sheet:
                 sheet.show(model, image, folder, target, how, asked.look, as_json)

@@ -10,6 +10,7 @@ import click
 
 from camserve.catalogue.method import Method
 from camserve.catalogue.methods import METHODS, find_method
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import SOME_FAILED, read_settings
 
 if TYPE_CHECKING:
@@ -104,9 +105,11 @@ def layers(config: Path | None, /, model: str | None, as_json: bool) -> None:
       camserve layers efficientnet-lite0
       camserve explain cat.jpg --layer blocks.10,head --method layercam
     """
+    settings = read_settings(config)
+    check_model(model, settings)
     from camserve.model import load
 
-    loaded = load(model, settings=read_settings(config))
+    loaded = load(model, settings=settings)
     rows = [
         {
             "layer": name,

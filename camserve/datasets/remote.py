@@ -30,6 +30,14 @@ def inside_of(uri: str) -> str:
     return unquote(parts.netloc.rpartition("@")[2] + parts.path).lstrip("/")
 
 
+def without_password(uri: str) -> str:
+    """The URI as others may read it: its user and password, where it has any, are left out."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def walk_remote(source: str) -> Iterator[tuple[str, Path]]:
     """The URI of every file below a folder, and its path relative to it. Raises OptionError where there is none."""
     system, root = _open(source)

@@ -10,8 +10,14 @@ from camserve.errors import OptionError, OutputError
 
 RESULTS = "results.jsonl"
 
-# {"file", "status": "ok" or "failed", ...}; docs/cli.md has all fields
+# {"file", "name", "status": "ok" or "failed", ...}; docs/cli.md has all fields
 Row = dict[str, Any]
+
+
+def name_in(row: Row) -> str:
+    """What rows are sorted and joined by: unique in a run. `file` is what people call the image."""
+    name: str = row["name"] if "name" in row else row["file"]  # rows of older runs have the one for both
+    return name
 
 
 def read_rows(out: Path) -> Iterator[Row]:
@@ -45,7 +51,8 @@ class Ledger:
             raise OutputError(f"cannot write '{self.path}': {error.strerror}") from None
         _claim(self._file, self.path)
         self.count, self._end = whole_rows(out)
-        os.ftruncate(self._file, self._end)
+        if os.fstat(self._file).st_size > self._end:  # else a finished run would look as if it had changed
+            os.ftruncate(self._file, self._end)
         os.lseek(self._file, 0, os.SEEK_END)
 
     def append(self, row: Row) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from camserve.errors import OptionError
 from camserve.findings.map_distance import Distribution, Move, move
-from camserve.findings.results import Row, read_rows
+from camserve.findings.results import Row, name_in, read_rows
 from camserve.findings.shortcuts import Shortcut, find_shortcuts
 from camserve.findings.statistics import gather, main_explanation
 
@@ -145,10 +145,10 @@ def _pairs(a: Path, b: Path, made: Difference) -> Iterator[tuple[Row, Row]]:
     first, second = read_rows(a), read_rows(b)
     one, other = next(first, None), next(second, None)
     while one is not None or other is not None:
-        if other is None or (one is not None and one["file"] < other["file"]):
+        if other is None or (one is not None and name_in(one) < name_in(other)):
             made.only_a += 1
             one = next(first, None)
-        elif one is None or other["file"] < one["file"]:
+        elif one is None or name_in(other) < name_in(one):
             made.only_b += 1
             other = next(second, None)
         else:

@@ -14,7 +14,8 @@ from conftest import picture
 
 import camserve
 from camserve.batch import Options
-from camserve.batch.plan import Plan, check_same
+from camserve.batch.earlier_run import check_same
+from camserve.batch.plan import Plan
 from camserve.catalogue import option_metadata as about
 from camserve.catalogue import options
 from camserve.cli import main
