@@ -71,8 +71,8 @@ class MlflowRequest(BaseModel):
             for row, value in enumerate(tensor if isinstance(tensor, list) else [tensor]):
                 yield f"inputs.{row}", value
         else:
-            form = "instances" if self.inputs is None else "inputs"
-            for row, value in enumerate(self.instances if self.inputs is None else self.inputs or ()):
+            form, listed = ("inputs", self.inputs) if self.inputs is not None else ("instances", self.instances)
+            for row, value in enumerate(listed or ()):
                 yield f"{form}.{row}", value
 
 

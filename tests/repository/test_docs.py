@@ -84,7 +84,7 @@ def test_the_programs_of_the_http_page_run(
 def test_the_curl_lines_run(page: str, desk: Path, server: str) -> None:
     lines = [line.strip() for line in (ROOT / page).read_text().splitlines() if line.strip().startswith("curl")]
     assert lines
-    begins = {".png": b"\x89PNG", ".jpeg": b"\xff\xd8", ".zip": b"PK", ".bin": b'{"model_name"'}
+    begins = {".png": b"\x89PNG", ".jpeg": b"\xff\xd8", ".zip": b"PK", ".bin": b'{"model_name"', ".json": b"{"}
     for line in lines:
         command = line.replace("http://127.0.0.1:8080", server)
         subprocess.run(["bash", "-c", f"{command} --silent --fail"], check=True)

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -239,7 +240,12 @@ def test_an_image_without_a_type_is_explained_at_invocations(client: FlaskClient
 
 # ---- compressed bodies
 
-COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "GZIP": gzip.compress, "deflate": zlib.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZIP": gzip.compress,
+    "deflate": zlib.compress,
+}
 
 
 def send(client: FlaskClient, data: bytes, coding: str = "gzip", **more: Any) -> TestResponse:
