@@ -14,43 +14,18 @@ class Each(StrEnum):
     CELL = "h w"
 
 
-class Part(StrEnum):
-    """What is run: the whole network, the same and back for gradients, or the head behind the layer."""
-
-    NETWORK = "network"
-    GRADIENTS = "gradients"
-    HEAD = "head"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What a cost depends on.
-
-    channels, cells, head: of the layer. stages: the channels at the end of every stage up to the layer.
-    """
-
-    channels: int
-    cells: int
-    head: HeadKind
-    stages: tuple[int, ...] = ()
-
-
 @dataclass(frozen=True)
 class Cost:
     """What it costs, as `str` says it: "35 K forwards".
 
     count: how often the first thing named in `words` is run, for each of `each` where that is given; None where that
     has no number. words: what is run, with {n} for the number. free_under: the kind of head that needs none of it.
-    of: what takes the time; None: nothing of the network. stages: whether it is run for each stage, or for each channel
-    of every stage.
     """
 
     count: int | None
     words: str
     each: Each | None = None
     free_under: HeadKind | None = None
-    of: Part | None = Part.NETWORK
-    stages: Literal["each", "channels"] | None = None
 
     def __str__(self) -> str:
         number = self.each if self.each and self.count == 1 else f"{self.count} {self.each or ''}".rstrip()
@@ -63,14 +38,6 @@ class Cost:
             return str(NOTHING)
         many = {None: 1, Each.CHANNEL: channels, Each.CELL: cells}[self.each]
         return self.words.format(n=(self.count or 0) * many)
-
-    def runs(self, sizes: Sizes) -> int:
-        """About how often the part `of` is run."""
-        if sizes.head is self.free_under:
-            return 0
-        each = {None: 1, Each.CHANNEL: sizes.channels, Each.CELL: sizes.cells}[self.each]
-        stages = {None: 1, "each": len(sizes.stages), "channels": sum(sizes.stages)}[self.stages]
-        return (self.count or 0) * each * stages
 
 
 NOTHING = Cost(0, "no more forwards")

@@ -8,7 +8,7 @@ registry, which itself loads no torch. How a method is tested: see CONTRIBUTING.
 from collections.abc import Iterable
 
 from camserve.catalogue.head_kinds import HeadKind
-from camserve.catalogue.method import Cost, Each, Method, Needs, Note, Part
+from camserve.catalogue.method import Cost, Each, Method, Needs, Note
 from camserve.errors import UnknownName
 
 AUTO = "auto"
@@ -102,8 +102,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         Method(
             "shapleycam", "Shapley-CAM", "as Grad-CAM, less half of what channels add only together",
-            "Cai 2025, arXiv:2501.06261", "weighted.shapleycam",
-            cost=Cost(2, "two backwards through the head", of=Part.HEAD),
+            "Cai 2025, arXiv:2501.06261", "weighted.shapleycam", cost=Cost(2, "two backwards through the head"),
             note=Note(
                 "sum_k w_k A_k, w_k = mean(g_k - (H A)_k / 2), H the Hessian of S_c + log softmax(S)_c",
                 "the layer behaves far from linearly between here and the logits: Grad-CAM corrected to second order",
@@ -122,7 +121,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "refinecam", "Refine-CAM", "Grad-CAM++ of every stage, multiplied: fine edges where the class is",
             "Domeniconi et al. 2026, arXiv:2605.14641", "stages.refinecam",
-            cost=Cost(1, "a forward and a backward for each stage", of=Part.GRADIENTS, stages="each"), lattice="input",
+            cost=Cost(1, "a forward and a backward for each stage"), lattice="input",
             note=Note(
                 "product over stages of ReLU(Grad-CAM++), each laid over the input and divided by its maximum",
                 "sharper edges than one layer can give",
@@ -134,9 +133,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls without each",
             "Desai & Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360", "ablation.ablationcam",
-            cost=Cost(
-                1, "{n} forwards of the head, one a channel", Each.CHANNEL, free_under=HeadKind.LINEAR, of=Part.HEAD
-            ),
+            cost=Cost(1, "{n} forwards of the head, one a channel", Each.CHANNEL, free_under=HeadKind.LINEAR),
             note=Note(
                 "sum_k w_k A_k, w_k = (T(A) - T(A with A_k = 0)) / |T(A)|; linear head: W_ck mean(A_k) / |S_c|",
                 "what the network does when a feature is gone, not what it would do for an infinitely small change",
@@ -146,9 +143,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "reciprocam", "Recipro-CAM", "the score that each cell would reach alone",
             "Byun & Lee 2022, arXiv:2209.14074", "ablation.reciprocam",
-            cost=Cost(
-                1, "{n} forwards of the head, one a cell", Each.CELL, free_under=HeadKind.LINEAR, of=Part.HEAD
-            ),
+            cost=Cost(1, "{n} forwards of the head, one a cell", Each.CELL, free_under=HeadKind.LINEAR),
             note=Note(
                 "T(A with one cell kept) - T(0), cell by cell; linear head: CAM / (h w)",
                 "the choice without gradients for a transformer",
@@ -200,7 +195,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "opticam", "Opti-CAM", "the mixture of feature maps through which the image scores highest",
             "Zhang et al., CVIU 2024, arXiv:2301.07002", "masking.opticam",
-            cost=Cost(100, "{n} forwards with gradients of the whole network", of=Part.GRADIENTS),
+            cost=Cost(100, "{n} forwards with gradients of the whole network"),
             note=Note(
                 "sum_k softmax(u)_k A_k, u by gradient ascent on T(x H) of that map, 100 steps",
                 "the one mixture of feature maps that the network likes best",
@@ -210,8 +205,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "polycam", "Poly-CAM", "the layer's map sharpened by the maps of finer layers, seen through their features",
             "Englebert et al., ICPR 2022, arXiv:2204.13359", "masking.polycam",
-            cost=Cost(2, "{n} forwards for each channel of every stage", stages="channels"), lattice="input",
-            scored="probability",
+            cost=Cost(2, "{n} forwards for each channel of every stage"), lattice="input", scored="probability",
             note=Note(
                 "m_L prod_l m_l / U(D(m_l)) over stages l; m_l = ReLU(sum_k w_k A_k), "
                 "w_k = ReLU(P(x H_k) + P(x) - P(x (1 - H_k))), U(D(m_l)) m_l made as coarse as stage l + 1",
@@ -244,8 +238,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "integratedgradients", "Integrated gradients", "what each pixel adds to the score, from mean grey on",
             "Sundararajan et al., ICML 2017, arXiv:1703.01365", "pixel_gradients.integratedgradients",
-            cost=Cost(32, "{n} forwards and backwards of the network", of=Part.GRADIENTS), lattice="input",
-            at_layer=False,
+            cost=Cost(32, "{n} forwards and backwards of the network"), lattice="input", at_layer=False,
             note=Note(
                 "sum_colours x mean_s dT/dx(s x), 32 midpoints s of 0 .. 1",
                 "pixels that must add up: they sum to the logit less that of the mean colour",
@@ -255,9 +248,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "fullgrad", "FullGrad", "the score shared out between the pixels and every layer's biases",
             "Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780", "pixel_gradients.fullgrad",
-            cost=Cost(
-                1, "one forward and backward of the network, and a forward for each stage", of=Part.GRADIENTS
-            ), lattice="input",
+            cost=Cost(1, "one forward and backward of the network, and a forward for each stage"), lattice="input",
             at_layer=False,
             note=Note(
                 "sum_colours |x dT/dx| + sum over layers of sum_k |b_k dT/dz_k| laid over the input",
@@ -268,8 +259,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "guidedbackprop", "Guided backpropagation", "edges that excite the network; says little about the class",
             "Springenberg et al. 2015, arXiv:1412.6806", "pixel_gradients.guidedbackprop", needs=Needs.RELUS,
-            cost=Cost(1, "one forward and backward of the network", of=Part.GRADIENTS), lattice="input",
-            check=EDGES, at_layer=False,
+            cost=Cost(1, "one forward and backward of the network"), lattice="input", check=EDGES, at_layer=False,
             note=Note(
                 "sum_colours dT/dx, only positive gradients passing each ReLU",
                 "only because people ask for it",
@@ -279,8 +269,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "guidedgradcam", "Guided Grad-CAM", "edges of guided backpropagation where Grad-CAM is positive",
             "Selvaraju et al., ICCV 2017, arXiv:1610.02391", "pixel_gradients.guidedgradcam", needs=Needs.RELUS,
-            cost=Cost(1, "one forward and backward of the network", of=Part.GRADIENTS), lattice="input",
-            check=EDGES,
+            cost=Cost(1, "one forward and backward of the network"), lattice="input", check=EDGES,
             note=Note(
                 "guidedbackprop times ReLU(Grad-CAM) laid over the input",
                 "only because people ask for it",
@@ -295,7 +284,6 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             cost=Cost(
                 2,
                 "two forwards, and a backward for every block; a forward for every block where torch.fx sees no graph",
-                of=Part.GRADIENTS,
             ),
             at_layer=False,
             note=Note(
@@ -323,7 +311,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "eigencam", "Eigen-CAM", "the main pattern of the feature maps, whatever the class",
             "Muhammad & Yeasin, IJCNN 2020, arXiv:2008.00299", "decomposition.eigencam",
-            cost=Cost(1, "one singular value decomposition", of=None),
+            cost=Cost(1, "one singular value decomposition"),
             of_class=False,
             note=Note(
                 "Z v_1, Z = A less its mean over places, v_1 its first right singular vector",
@@ -335,7 +323,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "eigengradcam", "EigenGrad-CAM", "the main pattern of gradient times activation",
             "Gildenblat 2021, pytorch-grad-cam", "decomposition.eigengradcam",
-            cost=Cost(1, "one singular value decomposition", of=None),
+            cost=Cost(1, "one singular value decomposition"),
             note=Note(
                 "Z v_1, Z = g A less its mean over places, v_1 its first right singular vector",
                 "the main pattern of what speaks for or against the class",
@@ -345,7 +333,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "kpcacam", "KPCA-CAM", "the main pattern of the feature maps, curved ones too, whatever the class",
             "Karmani et al. 2024, arXiv:2410.00267", "decomposition.kpcacam",
-            cost=Cost(None, "eigenvectors of a cells x cells matrix", of=None),
+            cost=Cost(None, "eigenvectors of a cells x cells matrix"),
             of_class=False,
             note=Note(
                 "sqrt(l_1) u_1, l_1 and u_1 the first eigenvalue and -vector of the centred kernel "

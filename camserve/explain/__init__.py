@@ -5,7 +5,6 @@ run.py           how it is computed: where, until when, and who is told
 observation.py   one pass of one input through a model: what a worker does
 sharp.py         one map from several sizes of an image, and from an earlier layer
 diagnosis.py     when a map means nothing, or less than it seems to
-forecast.py      what a method would take on a model, and whether it goes with it at all
 side_by_side.py  one photograph, several methods or several classes
 """
 

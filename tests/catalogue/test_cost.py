@@ -6,7 +6,7 @@ import re
 import pytest
 
 from camserve.catalogue.head_kinds import HeadKind
-from camserve.catalogue.method import NOTHING, Cost, Each, Needs, Part, Sizes
+from camserve.catalogue.method import NOTHING, Cost, Each, Needs
 from camserve.catalogue.methods import FAMILIES, METHODS
 
 # As printed by `camserve methods` and docs/methods.md; all others say "no more forwards".
@@ -77,22 +77,6 @@ def test_a_cost_on_paper() -> None:
     assert (str(NOTHING), NOTHING.count) == ("no more forwards", 0)
     assert str(Cost(3, "{n} steps", Each.CELL)) == "3 h w steps"
     assert Cost(3, "{n} steps", Each.CELL).counted(5, 4, HeadKind.LINEAR) == "12 steps"
-
-
-def test_runs_are_counted_from_a_layer_s_sizes() -> None:
-    sizes = Sizes(channels=112, cells=196, head=HeadKind.GENERAL, stages=(16, 24, 112))
-    linear = Sizes(112, 196, HeadKind.LINEAR, (16, 24, 112))
-    counted = {name: METHODS[name].cost.runs(sizes) for name in METHODS}
-    assert (counted["cam"], counted["rise"], counted["scorecam"], counted["sscam"]) == (0, 1000, 112, 3920)
-    assert (counted["reciprocam"], counted["polycam"], counted["refinecam"]) == (196, 2 * 152, 3)
-    assert METHODS["ablationcam"].cost.runs(linear) == METHODS["reciprocam"].cost.runs(linear) == 0
-    assert METHODS["kpcacam"].cost.of is None
-    assert METHODS["opticam"].cost.of is Part.GRADIENTS
-    for one in METHODS.values():  # the words and the number are of the same thing
-        if one.cost.of is Part.HEAD:
-            assert "head" in one.cost.words
-        if one.cost.of is Part.GRADIENTS:
-            assert re.search("gradient|backward", one.cost.words)
 
 
 def test_needs_are_words_in_json_and_few() -> None:
