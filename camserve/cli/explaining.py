@@ -62,12 +62,12 @@ def explain(
 
     \b
     Example:
-      camserve explain cat.jpg dog.jpg -o out
-      camserve explain cat.jpg --target "tiger cat" --method layercam --contour 0.5
-      camserve explain cat.jpg --method all
-      camserve explain cat.jpg --target tabby --target "tiger cat" --target "tabby-tiger cat"
-      camserve explain cat.jpg --at 210,120 --region 100,40,320,260
-      camserve explain cat.jpg dog.jpg --top 3 --signed --legend --common-scale
+      camserve explain photos/cat.jpg photos/coffee.jpg -o out
+      camserve explain photos/cat.jpg --target "tiger cat" --method layercam --contour 0.5
+      camserve explain photos/cat.jpg --method all
+      camserve explain photos/cat.jpg --target tabby --target "tiger cat" --target "tabby-tiger cat"
+      camserve explain photos/cat.jpg --at 210,120 --region 100,40,320,260
+      camserve explain photos/cat.jpg photos/coffee.jpg --top 3 --signed --legend --common-scale
     """
     from camserve.model import load
 
