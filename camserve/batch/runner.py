@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import OptionError, UnknownName
 from camserve.explain.pipeline import explain_classes, open_photo
+from camserve.findings.answers import Answers
 from camserve.findings.exports import EXPORTS, check_parquet, export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
@@ -36,17 +37,18 @@ Engine = Callable[[Plan, int], Generator[Row]]
 class Summary:
     """How a batch ended. explained, failed: images, those of earlier runs that it went on with included.
 
-    ignored: files whose name does not end like an image's. interrupted: by Ctrl-C.
+    ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. answers: of those explained.
     """
 
     explained: int
     failed: int
     ignored: int
     interrupted: bool
+    answers: Answers = Answers()  # noqa: RUF009 - frozen
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "answers": self.answers.to_dict()}
 
 
 def run_batch(
@@ -91,17 +93,17 @@ def run_batch(
             return _on_threads(work, plan.items(first), model.workers.count + 1)
 
         summary = _run(plan, rows, shown)
-    _finish(model, plan, options, exports)
-    return summary
+    return replace(summary, answers=_finish(model, plan, options, exports))
 
 
-def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) -> None:
-    """Everything that is about all images: passes over the results."""
+def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) -> Answers:
+    """Everything that is about all images: passes over the results. Gives what was answered."""
     for format in exports:
         export(plan.out, format, model.labels)
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
     write_report(plan.out, plan.source, model.name, findings, facts, model.settings.render.colormap)
+    return findings.answers
 
 
 def _plan(model: Model, source: str, out: Path, facts: dict[str, Any], *, resume: bool, restart: bool) -> Plan:

@@ -38,8 +38,8 @@ def calibrate(config: Path | None, /, model: str, images: tuple[Path, ...], dry_
 
     \b
     Example:
-      camserve calibrate efficientnet-lite0 --images photos --dry-run
-      camserve calibrate my-models/finch --images finches --images sparrow.jpg
+      camserve calibrate efficientnet-lite0 --dry-run
+      camserve calibrate my-models/finch --images finches
     """
     from camserve.model import load
     from camserve.onboarding.calibration import calibrate as measure
