@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from camserve.datasets.inputs import Item, find_items
 from camserve.datasets.left_out import LeftOut
 from camserve.errors import OptionError
 from camserve.explain.pipeline import explain_classes, open_picture, plain_photo
+from camserve.findings.answers import Answers, count_answers
 from camserve.findings.exports import export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
@@ -39,7 +40,7 @@ class Summary:
     """How a batch ended. explained, failed: images, those of earlier runs that it went on with included.
 
     ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
-    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source.
+    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. answers: of those explained.
     """
 
     explained: int
@@ -48,10 +49,11 @@ class Summary:
     interrupted: bool
     left_out: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    answers: Answers = Answers()  # noqa: RUF009 - frozen
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "answers": self.answers.to_dict()}
 
 
 def run_batch(
@@ -101,15 +103,16 @@ def run_batch(
     for format in exports:
         export(out, format, model.labels)
     if resume or not has_page(out):
-        _look_at(model, plan, options)
-    return summary
+        return replace(summary, answers=_look_at(model, plan, options))
+    return replace(summary, answers=count_answers(read_rows(out)))
 
 
-def _look_at(model: Model, plan: Plan, options: Options) -> None:
-    """The findings and the page: passes over the results."""
+def _look_at(model: Model, plan: Plan, options: Options) -> Answers:
+    """The findings and the page: passes over the results. Gives what was answered."""
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
     write_report(plan.out, plan.source, model.title, findings, facts, model.settings.render.colormap)
+    return findings.answers
 
 
 def _plan(

@@ -45,9 +45,9 @@ def main(ctx: click.Context, config: Path | None) -> None:
     """Why did my classifier say that? Heatmaps over photographs, from image classifiers.
 
     \b
-    camserve explain cat.jpg -o out       one photograph
-    camserve batch photos out             a folder of them, with a page to look at
-    camserve serve                        the HTTP service, with a page for uploads
+    camserve explain photos/cat.jpg -o out   one photograph
+    camserve batch photos out                a folder of them, with a page to look at
+    camserve serve                           the HTTP service, with a page for uploads
     """
     keep_freed_memory()
     ctx.obj = config

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
+    from camserve.batch import Summary
     from camserve.batch.ray_cluster import Cluster
 
 
@@ -133,7 +135,7 @@ def batch(
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     elif not quiet:
-        click.echo(f"{summary.explained} explained, {summary.failed} failed -> {out / 'index.html'}")
+        click.echo("\n".join(_in_words(summary, out)))
     if summary.interrupted:
         sys.exit(INTERRUPTED)
     if summary.failed:
@@ -145,6 +147,17 @@ def only_output(asked: Asked) -> str | None:
     if len(asked.outputs) > 1:
         raise OptionError(f"--model-output {', '.join(asked.outputs)}: a run is about one output; start one for each")
     return next(iter(asked.outputs), None)
+
+
+def _in_words(summary: "Summary", out: Path) -> Iterator[str]:
+    """What was found, in a line each, and where the page is."""
+    yield f"{summary.explained} explained, {summary.failed} failed"
+    if summary.answers.in_words:
+        yield summary.answers.in_words
+    if summary.answers.surest:
+        named = (f"{one['class_name']} {one['score']:.2f} ({one['file']})" for one in summary.answers.surest)
+        yield f"surest: {', '.join(named)}"
+    yield f"-> {out / 'index.html'}"
 
 
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from camserve.explanation.explanation import Explanation
     from camserve.model import Model
 
-# With --method all: the seconds after which a method is given up; all but a few take less.
+# With --method all: seconds. A method that would take longer is not begun; all but a few take less.
 PATIENCE = 60.0
 
 
@@ -37,7 +37,9 @@ PATIENCE = 60.0
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Explain the N best classes of each image.")
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
-@click.option("--limit", type=float, help="Seconds for each of several methods, 0 for no end. Default: 60 with all.")
+@click.option(
+    "--limit", type=float, help="Seconds that each of several methods may take, 0 for no end. Default: 60 with all."
+)
 @click.option("--timings", is_flag=True, help="Say how long each step took.")
 @asking
 @explaining
@@ -59,17 +61,18 @@ def explain(
 
     Writes OUT/NAME/ with overlay.png, heatmap.png (8 bits), heatmap.npy (float32, 0 to 1), map.npy (raw) and
     manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. With several methods (a,b,c or all), several targets or
-    several outputs of the network each has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. A file
-    that fails is reported, and the others are still explained.
+    several outputs of the network each has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. A
+    method that would take longer than --limit is not begun, and named with what it would take. A file that fails is
+    reported, and the others are still explained.
 
     \b
     Example:
-      camserve explain cat.jpg dog.jpg -o out
-      camserve explain cat.jpg --target "tiger cat" --method layercam --contour 0.5
-      camserve explain cat.jpg --method all
-      camserve explain cat.jpg --target tabby --target "tiger cat" --target "tabby-tiger cat"
-      camserve explain cat.jpg --at 210,120 --region 100,40,320,260
-      camserve explain cat.jpg dog.jpg --top 3 --signed --legend --common-scale
+      camserve explain photos/cat.jpg photos/coffee.jpg -o out
+      camserve explain photos/cat.jpg --target "tiger cat" --method layercam --contour 0.5
+      camserve explain photos/cat.jpg --method all
+      camserve explain photos/cat.jpg --target tabby --target "tiger cat" --target "tabby-tiger cat"
+      camserve explain photos/cat.jpg --at 210,120 --region 100,40,320,260
+      camserve explain photos/cat.jpg photos/coffee.jpg --top 3 --signed --legend --common-scale
     """
     sheet = _sheet_of(asked, limit)
     _check_together(asked, sheet, questions, top=top, common_scale=common_scale, timings=timings)

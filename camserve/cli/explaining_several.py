@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from camserve.model import Model
 
 SHEET = "sheet.jpg"
+NOT_BEGUN = "not begun"
 
 
 @dataclass(frozen=True)
 class SheetOf:
     """What is compared: methods, classes, or outputs of the network.
 
-    limit: seconds a method. Ctrl-C leaves out the rest.
+    limit: seconds a method; what would take longer is not begun. Ctrl-C leaves out the rest.
     """
 
     methods: Sequence[str] = ()
@@ -76,6 +77,7 @@ class SheetOf:
     def _entries(
         self, model: "Model", photo: "Photo", target: "TargetOption", how: "ExplainOptions", bar: Bar
     ) -> "Iterator[Entry]":
+        from camserve.explain.estimate import estimate
         from camserve.explain.run import Run
         from camserve.explain.side_by_side import compare_classes, compare_methods, compare_outputs
 
@@ -86,9 +88,10 @@ class SheetOf:
         if self.outputs:
             yield from compare_outputs(model, photo, self.outputs, target, how, run)
             return
+        expected = estimate(model, photo, how, run) if self.limit else None
         for name in self.methods:
             bar.begin(name)
-            yield from compare_methods(model, photo, [name], target, how, run)
+            yield from compare_methods(model, photo, [name], target, how, run, expected)
 
     def _left(self, entries: "list[Entry]") -> list[str]:
         return [name for name in self.methods if name not in {entry.name for entry in entries}]
@@ -103,6 +106,9 @@ def _sum_up(image: str, facts: dict[str, Any]) -> None:
     shown = [entry for entry in facts["entries"] if entry["folder"]]
     for note, names in notes.items():
         click.echo(f"  note{'' if len(names) == len(shown) else ' on ' + ', '.join(names)}: {note}")
+    waiting = [entry["name"] for entry in facts["entries"] if NOT_BEGUN in entry["reason"]]
+    if waiting:
+        click.echo(f"  not begun: {', '.join(waiting)}; a larger --limit, or --limit 0, runs them")
     click.echo(f"{image}: {len(shown)} of {len(facts['entries'])} -> {facts['sheet']}")
 
 

@@ -3,6 +3,7 @@
 results.py          one line an image in the order of the plan, each whole or not there
 sketch.py           a map in 256 numbers
 statistics.py       sums over maps, class by class
+answers.py          the surest answers, and how many are right
 shortcuts.py        classes that are looked for at one place, whatever the picture shows
 findings.py         what a folder's maps show together: findings.json
 map_distance.py     how far one map lies from another

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camserve.findings.answers import Answers, count_answers
 from camserve.findings.results import Row, read_rows
 from camserve.findings.shortcuts import FEWEST, Shortcut, find_shortcuts
 from camserve.findings.sketch import EVEN_BORDER, EVEN_CORNERS, from_text, hot_cells, to_text
@@ -37,6 +38,7 @@ class Findings:
     """Sums over a folder. labels: of the model's classes. covered: of each shortcut, see batch/shortcut_test.py."""
 
     labels: Sequence[str]
+    answers: Answers
     every: Heat
     classes: dict[int, Heat]
     spreads: dict[int, Spread]
@@ -89,7 +91,8 @@ def find(out: Path, labels: Sequence[str], cover: Covering | None = None) -> Fin
     every, classes = gather(read_rows(out))
     shortcuts = find_shortcuts(every, classes)
     covered: list[dict[str, Any] | None] = cover(shortcuts) if cover else [None] * len(shortcuts)
-    return Findings(labels, every, classes, spreads(read_rows(out), classes), shortcuts, covered)
+    answers = count_answers(read_rows(out))
+    return Findings(labels, answers, every, classes, spreads(read_rows(out), classes), shortcuts, covered)
 
 
 def write_findings(out: Path, findings: Findings) -> dict[str, Any]:
@@ -115,6 +118,7 @@ def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
             outliers = _largest([*outliers, _outlier(row, one, findings)], "deviations")
     facts = {
         "images": every.count,
+        "answers": findings.answers.to_dict(),
         "border": _share(every.border, EVEN_BORDER),
         "corners": _share(every.corners, EVEN_CORNERS),
         "outside": every.outside / every.with_objects if every.with_objects else None,

@@ -13,6 +13,7 @@ import camserve
 from camserve.batch import Summary, run_batch
 from camserve.batch.plan import read_plan
 from camserve.batch.shortcut_test import IMAGES, TESTED, cover, painted
+from camserve.findings.answers import count_answers
 from camserve.findings.findings import Findings, alike, overlap, to_dict
 from camserve.findings.results import read_rows
 from camserve.findings.shortcuts import find_shortcuts, lower_bound
@@ -51,7 +52,9 @@ def row(index: int, sketch: np.ndarray, *, score: float = 0.9, expected: int | N
 def found(rows: list[Any]) -> Findings:
     every, classes = gather(rows)
     shortcuts = find_shortcuts(every, classes)
-    return Findings(NAMES, every, classes, spreads(rows, classes), shortcuts, [None] * len(shortcuts))
+    return Findings(
+        NAMES, count_answers(rows), every, classes, spreads(rows, classes), shortcuts, [None] * len(shortcuts)
+    )
 
 
 def scattered(index: int, count: int, seed: int = 0) -> list[Any]:
@@ -100,6 +103,21 @@ def test_hot_cells_reach_half_the_maximum_and_cold_maps_have_none() -> None:
     assert hot_cells(sketch).sum() == 17
     assert not hot_cells(-sketch).any()
     assert not heat_of(-sketch).any()
+
+
+def test_right_answers_are_counted_where_classes_are_known() -> None:
+    failed = {"file": "f", "status": "failed", "error": "broken", "code": "bad_image"}
+    right, wrong, unknown = (
+        row(0, blob(2, 2), expected=0, score=0.4),
+        row(0, blob(2, 2), expected=1),
+        row(2, blob(2, 2)),
+    )
+    answers = count_answers([right, wrong, wrong, unknown, failed])
+    assert (answers.known, answers.right, answers.accuracy) == (3, 1, 1 / 3)
+    assert answers.in_words == "1 of 3 right (33 %)"
+    assert [one["class_name"] for one in answers.surest] == ["cat", "cat", "owl"]  # less sure ones are not named
+    assert count_answers([unknown, failed]).in_words == ""
+    assert to_dict(found([right, wrong]), [right, wrong])["answers"]["accuracy"] == 0.5
 
 
 def test_wilson_s_bound_by_hand() -> None:

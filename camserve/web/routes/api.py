@@ -15,7 +15,7 @@ from camserve.web.request_options import parse_options
 from camserve.web.request_record import record
 from camserve.web.responses import IMAGES, NPY, ZIP, answer, choose_type, etag, unchanged
 from camserve.web.service import service
-from camserve.web.upload import options_with, read_upload
+from camserve.web.upload import Upload, options_with, read_upload
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -62,9 +62,13 @@ NONE_MATCH = {"If-None-Match": "the ETag of an answer that the caller has"}
 @gives(types=ANSWERS, image=True, statuses=(304, 406), headers=NONE_MATCH)
 def explain() -> Response:
     """One image in, its explanation out. What can be refused without reading the body is."""
-    ours, now = service(), record()
     choose_type(request, parse_options(request.args.items(multi=True)))
-    upload = read_upload(request)
+    return explained(read_upload(request))
+
+
+def explained(upload: Upload) -> Response:
+    """The explanation of an image that was read, as the media type that was asked for."""
+    ours, now = service(), record()
     options = options_with(request, upload)
     kind = choose_type(request, options)
 
