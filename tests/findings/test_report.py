@@ -55,7 +55,9 @@ def count(page: "Page") -> str:
 
 def test_the_page_shows_each_image_and_each_failure(page: "Page", out: Path) -> None:
     page.goto(f"file://{out}/index.html")
-    assert page.locator("h1").inner_text() == "4 explained, 1 failed"
+    assert (
+        page.locator("h1").inner_text() == "4 explained, 1 failed: 0 of 1 right (0 %), 3 more whose class nobody said"
+    )
     assert count(page) == "5 images"
     assert page.locator("figure").count() == 5
     assert "'fake.png'" in page.locator("figure.failed").inner_text()
@@ -220,6 +222,32 @@ def test_ten_thousand_images_do_not_slow_the_page(page: "Page", many: Path) -> N
     assert page.locator("dialog h2").inner_text() == "00001.png"
     page.keyboard.press("Escape")
     assert has_focus(page, "00001.png")
+
+
+def test_what_its_own_test_refutes_is_not_red(page: "Page", out: Path, model: camserve.Model, tmp_path: Path) -> None:
+    findings = find(out, model.labels)
+    said = ["Possible shortcut: at the top.", "2 images are wrong.", "No shortcut: at the bottom."]
+    suspected = [{"sentence": text, "class": None, "refuted": text == said[2]} for text in (said[0], said[2])]
+    facts = {**write_findings(out, findings), "sentences": said, "shortcuts": suspected}
+    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
+    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
+    (tmp_path / "thumbnails").symlink_to(out / "thumbnails")
+    page.goto(f"file://{tmp_path}/index.html")
+    listed = page.locator("#sentences li")
+    assert [one.get_attribute("class") or "" for one in listed.all()] == ["", "quiet", "quiet"]
+    assert "show them" in listed.nth(0).inner_text()
+    assert "show them" not in listed.nth(2).inner_text()
+    assert not page.locator("#nothing").is_visible()
+
+
+def test_no_findings_are_said(page: "Page", out: Path, model: camserve.Model, tmp_path: Path) -> None:
+    findings = find(out, model.labels)
+    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
+    facts = {**write_findings(out, findings), "sentences": []}
+    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
+    (tmp_path / "thumbnails").symlink_to(out / "thumbnails")
+    page.goto(f"file://{tmp_path}/index.html")
+    assert page.locator("#findings").inner_text().split()[:3] == ["Findings", "Nothing", "found."]
 
 
 def test_many_findings_leave_the_pictures_in_sight(

@@ -42,7 +42,8 @@ fill(byId("flag"), "any or none", counted(row => row[FLAGS]));
 fill(byId("warning"), "any or none", counted(row => warningsOf(row).map(kindOf)), kind => kind.slice(0, 60));
 
 const failures = rows.filter(row => row[ERROR]).length;
-byId("title").textContent = `${(rows.length - failures).toLocaleString("en")} explained` + (failures ? `, ${failures} failed` : "");
+byId("title").textContent = `${(rows.length - failures).toLocaleString("en")} explained` + (failures ? `, ${failures} failed` : "") +
+  (about.right ? `: ${about.right}` : "");
 byId("about").textContent = `Model ${about.model}. A click or Enter opens a picture larger; arrows lead from one to the next.`;
 
 // filter and sort
@@ -252,6 +253,7 @@ function sentences() {
 
 function rowsOf(text) {
   const suspected = about.findings.shortcuts.find(one => one.sentence === text);
+  if (suspected?.refuted) return null;
   if (suspected) return {flag: "shortcut", class: suspected.class === null ? "" : String(about.labels.indexOf(suspected.class))};
   const flags = ["confident and wrong", "outlier", "outside the object", "border", "corners"];
   const starts = [/wrong with a score/, /unlike those/, /outside the object/, /on the border/, /in the corners/];
@@ -268,10 +270,12 @@ function means() {
   }
 }
 
-if (about.sentences.length || about.findings.classes.length > 1) byId("findings").hidden = false;
+const classes = about.findings.classes.filter(one => one.images).length;
+if (about.sentences.length || classes > 1) byId("findings").hidden = false;
 sentences();
+byId("nothing").hidden = about.sentences.length > 0;
 byId("means").addEventListener("toggle", means, {once: true});
-byId("means").hidden = !about.findings.classes.length;
+byId("means").hidden = !classes;
 
 for (const id of ["search", "class", "flag", "warning", "low", "high", "order"]) byId(id).addEventListener("input", choose);
 byId("all").addEventListener("click", () => filter({}));
