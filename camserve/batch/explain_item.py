@@ -18,6 +18,7 @@ from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Answer, Explanation
 from camserve.findings.results import Row
 from camserve.findings.sketch import shares, sketch_of, to_text
+from camserve.findings.statistics import is_coarse
 from camserve.images.reading import Photo
 from camserve.model import Model
 from camserve.render.regions import sample
@@ -89,7 +90,8 @@ class Work:
         """The part of a row about one explanation."""
         one = made.explanation
         sketch = sketch_of(one.map, one.placement)
-        border, corners = shares(sketch) or (None, None)
+        grid = {"grid": list(one.placement.grid)}
+        border, corners = (None if is_coarse(grid) else shares(sketch)) or (None, None)
         return {
             "variant": made.variant,
             "method": one.method,
@@ -97,6 +99,7 @@ class Work:
             "target": one.target.name,
             **finite(vars(Answer(one.class_index, one.class_name, one.score, one.logit))),
             "value": finite(one.value),
+            **grid,
             "sketch": to_text(sketch),
             "peak": finite(float(one.map.max())),
             "border": _rounded(border),

@@ -61,7 +61,7 @@ class Input(Part):
     crop: Share = 0.875
     fit: Pixels | None = None
     channels: Literal["RGB", "BGR", "L", "bands"] = "RGB"
-    bands: tuple[Index, ...] | None = Field(None, min_length=1)
+    bands: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     shown: tuple[Index, ...] | None = None
     mean: Values = IMAGENET_MEAN
     std: Values = IMAGENET_STD
@@ -126,10 +126,9 @@ class Input(Part):
         else:
             count = 1 if made.get("channels") == "L" else 3
         for name in ("mean", "std"):
-            value = made.get(name)
-            one = value if isinstance(value, int | float) else value[0] if _is_one(value) else None
-            if one is not None:
-                made[name] = (one,) * count
+            value: Any = made.get(name)
+            if isinstance(value, int | float) or _is_one(value):
+                made[name] = (value if isinstance(value, int | float) else value[0],) * count
         return made
 
     @model_validator(mode="after")

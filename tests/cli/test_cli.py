@@ -145,6 +145,14 @@ def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path
     assert result.stderr == ""
 
 
+def test_batch_says_how_many_are_right(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(f"file,class\n{image.name},tench\n")
+    result = run("batch", tmp_path / "table.csv", tmp_path / "out")
+    assert result.stdout.splitlines()[:2] == ["1 explained, 0 failed", "0 of 1 right (0 %)"]
+    said = json.loads(run("batch", tmp_path / "table.csv", tmp_path / "again", "--json").stdout)["answers"]
+    assert (said["known"], said["right"], said["accuracy"]) == (1, 0, 0)
+
+
 def test_models_and_methods_list_what_there_is() -> None:
     names = [row["name"] for row in json.loads(run("models", "--json").stdout)]
     assert names == ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
