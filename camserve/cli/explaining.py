@@ -122,10 +122,10 @@ def explain(
 def _sheet_of(asked: Asked, limit: float | None) -> SheetOf | None:
     """What the options compare; None where they ask for one explanation. limit: seconds a method."""
     methods, targets, outputs = asked.methods, asked.targets, asked.outputs
-    if sum(len(several) > 1 for several in (methods, targets, outputs)) > 1:
-        raise OptionError(
-            "several methods, several classes and several outputs make no sheet together: give several of one of them"
-        )
+    several = {"methods": methods, "classes": targets, "outputs": outputs}
+    together = [f"several {word}" for word, given in several.items() if len(given) > 1]
+    if len(together) > 1:
+        raise OptionError(f"{' and '.join(together)} at once make no sheet: give several of one of them only")
     if len(outputs) > 1:
         return SheetOf(outputs=outputs)
     if len(methods) > 1:

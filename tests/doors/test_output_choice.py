@@ -135,6 +135,13 @@ def test_what_the_service_remembers_is_of_one_output(client: FlaskClient) -> Non
     assert asked(client, "output=shape", **{"If-None-Match": colour.headers["ETag"]}).status_code == 200
 
 
+def test_the_outputs_of_a_model_are_listed(client: FlaskClient, card: Path) -> None:
+    listed = client.get("/api/v1/models/attributes/layers").get_json()["outputs"]
+    assert listed == ["heads.colour", "heads.shape"]
+    assert json.loads(run("inspect", card, "--json").stdout)["outputs"] == listed
+    assert "the network has others: heads.shape." in run("inspect", card).stdout.replace("\n", " ")
+
+
 def test_several_classes_of_an_output_over_http(client: FlaskClient) -> None:
     path = "/api/v1/explain/classes?output=shape&targets=top 2"
     answer = client.post(path, data=PNG, content_type="image/png", headers={"Accept": "application/json"})
@@ -185,7 +192,10 @@ def test_several_outputs_on_the_command_line_are_an_explanation_each(
 
 def test_what_does_not_go_with_several_outputs(card: Path, image: Path, tmp_path: Path) -> None:
     both: list[str | Path] = ["-m", card, "--model-output", "colour", "--model-output", "shape"]
-    assert "no sheet together" in run("explain", image, *both, "--method", "cam,fem").stderr
+    assert (
+        "several methods and several outputs at once make no sheet"
+        in run("explain", image, *both, "--method", "cam,fem").stderr
+    )
     assert "one output: give one of each" in run("explain", image, *both, "--top", "2").stderr
     assert "a run is about one output" in run("batch", image.parent, tmp_path / "out", *both).stderr
 

@@ -41,11 +41,15 @@ class Models(TypedDict):
 
 
 class Layers(TypedDict):
-    """The layers of a model that can be explained, in the order of the network."""
+    """The layers of a model that can be explained, in the order of the network.
+
+    outputs: of a network with several, each a value of the option output; [] for one.
+    """
 
     model: str
     default: str
     layers: list[str]
+    outputs: list[str]
 
 
 class Methods(TypedDict):
@@ -101,7 +105,8 @@ def models() -> Response:
 def layers(name: str) -> Response:
     """The layers of one model that can be explained, in the order of the network."""
     model = service().model(name)
-    return jsonify(model=name, default=model.default_layer, layers=list(model.layers()))
+    outputs = [] if model.output is None else list(model.outputs)
+    return jsonify(model=name, default=model.default_layer, layers=list(model.layers()), outputs=outputs)
 
 
 @api.get("/methods")
