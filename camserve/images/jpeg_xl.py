@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from camserve.errors import ImageError
 from camserve.images.extras import Decoded, missing
 from camserve.images.limits import Limits, check_size
 
@@ -22,7 +23,8 @@ _NUMBERS = {"I;16": "<u2", "F": "<f4", "F;16": "<f2"}  # of modes that are not 8
 def read_jpeg_xl(data: bytes, name: str, limits: Limits) -> Decoded | bytes:
     """The picture, or the bytes of the JPEG that it was.
 
-    Raises ImageTypeError without the plugin, and whatever that raises of damaged bytes.
+    Raises ImageTypeError without the plugin, ImageError for an animation, and whatever the plugin raises of damaged
+    bytes.
     """
     try:
         from pillow_jxl import Decoder
@@ -30,17 +32,16 @@ def read_jpeg_xl(data: bytes, name: str, limits: Limits) -> Decoded | bytes:
         raise missing(name, "a JPEG XL picture", "pillow-jxl-plugin") from None
     size, is_animated = header(data)
     check_size(size, repr(name), limits)
+    if is_animated:  # of which the plugin gives the last picture, after all the others are decoded
+        raise ImageError(f"{name!r} is a JPEG XL animation; allowed is one picture. Try saving its first one as PNG.")
     was_jpeg, info, pixels, profile, _ = Decoder(num_threads=0)(data)
     if was_jpeg:
         return bytes(pixels)
-    notes = (
-        ["only the last picture of this animation is explained, as its reader gives no other"] if is_animated else []
-    )
     if info.mode in _NUMBERS:
         values = np.frombuffer(pixels, _NUMBERS[info.mode]).reshape(info.height, info.width, 1)
-        return Decoded(values, notes, bytes(profile or b""), colours=1)
+        return Decoded(values, [], bytes(profile or b""), colours=1)
     image = Image.frombytes(info.mode, (info.width, info.height), pixels)
-    return Decoded(image, notes, bytes(profile or b""))
+    return Decoded(image, [], bytes(profile or b""))
 
 
 def header(data: bytes) -> tuple[tuple[int, int], bool]:

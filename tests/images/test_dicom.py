@@ -41,7 +41,7 @@ def grey(source: Any) -> npt.NDArray[np.int64]:
     return pixels[..., 0]
 
 
-def dicom(values: npt.NDArray[Any], syntax: str = LITTLE, packed: bytes = b"", **elements: Any) -> bytes:
+def dicom(values: npt.NDArray[Any], syntax: str = LITTLE, packed: bytes = b"", /, **elements: Any) -> bytes:
     """A file of one frame (H, W) or (H, W, 3), or several (N, H, W)."""
     data = pydicom.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
@@ -171,7 +171,7 @@ def test_colours() -> None:
 
 
 def test_a_palette() -> None:
-    tables = {}
+    tables: dict[str, Any] = {}
     for number, colour in enumerate(("Red", "Green", "Blue")):
         table = (np.arange(256) * (number + 1) % 256).astype(np.uint16) * 257
         tables[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]

@@ -122,13 +122,12 @@ def test_a_turn_in_exif_alone_is_not_done() -> None:
     assert b"Exif" in data and np.array_equal(pixels(data), NOISE)
 
 
-def test_an_animation_is_said() -> None:
+def test_an_animation_is_refused() -> None:
     imagecodecs = pytest.importorskip("imagecodecs", reason="writes animations")
     data = bytes(imagecodecs.jpegxl_encode(np.stack([NOISE, NOISE[::-1]]), lossless=True))
     assert header(data) == ((48, 32), True)
-    photo = read(data)
-    assert photo.notes == ("only the last picture of this animation is explained, as its reader gives no other",)
-    assert np.array_equal(np.asarray(photo.image), NOISE[::-1])
+    with pytest.raises(errors.ImageError, match="'image' is a JPEG XL animation; allowed is one picture. Try"):
+        read(data)
 
 
 def test_the_limits_are_checked_in_the_header() -> None:
