@@ -45,6 +45,7 @@ from camserve.cli.program import read_settings
 @click.option(
     "--scores", type=click.Choice(["softmax", "sigmoid"]), help="sigmoid for multi-label heads. Default: softmax."
 )
+@click.option("--output", help="Which output is explained, where the network has several: a name or an index.")
 @click.option("--layer", help="Layer to look at. Default: found by itself.")
 @click.option("--force", is_flag=True, help="Replace a model of that name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")

@@ -108,7 +108,7 @@ class Classifier:
             self.default_layer = self.card.layer or self.network.default_layer()
             self.layer()
 
-    def of_output(self, output: Output | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
+    def of_output(self, output: str | int | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
         """The classifier of another output of the same network, made at its first use and kept; None: this one.
 
         output: a name, the end of one, or an index. pool, deadline: where it is made, and in how many seconds. Raises
