@@ -106,10 +106,10 @@ def load(
     weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. labels: class names in the order of
     the logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer:
     where to look; found by itself where not given.
-    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of
-    `camserve.models.card.Input` (size, mean, std ...); where not given, those of the architecture's own library, or
-    ImageNet's usual ones. A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError,
-    ModelError.
+    scores: "softmax" (default); for multi-label heads "sigmoid"; for numbers, as of regression, "none".
+    input_options: fields of `camserve.models.card.Input` (size, mean, std ...); where not given, those of the
+    architecture's own library, or ImageNet's usual ones. A card says weights, scores and input itself. Raises
+    ModelNotFound, UnknownName, OptionError, ModelError.
     """
     own = {"weights": weights, "scores": scores, **input_options}
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own))

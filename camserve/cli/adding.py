@@ -29,7 +29,9 @@ from camserve.cli.program import read_settings
 @click.option("--channels", type=click.Choice(["RGB", "BGR"]), help="Their order. Default: RGB.")
 @click.option("--resample", type=click.Choice(["bilinear", "bicubic", "lanczos"]), help="How pixels are interpolated.")
 @click.option(
-    "--scores", type=click.Choice(["softmax", "sigmoid"]), help="sigmoid for multi-label heads. Default: softmax."
+    "--scores",
+    type=click.Choice(["softmax", "sigmoid", "none"]),
+    help="sigmoid for multi-label heads, none for numbers, as of regression. Default: softmax.",
 )
 @click.option("--layer", help="Layer to look at. Default: found by itself.")
 @click.option("--force", is_flag=True, help="Replace a model of that name.")

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from camserve.catalogue.methods import QUANTITIES
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
@@ -25,6 +26,7 @@ from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
 from camserve.geometry.frame import Frame, Placement
 from camserve.images.reading import Photo, Source, read_photo
+from camserve.models.card import Card
 from camserve.models.classifier import Classifier
 from camserve.models.preprocessing import to_input
 from camserve.system.ordered import in_order
@@ -65,6 +67,8 @@ def explain_classes(
     """
     _check_several(targets)
     options, expected = _completed(options, model.settings.explain), expected_index(options, model.labels)
+    if options.quantity != QUANTITIES[0] and model.card.scores == "none":
+        raise OptionError(f"quantity '{options.quantity}' is about scores, and this model gives numbers; leave it out")
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     workers = run.workers or model.workers
 
@@ -142,7 +146,7 @@ def _attribution(
         map=grid_map,
         placement=placement,
         logits=first.logits,
-        scores=scores_of(first.logits, each_alone=model.card.scores == "sigmoid"),
+        scores=_scores(first.logits, model.card),
         labels=model.labels,
         target=first.target,
         value=first.value,
@@ -156,6 +160,11 @@ def _attribution(
         account=next((one.account.within(frame) for one in seen if one.account), None),
         receptive_fields=None if across is None or down is None else (across, down),
     )
+
+
+def _scores(logits: Float32, card: Card) -> Float32 | None:
+    """Of the classes, as the card has them; None of numbers that are no classes."""
+    return None if card.scores == "none" else scores_of(logits, each_alone=card.scores == "sigmoid")
 
 
 def explain_many(

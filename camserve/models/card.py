@@ -93,7 +93,7 @@ class Card(_Part):
     installed package; see `camserve.models.checkpoints`. sha256: of that file.
     install: the command to offer where the package is missing. labels: a text file, one class a line, relative
     to the card. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found by itself.
-    scores: how logits become scores.
+    scores: how logits become scores; "none" where they are no classes' logits but numbers, such as an age.
     """
 
     architecture: str
@@ -104,10 +104,16 @@ class Card(_Part):
     install: str | None = None
     labels: str | None = None
     layer: str | None = None
-    scores: Literal["softmax", "sigmoid"] = "softmax"
+    scores: Literal["softmax", "sigmoid", "none"] = "softmax"
     input: Input = Input()
     placement: Measured | None = None
     known: tuple[Known, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_known_numbers(self) -> "Card":
+        if self.scores == "none" and self.known:
+            raise ValueError("a known answer is a class with its score, and a model with scores = 'none' has no scores")
+        return self
 
     def available(self, path: Path) -> bool:
         """Whether the weights are there; `path` is the card's own."""

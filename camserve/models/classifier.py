@@ -67,7 +67,7 @@ class Classifier:
         module = parts.module.to(find_device(self.settings.compute.device))
         named = None if parts.labels is None else len(parts.labels)
         self.workers.run(lambda: self._look(module, named))
-        self.labels = _check_labels(parts.labels, self.network.classes, self.name)
+        self.labels = _check_labels(parts.labels, self.network.classes, self.name, self.card)
 
     @property
     def workers(self) -> Workers:
@@ -77,8 +77,8 @@ class Classifier:
 
     def _look(self, module: nn.Module, labels: int | None) -> None:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
-        given = Given(module, self.card.input.size, labels)
-        if given.scores is not None:
+        given = Given(module, self.card.input.size, labels, as_numbers=self.card.scores == "none")
+        if given.scores is not None and self.card.scores != "none":
             self.card = self.card.model_copy(update={"scores": given.scores})
         self.module, self.network = given.module, network_of(given)
         self.default_layer = self.card.layer or self.network.default_layer()
@@ -180,10 +180,11 @@ class Classifier:
 _DIGITS = 6
 
 
-def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> ClassNames:
+def _check_labels(labels: Sequence[str] | None, classes: int, name: str, card: cards.Card) -> ClassNames:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
     if labels is None:
-        return ClassNames(f"class {index}" for index in range(classes))
+        word = "output" if card.scores == "none" else "class"
+        return ClassNames(f"{word} {index}" for index in range(classes))
     if len(labels) != classes:
         raise ModelError(f"'{name}' has {classes} classes, but {len(labels)} labels were given")
     return with_wnids(labels)

@@ -95,7 +95,7 @@ def test_torchvision_s_own_preprocessing_holds_where_nothing_else_is_said(folder
         ({"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}, "look like units of 0..1.*multiply both by 255"),
         ({"colour_order": "BGR"}, "colour_order: Extra inputs are not permitted"),
         ({"channels": "GBR"}, "channels: Input should be 'RGB' or 'BGR'"),
-        ({"scores": "argmax"}, "scores: Input should be 'softmax' or 'sigmoid'"),
+        ({"scores": "argmax"}, "scores: Input should be 'softmax', 'sigmoid' or 'none'"),
     ],
 )
 def test_a_wrong_option_is_named(folder: Path, options: dict[str, Any], message: str) -> None:

@@ -65,7 +65,8 @@ class Given(nn.Module):
     """images (N, 3, H, W) -> logits (N, C), float32, as the user's module answers.
 
     module: the user's network, frozen, in evaluation mode. size: side of the square image it was trained at. labels:
-    how many classes have names. Raises ModelError, in words, for what cannot be called or answers with no logits.
+    how many classes have names. as_numbers: whether its answers are numbers, not classes. Raises ModelError, in words,
+    for what cannot be called or answers with no logits.
 
     What is found out:
     keyword: the argument that takes the images, where they cannot be given without its name.
@@ -79,9 +80,9 @@ class Given(nn.Module):
     probes: what it answers, at several sizes. notes: what every explanation has to say.
     """
 
-    def __init__(self, module: nn.Module, size: int, labels: int | None = None) -> None:
+    def __init__(self, module: nn.Module, size: int, labels: int | None = None, *, as_numbers: bool = False) -> None:
         super().__init__()
-        self.module, self.size = module, size
+        self.module, self.size, self._as_numbers = module, size, as_numbers
         self.keyword, self.notes = _keyword(module), list[str]()
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
         used = fresh(module)
@@ -139,7 +140,8 @@ class Given(nn.Module):
                 self.part = part_with_logits(answer, labels, len(images))
                 found = with_batch(self.part.of(answer), images)
                 self._check(found, labels)
-                self.kind = kind_of(lambda: self._called(used, images), self.part, found)
+                if not self._as_numbers:  # such as a share of something, which is no probability of a class
+                    self.kind = kind_of(lambda: self._called(used, images), self.part, found)
                 logits = found.float() if self.kind.name in ("logits", "perhaps") else self.ask(used, images)
         except CamserveError:
             raise
@@ -162,7 +164,7 @@ class Given(nn.Module):
             raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
         if not found.is_floating_point():
             raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
-        if labels is None and is_embedding(found):
+        if labels is None and not self._as_numbers and is_embedding(found):
             raise ModelError(
                 f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set "
                 "of classes. Put a classifier behind it, or give labels if its numbers are classes"

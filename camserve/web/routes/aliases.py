@@ -32,4 +32,4 @@ def predictions(name: str) -> Response:
     if not has_image_body(request):
         return answer
     (only,) = answer.get_json()["predictions"]
-    return jsonify({one["class_name"]: one["score"] for one in only["top_k"]})
+    return jsonify({one["class_name"]: one["logit" if one["score"] is None else "score"] for one in only["top_k"]})
