@@ -122,13 +122,13 @@ class ImageTypeError(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """More pixels than `limits.megapixels`, or a side longer than `limits.side`."""
+    """More pixels than `limits.megapixels` or `limits.local_megapixels`, or a side longer than `limits.side`."""
 
     code = "too_many_pixels"
 
 
 class BodyTooLarge(CamserveError):
-    """More bytes than `limits.body_megabytes`."""
+    """More bytes than `limits.body_megabytes` or `limits.local_megabytes`."""
 
     code = "body_too_large"
     status = 413

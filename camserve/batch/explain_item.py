@@ -18,6 +18,7 @@ from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Answer, Explanation
 from camserve.findings.results import Row
 from camserve.findings.sketch import shares, sketch_of, to_text
+from camserve.findings.statistics import is_coarse
 from camserve.images.reading import Photo
 from camserve.model import Model
 from camserve.render.regions import sample
@@ -51,7 +52,7 @@ class Work:
         except CamserveError as error:
             return failed(item, str(error), error.code)
         except (RuntimeError, MemoryError) as error:  # torch's words for what it cannot do, such as too little memory
-            return failed(item, f"{item.name!r}: {type(error).__name__}: {error}", "internal")
+            return failed(item, f"{item.file!r}: {type(error).__name__}: {error}", "internal")
         write_all(self.out, {path: content for one in files for path, content in one.values()})
         for row, one in zip(rows, files, strict=True):
             row["files"] = {kind: path for kind, (path, _) in one.items()}
@@ -77,7 +78,7 @@ class Work:
         names = self.options.targets or self.variants
         pairs = [pair for pair in zip(self.variants, names, strict=True) if item.expected or not self._needs(pair[1])]
         if not pairs:
-            raise OptionError(f"{item.name!r}: nobody said which class is expected, and nothing else is asked for")
+            raise OptionError(f"{item.file!r}: nobody said which class is expected, and nothing else is asked for")
         expected = _expected(item)
         return [variant for variant, _ in pairs], [expected if name == EXPECTED else name for _, name in pairs]
 
@@ -89,7 +90,8 @@ class Work:
         """The part of a row about one explanation."""
         one = made.explanation
         sketch = sketch_of(one.map, one.placement)
-        border, corners = shares(sketch) or (None, None)
+        grid = {"grid": list(one.placement.grid)}
+        border, corners = (None if is_coarse(grid) else shares(sketch)) or (None, None)
         return {
             "variant": made.variant,
             "method": one.method,
@@ -97,11 +99,12 @@ class Work:
             "target": one.target.name,
             **finite(vars(Answer(one.class_index, one.class_name, one.score, one.logit))),
             "value": finite(one.value),
+            **grid,
             "sketch": to_text(sketch),
             "peak": finite(float(one.map.max())),
             "border": _rounded(border),
             "corners": _rounded(corners),
-            "outside": _rounded(outside(self.objects, item.name, one) if self.objects else None),
+            "outside": _rounded(outside(self.objects, item, one) if self.objects else None),
             "warnings": [text for text in one.warnings if text != missed(one)],  # which the image's own part says
             **self._regions(one),
         }
@@ -117,12 +120,14 @@ class Work:
 def _about(item: Item, photo: Photo, one: Explanation) -> Row:
     """The part of a row about the image. one: any explanation of it."""
     return {
-        "file": item.name,
+        "file": item.file,
+        "name": item.name,
         "status": "ok",
         "sha256": photo.sha256,
         "width": photo.size[0],
         "height": photo.size[1],
-        "predicted": finite(vars(one.top(1)[0])),
+        **({} if one.output is None else {"output": one.output}),
+        "predicted": finite(vars(one.own_answer)),
         "expected": None if one.expected is None else finite(vars(one.answer_of(one.expected))),
     }
 
@@ -132,11 +137,11 @@ def _expected(item: Item) -> int | None:
     return None if item.expected is None else int(item.expected)
 
 
-def outside(objects: Objects, name: str, one: Explanation) -> float | None:
+def outside(objects: Objects, item: Item, one: Explanation) -> float | None:
     """The share of the heat outside the objects, 0..1; None without objects or heat. Raises ImageError, OptionError."""
     heat, step = sample(one.heat_rows, one.size)
     heat = np.nan_to_num(heat)
-    inside = objects.inside(name, one.size, heat.shape, step)
+    inside = objects.inside(item, one.size, heat.shape, step)
     total = float(heat.sum(dtype=np.float64))
     if inside is None or not total:
         return None
@@ -147,14 +152,14 @@ def open_item(model: Model, item: Item) -> Photo:
     """The photograph, from this machine or from elsewhere. Raises ImageError."""
     if not is_remote(item.path):
         return open_photo(model, item.path)
-    stream = BytesIO(read_remote(item.path, model.settings.limits.max_bytes))
+    stream = BytesIO(read_remote(item.path, model.settings.limits.max_local_bytes))
     stream.name = PurePosixPath(item.name).name  # what an error calls it
     return open_photo(model, stream)
 
 
 def failed(item: Item, error: str, code: str) -> Row:
     """The row of an image that could not be explained."""
-    return {"file": item.name, "status": "failed", "error": error, "code": code}
+    return {"file": item.file, "name": item.name, "status": "failed", "error": error, "code": code}
 
 
 def _already(one: Made, several: list[Made]) -> bool:

@@ -38,6 +38,7 @@ def write_report(out: Path, source: str, model: str, findings: Findings, facts: 
         "palette": base64.b64encode(colours(colormap)).decode(),
         "findings": {key: facts[key] for key in ("shortcuts", "alike", "classes", "border", "corners")},
         "sentences": facts["sentences"],
+        "right": findings.answers.in_words,
     }
     rows = (compact(row, findings) for row in read_rows(out))
     write_page(out / PAGE, "report", {"version": __version__, "source": source}, about, rows)

@@ -137,8 +137,20 @@ def test_batch_explains_what_it_can_and_says_what_it_could_not(image: Path, fake
 
 def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path: Path) -> None:
     result = run("batch", tmp_path, tmp_path / "out", "--json")
-    assert json.loads(result.stdout) == {"explained": 1, "failed": 0, "ignored": 0, "interrupted": False}
+    said = json.loads(result.stdout)
+    answers = said.pop("answers")
+    assert said == {"explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": []}
+    assert (answers["known"], answers["right"], answers["accuracy"]) == (0, 0, None)
+    assert [one["file"] for one in answers["surest"]] == [image.name]
     assert result.stderr == ""
+
+
+def test_batch_says_how_many_are_right(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(f"file,class\n{image.name},tench\n")
+    result = run("batch", tmp_path / "table.csv", tmp_path / "out")
+    assert result.stdout.splitlines()[:2] == ["1 explained, 0 failed", "0 of 1 right (0 %)"]
+    said = json.loads(run("batch", tmp_path / "table.csv", tmp_path / "again", "--json").stdout)["answers"]
+    assert (said["known"], said["right"], said["accuracy"]) == (1, 0, 0)
 
 
 def test_models_and_methods_list_what_there_is() -> None:

@@ -28,7 +28,7 @@ from camserve.models.card import read_card
 from camserve.web.app import create_app
 from camserve.web.service import Service
 
-INPUT: dict[str, Any] = {"size": 32, "mean": (0, 0, 0), "std": (255, 255, 255)}
+INPUT: dict[str, Any] = {"size": 32, "crop": 1.0, "mean": (0, 0, 0), "std": (255, 255, 255)}
 # White to the left, black to the right.
 PHOTO = np.zeros((32, 32, 3), np.uint8)
 PHOTO[:, :16] = 255
@@ -49,6 +49,7 @@ labels = "labels.txt"
 scores = "none"
 [input]
 size = 32
+crop = 1.0
 mean = [0, 0, 0]
 std = [255, 255, 255]
 """
