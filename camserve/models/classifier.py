@@ -38,7 +38,8 @@ class Parts(NamedTuple):
     module: the network, frozen. labels: None where nobody names the classes; by output for a network with several.
     weights_sha256: of the file they came from, None for a module. home: the card's file, None without one. checkpoint:
     the weights under the network's names, None where it was made without; prefix: what was taken off those names.
-    output: in place of the card's.
+    output: in place of the card's. found_labels: what the file of weights holds besides; they count where nobody else
+    names the classes, and where they are as many.
     """
 
     module: nn.Module
@@ -51,6 +52,7 @@ class Parts(NamedTuple):
     checkpoint: Checkpoint | None = None
     prefix: str = ""
     output: Output | None = None
+    found_labels: Sequence[str] | None = None
 
 
 class Classifier:
@@ -75,6 +77,8 @@ class Classifier:
         answered, part = self.network.given.answered, self.network.given.part
         self.outputs, self.output = answered.outputs, part.name if len(answered.outputs) > 1 else None
         labels = labels_of(part, answered, parts.labels, parts.output, parts.card.output)
+        if labels is None and self.output is None and len(parts.found_labels or ()) == self.network.classes:
+            labels = parts.found_labels
         self.labels = _check_labels(labels, self.network.classes, self.name, self.card)
 
     @property
