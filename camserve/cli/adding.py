@@ -43,7 +43,9 @@ from camserve.cli.program import read_settings
 )
 @click.option("--resample", type=click.Choice(["bilinear", "bicubic", "lanczos"]), help="How pixels are interpolated.")
 @click.option(
-    "--scores", type=click.Choice(["softmax", "sigmoid"]), help="sigmoid for multi-label heads. Default: softmax."
+    "--scores",
+    type=click.Choice(["softmax", "sigmoid", "none"]),
+    help="sigmoid for multi-label heads, none for numbers, as of regression. Default: softmax.",
 )
 @click.option("--output", help="Which output is explained, where the network has several: a name or an index.")
 @click.option("--layer", help="Layer to look at. Default: found by itself.")

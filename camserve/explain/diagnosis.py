@@ -55,7 +55,8 @@ def diagnose(
     first = seen[0]
     yield from _of_the_map(grid_map)
     yield from _of_the_logit(first)
-    yield from _of_the_class(first, model.labels)
+    if model.card.scores != "none":  # of numbers there is no best one
+        yield from _of_the_class(first, model.labels)
     yield from _of_saturation(first, model.card)
     yield from _of_the_layers(model, seen)
     yield from _of_the_cells(placement)
@@ -130,7 +131,7 @@ def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
             f"saturated: it changes by {seen.steepness:.1g} where a logit changes by 1, so the map is faint or noise; "
             "try the logit itself"
         )
-    elif seen.method.scored == "probability" and seen.target.function is None:
+    elif seen.method.scored == "probability" and seen.target.function is None and card.scores != "none":
         left = _left_over(seen.logits, seen.target.index, card.scores == "sigmoid")
         if left < FLAT:
             yield (

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from camserve.catalogue.options import OverlayOptions
+from camserve.explanation.attribution import number_in_short
 from camserve.explanation.explanation import Explanation, paint
 from camserve.render.legend import plain_text
 
@@ -73,8 +74,9 @@ def folder_names(names: Iterable[str]) -> Iterator[str]:
 def _answer(one: Explanation) -> str:
     if one.score is not None:
         return f"score {one.score:.3f}, logit {one.logit:.1f}"
-    value = "" if one.value is None else f"{one.value:.1f}"
-    return f"{value} logits" if one.target.is_linear else value
+    if one.value is None or one.scores is None:
+        return "" if one.value is None else number_in_short(one.value)
+    return f"{one.value:.1f}" + (" logits" if one.target.is_linear else "")
 
 
 def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions = PLAIN) -> Image.Image:

@@ -15,7 +15,7 @@ from camserve.models.architectures.by_name import build, defaults_of, is_archite
 from camserve.models.arguments import bound, in_words
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
-from camserve.models.labels import names_in_order
+from camserve.models.labels import names_in_order, names_within
 from camserve.models.own_heads import with_its_head
 from camserve.models.snapshot import frozen, snapshot
 from camserve.models.state_dicts import Difference, classes_of, fill, fit
@@ -117,7 +117,8 @@ def assemble(
     module, checkpoint, prefix = _trained(card, file, folder, outputs.count_of(labels, None))
     module = bound(module, card.arguments)
     card = card.model_copy(update={"input": _completed(card), "arguments": in_words(card.arguments)})
-    return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
+    found = None if checkpoint is None or labels is not None else names_within(checkpoint.labels)
+    return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix, found_labels=found)
 
 
 def _trained(

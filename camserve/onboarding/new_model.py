@@ -169,13 +169,14 @@ def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequenc
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""
     taken = f", '{prefix}' taken off their names" if prefix else ""
     others = f" (also there: {listed(checkpoint.others)}; --key)" if checkpoint.others else ""
+    named = labels or tuple(parts.found_labels or ()) == model.labels
     classes = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
     bands = "" if spec.bands is None else f" {_numbers(spec.bands)}"
     exact = ", whose map adds up to the logit" if explanation.completeness is not None else ""
     own_head = f"; {taken_for}" if (taken_for := assumed(model.module)) else ""
     return {
         "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}{others}",
-        "classes": f"{len(model.labels)}: {classes}" + ("" if labels else " (no names: --labels FILE)"),
+        "classes": f"{len(model.labels)}: {classes}" + ("" if named else " (no names: --labels FILE)"),
         "layer": f"{explanation.layer}, a cell every {stride:g} pixels",
         "head": f"{explanation.head}: explained by {explanation.method}{exact}{own_head}",
         "input": f"{spec.sides[0]} x {spec.sides[1]} {spec.channels}{bands}, crop {spec.crop:.3g}, {spec.resample}, "

@@ -133,7 +133,7 @@ def test_the_expected_class_is_explained_beside_the_predicted_where_it_is_anothe
     wrong = rows["in/cat.jpg"]
     assert [one["variant"] for one in wrong["explanations"]] == ["predicted", "expected"]
     alone = model.explain(folder / "cat.jpg", target="tench")
-    assert wrong["expected"] == {"class_index": 0, "class_name": "tench", "score": alone.score, "logit": alone.logit}
+    assert wrong["expected"] == vars(alone.answer_of(0))
     assert wrong["explanations"][1]["class_name"] == "tench"
 
 
