@@ -4,6 +4,7 @@ Nothing is windowed, laid over white or made grey on the way to the network: it 
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from camserve.images.pixels import from_numbers, turn_of
 from camserve.images.reading import Photo, Source, known_kind, one_error
 from camserve.images.sources import base_name, encoded
 
-_TURNED = {
+_TURNED: dict[Image.Transpose, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     Image.Transpose.FLIP_LEFT_RIGHT: lambda values: values[:, ::-1],
     Image.Transpose.FLIP_TOP_BOTTOM: lambda values: values[::-1],
     Image.Transpose.ROTATE_90: np.rot90,

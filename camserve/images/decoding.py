@@ -115,7 +115,8 @@ def _deep_values(data: bytes, image: Image.Image, raw: Any) -> npt.NDArray[Any] 
     low = np.asarray(again)
     if raw[0] == "L":  # read as four bytes: both of the grey, both of the transparency
         high, low = high[..., [0, -1]], low[..., 1::2]
-    return high.astype(np.uint16) << 8 | low
+    values: npt.NDArray[Any] = high.astype(np.uint16) << 8 | low
+    return values
 
 
 def numbers_in(

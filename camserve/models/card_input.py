@@ -1,7 +1,7 @@
 """How a picture becomes a network's input, as a card or `camserve.load` says it."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -61,7 +61,7 @@ class Input(Part):
     crop: Share = 0.875
     fit: Pixels | None = None
     channels: Literal["RGB", "BGR", "L", "bands"] = "RGB"
-    bands: tuple[Index, ...] | None = Field(None, min_length=1)
+    bands: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     shown: tuple[Index, ...] | None = None
     mean: Values = IMAGENET_MEAN
     std: Values = IMAGENET_STD
@@ -126,10 +126,10 @@ class Input(Part):
         else:
             count = 1 if made.get("channels") == "L" else 3
         for name in ("mean", "std"):
-            value = made.get(name)
-            one = value if isinstance(value, int | float) else value[0] if _is_one(value) else None
-            if one is not None:
-                made[name] = (one,) * count
+            if _is_one(value := made.get(name)):
+                made[name] = tuple(value) * count
+            elif isinstance(value, int | float):
+                made[name] = (value,) * count
         return made
 
     @model_validator(mode="after")
@@ -171,5 +171,5 @@ class Input(Part):
         return self
 
 
-def _is_one(value: Any) -> bool:
+def _is_one(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, list | tuple) and len(value) == 1

@@ -98,9 +98,7 @@ def by_hand(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_card_says_all_of_it(added: Path) -> None:
     card = read_card(added)
-    assert card.input == Input(
-        size=[64, 32], bands=BANDS, mean=1500, std=[800, 800, 800, 900], crop=0.875, resample="bicubic"
-    )
+    assert card.input == Input(size=(64, 32), bands=BANDS, mean=(1500,) * 4, std=(800, 800, 800, 900))
     assert card.input.shown is None
     assert card.arguments == {"season": [0.5, 1.0], "strong": True}
 

@@ -402,9 +402,10 @@ def test_tensors_are_given_as_they_are_and_told_apart() -> None:
 
 def test_a_module_may_say_its_arguments_itself() -> None:
     net, values = Told(), noise(32, 32, 3)
-    net.camserve_arguments = {"meta": META, "gain": 3.0}  # type: ignore[assignment]
+    told = {"meta": META, "gain": 3.0}
+    net.camserve_arguments = told  # type: ignore[assignment]
     own = camserve.load(net, size=32).explain(values).logits
-    assert np.array_equal(own, camserve.load(Told(), size=32, arguments=net.camserve_arguments).explain(values).logits)
+    assert np.array_equal(own, camserve.load(Told(), size=32, arguments=told).explain(values).logits)
     other = camserve.load(net, size=32, arguments={"gain": 1.0}).explain(values).logits
     assert not np.array_equal(own, other)
 
