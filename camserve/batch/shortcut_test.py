@@ -21,7 +21,7 @@ from camserve.system.ordered import in_order
 # be suspected.
 TESTED, IMAGES = 20, 8
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
 Scores = tuple[float, ...]
 # By an image's name the class explained and its score.
 Examples = dict[str, tuple[int, float]]
@@ -63,9 +63,10 @@ def _scores(
 ) -> Scores | None:
     """The class's score before, with `cells` covered, and with their mirror image; None without the image."""
     try:
-        pixels = np.asarray(open_item(model, item).image)
+        photo = open_item(model, item)
     except CamserveError:
         return None
+    pixels = np.asarray(photo.image) if photo.bands is None else photo.bands
     opposite = cells[::-1, ::-1] & ~cells
     after = (model.explain(painted(pixels, one), target=index, size=size).score for one in (cells, opposite))
     return before, *after
@@ -77,10 +78,11 @@ def _means(scores: list[Scores]) -> dict[str, Any]:
 
 
 def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
-    """A copy of (H, W, 3) with the pixels of `cells` (16, 16) in the mean colour."""
+    """A copy of (H, W, c) with the pixels of `cells` (16, 16) in the mean colour."""
     rows, columns = (np.arange(length) * SIDE // length for length in pixels.shape[:2])
     changed = pixels.copy()
-    changed[cells[np.ix_(rows, columns)]] = pixels.reshape(-1, 3).mean(0).round().astype(np.uint8)
+    colour = pixels.reshape(-1, pixels.shape[2]).mean(0)
+    changed[cells[np.ix_(rows, columns)]] = colour if pixels.dtype.kind == "f" else colour.round().astype(pixels.dtype)
     return changed
 
 
