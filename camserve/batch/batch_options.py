@@ -2,16 +2,15 @@
 
 import re
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from camserve.catalogue.options import ExplainOptions, OverlayOptions
-from camserve.catalogue.targets import PREDICTED
+from camserve.catalogue.targets import EXPECTED, PREDICTED
 from camserve.errors import OptionError, UnknownName
 from camserve.images.reading import OUTPUTS
-from camserve.model import Model
-from camserve.system.versions import versions
 
-EXPECTED = "expected"
+if TYPE_CHECKING:
+    from camserve.model import Model
 
 # What can be written of each explanation: the folder below OUT and the ending; None is that of the pictures' format.
 KINDS: dict[str, tuple[str, str | None]] = {
@@ -30,9 +29,10 @@ class Options:
     """The same for every image.
 
     methods: names, at least one. targets: what to explain: "predicted", "expected" (the class an image shows, where
-    that is known), classes, "a-b"; or a number: so many of the best classes; () means predicted, and expected where
-    it is another. how: but for the method. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of
-    overlays. threshold: of masks and boxes, a share of the maximum.
+    that is known), "predicted-expected", classes, "a-b"; or a number: so many of the best classes; () means predicted,
+    and expected where it is another. how: but for the method; its expected class is that of images of which the input
+    says none. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of overlays. threshold: of masks
+    and boxes, a share of the maximum.
     """
 
     methods: tuple[str, ...] = ("auto",)
@@ -72,8 +72,10 @@ class Options:
         return [f"{slug}-{slugs[:i].count(slug) + 1}" if slug in slugs[:i] else slug for i, slug in enumerate(slugs)]
 
 
-def facts_of(model: Model, asked: Options) -> dict[str, Any]:
+def facts_of(model: "Model", asked: Options) -> dict[str, Any]:
     """All that results depend on besides the images: what may not change when a run goes on."""
+    from camserve.system.versions import versions
+
     settings = model.settings.model_dump(mode="json", include={"explain", "sharp", "render", "limits", "compute"})
     for key in ("workers", "cache"):  # how many at once, and where it is kept; never what they give
         settings["compute"].pop(key)

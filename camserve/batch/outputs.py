@@ -9,6 +9,7 @@ from camserve.explanation.explanation import Explanation
 from camserve.images.reading import OUTPUTS, encode
 from camserve.render.npy import npy_bytes
 
+THUMBNAILS = "thumbnails"  # the folder below OUT
 THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
 
 
@@ -26,19 +27,28 @@ def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[s
     The image's whole name stays in front of the ending, so cat.jpg and cat.png never meet. folder: whether an image
     has several explanations, so that each needs a folder of its own.
     """
-    below = f"{made.method}.{made.variant}/{name}" if folder else name
+    whole = f"{below(made.method, made.variant)}{name}" if folder else name
     found = {}
     for kind in (kind for kind in KINDS if kind in options.outputs):
-        place, ending = KINDS[kind]
-        path = f"{place}/{below}{ending or OUTPUTS[options.image_format].ending}"
+        path = f"{KINDS[kind][0]}/{whole}{ending_of(kind, options)}"
         if kind == "overlay":
             overlay, quality = made.explanation.drawn(options.look), made.explanation.style.quality
             found[kind] = path, encode(overlay, options.image_format, quality=quality)
             small = encode(thumbnail(overlay), "jpeg", quality=quality)
-            found["thumbnail"] = f"thumbnails/{below}.jpg", small
+            found["thumbnail"] = f"{THUMBNAILS}/{whole}.jpg", small
         else:
             found[kind] = path, _bytes(kind, made.explanation, options.threshold)
     return found
+
+
+def below(method: str, variant: str) -> str:
+    """The folder, below that of a kind, where images have several explanations."""
+    return f"{method}.{variant}/"
+
+
+def ending_of(kind: str, options: Options) -> str:
+    """What the files of a kind end in."""
+    return KINDS[kind][1] or OUTPUTS[options.image_format].ending
 
 
 def thumbnail(overlay: Image.Image) -> Image.Image:

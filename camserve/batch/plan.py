@@ -7,20 +7,22 @@ in pieces, so that memory does not grow with the number of images.
 import heapq
 import json
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from camserve.batch.batch_options import Options
-from camserve.catalogue.targets import resolve_class
+from camserve.catalogue.class_names import resolve_class
 from camserve.datasets.inputs import Item, nothing_found
+from camserve.datasets.left_out import AGAIN, LeftOut
 from camserve.errors import OptionError, OutputError
 from camserve.findings.results import RESULTS
-from camserve.model import Model
 from camserve.system.files import write_whole, writing
+
+if TYPE_CHECKING:
+    from camserve.model import Model
 
 INPUTS, RUN = "inputs.jsonl", "run.json"
 _PIECE = 2**16  # items sorted at once
@@ -29,7 +31,8 @@ _PIECE = 2**16  # items sorted at once
 @dataclass(frozen=True)
 class Plan:
     """A run's inputs. count: images. ignored: files that are not named like images. labelled: whether any image's
-    class is known. targets: the most that a table asks of one image. facts: what results depend on."""
+    class is known. targets: the most that a table asks of one image. facts: what results depend on.
+    left_out, notes: see `LeftOut`."""
 
     out: Path
     source: str
@@ -38,6 +41,8 @@ class Plan:
     labelled: bool
     targets: int
     facts: dict[str, Any]
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def items(self, first: int = 0) -> Generator[Item]:
         """The inputs in order, from number `first` on. Raises OutputError where the plan cannot be read."""
@@ -45,11 +50,24 @@ class Plan:
             yield from map(item_of, islice(lines, first, None))
 
 
-def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model, facts: dict[str, Any]) -> Plan:
+def make_plan(
+    items: Iterable[Item | None],
+    out: Path,
+    source: str,
+    model: "Model",
+    facts: dict[str, Any],
+    *,
+    expected: int | str | None = None,
+    left_out: LeftOut | None = None,
+    clear: Callable[[], None] = lambda: None,
+) -> Plan:
     """Sort `items` into OUT and say what the run depends on. A file that is listed twice is one item.
 
-    Class names become indices of `model`. Raises OptionError where there are none, or a class is unknown.
+    expected: the class of items that say none. Class names become indices of `model`. left_out: what `items` has told,
+    to be kept. clear: removes what an earlier run wrote, once all items are known to be good. Raises OptionError where
+    there are no items, or a class is unknown.
     """
+    left_out = left_out or LeftOut()
     counts = {"ignored": 0, "count": 0, "labelled": 0, "targets": 0}
 
     def wanted() -> Iterator[Item]:
@@ -57,24 +75,40 @@ def make_plan(items: Iterable[Item | None], out: Path, source: str, model: Model
             if item is None:
                 counts["ignored"] += 1
             else:
-                yield _resolved(item, model)
+                yield item
 
     out.mkdir(parents=True, exist_ok=True)
     with writing(out / INPUTS) as file:
-        for item in _merged(_sorted(wanted(), out)):
+        for item in in_plan(wanted(), out, model, expected, left_out):
             file.write(json.dumps(item).encode() + b"\n")
             counts["count"] += 1
             counts["labelled"] += item.expected is not None
             counts["targets"] = max(counts["targets"], len(item.targets))
         if not counts["count"]:
-            raise nothing_found(source, counts["ignored"])
+            raise nothing_found(source, left_out)
+        clear()
         for old in (RUN, RESULTS):  # from here on nothing of an earlier run counts as this one's
             (out / old).unlink(missing_ok=True)
     labelled = counts["labelled"] > 0
-    plan = Plan(out, source, counts["count"], counts["ignored"], labelled, counts["targets"], facts)
+    about: dict[str, Any] = {"facts": facts, "left_out": left_out.to_dict(), "notes": left_out.notes}
+    plan = Plan(out, source, counts["count"], counts["ignored"], labelled, counts["targets"], **about)
     kept = {key: value for key, value in vars(plan).items() if key != "out"}
     write_whole(out / RUN, json.dumps(kept, indent=1).encode())
     return plan
+
+
+def in_plan(
+    items: Iterable[Item],
+    out: Path,
+    model: "Model",
+    expected: int | str | None = None,
+    left_out: LeftOut | None = None,
+) -> Iterator[Item]:
+    """The items as a plan has them: sorted by name, one a name, classes as indices. Raises OptionError, OutputError.
+
+    out: for files without a name, since there may be more than fit into memory. expected, left_out: as for `make_plan`.
+    """
+    return _merged(_sorted((_resolved(item, model, expected) for item in items), out), left_out or LeftOut())
 
 
 def read_plan(out: Path) -> Plan | None:
@@ -88,36 +122,13 @@ def read_plan(out: Path) -> Plan | None:
         raise OutputError(f"cannot read '{out / RUN}': {error}; --restart begins anew") from None
 
 
-def check_same(plan: Plan, source: str, facts: dict[str, Any]) -> None:
-    """Raise OptionError naming what is not as it was when the plan was made."""
-    now = json.loads(json.dumps(facts))  # tuples become lists, as in the file
-    unset = json.loads(json.dumps({"options": Options().facts()}))  # what an older run did not know of, it left unset
-    before, after = dict(_flat(unset)) | dict(_flat(plan.facts)), dict(_flat(now))
-    changed = [f"{key} was {before.get(key)!r}, is {after.get(key)!r}" for key in sorted(before.keys() | after.keys())
-               if before.get(key) != after.get(key)]  # fmt: skip
-    if plan.source != source:
-        changed.insert(0, f"the source was {plan.source!r}, is {source!r}")
-    if changed:
-        raise OptionError(
-            f"'{plan.out}' cannot go on with another run than it began: {'; '.join(changed[:5])}. Give the same, or "
-            "--restart to begin anew"
-        )
-
-
-def _flat(facts: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(facts, dict):
-        for key, value in facts.items():
-            yield from _flat(value, f"{name}.{key}" if name else key)
-    else:
-        yield name, facts
-
-
-def _resolved(item: Item, model: Model) -> Item:
+def _resolved(item: Item, model: "Model", expected: int | str | None) -> Item:
     """With the expected class as an index in digits. Raises OptionError naming the file."""
-    if item.expected is None:
+    name = expected if item.expected is None else item.expected
+    if name is None:
         return item
     try:
-        return item._replace(expected=str(resolve_class(item.expected, model.labels)))
+        return item._replace(expected=str(resolve_class(name, model.labels)))
     except OptionError as error:
         raise OptionError(f"{item.path}: {error}") from None
 
@@ -139,21 +150,25 @@ def _sorted(items: Iterator[Item], out: Path) -> Iterator[Item]:
             file.close()
 
 
-def _merged(items: Iterable[Item]) -> Iterator[Item]:
-    """One item a name. Raises OptionError where it is said to show two classes."""
+def _merged(items: Iterable[Item], left_out: LeftOut) -> Iterator[Item]:
+    """One item a name; others that ask for nothing else are counted. Raises OptionError where it shows two classes."""
     for _, group in groupby(items, key=attrgetter("name")):
         first, *others = group
         expected = {item.expected for item in (first, *others)} - {None}
         if len(expected) > 1:
             raise OptionError(f"{first.path} is listed with {len(expected)} classes; an image can be said to show one")
-        targets = dict.fromkeys(target for item in (first, *others) for target in item.targets)
+        targets = dict.fromkeys(first.targets)
+        for item in others:
+            if set(item.targets) <= targets.keys():
+                left_out.add(AGAIN, item.file)
+            targets |= dict.fromkeys(item.targets)
         yield first._replace(targets=tuple(targets), expected=next(iter(expected), None))
 
 
 def item_of(line: str) -> Item:
     """An item from its line of the plan."""
-    name, path, targets, expected = json.loads(line)
-    return Item(name, path, tuple(targets), expected)
+    name, path, targets, *more = json.loads(line)
+    return Item(name, path, tuple(targets), *more)
 
 
 def _read(path: Path) -> IO[str]:

@@ -15,6 +15,9 @@ _BARS_PER_SECOND = 4
 class Progress(Protocol):
     """Is told of every row."""
 
+    def say(self, text: str) -> None:
+        """Something worth knowing about the whole run."""
+
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:
         """Around the run: `done` of `total` images were there before, `failed` of them failed."""
@@ -25,6 +28,9 @@ class Progress(Protocol):
 
 class Silent:
     """Says nothing."""
+
+    def say(self, text: str) -> None:
+        """Something worth knowing about the whole run."""
 
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:
@@ -69,28 +75,36 @@ class Lines:
         self._tally = Tally(total, done, failed, self._clock)
         self._pause, self._last = _FIRST, self._clock()
         if done:
-            self._say(f"going on after {done} of {total} images")
+            self.say(f"going on after {done} of {total} images")
         try:
             yield
         finally:
-            self._say(str(self._tally))
+            self.say(str(self._tally))
 
     def advance(self, row: Row) -> None:
         """Count it, and say so if it is time."""
         self._tally.add(row)
         if row["status"] == "failed":
-            self._say(f"failed: {row['error']}")
+            self.say(f"failed: {row['error']}")
         if self._clock() - self._last >= self._pause:
-            self._say(str(self._tally))
+            self.say(str(self._tally))
             self._pause, self._last = min(self._pause * 1.5, _SLOWEST), self._clock()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line, unless it is empty."""
+        if not text:
+            return
         self._file.write(f"{text}\n")
         self._file.flush()
 
 
 class Bar:
     """A bar on a terminal, with the failures above it."""
+
+    def say(self, text: str) -> None:
+        """A line, unless it is empty."""
+        if text:
+            sys.stderr.write(f"{text}\n")
 
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:

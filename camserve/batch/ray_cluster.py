@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from camserve.batch.preflight import check_ray
 from camserve.errors import CamserveError, ModelError, OptionError, OutputError, Unavailable
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ class Cluster:
 class Recipe:
     """What an actor needs to do the same work.
 
-    home, name: the model's card, by path or by name. weights: its hash. folder: the one the batch was begun in.
+    home, name: the model's card, by path or by name. output: of the network, None: the card's. weights: its hash.
+    folder: the one the batch was begun in.
     """
 
     home: str
     name: str
+    output: str | int | None
     weights: str
     settings: "Settings"
     options: "Options"
@@ -96,9 +99,9 @@ def recipe_of(model: "Model", options: "Options", plan: "Plan", objects: Path | 
     assert model.home is not None
     one = {"compute": model.settings.compute.model_copy(update={"workers": 1})}  # an actor is one worker
     return Recipe(
-        str(model.home.resolve()), model.name, model.weights_sha256, model.settings.model_copy(update=one), options,
-        str(plan.out.resolve()), plan.labelled, plan.targets, str(objects.resolve()) if objects else None,
-        str(Path.cwd()),
+        str(model.home.resolve()), model.name, model.card.output, model.weights_sha256,
+        model.settings.model_copy(update=one), options, str(plan.out.resolve()), plan.labelled, plan.targets,
+        str(objects.resolve()) if objects else None, str(Path.cwd()),
     )  # fmt: skip
 
 
@@ -145,11 +148,10 @@ def _explained(lines: list[str], recipe: Recipe, actors: int, threads: int) -> I
 def _session(cluster: Cluster, threads: int) -> Iterator[int]:
     """A connection, closed at the end if it was made here; gives the number of actors."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reports to its makers unless told not to
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise OptionError('a cluster is run by Ray, which is not installed: pip install "camserve[ray]"') from None
+    check_ray()
+    import ray
+    import ray.data
+
     own = not ray.is_initialized()
     if own:
         _connect(cluster, threads)
@@ -189,7 +191,8 @@ def _load(recipe: Recipe) -> "Model":
     """The model, from the same path or, where a machine has it elsewhere, by its name. Raises ModelError."""
     from camserve.model import load
 
-    model = load(recipe.home if Path(recipe.home).is_file() else recipe.name, settings=recipe.settings)
+    source = recipe.home if Path(recipe.home).is_file() else recipe.name
+    model = load(source, output=recipe.output, settings=recipe.settings)
     if model.weights_sha256 != recipe.weights:
         raise ModelError(f"'{recipe.name}' has other weights on this machine than where the batch was begun")
     return model

@@ -3,25 +3,30 @@
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options, facts_of
+from camserve.batch.batch_options import Options, facts_of
+from camserve.batch.earlier_run import check_news, check_out, check_same, has_page, remove_run
 from camserve.batch.explain_item import Work
-from camserve.batch.plan import Plan, check_same, make_plan, read_plan
+from camserve.batch.plan import Plan, in_plan, make_plan
+from camserve.batch.preflight import check_exports
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.ray_cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.batch.shortcut_test import cover
+from camserve.catalogue.targets import EXPECTED, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
-from camserve.errors import OptionError, UnknownName
+from camserve.datasets.left_out import LeftOut
+from camserve.errors import OptionError
 from camserve.explain.pipeline import explain_classes, open_picture, plain_photo
-from camserve.findings.exports import EXPORTS, check_parquet, export
+from camserve.findings.answers import Answers, count_answers
+from camserve.findings.exports import export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
-from camserve.findings.results import RESULTS, Ledger, Row, read_rows, whole_rows
+from camserve.findings.results import RESULTS, Ledger, Row, name_in, read_rows, whole_rows
 from camserve.model import Model
 from camserve.system.files import sweep
 from camserve.system.ordered import in_order
@@ -34,17 +39,21 @@ Engine = Callable[[Plan, int], Generator[Row]]
 class Summary:
     """How a batch ended. explained, failed: images, those of earlier runs that it went on with included.
 
-    ignored: files whose name does not end like an image's. interrupted: by Ctrl-C.
+    ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
+    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. answers: of those explained.
     """
 
     explained: int
     failed: int
     ignored: int
     interrupted: bool
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    answers: Answers = Answers()  # noqa: RUF009 - frozen
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "answers": self.answers.to_dict()}
 
 
 def run_batch(
@@ -63,15 +72,17 @@ def run_batch(
 ) -> Summary:
     """Explain every image of `source` into OUT.
 
-    source, folders_are_classes: see `find_items`. objects: see `Objects`. resume: go on with an unfinished run; one
-    that is finished, or none, is no error. restart: throw an unfinished run away. exports: of EXPORTS.
+    source, folders_are_classes: see `find_items`. objects: see `Objects`. exports: of EXPORTS.
+    resume: go on with an unfinished run; one that is finished, or none, is no error. restart: remove what the run in
+    OUT wrote, and begin anew. With neither, a run that is finished is left as it is, but for exports.
     cluster: where to run; None is the process's own threads. Both give the same bits.
     Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
     at the end, also after Ctrl-C.
-    Raises OptionError where there are no images, an option is bad, or OUT holds an unfinished or another run;
-    OutputError where OUT cannot be written: then it stops, and can be resumed.
+    Raises OptionError where there are no images, an option is bad, or OUT holds an unfinished run, another one, or one
+    of other images; OutputError where OUT cannot be written: then it stops, and can be resumed.
     """
     options, shown = options or Options(), progress or Silent()
+    model = model.of_output(options.how.output)
     with ExitStack() as stack:
         where = stack.enter_context(closing(Objects(objects, partial(open_picture, model)))) if objects else None
         check_exports(exports, options)
@@ -80,7 +91,7 @@ def run_batch(
         check_options(model, options)
         facts = {**facts_of(model, options), "objects": None if objects is None else str(objects)}
         facts["folders_are_classes"] = folders_are_classes
-        plan = _plan(model, str(source), out, facts, resume=resume, restart=restart)
+        plan = _plan(model, str(source), out, facts, options.how.expected, shown, resume=resume, restart=restart)
 
         def rows(plan: Plan, first: int) -> Generator[Row]:
             if cluster is not None:
@@ -89,32 +100,47 @@ def run_batch(
             return _on_threads(work, plan.items(first), model.workers.count + 1)
 
         summary = _run(plan, rows, shown)
-    _finish(model, plan, options, exports)
-    return summary
-
-
-def _finish(model: Model, plan: Plan, options: Options, exports: Sequence[str]) -> None:
-    """Everything that is about all images: passes over the results."""
     for format in exports:
-        export(plan.out, format, model.labels)
+        export(out, format, model.labels)
+    if resume or not has_page(out):
+        return replace(summary, answers=_look_at(model, plan, options))
+    return replace(summary, answers=count_answers(read_rows(out)))
+
+
+def _look_at(model: Model, plan: Plan, options: Options) -> Answers:
+    """The findings and the page: passes over the results. Gives what was answered."""
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
-    write_report(plan.out, plan.source, model.name, findings, facts, model.settings.render.colormap)
+    write_report(plan.out, plan.source, model.title, findings, facts, model.settings.render.colormap)
+    return findings.answers
 
 
-def _plan(model: Model, source: str, out: Path, facts: dict[str, Any], *, resume: bool, restart: bool) -> Plan:
+def _plan(
+    model: Model,
+    source: str,
+    out: Path,
+    facts: dict[str, Any],
+    expected: int | str | None,
+    shown: Progress,
+    *,
+    resume: bool,
+    restart: bool,
+) -> Plan:
     """The plan to follow: the one that is there, or a new one."""
-    old = read_plan(out) if not restart else None
-    if old is not None and resume:
-        check_same(old, source, facts)
-        return old
-    if old is not None and (done := whole_rows(out)[0]) < old.count:
-        raise OptionError(
-            f"'{out}' holds an unfinished run, {done} of {old.count} images: --resume goes on with it, "
-            "--restart begins anew"
-        )
-    classes = bool(facts["folders_are_classes"])
-    return make_plan(find_items(source, out, folders_are_classes=classes), out, source, model, facts)
+    left_out = LeftOut()
+    items = find_items(source, out, folders_are_classes=bool(facts["folders_are_classes"]), left_out=left_out)
+    plan = None if restart else check_out(out, source, resume=resume)
+    if plan is None:
+        clear = partial(remove_run, out)
+        made = make_plan(items, out, source, model, facts, expected=expected, left_out=left_out, clear=clear)
+        for said in (*left_out.notes, f"left out: {left_out}" if str(left_out) else ""):
+            shown.say(said)
+        return made
+    check_same(plan, source, facts)
+    if whole_rows(out)[0] == plan.count:
+        listed = in_plan((item for item in items if item is not None), out, model, expected)
+        shown.say(check_news(plan, listed, resume=resume))
+    return plan
 
 
 def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
@@ -122,16 +148,17 @@ def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
     with Ledger(plan.out) as ledger:
         sweep(plan.out)
         counts = _counts_of(plan, ledger.count)
-        with shown.of(plan.count, ledger.count, counts["failed"]):
-            try:
-                with closing(engine(plan, ledger.count)) as rows:
-                    for row in rows:
-                        ledger.append(row)
-                        counts[row["status"]] += 1
-                        shown.advance(row)
-            except KeyboardInterrupt:
-                interrupted = True
-    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted)
+        if ledger.count < plan.count:
+            with shown.of(plan.count, ledger.count, counts["failed"]):
+                try:
+                    with closing(engine(plan, ledger.count)) as rows:
+                        for row in rows:
+                            ledger.append(row)
+                            counts[row["status"]] += 1
+                            shown.advance(row)
+                except KeyboardInterrupt:
+                    interrupted = True
+    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted, plan.left_out, plan.notes)
 
 
 def _counts_of(plan: Plan, done: int) -> dict[str, int]:
@@ -139,8 +166,8 @@ def _counts_of(plan: Plan, done: int) -> dict[str, int]:
     counts = {"ok": 0, "failed": 0}
     rows, items = read_rows(plan.out), plan.items()
     for row, item in zip(rows, items, strict=False):
-        if row["file"] != item.name:
-            raise OptionError(f"'{plan.out / RESULTS}' is of another run: {row['file']!r} in place of {item.name!r}")
+        if (name := name_in(row)) != item.name:
+            raise OptionError(f"'{plan.out / RESULTS}' is of another run: {name!r} in place of {item.name!r}")
         counts[row["status"]] += 1
     if sum(counts.values()) != done:
         raise OptionError(
@@ -156,22 +183,12 @@ def _on_threads(work: Work, items: Generator[Item], threads: int) -> Generator[R
             yield future.result()
 
 
-def check_exports(exports: Sequence[str], options: Options) -> None:
-    """Raise OptionError before the work, not after it, where it could not be written."""
-    for format in exports:
-        if format not in EXPORTS:
-            raise UnknownName("export", format, EXPORTS)
-    if "parquet" in exports:
-        check_parquet()
-    if "coco" in exports and not {BOXES, POLYGONS} & set(options.outputs):
-        raise OptionError("COCO is made of boxes: add --output boxes or polygons, beside others such as overlay")
-
-
 def check_options(model: Model, options: Options) -> None:
     """Raise OptionError once, before the first file, rather than for each of ten thousand."""
     targets = options.targets
     if not isinstance(targets, int):
-        targets = tuple(target for target in targets if target != EXPECTED) or 1
+        own = (target for target in targets if target != EXPECTED and not needs_expected(target, model.labels))
+        targets = tuple(own) or 1
     grey = plain_photo(model, 128)
     for method in options.methods:
         asked = targets if isinstance(targets, int) else list(targets)

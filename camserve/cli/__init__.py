@@ -1,6 +1,7 @@
 """The command line: a thin skin over the Python API. `camserve COMMAND --help` says what each command does.
 
 program.py             what every command shares: how errors end it, and where settings come from
+prechecks.py           what is wrong with a command line, said before a model is loaded
 flags.py               options of the commands that explain
 adding.py              `camserve add`
 lists.py               options that take several numbers, and arguments of a network's own
@@ -44,9 +45,9 @@ def main(ctx: click.Context, config: Path | None) -> None:
     """Why did my classifier say that? Heatmaps over photographs, from image classifiers.
 
     \b
-    camserve explain cat.jpg -o out       one photograph
-    camserve batch photos out             a folder of them, with a page to look at
-    camserve serve                        the HTTP service, with a page for uploads
+    camserve explain photos/cat.jpg -o out   one photograph
+    camserve batch photos out                a folder of them, with a page to look at
+    camserve serve                           the HTTP service, with a page for uploads
     """
     keep_freed_memory()
     ctx.obj = config

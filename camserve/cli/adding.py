@@ -18,6 +18,7 @@ from camserve.cli.program import read_settings
     required=True,
     help="torchvision:NAME, timm:NAME, package.module:factory or ./net.py:factory.",
 )
+@click.option("--key", help="Which state dict of CHECKPOINT, where it holds several, as in ema.state_dict.")
 @click.option("--labels", help='Text file with one class name a line, or "imagenet".')
 @click.option("--name", help="Default: the checkpoint's, without its ending.")
 @click.option(

@@ -2,17 +2,22 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from camserve.cli.explaining import check_classes
 from camserve.cli.flags import Asked, explaining, threshold
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
+    from camserve.batch import Summary
     from camserve.batch.ray_cluster import Cluster
 
 
@@ -49,10 +54,10 @@ if TYPE_CHECKING:
 @click.option("--cluster-address", help="With --engine-cluster: a running one. Default: one on this machine.")
 @click.option("--actors", type=click.IntRange(min=1), help="With --engine-cluster. Default: as many as fit.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was killed or stopped.")
-@click.option("--restart", is_flag=True, help="Throw an unfinished run in OUT away.")
+@click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and begin anew.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
-@explaining
+@partial(explaining, taken=("--output",))
 @click.pass_obj
 def batch(
     config: Path | None,
@@ -80,7 +85,8 @@ def batch(
     IN is a folder or its URI, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and,
     if you like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line an image,
     failed ones with the reason; pictures in a folder for each kind; and OUT/index.html, a page to look at. One bad file
-    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume.
+    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume. A run in OUT of other
+    images, options or weights is never overwritten without --restart.
 
     \b
     Exit status: 0 all explained, 1 some failed, 3 nothing could be explained,
@@ -91,31 +97,37 @@ def batch(
       camserve batch "photos/**/*.jpg" out --method cam --method layercam --output mask --output boxes
       camserve batch photos out --resume
     """
-    from camserve.batch import Options, run_batch
+    from camserve.batch import Options
+    from camserve.batch.preflight import check_exports, check_run
     from camserve.batch.progress import progress_for
-    from camserve.model import load
 
     check_classes(top, targets=bool(asked.targets))
+    output = only_output(asked)
     cluster = _cluster(engine_cluster, cluster_address, actors)
     settings = asked.settings(config, threshold=threshold)
     options = Options(
         methods=asked.methods or (settings.explain.method,),
         targets=asked.targets if top is None else top,
-        how=asked.how,
+        how=replace(asked.how, output=output),
         look=asked.look,
         outputs=() if outputs == ("none",) else outputs or ("overlay",),
         image_format=image_format,
         threshold=settings.render.threshold,
     )
+    check_model(asked.model, settings)
+    check_exports(exports, options)
+    how: dict[str, Any] = {"folders_are_classes": folders_are_classes, "objects": objects, "resume": resume,
+                           "restart": restart}  # fmt: skip
+    check_run(source, out, **how)
+    from camserve.batch import run_batch
+    from camserve.model import load
+
     summary = run_batch(
-        load(asked.model, settings=settings),
+        load(asked.model, output=output, settings=settings),
         source,
         out,
         options,
-        folders_are_classes=folders_are_classes,
-        objects=objects,
-        resume=resume,
-        restart=restart,
+        **how,
         exports=exports,
         cluster=cluster,
         progress=progress_for(quiet=quiet or as_json),
@@ -123,17 +135,37 @@ def batch(
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     elif not quiet:
-        click.echo(f"{summary.explained} explained, {summary.failed} failed -> {out / 'index.html'}")
+        click.echo("\n".join(_in_words(summary, out)))
     if summary.interrupted:
         sys.exit(INTERRUPTED)
     if summary.failed:
         sys.exit(SOME_FAILED if summary.explained else NOTHING_USABLE)
 
 
+def only_output(asked: Asked) -> str | None:
+    """The network's output that a run is about. Raises OptionError where several were given."""
+    if len(asked.outputs) > 1:
+        raise OptionError(f"--model-output {', '.join(asked.outputs)}: a run is about one output; start one for each")
+    return next(iter(asked.outputs), None)
+
+
+def _in_words(summary: "Summary", out: Path) -> Iterator[str]:
+    """What was found, in a line each, and where the page is."""
+    yield f"{summary.explained} explained, {summary.failed} failed"
+    if summary.answers.in_words:
+        yield summary.answers.in_words
+    if summary.answers.surest:
+        named = (f"{one['class_name']} {one['score']:.2f} ({one['file']})" for one in summary.answers.surest)
+        yield f"surest: {', '.join(named)}"
+    yield f"-> {out / 'index.html'}"
+
+
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":
+    from camserve.batch.preflight import check_ray
     from camserve.batch.ray_cluster import Cluster
 
     if engine is not None:
+        check_ray()
         return Cluster(address, actors)
     if address is not None or actors is not None:
         raise OptionError("--cluster-address and --actors are about a cluster: add --engine-cluster ray")

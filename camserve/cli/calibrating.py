@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camserve.cli.prechecks import check_model, missing
 from camserve.cli.program import read_settings
 from camserve.errors import OptionError
 
@@ -38,18 +39,22 @@ def calibrate(config: Path | None, /, model: str, images: tuple[Path, ...], dry_
 
     \b
     Example:
-      camserve calibrate efficientnet-lite0 --images photos --dry-run
-      camserve calibrate my-models/finch --images finches --images sparrow.jpg
+      camserve calibrate efficientnet-lite0 --dry-run
+      camserve calibrate my-models/finch --images finches
     """
+    settings = read_settings(config)
+    if check_model(model, settings) is None and not dry_run:
+        raise OptionError(f"'{model}' has no card to write to: `camserve add` makes one; --dry-run only measures")
+    for _, error in missing(images):
+        raise error
+    found = _files(images)
     from camserve.model import load
     from camserve.onboarding.calibration import calibrate as measure
     from camserve.onboarding.calibration import to_card
     from camserve.system.toml_sections import write_section
 
-    loaded = load(model, settings=read_settings(config))
-    if loaded.home is None and not dry_run:
-        raise OptionError(f"'{model}' has no card to write to: `camserve add` makes one; --dry-run only measures")
-    with click.progressbar(_files(images), label="measuring", file=sys.stderr) as files:
+    loaded = load(model, settings=settings)
+    with click.progressbar(found, label="measuring", file=sys.stderr) as files:
         made = measure(loaded, files if images else None)
     section = to_card(made, date.today())
     if loaded.home is not None and not dry_run:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camserve.catalogue.methods import parse_methods
 from camserve.cli.flags import line
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import SOME_FAILED, read_settings
 from camserve.errors import OptionError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--images", metavar="IN", help="A and B are models: explain these images with both, into OUT.")
 @click.option("--folders-are-classes", is_flag=True, help="With --images: the folders below IN are classes.")
 @click.option("--method", metavar="NAME", help=f"With --images. {line('method')}")
+@click.option("--restart", is_flag=True, help="With --images: remove what the runs in OUT wrote, and begin anew.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("compared"), show_default=True)
 @click.option("--changed", type=float, help="Largest share of decisions that changed. Default: 0.05.")
 @click.option("--overlap", type=float, help="Least mean overlap of hot regions. Default: 0.5.")
@@ -60,6 +63,8 @@ def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **
     if as_json:
         click.echo(facts)
     else:
+        for name, folder, origin in zip("AB", runs, (difference.a, difference.b), strict=True):
+            click.echo(f"{name}: {folder}: {origin or 'does not say what it was made with'}")
         _say(found, difference.shortcuts, out)
     if not all(check.passed for check in found):
         sys.exit(SOME_FAILED)
@@ -67,23 +72,29 @@ def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **
 
 def _runs(
     config: Path | None, given: tuple[str, str], out: Path, *, images: str | None, folders_are_classes: bool,
-    method: str | None, quiet: bool,
+    method: str | None, restart: bool, quiet: bool,
 ) -> tuple[Path, Path]:  # fmt: skip
     """The folders of both runs; made first where models were given."""
     if images is None:
-        if method or folders_are_classes:
-            raise OptionError("--method and --folders-are-classes say how models are run: give --images too")
+        if method or folders_are_classes or restart:
+            raise OptionError("--method, --folders-are-classes and --restart say how models are run: give --images too")
         return Path(given[0]), Path(given[1])
-    from camserve.batch import Options, run_batch
+    from camserve.batch.preflight import check_run
     from camserve.batch.progress import progress_for
-    from camserve.model import load
 
     settings, folders = read_settings(config), (out / "a", out / "b")
+    parse_methods([method] if method else [])
+    for name, folder in zip(given, folders, strict=True):
+        check_model(name, settings)
+        check_run(images, folder, folders_are_classes=folders_are_classes, resume=True, restart=restart)
+    from camserve.batch import Options, run_batch
+    from camserve.model import load
+
     for name, folder in zip(given, folders, strict=True):
         model = load(name, settings=settings)
         options = Options(methods=(method or settings.explain.method,))
         how: dict[str, Any] = {"folders_are_classes": folders_are_classes, "progress": progress_for(quiet=quiet)}
-        if run_batch(model, images, folder, options, resume=True, **how).interrupted:
+        if run_batch(model, images, folder, options, resume=True, restart=restart, **how).interrupted:
             raise click.Abort
     return folders
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import read_settings
+from camserve.system.files import check_folder
 
 
 @click.command()
@@ -25,10 +27,13 @@ def export(config: Path | None, /, model: str, file: Path, layer: str | None, as
     Example:
       camserve export efficientnet-lite0 lite0.onnx
     """
+    settings = read_settings(config)
+    check_model(model, settings)
+    check_folder(file.parent)
     from camserve.model import load
     from camserve.models.onnx_export import export as write
 
-    made = write(load(model, settings=read_settings(config)), file, layer=layer)
+    made = write(load(model, settings=settings), file, layer=layer)
     if as_json:
         click.echo(json.dumps({**asdict(made), "path": str(made.path)}))
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import read_settings
 
 if TYPE_CHECKING:
@@ -41,10 +42,12 @@ def inspect(config: Path | None, /, model: str | None, every: bool, as_json: boo
       camserve inspect efficientnet-lite0
       camserve inspect torchvision:resnet50 --all
     """
+    settings = read_settings(config)
+    check_model(model, settings)
     from camserve.model import load
     from camserve.models.inspection.summary import inspect_model
 
-    inspection = inspect_model(load(model, settings=read_settings(config)))
+    inspection = inspect_model(load(model, settings=settings))
     if as_json:
         click.echo(json.dumps(inspection.to_dict(), indent=1))
     else:

@@ -10,6 +10,7 @@ import click
 
 from camserve.catalogue.method import Method
 from camserve.catalogue.methods import METHODS, find_method
+from camserve.cli.prechecks import check_model
 from camserve.cli.program import SOME_FAILED, read_settings
 
 if TYPE_CHECKING:
@@ -102,11 +103,13 @@ def layers(config: Path | None, /, model: str | None, as_json: bool) -> None:
     \b
     Example:
       camserve layers efficientnet-lite0
-      camserve explain cat.jpg --layer blocks.10,head --method layercam
+      camserve explain photos/cat.jpg --layer blocks.10,head --method layercam
     """
+    settings = read_settings(config)
+    check_model(model, settings)
     from camserve.model import load
 
-    loaded = load(model, settings=read_settings(config))
+    loaded = load(model, settings=settings)
     rows = [
         {
             "layer": name,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 
-class _Numbers(click.ParamType):  # type: ignore[type-arg] # older ones take no arguments
+class _Numbers(click.ParamType):  # type: ignore[type-arg] # generic from click 8.5 on
     name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

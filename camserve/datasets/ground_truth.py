@@ -1,23 +1,33 @@
 """Where the object of each image is, as boxes or masks of the user's, and how much heat lies beside it."""
 
-import csv
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from camserve.datasets.inputs import IMAGE_ENDINGS
+from camserve.datasets.inputs import IMAGE_ENDINGS, Item
+from camserve.datasets.tables import read_table
 from camserve.errors import OptionError
 from camserve.images.reading import Photo
 
 _COLUMNS = ("left", "top", "right", "bottom")
 
 
+def check_objects(source: Path) -> None:
+    """Raise OptionError where `source` is no folder, and no table of boxes whose beginning can be read."""
+    if source.is_file():
+        with closing(_boxes_in(source)) as boxes:
+            next(boxes, None)
+    elif not source.is_dir():
+        raise OptionError(f"'{source}' is neither a .csv table of boxes nor a folder of masks")
+
+
 class Objects:
-    """Looks up one image's objects by its name in the batch; any thread may ask.
+    """Looks up one image's objects by its path as given, or its name in the batch; any thread may ask.
 
     source: a table (.csv) with the columns file, left, top, right, bottom in pixels of the upright original, one line a
     box; or a folder with a mask a photograph, called as it is but for the ending, white where the object is.
@@ -28,10 +38,9 @@ class Objects:
         self.source, self._read = source, read
         self._boxes: sqlite3.Connection | None = None
         self._lock = threading.Lock()
+        check_objects(source)
         if source.is_file():
             self._boxes = _read_boxes(source)
-        elif not source.is_dir():
-            raise OptionError(f"'{source}' is neither a .csv table of boxes nor a folder of masks")
 
     def close(self) -> None:
         """Give the table up."""
@@ -39,16 +48,16 @@ class Objects:
             self._boxes.close()
 
     def inside(
-        self, name: str, size: tuple[int, int], shape: tuple[int, ...], step: int
+        self, item: Item, size: tuple[int, int], shape: tuple[int, ...], step: int
     ) -> npt.NDArray[np.bool_] | None:
         """Which of the sampled pixels of a photograph, every `step` pixels, are the objects'; None: not known.
 
         size: (W, H) of the photograph. shape: (h, w) of the sample. Raises ImageError, OptionError.
         """
         if self._boxes is None:
-            return self._mask(name, size, shape, step)
+            return self._mask(item.name, size, shape, step)
         with self._lock:
-            boxes = self._boxes.execute("SELECT * FROM boxes WHERE file = ?", (name,)).fetchall()
+            boxes = self._boxes.execute("SELECT * FROM boxes WHERE file IN (?, ?)", (item.name, item.file)).fetchall()
         if not boxes:
             return None
         inside = np.zeros(shape, bool)
@@ -81,21 +90,17 @@ def _read_boxes(path: Path) -> sqlite3.Connection:
     table = sqlite3.connect("", check_same_thread=False)
     table.execute("CREATE TABLE boxes (file, left, top, right, bottom)")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
-            missing = {"file", *_COLUMNS} - set(rows.fieldnames or ())
-            if missing:
-                raise OptionError(f"'{path}' lacks the columns {', '.join(sorted(missing))}")
-            edges = ((row["file"], *_edges(row, path, rows.line_num)) for row in rows)
-            table.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?)", edges)
+        table.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?)", _boxes_in(path))
         table.execute("CREATE INDEX by_file ON boxes (file)")
-    except (OSError, UnicodeDecodeError) as error:
-        table.close()
-        raise OptionError(f"cannot read '{path}': {error}") from None
     except BaseException:
         table.close()
         raise
     return table
+
+
+def _boxes_in(path: Path) -> Generator[tuple[str, float, float, float, float]]:
+    for number, row in read_table(path, ("file", *_COLUMNS)):
+        yield row["file"].strip(), *_edges(row, path, number)
 
 
 def _edges(row: dict[str, str], path: Path, line: int) -> tuple[float, float, float, float]:

@@ -30,6 +30,14 @@ def inside_of(uri: str) -> str:
     return unquote(parts.netloc.rpartition("@")[2] + parts.path).lstrip("/")
 
 
+def without_password(uri: str) -> str:
+    """The URI as others may read it: its user and password, where it has any, are left out."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def walk_remote(source: str) -> Iterator[tuple[str, Path]]:
     """The URI of every file below a folder, and its path relative to it. Raises OptionError where there is none."""
     system, root = _open(source)
@@ -51,7 +59,7 @@ def read_remote(uri: str, max_bytes: int) -> bytes:
     except (OSError, OptionError) as error:
         raise ImageError(f"cannot read '{uri}': {error}") from None
     if len(data) > max_bytes:
-        raise BodyTooLarge(f"'{uri}' has more than {max_bytes / 2**20:.4g} MiB (limits.body_megabytes)")
+        raise BodyTooLarge(f"'{uri}' has more than {max_bytes / 2**20:.4g} MiB (limits.local_megabytes)")
     return data
 
 

@@ -34,6 +34,16 @@ def doubt(card: Card) -> Iterator[str]:
         )
 
 
+def of_own(own: Float32, seen: Float32, labels: Sequence[str]) -> Iterator[str]:
+    """Whether the model answers otherwise on its own evaluation crop. own, seen: scores (C,) there and here."""
+    mine, here = int(own.argmax()), int(seen.argmax())
+    if mine != here:
+        yield (
+            f"the model itself, on its own evaluation crop, answers '{labels[mine]}' ({own[mine]:.2f}); on the input "
+            f"that this map is of, '{labels[here]}' comes first ({seen[here]:.2f}, '{labels[mine]}' {seen[mine]:.2f})"
+        )
+
+
 def diagnose(
     model: Classifier, seen: Sequence[Observation], grid_map: Float32, placement: Placement, others: Sequence[str] = ()
 ) -> Iterator[str]:
@@ -102,9 +112,10 @@ def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
     target = seen.target
     if target.function is not None or target.sign < 0:
         return
-    place = 1 + int((seen.logits > seen.logits[target.index]).sum())
+    answers = seen.decided
+    place = 1 + int((answers > answers[target.index]).sum())
     if place > BEST:
-        best = labels[int(seen.logits.argmax())]
+        best = labels[int(answers.argmax())]
         yield (
             f"'{labels[target.index]}' is number {place} of the model's answers, the first is '{best}': the map shows "
             "what would speak for it, not that it is there"

@@ -14,16 +14,17 @@ from camserve.system.files import writing
 
 # What a table has of each image, and of each explanation; the Arrow type of each.
 COLUMNS = {
-    "file": "string", "status": "string", "error": "string", "code": "string", "sha256": "string",
+    "file": "string", "name": "string", "status": "string", "error": "string", "code": "string", "sha256": "string",
     "width": "int32", "height": "int32",
     "predicted_index": "int32", "predicted_name": "string", "predicted_score": "float64",
     "expected_index": "int32", "expected_name": "string", "expected_score": "float64",
     "variant": "string", "method": "string", "layer": "string", "target": "string",
-    "class_index": "int32", "class_name": "string", "score": "float64", "logit": "float64", "peak": "float64",
-    "border": "float64", "corners": "float64", "outside": "float64", "warnings": "string",
+    "class_index": "int32", "class_name": "string", "score": "float64", "logit": "float64", "value": "float64",
+    "peak": "float64", "border": "float64", "corners": "float64", "outside": "float64", "warnings": "string",
     "overlay": "string", "thumbnail": "string", "heatmap": "string", "mask": "string", "npy": "string", "map": "string",
     "sketch": "string",
 }  # fmt: skip
+_ABOUT = ("file", "name", "status", "error", "code", "sha256", "width", "height")
 _FILES = ("overlay", "thumbnail", "heatmap", "mask", "npy", "map")
 _GROUP = 4096  # lines of a Parquet row group, and all that is held at once
 
@@ -33,16 +34,21 @@ def export(out: Path, format: str, labels: Iterable[str]) -> Path:
 
     Raises OptionError where pyarrow is missing, OutputError.
     """
-    path = out / ("coco.json" if format == "coco" else f"results.{format}")
+    path = path_of(out, format)
     with writing(path) as file:
         EXPORTS[format](out, file, labels)
     return path
 
 
+def path_of(out: Path, format: str) -> Path:
+    """Where an export lies."""
+    return out / ("coco.json" if format == "coco" else f"results.{format}")
+
+
 def lines(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
     """A flat line for each explanation, and one for each image that has none."""
     for row in rows:
-        about = {key: row.get(key) for key in ("file", "status", "error", "code", "sha256", "width", "height")}
+        about = {key: row.get(key) for key in _ABOUT}
         for which in ("predicted", "expected"):
             answer = row.get(which) or {}
             about |= {f"{which}_{key}": answer.get(f"class_{key}") for key in ("index", "name")}

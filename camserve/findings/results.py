@@ -3,15 +3,23 @@
 import json
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from camserve.errors import OptionError, OutputError
 
 RESULTS = "results.jsonl"
+_RUN = "run.json"  # of batch/plan.py: what the run depends on
 
-# {"file", "status": "ok" or "failed", ...}; docs/cli.md has all fields
+# {"file", "name", "status": "ok" or "failed", ...}; docs/cli.md has all fields
 Row = dict[str, Any]
+
+
+def name_in(row: Row) -> str:
+    """What rows are sorted and joined by: unique in a run. `file` is what people call the image."""
+    name: str = row["name"] if "name" in row else row["file"]  # rows of older runs have the one for both
+    return name
 
 
 def read_rows(out: Path) -> Iterator[Row]:
@@ -30,6 +38,27 @@ def read_rows(out: Path) -> Iterator[Row]:
         raise OptionError(f"'{out}' holds no results of `camserve batch`: {error.strerror}") from None
 
 
+class Origin(NamedTuple):
+    """What a run was made with. model: its name. weights: the first digits of their hash. begun: the day."""
+
+    model: str
+    weights: str
+    begun: str
+
+    def __str__(self) -> str:
+        return f"{self.model}, weights {self.weights}, begun {self.begun}"
+
+
+def origin_of(out: Path) -> Origin | None:
+    """What the run in OUT was made with; None where it does not say."""
+    try:
+        model = json.loads((out / _RUN).read_text(encoding="utf-8"))["facts"]["model"]
+        begun = datetime.fromtimestamp((out / _RUN).stat().st_mtime).astimezone()
+        return Origin(str(model["name"]), str(model["weights_sha256"])[:12], f"{begun:%Y-%m-%d %H:%M}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class Ledger:
     """Appends rows to OUT/results.jsonl, and never leaves a part of one. A context manager.
 
@@ -45,7 +74,8 @@ class Ledger:
             raise OutputError(f"cannot write '{self.path}': {error.strerror}") from None
         _claim(self._file, self.path)
         self.count, self._end = whole_rows(out)
-        os.ftruncate(self._file, self._end)
+        if os.fstat(self._file).st_size > self._end:  # else a finished run would look as if it had changed
+            os.ftruncate(self._file, self._end)
         os.lseek(self._file, 0, os.SEEK_END)
 
     def append(self, row: Row) -> None:

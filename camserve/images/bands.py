@@ -12,7 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from camserve.errors import ImageError
-from camserve.images.decoding import Limits, check_size, numbers_in, numbers_of
+from camserve.images.decoding import numbers_in, numbers_of
+from camserve.images.limits import Limits, check_size
 from camserve.images.pixels import from_numbers, turn_of
 from camserve.images.reading import Photo, Source, known_kind, one_error
 from camserve.images.sources import base_name, encoded
@@ -35,27 +36,29 @@ class Bands(NamedTuple):
     shown: tuple[int, ...]
 
 
-def read_bands(source: Source, bands: Bands, *, max_pixels: int, max_side: int, max_bytes: int) -> Photo:
+def read_bands(
+    source: Source, bands: Bands, *, max_pixels: int, max_side: int, max_bytes: int, local: bool = False
+) -> Photo:
     """A picture with its samples, as `camserve.images.reading.read_photo` takes it, or numbers (H, W) or (H, W, C).
 
     Its `image` is made of the samples that are shown: of 8 bits as they are, others between the values that
     `camserve.images.windows` finds. Raises as `read_photo`, and ImageError where there are too few samples or a value
     that is no number.
     """
-    limits, sha256, notes = Limits(max_pixels, max_side), None, list[str]()
+    limits, sha256, notes = Limits(max_pixels, max_side, local), None, list[str]()
     if isinstance(source, np.ndarray):
         name, kind, values = "array", "array", _of_array(source)
         check_size(values.shape[1::-1], repr(name), limits)
     elif isinstance(source, Image.Image):
         name, kind = base_name(source), source.format or "array"
         check_size(source.size, repr(name), limits)
-        with one_error(name, kind, max_pixels):
+        with one_error(name, kind, limits):
             values = upright(numbers_of(source), turn_of(source))
     else:
         name = base_name(source)
-        data = encoded(source, name, max_bytes)
+        data = encoded(source, name, max_bytes, local=local)
         kind, sha256 = known_kind(data, name), hashlib.sha256(data).hexdigest()
-        with one_error(name, kind, max_pixels):
+        with one_error(name, kind, limits):
             values, turn, notes = numbers_in(data, name, kind, limits)
             values = upright(values, turn)
     _check(values, bands, name)

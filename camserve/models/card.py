@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, StrictInt, ValidationError
 
 from camserve.config.schema import Models, shipped
 from camserve.errors import ModelError, ModelNotFound
@@ -48,26 +48,37 @@ class Card(Part):
 
     architecture: "torchvision:NAME", "timm:NAME", "package.module:factory" or "net.py:factory", the file beside the
     card; see `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an
-    installed package; see `camserve.models.checkpoints`. sha256: of that file.
-    install: the command to offer where the package is missing. labels: a text file, one class a line, relative
-    to the card. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found by itself.
-    scores: how logits become scores. arguments: what forward gets besides images, the same for every picture; see
-    `camserve.models.arguments`.
+    installed package; see `camserve.models.checkpoints`. key: which state dict of that file, where it holds several.
+    sha256: of that file.
+    install: the command to offer where the package is missing. output: which part of the network's answer, where it has
+    several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
+    {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found
+    by itself. scores: how logits become scores. arguments: what forward gets besides images, the same for every
+    picture; see `camserve.models.arguments`.
     """
 
     architecture: str
     weights: str | None = None
+    key: str | None = None
     sha256: str | None = None
     licence: str = "not stated"
     source: str = "not stated"
     install: str | None = None
-    labels: str | None = None
+    output: str | StrictInt | None = None
+    labels: str | dict[str, str] | None = None
     layer: str | None = None
     scores: Literal["softmax", "sigmoid"] = "softmax"
     input: Input = Input()
     arguments: dict[str, Any] = Field(default_factory=dict)
     placement: Measured | None = None
     known: tuple[Known, ...] = ()
+
+    @property
+    def label_files(self) -> tuple[str, ...]:
+        """Every file of labels."""
+        if self.labels is None:
+            return ()
+        return (self.labels,) if isinstance(self.labels, str) else tuple(self.labels.values())
 
     def available(self, path: Path) -> bool:
         """Whether the weights are there; `path` is the card's own."""
@@ -113,7 +124,7 @@ def read_card(path: Path) -> Card:
 def check_files(path: Path) -> None:
     """Raises ModelError where the card at `path` cannot be read, or its weights or labels are not there."""
     card = read_card(path)
-    for file in (card.weights, card.labels):
+    for file in (card.weights, *card.label_files):
         if file is not None:
             resolve_file(file, path, card.install)
 

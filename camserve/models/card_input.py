@@ -1,7 +1,7 @@
 """How a picture becomes a network's input, as a card or `camserve.load` says it."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -126,10 +126,9 @@ class Input(Part):
         else:
             count = 1 if made.get("channels") == "L" else 3
         for name in ("mean", "std"):
-            if _is_one(value := made.get(name)):
-                made[name] = tuple(value) * count
-            elif isinstance(value, int | float):
-                made[name] = (value,) * count
+            value: Any = made.get(name)
+            if isinstance(value, int | float) or _is_one(value):
+                made[name] = (value if isinstance(value, int | float) else value[0],) * count
         return made
 
     @model_validator(mode="after")
@@ -171,5 +170,5 @@ class Input(Part):
         return self
 
 
-def _is_one(value: Any) -> TypeGuard[Sequence[Any]]:
+def _is_one(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 1

@@ -17,15 +17,15 @@ log = logging.getLogger("camserve")
 _USUAL, _MOST = (1, 2, 4), 32
 
 
-def met(module: nn.Module, card: Card, labels: int | None) -> tuple[Given, Card]:
-    """The network, met on pictures as its card says, and the card.
+def met(module: nn.Module, card: Card, labels: int | None, output: str | int | None = None) -> tuple[Given, Card]:
+    """The network, met on pictures as its card says, and the card. labels, output: as for `Given`.
 
     Where that says nothing of channels and the network takes a single one, the card is of grey pictures. Raises
     ModelError, which for any other number of channels says what to write.
     """
 
     def given(channels: int) -> Given:
-        return Given(module, card.input.sides, labels, channels)
+        return Given(module, card.input.sides, labels, output, channels)
 
     try:
         found = given(card.input.count)

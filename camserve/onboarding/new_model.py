@@ -16,8 +16,10 @@ from camserve.model import Model
 from camserve.models.architectures.by_name import is_architecture
 from camserve.models.architectures.factories import file_of
 from camserve.models.card import Card, find_cards
+from camserve.models.checkpoints import listed
 from camserve.models.classifier import Parts
 from camserve.models.loading import Labels, assemble, described, names_of
+from camserve.models.own_heads import assumed
 from camserve.system.files import write_all
 
 CARD, LABELS = "card.toml", "labels.txt"
@@ -166,14 +168,16 @@ def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequenc
     spec, stride = model.card.input, explanation.placement.stride[0]
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""
     taken = f", '{prefix}' taken off their names" if prefix else ""
-    listed = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
+    others = f" (also there: {listed(checkpoint.others)}; --key)" if checkpoint.others else ""
+    classes = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
     bands = "" if spec.bands is None else f" {_numbers(spec.bands)}"
     exact = ", whose map adds up to the logit" if explanation.completeness is not None else ""
+    own_head = f"; {taken_for}" if (taken_for := assumed(model.module)) else ""
     return {
-        "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}",
-        "classes": f"{len(model.labels)}: {listed}" + ("" if labels else " (no names: --labels FILE)"),
+        "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}{others}",
+        "classes": f"{len(model.labels)}: {classes}" + ("" if labels else " (no names: --labels FILE)"),
         "layer": f"{explanation.layer}, a cell every {stride:g} pixels",
-        "head": f"{explanation.head}: explained by {explanation.method}{exact}",
+        "head": f"{explanation.head}: explained by {explanation.method}{exact}{own_head}",
         "input": f"{spec.sides[0]} x {spec.sides[1]} {spec.channels}{bands}, crop {spec.crop:.3g}, {spec.resample}, "
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
     }

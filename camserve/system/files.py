@@ -1,5 +1,6 @@
 """Files that are whole or not there at all."""
 
+import os
 import re
 import secrets
 import shutil
@@ -41,6 +42,15 @@ def write_all(folder: Path, contents: Mapping[str, bytes | Path | Iterable[bytes
                 part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write into '{folder}': {error.strerror}") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OutputError where nothing could be written into a folder, which may not be there yet. Writes nothing."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write into '{folder}': '{nearest}' is a file and no folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into '{folder}': no permission in '{nearest}'")
 
 
 @contextmanager

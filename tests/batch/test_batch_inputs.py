@@ -1,5 +1,6 @@
 """What a batch takes as its input, and names that cannot meet or leave the folder."""
 
+import json
 import os
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from conftest import picture
 import camserve
 from camserve.batch import plan as planning
 from camserve.batch.plan import make_plan
-from camserve.datasets.inputs import Item, find_images, find_items, name_of
+from camserve.datasets.inputs import Item, find_images, find_items
+from camserve.datasets.naming import name_of
 from camserve.errors import OptionError
 
 
@@ -50,6 +52,9 @@ def test_a_list_names_files_relative_to_itself(folder: Path, tmp_path: Path) -> 
     assert names == ["=up/elsewhere.png", "b/c/three.jpg", "b/two.PNG", "one.png"]
     (folder / "files.txt").write_text(str(outside))
     assert found(folder / "files.txt", tmp_path) == ["=root/" + outside.as_posix().lstrip("/")]
+    (item,) = find_items(str(folder / "files.txt"), tmp_path)
+    assert item is not None
+    assert item.file == str(outside)
 
 
 def test_a_table_needs_a_column_of_files(folder: Path, tmp_path: Path) -> None:
@@ -123,5 +128,6 @@ def test_names_that_are_no_unicode_are_explained_all_the_same(model: camserve.Mo
     picture(1).save(os.fsencode(tmp_path / "in") + b"/caf\xe9.png", "png")
     summary = camserve.batch.run_batch(model, tmp_path / "in", tmp_path / "out")
     assert summary.explained == 1
+    assert json.loads((tmp_path / "out" / "results.jsonl").read_text())["file"] == "caf\ufffd.png"
     (overlay,) = (tmp_path / "out" / "overlays").iterdir()
     assert overlay.name.startswith("caf\ufffd=")

@@ -103,6 +103,7 @@ def test_a_list_of_uris_names_images_by_where_they_lie(folder: Path, tmp_path: P
     items = [item for item in find_items(str(tmp_path / "list.txt"), tmp_path) if item]
     names = [f"=file{folder}/a.png", "=s3/bucket/b c.png", "=gs/bucket/ü.png"]
     assert [(item.name, item.path) for item in items] == list(zip(names, uris, strict=True))
+    assert [item.file for item in items] == [uris[0], "s3://bucket/b c.png?region=eu-west-1", uris[2]]  # no password
     assert inside_of("file:///a%20b.png") == "a b.png"
 
 
@@ -114,7 +115,7 @@ def test_what_is_not_at_a_uri_is_said(model: camserve.Model, tmp_path: Path) -> 
     (tmp_path / "list.txt").write_text("file:///nowhere.png\n")
     run_batch(model, str(tmp_path / "list.txt"), tmp_path / "out")
     row = json.loads((tmp_path / "out" / "results.jsonl").read_text())
-    assert (row["file"], row["code"]) == ("=file/nowhere.png", "bad_image")
+    assert (row["file"], row["name"], row["code"]) == ("file:///nowhere.png", "=file/nowhere.png", "bad_image")
     assert "cannot read 'file:///nowhere.png'" in row["error"]
 
 
@@ -132,6 +133,6 @@ def test_an_object_that_is_not_in_the_bucket_fails_alone(model: camserve.Model, 
     summary = run_batch(model, str(tmp_path / "list.txt"), tmp_path / "out", Options(outputs=()))
     assert (summary.explained, summary.failed) == (1, 1)
     rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
-    assert [row["file"] for row in rows] == ["=s3/bucket/some photos/a.png", "=s3/bucket/some photos/gone.png"]
+    assert [row["name"] for row in rows] == ["=s3/bucket/some photos/a.png", "=s3/bucket/some photos/gone.png"]
     assert rows[1]["code"] == "bad_image"
     assert "gone.png" in rows[1]["error"]

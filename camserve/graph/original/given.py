@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from camserve.errors import CamserveError, ModelError, first_line
 from camserve.graph.devices import structured
 from camserve.graph.original.agreement import same
-from camserve.graph.original.logits import Part, is_embedding, part_with_logits, with_batch
+from camserve.graph.original.answer_parts import parts_of_answer
+from camserve.graph.original.logits import Part, is_embedding, with_batch
 from camserve.graph.original.probabilities import Kind, kind_of, undone
 from camserve.graph.original.state import fingerprint, fresh, same_chance, without_hooks
 
@@ -65,12 +66,13 @@ class Given(nn.Module):
     """images (N, c, H, W) -> logits (N, C), float32, as the user's module answers.
 
     module: the user's network, frozen, in evaluation mode. size: (w, h) of the image it was trained at, or the side of
-    a square one. labels: how many classes have names. channels: c, of its images. Raises ModelError, in words, for what
-    cannot be called or answers with no logits.
+    a square one. labels: how many classes have names. output: which part of its answer, where the user says. channels:
+    c, of its images. Raises ModelError, in words, for what cannot be called or answers with no logits, UnknownName and
+    OptionError for an output that there is not.
 
     What is found out:
     keyword: the argument that takes the images, where they cannot be given without its name.
-    part, kind: where in the answer the logits are, and what the network makes of them itself.
+    answered: the parts of its answer. part, kind: where in it the logits are, and what it makes of them itself.
     scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. dtype: of its own answers.
     classes: C.
     remembers: whether a call can change later answers; such a network is called as a fresh copy each time.
@@ -81,11 +83,17 @@ class Given(nn.Module):
     """
 
     def __init__(
-        self, module: nn.Module, size: int | tuple[int, int], labels: int | None = None, channels: int = 3
+        self,
+        module: nn.Module,
+        size: int | tuple[int, int],
+        labels: int | None = None,
+        output: str | int | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.module, self.size, self.channels = module, (size, size) if isinstance(size, int) else size, channels
         self.keyword, self.notes = _keyword(module), list[str]()
+        self.answered, self._output = parts_of_answer(None, 0), output
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
         used = fresh(module)
         before = fingerprint(used)
@@ -143,7 +151,8 @@ class Given(nn.Module):
             with torch.no_grad(), same_chance():
                 answer = self._called(used, given)
                 self.writes = not torch.equal(given, images)
-                self.part = part_with_logits(answer, labels, len(images))
+                self.answered = parts_of_answer(answer, len(images))
+                self.part = self.answered.choose(labels, self._output)
                 found = with_batch(self.part.of(answer), images)
                 self._check(found, labels)
                 self.kind = kind_of(lambda: self._called(used, images), self.part, found)

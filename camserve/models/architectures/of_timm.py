@@ -21,6 +21,11 @@ def build(name: str, classes: int | None) -> nn.Module:
     return made
 
 
+def code(name: str) -> tuple[str, str]:
+    """The line that imports what makes it, and the call that does."""
+    return "import timm", f"timm.create_model({name!r})"
+
+
 def defaults(name: str) -> dict[str, Any]:
     """The preprocessing of the weights that timm lists first for `name`, in units of 0..255; {} where it has none."""
     stated = _timm(name).get_pretrained_cfg(name, allow_unregistered=False)

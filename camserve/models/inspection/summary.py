@@ -21,10 +21,11 @@ from camserve.models.inspection.sizes import InputSizes, try_sizes
 class Inspection:
     """What a network is made of, what it costs, and what it takes.
 
-    model: its name. size: (w, h) of the input it was trained at, pixels; every figure is for one image of that size.
-    channels: what is known of them, in words; "" where they are red, green and blue. traced: whether functions between
-    layers are seen as well. layers: in the order they are used. separable: depthwise separable convolutions. Only what
-    runs when images are classified is here: GoogLeNet's and Inception's auxiliary classifiers are not.
+    model: its name. outputs: of a network with several, the names of all; output: the one that was looked at. size:
+    (w, h) of the input it was trained at, pixels; every figure is for one image of that size. channels: what is known
+    of them, in words; "" where they are red, green and blue. traced: whether functions between layers are seen as well.
+    layers: in the order they are used. separable: depthwise separable convolutions. Only what runs when images are
+    classified is here: GoogLeNet's and Inception's auxiliary classifiers are not.
     """
 
     model: str
@@ -36,6 +37,8 @@ class Inspection:
     separable: tuple[Separable, ...]
     head: InspectedHead
     sizes: InputSizes
+    outputs: tuple[str, ...] = ()
+    output: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -69,6 +72,8 @@ class Inspection:
             "input_size": self.size[0] if self.size[0] == self.size[1] else list(self.size[::-1]),
             **({"channels": self.channels} if self.channels else {}),
             "classes": self.classes,
+            "outputs": list(self.outputs),
+            "output": self.output,
             "parameters": self.parameters,
             "macs": self.macs,
             "traced": self.traced,
@@ -108,6 +113,8 @@ def _inspected(model: Classifier) -> Inspection:
         separable=find_separable(graph, fields),
         head=inspect_head(model),
         sizes=try_sizes(model.network.cut(model.default_layer), given.size, given.channels),
+        outputs=() if model.output is None else model.outputs,
+        output=model.output,
     )
 
 

@@ -9,7 +9,10 @@ from camserve.models.inspection.summary import Inspection
 
 def sentences(inspection: Inspection) -> dict[str, str]:
     """What stands out, by the word it is about."""
+    others = ", ".join(name for name in inspection.outputs if name != inspection.output)
+    outputs = {"output": f"'{inspection.output}'; the network has others: {others}."} if others else {}
     return {
+        **outputs,
         "cost": _total(inspection),
         "depthwise": _separable(inspection),
         "layer": _layer(inspection.head, min(inspection.size)),

@@ -1,0 +1,207 @@
+"""What OUT holds from before: a run to go on with, one that is finished, or one that must not be overwritten."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from itertools import chain, product
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from camserve.batch.batch_options import KINDS, Options
+from camserve.batch.outputs import THUMBNAILS, below, ending_of
+from camserve.batch.plan import RUN, Plan, read_plan
+from camserve.datasets.inputs import Item
+from camserve.datasets.remote import is_remote
+from camserve.errors import CamserveError, OptionError, OutputError
+from camserve.findings.exports import EXPORTS, path_of
+from camserve.findings.findings import FINDINGS
+from camserve.findings.report_page import PAGE
+from camserve.findings.results import RESULTS, Ledger, Row, whole_rows
+
+_WAYS = "Give another OUT, or --restart, which removes what that run wrote"
+_NAMED = 5  # differences between two runs that an error names
+
+
+def check_out(out: Path, source: str, *, resume: bool) -> Plan | None:
+    """The plan of the run in OUT, None where there is none. Needs no model.
+
+    resume: whether it may be unfinished. Raises OptionError where OUT holds a run of another source or an unfinished
+    one, OutputError where the plan cannot be read.
+    """
+    plan = read_plan(out)
+    if plan is None:
+        if whole_rows(out)[0]:
+            raise OptionError(f"'{out}' holds {RESULTS} of a run, but not its {RUN}. {_WAYS}")
+        return None
+    if not _same_source(plan.source, source):
+        raise _other(plan, [_source_changed(plan, source)])
+    done = whole_rows(out)[0]
+    if done < plan.count and not resume:
+        raise OptionError(
+            f"'{out}' holds an unfinished run, {done} of {plan.count} images: --resume goes on with it, --restart "
+            "begins anew"
+        )
+    return plan
+
+
+def check_same(plan: Plan, source: str, facts: dict[str, Any]) -> None:
+    """Raise OptionError that says what OUT holds, and what is not as it was when the plan was made."""
+    now = json.loads(json.dumps(facts))  # tuples become lists, as in the file
+    unset = json.loads(json.dumps({"options": Options().facts()}))  # what an older run did not know of, it left unset
+    before, after = dict(_flat(unset)) | dict(_flat(plan.facts)), dict(_flat(now))
+    changed = [f"{key} was {before.get(key)!r}, is {after.get(key)!r}" for key in sorted(before.keys() | after.keys())
+               if before.get(key) != after.get(key)]  # fmt: skip
+    if not _same_source(plan.source, source):
+        changed.insert(0, _source_changed(plan, source))
+    if changed:
+        raise _other(plan, changed)
+
+
+def check_news(plan: Plan, listed: Iterable[Item], *, resume: bool) -> str:
+    """What there is to say of a finished run, held against its source as it is now. listed: in the order of a plan.
+
+    resume: whether the source may be another by now, or gone. Raises OptionError where it may not.
+    """
+    try:
+        news = _news(plan, listed)
+    except OptionError:
+        if not resume:
+            raise
+        news = ""
+    if not news:
+        count = plan.count
+        return f"'{plan.out}' is finished: {count} of {count} images. --restart explains them anew"
+    said = f"'{plan.out}' holds a finished run of '{plan.source}', which has other images by now: {news}"
+    if not resume:
+        raise OptionError(f"{said}. Give another OUT, or --restart to explain all of them anew")
+    return f"{said}; --restart explains all of them anew"
+
+
+def has_page(out: Path) -> bool:
+    """Whether findings and page were made after the last result."""
+    with suppress(OSError):
+        latest = (out / RESULTS).stat().st_mtime_ns
+        return min((out / name).stat().st_mtime_ns for name in (FINDINGS, PAGE)) >= latest
+    return False
+
+
+def _news(plan: Plan, listed: Iterable[Item]) -> str:
+    """What the source has that a finished run has not, in words; "" where nothing."""
+    counts = dict.fromkeys(("new", "gone", "listed otherwise"), 0)
+    before, now = iter(plan.items()), iter(listed)
+    old, new = next(before, None), next(now, None)
+    while old is not None or new is not None:
+        if old is None or (new is not None and new.name < old.name):
+            counts["new"] += 1
+            new = next(now, None)
+        elif new is None or old.name < new.name:
+            counts["gone"] += 1
+            old = next(before, None)
+        else:
+            counts["listed otherwise"] += (old.expected, old.targets) != (new.expected, new.targets)
+            old, new = next(before, None), next(now, None)
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def remove_run(out: Path) -> None:
+    """Remove what the run in OUT wrote, by its plan and results, and nothing else. Its plan and results stay.
+
+    Raises OutputError, also where another process is still writing.
+    """
+    if not (out / RESULTS).exists():
+        return
+    with Ledger(out) as ledger:
+        plan = None
+        with suppress(CamserveError):
+            plan = read_plan(out)
+        for path in chain(_of_rows(out), _of_the_rest(plan, ledger.count), _about_all(out)):
+            _remove(out, path)
+
+
+def _of_rows(out: Path) -> Iterator[str]:
+    """What results.jsonl names, where a file of a picture can be."""
+    folders = {THUMBNAILS, *(folder for folder, _ in KINDS.values())}
+    with (out / RESULTS).open("rb") as lines:
+        for line in lines:
+            try:
+                row: Row = json.loads(line)
+            except ValueError:
+                continue
+            for one in row.get("explanations", ()):
+                for path in one.get("files", {}).values():
+                    parts = PurePosixPath(path).parts
+                    if parts[0] in folders and os.pardir not in parts:  # results.jsonl could say anything
+                        yield path
+
+
+def _of_the_rest(plan: Plan | None, done: int) -> Iterator[str]:
+    """What a run that was killed may have written of images that have no row."""
+    if plan is None or done >= plan.count:
+        return
+    asked = plan.facts["options"]
+    options = Options(
+        methods=tuple(asked["methods"]),
+        targets=asked["targets"] if isinstance(asked["targets"], int) else tuple(asked["targets"]),
+        image_format=asked["image_format"],
+    )
+    variants = [*options.variants(plan.labelled), *(f"target-{place}" for place in range(1, plan.targets + 1))]
+    folders = ["", *(below(*pair) for pair in product(options.methods, variants))]
+    for item in plan.items(done):
+        for folder in folders:
+            yield f"{THUMBNAILS}/{folder}{item.name}.jpg"
+            yield from (f"{KINDS[kind][0]}/{folder}{item.name}{ending_of(kind, options)}" for kind in KINDS)
+
+
+def _about_all(out: Path) -> Iterator[str]:
+    yield from (FINDINGS, PAGE, *(path_of(out, format).name for format in EXPORTS))
+
+
+def _remove(out: Path, path: str) -> None:
+    """A file, and the folders above it that are empty then."""
+    file = out / path
+    try:
+        file.unlink(missing_ok=True)
+        for folder in list(file.parents)[: len(PurePosixPath(path).parts) - 1]:
+            folder.rmdir()
+    except OSError as error:
+        if os.path.lexists(file):  # else a folder is not empty, or was removed before
+            raise OutputError(f"cannot remove '{file}': {error.strerror}") from None
+
+
+def _other(plan: Plan, changed: list[str]) -> OptionError:
+    """The error about a run of something else."""
+    done = whole_rows(plan.out)[0]
+    state = "a finished run" if done >= plan.count else "an unfinished run"
+    model, begun = plan.facts.get("model", {}).get("name"), _begun(plan.out)
+    by, when = f" by {model}" if model else "", f", begun {begun:%Y-%m-%d %H:%M}" if begun else ""
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    return OptionError(
+        f"'{plan.out}' holds {state} of another kind, {done} of {plan.count} images of '{plan.source}'{by}{when}: "
+        f"{'; '.join(changed[:_NAMED])}{more}. {_WAYS}"
+    )
+
+
+def _begun(out: Path) -> datetime | None:
+    with suppress(OSError):
+        return datetime.fromtimestamp((out / RUN).stat().st_mtime).astimezone()
+    return None
+
+
+def _source_changed(plan: Plan, source: str) -> str:
+    return f"the source was {plan.source!r}, is {source!r}"
+
+
+def _same_source(one: str, other: str) -> bool:
+    if is_remote(one) or is_remote(other):
+        return one == other
+    return os.path.normpath(one) == os.path.normpath(other)
+
+
+def _flat(facts: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(facts, dict):
+        for key, value in facts.items():
+            yield from _flat(value, f"{name}.{key}" if name else key)
+    else:
+        yield name, facts

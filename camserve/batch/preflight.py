@@ -1,0 +1,52 @@
+"""What is wrong with a run's input, said before a model is loaded: that takes seconds, and this none."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from camserve.batch.batch_options import BOXES, POLYGONS, Options
+from camserve.batch.earlier_run import check_out
+from camserve.datasets.ground_truth import check_objects
+from camserve.datasets.inputs import check_source
+from camserve.errors import OptionError, UnknownName
+from camserve.findings.exports import EXPORTS, check_parquet
+from camserve.system.files import check_folder
+
+
+def check_run(
+    source: str,
+    out: Path,
+    *,
+    folders_are_classes: bool = False,
+    objects: Path | None = None,
+    resume: bool = False,
+    restart: bool = False,
+) -> None:
+    """The arguments of `run_batch` that need no model.
+
+    Raises OptionError where the source has no images or its beginning cannot be read, the objects cannot, or OUT holds
+    another run; OutputError where OUT cannot be written.
+    """
+    check_folder(out)
+    earlier = None if restart else check_out(out, source, resume=resume)
+    if earlier is None or not resume:
+        check_source(source, out, folders_are_classes=folders_are_classes)
+    if objects is not None:
+        check_objects(objects)
+
+
+def check_exports(exports: Sequence[str], options: Options) -> None:
+    """Raise OptionError before the work, not after it, where it could not be written."""
+    for format in exports:
+        if format not in EXPORTS:
+            raise UnknownName("export", format, EXPORTS)
+    if "parquet" in exports:
+        check_parquet()
+    if "coco" in exports and not {BOXES, POLYGONS} & set(options.outputs):
+        raise OptionError("COCO is made of boxes: add --output boxes or polygons, beside others such as overlay")
+
+
+def check_ray() -> None:
+    """Raise OptionError where Ray is not installed."""
+    if find_spec("ray") is None:
+        raise OptionError('a cluster is run by Ray, which is not installed: pip install "camserve[ray]"')

@@ -1,0 +1,70 @@
+"""What is wrong with a command line, said before torch is imported and a model loaded, which takes seconds."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camserve.errors import CamserveError, ImageError, ModelNotFound, UnknownName
+
+if TYPE_CHECKING:
+    from camserve.catalogue.options import ExplainOptions
+    from camserve.config.schema import Settings
+    from camserve.model import Model
+
+
+def check_model(name: str | None, settings: "Settings") -> Path | None:
+    """The card of a model, None for an architecture. Raises ModelNotFound, ModelError where its files are missing.
+
+    name: None is the settings'.
+    """
+    from camserve.models.card import card_path, check_files
+
+    given = name or settings.explain.model
+    try:
+        card = card_path(given, settings.models)
+    except ModelNotFound:
+        if ":" in given:
+            return None
+        raise
+    check_files(card)
+    return card
+
+
+def missing(images: Iterable[str | Path]) -> list[tuple[str, ImageError]]:
+    """The images that are not there, each with its error."""
+    return [
+        (str(image), ImageError(f"cannot read '{image}': No such file or directory. Check the path."))
+        for image in images
+        if _is_absent(image)
+    ]
+
+
+def _is_absent(image: str | Path) -> bool:
+    """Whether it is certain that there is no such file; whatever else is wrong is said when it is read."""
+    try:
+        Path(image).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "://" not in str(image)
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def check_names(model: "Model", targets: Iterable[str], how: "ExplainOptions") -> None:
+    """Raise UnknownName once, before the first image, for a layer or a class that the model does not have."""
+    import numpy as np
+
+    from camserve.catalogue.targets import resolve_target
+    from camserve.explain.observation import expected_index
+
+    logits, expected = np.zeros(len(model.labels), np.float32), expected_index(how, model.labels)
+    checks: list[Callable[[], object]] = [partial(model.layer, layer, how.output_stride) for layer in how.layers]
+    checks += [partial(resolve_target, target, logits, model.labels, expected=expected) for target in targets]
+    for check in checks:
+        try:
+            check()
+        except UnknownName:
+            raise
+        except CamserveError:  # said of each image, as it may depend on the image or the method
+            continue
