@@ -23,7 +23,7 @@ from camserve.system.ordered import in_order
 # be suspected.
 TESTED, IMAGES = 20, 8
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
 Scores = tuple[float, ...]
 # By an image's name the class explained.
 Examples = dict[str, int]
@@ -68,9 +68,10 @@ def _scores(
     For the input that the map is of: the model's own evaluation crop may leave the place out.
     """
     try:
-        pixels = np.asarray(open_item(model, item).image)
+        photo = open_item(model, item)
     except CamserveError:
         return None
+    pixels = np.asarray(photo.image) if photo.bands is None else photo.bands
     opposite = cells[::-1, ::-1] & ~cells
     pictures = pixels, painted(pixels, cells), painted(pixels, opposite)
     shown = (model.explain(one, target=index, size=size) for one in pictures)
@@ -84,10 +85,11 @@ def _means(scores: list[Scores]) -> dict[str, Any]:
 
 
 def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
-    """A copy of (H, W, 3) with the pixels of `cells` (16, 16) in the mean colour."""
+    """A copy of (H, W, c) with the pixels of `cells` (16, 16) in the mean colour."""
     rows, columns = (np.arange(length) * SIDE // length for length in pixels.shape[:2])
     changed = pixels.copy()
-    changed[cells[np.ix_(rows, columns)]] = pixels.reshape(-1, 3).mean(0).round().astype(np.uint8)
+    colour = pixels.reshape(-1, pixels.shape[2]).mean(0)
+    changed[cells[np.ix_(rows, columns)]] = colour if pixels.dtype.kind == "f" else colour.round().astype(pixels.dtype)
     return changed
 
 

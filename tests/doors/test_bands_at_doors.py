@@ -14,6 +14,7 @@ from PIL import Image
 from tiffs import Page, tiff
 
 import camserve
+from camserve.batch.shortcut_test import painted
 from camserve.cli import main
 from camserve.config import Settings, load_settings
 from camserve.errors import ImageError
@@ -98,9 +99,7 @@ def by_hand(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_card_says_all_of_it(added: Path) -> None:
     card = read_card(added)
-    assert card.input == Input(
-        size=[64, 32], bands=BANDS, mean=1500, std=[800, 800, 800, 900], crop=0.875, resample="bicubic"
-    )
+    assert card.input == Input(size=(64, 32), bands=BANDS, mean=(1500,) * 4, std=(800, 800, 800, 900))
     assert card.input.shown is None
     assert card.arguments == {"season": [0.5, 1.0], "strong": True}
 
@@ -198,3 +197,13 @@ def test_an_argument_that_forward_does_not_take_is_named(desk: Path) -> None:
 def test_a_card_with_a_wrong_picture_says_which_band(added: Path) -> None:
     with pytest.raises(ImageError, match="'array' has 5 samples a pixel"):
         camserve.load(added).explain(numbers(0)[..., :5])
+
+
+def test_what_covers_a_suspected_shortcut_covers_all_bands() -> None:
+    cells = np.zeros((16, 16), bool)
+    cells[0, :] = True
+    for values in (numbers(0), numbers(0).astype(np.float32)):
+        covered = painted(values, cells)
+        assert covered.dtype == values.dtype
+        np.testing.assert_allclose(covered[:4], np.broadcast_to(values.mean((0, 1)), (4, 32, 6)), atol=0.5)
+        assert np.array_equal(covered[4:], values[4:])

@@ -60,8 +60,8 @@ def test_the_first_cell_of_a_dilated_layer_stays_where_it_is(offset: tuple[float
     down = [nn.Conv2d(3, 3, 3, stride=2, padding=1) for _ in range(3)]
     net = nn.Sequential(*down, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     network, frame = TracedNetwork(Given(net.eval().requires_grad_(False), 64)), native((75, 67))
-    plain = Layer(network, "2", 64, None, offset).placement(frame, (10, 9))
-    dense = Layer(network, "2", 64, 4, offset).placement(frame, (19, 17))
+    plain = Layer(network, "2", None, offset).placement(frame, (10, 9))
+    dense = Layer(network, "2", 4, offset).placement(frame, (19, 17))
     assert (plain.stride, dense.stride) == ((8, 8), (4, 4))
     assert plain.offset == (offset or (3.5, 3.5))
     assert dense.cell_centre(2 * 3, 2 * 5) == plain.cell_centre(3, 5)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 import camserve
 from camserve.errors import ImageError, ModelError, OptionError
 from camserve.explain.pipeline import open_photo, plain_photo
+from camserve.models.onnx_export import export
+from camserve.onboarding.calibration import calibrate
 
 Array = NDArray[Any]
 
@@ -404,9 +407,10 @@ def test_tensors_are_given_as_they_are_and_told_apart() -> None:
 
 def test_a_module_may_say_its_arguments_itself() -> None:
     net, values = Told(), noise(32, 32, 3)
-    net.camserve_arguments = {"meta": META, "gain": 3.0}  # type: ignore[assignment]
+    told = {"meta": META, "gain": 3.0}
+    net.camserve_arguments = told  # type: ignore[assignment]
     own = camserve.load(net, size=32).explain(values).logits
-    assert np.array_equal(own, camserve.load(Told(), size=32, arguments=net.camserve_arguments).explain(values).logits)
+    assert np.array_equal(own, camserve.load(Told(), size=32, arguments=told).explain(values).logits)
     other = camserve.load(net, size=32, arguments={"gain": 1.0}).explain(values).logits
     assert not np.array_equal(own, other)
 
@@ -446,3 +450,35 @@ def test_images_need_not_come_first_and_whole_numbers_stay_whole() -> None:
 def test_arguments_that_are_missing_or_wrong_are_named(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=words):
         camserve.load(Told(), size=32, arguments=arguments)
+
+
+def test_onnx_has_other_channels_and_shapes(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    net = Net(4, TALL)
+    model = camserve.load(net, size=TALL, bands=[0, 1, 2, 3], mean=100, std=50)
+    exported = export(model, tmp_path / "net.onnx")
+    assert (exported.any_size, exported.sizes) == (False, ((32, 64),))
+    session = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
+    x = entry(noise(64, 32, 4), [100.0] * 4, [50.0] * 4)
+    logits, maps = session.run(None, {"images": x.numpy()})
+    expected, grid_map, best = cam(net, x)
+    np.testing.assert_allclose(logits[0], expected, atol=1e-4)
+    np.testing.assert_allclose(maps[0, best], grid_map, atol=1e-4)
+
+
+def test_where_cells_sit_is_measured_on_inputs_of_other_channels_and_shapes() -> None:
+    """A network that knows bright squares: the heat lies where they are pasted."""
+    net = nn.Sequential(
+        nn.Conv2d(4, 2, 8, 8, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+    )
+    with torch.no_grad():
+        net[0].weight.copy_(torch.stack([torch.ones(4, 8, 8), -torch.ones(4, 8, 8)]))
+        net[4].weight.copy_(torch.eye(2))
+        net[4].bias.copy_(torch.tensor([0.0, 0.1]))
+    model = camserve.load(net.eval(), size=(128, 64), bands=[0, 1, 2, 3], mean=100, std=50)
+    bright = [np.full((40, 40, 4), 150 + 20 * step, np.uint8) for step in range(3)]
+    found = calibrate(model, bright)
+    assert found.photographs == 3
+    assert found.offset == pytest.approx((3.5, 3.5), abs=0.2)
+    assert found.stride == (8, 8)
