@@ -260,6 +260,18 @@ def test_the_limits_hold_before_anything_is_unpacked() -> None:
         read(tiff(Page(numbers("u2"), compression=5, rows=2**15, more={256: 2**13, 257: 2**13 + 1})), max_pixels=10**8)
 
 
+def test_pillow_s_own_limit_holds_for_what_only_pillow_unpacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    for compression in (1, 5, 8, 32773):
+        data = tiff(Page(numbers("u1", 3), 2, compression=compression))
+        assert np.array_equal(pixels(data), shown(numbers("u1", 3), 255))
+    buffer = io.BytesIO()
+    Image.fromarray(numbers("u1", 3)).save(buffer, "TIFF", compression="jpeg")
+    message = r"851 megapixels; allowed in a TIFF are 0.0008 \(Pillow's PIL.Image.MAX_IMAGE_PIXELS, twice\)"
+    with pytest.raises(errors.ImageTooLarge, match=message):
+        read(buffer.getvalue())
+
+
 def test_chains_that_lead_in_circles_end() -> None:
     data = bytearray(tiff(Page(MAIN), Page(MAIN)))
     first = int.from_bytes(data[4:8], "little")
