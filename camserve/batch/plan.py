@@ -88,7 +88,7 @@ def make_plan(
         for old in (RUN, RESULTS):  # from here on nothing of an earlier run counts as this one's
             (out / old).unlink(missing_ok=True)
     labelled = counts["labelled"] > 0
-    about = {"facts": facts, "left_out": left_out.to_dict(), "notes": left_out.notes}
+    about: dict[str, Any] = {"facts": facts, "left_out": left_out.to_dict(), "notes": left_out.notes}
     plan = Plan(out, source, counts["count"], counts["ignored"], labelled, counts["targets"], **about)
     kept = {key: value for key, value in vars(plan).items() if key != "out"}
     write_whole(out / RUN, json.dumps(kept, indent=1).encode())

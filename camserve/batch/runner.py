@@ -13,6 +13,7 @@ from PIL import Image
 from camserve.batch.batch_options import EXPECTED, Options, facts_of
 from camserve.batch.earlier_run import check_news, check_out, check_same, has_page, remove_run
 from camserve.batch.explain_item import Work
+from camserve.batch.failing_alike import Alike
 from camserve.batch.plan import Plan, in_plan, make_plan
 from camserve.batch.preflight import check_exports
 from camserve.batch.progress import Progress, Silent
@@ -40,7 +41,8 @@ class Summary:
     """How a batch ended. explained, failed: images, those of earlier runs that it went on with included.
 
     ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
-    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source.
+    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. stopped: why the run was given
+    up before its end; it can be resumed.
     """
 
     explained: int
@@ -49,6 +51,7 @@ class Summary:
     interrupted: bool
     left_out: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    stopped: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -67,6 +70,7 @@ def run_batch(
     restart: bool = False,
     exports: Sequence[str] = (),
     cluster: Cluster | None = None,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Explain every image of `source` into OUT.
@@ -74,6 +78,7 @@ def run_batch(
     source, folders_are_classes: see `find_items`. objects: see `Objects`. exports: of EXPORTS.
     resume: go on with an unfinished run; one that is finished, or none, is no error. restart: remove what the run in
     OUT wrote, and begin anew. With neither, a run that is finished is left as it is, but for exports.
+    keep_going: also where the first 200 images all fail for one reason, which else stops the run.
     cluster: where to run; None is the process's own threads. Both give the same bits.
     Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
     at the end, also after Ctrl-C.
@@ -97,7 +102,7 @@ def run_batch(
             work = Work(model, options, out, labelled=plan.labelled, targets=plan.targets, objects=where)
             return _on_threads(work, plan.items(first), model.workers.count + 1)
 
-        summary = _run(plan, rows, shown)
+        summary = _run(plan, rows, shown, keep_going=keep_going)
     for format in exports:
         export(out, format, model.labels)
     if resume or not has_page(out):
@@ -132,11 +137,12 @@ def _plan(
     return plan
 
 
-def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
-    interrupted = False
+def _run(plan: Plan, engine: Engine, shown: Progress, *, keep_going: bool) -> Summary:
+    interrupted, stopped = False, None
     with Ledger(plan.out) as ledger:
         sweep(plan.out)
         counts = _counts_of(plan, ledger.count)
+        alike = Alike(any_good=keep_going or counts["ok"] > 0)
         if ledger.count < plan.count:
             with shown.of(plan.count, ledger.count, counts["failed"]):
                 try:
@@ -145,9 +151,11 @@ def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
                             ledger.append(row)
                             counts[row["status"]] += 1
                             shown.advance(row)
+                            if stopped := alike.add(row):
+                                break
                 except KeyboardInterrupt:
                     interrupted = True
-    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted, plan.left_out, plan.notes)
+    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted, plan.left_out, plan.notes, stopped)
 
 
 def _counts_of(plan: Plan, done: int) -> dict[str, int]:

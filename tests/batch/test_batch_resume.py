@@ -89,6 +89,7 @@ def test_a_run_killed_twice_ends_as_if_it_had_not_been(folder: Path, undisturbed
     assert ended.returncode == 1  # two are broken
     assert json.loads(ended.stdout) == {
         "explained": COUNT - 2, "failed": 2, "ignored": 0, "interrupted": False, "left_out": [], "notes": [],
+        "stopped": None,
     }  # fmt: skip
     assert contents(out) == contents(undisturbed)
 

@@ -138,6 +138,7 @@ def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path
     result = run("batch", tmp_path, tmp_path / "out", "--json")
     assert json.loads(result.stdout) == {
         "explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": [],
+        "stopped": None,
     }  # fmt: skip
     assert result.stderr == ""
 
