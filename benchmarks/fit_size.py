@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 import camserve
+from camserve.config.schema import load_settings
 
 
 def average_precision(heat: np.ndarray, inside: np.ndarray) -> float:
@@ -53,7 +54,8 @@ def main() -> None:
     parser.add_argument("--model", default="efficientnet-lite0")
     parser.add_argument("--sizes", nargs="+", default=["crop", 192, 224, 256, 288, 320, 384])
     options = parser.parse_args()
-    model = camserve.load(options.model)
+    settings = load_settings(overrides={"explain": {"own_answer": False}})  # what an input of this size answers
+    model = camserve.load(options.model, settings=settings)
     samples = list(csv.DictReader((options.data / "samples/labels.csv").open()))
     boxes = boxed(options.data)
     heads = ("samples top-1", "their score", "boxes top-1", "pointing", "pixel AP")

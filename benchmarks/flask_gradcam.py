@@ -1,7 +1,7 @@
 """A service as one writes it in an afternoon: Flask and pytorch-grad-cam, what camserve's is measured against.
 
     gunicorn --chdir benchmarks --threads 4 --bind 127.0.0.1:5000 flask_gradcam:app
-    curl --data-binary @cat.jpg -H "Accept: image/png" http://127.0.0.1:5000/explain -o why.png
+    curl --data-binary @photos/cat.jpg -H "Accept: image/png" http://127.0.0.1:5000/explain -o why.png
 
 The same network and weights as camserve's embedded model, as their package gives them. A lock, because pytorch-grad-cam
 keeps what it saw in the object: without it, clients at the same time get each other's maps.

@@ -108,7 +108,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model = camserve.load(options.model)
     small = [row[:3] for row in boxed(options.data) if row[3] < 0.25][: options.count]
-    right = [row for row in small if model.explain(row[0], sharp=False).class_index == row[1]]
+    right = [row for row in small if model.explain(row[0], sharp=False).logits.argmax() == row[1]]
     print(f"{options.model}, {len(right)} of {len(small)} photographs with small boxes, torch {torch.__version__}")
     heads = ("AP", "pointing", "IoU*", "energy", "entropy", "time")
     print(f"{'':32}" + "".join(f"{head:>9}" for head in heads) + "   AP pointing IoU* of either half")

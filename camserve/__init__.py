@@ -2,7 +2,7 @@
 
     import camserve
     model = camserve.load("efficientnet-lite0")
-    explanation = model.explain("cat.jpg")
+    explanation = model.explain("photos/cat.jpg")
     explanation.overlay().save("why.png")
 
 Importing camserve is cheap: torch is loaded when a model is.

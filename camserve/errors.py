@@ -26,13 +26,14 @@ name, `status` the HTTP status, `exit_code` the status a command ends with.
 """
 
 import difflib
-import re
 from collections.abc import Iterable
 
 # Characters of a value in an error's text: enough to recognise it by, not the whole image.
 _SHOWN = 100
 # Characters of a misspelt name that are looked at: the time to compare grows with their square.
-_LONGEST_NAME = 300
+LONGEST_NAME = 300
+# Names that are offered in place of one that there is not.
+_OFFERED = 8
 
 
 class CamserveError(Exception):
@@ -69,12 +70,23 @@ class UnknownName(OptionError):
 
     code = "unknown_name"
 
-    def __init__(self, kind: str, given: object, known: Iterable[str], *, close: list[str] | None = None) -> None:
+    def __init__(
+        self, kind: str, given: object, known: Iterable[str], *, close: list[str] | None = None, allowed: str = ""
+    ) -> None:
+        """close: what may have been meant, likest first. allowed: what to say of the known names but a list of them."""
         names = list(known)
         close = close_names(given, names) if close is None else close
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
+        hint = f"; did you mean {_offered(close)}?" if close else "."
         listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-        super().__init__(f"unknown {kind} {shown(given)}{hint} Known: {listed}")
+        super().__init__(f"unknown {kind} {shown(given)}{hint} {allowed or f'Known: {listed}'}")
+
+
+def _offered(names: list[str]) -> str:
+    """The first of some names, quoted; for one or more."""
+    *first, last = map(repr, names[:_OFFERED])
+    if len(names) > _OFFERED:
+        return f"{', '.join([*first, last])} and {len(names) - _OFFERED} more"
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def shown(given: object) -> str:
@@ -91,18 +103,8 @@ def first_line(error: BaseException) -> str:
 def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -> list[str]:
     """At most three of `names` that are like what was given, the likest first, whatever their case."""
     by_lower = {name.lower(): name for name in reversed(list(names))}
-    close = difflib.get_close_matches(str(given)[:_LONGEST_NAME].lower(), by_lower, n=3, cutoff=likeness)
+    close = difflib.get_close_matches(str(given)[:LONGEST_NAME].lower(), by_lower, n=3, cutoff=likeness)
     return [by_lower[name] for name in close]
-
-
-def names_with(given: str, names: Iterable[str]) -> list[str]:
-    """At most five of `names` that have every word of what was given, the shortest first, whatever their case."""
-    wanted = _words(given[:_LONGEST_NAME])
-    return sorted({name for name in names if wanted and wanted <= _words(name)}, key=lambda name: (len(name), name))[:5]
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"[^\W_]+", text.lower()))
 
 
 class ImageError(CamserveError):
@@ -120,13 +122,13 @@ class ImageTypeError(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """More pixels than `limits.megapixels`, or a side longer than `limits.side`."""
+    """More pixels than `limits.megapixels` or `limits.local_megapixels`, or a side longer than `limits.side`."""
 
     code = "too_many_pixels"
 
 
 class BodyTooLarge(CamserveError):
-    """More bytes than `limits.body_megabytes`."""
+    """More bytes than `limits.body_megabytes` or `limits.local_megabytes`."""
 
     code = "body_too_large"
     status = 413

@@ -1,6 +1,6 @@
 """The public Model: a classifier that can be asked why, and `load`, which makes one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from camserve.images.reading import Photo, Source
 from camserve.methods.evidence import Progress
 from camserve.models.classifier import Classifier
 from camserve.models.inspection.summary import Inspection, inspect_model
-from camserve.models.loading import Labels, parts_of
+from camserve.models.loading import LabelsOfEach, parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +76,14 @@ class Model(Classifier):
         run = Run(progress=asked.progress)
         return explain_many(self, images, asked.target, asked, run, errors=asked.errors)
 
-    def class_maps(self, image: Source | Photo, *, size: str | int | None = None) -> npt.NDArray[np.float32]:
+    def class_maps(
+        self, image: Source | Photo, *, size: str | int | None = None, output: str | int | None = None
+    ) -> npt.NDArray[np.float32]:
         """The CAM of every class from one forward pass, float32 (C, h, w), in logits.
 
         mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
         """
-        return class_maps(self, image, ExplainOptions(size=size))
+        return class_maps(self, image, ExplainOptions(size=size, output=output))
 
     def inspect(self) -> Inspection:
         """What every layer gives and costs, the head, and the sizes of input taken; see models/inspection/."""
@@ -92,9 +94,12 @@ def load(
     source: str | Path | nn.Module | None = None,
     *,
     weights: str | Path | None = None,
-    labels: Labels | None = None,
+    key: str | None = None,
+    labels: LabelsOfEach | None = None,
     layer: str | None = None,
+    output: str | int | None = None,
     scores: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
     **input_options: Any,
 ) -> Model:
@@ -103,13 +108,17 @@ def load(
     source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
     "torchvision:resnet18", "timm:NAME", "package.module:factory" or "./net.py:factory", whose code is run; or an
     nn.Module, of which a snapshot is taken: the module itself is never touched.
-    weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. labels: class names in the order of
-    the logits, a dict from index to name or from name to index, a text file with one a line, or "imagenet". layer:
-    where to look; found by itself where not given.
-    scores: "softmax" (default) or, for multi-label heads, "sigmoid". input_options: fields of
-    `camserve.models.card.Input` (size, mean, std ...); where not given, those of the architecture's own library, or
-    ImageNet's usual ones. A card says weights, scores and input itself. Raises ModelNotFound, UnknownName, OptionError,
-    ModelError.
+    weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. key: which state dict of that file,
+    where it holds several, as in "ema.state_dict". labels: class names in the order of the logits, a dict from index to
+    name or from name to index, a text file with one a line, or "imagenet"; of a network with several outputs also a
+    dict from output to any of these. layer: where to look; found by itself where not given. output: which part of the
+    network's answer holds the logits, where it has several that could: the name of a field, a way such as
+    "heads.colour", or an index; the others can be asked for by the option `output` of `explain`.
+    scores: "softmax" (default) or, for multi-label heads, "sigmoid". arguments: what the network's forward gets besides
+    images, by name, the same for every picture; see `camserve.models.arguments`. input_options: fields of
+    `camserve.models.card.Input` (size, channels, mean, std ...); where not given, those of the architecture's own
+    library, or ImageNet's usual ones. A card says weights, key, scores, arguments and input itself. Raises
+    ModelNotFound, UnknownName, OptionError, ModelError.
     """
-    own = {"weights": weights, "scores": scores, **input_options}
-    return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own))
+    own = {"weights": weights, "key": key, "scores": scores, "arguments": arguments, **input_options}
+    return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own, output=output))

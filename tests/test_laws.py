@@ -68,6 +68,11 @@ HOMES = {
     "ray": "batch/ray_cluster.py",
     "cmap": "catalogue/colormaps.py",
     "isal": "images/png.py",
+    "pillow_heif": "images/heic.py",
+    "pillow_jxl": "images/jpeg_xl.py",
+    "tifffile": "images/rare_tiff.py",
+    "imagecodecs": "images/rare_tiff.py",
+    "pydicom": "images/dicom.py images/dicom_greys.py",
 }
 OF_METHODS = {"torch", "camserve", "typing", "collections", "dataclasses", "functools", "importlib", "math"}
 OF_METHODS |= {"contextlib", "threading"}  # what a hook needs that only its own thread obeys

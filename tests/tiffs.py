@@ -87,6 +87,7 @@ def _directory(data: bytearray, tags: dict[int, Any], order: str, big: bool) -> 
     for tag, value in sorted(tags.items()):
         values = list(value) if isinstance(value, list | tuple | bytes) else [value]
         kind, code = (3, "H") if tag not in (256, 257, 273, 279, 324, 325, 330) else (4, "I")
+        kind, code = (7, "B") if isinstance(value, bytes) else (kind, code)
         packed = struct.pack(f"{order}{len(values)}{code}", *values)
         if len(packed) > room:
             place = len(data)

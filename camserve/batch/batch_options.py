@@ -5,14 +5,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from camserve.catalogue.options import ExplainOptions, OverlayOptions
-from camserve.catalogue.targets import PREDICTED
+from camserve.catalogue.targets import EXPECTED, PREDICTED
 from camserve.errors import OptionError, UnknownName
 from camserve.images.reading import OUTPUTS
 
 if TYPE_CHECKING:
     from camserve.model import Model
-
-EXPECTED = "expected"
 
 # What can be written of each explanation: the folder below OUT and the ending; None is that of the pictures' format.
 KINDS: dict[str, tuple[str, str | None]] = {
@@ -31,9 +29,10 @@ class Options:
     """The same for every image.
 
     methods: names, at least one. targets: what to explain: "predicted", "expected" (the class an image shows, where
-    that is known), classes, "a-b"; or a number: so many of the best classes; () means predicted, and expected where
-    it is another. how: but for the method. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of
-    overlays. threshold: of masks and boxes, a share of the maximum.
+    that is known), "predicted-expected", classes, "a-b"; or a number: so many of the best classes; () means predicted,
+    and expected where it is another. how: but for the method; its expected class is that of images of which the input
+    says none. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of overlays. threshold: of masks
+    and boxes, a share of the maximum.
     """
 
     methods: tuple[str, ...] = ("auto",)

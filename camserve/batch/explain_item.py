@@ -1,22 +1,24 @@
 """One image of a batch: explained, its files written, and its row. The same on a thread here and on a cluster."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from camserve.batch.batch_options import BOXES, EXPECTED, POLYGONS, Options
+from camserve.batch.batch_options import BOXES, POLYGONS, Options
 from camserve.batch.outputs import Made, files_of
-from camserve.catalogue.targets import TargetOption
+from camserve.catalogue.targets import EXPECTED, TargetOption, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item
 from camserve.datasets.remote import is_remote, read_remote
 from camserve.errors import CamserveError, OptionError, OutputError, Unavailable
 from camserve.explain.pipeline import explain_classes, open_photo
+from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Answer, Explanation
 from camserve.findings.results import Row
 from camserve.findings.sketch import shares, sketch_of, to_text
+from camserve.findings.statistics import is_coarse
 from camserve.images.reading import Photo
 from camserve.model import Model
 from camserve.render.regions import sample
@@ -54,14 +56,15 @@ class Work:
         write_all(self.out, {path: content for one in files for path, content in one.values()})
         for row, one in zip(rows, files, strict=True):
             row["files"] = {kind: path for kind, (path, _) in one.items()}
-        return {**self._about(item, photo, made[0].explanation), "explanations": rows}
+        return {**_about(item, photo, made[0].explanation), "explanations": rows}
 
     def _explain(self, photo: Photo, item: Item) -> list[Made]:
         """Each method and target; the expected class only where the predicted one is another."""
         found = []
         variants, targets = self._asked(item)
         for method in self.options.methods:
-            explanations = explain_classes(self.model, photo, targets, self.options.by(method))
+            how = replace(self.options.by(method), expected=_expected(item))
+            explanations = explain_classes(self.model, photo, targets, how)
             several = [Made(method, *one) for one in zip(variants, explanations, strict=True)]
             found += [one for one in several if one.variant != EXPECTED or not _already(one, several)]
         return found
@@ -73,29 +76,36 @@ class Work:
         if isinstance(self.options.targets, int):
             return self.variants, self.options.targets
         names = self.options.targets or self.variants
-        pairs = [pair for pair in zip(self.variants, names, strict=True) if pair[1] != EXPECTED or item.expected]
+        pairs = [pair for pair in zip(self.variants, names, strict=True) if item.expected or not self._needs(pair[1])]
         if not pairs:
             raise OptionError(f"{item.file!r}: nobody said which class is expected, and nothing else is asked for")
-        expected = item.expected and int(item.expected)
+        expected = _expected(item)
         return [variant for variant, _ in pairs], [expected if name == EXPECTED else name for _, name in pairs]
+
+    def _needs(self, target: str) -> bool:
+        """Whether a target is about the expected class; "expected" always is, whatever classes are called."""
+        return target == EXPECTED or needs_expected(target, self.model.labels)
 
     def _row(self, item: Item, made: Made) -> Row:
         """The part of a row about one explanation."""
         one = made.explanation
         sketch = sketch_of(one.map, one.placement)
-        border, corners = shares(sketch) or (None, None)
+        grid = {"grid": list(one.placement.grid)}
+        border, corners = (None if is_coarse(grid) else shares(sketch)) or (None, None)
         return {
             "variant": made.variant,
             "method": one.method,
             "layer": one.layer,
             "target": one.target.name,
             **finite(vars(Answer(one.class_index, one.class_name, one.score, one.logit))),
+            "value": finite(one.value),
+            **grid,
             "sketch": to_text(sketch),
             "peak": finite(float(one.map.max())),
             "border": _rounded(border),
             "corners": _rounded(corners),
             "outside": _rounded(outside(self.objects, item, one) if self.objects else None),
-            "warnings": list(one.warnings),
+            "warnings": [text for text in one.warnings if text != missed(one)],  # which the image's own part says
             **self._regions(one),
         }
 
@@ -106,23 +116,25 @@ class Work:
             return {"boxes": [{**asdict(each.box), "rings": each.rings} for each in one.polygons(threshold)]}
         return {"boxes": [asdict(box) for box in one.boxes(threshold)]} if BOXES in outputs else {}
 
-    def _about(self, item: Item, photo: Photo, one: Explanation) -> Row:
-        """The part of a row about the image. one: any explanation of it."""
-        expected = None
-        if item.expected is not None:
-            index = int(item.expected)
-            score, logit = float(one.scores[index]), float(one.logits[index])
-            expected = finite(vars(Answer(index, self.model.labels[index], score, logit)))
-        return {
-            "file": item.file,
-            "name": item.name,
-            "status": "ok",
-            "sha256": photo.sha256,
-            "width": photo.size[0],
-            "height": photo.size[1],
-            "predicted": finite(vars(one.top(1)[0])),
-            "expected": expected,
-        }
+
+def _about(item: Item, photo: Photo, one: Explanation) -> Row:
+    """The part of a row about the image. one: any explanation of it."""
+    return {
+        "file": item.file,
+        "name": item.name,
+        "status": "ok",
+        "sha256": photo.sha256,
+        "width": photo.size[0],
+        "height": photo.size[1],
+        **({} if one.output is None else {"output": one.output}),
+        "predicted": finite(vars(one.own_answer)),
+        "expected": None if one.expected is None else finite(vars(one.answer_of(one.expected))),
+    }
+
+
+def _expected(item: Item) -> int | None:
+    """The class that an image of the plan shows."""
+    return None if item.expected is None else int(item.expected)
 
 
 def outside(objects: Objects, item: Item, one: Explanation) -> float | None:
@@ -140,7 +152,7 @@ def open_item(model: Model, item: Item) -> Photo:
     """The photograph, from this machine or from elsewhere. Raises ImageError."""
     if not is_remote(item.path):
         return open_photo(model, item.path)
-    stream = BytesIO(read_remote(item.path, model.settings.limits.max_bytes))
+    stream = BytesIO(read_remote(item.path, model.settings.limits.max_local_bytes))
     stream.name = PurePosixPath(item.name).name  # what an error calls it
     return open_photo(model, stream)
 

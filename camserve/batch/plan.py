@@ -14,7 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from camserve.catalogue.targets import resolve_class
+from camserve.catalogue.class_names import resolve_class
 from camserve.datasets.inputs import Item, nothing_found
 from camserve.datasets.left_out import AGAIN, LeftOut
 from camserve.errors import OptionError, OutputError
@@ -57,13 +57,15 @@ def make_plan(
     model: "Model",
     facts: dict[str, Any],
     *,
+    expected: int | str | None = None,
     left_out: LeftOut | None = None,
     clear: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Sort `items` into OUT and say what the run depends on. A file that is listed twice is one item.
 
-    Class names become indices of `model`. left_out: what `items` has told, to be kept. clear: removes what an earlier
-    run wrote, once all items are known to be good. Raises OptionError where there are none, or a class is unknown.
+    expected: the class of items that say none. Class names become indices of `model`. left_out: what `items` has told,
+    to be kept. clear: removes what an earlier run wrote, once all items are known to be good. Raises OptionError where
+    there are no items, or a class is unknown.
     """
     left_out = left_out or LeftOut()
     counts = {"ignored": 0, "count": 0, "labelled": 0, "targets": 0}
@@ -77,7 +79,7 @@ def make_plan(
 
     out.mkdir(parents=True, exist_ok=True)
     with writing(out / INPUTS) as file:
-        for item in in_plan(wanted(), out, model, left_out):
+        for item in in_plan(wanted(), out, model, expected, left_out):
             file.write(json.dumps(item).encode() + b"\n")
             counts["count"] += 1
             counts["labelled"] += item.expected is not None
@@ -95,12 +97,18 @@ def make_plan(
     return plan
 
 
-def in_plan(items: Iterable[Item], out: Path, model: "Model", left_out: LeftOut | None = None) -> Iterator[Item]:
+def in_plan(
+    items: Iterable[Item],
+    out: Path,
+    model: "Model",
+    expected: int | str | None = None,
+    left_out: LeftOut | None = None,
+) -> Iterator[Item]:
     """The items as a plan has them: sorted by name, one a name, classes as indices. Raises OptionError, OutputError.
 
-    out: for files without a name, since there may be more than fit into memory.
+    out: for files without a name, since there may be more than fit into memory. expected, left_out: as for `make_plan`.
     """
-    return _merged(_sorted((_resolved(item, model) for item in items), out), left_out or LeftOut())
+    return _merged(_sorted((_resolved(item, model, expected) for item in items), out), left_out or LeftOut())
 
 
 def read_plan(out: Path) -> Plan | None:
@@ -114,12 +122,13 @@ def read_plan(out: Path) -> Plan | None:
         raise OutputError(f"cannot read '{out / RUN}': {error}; --restart begins anew") from None
 
 
-def _resolved(item: Item, model: "Model") -> Item:
+def _resolved(item: Item, model: "Model", expected: int | str | None) -> Item:
     """With the expected class as an index in digits. Raises OptionError naming the file."""
-    if item.expected is None:
+    name = expected if item.expected is None else item.expected
+    if name is None:
         return item
     try:
-        return item._replace(expected=str(resolve_class(item.expected, model.labels)))
+        return item._replace(expected=str(resolve_class(name, model.labels)))
     except OptionError as error:
         raise OptionError(f"{item.path}: {error}") from None
 

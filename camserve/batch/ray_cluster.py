@@ -49,11 +49,13 @@ class Cluster:
 class Recipe:
     """What an actor needs to do the same work.
 
-    home, name: the model's card, by path or by name. weights: its hash. folder: the one the batch was begun in.
+    home, name: the model's card, by path or by name. output: of the network, None: the card's. weights: its hash.
+    folder: the one the batch was begun in.
     """
 
     home: str
     name: str
+    output: str | int | None
     weights: str
     settings: "Settings"
     options: "Options"
@@ -70,12 +72,12 @@ class Explainer:
     def __init__(self, recipe: Recipe) -> None:
         from camserve.batch.explain_item import Work
         from camserve.datasets.ground_truth import Objects
-        from camserve.explain.pipeline import open_photo
+        from camserve.explain.pipeline import open_picture
 
         if Path(recipe.folder).is_dir():
             os.chdir(recipe.folder)  # what the plan's relative paths are relative to
         model = _load(recipe)
-        objects = Objects(Path(recipe.objects), partial(open_photo, model)) if recipe.objects else None
+        objects = Objects(Path(recipe.objects), partial(open_picture, model)) if recipe.objects else None
         how: dict[str, Any] = {"labelled": recipe.labelled, "targets": recipe.targets, "objects": objects}
         self._work = Work(model, recipe.options, Path(recipe.out), **how)
 
@@ -97,9 +99,9 @@ def recipe_of(model: "Model", options: "Options", plan: "Plan", objects: Path | 
     assert model.home is not None
     one = {"compute": model.settings.compute.model_copy(update={"workers": 1})}  # an actor is one worker
     return Recipe(
-        str(model.home.resolve()), model.name, model.weights_sha256, model.settings.model_copy(update=one), options,
-        str(plan.out.resolve()), plan.labelled, plan.targets, str(objects.resolve()) if objects else None,
-        str(Path.cwd()),
+        str(model.home.resolve()), model.name, model.card.output, model.weights_sha256,
+        model.settings.model_copy(update=one), options, str(plan.out.resolve()), plan.labelled, plan.targets,
+        str(objects.resolve()) if objects else None, str(Path.cwd()),
     )  # fmt: skip
 
 
@@ -189,7 +191,8 @@ def _load(recipe: Recipe) -> "Model":
     """The model, from the same path or, where a machine has it elsewhere, by its name. Raises ModelError."""
     from camserve.model import load
 
-    model = load(recipe.home if Path(recipe.home).is_file() else recipe.name, settings=recipe.settings)
+    source = recipe.home if Path(recipe.home).is_file() else recipe.name
+    model = load(source, output=recipe.output, settings=recipe.settings)
     if model.weights_sha256 != recipe.weights:
         raise ModelError(f"'{recipe.name}' has other weights on this machine than where the batch was begun")
     return model

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image
-
-from camserve.batch.batch_options import EXPECTED, Options, facts_of
+from camserve.batch.batch_options import Options, facts_of
 from camserve.batch.earlier_run import check_news, check_out, check_same, has_page, remove_run
 from camserve.batch.explain_item import Work
 from camserve.batch.failing_alike import Alike
@@ -19,11 +17,13 @@ from camserve.batch.preflight import check_exports
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.ray_cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.batch.shortcut_test import cover
+from camserve.catalogue.targets import EXPECTED, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
 from camserve.datasets.left_out import LeftOut
 from camserve.errors import OptionError
-from camserve.explain.pipeline import explain_classes, open_photo
+from camserve.explain.pipeline import explain_classes, open_picture, plain_photo
+from camserve.findings.answers import Answers, count_answers
 from camserve.findings.exports import export
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import write_report
@@ -42,7 +42,7 @@ class Summary:
 
     ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
     and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. stopped: why the run was given
-    up before its end; it can be resumed.
+    up before its end; it can be resumed. answers: of those explained.
     """
 
     explained: int
@@ -52,10 +52,11 @@ class Summary:
     left_out: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     stopped: str | None = None
+    answers: Answers = Answers()  # noqa: RUF009 - frozen
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "answers": self.answers.to_dict()}
 
 
 def run_batch(
@@ -86,15 +87,16 @@ def run_batch(
     of other images; OutputError where OUT cannot be written: then it stops, and can be resumed.
     """
     options, shown = options or Options(), progress or Silent()
+    model = model.of_output(options.how.output)
     with ExitStack() as stack:
-        where = stack.enter_context(closing(Objects(objects, partial(open_photo, model)))) if objects else None
+        where = stack.enter_context(closing(Objects(objects, partial(open_picture, model)))) if objects else None
         check_exports(exports, options)
         if cluster is not None:
             check_card(model)
         check_options(model, options)
         facts = {**facts_of(model, options), "objects": None if objects is None else str(objects)}
         facts["folders_are_classes"] = folders_are_classes
-        plan = _plan(model, str(source), out, facts, shown, resume=resume, restart=restart)
+        plan = _plan(model, str(source), out, facts, options.how.expected, shown, resume=resume, restart=restart)
 
         def rows(plan: Plan, first: int) -> Generator[Row]:
             if cluster is not None:
@@ -106,19 +108,28 @@ def run_batch(
     for format in exports:
         export(out, format, model.labels)
     if resume or not has_page(out):
-        _look_at(model, plan, options)
-    return summary
+        return replace(summary, answers=_look_at(model, plan, options))
+    return replace(summary, answers=count_answers(read_rows(out)))
 
 
-def _look_at(model: Model, plan: Plan, options: Options) -> None:
-    """The findings and the page: passes over the results."""
+def _look_at(model: Model, plan: Plan, options: Options) -> Answers:
+    """The findings and the page: passes over the results. Gives what was answered."""
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
-    write_report(plan.out, plan.source, model.name, findings, facts, model.settings.render.colormap)
+    write_report(plan.out, plan.source, model.title, findings, facts, model.settings.render.colormap)
+    return findings.answers
 
 
 def _plan(
-    model: Model, source: str, out: Path, facts: dict[str, Any], shown: Progress, *, resume: bool, restart: bool
+    model: Model,
+    source: str,
+    out: Path,
+    facts: dict[str, Any],
+    expected: int | str | None,
+    shown: Progress,
+    *,
+    resume: bool,
+    restart: bool,
 ) -> Plan:
     """The plan to follow: the one that is there, or a new one."""
     left_out = LeftOut()
@@ -126,13 +137,13 @@ def _plan(
     plan = None if restart else check_out(out, source, resume=resume)
     if plan is None:
         clear = partial(remove_run, out)
-        made = make_plan(items, out, source, model, facts, left_out=left_out, clear=clear)
+        made = make_plan(items, out, source, model, facts, expected=expected, left_out=left_out, clear=clear)
         for said in (*left_out.notes, f"left out: {left_out}" if str(left_out) else ""):
             shown.say(said)
         return made
     check_same(plan, source, facts)
     if whole_rows(out)[0] == plan.count:
-        listed = in_plan((item for item in items if item is not None), out, model)
+        listed = in_plan((item for item in items if item is not None), out, model, expected)
         shown.say(check_news(plan, listed, resume=resume))
     return plan
 
@@ -184,8 +195,9 @@ def check_options(model: Model, options: Options) -> None:
     """Raise OptionError once, before the first file, rather than for each of ten thousand."""
     targets = options.targets
     if not isinstance(targets, int):
-        targets = tuple(target for target in targets if target != EXPECTED) or 1
-    grey = Image.new("RGB", (64, 64), "grey")
+        own = (target for target in targets if target != EXPECTED and not needs_expected(target, model.labels))
+        targets = tuple(own) or 1
+    grey = plain_photo(model, 128)
     for method in options.methods:
         asked = targets if isinstance(targets, int) else list(targets)
         explain_classes(model, grey, asked, options.by(method))[0].drawn(options.look)

@@ -1,6 +1,7 @@
 """A suspected shortcut put to the test: cover the place, and cover as much elsewhere; see what the model still says."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from camserve.batch.explain_item import open_item
 from camserve.batch.plan import Plan
 from camserve.datasets.inputs import Item
 from camserve.errors import CamserveError
+from camserve.explanation.attribution import scores_of
 from camserve.findings.results import name_in, read_rows
 from camserve.findings.shortcuts import Shortcut
 from camserve.findings.sketch import SIDE, from_text, hot_cells
@@ -23,8 +25,8 @@ TESTED, IMAGES = 20, 8
 
 Pixels = npt.NDArray[np.uint8]
 Scores = tuple[float, ...]
-# By an image's name the class explained and its score.
-Examples = dict[str, tuple[int, float]]
+# By an image's name the class explained.
+Examples = dict[str, int]
 
 
 def cover(
@@ -42,7 +44,7 @@ def cover(
     def tested(test: tuple[int, Item]) -> tuple[int, Scores | None]:
         """The place of a shortcut, and its scores on one image."""
         place, item = test
-        return place, _scores(model, item, *examples[place][item.name], shortcuts[place].cells, size)
+        return place, _scores(model, item, examples[place][item.name], shortcuts[place].cells, size)
 
     threads = model.workers.count + 1
     for future in in_order(tested, _tests(plan, examples), threads):
@@ -59,16 +61,21 @@ def _tests(plan: Plan, examples: Sequence[Examples]) -> Iterator[tuple[int, Item
 
 
 def _scores(
-    model: Model, item: Item, index: int, before: float, cells: npt.NDArray[np.bool_], size: str | int | None
+    model: Model, item: Item, index: int, cells: npt.NDArray[np.bool_], size: str | int | None
 ) -> Scores | None:
-    """The class's score before, with `cells` covered, and with their mirror image; None without the image."""
+    """The class's score before, with `cells` covered, and with their mirror image; None without the image.
+
+    For the input that the map is of: the model's own evaluation crop may leave the place out.
+    """
     try:
         pixels = np.asarray(open_item(model, item).image)
     except CamserveError:
         return None
     opposite = cells[::-1, ::-1] & ~cells
-    after = (model.explain(painted(pixels, one), target=index, size=size).score for one in (cells, opposite))
-    return before, *after
+    pictures = pixels, painted(pixels, cells), painted(pixels, opposite)
+    shown = (model.explain(one, target=index, size=size) for one in pictures)
+    scored = partial(scores_of, each_alone=model.card.scores == "sigmoid")
+    return tuple(float(scored(one.logits)[index]) for one in shown)
 
 
 def _means(scores: list[Scores]) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
 
 
 def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[Examples]:
-    """For each shortcut images that are hot there, with the class explained and its score."""
+    """For each shortcut images that are hot there, with the class explained."""
     found: list[Examples] = [{} for _ in shortcuts]
     for row, one in explained(read_rows(plan.out)):
         lacking = [place for place, images in enumerate(found) if len(images) < IMAGES]
@@ -96,5 +103,5 @@ def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[Examples]:
             hot = hot_cells(from_text(one["sketch"]))
             for place in asked:
                 if (hot & shortcuts[place].cells).any():
-                    found[place][name_in(row)] = one["class_index"], one["score"]
+                    found[place][name_in(row)] = one["class_index"]
     return found

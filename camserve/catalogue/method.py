@@ -1,5 +1,6 @@
 """What the registry says of one method: where it is from, what it needs, what it costs, and when to use it."""
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import Literal
@@ -8,10 +9,37 @@ from camserve.catalogue.head_kinds import HeadKind
 
 
 class Each(StrEnum):
-    """What there may be one run for, by the symbol that stands for how many there are."""
+    """What there may be one run for: of the layer, by the symbol that stands for how many there are; or of stages."""
 
     CHANNEL = "K"
     CELL = "h w"
+    STAGE = "stage"
+    CHANNEL_OF_STAGE = "channel of every stage"
+
+
+SYMBOLS = (Each.CHANNEL, Each.CELL)
+
+
+class Runs(StrEnum):
+    """What a method runs, and what its time is counted in."""
+
+    FORWARD = "forward of the network"
+    GRADIENT = "forward and backward of the network"
+    HEAD = "forward of the head"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the cost of a method depends on, at one layer, for one picture.
+
+    channels: those that fire anywhere. cells: of the layer. head: behind it. stages: the channels of each stage of the
+    network up to the layer.
+    """
+
+    channels: int
+    cells: int
+    head: HeadKind
+    stages: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -20,15 +48,18 @@ class Cost:
 
     count: how often the first thing named in `words` is run, for each of `each` where that is given; None where that
     has no number. words: what is run, with {n} for the number. free_under: the kind of head that needs none of it.
+    of: what is run, where it takes time; of two things the one that takes more.
     """
 
     count: int | None
     words: str
     each: Each | None = None
     free_under: HeadKind | None = None
+    of: Runs | None = None
 
     def __str__(self) -> str:
-        number = self.each if self.each and self.count == 1 else f"{self.count} {self.each or ''}".rstrip()
+        symbol = self.each if self.each in SYMBOLS else None
+        number = symbol if symbol and self.count == 1 else f"{self.count} {symbol or ''}".rstrip()
         free = f"; none under a {self.free_under} head" if self.free_under else ""
         return self.words.format(n=number) + free
 
@@ -36,8 +67,24 @@ class Cost:
         """The same, said of a layer of so many channels and cells, before such a head."""
         if head is self.free_under:
             return str(NOTHING)
-        many = {None: 1, Each.CHANNEL: channels, Each.CELL: cells}[self.each]
+        many = {Each.CHANNEL: channels, Each.CELL: cells}.get(self.each, 1) if self.each else 1
         return self.words.format(n=(self.count or 0) * many)
+
+    def runs(self, facts: Facts) -> int:
+        """How often `of` is run; 0 where nothing is run that takes time."""
+        if self.of is None or facts.head is self.free_under:
+            return 0
+        many = {
+            Each.CHANNEL: facts.channels,
+            Each.CELL: facts.cells,
+            Each.STAGE: len(facts.stages),
+            Each.CHANNEL_OF_STAGE: sum(facts.stages),
+        }
+        return (self.count or 0) * (many[self.each] if self.each else 1)
+
+    def seconds(self, facts: Facts, one: Mapping[Runs, float]) -> float:
+        """About how long it takes. one: the seconds of one run of each kind."""
+        return 0.0 if self.of is None else self.runs(facts) * one[self.of]
 
 
 NOTHING = Cost(0, "no more forwards")

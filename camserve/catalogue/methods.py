@@ -8,7 +8,7 @@ registry, which itself loads no torch. How a method is tested: see CONTRIBUTING.
 from collections.abc import Iterable
 
 from camserve.catalogue.head_kinds import HeadKind
-from camserve.catalogue.method import Cost, Each, Method, Needs, Note
+from camserve.catalogue.method import Cost, Each, Method, Needs, Note, Runs
 from camserve.errors import UnknownName
 
 AUTO = "auto"
@@ -56,7 +56,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "smoothgradcam++", "Smooth Grad-CAM++", "as Grad-CAM++, gradients averaged over noisy copies of the image",
             "Omeiza et al. 2019, arXiv:1908.01224", "weighted.smoothgradcam_plus_plus",
-            cost=Cost(8, "{n} forwards and backwards of the head", free_under=HeadKind.LINEAR),
+            cost=Cost(8, "{n} forwards and backwards of the head", free_under=HeadKind.LINEAR, of=Runs.HEAD),
             note=Note(
                 "sum_k w_k A_k, w_k = sum_xy E[g_k^2] ReLU(E[g_k]) / (2 E[g_k^2] + E[g_k^3] sum_xy A_k), E over 8 "
                 "noisy images",
@@ -102,7 +102,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         Method(
             "shapleycam", "Shapley-CAM", "as Grad-CAM, less half of what channels add only together",
-            "Cai 2025, arXiv:2501.06261", "weighted.shapleycam", cost=Cost(2, "two backwards through the head"),
+            "Cai 2025, arXiv:2501.06261", "weighted.shapleycam",
+            cost=Cost(2, "two backwards through the head", of=Runs.HEAD),
             note=Note(
                 "sum_k w_k A_k, w_k = mean(g_k - (H A)_k / 2), H the Hessian of S_c + log softmax(S)_c",
                 "the layer behaves far from linearly between here and the logits: Grad-CAM corrected to second order",
@@ -121,7 +122,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "refinecam", "Refine-CAM", "Grad-CAM++ of every stage, multiplied: fine edges where the class is",
             "Domeniconi et al. 2026, arXiv:2605.14641", "stages.refinecam",
-            cost=Cost(1, "a forward and a backward for each stage"), lattice="input",
+            cost=Cost(1, "a forward and a backward for each stage", Each.STAGE, of=Runs.GRADIENT), lattice="input",
             note=Note(
                 "product over stages of ReLU(Grad-CAM++), each laid over the input and divided by its maximum",
                 "sharper edges than one layer can give",
@@ -133,7 +134,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls without each",
             "Desai & Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360", "ablation.ablationcam",
-            cost=Cost(1, "{n} forwards of the head, one a channel", Each.CHANNEL, free_under=HeadKind.LINEAR),
+            cost=Cost(1, "{n} forwards of the head, one a channel", Each.CHANNEL, HeadKind.LINEAR, Runs.HEAD),
             note=Note(
                 "sum_k w_k A_k, w_k = (T(A) - T(A with A_k = 0)) / |T(A)|; linear head: W_ck mean(A_k) / |S_c|",
                 "what the network does when a feature is gone, not what it would do for an infinitely small change",
@@ -143,7 +144,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "reciprocam", "Recipro-CAM", "the score that each cell would reach alone",
             "Byun & Lee 2022, arXiv:2209.14074", "ablation.reciprocam",
-            cost=Cost(1, "{n} forwards of the head, one a cell", Each.CELL, free_under=HeadKind.LINEAR),
+            cost=Cost(1, "{n} forwards of the head, one a cell", Each.CELL, HeadKind.LINEAR, Runs.HEAD),
             note=Note(
                 "T(A with one cell kept) - T(0), cell by cell; linear head: CAM / (h w)",
                 "the choice without gradients for a transformer",
@@ -155,7 +156,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "groupcam", "Group-CAM", "32 groups of feature maps, weighted by the probability seen through each",
             "Zhang et al. 2021, arXiv:2103.13859", "masking.groupcam",
-            cost=Cost(33, "{n} forwards and the head's gradient"), scored="probability",
+            cost=Cost(33, "{n} forwards and the head's gradient", of=Runs.FORWARD), scored="probability",
             note=Note(
                 "sum_l (P(x H_l + B (1 - H_l)) - P(B)) H_l over 32 groups l of channels weighted as in Grad-CAM, B "
                 "a blurred x",
@@ -166,7 +167,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "scorecam", "Score-CAM", "feature maps weighted by the score of the image seen through each",
             "Wang et al., CVPR workshops 2020, arXiv:1910.01279", "masking.scorecam",
-            cost=Cost(1, "{n} forwards, one a channel", Each.CHANNEL),
+            cost=Cost(1, "{n} forwards, one a channel", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k T(x H_k)",
                 "no gradient to be trusted, and few channels or much time",
@@ -176,7 +177,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         Method(
             "iscam", "IS-CAM", "as Score-CAM, averaged while the masked image fades in",
-            "Naidu et al. 2020, arXiv:2010.03023", "masking.iscam", cost=Cost(10, "{n} forwards", Each.CHANNEL),
+            "Naidu et al. 2020, arXiv:2010.03023", "masking.iscam",
+            cost=Cost(10, "{n} forwards", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k mean_i T(x H_k i / 10), i = 1 .. 10",
                 "as scorecam, where the score jumps as the masked image fades in",
@@ -185,7 +187,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         Method(
             "sscam", "SS-CAM", "as Score-CAM, averaged over noise on the masks",
-            "Wang et al. 2020, arXiv:2006.14255", "masking.sscam", cost=Cost(35, "{n} forwards", Each.CHANNEL),
+            "Wang et al. 2020, arXiv:2006.14255", "masking.sscam",
+            cost=Cost(35, "{n} forwards", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k mean_i T(x (H_k + e_i)), e_i normal of deviation 2, i = 1 .. 35",
                 "as scorecam, where single masks' edges decide",
@@ -195,7 +198,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "opticam", "Opti-CAM", "the mixture of feature maps through which the image scores highest",
             "Zhang et al., CVIU 2024, arXiv:2301.07002", "masking.opticam",
-            cost=Cost(100, "{n} forwards with gradients of the whole network"),
+            cost=Cost(100, "{n} forwards with gradients of the whole network", of=Runs.GRADIENT),
             note=Note(
                 "sum_k softmax(u)_k A_k, u by gradient ascent on T(x H) of that map, 100 steps",
                 "the one mixture of feature maps that the network likes best",
@@ -205,7 +208,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "polycam", "Poly-CAM", "the layer's map sharpened by the maps of finer layers, seen through their features",
             "Englebert et al., ICPR 2022, arXiv:2204.13359", "masking.polycam",
-            cost=Cost(2, "{n} forwards for each channel of every stage"), lattice="input", scored="probability",
+            cost=Cost(2, "{n} forwards for each channel of every stage", Each.CHANNEL_OF_STAGE, of=Runs.FORWARD),
+            lattice="input", scored="probability",
             note=Note(
                 "m_L prod_l m_l / U(D(m_l)) over stages l; m_l = ReLU(sum_k w_k A_k), "
                 "w_k = ReLU(P(x H_k) + P(x) - P(x (1 - H_k))), U(D(m_l)) m_l made as coarse as stage l + 1",
@@ -216,7 +220,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "occlusion", "Occlusion", "how far the probability falls when a window over the place is hidden",
             "Zeiler & Fergus, ECCV 2014, arXiv:1311.2901", "occluding.occlusion",
-            cost=Cost(170, "at most {n} forwards"), lattice="input", scored="probability", at_layer=False,
+            cost=Cost(170, "at most {n} forwards", of=Runs.FORWARD),
+            lattice="input", scored="probability", at_layer=False,
             note=Note(
                 "mean of P(x) - P(x with a window hidden) over the windows that cover a pixel",
                 "any network, layers unknown: what the answer depends on when it is taken away",
@@ -225,7 +230,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         Method(
             "rise", "RISE", "pixels shown whenever the class is probable, under 1000 random masks",
-            "Petsiuk et al., BMVC 2018, arXiv:1806.07421", "occluding.rise", cost=Cost(1000, "{n} forwards"),
+            "Petsiuk et al., BMVC 2018, arXiv:1806.07421", "occluding.rise",
+            cost=Cost(1000, "{n} forwards", of=Runs.FORWARD),
             lattice="input", scored="probability", at_layer=False,
             note=Note(
                 "sum_i (P(x M_i) - mean P) M_i / (1000 * 0.5), M_i random masks of 7 x 7 cells, half of them shown",
@@ -238,7 +244,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "integratedgradients", "Integrated gradients", "what each pixel adds to the score, from mean grey on",
             "Sundararajan et al., ICML 2017, arXiv:1703.01365", "pixel_gradients.integratedgradients",
-            cost=Cost(32, "{n} forwards and backwards of the network"), lattice="input", at_layer=False,
+            cost=Cost(32, "{n} forwards and backwards of the network", of=Runs.GRADIENT),
+            lattice="input", at_layer=False,
             note=Note(
                 "sum_colours x mean_s dT/dx(s x), 32 midpoints s of 0 .. 1",
                 "pixels that must add up: they sum to the logit less that of the mean colour",
@@ -248,7 +255,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "fullgrad", "FullGrad", "the score shared out between the pixels and every layer's biases",
             "Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780", "pixel_gradients.fullgrad",
-            cost=Cost(1, "one forward and backward of the network, and a forward for each stage"), lattice="input",
+            cost=Cost(1, "one forward and backward of the network, and a forward for each stage", of=Runs.GRADIENT),
+            lattice="input",
             at_layer=False,
             note=Note(
                 "sum_colours |x dT/dx| + sum over layers of sum_k |b_k dT/dz_k| laid over the input",
@@ -259,7 +267,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "guidedbackprop", "Guided backpropagation", "edges that excite the network; says little about the class",
             "Springenberg et al. 2015, arXiv:1412.6806", "pixel_gradients.guidedbackprop", needs=Needs.RELUS,
-            cost=Cost(1, "one forward and backward of the network"), lattice="input", check=EDGES, at_layer=False,
+            cost=Cost(1, "one forward and backward of the network", of=Runs.GRADIENT),
+            lattice="input", check=EDGES, at_layer=False,
             note=Note(
                 "sum_colours dT/dx, only positive gradients passing each ReLU",
                 "only because people ask for it",
@@ -269,7 +278,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "guidedgradcam", "Guided Grad-CAM", "edges of guided backpropagation where Grad-CAM is positive",
             "Selvaraju et al., ICCV 2017, arXiv:1610.02391", "pixel_gradients.guidedgradcam", needs=Needs.RELUS,
-            cost=Cost(1, "one forward and backward of the network"), lattice="input", check=EDGES,
+            cost=Cost(1, "one forward and backward of the network", of=Runs.GRADIENT), lattice="input", check=EDGES,
             note=Note(
                 "guidedbackprop times ReLU(Grad-CAM) laid over the input",
                 "only because people ask for it",
@@ -284,6 +293,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             cost=Cost(
                 2,
                 "two forwards, and a backward for every block; a forward for every block where torch.fx sees no graph",
+                of=Runs.GRADIENT,
             ),
             at_layer=False,
             note=Note(
@@ -297,7 +307,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
         Method(
             "attentionrollout", "Attention rollout", "what the class token attends to; for transformers, any class",
             "Abnar & Zuidema, ACL 2020, arXiv:2005.00928", "attention.attentionrollout", needs=Needs.ATTENTION,
-            cost=Cost(1, "one forward"), at_layer=False,
+            cost=Cost(1, "one forward", of=Runs.FORWARD), at_layer=False,
             of_class=False,
             note=Note(
                 "the class token's row of the product over blocks of (mean over heads of a_l + I) / 2, a_l attention",

@@ -50,8 +50,10 @@ class ExplainOptions:
     """How it is explained; None leaves the choice to the model's settings. Raises OptionError, UnknownName.
 
     method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam. layer:
-    several, in a list or separated by commas, are fused. size: "fit", "crop", "native" or a short side in pixels.
-    output_stride: in input pixels. sharp: see `camserve.explain.sharp`. quantity: "logit" or "log-softmax".
+    several, in a list or separated by commas, are fused. output: of a network whose answer has several parts. size:
+    "fit", "crop", "native" or a short side in pixels. output_stride: in input pixels. sharp: see
+    `camserve.explain.sharp`. quantity: "logit" or "log-softmax". expected: a target may name it, as in
+    "predicted-expected".
     """
 
     method: str | None = option(
@@ -67,6 +69,14 @@ class ExplainOptions:
     )
     layer: str | Sequence[str] | None = option(
         None, "layer to look at, or several, as in a,b; `camserve layers` lists them", str, unset="the model's own"
+    )
+    output: str | int | None = option(
+        None,
+        "which output is explained, where the network has several: a name, a way such as heads.colour, or an index",
+        int | str,
+        unset="the model's own",
+        see="python.md#several-outputs",
+        repeats=True,
     )
     size: str | int | None = option(
         None,
@@ -98,6 +108,12 @@ class ExplainOptions:
         "of the class: its logit, or log-softmax, which also counts what speaks for other classes",
         str,
         choices=QUANTITIES,
+    )
+    expected: int | str | None = option(
+        None,
+        "index or name of the class that the image shows; it is compared with the predicted one",
+        int | str,
+        unset="not known",
     )
 
     def __post_init__(self) -> None:

@@ -1,24 +1,21 @@
 """What an explanation is about: a class, one class against another, or any scalar function of the logits."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from camserve.catalogue.class_names import INDEX, classes_named, resolve_class
 from camserve.catalogue.methods import QUANTITIES
-from camserve.errors import OptionError, UnknownName, close_names, names_with, shown
+from camserve.errors import OptionError, UnknownName, close_names, shown
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from torch import Tensor
 
-PREDICTED = "predicted"
-# In front of an index that is text, where the digits alone are the name of a class.
-INDEX = "#"
+PREDICTED, EXPECTED = "predicted", "expected"
 _COUNT = re.compile(r"(?:top )?(\d{1,18})")
-# Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
-_DIGITS = 18
 
 TargetOption: TypeAlias = int | str | Callable[["Tensor"], "Tensor"] | None
 
@@ -77,29 +74,36 @@ def class_target(index: int) -> Target:
 
 
 def resolve_target(
-    target: TargetOption, logits: "npt.NDArray[np.float32]", labels: Sequence[str], quantity: str = "logit"
+    target: TargetOption,
+    logits: "npt.NDArray[np.float32]",
+    labels: Sequence[str],
+    quantity: str = "logit",
+    expected: int | None = None,
 ) -> Target:
     """The Target that an option means.
 
-    target: None or "predicted", the class with the highest logit; a class's index or name, see `resolve_class`; "a-b",
-    a against b, such as "predicted-tabby"; "-a", what speaks against a; or a function of logits (N, C) -> (N,), whose
-    score is reported for the predicted class. logits: float32 (C,). quantity: of QUANTITIES.
-    Raises OptionError, UnknownName with close matches.
+    target: None or "predicted", the class with the highest logit; "expected", the class `expected`, where that is
+    known; a class's index or name, see `resolve_class`; "a-b", a against b, such as "predicted-expected"; "-a", what
+    speaks against a; or a function of logits (N, C) -> (N,), whose score is reported for the predicted class. logits:
+    float32 (C,). quantity: of QUANTITIES. Raises OptionError, UnknownName with close matches.
     """
     if quantity not in QUANTITIES:
         raise UnknownName("quantity", quantity, QUANTITIES)
     best = int(logits.argmax())
     if callable(target):
         return Target(best, getattr(target, "__name__", "function"), quantity=quantity, function=target)
-    if target == PREDICTED and PREDICTED in labels:
-        raise OptionError(
-            f"target '{PREDICTED}' means the class with the highest logit, and here a class has that name, too: leave "
-            f"target out, or give the class as '#{labels.index(PREDICTED)}'"
-        )
-    if target is None or target in ("", PREDICTED):
+    words = {PREDICTED: best} if expected is None else {PREDICTED: best, EXPECTED: expected}
+    if target is None or target == "":
         return Target(best, labels[best], quantity=quantity)
     if isinstance(target, str):
-        found = _parse(target, best, labels)
+        if expected is None and needs_expected(target, labels):
+            raise OptionError(
+                f"target {shown(target)} is about the class that the image shows, and nobody said which that is: give "
+                f"{EXPECTED}, an index or a name"
+            )
+        if (meant := _word(target, words, labels)) is not None:
+            return Target(meant, labels[meant], quantity=quantity)
+        found = _parse(target, words, labels)
         if found is not None:
             return Target(*found, quantity=quantity)
     if isinstance(target, list | tuple):
@@ -108,52 +112,26 @@ def resolve_target(
     return Target(index, labels[index], quantity=quantity)
 
 
-def resolve_class(target: int | str, labels: Sequence[str]) -> int:
-    """The class index that an index or a name means.
-
-    A number is always an index. Text is the name of a class where there is one, also a name of digits; else digits are
-    an index, as flags and queries are text; "#10" is index 10 whatever the names are.
-    Raises OptionError for an index out of range and for a name of several classes, UnknownName for another name.
-    """
-    if isinstance(target, str):
-        return _named(target, labels)
-    if isinstance(target, bool) or not isinstance(target, int):
-        raise OptionError(f"target {target!r} is neither a class index nor a class name")
-    return _checked_index(target, labels)
+def needs_expected(target: TargetOption, labels: Sequence[str]) -> bool:
+    """Whether a target is about the expected class: "expected", or a difference with it. A class may have that name."""
+    if not isinstance(target, str) or classes_named(target, labels) or classes_named(EXPECTED, labels):
+        return False
+    return EXPECTED in map(str.strip, (target, *target.split("-", 1), *target.rsplit("-", 1)))
 
 
-def classes_named(text: str, labels: Sequence[str]) -> list[int]:
-    """The classes of exactly that name; where there are none, those of that name in another case."""
-    exact = [index for index, label in enumerate(labels) if label == text]
-    if exact or text.isdecimal():
-        return exact
-    lower = text.lower()
-    return [index for index, label in enumerate(labels) if label.lower() == lower]
-
-
-def _named(text: str, labels: Sequence[str]) -> int:
-    found = classes_named(text, labels)
-    if len(found) > 1:
-        listed = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+def _word(text: str, words: Mapping[str, int], labels: Sequence[str]) -> int | None:
+    """The class that a word such as "predicted" means, None for other text. Raises OptionError where one is a name."""
+    if text in words and text in labels:
+        what = "the class with the highest logit" if text == PREDICTED else "the class that the image shows"
+        other = "leave target out, or give the class" if text == PREDICTED else "give either"
         raise OptionError(
-            f"class {shown(text)} is the name of {len(found)} classes, {listed}; give an index, {found[0]} as a number "
-            f"or '{INDEX}{found[0]}' as text"
+            f"target '{text}' means {what}, and here a class has that name, too: {other} as "
+            f"'{INDEX}{labels.index(text)}'"
         )
-    if found:
-        return found[0]
-    digits = text.removeprefix(INDEX)
-    if not digits.isdecimal():
-        raise UnknownName("class", text, labels, close=names_with(text, labels) or None)
-    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels)
+    return words.get(text)
 
 
-def _checked_index(index: int | str, labels: Sequence[str]) -> int:
-    if isinstance(index, str) or not 0 <= index < len(labels):
-        raise OptionError(f"target {shown(index)} is not a class; the model has classes 0 to {len(labels) - 1}")
-    return index
-
-
-def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int | None, int] | None:
+def _parse(target: str, words: Mapping[str, int], labels: Sequence[str]) -> tuple[int, str, int | None, int] | None:
     """(index, name, against, sign) of "a-b" or "-a"; None where the text is no such form, or is a class's own name."""
     if "-" not in target or classes_named(target, labels):
         return None
@@ -162,8 +140,8 @@ def _parse(target: str, best: int, labels: Sequence[str]) -> tuple[int, str, int
     for place, letter in enumerate(target):
         if letter == "-":
             first, second = target[:place].strip(), target[place + 1 :].strip()
-            other = _side(second, best, labels)
-            own = _side(first, best, labels)
+            other = _side(second, words, labels)
+            own = _side(first, words, labels)
             if other is not None and first == "":
                 found.append((other, f"against {labels[other]}", None, -1))
             elif other is not None and own is not None:
@@ -189,10 +167,10 @@ def _is_about_a_side(target: str, side: str, labels: Sequence[str]) -> bool:
     return len(classes_named(side, labels)) > 1 or not close_names(target, labels, likeness=0.76)
 
 
-def _side(text: str, best: int, labels: Sequence[str]) -> int | None:
+def _side(text: str, words: Mapping[str, int], labels: Sequence[str]) -> int | None:
     """The class that one side of a difference means, None where it means none."""
-    if text == PREDICTED:
-        return best
+    if (meant := _word(text, words, labels)) is not None:
+        return meant
     try:
         return resolve_class(text, labels)
     except OptionError:

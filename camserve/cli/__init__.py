@@ -4,6 +4,7 @@ program.py             what every command shares: how errors end it, and where s
 prechecks.py           what is wrong with a command line, said before a model is loaded
 flags.py               options of the commands that explain
 adding.py              `camserve add`
+lists.py               options that take several numbers, and arguments of a network's own
 batching.py            `camserve batch`
 calibrating.py         `camserve calibrate`
 comparing_runs.py      `camserve compare`
@@ -44,9 +45,9 @@ def main(ctx: click.Context, config: Path | None) -> None:
     """Why did my classifier say that? Heatmaps over photographs, from image classifiers.
 
     \b
-    camserve explain cat.jpg -o out       one photograph
-    camserve batch photos out             a folder of them, with a page to look at
-    camserve serve                        the HTTP service, with a page for uploads
+    camserve explain photos/cat.jpg -o out   one photograph
+    camserve batch photos out                a folder of them, with a page to look at
+    camserve serve                           the HTTP service, with a page for uploads
     """
     keep_freed_memory()
     ctx.obj = config

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from camserve.cli.lists import NUMBERS, Listing, read_arguments
 from camserve.cli.program import read_settings
 
 
-@click.command()
+@click.command(cls=Listing)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "-a",
@@ -17,16 +18,29 @@ from camserve.cli.program import read_settings
     required=True,
     help="torchvision:NAME, timm:NAME, package.module:factory or ./net.py:factory.",
 )
+@click.option("--key", help="Which state dict of CHECKPOINT, where it holds several, as in ema.state_dict.")
 @click.option("--labels", help='Text file with one class name a line, or "imagenet".')
 @click.option("--name", help="Default: the checkpoint's, without its ending.")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Default: the first of models.folders, ~/.camserve/models."
 )
-@click.option("--size", type=int, help="Side of the square input, in pixels.")
+@click.option("--size", type=NUMBERS, help="Side of the square input, in pixels, or its height and width.")
 @click.option("--crop", type=float, help="Share of the short side that the evaluation crop covers.")
-@click.option("--mean", type=float, nargs=3, help="Per channel, in units of 0..255.")
-@click.option("--std", type=float, nargs=3, help="Per channel, in units of 0..255.")
-@click.option("--channels", type=click.Choice(["RGB", "BGR"]), help="Their order. Default: RGB.")
+@click.option("--mean", type=NUMBERS, help="Per channel, in units of 0..255; of bands in those of the file.")
+@click.option("--std", type=NUMBERS, help="Per channel, as --mean.")
+@click.option(
+    "--channels", type=click.Choice(["RGB", "BGR", "L"]), help="Their order, or L for grey. Default: RGB; L where one."
+)
+@click.option("--bands", type=NUMBERS, help="Instead of colours: samples of a picture, counted from 0.")
+@click.option("--shown", type=NUMBERS, help="Of bands: those that are drawn, one or three. Default: the first three.")
+@click.option(
+    "--argument",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=read_arguments,
+    help="What forward takes besides images, the same for every picture; VALUE as in TOML. Repeatable.",
+)
 @click.option("--resample", type=click.Choice(["bilinear", "bicubic", "lanczos"]), help="How pixels are interpolated.")
 @click.option(
     "--scores", type=click.Choice(["softmax", "sigmoid"]), help="sigmoid for multi-label heads. Default: softmax."
@@ -47,6 +61,7 @@ def add(config: Path | None, /, checkpoint: Path, architecture: str, as_json: bo
     Example:
       camserve add finch.pth --architecture torchvision:resnet18 --labels birds.txt
       camserve add tiny.pth -a ./net.py:TinyNet --labels things.txt --size 64 --mean 0 0 0 --std 255 255 255
+      camserve add scenes.pth -a ./net.py:Scenes --bands 3 2 1 7 --mean 1500 --std 800 --size 256 128
     """
     from camserve.onboarding.new_model import add as make
 

@@ -2,6 +2,9 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 @click.option("--keep-going", is_flag=True, help="Also where the first 200 images all fail for one reason.")
 @click.option("--quiet", is_flag=True, help="Only say, in the end, what went wrong.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
-@explaining
+@partial(explaining, taken=("--output",))
 @click.pass_obj
 def batch(
     config: Path | None,
@@ -101,12 +104,13 @@ def batch(
     from camserve.batch.progress import progress_for
 
     check_classes(top, targets=bool(asked.targets))
+    output = only_output(asked)
     cluster = _cluster(engine_cluster, cluster_address, actors)
     settings = asked.settings(config, threshold=threshold)
     options = Options(
         methods=asked.methods or (settings.explain.method,),
         targets=asked.targets if top is None else top,
-        how=asked.how,
+        how=replace(asked.how, output=output),
         look=asked.look,
         outputs=() if outputs == ("none",) else outputs or ("overlay",),
         image_format=image_format,
@@ -121,7 +125,7 @@ def batch(
     from camserve.model import load
 
     summary = run_batch(
-        load(asked.model, settings=settings),
+        load(asked.model, output=output, settings=settings),
         source,
         out,
         options,
@@ -134,7 +138,7 @@ def batch(
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     elif not quiet:
-        click.echo(f"{summary.explained} explained, {summary.failed} failed -> {out / 'index.html'}")
+        click.echo("\n".join(_in_words(summary, out)))
     status = INTERRUPTED if summary.interrupted else 0
     if summary.failed and not summary.interrupted:
         status = SOME_FAILED if summary.explained else NOTHING_USABLE
@@ -152,6 +156,24 @@ def _reason(summary: "Summary", out: Path) -> str:
         return summary.stopped or f"interrupted after {done} images; --resume goes on"
     first = next(row["error"].rstrip(".") for row in read_rows(out) if row["status"] == "failed")
     return f"{summary.failed} of {done} images failed, the first with: {first}. All reasons are in {out / RESULTS}"
+
+
+def only_output(asked: Asked) -> str | None:
+    """The network's output that a run is about. Raises OptionError where several were given."""
+    if len(asked.outputs) > 1:
+        raise OptionError(f"--model-output {', '.join(asked.outputs)}: a run is about one output; start one for each")
+    return next(iter(asked.outputs), None)
+
+
+def _in_words(summary: "Summary", out: Path) -> Iterator[str]:
+    """What was found, in a line each, and where the page is."""
+    yield f"{summary.explained} explained, {summary.failed} failed"
+    if summary.answers.in_words:
+        yield summary.answers.in_words
+    if summary.answers.surest:
+        named = (f"{one['class_name']} {one['score']:.2f} ({one['file']})" for one in summary.answers.surest)
+        yield f"surest: {', '.join(named)}"
+    yield f"-> {out / 'index.html'}"
 
 
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":

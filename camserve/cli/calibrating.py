@@ -39,8 +39,8 @@ def calibrate(config: Path | None, /, model: str, images: tuple[Path, ...], dry_
 
     \b
     Example:
-      camserve calibrate efficientnet-lite0 --images photos --dry-run
-      camserve calibrate my-models/finch --images finches --images sparrow.jpg
+      camserve calibrate efficientnet-lite0 --dry-run
+      camserve calibrate my-models/finch --images finches
     """
     settings = read_settings(config)
     if check_model(model, settings) is None and not dry_run:

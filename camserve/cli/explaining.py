@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from camserve.explanation.explanation import Explanation
     from camserve.model import Model
 
-# With --method all: the seconds after which a method is given up; all but a few take less.
+# With --method all: seconds. A method that would take longer is not begun; all but a few take less.
 PATIENCE = 60.0
 
 
@@ -37,7 +37,9 @@ PATIENCE = 60.0
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on standard output.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Explain the N best classes of each image.")
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
-@click.option("--limit", type=float, help="Seconds for each of several methods, 0 for no end. Default: 60 with all.")
+@click.option(
+    "--limit", type=float, help="Seconds that each of several methods may take, 0 for no end. Default: 60 with all."
+)
 @click.option("--timings", is_flag=True, help="Say how long each step took.")
 @asking
 @explaining
@@ -58,18 +60,19 @@ def explain(
     """Explain photographs, one folder of results each.
 
     Writes OUT/NAME/ with overlay.png, heatmap.png (8 bits), heatmap.npy (float32, 0 to 1), map.npy (raw) and
-    manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. With several methods (a,b,c or all) or several targets each
-    has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. A file that fails is reported, and the
-    others are still explained.
+    manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. With several methods (a,b,c or all), several targets or
+    several outputs of the network each has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. A
+    method that would take longer than --limit is not begun, and named with what it would take. A file that fails is
+    reported, and the others are still explained.
 
     \b
     Example:
-      camserve explain cat.jpg dog.jpg -o out
-      camserve explain cat.jpg --target "tiger cat" --method layercam --contour 0.5
-      camserve explain cat.jpg --method all
-      camserve explain cat.jpg --target tabby --target "tiger cat" --target "tabby-tiger cat"
-      camserve explain cat.jpg --at 210,120 --region 100,40,320,260
-      camserve explain cat.jpg dog.jpg --top 3 --signed --legend --common-scale
+      camserve explain photos/cat.jpg photos/coffee.jpg -o out
+      camserve explain photos/cat.jpg --target "tiger cat" --method layercam --contour 0.5
+      camserve explain photos/cat.jpg --method all
+      camserve explain photos/cat.jpg --target tabby --target "tiger cat" --target "tabby-tiger cat"
+      camserve explain photos/cat.jpg --at 210,120 --region 100,40,320,260
+      camserve explain photos/cat.jpg photos/coffee.jpg --top 3 --signed --legend --common-scale
     """
     sheet = _sheet_of(asked, limit)
     _check_together(asked, sheet, questions, top=top, common_scale=common_scale, timings=timings)
@@ -83,8 +86,8 @@ def explain(
         sys.exit(NOTHING_USABLE)
     from camserve.model import load
 
-    model = load(asked.model, settings=settings)
-    check_names(model, asked.targets, asked.how)
+    model = load(asked.model, output=next(iter(asked.outputs), None), settings=settings)
+    check_names(model, asked.targets if len(asked.outputs) < 2 else (), asked.how)
     comparison = Comparison(model, asked.look.signed) if common_scale else None
     how, target = replace(asked.how, method=_only(asked.methods)), _only(asked.targets)
     failed = set()
@@ -118,9 +121,13 @@ def explain(
 
 def _sheet_of(asked: Asked, limit: float | None) -> SheetOf | None:
     """What the options compare; None where they ask for one explanation. limit: seconds a method."""
-    methods, targets = asked.methods, asked.targets
-    if len(methods) > 1 and len(targets) > 1:
-        raise OptionError("several methods and several classes at once make no sheet: give one method, or one class")
+    methods, targets, outputs = asked.methods, asked.targets, asked.outputs
+    several = {"methods": methods, "classes": targets, "outputs": outputs}
+    together = [f"several {word}" for word, given in several.items() if len(given) > 1]
+    if len(together) > 1:
+        raise OptionError(f"{' and '.join(together)} at once make no sheet: give several of one of them only")
+    if len(outputs) > 1:
+        return SheetOf(outputs=outputs)
     if len(methods) > 1:
         patience = PATIENCE if limit is None and len(methods) == len(METHODS) else limit
         return SheetOf(methods, limit=patience or None)
@@ -153,8 +160,8 @@ def _check_together(
 ) -> None:
     if sheet and (top is not None or common_scale or timings or questions != Questions()):
         raise OptionError(
-            "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target: give "
-            "one of each"
+            "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target, of "
+            "one output: give one of each"
         )
     check_classes(top, targets=bool(asked.targets))
     if common_scale and asked.look.scale is not None:

@@ -1,4 +1,4 @@
-"""`camserve explain` with several methods or several classes: a folder for each, and a sheet of all."""
+"""`camserve explain` with several methods, classes or outputs: a folder for each, and a sheet of all."""
 
 import json
 import sys
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from camserve.model import Model
 
 SHEET = "sheet.jpg"
+NOT_BEGUN = "not begun"
 
 
 @dataclass(frozen=True)
 class SheetOf:
-    """What is compared: methods, or classes. limit: seconds a method. Ctrl-C leaves out the rest."""
+    """What is compared: methods, classes, or outputs of the network.
+
+    limit: seconds a method; what would take longer is not begun. Ctrl-C leaves out the rest.
+    """
 
     methods: Sequence[str] = ()
     targets: list[str] | None = None
+    outputs: Sequence[str] = ()
     limit: float | None = None
 
     def show(
@@ -43,7 +48,7 @@ class SheetOf:
     ) -> None:
         """Compare on one image: files into `folder`, facts to standard output. Raises CamserveError.
 
-        target: of methods. how: less the methods. look: how pictures are drawn.
+        target: of methods and outputs. how: less the methods. look: how pictures are drawn.
         """
         from camserve.explain.pipeline import open_photo
         from camserve.explanation.contact_sheet import Entry
@@ -72,16 +77,21 @@ class SheetOf:
     def _entries(
         self, model: "Model", photo: "Photo", target: "TargetOption", how: "ExplainOptions", bar: Bar
     ) -> "Iterator[Entry]":
+        from camserve.explain.estimate import estimate
         from camserve.explain.run import Run
-        from camserve.explain.side_by_side import compare_classes, compare_methods
+        from camserve.explain.side_by_side import compare_classes, compare_methods, compare_outputs
 
         run = Run(deadline=self.limit, progress=bar)
         if self.targets is not None:
             yield from compare_classes(model, photo, self.targets, how, run)
             return
+        if self.outputs:
+            yield from compare_outputs(model, photo, self.outputs, target, how, run)
+            return
+        expected = estimate(model, photo, how, run) if self.limit else None
         for name in self.methods:
             bar.begin(name)
-            yield from compare_methods(model, photo, [name], target, how, run)
+            yield from compare_methods(model, photo, [name], target, how, run, expected)
 
     def _left(self, entries: "list[Entry]") -> list[str]:
         return [name for name in self.methods if name not in {entry.name for entry in entries}]
@@ -96,6 +106,9 @@ def _sum_up(image: str, facts: dict[str, Any]) -> None:
     shown = [entry for entry in facts["entries"] if entry["folder"]]
     for note, names in notes.items():
         click.echo(f"  note{'' if len(names) == len(shown) else ' on ' + ', '.join(names)}: {note}")
+    waiting = [entry["name"] for entry in facts["entries"] if NOT_BEGUN in entry["reason"]]
+    if waiting:
+        click.echo(f"  not begun: {', '.join(waiting)}; a larger --limit, or --limit 0, runs them")
     click.echo(f"{image}: {len(shown)} of {len(facts['entries'])} -> {facts['sheet']}")
 
 
@@ -112,7 +125,7 @@ def _heading(photo: "Photo", entries: "list[Entry]") -> str:
     made = next((entry.explanation for entry in entries if entry.explanation is not None), None)
     if made is None:
         return photo.name
-    what = "" if len({e.title for e in entries if e.group == "Classes"}) else f": {made.in_short}"
+    what = "" if any(entry.group in ("Classes", "Outputs") for entry in entries) else f": {made.in_short}"
     return f"{photo.name}{what} ({made.model_name}, layer {made.layer})"
 
 

@@ -1,6 +1,6 @@
 """The options of all commands that explain, made of catalogue/options.py, and what of them a command line gave."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
-LETTERS = {"target": "-t"}
+# Other names of a flag. `batch` writes outputs of another kind, so there --model-output is the only one.
+FLAGS = {"target": ("-t", "--target"), "output": ("--output", "--model-output")}
 # Of options that can be repeated, what else several are.
 SEVERAL = {"method": ", or a,b,c; all is every one"}
 
@@ -30,13 +31,14 @@ SEVERAL = {"method": ", or a,b,c; all is every one"}
 class Asked:
     """What a command line asks for.
 
-    model: None is the settings'. methods, targets: () is the settings' and the predicted class. how, look: what was
-    given beside that, less what are settings. given: those, by `section.key`.
+    model: None is the settings'. methods, targets, outputs: () is the settings', the predicted class and the model's
+    own. how, look: what was given beside that, less what are settings. given: those, by `section.key`.
     """
 
     model: str | None
     methods: tuple[str, ...]
     targets: tuple[str, ...]
+    outputs: tuple[str, ...]
     how: "ExplainOptions"
     look: "OverlayOptions"
     given: Mapping[str, object]
@@ -50,8 +52,8 @@ class Asked:
         return read_settings(config, **sections)
 
 
-def explaining(command: F) -> F:
-    """The options of every command that explains images; it gets them as `asked`."""
+def explaining(command: F, taken: Collection[str] = ()) -> F:
+    """The options of every command that explains images; it gets them as `asked`. taken: flags that are its own."""
 
     @wraps(command)
     def called(*args: Any, **given: Any) -> Any:
@@ -60,7 +62,7 @@ def explaining(command: F) -> F:
 
     model = click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card.")
     kinds = (options.Targeted, options.ExplainOptions, options.OverlayOptions)
-    return _with([model, *(one for kind in kinds for one in _options_of(kind))], called)  # type: ignore[return-value]
+    return _with([model, *(one for kind in kinds for one in _options_of(kind, taken=taken))], called)  # type: ignore[return-value]
 
 
 def asking(command: F) -> F:
@@ -93,7 +95,7 @@ def _help(one: About, default: object) -> str:
 
 def _asked(given: dict[str, Any]) -> Asked:
     """Takes out of what click gives all that `explaining` has added. Raises OptionError."""
-    model, methods, targets = (given.pop(name) for name in ("model", "method", "target"))
+    model, methods, targets, outputs = (given.pop(name) for name in ("model", "method", "target", "output"))
     settings: dict[str, object] = {}
 
     def record(kind: type[R]) -> R:
@@ -107,16 +109,16 @@ def _asked(given: dict[str, Any]) -> Asked:
         return kind(**values)
 
     how, look = record(options.ExplainOptions), record(options.OverlayOptions)
-    return Asked(model, methods, targets, how, look, settings)
+    return Asked(model, methods, targets, outputs, how, look, settings)
 
 
-def _options_of(kind: type, names: Iterable[str] = ()) -> list[Callable[[F], F]]:
-    """As options of click those of a class of options; all where none are named."""
+def _options_of(kind: type, names: Iterable[str] = (), taken: Collection[str] = ()) -> list[Callable[[F], F]]:
+    """As options of click those of a class of options; all where names are left out."""
     found = about(kind)
-    return [_option(name, *found[name]) for name in names or found]
+    return [_option(name, *found[name], taken) for name in names or found]
 
 
-def _option(name: str, one: About, default: object) -> Callable[[F], F]:
+def _option(name: str, one: About, default: object, taken: Collection[str]) -> Callable[[F], F]:
     flag, said = f"--{name.replace('_', '-')}", _help(one, default)
     if one.repeats:
         said += f" Can be repeated{SEVERAL.get(name, '')}."
@@ -126,8 +128,8 @@ def _option(name: str, one: About, default: object) -> Callable[[F], F]:
     kind = click.Choice(one.choices) if one.choices else one.wire if one.wire in (int, float) else str
     callback = (lambda _context, _option, given: parse_methods(given)) if name == "method" else None
     return click.option(
-        *([LETTERS[name]] if name in LETTERS else ()),
-        flag,
+        name,
+        *(each for each in FLAGS.get(name, (flag,)) if each not in taken),
         type=kind,
         default=None if one.repeats else default,
         multiple=one.repeats,

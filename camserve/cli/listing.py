@@ -103,7 +103,7 @@ def layers(config: Path | None, /, model: str | None, as_json: bool) -> None:
     \b
     Example:
       camserve layers efficientnet-lite0
-      camserve explain cat.jpg --layer blocks.10,head --method layercam
+      camserve explain photos/cat.jpg --layer blocks.10,head --method layercam
     """
     settings = read_settings(config)
     check_model(model, settings)

@@ -56,10 +56,11 @@ def check_names(model: "Model", targets: Iterable[str], how: "ExplainOptions") -
     import numpy as np
 
     from camserve.catalogue.targets import resolve_target
+    from camserve.explain.observation import expected_index
 
-    logits = np.zeros(len(model.labels), np.float32)
+    logits, expected = np.zeros(len(model.labels), np.float32), expected_index(how, model.labels)
     checks: list[Callable[[], object]] = [partial(model.layer, layer, how.output_stride) for layer in how.layers]
-    checks += [partial(resolve_target, target, logits, model.labels) for target in targets]
+    checks += [partial(resolve_target, target, logits, model.labels, expected=expected) for target in targets]
     for check in checks:
         try:
             check()

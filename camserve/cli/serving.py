@@ -34,7 +34,7 @@ def serve(
     Example:
       camserve serve --model finch --port 8080
       camserve serve --model finch --check
-      curl --data-binary @cat.jpg -H "Content-Type: image/jpeg" localhost:8080/api/v1/explain -o why.png
+      curl --data-binary @photos/cat.jpg -H "Content-Type: image/jpeg" localhost:8080/api/v1/explain -o why.png
     """
     settings = read_settings(config, explain={"model": model}, serve={"host": host, "port": port})
     if check:

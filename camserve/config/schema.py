@@ -37,6 +37,7 @@ class Explain(_Section):
     max_aspect: Annotated[float, Field(ge=1)]
     max_input_megapixels: Positive
     sharp: bool
+    own_answer: bool
 
     @field_validator("method")
     @classmethod
@@ -96,6 +97,8 @@ class Limits(_Section):
     megapixels: Positive
     side: Annotated[int, Field(ge=1)]
     body_megabytes: Positive
+    local_megapixels: Positive
+    local_megabytes: Positive
 
     @property
     def max_pixels(self) -> int:
@@ -106,6 +109,27 @@ class Limits(_Section):
     def max_bytes(self) -> int:
         """`body_megabytes` as a number of bytes."""
         return int(self.body_megabytes * 2**20)
+
+    @property
+    def max_local_pixels(self) -> int:
+        """`local_megapixels` as a number of pixels."""
+        return int(self.local_megapixels * 1e6)
+
+    @property
+    def max_local_bytes(self) -> int:
+        """`local_megabytes` as a number of bytes."""
+        return int(self.local_megabytes * 2**20)
+
+
+class Images(_Section):
+    """How pictures are read."""
+
+    icc: Literal["srgb", "ignore"]
+
+    @property
+    def to_srgb(self) -> bool:
+        """Whether colour profiles are followed."""
+        return self.icc == "srgb"
 
 
 class Compute(_Section):
@@ -174,6 +198,7 @@ class Settings(_Section):
     sharp: Sharp
     render: Render
     limits: Limits
+    images: Images
     compute: Compute
     models: Models
     serve: Serve

@@ -16,7 +16,7 @@ from camserve.errors import OptionError
 # Files with other endings lie in every folder of photographs; those that claim to be images must be ones.
 IMAGE_ENDINGS = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
-    ".avif", ".avifs",
+    ".avif", ".avifs", ".heic", ".heif", ".hif", ".jxl", ".dcm", ".dicom",
 ))  # fmt: skip
 
 

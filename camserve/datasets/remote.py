@@ -59,7 +59,7 @@ def read_remote(uri: str, max_bytes: int) -> bytes:
     except (OSError, OptionError) as error:
         raise ImageError(f"cannot read '{uri}': {error}") from None
     if len(data) > max_bytes:
-        raise BodyTooLarge(f"'{uri}' has more than {max_bytes / 2**20:.4g} MiB (limits.body_megabytes)")
+        raise BodyTooLarge(f"'{uri}' has more than {max_bytes / 2**20:.4g} MiB (limits.local_megabytes)")
     return data
 
 

@@ -5,7 +5,8 @@ run.py           how it is computed: where, until when, and who is told
 observation.py   one pass of one input through a model: what a worker does
 sharp.py         one map from several sizes of an image, and from an earlier layer
 diagnosis.py     when a map means nothing, or less than it seems to
-side_by_side.py  one photograph, several methods or several classes
+estimate.py      how long each method would take
+side_by_side.py  one photograph, several methods, classes or outputs
 """
 
 from camserve.explain.pipeline import class_maps, explain, explain_classes, explain_many, open_photo

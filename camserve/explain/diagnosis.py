@@ -34,6 +34,16 @@ def doubt(card: Card) -> Iterator[str]:
         )
 
 
+def of_own(own: Float32, seen: Float32, labels: Sequence[str]) -> Iterator[str]:
+    """Whether the model answers otherwise on its own evaluation crop. own, seen: scores (C,) there and here."""
+    mine, here = int(own.argmax()), int(seen.argmax())
+    if mine != here:
+        yield (
+            f"the model itself, on its own evaluation crop, answers '{labels[mine]}' ({own[mine]:.2f}); on the input "
+            f"that this map is of, '{labels[here]}' comes first ({seen[here]:.2f}, '{labels[mine]}' {seen[mine]:.2f})"
+        )
+
+
 def diagnose(
     model: Classifier, seen: Sequence[Observation], grid_map: Float32, placement: Placement, others: Sequence[str] = ()
 ) -> Iterator[str]:
@@ -102,9 +112,10 @@ def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
     target = seen.target
     if target.function is not None or target.sign < 0:
         return
-    place = 1 + int((seen.logits > seen.logits[target.index]).sum())
+    answers = seen.decided
+    place = 1 + int((answers > answers[target.index]).sum())
     if place > BEST:
-        best = labels[int(seen.logits.argmax())]
+        best = labels[int(answers.argmax())]
         yield (
             f"'{labels[target.index]}' is number {place} of the model's answers, the first is '{best}': the map shows "
             "what would speak for it, not that it is there"
@@ -156,10 +167,10 @@ def _early(model: Classifier, layer: Layer) -> str | None:
     """
     if layer.name == model.default_layer:
         return None
-    field = layer.field(layer.trained)
+    field = layer.field()
     if field is not None and not field.global_context:
-        side = round(max(field.size))
-        return f"a cell has seen {side} of {layer.trained} pixels each way" if 2 * side < layer.trained else None
+        side, whole = round(max(field.size)), min(layer.trained)
+        return f"a cell has seen {side} of {whole} pixels each way" if 2 * side < whole else None
     names = list(model.layers())
     if layer.name not in names or model.default_layer not in names:
         return None
@@ -198,7 +209,10 @@ def _of_the_frame(frame: Frame, max_aspect: float) -> Iterator[str]:
     if max(width, height) > max_aspect * min(width, height) and frame.sees_all and across != down:
         yield f"the image is longer than {max_aspect:g} : 1 and was squeezed to that before the model saw it"
     elif max(across, down) > 1.1 * min(across, down):
-        yield "the model takes squares only, so the image was squeezed to one before the model saw it"
+        if frame.input[0] == frame.input[1]:
+            yield "the model takes squares only, so the image was squeezed to one before the model saw it"
+        else:
+            yield "the model takes one shape only, so the image was squeezed to that before the model saw it"
     if not frame.sees_all:
         left, top, right, bottom = frame.box
         share = (right - left) * (bottom - top) / (width * height)

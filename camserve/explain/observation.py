@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from camserve.catalogue.class_names import resolve_class
 from camserve.catalogue.head_kinds import HeadKind
 from camserve.catalogue.method import Method
 from camserve.catalogue.methods import AUTO, find_method
@@ -37,7 +38,8 @@ CLASS_MAPS = defaultdict(
 class Observation:
     """What one layer showed.
 
-    map: float32 (h, w), raw. logits: float32 (C,). value, completeness: as in Attribution. steepness: see `steepness`.
+    map: float32 (h, w), raw. logits: float32 (C,). decided: the logits (C,) that say which class is predicted. value,
+    completeness: as in Attribution. steepness: see `steepness`.
     account: of the layer without dilation, its cells placed in the network's input.
     rival: the class with the highest logit but for the explained one, and its map (h, w), where both are closed forms.
     """
@@ -46,6 +48,7 @@ class Observation:
     method: Method
     map: Float32
     logits: Float32
+    decided: Float32
     target: Target
     value: float | None
     completeness: float | None
@@ -68,11 +71,13 @@ def observe(
     layer: str | None,
     options: ExplainOptions,
     run: Run,
+    own: Float32 | None = None,
 ) -> list[Observation]:
     """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
 
-    targets: or a number: so many of the best classes. With output_stride the map comes from the dilated network,
-    decision and logits from the network as it is.
+    targets: or a number: so many of the best classes. own: the logits (C,) that say which are the best, where they are
+    not those of `pixels`. With output_stride the map comes from the dilated network, decision and logits from the
+    network as it is.
     """
     plain = chosen = model.layer(layer)
     activations, carried, logits = run.forward(plain, pixels)
@@ -85,9 +90,9 @@ def observe(
         on_lattice = account_of(chosen, activations, size)
     method = choose_method(options.method or AUTO, chosen)
     across, down = (_ratio(plain, chosen, axis) for axis in (0, 1))
-    seen = []
-    for option in best_classes(answers, targets) if isinstance(targets, int) else targets:
-        target = resolve_target(option, answers, model.labels, options.quantity)
+    seen, expected, decided = [], expected_index(options, model.labels), answers if own is None else own
+    for option in best_classes(decided, targets) if isinstance(targets, int) else targets:
+        target = resolve_target(option, decided, model.labels, options.quantity, expected)
         evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), run.progress)
         residual = rival = None
         if on_lattice is not None:
@@ -96,8 +101,15 @@ def observe(
             rival = _rival(method, chosen, target, on_lattice, answers)
         grid_map = apply(method, evidence)[0].cpu().numpy()
         steep, value = steepness(target, logits), value_of(target, logits)
-        seen.append(Observation(chosen, method, grid_map, answers, target, value, residual, account, steep, rival))
+        seen.append(
+            Observation(chosen, method, grid_map, answers, decided, target, value, residual, account, steep, rival)
+        )
     return seen
+
+
+def expected_index(options: ExplainOptions, labels: Sequence[str]) -> int | None:
+    """The class that the options say the image shows. Raises OptionError, UnknownName."""
+    return None if options.expected is None else resolve_class(options.expected, labels, "expected")
 
 
 def value_of(target: Target, logits: torch.Tensor) -> float | None:

@@ -8,6 +8,7 @@ One function orchestrates, `explain`; the Python API, the command line and the H
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,22 +17,36 @@ from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
 from camserve.errors import CamserveError, OptionError, SizeError
-from camserve.explain.diagnosis import compare, diagnose, doubt
-from camserve.explain.observation import Observation, fuse, observe
+from camserve.explain.diagnosis import compare, diagnose, doubt, of_own
+from camserve.explain.observation import Observation, expected_index, fuse, observe
 from camserve.explain.run import Run
 from camserve.explain.sharp import Sharp, sharpen
 from camserve.explanation.attribution import Attribution, Origin, scores_of
+from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
-from camserve.geometry.frame import Frame, Placement
+from camserve.geometry.frame import Frame, Placement, native
+from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
-from camserve.models.preprocessing import to_input
+from camserve.models.preprocessing import plain, to_input
 from camserve.system.ordered import in_order
 from camserve.system.versions import versions
 
 Float32 = npt.NDArray[np.float32]
 
 DEFAULTS, RUN = ExplainOptions(), Run()
+
+
+class Seen(NamedTuple):
+    """What one photograph showed.
+
+    by_target: for each target what each layer shows. own: the logits (C,) under the model's own evaluation crop, None
+    where that is what was seen. combined: for each target the map of several sizes.
+    """
+
+    by_target: list[list[Observation]]
+    own: Float32 | None
+    combined: list[Sharp] | None = None
 
 
 def explain(
@@ -66,16 +81,19 @@ def explain_classes(
     options = _completed(options, model.settings.explain)
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     workers = run.workers or model.workers
+    model = model.of_output(options.output, workers, run.deadline)
+    expected = expected_index(options, model.labels)
 
-    def seen_on(frame: Frame) -> tuple[list[list[Observation]], list[Sharp] | None]:
-        """What a worker does: for each target what each layer shows, and the map of several sizes."""
+    def seen_on(frame: Frame) -> Seen:
+        """What a worker does."""
         pixels = to_input(photo, frame, model.card.input)
-        by_layer = [observe(model, pixels, targets, layer, options, run) for layer in options.layers]
+        own = _own_logits(model, photo, frame, run)
+        by_layer = [observe(model, pixels, targets, layer, options, run, own) for layer in options.layers]
         by_target = [list(one) for one in zip(*by_layer, strict=True)]
         if not options.sharp:
-            return by_target, None
+            return Seen(by_target, own)
         at_size = partial(to_input, photo, spec=model.card.input)
-        return by_target, sharpen(model, frame, at_size, by_target, options.output_stride, run.progress)
+        return Seen(by_target, own, sharpen(model, frame, at_size, by_target, options.output_stride, run.progress))
 
     frame, squeezed = model.frame(photo.size, options.size), tuple[str, ...]()
     try:
@@ -84,12 +102,27 @@ def explain_classes(
         own = model.own_frame(photo.size)
         if options.size != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in
             raise
-        squeezed = (f"{error}: the whole image was squeezed to a square instead",)
+        shape = "a square" if own.input[0] == own.input[1] else "{} x {} pixels".format(*own.input)
+        squeezed = (f"{error}: the whole image was squeezed to {shape} instead",)
         frame, seen = own, workers.run(lambda: seen_on(own), run.deadline)
-    found, style = _attributions(model, frame, *seen, options.output_stride), model.settings.render
-    return [
-        Explanation.of(replace(one, warnings=(*squeezed, *one.warnings, *photo.notes)), photo, style) for one in found
-    ]
+    made, style = _attributions(model, frame, seen, options.output_stride), model.settings.render
+    found = [replace(one, expected=expected) for one in made]
+    return [Explanation.of(replace(one, warnings=_all_words(one, squeezed, photo)), photo, style) for one in found]
+
+
+def _all_words(found: Attribution, squeezed: tuple[str, ...], photo: Photo) -> tuple[str, ...]:
+    """The warnings of one explanation, with what was expected and with how the photograph was seen and read."""
+    wrong = missed(found)
+    return (*squeezed, *found.warnings, *([wrong] if wrong else []), *photo.notes)
+
+
+def _own_logits(model: Classifier, photo: Photo, frame: Frame, run: Run) -> Float32 | None:
+    """The logits (C,) under the model's own evaluation crop; None where they are those of `frame`, or not asked for."""
+    own = model.frame(photo.size, "crop")
+    if frame in (own, native(photo.size)) or not model.settings.explain.own_answer:
+        return None
+    logits: Float32 = run.forward(model.layer(), to_input(photo, own, model.card.input))[2][0].cpu().numpy()
+    return logits
 
 
 def _completed(options: ExplainOptions, settings: config.Explain) -> ExplainOptions:
@@ -102,19 +135,17 @@ def _completed(options: ExplainOptions, settings: config.Explain) -> ExplainOpti
 def _attributions(
     model: Classifier,
     frame: Frame,
-    seen: list[list[Observation]],
-    combined: list[Sharp] | None,
+    seen: Seen,
     output_stride: int | None,
 ) -> list[Attribution]:
-    """seen: for each target what the layers asked for showed. combined: for each target, the map of several sizes."""
-    placed = [fuse(one, frame) for one in seen]
-    targets = [one[0].target for one in seen]
-    alike = compare(seen[0][0].method, targets, [grid_map for grid_map, _ in placed], model.labels)
-    several = zip(seen, placed, alike, strict=True)
-    made = [_attribution(model, one, *place, others, output_stride) for one, place, others in several]
-    if combined is None:
+    placed = [fuse(one, frame) for one in seen.by_target]
+    targets = [one[0].target for one in seen.by_target]
+    alike = compare(seen.by_target[0][0].method, targets, [grid_map for grid_map, _ in placed], model.labels)
+    several = zip(seen.by_target, placed, alike, strict=True)
+    made = [_attribution(model, one, *place, seen.own, others, output_stride) for one, place, others in several]
+    if seen.combined is None:
         return made
-    return [replace(one, **vars(sharp)) for one, sharp in zip(made, combined, strict=True)]
+    return [replace(one, **vars(sharp)) for one, sharp in zip(made, seen.combined, strict=True)]
 
 
 def _attribution(
@@ -122,29 +153,34 @@ def _attribution(
     seen: list[Observation],
     grid_map: Float32,
     placement: Placement,
+    own: Float32 | None,
     others: list[str],
     output_stride: int | None,
 ) -> Attribution:
-    """One target's. others: what comparing it with the other targets has found."""
+    """One target's. own: see `Seen`. others: what comparing it with the other targets has found."""
     first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
     engine = first.layer.engine
     about_method = [first.method.check] if first.method.check else []
+    scored = partial(scores_of, each_alone=model.card.scores == "sigmoid")
+    scores, here = scored(first.decided), scored(first.logits)
     warnings = diagnose(model, seen, grid_map, placement, others)
     about_model = *doubt(model.card), *model.notes(frame.input, layers)
-    across, down = (first.layer.field(side) for side in frame.input)
+    across, down = (first.layer.field(side, axis) for axis, side in enumerate(frame.input))
     return Attribution(
         map=grid_map,
         placement=placement,
         logits=first.logits,
-        scores=scores_of(first.logits, each_alone=model.card.scores == "sigmoid"),
+        scores=scores,
+        own_logits=own,
         labels=model.labels,
+        output=model.output,
         target=first.target,
         value=first.value,
         method=first.method.name,
         layers=layers,
         head=first.layer.head.kind.value,
         completeness=first.completeness,
-        warnings=(*about_model, *about_method, *warnings),
+        warnings=(*about_model, *about_method, *warnings, *of_own(scores, here, model.labels)),
         origin=Origin(model.described, engine.name, engine.precision, versions(engine.name)),
         output_stride=output_stride,
         account=next((one.account.within(frame) for one in seen if one.account), None),
@@ -183,10 +219,11 @@ def explain_many(
 
 
 def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions = DEFAULTS) -> Float32:
-    """The CAM of every class from one forward pass, float32 (C, h, w), in logits; of the options, size counts.
+    """The CAM of every class from one forward pass, float32 (C, h, w), in logits. Of the options size and output count.
 
     mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
     """
+    model = model.of_output(options.output)
     chosen = model.layer()
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     pixels = to_input(photo, model.frame(photo.size, options.size), model.card.input)
@@ -199,9 +236,24 @@ def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions
 
 
 def open_photo(model: Classifier, image: Source) -> Photo:
-    """Read an image within the model's limits."""
-    limits = model.settings.limits
-    return read_photo(image, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes)
+    """Read an image within the limits of what is no upload, with the bands that the model takes."""
+    limits, bands = model.settings.limits, model.card.input.of_bands
+    if bands is None:
+        return open_picture(model, image)
+    pixels, size = limits.max_local_pixels, limits.max_local_bytes
+    return read_bands(image, bands, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True)
+
+
+def plain_photo(model: Classifier, level: int) -> Photo:
+    """A small photo of one value, 0..255, as the model takes them: for trying out options."""
+    return plain(model.card.input, 64, level)
+
+
+def open_picture(model: Classifier, image: Source) -> Photo:
+    """Read an ordinary picture, whatever the model takes: a mask, say. Within the limits of what is no upload."""
+    limits, icc = model.settings.limits, model.settings.images.to_srgb
+    pixels, size = limits.max_local_pixels, limits.max_local_bytes
+    return read_photo(image, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True, icc=icc)
 
 
 def _with_targets(

@@ -20,7 +20,6 @@ from camserve.errors import OptionError
 from camserve.explain.observation import Observation, fuse, observe
 from camserve.explain.run import Run
 from camserve.geometry.frame import Frame, Placement, resample
-from camserve.graph.devices import structured
 from camserve.methods.evidence import Progress
 from camserve.models.classifier import Classifier
 
@@ -55,7 +54,7 @@ def sharpen(
 ) -> list[Sharp]:
     """One combined map per target; what runs is the method and the layers of `seen`.
 
-    seen: what the nominal size showed, for each target in each layer. pixels: the input (1, 3, h, w) of a frame.
+    seen: what the nominal size showed, for each target in each layer. pixels: the input (1, c, h, w) of a frame.
     The map of every pass, its positive part over its maximum, is laid on one lattice, a quarter of the layer's stride;
     the sum, smoothed over one cell, over its maximum is the answer. One size at a time is in memory.
     """
@@ -122,7 +121,7 @@ def _find_detail(model: Classifier, name: str) -> str | None:
     names = _candidates(model.layers(), name)
     if model.network.graph is None:  # no graph says what goes around; whole stages have short names
         return min(names, key=lambda one: one.count("."), default=None)
-    image = structured(model.module, model.card.input.size, model.card.input.size)
+    image = model.network.given.image()
     with torch.no_grad():
         return next((one for one in names if not model.network.cut(one).body(image)[1]), None)
 

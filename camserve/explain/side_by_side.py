@@ -1,7 +1,7 @@
-"""One photograph, several methods or several classes: what each shows, what it took, and why some show nothing."""
+"""One photograph, several methods, classes or outputs: what each shows, what it took, and why some show nothing."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from camserve.catalogue.methods import AUTO, METHODS, family_of, find_method
@@ -10,7 +10,7 @@ from camserve.catalogue.targets import TargetOption
 from camserve.errors import DeadlinePassed, OptionError
 from camserve.explain.pipeline import DEFAULTS, RUN, explain, explain_classes
 from camserve.explain.run import Run
-from camserve.explanation.contact_sheet import Entry, class_entries
+from camserve.explanation.contact_sheet import Entry, class_entries, folder_names, output_entry
 from camserve.explanation.explanation import Explanation
 from camserve.images.reading import Photo
 from camserve.models.classifier import Classifier
@@ -23,14 +23,21 @@ def compare_methods(
     target: TargetOption = None,
     options: ExplainOptions = DEFAULTS,
     run: Run = RUN,
+    expected: Mapping[str, float] | None = None,
 ) -> Iterator[Entry]:
     """Each method's explanation of one photograph, one after another.
 
-    options: their method is not looked at. run: its deadline is that of each method, which is given up then. A method
-    that does not go with this model, head or layer, or was given up, has an entry with the reason. Raises what is
-    wrong with the rest of the options, whatever the method.
+    options: their method is not looked at. run: its deadline is that of each method, which is given up then. expected:
+    the seconds that methods take, of `camserve.explain.estimate`: what takes longer than the deadline is not begun. A
+    method that does not go with this model, head or layer, was not begun or was given up, has an entry with the reason.
+    Raises what is wrong with the rest of the options, whatever the method.
     """
+    model = model.of_output(options.output)
     for name in methods:
+        takes = (expected or {}).get(name, 0.0)
+        if run.deadline is not None and takes > run.deadline:
+            yield _left_out(name, f"about {_seconds(takes)}, not begun: the limit is {run.deadline:g} s")
+            continue
         start = time.perf_counter()
         try:
             made = explain(model, photo, target, replace(options, method=name), run)
@@ -56,6 +63,20 @@ def compare_classes(
     yield from class_entries(explain_classes(model, photo, targets, options, run))
 
 
+def compare_outputs(
+    model: Classifier,
+    photo: Photo,
+    outputs: Iterable[str],
+    target: TargetOption = None,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
+) -> Iterator[Entry]:
+    """The explanation of each output of a network with several, one after another. Raises OptionError, UnknownName."""
+    several = dict.fromkeys(model.of_output(name).output or "" for name in outputs)
+    for name, folder in zip(several, folder_names(several), strict=True):
+        yield output_entry(folder, explain(model, photo, target, replace(options, output=name), run))
+
+
 def _left_out(name: str, reason: str) -> Entry:
     return Entry(name, _title(name), family_of(name), reason=reason)
 
@@ -72,4 +93,6 @@ def _cost(model: Classifier, made: Explanation) -> str:
 
 
 def _seconds(seconds: float) -> str:
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} min"
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

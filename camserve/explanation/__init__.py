@@ -4,6 +4,7 @@ attribution.py    the numbers: no pixels of the photograph, no network
 explanation.py    START HERE: the numbers with their photograph, and everything that can be made of both
 contributions.py  which part of a logit comes from where
 receptive_box.py  which pixels of the photograph a cell can have seen
+expectation.py    the class that an image shows, against what the model said of it
 manifest.py       an explanation as JSON, and what it takes to find it again
 common_scale.py   one scale for the pictures of several classes, images or checkpoints
 contact_sheet.py  several explanations of one photograph as one picture

@@ -23,11 +23,11 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """One class's part of what the model said. score: 0..1. logit: before softmax."""
+    """One class's part of what the model said. score: 0..1, None where there is no score. logit: before softmax."""
 
     class_index: int
     class_name: str
-    score: float
+    score: float | None
     logit: float
 
 
@@ -49,13 +49,18 @@ class Attribution:
     """What speaks for a class, and where. It can be pickled and copied, and keeps no network alive.
 
     map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in logits. placement: where those
-    cells lie in the image. logits, scores: float32 (C,); labels: the classes' names. target: what is explained; value:
-    what it comes to: a class's logit, the difference of two; None for a function of the caller's.
+    cells lie in the image. logits: float32 (C,), of the input that the map is of. scores: float32 (C,), 0..1, what the
+    model says; see own_logits. labels: the classes' names. output: which of the network's outputs they are, None where
+    it has but one. target: what is explained; value: what it comes to in `logits`: a class's logit, the difference of
+    two; None for a function of the caller's.
     method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
     account: what each cell adds to the logits, None where the head does not add up over places. receptive_fields: the
     layer's for the input's width and its height, None where they are not known or several layers were fused.
+    own_logits: float32 (C,), what the model says under its own evaluation preprocessing, the crop of its card. It is
+    what the class and the scores come from; None where they come from the input that the map is of. expected: the class
+    that the image shows, None where nobody said.
     """
 
     map: Float32
@@ -71,10 +76,13 @@ class Attribution:
     completeness: float | None
     warnings: tuple[str, ...]
     origin: Origin = field(repr=False)
+    output: str | None = None
     output_stride: int | None = None
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
     receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
+    own_logits: Float32 | None = field(default=None, repr=False)
+    expected: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,26 +122,51 @@ class Attribution:
 
     @property
     def logit(self) -> float:
-        """The explained class's logit."""
+        """The explained class's logit for the input that the map is of: what the map adds up to."""
         return float(self.logits[self.class_index])
 
     @property
-    def score(self) -> float:
-        """The explained class's score, 0..1."""
-        return float(self.scores[self.class_index])
+    def score(self) -> float | None:
+        """The explained class's score, 0..1: what the model says, see `own_logits`.
+
+        None where the target is about more than a class, see `value`.
+        """
+        return float(self.scores[self.class_index]) if self.target.has_score else None
+
+    @property
+    def title(self) -> str:
+        """The target's name, after that of the output, where somebody chose one of several."""
+        chosen = self.output is not None and self.origin.model["card"].get("output") is not None
+        return f"{self.output}: {self.target.name}" if chosen else self.target.name
 
     @property
     def in_short(self) -> str:
-        """The target with the class's score, or, where it is about more than a class, with its value."""
-        name, value = self.target.name, self.value
-        if self.target.has_score:
+        """The target with the class's score, or, where it is about more than a class, with its value.
+
+        Before it the output, where somebody chose one of several.
+        """
+        name, value = self.title, self.value
+        if self.score is not None:
             return f"{name} {self.score:.2f}"
-        return name if value is None else f"{name} {value:.2f}" + (" logits" if self.target.is_linear else "")
+        return name if value is None else f"{name}: {value:.2f}" + (" logits" if self.target.is_linear else "")
 
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""
-        best = np.argsort(-self.logits, kind="stable")[:count]
-        return [Answer(int(i), self.labels[i], float(self.scores[i]), float(self.logits[i])) for i in best]
+        best = np.argsort(-self._answers, kind="stable")[:count]
+        return [self.answer_of(int(index)) for index in best]
+
+    @property
+    def own_answer(self) -> Answer:
+        """What the model itself says: its best class under its own evaluation preprocessing."""
+        return self.top(1)[0]
+
+    def answer_of(self, index: int) -> Answer:
+        """What the model says of the class with that index."""
+        return Answer(index, self.labels[index], float(self.scores[index]), float(self._answers[index]))
+
+    @property
+    def _answers(self) -> Float32:
+        return self.logits if self.own_logits is None else self.own_logits
 
     @property
     def unit(self) -> str:

@@ -51,16 +51,27 @@ Place = tuple[Entry | None, str, int, int]
 
 def class_entries(explained: Iterable[Explanation]) -> Iterator[Entry]:
     """Entries of explanations of one image, one a class, each with a name of its own."""
-    names: dict[str, int] = {}
-    for one in explained:
-        name = re.sub(r"[^\w+]+", "-", one.target.name).strip("-") or "class"
-        names[name] = names.get(name, 0) + 1
-        folder = name if names[name] == 1 else f"{name}-{names[name]}"
+    several = list(explained)
+    for folder, one in zip(folder_names([one.target.name for one in several]), several, strict=True):
         yield Entry(folder, one.target.name, "Classes", _answer(one), one)
 
 
+def output_entry(folder: str, explained: Explanation) -> Entry:
+    """The entry of one of a network's outputs."""
+    return Entry(folder, explained.title, "Outputs", _answer(explained), explained)
+
+
+def folder_names(names: Iterable[str]) -> Iterator[str]:
+    """Each as a folder can be called, numbered where it came before."""
+    seen: dict[str, int] = {}
+    for text in names:
+        name = re.sub(r"[^\w+]+", "-", text).strip("-") or "class"
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+
+
 def _answer(one: Explanation) -> str:
-    if one.target.has_score:
+    if one.score is not None:
         return f"score {one.score:.3f}, logit {one.logit:.1f}"
     value = "" if one.value is None else f"{one.value:.1f}"
     return f"{value} logits" if one.target.is_linear else value

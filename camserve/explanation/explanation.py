@@ -100,9 +100,7 @@ class Explanation(Attribution):
         return self.style.threshold if threshold is None else threshold
 
     def _legend(self, scale: Scale) -> Legend:
-        of_class = self.target.name == self.class_name
-        caption = f"{self.class_name} {self.score:.2f}" if of_class else self.target.name
-        return Legend(caption, *scale.words(self.map, self.unit))
+        return Legend(self.in_short, *scale.words(self.map, self.unit))
 
     def heatmap_image(self) -> Image.Image:
         """The heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""
@@ -156,7 +154,7 @@ class Explanation(Attribution):
 
     def __repr__(self) -> str:
         return (
-            f"<camserve.Explanation {self.class_name} {self.score:.3f} of {self.photo.name} "
+            f"<camserve.Explanation {self.in_short} of {self.photo.name} "
             f"{' x '.join(map(str, self.size))} by {self.method} at {self.layer}>"
         )
 

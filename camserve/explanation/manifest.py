@@ -6,6 +6,7 @@ from typing import Any
 
 from camserve.catalogue.questions import Questions
 from camserve.explanation.attribution import Attribution
+from camserve.explanation.expectation import expected_facts
 from camserve.images.reading import Photo
 from camserve.system.json_values import finite
 
@@ -17,8 +18,11 @@ def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, quest
         "class_name": found.class_name,
         "score": found.score,
         "logit": found.logit,
+        "output": found.output,
         "target": {"name": found.target.name, "quantity": found.target.quantity, "value": found.value},
+        "own_answer": finite(vars(found.own_answer)),
         "top": [vars(answer) for answer in found.top(top)],
+        "expected": expected_facts(found),
         "map": found.map.tolist(),
         "unit": found.unit,
         "boxes": [vars(box) for box in found.boxes_at(threshold)],

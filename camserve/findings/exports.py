@@ -19,8 +19,8 @@ COLUMNS = {
     "predicted_index": "int32", "predicted_name": "string", "predicted_score": "float64",
     "expected_index": "int32", "expected_name": "string", "expected_score": "float64",
     "variant": "string", "method": "string", "layer": "string", "target": "string",
-    "class_index": "int32", "class_name": "string", "score": "float64", "logit": "float64", "peak": "float64",
-    "border": "float64", "corners": "float64", "outside": "float64", "warnings": "string",
+    "class_index": "int32", "class_name": "string", "score": "float64", "logit": "float64", "value": "float64",
+    "peak": "float64", "border": "float64", "corners": "float64", "outside": "float64", "warnings": "string",
     "overlay": "string", "thumbnail": "string", "heatmap": "string", "mask": "string", "npy": "string", "map": "string",
     "sketch": "string",
 }  # fmt: skip

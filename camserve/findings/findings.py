@@ -5,7 +5,7 @@ Of every image the main explanation counts: of the predicted class by the first 
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camserve.findings.answers import CONFIDENT, Answers, count_answers
 from camserve.findings.results import Row, read_rows
-from camserve.findings.shortcuts import FEWEST, Shortcut, find_shortcuts
+from camserve.findings.sentences import of_shortcut, sentences
+from camserve.findings.shortcuts import FEWEST, Shortcut, find_shortcuts, is_refuted
 from camserve.findings.sketch import EVEN_BORDER, EVEN_CORNERS, from_text, hot_cells, to_text
-from camserve.findings.statistics import Heat, Spread, distance, explained, gather, spreads
+from camserve.findings.statistics import Heat, Spread, distance, explained, gather, is_coarse, spreads
 from camserve.system.files import write_whole
 
 FINDINGS = "findings.json"
 ALIKE = 0.95  # correlation of two classes' mean maps, each less the mean of all, from which they coincide
-CONFIDENT = 0.8  # score from which a wrong answer is a confident one
 # From these shares on an image's heat is said to lie on the border, in the corners, beside the object. Even heat has
 # 0.44 and 0.25 in the first two.
 BORDER, CORNER, OUTSIDE = 0.75, 0.5, 0.5
@@ -37,6 +38,7 @@ class Findings:
     """Sums over a folder. labels: of the model's classes. covered: of each shortcut, see batch/shortcut_test.py."""
 
     labels: Sequence[str]
+    answers: Answers
     every: Heat
     classes: dict[int, Heat]
     spreads: dict[int, Spread]
@@ -73,15 +75,16 @@ class Findings:
     def takes_shortcut(self, one: Row) -> bool:
         """Whether it is hot in a region that is suspected of its class."""
         regions = [self._regions[index] for index in (None, one["class_index"]) if index in self._regions]
-        if not regions:
+        if not regions or is_coarse(one):
             return False
         hot = hot_cells(from_text(one["sketch"]))
         return any(bool((hot & region).any()) for region in regions)
 
     @cached_property
     def _regions(self) -> dict[int | None, npt.NDArray[np.bool_]]:
-        """By class, which has one at most."""
-        return {shortcut.class_index: shortcut.cells for shortcut in self.shortcuts}
+        """Of suspicions that hold, by class, which has one at most."""
+        tested = zip(self.shortcuts, self.covered, strict=True)
+        return {shortcut.class_index: shortcut.cells for shortcut, covered in tested if not is_refuted(covered)}
 
 
 def find(out: Path, labels: Sequence[str], cover: Covering | None = None) -> Findings:
@@ -89,7 +92,8 @@ def find(out: Path, labels: Sequence[str], cover: Covering | None = None) -> Fin
     every, classes = gather(read_rows(out))
     shortcuts = find_shortcuts(every, classes)
     covered: list[dict[str, Any] | None] = cover(shortcuts) if cover else [None] * len(shortcuts)
-    return Findings(labels, every, classes, spreads(read_rows(out), classes), shortcuts, covered)
+    answers = count_answers(read_rows(out))
+    return Findings(labels, answers, every, classes, spreads(read_rows(out), classes), shortcuts, covered)
 
 
 def write_findings(out: Path, findings: Findings) -> dict[str, Any]:
@@ -103,10 +107,12 @@ def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
     """Everything in JSON's words; `sentences` say it in English, most serious first."""
     every = findings.every
     counts: dict[str, int] = {}
+    coarse = 0
     confident: list[dict[str, Any]] = []
     outliers: list[dict[str, Any]] = []
     for row, one in explained(rows):
         flags = findings.flags(row, one)
+        coarse += is_coarse(one)
         for flag in flags:
             counts[flag] = counts.get(flag, 0) + 1
         if "confident and wrong" in flags:
@@ -115,10 +121,12 @@ def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
             outliers = _largest([*outliers, _outlier(row, one, findings)], "deviations")
     facts = {
         "images": every.count,
+        "answers": findings.answers.to_dict(),
         "border": _share(every.border, EVEN_BORDER),
         "corners": _share(every.corners, EVEN_CORNERS),
         "outside": every.outside / every.with_objects if every.with_objects else None,
         "counts": counts,
+        "coarse": coarse,
         "shortcuts": [_of_shortcut(*one, findings) for one in zip(findings.shortcuts, findings.covered, strict=True)],
         "confident_and_wrong": confident,
         "outliers": outliers,
@@ -126,32 +134,6 @@ def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
         "classes": [_of_class(index, heat, findings) for index, heat in findings.classes.items()],
     }
     return {"sentences": list(sentences(facts)), **facts}
-
-
-def sentences(facts: dict[str, Any]) -> Iterator[str]:
-    """The findings in words, most serious first."""
-    for one in facts["shortcuts"]:
-        yield one["sentence"]
-    counts = facts["counts"]
-    if counts.get("confident and wrong"):
-        yield f"{_images(counts['confident and wrong'], 'is', 'are')} wrong with a score of {CONFIDENT:g} and more."
-    if counts.get("outlier"):
-        yield f"{_images(counts['outlier'], 'has', 'have')} a map unlike those of the same class."
-    if counts.get("outside the object"):
-        mean = f"{facts['outside']:.0%} on average"
-        yield f"In {_images(counts['outside the object'])} most heat lies outside the object; {mean}."
-    if facts["alike"]:
-        one = facts["alike"][0]
-        pairs = "1 pair" if len(facts["alike"]) == 1 else f"{len(facts['alike'])} pairs"
-        yield f"{pairs} of classes with maps that coincide: '{one['first']}' and '{one['second']}' first."
-    for flag, where in (("border", "on the border"), ("corners", "in the corners")):
-        if counts.get(flag):
-            mean, even = f"{facts[flag]['share']:.0%} on average", f"even heat has {facts[flag]['even']:.0%}"
-            yield f"In {_images(counts[flag])} the heat lies {where}; {mean}, {even}."
-
-
-def _images(number: int, singular: str = "", plural: str = "") -> str:
-    return f"1 image {singular}".rstrip() if number == 1 else f"{number} images {plural}".rstrip()
 
 
 def alike(findings: Findings) -> list[dict[str, Any]]:
@@ -197,20 +179,10 @@ def overlap(one: Row, other: Row) -> float:
 
 def _of_shortcut(one: Shortcut, covered: dict[str, Any] | None, findings: Findings) -> dict[str, Any]:
     name = None if one.class_index is None else findings.labels[one.class_index]
-    if name is None:
-        said = f"Whatever the class, the {one.place} is hot in {one.here:.0%} of {one.count} images"
-    else:
-        often = f"hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of others"
-        said = f"'{name}' is looked for at the {one.place}: {often}"
-    if covered:
-        said += (
-            f". Covering that place takes the score from {covered['before']:.2f} to {covered['covered']:.2f}, "
-            f"covering as much elsewhere to {covered['elsewhere']:.2f}"
-        )
     return {
         "class": name, "place": one.place, "here": one.here, "elsewhere": one.elsewhere, "images": one.count,
         "cells": to_text(one.cells.astype(np.float32)), "covering": covered,
-        "sentence": f"Possible shortcut: {said}.",
+        "refuted": is_refuted(covered), "sentence": of_shortcut(one, name, covered),
     }  # fmt: skip
 
 

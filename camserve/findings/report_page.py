@@ -38,6 +38,7 @@ def write_report(out: Path, source: str, model: str, findings: Findings, facts: 
         "palette": base64.b64encode(colours(colormap)).decode(),
         "findings": {key: facts[key] for key in ("shortcuts", "alike", "classes", "border", "corners")},
         "sentences": facts["sentences"],
+        "right": findings.answers.in_words,
     }
     rows = (compact(row, findings) for row in read_rows(out))
     write_page(out / PAGE, "report", {"version": __version__, "source": source}, about, rows)
@@ -64,7 +65,7 @@ def compact(row: Row, findings: Findings) -> list[Any]:
     """What the page shows of one image, in an order that report.js knows.
 
     [file, error, flags, border, deviations, [expected class, its score] or 0, [explanation ...]], an explanation being
-    [class, score, method, target, overlay, thumbnail, warnings], the main one first.
+    [class, score, method, target, overlay, thumbnail, warnings, value], the main one first.
     """
     one = main_explanation(row)
     if one is None:
@@ -86,8 +87,9 @@ def compact(row: Row, findings: Findings) -> list[Any]:
 def _explanation(one: Row) -> list[Any]:
     files = one["files"]
     pictures = [files.get("overlay") or files.get("heatmap") or 0, files.get("thumbnail") or files.get("heatmap") or 0]
-    return [one["class_index"], _short(one["score"]), one["method"], one["target"], *pictures, one["warnings"]]
+    said = one["class_index"], _short(one["score"]), one["method"], one["target"]
+    return [*said, *pictures, one["warnings"], _short(one.get("value"))]
 
 
-def _short(score: float | None) -> float | None:
-    return None if score is None else round(score, 4)
+def _short(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)

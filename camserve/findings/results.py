@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from camserve.errors import OptionError, OutputError
 
 RESULTS = "results.jsonl"
+_RUN = "run.json"  # of batch/plan.py: what the run depends on
 
 # {"file", "name", "status": "ok" or "failed", ...}; docs/cli.md has all fields
 Row = dict[str, Any]
@@ -34,6 +36,27 @@ def read_rows(out: Path) -> Iterator[Row]:
                     ) from None
     except OSError as error:
         raise OptionError(f"'{out}' holds no results of `camserve batch`: {error.strerror}") from None
+
+
+class Origin(NamedTuple):
+    """What a run was made with. model: its name. weights: the first digits of their hash. begun: the day."""
+
+    model: str
+    weights: str
+    begun: str
+
+    def __str__(self) -> str:
+        return f"{self.model}, weights {self.weights}, begun {self.begun}"
+
+
+def origin_of(out: Path) -> Origin | None:
+    """What the run in OUT was made with; None where it does not say."""
+    try:
+        model = json.loads((out / _RUN).read_text(encoding="utf-8"))["facts"]["model"]
+        begun = datetime.fromtimestamp((out / _RUN).stat().st_mtime).astimezone()
+        return Origin(str(model["name"]), str(model["weights_sha256"])[:12], f"{begun:%Y-%m-%d %H:%M}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class Ledger:

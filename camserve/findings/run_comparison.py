@@ -5,6 +5,7 @@ the worst, which is cut.
 """
 
 import heapq
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any, NamedTuple
 
 from camserve.errors import OptionError
 from camserve.findings.map_distance import Distribution, Move, move
-from camserve.findings.results import Row, name_in, read_rows
-from camserve.findings.shortcuts import Shortcut, find_shortcuts
+from camserve.findings.results import Origin, Row, name_in, origin_of, read_rows
+from camserve.findings.shortcuts import Shortcut, find_shortcuts, is_refuted
 from camserve.findings.statistics import gather, main_explanation
 
 WORST = 60  # images kept to look at
@@ -53,6 +54,7 @@ class Difference:
 
     other_image: the same name and other bytes. changed: another decision. failed: only in B. right_a, right_b: of
     `known` images whose class is known. worst: rows to look at, the worst first. shortcuts: new in B, in words.
+    a, b: what the runs were made with, where they say it.
     """
 
     both: int = 0
@@ -71,11 +73,13 @@ class Difference:
     shift: Distribution = field(default_factory=lambda: Distribution(0))
     shortcuts: list[str] = field(default_factory=list)
     worst: list[dict[str, Any]] = field(default_factory=list)
+    a: Origin | None = None
+    b: Origin | None = None
 
 
 def compare_runs(a: Path, b: Path) -> Difference:
     """Run B against run A, both folders of `camserve batch`. Raises OptionError where they share no image."""
-    made = Difference()
+    made = Difference(a=origin_of(a), b=origin_of(b))
     cases = (case for pair in _pairs(a, b, made) if (case := _compared(*pair, made)) is not None)
     made.worst = heapq.nlargest(WORST, cases, key=lambda case: case["badness"])
     if not made.both:
@@ -115,12 +119,13 @@ def to_dict(difference: Difference, found: list[Check]) -> dict[str, Any]:
         if isinstance(one, Distribution)
     }
     passed = all(check.passed for check in found)
-    listed = {"shortcuts": difference.shortcuts, "worst": difference.worst}
+    runs = {side: one and one._asdict() for side, one in (("a", difference.a), ("b", difference.b))}
+    listed = {"runs": runs, "shortcuts": difference.shortcuts, "worst": difference.worst}
     return {"passed": passed, "checks": [check._asdict() for check in found], **counts, "maps": moved, **listed}
 
 
 def new_shortcuts(a: Path, b: Path) -> list[str]:
-    """Suspicions in B about a class and a place that there were not in A, in words."""
+    """Suspicions in B about a class and a place that there were not in A, in words; none that its test refutes."""
     before, after = (_shortcuts(run) for run in (a, b))
     return [words for key, words in after.items() if key not in before]
 
@@ -132,11 +137,25 @@ def _at_most(name: str, value: float | None, most: float) -> Check:
 def _shortcuts(run: Path) -> dict[tuple[str, str], str]:
     every, classes = gather(read_rows(run))
     names = {one["class_index"]: one["class_name"] for row in read_rows(run) for one in row.get("explanations", ())}
-    return dict(_in_words(one, names) for one in find_shortcuts(every, classes))
+    suspected = dict(_in_words(one, names) for one in find_shortcuts(every, classes))
+    return {key: words for key, words in suspected.items() if key not in _refuted(run)}
+
+
+def _refuted(run: Path) -> set[tuple[str, str]]:
+    """The class and the place of each suspicion that the run's own test refutes; a run without findings has no test."""
+    try:
+        listed = json.loads((run / "findings.json").read_text(encoding="utf-8"))["shortcuts"]
+    except (OSError, ValueError, KeyError):
+        return set()
+    return {(_named(one["class"]), one["place"]) for one in listed if is_refuted(one["covering"])}
+
+
+def _named(name: str | None) -> str:
+    return "all classes" if name is None else f"'{name}'"
 
 
 def _in_words(one: Shortcut, names: dict[int, str]) -> tuple[tuple[str, str], str]:
-    name = "all classes" if one.class_index is None else f"'{names[one.class_index]}'"
+    name = _named(None if one.class_index is None else names[one.class_index])
     return (name, one.place), f"{name} at the {one.place}: hot in {one.here:.0%} of {one.count} images"
 
 

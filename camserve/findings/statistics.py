@@ -15,6 +15,8 @@ from camserve.findings.sketch import CORNERS, RING, SIDE, from_text, heat_of, ho
 
 Grid = npt.NDArray[np.float64]
 
+COARSE = 4  # cells a side of a map, of which fewer cannot say where: each is more than a quarter of the photograph
+
 
 def _grid() -> Grid:
     return np.zeros((SIDE, SIDE))
@@ -35,7 +37,9 @@ class Heat:
     with_objects: int = 0
 
     def add(self, one: Row) -> None:
-        """Count one explanation; one without heat is none."""
+        """Count one explanation, unless it has no heat or is too coarse to say where that is."""
+        if is_coarse(one):
+            return
         sketch = from_text(one["sketch"])
         heat = heat_of(sketch)
         if heat.any():
@@ -107,6 +111,11 @@ def main_explanation(row: Row) -> Row | None:
     return next((one for one in explanations if one["class_index"] == predicted), explanations[0])
 
 
+def is_coarse(one: Row) -> bool:
+    """Whether an explanation's map has too few cells to say where."""
+    return bool(min(one.get("grid", (COARSE,))) < COARSE)  # results of earlier versions do not have it
+
+
 def explained(rows: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
     """Each image's row with its main explanation."""
     for row in rows:
@@ -127,7 +136,9 @@ def gather(rows: Iterable[Row]) -> tuple[Heat, dict[int, Heat]]:
 
 
 def distance(one: Row, heat: Heat) -> float | None:
-    """How much of an image's heat lies elsewhere than its class's mean, 0..1; None without heat."""
+    """How much of an image's heat lies elsewhere than its class's mean, 0..1; None without heat or on coarse grids."""
+    if is_coarse(one):
+        return None
     own = heat_of(from_text(one["sketch"]))
     return float(np.abs(own - heat.mean).sum() / 2) if own.any() else None
 

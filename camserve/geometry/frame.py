@@ -76,17 +76,24 @@ def fit(original: tuple[int, int], short_side: int, *, max_aspect: float, multip
     return Frame(original, (0, 0, *original), (side(original[0]), side(original[1])))
 
 
-def crop(original: tuple[int, int], side: int, *, share: float) -> Frame:
-    """The centre square over `share` of the short side, as a `side` x `side` input: a model's own evaluation."""
+def crop(original: tuple[int, int], input: tuple[int, int], *, share: float) -> Frame:
+    """The middle of the photograph as an input of (w, h) pixels: a model's own evaluation.
+
+    It has the input's proportions, and `share` of each side of the largest such box: of a square, of the short side.
+    """
     width, height = original
-    edge = share * min(original)
-    left, top = (width - edge) / 2, (height - edge) / 2
-    return Frame(original, (left, top, left + edge, top + edge), (side, side))
+    if input[0] == input[1]:
+        across = down = share * min(original)
+    else:
+        pixel = share * min(width / input[0], height / input[1])
+        across, down = pixel * input[0], pixel * input[1]
+    left, top = (width - across) / 2, (height - down) / 2
+    return Frame(original, (left, top, left + across, top + down), input)
 
 
-def squeezed(original: tuple[int, int], side: int) -> Frame:
-    """The whole photograph as a square of `side`, whatever its proportions."""
-    return Frame(original, (0, 0, *original), (side, side))
+def squeezed(original: tuple[int, int], input: tuple[int, int]) -> Frame:
+    """The whole photograph as an input of (w, h) pixels, whatever its proportions."""
+    return Frame(original, (0, 0, *original), input)
 
 
 def native(original: tuple[int, int]) -> Frame:

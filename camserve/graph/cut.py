@@ -24,11 +24,11 @@ _SEVERAL = (nn.RNNBase, nn.MultiheadAttention)
 class Cut:
     """A network cut at a layer: two halves that share its parameters, and where the layer's cells lie.
 
-    body: images (N, 3, H, W) -> (activations (N, K, h, w), carried values).
+    body: images (N, c, H, W) -> (activations (N, K, h, w), carried values).
     head: (activations, *carried) -> logits (N, C). `carried` is what the head needs from before the layer
     besides its activations, such as the other branch of a residual block; usually nothing.
-    cells: (w, h) of the layer at the size trained at. field: the receptive field on a square input of some pixels,
-    None where the graph is not known. period: sizes that differ by this many pixels are padded alike.
+    cells: (w, h) of the layer at the size trained at. field: the receptive field on an input so many pixels
+    larger each way, None where the graph is not known. period: sizes that differ by this many pixels are padded alike.
     """
 
     body: nn.Module

@@ -23,16 +23,16 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def structured(module: nn.Module, width: int, height: int, count: int = 1) -> Tensor:
-    """The same (count, 3, height, width) every time, where `module` is: waves, edges, a bright border, and noise.
+def structured(module: nn.Module, width: int, height: int, count: int = 1, channels: int = 3) -> Tensor:
+    """The same (count, channels, height, width) every time, where `module` is: waves, edges, a bright border, noise.
 
     Noise alone averages out, so it hides what is wrong at a border, or in what is pooled.
     """
     chance = torch.Generator().manual_seed(width * 10007 + height)
     down, across = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)[None]
-    waves = torch.rand(count, 3, 4, 1, 1, generator=chance)
+    waves = torch.rand(count, channels, 4, 1, 1, generator=chance)
     images = torch.sin(12 * waves[:, :, 0] * down + 6 * waves[:, :, 1]) + torch.cos(9 * waves[:, :, 2] * across)
     images += 1.5 * ((down > waves[:, :, 3]) ^ (across > waves[:, :, 1])) - 0.75
-    images += 0.5 * torch.randn(count, 3, height, width, generator=chance)
+    images += 0.5 * torch.randn(count, channels, height, width, generator=chance)
     images[..., 0], images[..., -1, :] = images[..., 0] + 2, images[..., -1, :] - 1.5
     return images.to(device_of(module))

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from camserve.errors import OptionError, UnknownName
 from camserve.graph.cut import Cut
-from camserve.graph.devices import structured
 from camserve.graph.layer_search.places import See, places
 from camserve.graph.layer_search.search import Choice, find_layer
 from camserve.graph.layout import Layout
@@ -38,7 +37,7 @@ class HookedNetwork:
 
     @property
     def whole(self) -> nn.Module:
-        """images (N, 3, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        """images (N, c, H, W) -> logits (N, C), frozen, through which autograd can go."""
         return self.given
 
     @property
@@ -93,8 +92,8 @@ class HookedNetwork:
         layout = self._maps[layer].layout
         body, head = HookedBody(self.given, layer, layout), HookedHead(self.given, layer, layout)
         with torch.no_grad():
-            maps, _ = body(structured(self.given, self.size, self.size))
-        return Cut(body, head, (maps.shape[-1], maps.shape[-2]), lambda side: None)
+            maps, _ = body(self.given.image())
+        return Cut(body, head, (maps.shape[-1], maps.shape[-2]), lambda more: None)
 
 
 _FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -108,7 +107,7 @@ class HookedBody(nn.Module):
         self.given, self.layer, self.layout = given, layer, layout
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, int, Tensor | None]]:
-        """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs."""
+        """(N, c, H, W) -> activations (N, K, h, w) and what the head needs."""
         kept: list[Tensor] = []
         uses: list[None] = []
 

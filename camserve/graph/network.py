@@ -37,7 +37,7 @@ class Network(Protocol):
 
     @property
     def whole(self) -> nn.Module:
-        """images (N, 3, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        """images (N, c, H, W) -> logits (N, C), frozen, through which autograd can go."""
         ...
 
     @property

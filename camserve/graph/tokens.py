@@ -67,5 +67,5 @@ def _of_tokens(copy: fx.Graph, own: fx.Node, layout: Layout) -> tuple[fx.Node, f
 
 
 def cells_of(patches: Tensor, images: Tensor, across: float, down: float) -> tuple[int, int]:
-    """(h, w) of the grid of tokens (N, h w, K) made of `images` (N, 3, H, W), so many pixels apart."""
+    """(h, w) of the grid of tokens (N, h w, K) made of `images` (N, c, H, W), so many pixels apart."""
     return grid_of(int(patches.shape[1]), int(images.shape[-2]), int(images.shape[-1]), down, across)

@@ -28,6 +28,11 @@ class Untraceable(ModelError):
 class Graph(fx.GraphModule):
     """A GraphModule that raises what its layers raise: torch's own also prints a traceback to stderr."""
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As torch's own, which would put notes of its own in the place of a layer called "meta"."""
+        if name != "meta" or not isinstance(value, dict) or "meta" not in self._modules:
+            super().__setattr__(name, value)
+
     def recompile(self) -> Any:
         """As torch's own, which puts the printing in the place of an ordinary call."""
         code = super().recompile()

@@ -24,7 +24,7 @@ from camserve.graph.tokens import turned
 from camserve.graph.trace import Untraceable
 
 _MEAN_OF_WINDOWS = (
-    "this network was made for {0} x {0} pixels; at this size the scores are the mean over windows of its own size, "
+    "this network was made for {} x {} pixels; at this size the scores are the mean over windows of its own size, "
     "which differ from what the network itself would answer"
 )
 
@@ -44,7 +44,7 @@ class TracedNetwork:
 
     def _walked(self, graph: fx.GraphModule) -> Fields:
         try:
-            return receptive_fields(graph, (self.size, self.size))
+            return receptive_fields(graph, self.size, channels=self.given.channels)
         except ModelError as error:
             raise Untraceable(str(error)) from None
 
@@ -62,7 +62,7 @@ class TracedNetwork:
     def _convolve(self) -> bool:
         """Whether its linear layers have become convolutions, which answer alike at the size trained at."""
         try:
-            graph = convolve_linear(self.graph, (self.size, self.size))
+            graph = convolve_linear(self.graph, self.size, self.given.channels)
         except ModelError:  # no plain chain of linear layers: it stays as it is, at its own size
             return False
         (output,) = (node for node in graph.graph.nodes if node.op == "output")
@@ -71,12 +71,12 @@ class TracedNetwork:
         graph.recompile()
         if difference(self.given, graph, sizes=1):
             return False
-        self.graph, self._fields = graph, receptive_fields(graph, (self.size, self.size))
+        self.graph, self._fields = graph, receptive_fields(graph, self.size, channels=self.given.channels)
         return True
 
     @property
     def whole(self) -> nn.Module:
-        """images (N, 3, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        """images (N, c, H, W) -> logits (N, C), frozen, through which autograd can go."""
         return self.graph
 
     @cached_property
@@ -85,7 +85,8 @@ class TracedNetwork:
         if not self.is_extended:
             return self.given.takes_any_size
         try:
-            receptive_fields(self.graph, (self.size + 56, self.size + 33))
+            larger = self.size[0] + 56, self.size[1] + 33
+            receptive_fields(self.graph, larger, channels=self.given.channels)
         except ModelError:
             return False
         return True
@@ -97,8 +98,8 @@ class TracedNetwork:
 
     def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """As in Network."""
-        other = self.is_extended and size != (self.size, self.size)
-        windows = (_MEAN_OF_WINDOWS.format(self.size),) if other else ()
+        other = self.is_extended and size != self.size
+        windows = (_MEAN_OF_WINDOWS.format(*self.size),) if other else ()
         return (*windows, *(self._choice.notes_at(layers) if layers else ()))
 
     @cached_property
@@ -185,13 +186,13 @@ class TracedNetwork:
                 "before"
             )
         if output_stride is not None:
-            graph = dilate(graph, output_stride, (self.size, self.size), layer=node)
+            graph = dilate(graph, output_stride, self.size, layer=node, channels=self.given.channels)
             node = node_of(graph, layer)
-            shape = receptive_fields(graph, (self.size, self.size)).shapes[node.name]
+            shape = receptive_fields(graph, self.size, channels=self.given.channels).shapes[node.name]
         body, head = split(graph, node)
-        known = {self.size: own} if graph is self.graph else {}
+        known = {0: own} if graph is self.graph else {}
         period = 1 if own is None else math.lcm(*(int(step) for step in own.stride))
-        field = field_by_side(graph, node.name, known)
+        field = field_by_side(graph, node.name, self.size, known, self.given.channels)
         return Cut(body, head, (shape[-1], shape[-2]), field, period)
 
     def _is(self, node: fx.Node, *kinds: object) -> bool:

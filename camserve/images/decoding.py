@@ -5,9 +5,11 @@ a text file, follows an MPO's index to where it breaks, and warns and refuses by
 """
 
 import io
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFile, ImagePalette
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -18,10 +20,16 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from camserve.errors import ImageError, ImageTooLarge
+from camserve.errors import ImageError
+from camserve.images.dicom import read_dicom
+from camserve.images.extras import Decoded
+from camserve.images.heic import read_heic
+from camserve.images.jpeg_xl import read_jpeg_xl
+from camserve.images.limits import Limits, check_size
 from camserve.images.pixels import TURNS, from_numbers, to_rgb, turn_of
 from camserve.images.quiet import silence_libtiff
-from camserve.images.samples import is_ours, not_ours, read_samples
+from camserve.images.rare_tiff import is_rare, read_rare
+from camserve.images.samples import UNPACKED, is_ours, not_ours, read_samples
 from camserve.images.tiff import Page, first_at, picture_of
 from camserve.images.windows import bounds
 
@@ -36,46 +44,49 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "AVIF": AvifImageFile,
 }
+# PNGs of 16-bit colours, by how Pillow unpacks them: how it gives the lower bytes instead
+_DEEP = {"RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L"), "LA;16B": ("RGBA", "RGBA")}
+# The formats that need a library which is an extra; it is imported when the first such picture comes
+EXTRAS: dict[str, Callable[[bytes, str, Limits], Decoded | bytes]] = {
+    "HEIC": read_heic,
+    "JPEG XL": read_jpeg_xl,
+    "DICOM": read_dicom,
+}
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # samples of a TIFF that are colours, by its photometric interpretation
 
 
-class Limits(NamedTuple):
-    """The most pixels, and the longest side."""
+def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = True) -> tuple[Image.Image, list[str]]:
+    """The picture in `data`, upright, and notes. icc: whether colours become sRGB where a profile says what they are.
 
-    pixels: int
-    side: int
-
-
-def check_size(size: tuple[int, int], what: str, limits: Limits) -> None:
-    """Raises ImageTooLarge for more than the limits, ImageError for nothing at all."""
-    width, height = size
-    if width * height > limits.pixels:
-        raise ImageTooLarge(
-            f"{what} is {width} x {height} = {width * height / 1e6:.4g} megapixels; allowed are "
-            f"{limits.pixels / 1e6:.4g} (limits.megapixels). Try a smaller copy."
-        )
-    if max(size) > limits.side:
-        raise ImageTooLarge(
-            f"{what} is {width} x {height}; allowed are {limits.side} pixels a side (limits.side). "
-            "Try a smaller copy or a part of it."
-        )
-    if not width * height:
-        raise ImageError(f"{what} is {width} x {height}; allowed is 1 x 1 and more")
-
-
-def decode(data: bytes, name: str, kind: str, limits: Limits) -> tuple[Image.Image, list[str]]:
-    """The picture in `data`, upright, and notes. Raises whatever Pillow raises of damaged bytes."""
+    Raises whatever the libraries raise of damaged bytes.
+    """
     if kind == "TIFF":
-        return _decode_tiff(data, name, limits)
+        return _decode_tiff(data, name, limits, icc)
+    if kind in EXTRAS:
+        return _decode_extra(data, name, kind, limits, icc)
     image = READERS[kind](io.BytesIO(data), "")
     check_size(image.size, repr(name), limits)
     moves = ["only the first picture of this animation is explained"] if _is_animated(image) else []
     raw = image.tile[0][3] if kind == "PNG" and image.tile else None
     image.load()
-    pixels, notes = _deep_png(data, image, raw) or to_rgb(image)
+    profile = image.info.get("icc_profile") if icc else None
+    pixels, notes = _deep_png(data, image, raw, profile) or to_rgb(image, profile)
     turn = turn_of(image)
     del image  # its pixels can go before turning makes another set
     return pixels if turn is None else pixels.transpose(turn), [*moves, *notes]
+
+
+def _decode_extra(data: bytes, name: str, kind: str, limits: Limits, icc: bool) -> tuple[Image.Image, list[str]]:
+    """A format whose library is an extra. The libraries turn pictures upright themselves."""
+    read = EXTRAS[kind](data, name, limits)
+    if isinstance(read, bytes):  # of a JPEG that was made smaller
+        return decode(read, name, "JPEG", limits, icc=icc)
+    profile = read.profile if icc else None
+    if isinstance(read.pixels, Image.Image):
+        image, notes = to_rgb(read.pixels, profile)
+    else:
+        image, notes = from_numbers(read.pixels, read.colours, alpha=read.alpha, depth=read.depth, profile=profile)
+    return image, [*read.notes, *notes]
 
 
 def _is_animated(image: ImageFile.ImageFile) -> bool:
@@ -85,40 +96,84 @@ def _is_animated(image: ImageFile.ImageFile) -> bool:
         return False
 
 
-def _deep_png(data: bytes, image: Image.Image, raw: Any) -> tuple[Image.Image, list[str]] | None:
+def _deep_png(data: bytes, image: Image.Image, raw: Any, profile: bytes | None) -> tuple[Image.Image, list[str]] | None:
     """A PNG of 16-bit colours that uses little of their range: Pillow gives the upper bytes, which then say little."""
-    lower = {"RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L"), "LA;16B": ("RGBA", "RGBA")}.get(raw)
-    if lower is None:
+    if raw not in _DEEP:
         return None
-    mode, unpacking = lower
-    high = np.asarray(image)
     colours = 1 if raw[0] == "L" else 3
-    least, greatest = bounds(high[..., :colours])
+    least, greatest = bounds(np.asarray(image)[..., :colours])
     if greatest >= 64 and (least <= 32 or greatest - least >= 31):
         return None
+    values = _deep_values(data, image, raw)
+    assert values is not None
+    alpha = "straight" if values.shape[2] > colours else None
+    return from_numbers(values, colours, alpha=alpha, key=image.info.get("transparency"), profile=profile)
+
+
+def _deep_values(data: bytes, image: Image.Image, raw: Any) -> npt.NDArray[Any] | None:
+    """The numbers of a PNG of 16-bit colours, of which Pillow gives the upper bytes; None of any other picture."""
+    if raw not in _DEEP:
+        return None
+    mode, unpacking = _DEEP[raw]
+    high = np.asarray(image)
     again = PngImageFile(io.BytesIO(data), "")
     again._mode = mode
     again.tile = [again.tile[0]._replace(args=unpacking)]
     again.load()
     low = np.asarray(again)
-    if colours == 1:  # read as four bytes: both of the grey, both of the transparency
+    if raw[0] == "L":  # read as four bytes: both of the grey, both of the transparency
         high, low = high[..., [0, -1]], low[..., 1::2]
-    values = high.astype(np.uint16) << 8 | low
-    alpha = "straight" if values.shape[2] > colours else None
-    return from_numbers(values, colours, alpha=alpha, key=image.info.get("transparency"))
+    values: npt.NDArray[Any] = high.astype(np.uint16) << 8 | low
+    return values
 
 
-def _decode_tiff(data: bytes, name: str, limits: Limits) -> tuple[Image.Image, list[str]]:
+def numbers_in(
+    data: bytes, name: str, kind: str, limits: Limits
+) -> tuple[npt.NDArray[Any], Image.Transpose | None, list[str]]:
+    """All samples of the picture in `data` as they are, (H, W, samples), what makes them upright, and notes.
+
+    Those of a palette, of a compression that only Pillow unpacks, and of the formats of EXTRAS as `decode` gives them.
+    Raises as `decode`.
+    """
+    if kind in EXTRAS:
+        picture, notes = decode(data, name, kind, limits, icc=False)
+        return numbers_of(picture), None, notes
+    if kind == "TIFF":
+        page, notes = picture_of(data, name)
+        check_size(page.size, repr(name), limits)
+        if page.photometric in _COLOURS and page.one("compression", 1) in UNPACKED:
+            return read_samples(data, page, name, limits), TURNS.get(page.one("orientation", 1)), notes
+        return numbers_of(_by_pillow(data, page, name)), None, notes
+    image = READERS[kind](io.BytesIO(data), "")
+    check_size(image.size, repr(name), limits)
+    notes = ["only the first picture of this animation is explained"] if _is_animated(image) else []
+    raw = image.tile[0][3] if kind == "PNG" and image.tile else None
+    image.load()
+    values = _deep_values(data, image, raw)
+    return numbers_of(image) if values is None else values, turn_of(image), notes
+
+
+def numbers_of(image: Image.Image) -> npt.NDArray[Any]:
+    """The samples of a Pillow image, (H, W, samples): grey 1, with transparency 2, RGB 3, RGBA and CMYK 4."""
+    if image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK") and image.mode[0] not in "IF":
+        grey = {"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode)
+        image = image.convert(grey or ("RGBA" if image.has_transparency_data else "RGB"))
+    values = np.asarray(image)
+    return values[..., None] if values.ndim == 2 else values
+
+
+def _decode_tiff(data: bytes, name: str, limits: Limits, icc: bool) -> tuple[Image.Image, list[str]]:
     page, notes = picture_of(data, name)
     check_size(page.size, repr(name), limits)
     if "tile_width" in page.tags and "tile_height" in page.tags:
         check_size((page.one("tile_width", 0), page.one("tile_height", 0)), f"a tile of {name!r}", limits)
     notes += _about_samples(page)
-    if is_ours(page):
-        pixels, more = _of_numbers(data, page, name, limits)
+    profile = page.tags["icc"].tobytes() if icc and "icc" in page.tags else None
+    if is_rare(page) or is_ours(page):
+        pixels, more = _of_numbers(data, page, name, limits, profile)
         turn = TURNS.get(page.one("orientation", 1))
     else:
-        (pixels, more), turn = to_rgb(_by_pillow(data, page, name)), None  # Pillow turns a TIFF while loading
+        (pixels, more), turn = to_rgb(_by_pillow(data, page, name), profile), None  # Pillow turns a TIFF while loading
     return pixels if turn is None else pixels.transpose(turn), [*notes, *more]
 
 
@@ -137,7 +192,9 @@ def _by_pillow(data: bytes, page: Page, name: str) -> Image.Image:
     return image
 
 
-def _of_numbers(data: bytes, page: Page, name: str, limits: Limits) -> tuple[Image.Image, list[str]]:
+def _of_numbers(
+    data: bytes, page: Page, name: str, limits: Limits, profile: bytes | None
+) -> tuple[Image.Image, list[str]]:
     colours = _COLOURS.get(page.photometric)
     if colours is None or page.samples < colours:
         raise not_ours(page, name)
@@ -147,10 +204,11 @@ def _of_numbers(data: bytes, page: Page, name: str, limits: Limits) -> tuple[Ima
             f"{name!r} is a TIFF of {page.samples} channels that are not said to be colours ({page}); allowed are grey "
             "and RGB. Try saving three of them as an 8-bit RGB PNG."
         )
-    values = read_samples(data, page, name, limits.pixels)
+    values = read_rare(data, page, name, limits) if is_rare(page) else read_samples(data, page, name, limits)
     depth = page.bits if 0 < page.bits < 16 and page.format == "unsigned" else None  # else a container, or floats
     alpha = {1: "premultiplied", 2: "straight"}.get(_first_extra(page)) if extras else None
-    return from_numbers(values, colours, alpha=alpha, inverted=page.photometric == 0, depth=depth)
+    inverted = page.photometric == 0
+    return from_numbers(values, colours, alpha=alpha, inverted=inverted, depth=depth, profile=profile)
 
 
 def _first_extra(page: Page) -> int:

@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from camserve.errors import ImageError
+from camserve.images.profiles import conversion
 from camserve.images.windows import Window, first_white, not_numbers, window_of
 
 TURNS = {
@@ -48,27 +49,30 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
     """A bare RGB image, as a reader's own holds on to the encoded bytes and, of WebP, to two canvases; and notes.
 
-    RGB pixels are handed over, others are converted.
+    RGB pixels are handed over, others are converted. profile: of its colours, which become sRGB.
     """
     image.load()
     if image.mode[0] in "IF":
-        return from_numbers(np.asarray(image)[..., None], 1, key=image.info.get("transparency"))
+        key = image.info.get("transparency")
+        return from_numbers(np.asarray(image)[..., None], 1, key=key, profile=profile)
+    to_srgb, notes = conversion(profile, image.mode)
     if image.mode == "RGB" and not image.has_transparency_data:
         bare = image._new(image.im)
         bare.info.clear()
-        return bare, []
+        return (to_srgb(bare) if to_srgb else bare), notes
     flat = Image.new("RGB", image.size, "white")
     for box in strips(image.size):
         strip = image.crop(box)
-        if strip.has_transparency_data:
-            strip = _with_alpha(strip)
-            flat.paste(strip, box, strip)
+        mask = strip = _with_alpha(strip) if strip.has_transparency_data else strip
+        colours = to_srgb(strip) if to_srgb else strip
+        if mask.mode == "RGBA":
+            flat.paste(colours, box, mask)
         else:
-            flat.paste(strip.convert("RGB"), box)
-    return flat, []
+            flat.paste(colours.convert("RGB"), box)
+    return flat, notes
 
 
 def from_numbers(
@@ -79,29 +83,39 @@ def from_numbers(
     inverted: bool = False,
     depth: int | None = None,
     key: Any = None,
+    profile: bytes | None = None,
 ) -> tuple[Image.Image, list[str]]:
     """An RGB image of numbers (H, W, samples), and what is to be said of their window.
 
     colours: how many samples are colours: 1 grey, 3 RGB, 4 CMYK. alpha: what the next is: "straight" or
-    "premultiplied". inverted: white is zero. depth: see `window_of`. key: the value that is transparent.
+    "premultiplied". inverted: white is zero. depth: see `window_of`. key: the value that is transparent. profile: of
+    the colours, which become sRGB.
     """
     window = window_of(_seen(values[..., :colours], key), depth)
     opaque = first_white(values[..., colours]) if alpha else 1
+    to_srgb, notes = conversion(profile, {1: "L", 3: "RGB", 4: "CMYK"}[colours])
     flat = Image.new("RGB", values.shape[1::-1])
     for box in strips(flat.size):
         part = values[box[1] : box[3]]
         shown = _scaled(part[..., :colours], window)
-        if colours == 4:
-            shown = np.asarray(Image.fromarray(np.rint(shown).astype(np.uint8), "CMYK").convert("RGB"), np.float32)
         shown = 255 - shown if inverted else shown
+        if to_srgb or colours == 4:
+            stored = _image(np.rint(shown).astype(np.uint8))
+            shown = np.asarray(to_srgb(stored) if to_srgb else stored.convert("RGB"), np.float32)
         if alpha:
             cover = np.clip(part[..., colours, None] / opaque, 0, 1)
             shown = (shown if alpha == "premultiplied" else shown * cover) + 255 * (1 - cover)
         if key is not None:
             shown = np.where((part[..., :colours] == key).all(-1, keepdims=True), 255, shown)
-        whole = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
-        flat.paste(Image.fromarray(whole if whole.shape[2] == 3 else whole[..., 0]).convert("RGB"), box)
-    return flat, [window.note] if window.note else []
+        flat.paste(_image(np.clip(np.rint(shown), 0, 255).astype(np.uint8)).convert("RGB"), box)
+    return flat, [*([window.note] if window.note else []), *notes]
+
+
+def _image(values: npt.NDArray[np.uint8]) -> Image.Image:
+    """Of (H, W, 1), (H, W, 3) or, of CMYK, (H, W, 4)."""
+    if values.shape[2] == 1:
+        return Image.fromarray(values[..., 0])
+    return Image.fromarray(values, "CMYK" if values.shape[2] == 4 else "RGB")
 
 
 def _seen(values: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:

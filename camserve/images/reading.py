@@ -1,7 +1,6 @@
 """Photographs from whatever is given, and pictures to encoded bytes: sources, limits, errors, hashes.
 
-`camserve.images.decoding` decodes. ICC profiles are ignored: classifiers were trained on pixels as they are stored, so
-those are what a model expects, although the colours of a wide-gamut photograph come out a little pale.
+`camserve.images.decoding` decodes.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
@@ -23,8 +22,8 @@ from PIL import Image
 
 from camserve import errors
 from camserve.errors import ImageError
-from camserve.images.decoding import READERS as _READERS
-from camserve.images.decoding import Limits, check_size, decode
+from camserve.images.decoding import EXTRAS, READERS, decode
+from camserve.images.limits import Limits, check_size
 from camserve.images.pixels import from_array, strips, to_rgb, turn_of
 from camserve.images.png import png_bytes
 from camserve.images.signatures import kind_of
@@ -63,9 +62,11 @@ class Photo:
 
     image: RGB, upright, fully loaded; nobody modifies it, so threads may share it.
     name: the file's name without its folder, "image" or "array"; for messages and provenance.
-    format: "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF" or "AVIF"; "array" for pixels that come from no file.
+    format: "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC", "JPEG XL" or "DICOM"; "array" for pixels that
+    come from no file.
     encoded_sha256: of the bytes that were decoded, if any were.
     notes: in words, what was chosen in reading it that the file does not settle: a window of values, a page.
+    bands: numbers (H, W, C) as in the file, for a network that takes more or other samples than RGB; else None.
     """
 
     image: Image.Image
@@ -73,6 +74,7 @@ class Photo:
     format: str
     encoded_sha256: str | None = None
     notes: tuple[str, ...] = ()
+    bands: npt.NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def sha256(self) -> str:
@@ -90,7 +92,9 @@ class Photo:
         return self.image.size
 
 
-def read_photo(source: Source, *, max_pixels: int, max_side: int, max_bytes: int) -> Photo:
+def read_photo(
+    source: Source, *, max_pixels: int, max_side: int, max_bytes: int, local: bool = False, icc: bool = True
+) -> Photo:
     """Decode one photograph to upright RGB; of an animation, its first frame.
 
     source: a path; encoded bytes; a binary file object, read from where it stands; a Pillow image, turned as
@@ -100,20 +104,23 @@ def read_photo(source: Source, *, max_pixels: int, max_side: int, max_bytes: int
     see `camserve.images.windows`; a picture that does not use its whole range has a note of it. A TIFF's first page
     that is no reduced copy is read.
 
+    local: whether the limits are those of one's own files rather than of uploads, for the names of settings in errors.
+    icc: whether colours become sRGB where a colour profile says what they are.
+
     Raises ImageTypeError for a format we do not take, ImageTooLarge for more than max_pixels or a side longer
     than max_side (read from the header, before decoding), BodyTooLarge for more than max_bytes, ImageError for
     what is missing, empty, cut off, damaged or no picture at all.
     """
-    limits = Limits(max_pixels, max_side)
+    limits = Limits(max_pixels, max_side, local)
     if isinstance(source, np.ndarray):
-        return _adopt(from_array(source), "array", limits)
+        return _adopt(from_array(source), "array", limits, icc)
     name = base_name(source)
     if isinstance(source, Image.Image):
-        return _adopt(source, name, limits)
-    data = encoded(source, name, max_bytes)
-    kind = _kind(data, name)
-    with _one_error(name, kind, max_pixels):
-        pixels, notes = decode(data, name, kind, limits)
+        return _adopt(source, name, limits, icc)
+    data = encoded(source, name, max_bytes, local=local)
+    kind = known_kind(data, name)
+    with one_error(name, kind, limits):
+        pixels, notes = decode(data, name, kind, limits, icc=icc)
     return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest(), tuple(notes))
 
 
@@ -146,19 +153,20 @@ def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def _kind(data: bytes, name: str) -> str:
+def known_kind(data: bytes, name: str) -> str:
+    """The format of encoded bytes. Raises ImageTypeError for one that we do not take."""
     kind = kind_of(data)
-    if kind in _READERS:
+    if kind in READERS or kind in EXTRAS:
         return kind
     found = f"seems to be {kind}" if kind else "is not an image that camserve knows"
     raise errors.ImageTypeError(
-        f"{name!r} {found}; allowed are JPEG (of an MPO the first picture), PNG, WebP, GIF, BMP, TIFF and "
-        "AVIF. Try saving it as JPEG or PNG."
+        f"{name!r} {found}; allowed are JPEG (of an MPO the first picture), PNG, WebP, GIF, BMP, TIFF, "
+        "AVIF, HEIC, JPEG XL and DICOM. Try saving it as JPEG or PNG."
     )
 
 
 @contextmanager
-def _one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
+def one_error(name: str, kind: str, limits: Limits) -> Iterator[None]:
     """Whatever Pillow raises on hostile bytes, which is nearly anything, as the one error that it means."""
     try:
         yield
@@ -166,15 +174,17 @@ def _one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = int(re.findall(r"\d+", str(error))[0])
-        allowed = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))  # Pillow's own: GIF, WebP, TIFF
+        pillows = 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels)  # of GIF, WebP, and what it unpacks of a TIFF
+        allowed = min(limits.pixels, pillows)
+        setting = limits.setting if limits.pixels <= pillows else "Pillow's PIL.Image.MAX_IMAGE_PIXELS, twice"
         raise errors.ImageTooLarge(
             f"{name!r} has {pixels / 1e6:.4g} megapixels; allowed in a {kind} are {allowed / 1e6:.4g} "
-            "(limits.megapixels). Try a smaller copy."
+            f"({setting}). Try a smaller copy."
         ) from None
     except Exception as error:
         fault = (
             "is cut off (truncated)"
-            if "truncated" in str(error).lower()
+            if re.search("truncated|unexpected end of", str(error), re.IGNORECASE)
             else "is damaged, cut off or of a rare variant"
         )
         raise ImageError(
@@ -182,11 +192,12 @@ def _one_error(name: str, kind: str, max_pixels: int) -> Iterator[None]:
         ) from None
 
 
-def _adopt(image: Image.Image, name: str, limits: Limits) -> Photo:
+def _adopt(image: Image.Image, name: str, limits: Limits, icc: bool) -> Photo:
     """The photograph of a Pillow image, which stays the caller's and as it is."""
     check_size(image.size, repr(name), limits)
-    with _one_error(name, image.format or "image", limits.pixels):
-        pixels, notes = to_rgb(image.copy() if image.mode == "RGB" else image)
+    with one_error(name, image.format or "image", limits):
+        profile = image.info.get("icc_profile") if icc else None
+        pixels, notes = to_rgb(image.copy() if image.mode == "RGB" else image, profile)
         turn = turn_of(image)
         pixels = pixels if turn is None else pixels.transpose(turn)
     return Photo(pixels, name, image.format or "array", notes=tuple(notes))

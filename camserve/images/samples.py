@@ -6,6 +6,7 @@ us its decompressors: strips are handed to it as pictures of single bytes, in wh
 """
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from camserve.errors import ImageError, ImageTooLarge
+from camserve.images.limits import Limits
 from camserve.images.tiff import Page
 
 _DTYPES = {
@@ -33,7 +36,7 @@ _DTYPES = {
     ("float", 64): "f8",
 }
 _LOSSLESS = (5, 32773, 34925, 50000)  # what Pillow's library unpacks
-_UNPACKED = (1, 8, 32946, *_LOSSLESS)
+UNPACKED = (1, 8, 32946, *_LOSSLESS)
 _PACKED = (*range(1, 8), *range(9, 16))  # bits of samples without gaps between them
 _MOST_BYTES = 8  # a pixel, of the allowed pixels: what bounds the memory
 _MOST_AT_ONCE = 2**27  # bytes of a strip that Pillow unpacks: it has a limit of its own, in pixels
@@ -45,25 +48,26 @@ def is_ours(page: Page) -> bool:
     """Whether `read_samples` is to read the page, or to refuse it.
 
     It has other numbers than unsigned ones of up to 8 bits; or Pillow would take one bit depth, or white, for
-    another (planar, uncompressed), guess that zero is white, or not open the file.
+    another (planar, uncompressed), guess that zero is white, or not open the file; or has a limit of its own below it.
     """
-    simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in _UNPACKED
+    simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in UNPACKED
     confused = page.one("planar", 1) == 2 and page.one("compression", 1) == 1 and (simple or page.bits < 8)
     unsaid = "photometric" not in page.tags and simple
     rare = simple and page.bits < 8 and (page.samples > 1 or page.bits not in (1, 2, 4))
+    vast = simple and math.prod(page.size) > 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
     other = not 0 < page.bits <= 8 or page.format != "unsigned"
-    return other or confused or unsaid or rare or (page.big and page.order == ">")
+    return other or confused or unsaid or rare or vast or (page.big and page.order == ">")
 
 
-def read_samples(data: bytes, page: Page, name: str, max_pixels: int) -> npt.NDArray[Any]:
+def read_samples(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDArray[Any]:
     """The numbers of a page, (H, W, samples), as they are.
 
-    Raises ImageError for a kind that we do not read, ImageTooLarge for more than max_pixels at 8 bytes each;
+    Raises ImageError for a kind that we do not read, ImageTooLarge for more than the allowed pixels at 8 bytes each;
     what else it raises means that the file is damaged.
     """
     dtype = _dtype(page, name)
     (width, height), planes = page.size, page.samples if _is_planar(page) else 1
-    _check_bytes(page, dtype, name, max_pixels)
+    check_bytes(page, dtype.itemsize, name, limits)
     values = np.empty((height, width, page.samples), dtype)
     for plane in range(planes):
         target = values[..., plane : plane + 1] if planes > 1 else values
@@ -80,18 +84,19 @@ def _dtype(page: Page, name: str) -> np.dtype[Any]:
         known = "u1" if page.bits < 8 else "u2"
     packing, predictor = page.one("compression", 1), page.one("predictor", 1)
     fits = predictor == 1 or (predictor == 2 and page.format != "float") or (predictor == 3 and page.format == "float")
-    if not known or not fits or packing not in _UNPACKED:
+    if not known or not fits or packing not in UNPACKED:
         raise not_ours(page, name)
     return np.dtype(known)
 
 
-def _check_bytes(page: Page, dtype: np.dtype[Any], name: str, max_pixels: int) -> None:
+def check_bytes(page: Page, size: int, name: str, limits: Limits) -> None:
+    """Raises ImageTooLarge where samples of `size` bytes are more than may be unpacked."""
     tile = page.one("tile_width", 0) * page.one("tile_height", 0)
-    needed = max(page.size[0] * page.size[1], tile) * page.samples * dtype.itemsize
-    if needed > max_pixels * _MOST_BYTES:
+    needed, allowed = max(page.size[0] * page.size[1], tile) * page.samples * size, limits.pixels * _MOST_BYTES
+    if needed > allowed:
         raise ImageTooLarge(
-            f"{name!r} has {needed / 1e6:.4g} MB of pixels ({page}); allowed are {max_pixels * _MOST_BYTES / 1e6:.4g}, "
-            "8 bytes for each of limits.megapixels. Try a smaller copy, or one of 8 bits."
+            f"{name!r} has {needed / 1e6:.4g} MB of pixels ({page}); allowed are {allowed / 1e6:.4g}, "
+            f"8 bytes for each of {limits.setting}. Try a smaller copy, or one of 8 bits."
         )
     if page.one("compression", 1) in _LOSSLESS and needed > _MOST_AT_ONCE:
         _, rows, row = _cut(page)

@@ -3,6 +3,7 @@
 import re
 
 _SIGNATURES = {  # how files begin, a narrower pattern before a wider one
+    "DICOM": rb".{128}DICM",  # what stands before is free, and is often the head of a TIFF
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "WEBP": rb"RIFF.{4}WEBP",
@@ -16,7 +17,6 @@ _SIGNATURES = {  # how files begin, a narrower pattern before a wider one
     "JPEG 2000": rb".{4}jP  |\xff\x4f\xff\x51",
     "JPEG XL": rb".{4}JXL |\xff\x0a",
     "JPEG XR": rb"II\xbc\x01",
-    "DICOM": rb".{128}DICM",
     "FITS": rb"SIMPLE  =",
     "NIfTI": rb".{344}(n\+1|ni1)\0",
     "OpenEXR": rb"v/1\x01",

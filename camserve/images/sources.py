@@ -15,13 +15,16 @@ def base_name(source: object) -> str:
     return re.split(r"[/\\]", str(name))[-1] if isinstance(name, str | os.PathLike) and str(name) else "image"
 
 
-def encoded(source: object, name: str, max_bytes: int) -> bytes:
-    """All the bytes of a path, of bytes or of a binary file.
+def encoded(source: object, name: str, max_bytes: int, *, local: bool = False) -> bytes:
+    """All the bytes of a path, of bytes or of a binary file. local: whether the limit is that of one's own files.
 
     Raises BodyTooLarge for more than max_bytes, ImageError for what cannot be read or is empty.
     """
     try:
         data = _read(source, name, max_bytes)
+    except BodyTooLarge as error:
+        setting = "limits.local_megabytes" if local else "limits.body_megabytes"
+        raise BodyTooLarge(f"{error} ({setting}). Try a smaller copy, or JPEG.") from None
     except (OSError, ValueError) as error:
         given = str(source) if isinstance(source, str | os.PathLike) else name
         hint = " URLs are not fetched: download it first." if "://" in given else " Check the path and rights."
@@ -64,7 +67,4 @@ def _read_stream(stream: BinaryIO, name: str, max_bytes: int) -> bytes:
 
 def _check_bytes(count: int, name: str, max_bytes: int) -> None:
     if count > max_bytes:
-        raise BodyTooLarge(
-            f"{name!r} has {count / 2**20:.4g} MiB or more; allowed are {max_bytes / 2**20:.4g} "
-            "(limits.body_megabytes). Try a smaller copy, or JPEG."
-        )
+        raise BodyTooLarge(f"{name!r} has {count / 2**20:.4g} MiB or more; allowed are {max_bytes / 2**20:.4g}")

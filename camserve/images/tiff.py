@@ -38,6 +38,7 @@ _TAGS = {
     330: "children",
     338: "extras",
     339: "formats",
+    34675: "icc",
     50706: "dng",
 }
 # types of values, by their number; the rest (text, fractions, floats) is of no use here
@@ -70,9 +71,13 @@ COMPRESSIONS = {
     8: "deflate",
     32773: "PackBits",
     32946: "deflate",
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
     34712: "JPEG 2000",
     34887: "LERC",
     34925: "LZMA",
+    34933: "PNG",
+    34934: "JPEG XR",
     50000: "Zstandard",
     50001: "WebP",
     50002: "JPEG XL",

@@ -25,11 +25,11 @@ def class_probabilities(logits: Tensor) -> Tensor:
 class Whole:
     """The model around the layer, for methods that ask more than the layer and its head.
 
-    images: (N, 3, H, W), the network's input, to be read only. logits: runs such images, (M, 3, H, W) -> (M, C),
+    images: (N, c, H, W), the network's input, to be read only. logits: runs such images, (M, c, H, W) -> (M, C),
     without autograd, on the engine. network: the same as a module that autograd can go through, frozen.
     spread: maps on the layer's grid (M, h, w) -> laid over the input, (M, H, W), by their true places.
     stages: the same evidence at the end of every stage of the network, fine grids first, this layer's last.
-    observe: the same evidence of other images (M, 3, H, W).
+    observe: the same evidence of other images (M, c, H, W).
     batch: how many images may be run at once. progress: see Progress.
     """
 
@@ -132,12 +132,12 @@ class Evidence:
         return torch.cat(scores)
 
     def score_images(self, changed: Tensor) -> Tensor:
-        """The target of changed images (M, 3, H, W): (M,). In batches; without autograd."""
+        """The target of changed images (M, c, H, W): (M,). In batches; without autograd."""
         parts = torch.split(changed, self.around.batch)
         return torch.cat([self.target(self.around.logits(part)) for part in parts])
 
     def image_gradients(self, images: Tensor | None = None) -> Tensor:
-        """d target / d images through the whole network, (M, 3, H, W); of the input itself where none are given."""
+        """d target / d images through the whole network, (M, c, H, W); of the input itself where none are given."""
         given = self.around.images if images is None else images
         return gradients(lambda leaf: self.target(self.around.network(leaf[0])).sum(), [given])[0]
 

@@ -188,7 +188,7 @@ def _scaled(maps: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor) -> Tensor:
-    """Images (N, 3, H, W) under a Gaussian of deviation BLUR, mirrored at the edges, across and then down."""
+    """Images (N, c, H, W) under a Gaussian of deviation BLUR, mirrored at the edges, across and then down."""
     return _blur_rows(_blur_rows(images).mT).mT
 
 

@@ -7,60 +7,18 @@ import hashlib
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, StrictInt, ValidationError
 
 from camserve.config.schema import Models, shipped
 from camserve.errors import ModelError, ModelNotFound
+from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, Input, Part, Pixels, Share
 
-Triple = tuple[float, float, float]
-Share = Annotated[float, Field(gt=0, le=1)]
-Pixels = Annotated[int, Field(ge=1)]
-
-IMAGENET_MEAN: Triple = (123.675, 116.28, 103.53)
-IMAGENET_STD: Triple = (58.395, 57.12, 57.375)
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Card", "Input", "Known", "Measured"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Input(_Part):
-    """How a photograph becomes the network's input.
-
-    size: side of the evaluation crop, pixels. crop: share of the photograph's short side that the crop covers.
-    fit: short side for size="fit", default `size`: larger ones sharpen the map but dilute the scores, see
-    docs/geometry.md. channels: their order. mean, std: per channel in that order,
-    in units of 0..255; input = (value - mean) / std. resample: how pixels are interpolated.
-    """
-
-    size: Pixels = 224
-    crop: Share = 0.875
-    fit: Pixels | None = None
-    channels: Literal["RGB", "BGR"] = "RGB"
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
-    resample: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
-
-    @property
-    def fit_side(self) -> int:
-        """Short side for size="fit", pixels."""
-        return self.fit or self.size
-
-    @model_validator(mode="after")
-    def _in_units_of_255(self) -> "Input":
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, not {self.std}")
-        if max(self.mean) <= 1 and max(self.std) < 1:
-            raise ValueError(
-                f"mean {self.mean} and std {self.std} look like units of 0..1; camserve's are 0..255: "
-                "multiply both by 255"
-            )
-        return self
-
-
-class Known(_Part):
+class Known(Part):
     """An answer that the model is known to give: a check of weights, input and labels together.
 
     image: a file beside the card or "package:NAME/path". label, score: of the predicted class. size: as for
@@ -73,7 +31,7 @@ class Known(_Part):
     size: Literal["fit", "crop", "native"] | Pixels = "crop"
 
 
-class Measured(_Part):
+class Measured(Part):
     """Where the cells of a layer sit, as `camserve calibrate` found and wrote it.
 
     layer: the one it was measured at; others are centred. offset: the input pixel (x, y) of its first cell, at the
@@ -85,29 +43,42 @@ class Measured(_Part):
     measured: str = "not stated"
 
 
-class Card(_Part):
+class Card(Part):
     """One model: its network, weights, input and output.
 
     architecture: "torchvision:NAME", "timm:NAME", "package.module:factory" or "net.py:factory", the file beside the
     card; see `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an
-    installed package; see `camserve.models.checkpoints`. sha256: of that file.
-    install: the command to offer where the package is missing. labels: a text file, one class a line, relative
-    to the card. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found by itself.
-    scores: how logits become scores.
+    installed package; see `camserve.models.checkpoints`. key: which state dict of that file, where it holds several.
+    sha256: of that file.
+    install: the command to offer where the package is missing. output: which part of the network's answer, where it has
+    several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
+    {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found
+    by itself. scores: how logits become scores. arguments: what forward gets besides images, the same for every
+    picture; see `camserve.models.arguments`.
     """
 
     architecture: str
     weights: str | None = None
+    key: str | None = None
     sha256: str | None = None
     licence: str = "not stated"
     source: str = "not stated"
     install: str | None = None
-    labels: str | None = None
+    output: str | StrictInt | None = None
+    labels: str | dict[str, str] | None = None
     layer: str | None = None
     scores: Literal["softmax", "sigmoid"] = "softmax"
     input: Input = Input()
+    arguments: dict[str, Any] = Field(default_factory=dict)
     placement: Measured | None = None
     known: tuple[Known, ...] = ()
+
+    @property
+    def label_files(self) -> tuple[str, ...]:
+        """Every file of labels."""
+        if self.labels is None:
+            return ()
+        return (self.labels,) if isinstance(self.labels, str) else tuple(self.labels.values())
 
     def available(self, path: Path) -> bool:
         """Whether the weights are there; `path` is the card's own."""
@@ -153,14 +124,14 @@ def read_card(path: Path) -> Card:
 def check_files(path: Path) -> None:
     """Raises ModelError where the card at `path` cannot be read, or its weights or labels are not there."""
     card = read_card(path)
-    for file in (card.weights, card.labels):
+    for file in (card.weights, *card.label_files):
         if file is not None:
             resolve_file(file, path, card.install)
 
 
 def problems(error: ValidationError) -> str:
     """What a card's or an input's keys are blamed for, in one line."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return "; ".join(": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors())
 
 
 def resolve_file(reference: str, card: Path, install: str | None = None) -> Path:

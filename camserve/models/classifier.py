@@ -4,24 +4,27 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from torch import nn
 
+from camserve.catalogue.class_names import ClassNames
 from camserve.config import schema as config
 from camserve.errors import CutError, ModelError, OptionError, shown
 from camserve.geometry.frame import Frame, check_input_size, crop, fit, native, squeezed
 from camserve.graph.devices import find_device
 from camserve.graph.network import network_of
-from camserve.graph.original.given import Given
 from camserve.models import card as cards
+from camserve.models.channels import met
 from camserve.models.checkpoints import Checkpoint
+from camserve.models.labels import with_wnids
 from camserve.models.layer import Layer
+from camserve.models.output_names import Labels, Output, count_of, labels_of, output_of
 from camserve.models.snapshot import add_weights
-from camserve.system.workers import Workers, shared
+from camserve.system.workers import Pool, Workers, shared
 
 log = logging.getLogger("camserve")
 
@@ -32,27 +35,30 @@ _LAYERS_KEPT = 8
 class Parts(NamedTuple):
     """What a classifier is made of.
 
-    module: the network, frozen. labels: None where nobody names the classes. weights_sha256: of the file they came
-    from, None for a module. home: the card's file, None without one. checkpoint: the weights under the network's
-    names, None where it was made without; prefix: what was taken off those names.
+    module: the network, frozen. labels: None where nobody names the classes; by output for a network with several.
+    weights_sha256: of the file they came from, None for a module. home: the card's file, None without one. checkpoint:
+    the weights under the network's names, None where it was made without; prefix: what was taken off those names.
+    output: in place of the card's.
     """
 
     module: nn.Module
     card: cards.Card
     name: str
-    labels: Sequence[str] | None
+    labels: Labels | None
     settings: config.Settings
     weights_sha256: str | None = None
     home: Path | None = None
     checkpoint: Checkpoint | None = None
     prefix: str = ""
+    output: Output | None = None
 
 
 class Classifier:
     """A frozen snapshot of a classifier; safe to share between threads.
 
     name, card, labels. module: the network, frozen and in evaluation mode. home: the card's file, None for a module.
-    settings: the defaults of every option.
+    settings: the defaults of every option. outputs: the names of the parts (N, C) of the network's answer, () where
+    that is one tensor; output: which of them it is about, None where there are no others.
     Later training of a module it was made from does not reach it, and nothing it does reaches that module.
     """
 
@@ -62,10 +68,14 @@ class Classifier:
         self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
         self._lock = threading.Lock()
         self._building: dict[tuple[str, int | None], threading.Lock] = {}
+        self._others, self._other = dict[str, Self](), threading.Lock()
         module = parts.module.to(find_device(self.settings.compute.device))
-        named = None if parts.labels is None else len(parts.labels)
-        self.workers.run(lambda: self._look(module, named))
-        self.labels = _check_labels(parts.labels, self.network.classes, self.name)
+        self.workers.run(lambda: self._look(module, parts))
+        self._parts = parts._replace(module=self.module, checkpoint=None)
+        answered, part = self.network.given.answered, self.network.given.part
+        self.outputs, self.output = answered.outputs, part.name if len(answered.outputs) > 1 else None
+        labels = labels_of(part, answered, parts.labels, parts.output, parts.card.output)
+        self.labels = _check_labels(labels, self.network.classes, self.name)
 
     @property
     def workers(self) -> Workers:
@@ -73,9 +83,17 @@ class Classifier:
         compute = self.settings.compute
         return shared(compute.workers, compute.threads)
 
-    def _look(self, module: nn.Module, labels: int | None) -> None:
+    def _look(self, module: nn.Module, parts: Parts) -> None:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
-        given = Given(module, self.card.input.size, labels)
+        chosen = output_of(parts.output, self.card.output, parts.labels)
+        try:
+            given, self.card = met(module, self.card, count_of(parts.labels, chosen), chosen)
+        except OptionError as error:
+            if self.home is None or parts.output is not None:
+                raise
+            raise ModelError(f"the card '{self.home}' is wrong: {error}") from None
+        if chosen is not None:
+            self.card = self.card.model_copy(update={"output": given.part.name})
         if given.scores is not None:
             self.card = self.card.model_copy(update={"scores": given.scores})
         self.module, self.network = given.module, network_of(given)
@@ -89,6 +107,29 @@ class Classifier:
             self.network = network_of(given, by_hook=True)
             self.default_layer = self.card.layer or self.network.default_layer()
             self.layer()
+
+    def of_output(self, output: Output | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
+        """The classifier of another output of the same network, made at its first use and kept; None: this one.
+
+        output: a name, the end of one, or an index. pool, deadline: where it is made, and in how many seconds. Raises
+        UnknownName, which lists the outputs, OptionError for a network with one, ModelError, DeadlinePassed.
+        """
+        if output is None:
+            return self
+        given = self.network.given
+        name = given.answered.named(output).name
+        if name == given.part.name:
+            return self
+        return self._others.get(name) or (pool or self.workers).run(lambda: self._of_output(name), deadline)
+
+    def _of_output(self, name: str) -> Self:
+        """To be called on a worker, who waits for no worker: it builds in place."""
+        with self._other:
+            if name not in self._others:
+                labels = self._parts.labels if isinstance(self._parts.labels, Mapping) else None
+                parts = self._parts._replace(labels=labels, output=name)
+                self._others[name] = type(self)(parts)
+            return self._others[name]
 
     def notes(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """What explanations of inputs of `size` (w, h) at these layers have to say about the network."""
@@ -126,7 +167,7 @@ class Classifier:
     def _made(self, key: tuple[str, int | None]) -> Layer:
         measured = self.card.placement
         offset = measured.offset if measured and measured.layer == key[0] else None
-        return Layer(self.network, key[0], self.card.input.size, key[1], offset, self._compute(*key))
+        return Layer(self.network, key[0], key[1], offset, self._compute(*key))
 
     def _compute(self, layer: str, output_stride: int | None) -> config.Compute | None:
         """What decides a layer's engine; None: torch, where "auto" would spend a second for few images."""
@@ -142,18 +183,21 @@ class Classifier:
         size = self.settings.explain.size if size is None else size
         own, limits = self.card.input, self.settings.explain
         if size == "crop":
-            return crop(original, own.size, share=own.crop)
+            return crop(original, own.sides, share=own.crop)
         if not self.network.takes_any_size:
-            return _at_own_size(original, own.size, size)
+            return _at_own_size(original, own.sides, size)
         if size == "native":
             return check_input_size(native(original), limits.max_input_megapixels)
         short_side = own.fit_side if size == "fit" else _short_side(size)
         made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
+        while size == "fit" and self.network.is_extended and _is_smaller(made.input, own.sides):
+            short_side += 1  # its windows are not square, and slide over the input
+            made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
         return check_input_size(made, limits.max_input_megapixels)
 
     def own_frame(self, original: tuple[int, int]) -> Frame:
-        """The whole photograph as the one size that every network takes, the square it was trained at."""
-        return squeezed(original, self.card.input.size)
+        """The whole photograph as the one size that every network takes, the one it was trained at."""
+        return squeezed(original, self.card.input.sides)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -170,31 +214,42 @@ class Classifier:
         card = self.card.model_dump(mode="json", exclude={"known"})
         return {"name": self.name, "weights_sha256": self.weights_sha256, "card": card}
 
+    @property
+    def title(self) -> str:
+        """The name, with the output where somebody chose one of several."""
+        chosen = self.output is not None and self.card.output is not None
+        return f"{self.name}, {self.output}" if chosen else self.name
+
     def __repr__(self) -> str:
-        return f"<camserve.Model {self.name}: {len(self.labels)} classes, layer {self.default_layer}>"
+        return f"<camserve.Model {self.title}: {len(self.labels)} classes, layer {self.default_layer}>"
 
 
 # Of a short side: more are no size of anything, and from 309 on no float.
 _DIGITS = 6
 
 
-def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> tuple[str, ...]:
+def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> ClassNames:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
     if labels is None:
-        return tuple(f"class {index}" for index in range(classes))
+        return ClassNames(f"class {index}" for index in range(classes))
     if len(labels) != classes:
         raise ModelError(f"'{name}' has {classes} classes, but {len(labels)} labels were given")
-    return tuple(labels)
+    return with_wnids(labels)
 
 
-def _at_own_size(original: tuple[int, int], side: int, size: str | int) -> Frame:
-    """The whole photograph as the only input a fixed network takes. Raises OptionError for another size."""
-    if size in ("fit", side, str(side)) or (size == "native" and original == (side, side)):
-        return squeezed(original, side)
+def _at_own_size(original: tuple[int, int], own: tuple[int, int], size: str | int) -> Frame:
+    """The whole photograph as the only input a fixed network takes, (w, h). Raises OptionError for another size."""
+    if size in ("fit", min(own), str(min(own))) or (size == "native" and original == own):
+        return squeezed(original, own)
+    what = "a square" if own[0] == own[1] else "that"
     raise OptionError(
-        f"size {shown(size)}: this network takes {side} x {side} pixels only; use fit (the whole image, squeezed to a "
-        "square) or crop"
+        f"size {shown(size)}: this network takes {own[0]} x {own[1]} pixels only; use fit (the whole image, squeezed "
+        f"to {what}) or crop"
     )
+
+
+def _is_smaller(size: tuple[int, int], than: tuple[int, int]) -> bool:
+    return size[0] < than[0] or size[1] < than[1]
 
 
 def _short_side(size: str | int) -> int:

@@ -1,14 +1,19 @@
-"""Class names in the order of the logits, from a list or a dict of them."""
+"""Class names in the order of the logits, from a list or a dict of them, and the other names that classes have."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
-from operator import index
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import cache
+from operator import eq, index
 from typing import Any
 
+from camserve.catalogue.class_names import ClassNames, others_of
+from camserve.config.schema import shipped
 from camserve.errors import ModelError, shown
 
 # Indices that an error names; there may be thousands.
 _LISTED = 10
+# Labels are ImageNet's where at least this share is: libraries differ in a few, such as the two cranes.
+_IMAGENET_SHARE = 0.95
 
 
 def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
@@ -22,6 +27,26 @@ def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
     if isinstance(labels, Set) or not isinstance(labels, Iterable):
         raise ModelError(f"labels {shown(labels)} have no order; give a list of class names in the order of the logits")
     return tuple(_name(label) for label in labels)
+
+
+def with_wnids(labels: Sequence[str]) -> ClassNames:
+    """The labels; where they are the 1000 names of ImageNet, WordNet's identifiers, "n02123045", are names as well.
+
+    Each may begin with the name: "tench, Tinca tinca" is class n01440764, too.
+    """
+    names = _shipped("imagenet.txt")
+    found: Sequence[tuple[str, int]] = ()
+    if len(labels) == len(names):
+        same = sum(map(eq, names, (label.split(",")[0] for label in labels)))
+        if same >= _IMAGENET_SHARE * len(names):
+            found = [(wnid, place) for place, wnid in enumerate(_shipped("imagenet_wnids.txt"))]
+    return ClassNames(labels, (*others_of(labels), *found))
+
+
+@cache
+def _shipped(file: str) -> tuple[str, ...]:
+    """The lines of a list beside the cards that come with the package."""
+    return tuple((shipped("models") / file).read_text(encoding="utf-8").splitlines())
 
 
 def _by_index(labels: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from camserve.errors import CutError, SizeError, first_line
 from camserve.geometry.frame import Frame, Pair, Placement
 from camserve.geometry.receptive_field import Field
 from camserve.graph.cut import Cut
-from camserve.graph.devices import device_of, structured
+from camserve.graph.devices import device_of
 from camserve.graph.head_recognition import head_of
 from camserve.graph.heads import Carried, Head
 from camserve.graph.linearity import head_by_numbers
@@ -30,7 +30,7 @@ class Layer:
     """A layer at which a model is cut.
 
     name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the
-    layer. trained: the side of the square input the model was trained at, pixels. output_stride: dilate the network up
+    layer. trained: (w, h) of the input the model was trained at, pixels. output_stride: dilate the network up
     to this stride; None: as it is.
     offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
     centred: the same by the centred rule. compute: which engine to run on; None: torch.
@@ -41,13 +41,12 @@ class Layer:
         self,
         network: Network,
         name: str,
-        trained: int,
         output_stride: int | None = None,
         offset: Pair | None = None,
         compute: Compute | None = None,
     ) -> None:
         self._cut = network.cut(name, output_stride)
-        self.name, self.trained = name, trained
+        self.name, self.trained, self._image = name, network.given.size, network.given.image
         self._device = device_of(network.given)
         self.on_torch = self._on_torch(network, dilated=output_stride is not None)
         self.engine: Engine = self.on_torch
@@ -69,7 +68,7 @@ class Layer:
         looks = replace(plain, body=prepared(self._cut.body), head=head_of(self._cut.head))
         unfolded, general = replace(looks, body=plain.body), replace(looks, head=plain.head)
         if dilated:  # another network, whose answers are not the given one's: held against itself, as it was cut
-            images = structured(network.given, self.trained, self.trained)
+            images = self._image()
             return self._accounting(looks if same(looks(images)[2], unfolded(images)[2]) else unfolded)
         ways = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
         different = {(engine.body, engine.head.kind, engine.channels_last): engine for engine in ways}
@@ -99,7 +98,7 @@ class Layer:
         """`engine`, with the head that its numbers show where it looked general."""
         if engine.head.kind.has_class_maps:
             return engine
-        images = structured(network.given, self.trained, self.trained, count=2)
+        images = self._image(count=2)
         activations, carried, _ = engine(images[:1])
         found = head_by_numbers(engine.head, activations, carried, engine.activations(images[1:])[1])
         made = replace(engine, head=found)
@@ -107,7 +106,7 @@ class Layer:
 
     def _accounting(self, engine: TorchEngine) -> TorchEngine:
         """`engine`, or the same without the head's closed forms where its maps do not account for its logits."""
-        activations, _, logits = engine(structured(self._cut.body, self.trained, self.trained))
+        activations, _, logits = engine(self._image())
         accounted = engine.head.accounted(activations)
         if accounted is None or apart(accounted, logits) <= TOLERANCE:
             return engine
@@ -115,13 +114,13 @@ class Layer:
 
     @property
     def body(self) -> nn.Module:
-        """images (N, 3, H, W) -> (activations, what the head needs besides), as it was cut."""
+        """images (N, c, H, W) -> (activations, what the head needs besides), as it was cut."""
         return self._cut.body
 
     def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
         """Activations (N, K, h, w), what the head needs besides, and logits (N, C).
 
-        images: (N, 3, H, W). Raises OptionError where the network does not take that size.
+        images: (N, c, H, W). Raises OptionError where the network does not take that size.
         """
         with self._taking(images):
             return self.engine(images.to(self._device))
@@ -129,7 +128,7 @@ class Layer:
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
         """The CAM of every class, (N, C, h, w). The head is not run: logits are the maps' means plus the bias.
 
-        images: (N, 3, H, W). Raises OptionError as `observe`, and where the head has no class map.
+        images: (N, c, H, W). Raises OptionError as `observe`, and where the head has no class map.
         """
         with self._taking(images):
             return self.engine.class_maps(images.to(self._device))
@@ -150,10 +149,12 @@ class Layer:
 
         Where the graph is not known, the power of two nearest to size over cells: strides multiply by two.
         """
-        field = cut.field(self.trained)
+        field = cut.field(0)
         if field is not None:
             return field.stride
-        across, down = (2.0 ** round(math.log2(self.trained / cells)) for cells in cut.cells)
+        across, down = (
+            2.0 ** round(math.log2(side / cells)) for side, cells in zip(self.trained, cut.cells, strict=True)
+        )
         return across, down
 
     def _centred(self, plain: Cut) -> Pair:
@@ -162,8 +163,8 @@ class Layer:
         Trained networks learn away what their padding shifts, less than a cell; a network that looks at a part of the
         image only is further off, and there the receptive field tells.
         """
-        stride, field = self._stride(plain), plain.field(self.trained)
-        x, y = (((self.trained - 1) - (plain.cells[axis] - 1) * stride[axis]) / 2 for axis in (0, 1))
+        stride, field = self._stride(plain), plain.field(0)
+        x, y = (((self.trained[axis] - 1) - (plain.cells[axis] - 1) * stride[axis]) / 2 for axis in (0, 1))
         if field is None or (abs(field.start[0] - x) <= stride[0] and abs(field.start[1] - y) <= stride[1]):
             return x, y
         return field.start
@@ -178,14 +179,16 @@ class Layer:
         offset = self.centred if centred or self._measured is None else self._measured
 
         def moved(axis: int) -> float:
-            now, trained = self.field(frame.input[axis]), self.field(self.trained)
+            now, trained = self.field(frame.input[axis], axis), self._cut.field(0)
             return 0 if now is None or trained is None else now.start[axis] - trained.start[axis]
 
         return Placement(frame, grid, self.stride, (offset[0] + moved(0), offset[1] + moved(1)), rule)
 
-    def field(self, side: int) -> Field | None:
-        """The receptive field on an input of `side` pixels, as far as where its cells start; None: not known.
+    def field(self, side: int | None = None, axis: int = 0) -> Field | None:
+        """The receptive field, as far as where its cells start along an axis of `side` pixels; None: not known.
 
-        Padding that depends on the size repeats with a period, so one field per remainder serves all sizes.
+        side: default as trained; axis: 0 across, 1 down. Padding that depends on the size repeats with a period, so
+        one field per remainder serves all sizes.
         """
-        return self._cut.field(self.trained + (side - self.trained) % self._cut.period)
+        more = 0 if side is None else side - self.trained[axis]
+        return self._cut.field(more % self._cut.period)

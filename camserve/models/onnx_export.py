@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, fx, nn
 
 from camserve.errors import ModelError, OptionError
-from camserve.graph.devices import structured
 from camserve.graph.heads import LinearHead
 from camserve.models.classifier import Classifier
 from camserve.models.engines.engine import AGREEMENT
@@ -41,7 +40,7 @@ class Exported:
 
 
 def export(model: Classifier, path: str | Path, *, layer: str | None = None) -> Exported:
-    """Write `model` as ONNX to `path`: images (N, 3, H, W) -> logits (N, C) and class_maps (N, C, h, w).
+    """Write `model` as ONNX to `path`: images (N, c, H, W) -> logits (N, C) and class_maps (N, C, h, w).
 
     The second output is activations (N, K, h, w) where the head has no class map at that layer. Raises OptionError
     where the ONNX packages are missing or the graph is not known, ModelError where the network cannot be exported or
@@ -58,7 +57,7 @@ def export(model: Classifier, path: str | Path, *, layer: str | None = None) -> 
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.onnx"
         _write(module, made, model, sizes[-1], any_size)
-        difference = max(_difference(module, made, size) for size in sizes)
+        difference = max(_difference(module, made, model.network.given.image(size)) for size in sizes)
         path = Path(path)
         write_all(path.parent, {path.name: made})
     return Exported(path, chosen.name, module.outputs, any_size, sizes, difference)
@@ -76,14 +75,14 @@ class _Answers(nn.Module):
         self.outputs = ("logits", "class_maps" if layer.head.kind.has_class_maps else "activations")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) -> (N, C) and (N, C, h, w) or (N, K, h, w)."""
+        """(N, c, H, W) -> (N, C) and (N, C, h, w) or (N, K, h, w)."""
         activations, carried = self.body(images)
         return self.head(activations, *carried), self.classifier(activations)
 
 
 def _write(module: _Answers, path: Path, model: Classifier, size: tuple[int, int], any_size: bool) -> None:
     free: dict[int, Any] = {0: "N", **({2: "H", 3: "W"} if any_size else {})}
-    example = structured(module, *size).expand(2, -1, -1, -1).contiguous()
+    example = model.network.given.image(size).expand(2, -1, -1, -1).contiguous()
     try:
         with warnings.catch_warnings(action="ignore"), torch.no_grad():
             program = torch.onnx.export(
@@ -104,12 +103,12 @@ def _write(module: _Answers, path: Path, model: Classifier, size: tuple[int, int
     program.save(str(path))
 
 
-def _difference(module: _Answers, path: Path, size: tuple[int, int]) -> float:
-    """Between onnxruntime and torch at that size. Raises ModelError where it is too large."""
+def _difference(module: _Answers, path: Path, images: Tensor) -> float:
+    """Between onnxruntime and torch on these images. Raises ModelError where it is too large."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    images = structured(module, *size)
+    size = images.shape[-1], images.shape[-2]
     with torch.no_grad():
         expected = module(images)
     largest = 0.0

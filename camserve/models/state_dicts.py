@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -25,6 +25,21 @@ _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)")
 
 
+class Difference(NamedTuple):
+    """Where weights differ from a network. missing, extra: names in the one only, sorted. wrong: of another shape."""
+
+    missing: list[str]
+    extra: list[str]
+    wrong: Shapes
+
+    @staticmethod
+    def between(fitted: Checkpoint, network: nn.Module) -> "Difference":
+        """Of weights under the network's own names; without what takes no part in an answer."""
+        have = {key for key in fitted.tensors if not key.endswith(_BOOKKEEPING) and not key.startswith(_AUXILIARY)}
+        need = {key for key in network.state_dict() if not key.endswith(_BOOKKEEPING)}
+        return Difference(sorted(need - have), sorted(have - need), _other_shapes(fitted, network))
+
+
 def fit(checkpoint: Checkpoint, network: nn.Module) -> tuple[Checkpoint, str]:
     """`checkpoint` under the network's own names, and the prefix taken off to get there.
 
@@ -39,13 +54,12 @@ def fit(checkpoint: Checkpoint, network: nn.Module) -> tuple[Checkpoint, str]:
     equal = sorted((prefix for prefix, count in fitting.items() if count == best), key=lambda each: (len(each), each))
     if best == len(needed) and len(equal) > 1 and equal[0]:
         raise ModelError(
-            f"'{checkpoint.file}' holds several such networks, under {_few(map(repr, equal))}; save the one you mean "
-            "by itself"
+            f"'{checkpoint.file}' holds several such networks, under {_few(map(repr, equal))}; say which one with key, "
+            f"as in key='{_key(checkpoint, equal[0])}' or --key {_key(checkpoint, equal[0])}"
         )
     # less than half is chance, not a prefix: another network, whose keys are told as they are in the file
     prefix = equal[0] if 2 * best >= len(needed) else ""
-    tensors = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
-    return replace(checkpoint, tensors=tensors, versions=_versions(checkpoint.versions, prefix)), prefix
+    return replace(checkpoint, tensors=found).under(prefix), prefix
 
 
 def classes_of(fitted: Checkpoint, network: nn.Module) -> int | None:
@@ -103,16 +117,14 @@ def _renamed(tensors: Mapping[str, torch.Tensor], needed: set[str]) -> Mapping[s
     return {_DENSENET.sub(r"\1\2", key): tensor for key, tensor in tensors.items()}
 
 
+def _key(checkpoint: Checkpoint, prefix: str) -> str:
+    """What `read_checkpoint` takes for the part of `checkpoint` whose names begin with `prefix`."""
+    return f"{checkpoint.within}.{prefix}".strip(".")
+
+
 def _prefixes(keys: Iterable[str]) -> set[str]:
     """ "", "module.", "module.model." ...: every beginning of a key that ends with a dot."""
     return {""} | {key[: dot.end()] for key in keys for dot in re.finditer(r"\.", key)}
-
-
-def _versions(versions: Mapping[str, Any] | None, prefix: str) -> Mapping[str, Any] | None:
-    if versions is None or not prefix:
-        return versions
-    inside = {key.removeprefix(prefix): value for key, value in versions.items() if key.startswith(prefix)}
-    return {"": versions.get(prefix.rstrip("."), {}), **inside}
 
 
 def _other_shapes(fitted: Checkpoint, network: nn.Module) -> Shapes:

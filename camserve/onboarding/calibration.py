@@ -123,9 +123,9 @@ class _Bench:
 
     def __init__(self, model: Model, size: tuple[int, int] | None) -> None:
         self.model, self.layer = model, model.layer()
-        self.size = size or (self.layer.trained, self.layer.trained)
-        self.side = max(1, self.layer.trained // 2)  # recognised, and with room to move
-        activations, _, self.plain = self.layer.observe(torch.zeros(1, 3, self.size[1], self.size[0]))
+        self.size = size or self.layer.trained
+        self.side = max(1, min(self.layer.trained) // 2)  # recognised, and with room to move
+        activations, _, self.plain = self.layer.observe(torch.zeros_like(model.network.given.image(self.size)))
         self.grid = activations.shape[-1], activations.shape[-2]
         self.centred = self.layer.placement(native(self.size), self.grid, centred=True)
         middle = self.centred.cell_centre((self.grid[0] - 1) / 2, (self.grid[1] - 1) / 2)
@@ -133,7 +133,7 @@ class _Bench:
 
     def centroids(self, photo: Photo) -> torch.Tensor | None:
         """(ways to turn, places, 2): where the heat of what `photo` shows is, in cells; None where it is not seen."""
-        frame = crop(photo.size, self.side, share=1)
+        frame = crop(photo.size, (self.side, self.side), share=1)
         patch = soft_edged(to_input(photo, frame, self.model.card.input)[0])
         seen = [self.layer.observe(pasted(turn, self.where, self.size)) for turn in turned(patch)]
         logits = torch.cat([answer for _, _, answer in seen])

@@ -16,8 +16,10 @@ from camserve.model import Model
 from camserve.models.architectures.by_name import is_architecture
 from camserve.models.architectures.factories import file_of
 from camserve.models.card import Card, find_cards
+from camserve.models.checkpoints import listed
 from camserve.models.classifier import Parts
 from camserve.models.loading import Labels, assemble, described, names_of
+from camserve.models.own_heads import assumed
 from camserve.system.files import write_all
 
 CARD, LABELS = "card.toml", "labels.txt"
@@ -71,10 +73,12 @@ def add(
 
 def card_text(card: Card) -> str:
     """The TOML of a card, without what is as by default; `read_card` reads the same card from it."""
-    fields = card.model_dump(exclude_none=True, exclude_defaults=True, exclude={"input", "known"})
+    fields = card.model_dump(exclude_none=True, exclude_defaults=True, exclude={"input", "known", "arguments"})
     lines = ["# Written by `camserve add`. models/README.md says what else a card can hold.", ""]
     lines += [f"{key} = {_toml(value)}" for key, value in fields.items()]
     lines += ["", "[input]", *(f"{key} = {_toml(v)}" for key, v in card.input.model_dump(exclude_none=True).items())]
+    if card.arguments:
+        lines += ["", "[arguments]", *(f"{key} = {_toml(value)}" for key, value in card.arguments.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -126,8 +130,9 @@ def _refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path],
 
 def _tried(model: Model) -> Explanation:
     """One explanation, of a picture of noise that is wider than high. Raises ModelError where it is not finite."""
-    side = model.card.input.size
-    noise = np.random.default_rng(0).integers(0, 256, (side, side * 4 // 3, 3), dtype=np.uint8)
+    width, height = model.card.input.sides
+    samples = model.card.input.samples
+    noise = np.random.default_rng(0).integers(0, 256, (height, width * 4 // 3, samples), dtype=np.uint8)
     explanation = model.explain(noise)
     if not np.isfinite(explanation.logits).all():
         raise ModelError(
@@ -163,14 +168,17 @@ def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequenc
     spec, stride = model.card.input, explanation.placement.stride[0]
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""
     taken = f", '{prefix}' taken off their names" if prefix else ""
-    listed = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
+    others = f" (also there: {listed(checkpoint.others)}; --key)" if checkpoint.others else ""
+    classes = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
+    bands = "" if spec.bands is None else f" {_numbers(spec.bands)}"
     exact = ", whose map adds up to the logit" if explanation.completeness is not None else ""
+    own_head = f"; {taken_for}" if (taken_for := assumed(model.module)) else ""
     return {
-        "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}",
-        "classes": f"{len(model.labels)}: {listed}" + ("" if labels else " (no names: --labels FILE)"),
+        "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}{others}",
+        "classes": f"{len(model.labels)}: {classes}" + ("" if labels else " (no names: --labels FILE)"),
         "layer": f"{explanation.layer}, a cell every {stride:g} pixels",
-        "head": f"{explanation.head}: explained by {explanation.method}{exact}",
-        "input": f"{spec.size} x {spec.size} {spec.channels}, crop {spec.crop:.3g}, {spec.resample}, "
+        "head": f"{explanation.head}: explained by {explanation.method}{exact}{own_head}",
+        "input": f"{spec.sides[0]} x {spec.sides[1]} {spec.channels}{bands}, crop {spec.crop:.3g}, {spec.resample}, "
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
     }
 

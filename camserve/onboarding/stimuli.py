@@ -19,7 +19,7 @@ _SOFT = 0.3
 
 
 def soft_edged(patch: torch.Tensor) -> torch.Tensor:
-    """`patch` (3, p, p) as a disc that fades to the background, 0, over its outermost 30 %."""
+    """`patch` (c, p, p) as a disc that fades to the background, 0, over its outermost 30 %."""
     side = patch.shape[-1]
     across = (torch.arange(side) + 0.5) * (2 / side) - 1
     radius = torch.hypot(across[:, None], across[None])
@@ -50,7 +50,7 @@ def places(middle: tuple[float, float], side: int, stride: tuple[float, float]) 
 
 
 def pasted(patch: torch.Tensor, where: list[Place], size: tuple[int, int]) -> torch.Tensor:
-    """(N, 3, h, w): the patch (3, p, p) at each of N places on a plain input of `size` (w, h)."""
+    """(N, c, h, w): the patch (c, p, p) at each of N places on a plain input of `size` (w, h)."""
     (width, height), side = size, patch.shape[-1]
     return torch.stack([F.pad(patch, (left, width - left - side, top, height - top - side)) for left, top in where])
 

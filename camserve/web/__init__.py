@@ -9,7 +9,9 @@ process that forks the workers never has it.
     model_store.py      which models there are, which are loaded, and which has to go for another
     result_cache.py     what was computed, kept for who asks again
     upload.py           the image of a request, and the options that came with it
+    compression.py      compressed bodies
     bodies.py           JSON bodies: what they are held against, and the images in them
+    mlflow.py           MLflow's JSON bodies
     tensors.py          tensors on the wire
     request_options.py  the options of a request, whichever dialect they came in
     request_record.py   what is known of one request while it lasts

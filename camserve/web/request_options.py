@@ -57,6 +57,7 @@ class Asked(BaseModel):
 
     if TYPE_CHECKING:
         target: int | str | None = None
+        output: int | str | None = None
 
     model: Annotated[
         Text | None,

@@ -180,14 +180,14 @@ def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) ->
 
 
 def _facts(explanation: "Explanation") -> dict[str, str]:
-    return {
+    facts = {
         "X-Cam-Class": str(explanation.class_index),
         "X-Cam-Class-Name": header_safe(explanation.class_name),
-        "X-Cam-Score": repr(explanation.score),
         "X-Cam-Method": header_safe(explanation.method),
         "X-Cam-Layer": header_safe(explanation.layer),
         "X-Cam-Warnings": str(len(explanation.warnings)),
     }
+    return facts if explanation.score is None else {**facts, "X-Cam-Score": repr(explanation.score)}
 
 
 def header_safe(text: str) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
 from camserve.config.schema import Settings
@@ -63,9 +64,12 @@ def _try(service: Service, name: str) -> Trial:
 
 def _request(service: Service, name: str) -> str:
     """Decode, explain, render and encode, as a request does; the name of the engine that ran the network."""
-    picture = encode(Image.linear_gradient("L").convert("RGB"), "png")
     options, now = Options(model=name), Record("check")
     with service.gate.turn(now) as until:
+        spec = service.model(name, until).card.input
+        gradient = Image.linear_gradient("L")
+        bands = np.repeat(np.asarray(gradient)[..., None], spec.samples, 2)
+        picture = encode(gradient.convert("RGB"), "png") if spec.bands is None else bands
         explanation = service.explain(picture, options, now, until)
         overlay_bytes(explanation, options, "png", now.timing)
     return explanation.engine

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
-from PIL import Image
 
 from camserve.config.schema import Settings
 from camserve.errors import ImageTooLarge, Unavailable
+from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.system.timing import TimedPool
 from camserve.web.admission import Gate
@@ -71,11 +71,11 @@ class Service:
 
     def warm(self, name: str) -> None:
         """Load one model, however long that takes, and explain once. Raises ModelError, ModelNotFound, OptionError."""
-        from camserve.explain.pipeline import explain
+        from camserve.explain.pipeline import explain, plain_photo
         from camserve.explain.run import Run
 
         model = self._loaded(name, threading.TIMEOUT_MAX)
-        explain(model, Image.new("RGB", (64, 64)), run=Run(workers=self._workers))
+        explain(model, plain_photo(model, 0), run=Run(workers=self._workers))
 
     def load_in_background(self, on_failure: Callable[[], None] = lambda: None) -> None:
         """`load` on a thread of its own. on_failure: called, after the reason was logged, where it raises."""
@@ -116,14 +116,16 @@ class Service:
             self.check_ready()
         return cast("Workers", self._workers)
 
-    def model(self, name: str | None = None, until: float | None = None) -> "Model":
+    def model(self, name: str | None = None, until: float | None = None, output: str | int | None = None) -> "Model":
         """The model of that name, default the service's own, loaded at its first use.
 
-        until: time.monotonic() when waiting ends. Raises ModelNotFound, ModelError, Unavailable, DeadlinePassed.
+        until: time.monotonic() when waiting ends. output: which of the network's. Raises ModelNotFound, ModelError,
+        OptionError, UnknownName, Unavailable, DeadlinePassed.
         """
-        self.workers  # noqa: B018 - raises while there is no pool to load on
+        pool = self.workers  # raises while there is no pool to load on
         until = until or time.monotonic() + self.settings.serve.deadline_seconds
-        return self._loaded(name or self.shelf.default, until - time.monotonic())
+        model = self._loaded(name or self.shelf.default, until - time.monotonic())
+        return model.of_output(output, pool, max(0, until - time.monotonic()))
 
     def check_model(self, name: str) -> None:
         """Raises ModelNotFound, and Unavailable where requests for that model are not answered now."""
@@ -141,8 +143,8 @@ class Service:
         from camserve.explain.pipeline import explain
         from camserve.explanation.explanation import Explanation
 
-        model = self.model(options.model, until)
-        photo = self._read(image, now)
+        model = self.model(options.model, until, options.output)
+        photo = self._read(model, image, now)
         key = how, target = options.question(), options.target
         known = self.memory.attribution(model, photo, key)
         if known is None:
@@ -159,17 +161,20 @@ class Service:
         """The same for several classes, from one forward pass. Raises as `explain`."""
         from camserve.explain.pipeline import explain_classes
 
-        model = self.model(options.model, until)
+        model = self.model(options.model, until, options.output)
         wanted = targets if isinstance(targets, list) else targets.among(model.labels)
-        photo = self._read(image, now)
+        photo = self._read(model, image, now)
         found = explain_classes(model, photo, wanted, options.question(), self._pool(now, until))
         now.facts |= {"model": model.name, "explained_by": found[0].method}
         return found
 
-    def _read(self, image: Source, now: Record) -> Photo:
-        limits = self.settings.limits
+    def _read(self, model: "Model", image: Source, now: Record) -> Photo:
+        limits, bands = self.settings.limits, model.card.input.of_bands
+        read = (
+            partial(read_photo, icc=self.settings.images.to_srgb) if bands is None else partial(read_bands, bands=bands)
+        )
         with now.timing("decode"):
-            photo = read_photo(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
+            photo = read(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
         together = now.facts["megapixels"] = now.facts.get("megapixels", 0) + math.prod(photo.size) / 1e6
         if together > limits.megapixels:
             raise ImageTooLarge(

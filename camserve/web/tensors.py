@@ -6,15 +6,78 @@ little-endian, and its bytes; an FP32 element is float32 little-endian.
 
 import base64
 import json
+import math
 import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
-from camserve.errors import OptionError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from camserve.errors import OptionError, shown
+from camserve.images.reading import Source
+from camserve.web.bodies import decode_base64, named
+from camserve.web.request_options import Text
 
 HEADER = "Inference-Header-Content-Length"
 # Numbers of a tensor as JSON; one number takes some twenty bytes there, and more while it is made.
 MOST_IN_JSON = 4_000_000
+
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+
+
+class InputTensor(BaseModel):
+    """The images: base64 in `data`, or `binary_data_size` bytes behind the JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text
+    datatype: Text
+    shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=8)]
+    parameters: dict[str, Scalar] = {}
+    data: list[Any] | None = None
+
+
+def images_of(inputs: Sequence[InputTensor], behind: bytes) -> list[Source]:
+    """The images of the one input, whatever its name. behind: the bytes that follow the JSON. Raises OptionError."""
+    tensor = _only(inputs)
+    if tensor.datatype != "BYTES":
+        raise OptionError(
+            f"input {shown(tensor.name)} is of {shown(tensor.datatype)}; allowed is BYTES, an image file an element"
+        )
+    size = tensor.parameters.get("binary_data_size")
+    if size is not None:
+        found = _behind(tensor.name, size, behind)
+    else:
+        found = [decode_base64(text, f"inputs.0.data.{i}") for i, text in enumerate(_flat(tensor.data or []))]
+    if not found or len(found) != math.prod(tensor.shape):
+        raise OptionError(f"input {shown(tensor.name)} has the shape {tensor.shape} and {len(found)} elements")
+    return list(found)
+
+
+def _behind(name: str, size: Scalar, behind: bytes) -> list[bytes]:
+    if size != len(behind):
+        raise OptionError(
+            f"binary_data_size of input {shown(name)} is {shown(size)}; behind the JSON are {len(behind)} bytes"
+        )
+    return split_bytes(behind)
+
+
+def _flat(data: list[Any]) -> Iterator[str]:
+    for one in data:
+        if isinstance(one, list):
+            yield from _flat(one)
+        elif isinstance(one, str):
+            yield one
+        else:
+            raise OptionError("the input holds what is no text; give each image in base64, or as binary data")
+
+
+def _only(inputs: Sequence[InputTensor]) -> InputTensor:
+    """The one input, whatever its name. Raises OptionError where there are several."""
+    if len(inputs) > 1:
+        said = named("input", [one.name for one in inputs])
+        raise OptionError(f"the request has {said}; give one, which holds the images and may have any name")
+    return inputs[0]
 
 
 def split_bytes(data: bytes) -> list[bytes]:
@@ -23,7 +86,7 @@ def split_bytes(data: bytes) -> list[bytes]:
     while place < len(data):
         (length,) = struct.unpack_from("<I", data, place) if place + 4 <= len(data) else (len(data),)
         if place + 4 + length > len(data):
-            raise OptionError("the binary data of input 'image' ends within an element (<uint32 length><bytes>)")
+            raise OptionError("the binary data of the input ends within an element (<uint32 length><bytes>)")
         found.append(data[place + 4 : place + 4 + length])
         place += 4 + length
     return found

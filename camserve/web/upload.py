@@ -12,10 +12,13 @@ from werkzeug.datastructures import FileStorage, MultiDict
 from camserve.errors import BodyTooLarge, ImageTypeError, OptionError, shown
 from camserve.images.reading import Source
 from camserve.web.admission import ENVELOPE_BYTES
+from camserve.web.compression import CODINGS, Inflated
 from camserve.web.request_options import Options, parse_options
 from camserve.web.service import service
 
 FIELD = "image"
+# Names that a form's one file may have; the second is what TorchServe's clients call it.
+FIELDS = (FIELD, "data")
 FORM = "multipart/form-data"
 PARTS = 64
 
@@ -80,7 +83,7 @@ def read_bytes(request: Request) -> bytes:
         data = request.get_data(cache=False)
         if len(data) > max_bytes:  # where there is no Content-Length, reading stops a little beyond the limit
             raise _too_large(len(data), max_bytes)
-    if request.content_length not in (None, len(data)):
+    if request.content_length not in (None, len(data)) and not _coding(request):
         raise OptionError(f"the body has {len(data)} bytes; Content-Length said {request.content_length}")
     return data
 
@@ -89,8 +92,9 @@ def read_bytes(request: Request) -> bytes:
 def reading(request: Request) -> Iterator[None]:
     """While the body is read, to its end where nothing is raised.
 
-    Raises, before reading, BodyTooLarge where Content-Length tells, ImageTypeError for a compressed body, Unavailable
-    and Busy; and UploadTooSlow.
+    A body of Content-Encoding gzip or deflate is decompressed on the way, and held to the same limit. Raises, before
+    reading, BodyTooLarge where Content-Length tells, ImageTypeError for another coding, Unavailable and Busy; and
+    UploadTooSlow, BodyTooLarge, OptionError.
     """
     ours, connection = service(), request.environ.get("gunicorn.socket")
     if not ours.gate.has_accepted(connection):
@@ -98,11 +102,23 @@ def reading(request: Request) -> Iterator[None]:
     max_bytes = ours.settings.limits.max_bytes
     if (length := request.content_length or 0) > max_bytes + ENVELOPE_BYTES:
         raise _too_large(length, max_bytes)
-    if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
-        raise ImageTypeError(f"Content-Encoding {shown(coding)} is not taken; send the body as it is")
+    if coding := _coding(request):
+        request.stream = cast(IO[bytes], Inflated(request.stream, coding, max_bytes))
     with ours.gate.upload(connection):
         yield
     g.body_read = True
+
+
+def _coding(request: Request) -> str:
+    """How the body is compressed; "" where it is not. Raises ImageTypeError for a way that is not taken."""
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding in ("", "identity"):
+        return ""
+    if coding not in CODINGS:
+        raise ImageTypeError(
+            f"Content-Encoding {shown(coding)} is not taken; send the body as it is, or as gzip or deflate"
+        )
+    return coding
 
 
 def _too_large(length: int, max_bytes: int) -> BodyTooLarge:
@@ -113,18 +129,18 @@ def _too_large(length: int, max_bytes: int) -> BodyTooLarge:
 
 
 def _from_form(files: "MultiDict[str, FileStorage]", fields: tuple[tuple[str, str], ...]) -> Upload:
-    images = [file for file in files.getlist(FIELD) if file.filename]
-    if len(images) != 1 or set(files) != {FIELD}:
+    images = [file for name in FIELDS for file in files.getlist(name) if file.filename]
+    if len(images) != 1 or not set(files) <= set(FIELDS):
         raise OptionError(_what_is_wrong(files.items(multi=True), len(images), dict(fields)))
     return Upload(images[0].stream.read(), images[0].filename, fields)
 
 
 def _what_is_wrong(files: Iterable[tuple[str, FileStorage]], images: int, fields: dict[str, str]) -> str:
-    strangers = [name for name, _ in files if name != FIELD]
+    strangers = [name for name, _ in files if name not in FIELDS]
     if strangers:
         return f"the form has a file {shown(strangers[0])}; the one file it may have is named '{FIELD}'"
     if images > 1:
         return f"the form has {images} images; one is explained at a time"
-    if FIELD in fields:
-        return f"the form's field '{FIELD}' is text, not a file: with curl write -F {FIELD}=@photo.jpg"
+    if text := next((name for name in FIELDS if name in fields), None):
+        return f"the form's field '{text}' is text, not a file: with curl write -F {text}=@photo.jpg"
     return f"the form has no image. {_HOW}."

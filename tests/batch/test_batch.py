@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from PIL import Image
 import camserve
 from camserve.batch import IMAGE_ENDINGS, Options, find_images, run_batch
 from camserve.batch.outputs import thumbnail
+from camserve.catalogue.options import ExplainOptions
 from camserve.errors import OptionError, OutputError, UnknownName
 from camserve.findings.sketch import from_text, sketch_of
+from camserve.images.decoding import EXTRAS
 from camserve.images.reading import OUTPUTS
 
 Rows = dict[str, dict[str, Any]]
@@ -133,6 +137,40 @@ def test_the_expected_class_is_explained_beside_the_predicted_where_it_is_anothe
     assert wrong["explanations"][1]["class_name"] == "tench"
 
 
+def test_the_expected_class_may_be_one_for_all_and_stand_in_a_target(
+    model: camserve.Model, folder: Path, tmp_path: Path
+) -> None:
+    options = Options(outputs=(), targets=("predicted-expected",), how=ExplainOptions(expected="tench"))
+    run_batch(model, folder, tmp_path / "out", options)
+    row = results(tmp_path / "out")["cat.png"]
+    alone = model.explain(folder / "cat.png", target="predicted-expected", expected=0)
+    assert row["expected"]["class_name"] == "tench"
+    assert row["explanations"][0]["target"] == alone.target.name == f"{row['predicted']['class_name']} - tench"
+    assert row["explanations"][0]["peak"] == float(alone.map.max())
+    said = [text for text in alone.warnings if "expected was" not in text]
+    assert row["explanations"][0]["warnings"] == said and len(said) == len(alone.warnings) - 1
+    (tmp_path / "table.csv").write_text("file,class\nin/cat.png,7\nin/cat.jpg,\n")
+    run_batch(model, tmp_path / "table.csv", tmp_path / "table", Options(outputs=(), targets=("expected-predicted",)))
+    rows = results(tmp_path / "table")
+    assert rows["in/cat.png"]["explanations"][0]["class_index"] == 7
+    assert "nobody said which class is expected" in rows["in/cat.jpg"]["error"]
+    run_batch(model, tmp_path / "table.csv", tmp_path / "rest", replace(options, targets=()))
+    assert [row["expected"]["class_index"] for row in results(tmp_path / "rest").values()] == [0, 7]
+
+
+def test_wnids_are_classes_as_folders_and_in_a_table(model: camserve.Model, tmp_path: Path) -> None:
+    for wnid in ("n01440764", "n02123045"):
+        (tmp_path / "in" / wnid).mkdir(parents=True)
+        picture(1).save(tmp_path / "in" / wnid / "a.png")
+    run_batch(model, tmp_path / "in", tmp_path / "out", Options(outputs=()), folders_are_classes=True)
+    rows = results(tmp_path / "out").values()
+    assert [row["expected"]["class_name"] for row in rows] == ["tench", "tabby"]
+    (tmp_path / "table.csv").write_text("file,class,target\nin/n02123045/a.png,n02123045,n02123159\n")
+    run_batch(model, tmp_path / "table.csv", tmp_path / "table", Options(outputs=()))
+    (row,) = results(tmp_path / "table").values()
+    assert (row["expected"]["class_index"], row["explanations"][0]["class_name"]) == (281, "tiger cat")
+
+
 def test_paths_of_a_table_stay_as_given_and_join_with_it(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
     """Rows, exports and the page; boxes of the same table are found, too."""
     absolute, relative, fake = given = [str(folder / "cat.png"), ".././in/cat.jpg", "../in/fake.jpg"]
@@ -165,6 +203,12 @@ def test_a_table_says_what_to_explain_of_each_image(model: camserve.Model, folde
     found = {name: [one["target"] for one in row["explanations"]] for name, row in rows.items()}
     best = rows["in/cat.jpg"]["predicted"]["class_name"]
     assert found == {"in/cat.jpg": [best], "in/cat.png": ["tench", "tabby - tiger cat"]}
+    tench, difference = rows["in/cat.png"]["explanations"]
+    alone = model.explain(folder / "cat.png", target="281-282")
+    assert (difference["score"], difference["value"], difference["logit"]) == (None, alone.value, alone.logit)
+    assert tench["value"] == tench["logit"] and tench["score"] is not None
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert '[281,null,"cam","tabby - tiger cat",' in page and f",{round(alone.value or 0, 4)}]" in page
 
 
 def test_a_bad_target_in_a_table_is_that_row_s_failure(model: camserve.Model, folder: Path, tmp_path: Path) -> None:
@@ -267,4 +311,17 @@ def test_thumbnails_are_small_and_never_empty() -> None:
 def test_every_ending_we_look_for_is_a_format_we_read() -> None:
     known = {ending for ending, name in Image.registered_extensions().items() if name in (
         "JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")}  # fmt: skip
-    assert known >= IMAGE_ENDINGS
+    extras = {"HEIC": {".heic", ".heif", ".hif"}, "JPEG XL": {".jxl"}, "DICOM": {".dcm", ".dicom"}}
+    assert set(extras) == set(EXTRAS)
+    assert known.union(*extras.values()) >= IMAGE_ENDINGS >= set().union(*extras.values())
+
+
+def test_a_file_whose_library_is_missing_is_a_row_that_names_the_extra(
+    model: camserve.Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    run_batch(model, folder, tmp_path / "out")
+    row = results(tmp_path / "out")["phone.HEIC"]
+    assert (row["status"], row["code"]) == ("failed", "unsupported_type")
+    assert 'needs pillow-heif: pip install "camserve[pictures]"' in row["error"]

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from camserve.catalogue.head_kinds import HeadKind
-from camserve.catalogue.method import NOTHING, Cost, Each, Needs
+from camserve.catalogue.method import NOTHING, Cost, Each, Facts, Needs, Runs
 from camserve.catalogue.methods import FAMILIES, METHODS
 
 # As printed by `camserve methods` and docs/methods.md; all others say "no more forwards".
@@ -77,6 +77,27 @@ def test_a_cost_on_paper() -> None:
     assert (str(NOTHING), NOTHING.count) == ("no more forwards", 0)
     assert str(Cost(3, "{n} steps", Each.CELL)) == "3 h w steps"
     assert Cost(3, "{n} steps", Each.CELL).counted(5, 4, HeadKind.LINEAR) == "12 steps"
+
+
+def test_runs_are_counted_and_timed_by_hand() -> None:
+    facts = Facts(channels=5, cells=4, head=HeadKind.GENERAL, stages=(2, 3, 7))
+    linear = Facts(channels=5, cells=4, head=HeadKind.LINEAR, stages=(2, 3, 7))
+    runs = {
+        name: METHODS[name].cost.runs(facts) for name in ("scorecam", "sscam", "reciprocam", "polycam", "refinecam")
+    }
+    assert runs == {"scorecam": 5, "sscam": 175, "reciprocam": 4, "polycam": 24, "refinecam": 3}
+    assert METHODS["reciprocam"].cost.runs(linear) == METHODS["cam"].cost.runs(facts) == 0
+    one = {Runs.FORWARD: 2.0, Runs.GRADIENT: 10.0, Runs.HEAD: 0.5}
+    seconds = {name: METHODS[name].cost.seconds(facts, one) for name in ("rise", "opticam", "reciprocam", "eigencam")}
+    assert seconds == {"rise": 2000, "opticam": 1000, "reciprocam": 2, "eigencam": 0}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_runs_the_network_says_so(name: str) -> None:
+    cost = METHODS[name].cost
+    words = cost.words.removesuffix("no more forwards")
+    assert (cost.of is not None) == ("forward" in words or "backward" in words)
+    assert (cost.of is Runs.HEAD) == ("head" in words and name != "groupcam")
 
 
 def test_needs_are_words_in_json_and_few() -> None:

@@ -6,7 +6,7 @@ import torch
 from conftest import count_forwards, picture
 
 import camserve
-from camserve.catalogue.targets import Target, resolve_target
+from camserve.catalogue.targets import Target, needs_expected, resolve_target
 from camserve.errors import OptionError, UnknownName
 
 LABELS = ("cat", "tiger cat", "wire-haired fox terrier", "dog", "well-fed", "well", "fed")
@@ -105,10 +105,10 @@ def test_a_function_is_explained_like_a_class(model: camserve.Model) -> None:
 def test_several_classes_come_from_one_forward(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = count_forwards(model, monkeypatch)
     several = model.explain_classes(picture(2), 3)
-    assert len(calls) == 1
+    assert len(calls) == 2  # of the whole picture, and of the model's own evaluation crop
     assert [one.class_index for one in several] == [one.class_index for one in several[0].top(3)]
     named = model.explain_classes(picture(2), ["tabby", 282, "281-282", None])
-    assert len(calls) == 2
+    assert len(calls) == 4
     assert [one.class_index for one in named] == [281, 282, 281, several[0].class_index]
     with pytest.raises(OptionError, match="2000 classes were asked for; the model has 1000"):
         model.explain_classes(picture(2), 2000)
@@ -128,8 +128,8 @@ def test_targets_are_named_in_json_and_legend(model: camserve.Model) -> None:
     facts = made.to_dict()
     assert facts["target"] == {"name": "tabby - tiger cat", "quantity": "logit", "value": made.value}
     assert made.value == made.logits[281] - made.logits[282] != made.logit
-    assert made.in_short == f"tabby - tiger cat {made.value:.2f} logits"
-    assert model.explain(picture(2), target="tabby").in_short == f"tabby {made.score:.2f}"
+    assert made.in_short == f"tabby - tiger cat: {made.value:.2f} logits"
+    assert model.explain(picture(2), target="tabby").in_short == f"tabby {made.scores[281]:.2f}"
 
 
 def test_many_images_may_have_a_target_each(model: camserve.Model) -> None:
@@ -144,3 +144,43 @@ def test_many_images_may_have_a_target_each(model: camserve.Model) -> None:
 
 def test_a_target_is_compared_by_what_it_is() -> None:
     assert Target(3, "dog") == Target(3, "dog")
+
+
+@pytest.mark.parametrize(
+    ("option", "index", "against", "sign"),
+    [
+        ("expected", 3, None, 1),
+        ("predicted-expected", 1, 3, 1),
+        ("expected-predicted", 3, 1, 1),
+        ("expected-wire-haired fox terrier", 3, 2, 1),
+        ("wire-haired fox terrier - expected", 2, 3, 1),
+        ("-expected", 3, None, -1),
+    ],
+)
+def test_a_target_may_name_the_expected_class(option: str, index: int, against: int | None, sign: int) -> None:
+    target = resolve_target(option, LOGITS[0].numpy(), LABELS, expected=3)
+    assert (target.index, target.against, target.sign) == (index, against, sign)
+    with pytest.raises(
+        OptionError, match=f"target '{option}' is about the class that the image shows, and nobody said"
+    ):
+        resolve_target(option, LOGITS[0].numpy(), LABELS)
+    assert needs_expected(option, LABELS)
+
+
+@pytest.mark.parametrize("option", [None, 3, "dog", "unexpected", "well-fed", "predicted-dog", len])
+def test_other_targets_need_no_expected_class(option: object) -> None:
+    assert not needs_expected(option, LABELS)  # type: ignore[arg-type]
+
+
+def test_a_class_called_as_a_word_is_told_from_it() -> None:
+    labels, logits = ("cat", "expected", "predicted", "expected-value"), np.array([3, 2, 1, 0], np.float32)
+    assert not needs_expected("expected", labels)
+    assert resolve_target("expected", logits, labels).index == 1  # as ever, where no class is expected
+    assert resolve_target("cat-expected", logits, labels).against == 1
+    assert resolve_target("expected-value", logits, labels, expected=0).index == 3
+    for option in ("expected", "cat-expected", "expected-cat", "-expected"):
+        with pytest.raises(OptionError, match="'expected' means the class that the image shows, and here .* as '#1'"):
+            resolve_target(option, logits, labels, expected=0)
+    for option in ("predicted", "cat-predicted"):
+        with pytest.raises(OptionError, match="'predicted' means the class with the highest logit, .* as '#2'"):
+            resolve_target(option, logits, labels)

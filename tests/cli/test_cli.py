@@ -1,6 +1,7 @@
 """The command line: results, exit codes, messages, and help that is quick and true."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -136,11 +137,22 @@ def test_batch_explains_what_it_can_and_says_what_it_could_not(image: Path, fake
 
 def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path: Path) -> None:
     result = run("batch", tmp_path, tmp_path / "out", "--json")
-    assert json.loads(result.stdout) == {
-        "explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": [],
-        "stopped": None,
+    said = json.loads(result.stdout)
+    answers = said.pop("answers")
+    assert said == {
+        "explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": [], "stopped": None,
     }  # fmt: skip
+    assert (answers["known"], answers["right"], answers["accuracy"]) == (0, 0, None)
+    assert [one["file"] for one in answers["surest"]] == [image.name]
     assert result.stderr == ""
+
+
+def test_batch_says_how_many_are_right(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(f"file,class\n{image.name},tench\n")
+    result = run("batch", tmp_path / "table.csv", tmp_path / "out")
+    assert result.stdout.splitlines()[:2] == ["1 explained, 0 failed", "0 of 1 right (0 %)"]
+    said = json.loads(run("batch", tmp_path / "table.csv", tmp_path / "again", "--json").stdout)["answers"]
+    assert (said["known"], said["right"], said["accuracy"]) == (1, 0, 0)
 
 
 def test_models_and_methods_list_what_there_is() -> None:
@@ -294,3 +306,17 @@ def test_a_photograph_that_changes_during_the_run_is_not_drawn_over(
     result = run("explain", image, "-o", tmp_path / "out", "--common-scale")
     assert result.exit_code != 0
     assert "one.png' changed while it was being explained; run the command again" in result.stderr
+
+
+def test_the_expected_class_is_compared_with_the_predicted_one(image: Path, tmp_path: Path) -> None:
+    command = ("explain", image, "--expected", "tench", "-t", "predicted-expected", "-o", tmp_path / "out")
+    said = run(*command)
+    assert said.exit_code == 0, said.output
+    assert re.search(r"one.png: [\w -]+ - tench.* logits ->", said.stdout)
+    assert re.search(
+        r"  note: the model says '.*' 0\.\d\d; expected was 'tench', its number \d+ with 0\.\d\d\n", said.stdout
+    )
+    facts = json.loads(run(*command, "--json").stdout)
+    assert (facts["expected"]["class_index"], facts["expected"]["right"]) == (0, False)
+    refused = run("explain", image, "--expected", "tenhc", "-o", tmp_path / "out")
+    assert "unknown class 'tenhc'; did you mean 'tench'" in refused.stderr

@@ -36,11 +36,16 @@ def test_environment_variables_take_numbers_names_and_path_lists() -> None:
     environ = {
         "CAMSERVE_EXPLAIN_SIZE": "320",
         "CAMSERVE_LIMITS_MEGAPIXELS": "12.5",
+        "CAMSERVE_LIMITS_LOCAL_MEGAPIXELS": "200",
+        "CAMSERVE_LIMITS_LOCAL_MEGABYTES": "0.5",
+        "CAMSERVE_IMAGES_ICC": "ignore",
         "CAMSERVE_MODELS_FOLDERS": "/a:/b",
     }
     chosen = load_settings(environ=environ)
     assert chosen.explain.size == 320
     assert chosen.limits.max_pixels == 12_500_000
+    assert (chosen.limits.max_local_pixels, chosen.limits.max_local_bytes) == (200_000_000, 2**19)
+    assert not chosen.images.to_srgb
     assert chosen.models.folders == (Path("/a"), Path("/b"))
 
 

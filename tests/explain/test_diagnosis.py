@@ -27,6 +27,7 @@ AGAINST, CONSTANT, INFINITE = "all evidence is against this class", "the map is 
 NUMBER, SATURATED, EARLY = "of the model's answers", "is saturated", "is early"
 CELL, SAME, UNSEEN = "a cell of the map is", "is nearly the same", "the rest is marked as unseen"
 ALL = (AGAINST, CONSTANT, INFINITE, NUMBER, SATURATED, EARLY, CELL, SAME, UNSEEN)
+OWN = "the model itself, on its own evaluation crop, answers"
 
 
 def said(explanation: camserve.Explanation) -> list[str]:
@@ -34,12 +35,17 @@ def said(explanation: camserve.Explanation) -> list[str]:
     return [kind for text in explanation.warnings for kind in ALL if kind in text]
 
 
+def others(explanation: camserve.Explanation) -> list[str]:
+    """Its warnings, but for the one about the model's own answer, which has tests of its own."""
+    return [text for text in explanation.warnings if OWN not in text]
+
+
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("method", ["cam", "layercam", "shapleycam"])
 def test_photographs_of_what_the_model_knows_need_no_words(
     model: camserve.Model, photos: Path, name: str, method: str
 ) -> None:
-    assert model.explain(photos / name, method=method).warnings == ()
+    assert others(model.explain(photos / name, method=method)) == []
 
 
 def test_of_many_photographs_few_need_words(model: camserve.Model, data: Path) -> None:
@@ -69,8 +75,7 @@ def test_a_class_that_is_not_among_the_best_five_is_said_to_be_none(model: camse
     assert NUMBER not in said(model.explain(cat, target=best[4]))
     sixth = model.explain(cat, target=best[5], method="layercam")
     assert (
-        f"'{model.labels[best[5]]}' is number 6 of the model's answers, the first is 'Egyptian cat'"
-        in sixth.warnings[0]
+        f"'{model.labels[best[5]]}' is number 6 of the model's answers, the first is 'tiger cat'" in sixth.warnings[0]
     )
     assert said(model.explain(cat, target=f"{best[5]}-{best[0]}", method="layercam")) == [NUMBER]
     assert (
@@ -211,14 +216,14 @@ def test_the_maps_of_several_classes_are_compared_whatever_the_method(model: cam
         )
         assert (first, second, third) == ([SAME], [SAME], [])
     both = model.explain_classes(cat, ["Egyptian cat", "tabby"])
-    assert [one.warnings for one in both] == [(), ()]
+    assert [others(one) for one in both] == [[], []]
 
 
 def test_a_method_that_does_not_look_at_the_class_says_so_once(model: camserve.Model, cat: Path) -> None:
     several = model.explain_classes(cat, 3, method="eigencam")
     words = "'eigencam' does not look at the class: its map is the same for all of them"
-    assert [one.warnings for one in several] == [(words,)] * 3
-    assert model.explain(cat, method="eigencam").warnings == ()
+    assert [others(one) for one in several] == [[words]] * 3
+    assert others(model.explain(cat, method="eigencam")) == []
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -274,5 +279,7 @@ def test_words_cost_less_than_a_millisecond(model: camserve.Model, layer: str | 
 
 def test_no_forward_more(model: camserve.Model, cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forwards = count_forwards(model, monkeypatch)
-    model.explain(cat)
+    model.explain(cat, size="crop")
     assert len(forwards) == 1
+    model.explain(cat)
+    assert len(forwards) == 3  # that of the whole photograph, and the model's own evaluation crop

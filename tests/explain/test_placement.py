@@ -82,7 +82,7 @@ def flipped(model: camserve.Model, photos: Path) -> Objects:
     plain = layer.observe(torch.zeros(1, 3, 224, 224))[2]
     for name in PHOTOGRAPHS:
         photo = open_photo(model, photos / name)
-        patch = soft_edged(to_input(photo, crop(photo.size, 112, share=1), model.card.input)[0])
+        patch = soft_edged(to_input(photo, crop(photo.size, (112, 112), share=1), model.card.input)[0])
         flips = [patch, patch.flip(-1), patch.flip(-2), patch.flip(-1, -2)]
         logits = torch.cat([layer.observe(pasted(flip, where, (224, 224)))[2] for flip in flips])
         found.append((flips, int((logits - plain).mean(0).argmax())))

@@ -14,12 +14,14 @@ from conftest import picture
 from PIL import Image, ImageFont
 
 import camserve
+from camserve.catalogue.method import Runs
 from camserve.catalogue.methods import FAMILIES, METHODS, family_of, parse_methods
 from camserve.catalogue.options import ExplainOptions, OverlayOptions
 from camserve.catalogue.targets import Best, parse_targets
 from camserve.cli import main
 from camserve.errors import OptionError, UnknownName
-from camserve.explain import open_photo
+from camserve.explain import estimate as estimating
+from camserve.explain import open_photo, to_input
 from camserve.explain import side_by_side as comparing
 from camserve.explain.run import Run
 from camserve.explain.side_by_side import compare_classes, compare_methods
@@ -104,6 +106,53 @@ def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image
     model.explain(photo.image)  # waits for nothing but a batch
     time.sleep(2)
     assert len(reports) < 60  # of 63 batches
+
+
+def forwards(model: camserve.Model, image: Path, name: str) -> int:
+    """How many a method says that it will run; it is ended then."""
+    told = []
+
+    class Enough(Exception):
+        pass
+
+    def progress(_done: int, total: int) -> None:
+        told.append(total)
+        raise Enough
+
+    with pytest.raises(Enough):
+        model.explain(image, method=name, progress=progress)
+    return told[0]
+
+
+def test_an_estimate_counts_the_forwards_that_are_run(model: camserve.Model, image: Path) -> None:
+    photo = open_photo(model, image)
+    pixels = to_input(photo, model.frame(photo.size, "fit"), model.card.input)
+    facts, seconds = model.workers.run(lambda: estimating._measured(model, model.layer(), pixels))
+    assert all(one > 0 for one in seconds.values())
+    assert seconds[Runs.GRADIENT] > seconds[Runs.FORWARD]
+    for name in ("scorecam", "iscam", "rise", "opticam", "integratedgradients"):
+        assert METHODS[name].cost.runs(facts) == forwards(model, image, name), name
+    assert facts.stages[-1] == 1280  # all of them, also those that fire nowhere
+    assert facts.channels < 1280
+    assert len(facts.stages) == 5
+
+
+def test_what_takes_longer_than_its_limit_is_not_begun(model: camserve.Model, image: Path) -> None:
+    photo, sixty = open_photo(model, image), Run(deadline=60)
+    (found,) = compare_methods(model, photo, ["rise"], run=sixty, expected={"rise": 95.2})
+    assert (found.explanation, found.reason) == (None, "about 95 s, not begun: the limit is 60 s")
+    (found,) = compare_methods(model, photo, ["cam"], run=sixty, expected={"rise": 95.2})
+    assert found.explanation is not None
+
+
+def test_the_command_names_what_it_did_not_begin(image: Path, tmp_path: Path) -> None:
+    start = time.monotonic()
+    result = run("explain", image, "--method", "cam,sscam", "--limit", "5", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "sscam: left out: about " in result.stdout
+    assert "  not begun: sscam; a larger --limit, or --limit 0, runs them" in result.stdout
+    assert "1 of 2 -> " in result.stdout
+    assert time.monotonic() - start < 60  # sscam alone takes minutes
 
 
 def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Model, image: Path) -> None:

@@ -201,7 +201,7 @@ def test_legends_name_the_target_and_its_numbers(
     assert captions == [
         (f"otter {otter.score:.2f}", f"-{end}", "0", f"{end} logits"),
         (f"otter {otter.score:.2f}", "0", "", "100 logits"),
-        ("tabby - tiger cat", "-100", "0", "100"),
+        (f"tabby - tiger cat: {against.value:.2f} logits", "-100", "0", "100"),
     ]
 
 

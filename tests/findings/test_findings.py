@@ -13,9 +13,10 @@ import camserve
 from camserve.batch import Summary, run_batch
 from camserve.batch.plan import read_plan
 from camserve.batch.shortcut_test import IMAGES, TESTED, cover, painted
+from camserve.findings.answers import count_answers
 from camserve.findings.findings import Findings, alike, overlap, to_dict
 from camserve.findings.results import read_rows
-from camserve.findings.shortcuts import find_shortcuts, lower_bound
+from camserve.findings.shortcuts import find_shortcuts, is_refuted, lower_bound
 from camserve.findings.sketch import (
     EVEN_BORDER,
     EVEN_CORNERS,
@@ -51,7 +52,9 @@ def row(index: int, sketch: np.ndarray, *, score: float = 0.9, expected: int | N
 def found(rows: list[Any]) -> Findings:
     every, classes = gather(rows)
     shortcuts = find_shortcuts(every, classes)
-    return Findings(NAMES, every, classes, spreads(rows, classes), shortcuts, [None] * len(shortcuts))
+    return Findings(
+        NAMES, count_answers(rows), every, classes, spreads(rows, classes), shortcuts, [None] * len(shortcuts)
+    )
 
 
 def scattered(index: int, count: int, seed: int = 0) -> list[Any]:
@@ -102,6 +105,22 @@ def test_hot_cells_reach_half_the_maximum_and_cold_maps_have_none() -> None:
     assert not heat_of(-sketch).any()
 
 
+def test_right_answers_are_counted_where_classes_are_known() -> None:
+    failed = {"file": "f", "status": "failed", "error": "broken", "code": "bad_image"}
+    right, wrong, unknown = (
+        row(0, blob(2, 2), expected=0, score=0.4),
+        row(0, blob(2, 2), expected=1),
+        row(2, blob(2, 2)),
+    )
+    answers = count_answers([right, wrong, wrong, unknown, failed])
+    assert (answers.known, answers.right, answers.unknown, answers.accuracy) == (3, 1, 1, 1 / 3)
+    assert answers.in_words == "1 of 3 right (33 %), 1 more whose class nobody said"
+    assert count_answers([right, wrong]).in_words == "1 of 2 right (50 %)"
+    assert [one["class_name"] for one in answers.surest] == ["cat", "cat", "owl"]  # less sure ones are not named
+    assert count_answers([unknown, failed]).in_words == ""
+    assert to_dict(found([right, wrong]), [right, wrong])["answers"]["accuracy"] == 0.5
+
+
 def test_wilson_s_bound_by_hand() -> None:
     # eight of eight: (1 + z²/16 - z sqrt(z²/256)) / (1 + z²/8) = 1 / (1 + 1.96²/8)
     assert lower_bound(np.array([1.0]), 8)[0] == pytest.approx(1 / (1 + 1.96**2 / 8))
@@ -131,6 +150,46 @@ def test_a_place_off_the_middle_in_all_classes_is_a_shortcut_of_all() -> None:
     (shortcut,) = found(rows).shortcuts
     assert (shortcut.class_index, shortcut.place, shortcut.count) == (None, "bottom left", 30)
     assert to_dict(found(rows), rows)["shortcuts"][0]["class"] is None
+
+
+def test_a_suspicion_that_its_test_refutes_is_no_finding() -> None:
+    assert is_refuted({"before": 0.57, "covered": 0.55, "elsewhere": 0.58})
+    assert is_refuted({"before": 0.5, "covered": 0.451, "elsewhere": 0.5})
+    assert not is_refuted({"before": 0.5, "covered": 0.449, "elsewhere": 0.5})
+    assert not is_refuted({"before": 0.95, "covered": 0.5, "elsewhere": 0.95})
+    assert not is_refuted(None)  # not tested
+    rows = scattered(1, 40) + [row(0, blob(12, 0)) for _ in range(10)] + [row(2, blob(0, 12)) for _ in range(10)]
+    tests = {0: {"before": 0.57, "covered": 0.55, "elsewhere": 0.58}}
+    tests[2] = {"before": 0.9, "covered": 0.2, "elsewhere": 0.9}
+    before = found(rows)
+    tested = replace(before, covered=[tests[one.class_index or 0] for one in before.shortcuts])
+    facts = to_dict(tested, rows)
+    assert {one["class"]: one["refuted"] for one in facts["shortcuts"]} == {"cat": True, "owl": False}
+    assert to_dict(before, rows)["counts"]["shortcut"] == 20
+    assert facts["counts"]["shortcut"] == 10
+    first, last = facts["sentences"][0], facts["sentences"][-1]
+    assert first.startswith("Possible shortcut: 'owl'")
+    assert last.startswith("No shortcut: 'cat' is looked for at the top right")
+    assert last.endswith("from 0.57 to 0.55, covering as much elsewhere to 0.58, so that place does not decide.")
+
+
+def coarse(one: Any, *grid: int) -> Any:
+    """The row of a map of so many cells."""
+    one["explanations"][0]["grid"] = list(grid)
+    return one
+
+
+def test_a_map_of_four_cells_says_nothing_of_places() -> None:
+    marked = [row(0, blob(12, 0)) for _ in range(10)] + scattered(1, 10)
+    assert len(found(marked).shortcuts) == 1
+    small = [coarse(one, 2, 2) for one in marked]
+    facts = to_dict(found(small), small)
+    assert (facts["shortcuts"], facts["coarse"], facts["alike"], facts["outliers"]) == ([], 20, [], [])
+    assert facts["sentences"][-1] == (
+        "20 images have a map of fewer than 4 cells a side, too coarse to say where: no place is looked for in them."
+    )
+    assert found([coarse(row(0, blob(12, 0)), 4, 3) for _ in range(9)]).every.count == 0
+    assert found([coarse(row(0, blob(12, 0)), 4, 4) for _ in range(9)]).every.count == 9
 
 
 def test_few_images_and_scattered_heat_are_no_shortcut() -> None:
@@ -221,3 +280,13 @@ def test_a_network_that_looks_at_the_object_is_not_suspected(marked: Path, tmp_p
     _, facts = report_of(marked, tmp_path / "out", misled=False)
     assert facts["counts"].get("wrong", 0) <= 2
     assert facts["shortcuts"] == []
+
+
+def test_the_maps_of_a_small_network_are_too_coarse_for_places(marked: Path, tmp_path: Path) -> None:
+    network = camserve.load(trained(misled=True), labels=LABELS, size=16, mean=(128,) * 3, std=(64,) * 3)
+    run_batch(network, marked, tmp_path / "out", folders_are_classes=True)
+    facts = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert (facts["shortcuts"], facts["coarse"]) == ([], 48)
+    rows = list(read_rows(tmp_path / "out"))
+    assert {tuple(row["explanations"][0]["grid"]) for row in rows} == {(2, 2)}
+    assert {row["explanations"][0]["border"] for row in rows} == {None}

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import picture
 from planted import LABELS, trained, write_pictures
-from test_findings import blob, row
+from test_findings import blob, row, scattered
 
 import camserve
 from camserve.batch import run_batch
@@ -148,6 +148,38 @@ def test_the_gate_stops_a_network_that_takes_a_shortcut_although_it_answers_righ
             part for part in page.split('src="') if f"{run_folder}/thumbnails/auto.predicted/marked" in part
         )
         assert (tmp_path / "out" / picture_of.split('"')[0]).exists()
+
+
+def test_a_suspicion_that_its_own_test_refutes_passes_the_gate(tmp_path: Path) -> None:
+    others, before = scattered(1, 40, seed=1), scattered(0, 10, seed=2)
+    after = [row(0, blob(12, 0)) for _ in before]
+    for each in (others, before, after):
+        for number, one in enumerate(each):
+            one["file"] = f"{one['predicted']['class_name']}{number:02}"
+    a = results(tmp_path / "a", [*others, *before])
+    b = results(tmp_path / "b", [*others, *after])
+    assert len(compare_runs(a, b).shortcuts) == 1
+    covering = {"images": 8, "before": 0.57, "covered": 0.55, "elsewhere": 0.58}
+    listed = [{"class": "cat", "place": "top right", "covering": covering}]
+    (b / "findings.json").write_text(json.dumps({"shortcuts": listed}))
+    assert compare_runs(a, b).shortcuts == []
+    covering["covered"] = 0.1
+    (b / "findings.json").write_text(json.dumps({"shortcuts": listed}))
+    assert len(compare_runs(a, b).shortcuts) == 1
+
+
+def test_a_comparison_names_what_the_runs_were_made_with(runs: dict[str, Path], tmp_path: Path) -> None:
+    result = run("compare", runs["now"], runs["anew"], "-o", tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "comparison.json").read_text())["runs"]
+    page = (tmp_path / "out" / "index.html").read_text()
+    for name, folder in (("a", "now"), ("b", "anew")):
+        model = json.loads((runs[folder] / "run.json").read_text())["facts"]["model"]
+        assert (facts[name]["model"], facts[name]["weights"]) == (model["name"], model["weights_sha256"][:12])
+        words = f"{model['name']}, weights {model['weights_sha256'][:12]}, begun {facts[name]['begun']}"
+        assert words in page
+        assert f"{name.upper()}: {runs[folder]}: {words}" in result.stdout
+    assert facts["a"]["weights"] != facts["b"]["weights"]
+    assert compare_runs(*(results(tmp_path / name, [row(0, blob(2, 2))]) for name in "cd")).a is None
 
 
 def test_two_models_are_run_over_a_folder_and_compared(tmp_path: Path) -> None:

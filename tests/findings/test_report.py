@@ -55,7 +55,9 @@ def count(page: "Page") -> str:
 
 def test_the_page_shows_each_image_and_each_failure(page: "Page", out: Path) -> None:
     page.goto(f"file://{out}/index.html")
-    assert page.locator("h1").inner_text() == "4 explained, 1 failed"
+    assert (
+        page.locator("h1").inner_text() == "4 explained, 1 failed: 0 of 1 right (0 %), 3 more whose class nobody said"
+    )
     assert count(page) == "5 images"
     assert page.locator("figure").count() == 5
     assert "'fake.png'" in page.locator("figure.failed").inner_text()
@@ -100,6 +102,66 @@ def test_a_card_opens_with_the_predicted_and_the_expected_map(page: "Page", out:
     assert "the model saw" in large.inner_text()
     page.click("#close")
     assert not large.is_visible()
+
+
+def has_focus(page: "Page", file: str | None) -> bool:
+    """Whether the card of a file has the focus, or gets it in a moment: a dialog's end is told a moment later."""
+    page.wait_for_function("file => document.activeElement.title === file", arg=file, timeout=3000)
+    return True
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_a_key_opens_a_card_which_stays_open_until_escape(page: "Page", out: Path, key: str) -> None:
+    page.goto(f"file://{out}/index.html")
+    card, large = page.locator("figure", has_text="plain.png"), page.locator("dialog")
+    card.focus()
+    page.keyboard.down(key)
+    page.keyboard.down(key)  # held: the keyboard repeats it
+    page.keyboard.up(key)
+    page.wait_for_timeout(100)
+    assert large.is_visible()
+    assert large.locator("h2").inner_text() == "plain.png"
+    page.keyboard.press("Escape")
+    assert not large.is_visible()
+    assert has_focus(page, "plain.png")
+
+
+def test_arrows_lead_through_the_cards_and_through_the_opened_pictures(page: "Page", out: Path) -> None:
+    page.goto(f"file://{out}/index.html")
+    files = [card.get_attribute("title") for card in page.locator("figure").all()]
+    large = page.locator("dialog")
+    page.locator("figure").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert has_focus(page, files[2])
+    page.keyboard.press("ArrowLeft")
+    assert has_focus(page, files[1])
+    page.keyboard.press("ArrowDown")  # four cards in a row, and one below the first
+    page.keyboard.press("ArrowUp")
+    assert has_focus(page, files[1])
+    page.keyboard.press("End")
+    assert has_focus(page, files[4])
+    page.keyboard.press("ArrowUp")
+    assert has_focus(page, files[0])
+    page.keyboard.press("Enter")
+    for file in files[1:]:
+        page.keyboard.press("ArrowRight")
+        assert large.locator("h2").inner_text() == file
+    assert large.locator("#place").inner_text() == "5 of 5"
+    page.keyboard.press("ArrowRight")  # nothing follows
+    page.keyboard.press("ArrowLeft")
+    page.click("#before")
+    assert large.locator("h2").inner_text() == files[2]
+    page.keyboard.press("ArrowLeft")  # the button that was clicked does not keep the keys to itself
+    assert large.locator("h2").inner_text() == files[1]
+    page.keyboard.press("Escape")
+    assert has_focus(page, files[1])
+
+
+def test_a_failure_opens_too(page: "Page", out: Path) -> None:
+    page.goto(f"file://{out}/index.html")
+    page.locator("figure.failed").press("Enter")
+    assert "'fake.png'" in page.locator("dialog p").inner_text()
 
 
 def test_a_script_s_end_in_a_name_stays_a_name() -> None:
@@ -151,6 +213,41 @@ def test_ten_thousand_images_do_not_slow_the_page(page: "Page", many: Path) -> N
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.wait_for_function("[...document.querySelectorAll('figure')].some(card => card.title === '00000.png')")
     assert page.locator("figure").count() < 100  # sorted by score, so the first is the last; few exist at once
+    page.locator("figure").first.focus()
+    page.keyboard.press("Home")  # no card is there yet
+    assert has_focus(page, f"{MANY - 1:05}.png")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("dialog h2").inner_text() == "00001.png"
+    page.keyboard.press("Escape")
+    assert has_focus(page, "00001.png")
+
+
+def test_what_its_own_test_refutes_is_not_red(page: "Page", out: Path, model: camserve.Model, tmp_path: Path) -> None:
+    findings = find(out, model.labels)
+    said = ["Possible shortcut: at the top.", "2 images are wrong.", "No shortcut: at the bottom."]
+    suspected = [{"sentence": text, "class": None, "refuted": text == said[2]} for text in (said[0], said[2])]
+    facts = {**write_findings(out, findings), "sentences": said, "shortcuts": suspected}
+    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
+    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
+    (tmp_path / "thumbnails").symlink_to(out / "thumbnails")
+    page.goto(f"file://{tmp_path}/index.html")
+    listed = page.locator("#sentences li")
+    assert [one.get_attribute("class") or "" for one in listed.all()] == ["", "quiet", "quiet"]
+    assert "show them" in listed.nth(0).inner_text()
+    assert "show them" not in listed.nth(2).inner_text()
+    assert not page.locator("#nothing").is_visible()
+
+
+def test_no_findings_are_said(page: "Page", out: Path, model: camserve.Model, tmp_path: Path) -> None:
+    findings = find(out, model.labels)
+    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
+    facts = {**write_findings(out, findings), "sentences": []}
+    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
+    (tmp_path / "thumbnails").symlink_to(out / "thumbnails")
+    page.goto(f"file://{tmp_path}/index.html")
+    assert page.locator("#findings").inner_text().split()[:3] == ["Findings", "Nothing", "found."]
 
 
 def test_many_findings_leave_the_pictures_in_sight(

@@ -11,8 +11,8 @@ FRAMES = [
     fit((427, 640), 224, max_aspect=8),
     fit((1, 4000), 224, max_aspect=8),
     fit((1, 1), 224, max_aspect=8),
-    crop((640, 427), 224, share=0.875),
-    crop((33, 1000), 224, share=0.875),
+    crop((640, 427), (224, 224), share=0.875),
+    crop((33, 1000), (224, 224), share=0.875),
     native((97, 31)),
 ]
 
@@ -55,7 +55,7 @@ def test_fit_squeezes_what_is_too_long() -> None:
 
 
 def test_crop_is_the_centre_square() -> None:
-    frame = crop((640, 400), 224, share=0.875)
+    frame = crop((640, 400), (224, 224), share=0.875)
     assert frame.box == (145, 25, 495, 375)
     assert frame.input == (224, 224)
     assert not frame.sees_all
@@ -107,7 +107,7 @@ def test_strips_are_the_whole() -> None:
 
 
 def test_outside_the_crop_is_unseen() -> None:
-    placed = place(crop((640, 400), 224, share=0.875)).rows(np.ones((7, 7), np.float32), 0, 400)
+    placed = place(crop((640, 400), (224, 224), share=0.875)).rows(np.ones((7, 7), np.float32), 0, 400)
     seen = ~np.isnan(placed)
     assert seen[25:375, 145:495].all()
     assert seen.sum() == 350 * 350

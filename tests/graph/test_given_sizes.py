@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camserve.errors import ModelError
+from camserve.graph.original.answer_parts import parts_of_answer
 from camserve.graph.original.given import Given
 from camserve.graph.original.guard import difference
-from camserve.graph.original.logits import Part, part_with_logits
+from camserve.graph.original.logits import Part
 from camserve.graph.original.state import fingerprint, fresh, same_chance, without_hooks
 
 SIDE = 64
@@ -108,7 +109,10 @@ CLASSLESS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "an embedding": (lambda logits: F.normalize(logits), r"length 1 \(5 numbers\): it is an embedding"),
     "nothing": (lambda logits: None, "NoneType, in which there are no logits"),
     "an error": (lambda logits: logits @ logits, r"the network fails on an input of \(1, 3, 64, 64\)"),
-    "two of a kind": (lambda logits: {"a": logits, "b": logits.abs()}, r"several tensors could be .*\.a \(2, 5\), \.b"),
+    "two of a kind": (
+        lambda logits: {"a": logits, "b": logits.abs()},
+        r"several tensors could be .*: a \(N, 5\), b \(N, 5\)",
+    ),
 }
 
 
@@ -142,6 +146,10 @@ def test_certain_probabilities_are_no_embedding() -> None:
     assert one.classes == 5
 
 
+def part_with_logits(answer: Any, labels: int | None, images: int) -> Part:
+    return parts_of_answer(answer, images).choose(labels)
+
+
 def tensors(*widths: int) -> list[Tensor]:
     chance = torch.Generator().manual_seed(0)
     return [torch.randn(2, width, generator=chance) for width in widths]
@@ -168,9 +176,11 @@ def test_of_probabilities_and_their_own_logits_the_logits_are_taken(name: str) -
 
 
 def test_one_of_several_tensors_is_not_taken_unasked() -> None:
-    with pytest.raises(ModelError, match=r"\[0\] \(2, 5\), \[1\] \(2, 4\). Give labels"):
+    with pytest.raises(
+        ModelError, match=r"tensors could be the logits: 0 \(N, 5\), 1 \(N, 4\)\. Say which with output=, .* or give as"
+    ):
         part_with_logits(tuple(tensors(5, 4)), None, 2)
-    with pytest.raises(ModelError, match=r"\.pooled_features \(2, 5\): features, not classes"):
+    with pytest.raises(ModelError, match=r"pooled_features \(N, 5\): features, not classes"):
         part_with_logits({"pooled_features": tensors(5)[0]}, None, 2)
 
 

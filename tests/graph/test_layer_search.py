@@ -171,7 +171,7 @@ def test_places_are_told_by_shape() -> None:
         "vector": (1, 8),
         "pooled": (1, 8, 1, 1),
     }
-    found = places_of(shapes, 224, {"maps": (7, 7), "last": (7, 7)})
+    found = places_of(shapes, (224, 224), {"maps": (7, 7), "last": (7, 7)})
     assert {name: (one.layout, one.shape) for name, one in found.items()} == {
         "maps": (Layout("first"), (8, 7, 7)),
         "last": (Layout("last"), (9, 7, 7)),

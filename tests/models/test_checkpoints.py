@@ -1,9 +1,18 @@
 """Checkpoints as people have them: what is found in them, and what is said of those that do not fit."""
 
+import datetime
+import enum
 import re
+import runpy
+import subprocess
+import sys
+import time
 from argparse import Namespace
-from collections.abc import Mapping
-from pathlib import Path
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from decimal import Decimal
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -25,6 +34,10 @@ def net(classes: int = 3) -> nn.Sequential:
 
 
 WEIGHTS = net().state_dict()
+
+
+def under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + key: tensor for key, tensor in tensors.items()}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +63,58 @@ def test_the_state_dict_is_found(tmp_path: Path, content: Any, within: str, endi
     assert found.within == within
     assert list(found.tensors) == list(WEIGHTS)
     assert all(torch.equal(found.tensors[key], WEIGHTS[key]) for key in WEIGHTS)
+
+
+def other() -> dict[str, torch.Tensor]:
+    return {key: tensor + 1 for key, tensor in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "within"),
+    [
+        ({"generator": WEIGHTS, "discriminator": other()}, "generator", "generator"),
+        ({"state_dict_ema": WEIGHTS, "state_dict": other()}, "state_dict_ema", "state_dict_ema"),
+        ({"ema": {"state_dict": WEIGHTS, "decay": 0.9}, "model": other()}, "ema.state_dict", "ema.state_dict"),
+        ({"ema": {"state_dict": WEIGHTS, "decay": 0.9}, "model": other()}, "ema", "ema.state_dict"),
+        ({**under("student.", WEIGHTS), **under("teacher.", other())}, "student", "student"),
+        ({**under("student.", WEIGHTS), **under("teacher.", other())}, "student.", "student"),
+        ({"state_dict": {**under("a.b.", WEIGHTS), **under("a.c.", other())}}, "a.b", "state_dict.a.b"),
+        ({"state_dict": {**under("a.b.", WEIGHTS), **under("a.c.", other())}}, "state_dict.a.b", "state_dict.a.b"),
+    ],
+)
+def test_a_key_says_which_of_several_networks_is_meant(tmp_path: Path, content: Any, key: str, within: str) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    found = read_checkpoint(tmp_path / "x.pth", key)
+    assert found.within == within
+    assert list(found.tensors) == list(WEIGHTS)
+    assert all(torch.equal(found.tensors[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def test_a_key_keeps_the_versions_of_its_own_part(tmp_path: Path) -> None:
+    torch.save(nn.ModuleDict({"student": net(), "teacher": net()}).state_dict(), tmp_path / "x.pth")
+    found = read_checkpoint(tmp_path / "x.pth", "teacher")
+    assert found.versions is not None
+    assert {key: dict(value) for key, value in found.versions.items()} == {
+        key: dict(value)
+        for key, value in WEIGHTS._metadata.items()  # type: ignore[attr-defined]
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "message"),
+    [
+        ({"a": WEIGHTS, "b": WEIGHTS}, "c", "'x.pth' has no weights under key 'c'; it holds state dicts under 'a', "),
+        (WEIGHTS, "c", "'x.pth' has no weights under key 'c'; it holds weights whose names begin with '0', '1', '4'"),
+        ({"epoch": 1}, "c", "'x.pth' has no weights under key 'c'; it holds no weights by name"),
+        ({"a": {"x": WEIGHTS, "y": WEIGHTS}}, "a", "'x.pth' holds several state dicts under 'a': 'a.x', 'a.y'; give"),
+        ({"a": {**under("m.", WEIGHTS)}, "b": {**under("m.", WEIGHTS)}}, "m", "under 'm': 'a.m', 'b.m'; give one of"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_not_there_says_what_is(tmp_path: Path, content: Any, key: str, message: str) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ModelError) as caught:
+        read_checkpoint(tmp_path / "x.pth", key)
+    assert message in str(caught.value)
 
 
 def test_old_files_and_safetensors_are_told_from_their_content(tmp_path: Path) -> None:
@@ -90,13 +155,17 @@ SAVE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
         (net(), f"cannot load 'x.pth': it holds not only weights but a Python object (torch.nn.modules.container."
                 f"Sequential), and camserve runs nothing that comes in a file. Where it was made, or where you trust "
                 f"it, load it in Python and {SAVE}"),
-        ({"state_dict": WEIGHTS, "best": np.float64(0.9)}, "a Python object (numpy._core.multiarray.scalar)"),
+        ({"model": net(), "epoch": 3}, "a Python object (torch.nn.modules.container.Sequential), and camserve runs"),
+        ({"ema": net(), "loss": {"weight": torch.ones(3)}}, "a Python object (torch.nn.modules.container.Sequential)"),
+        ({"epoch": np.float64(3)}, "a Python object (numpy._core.multiarray.scalar)"),
+        ({key: tensor.numpy() for key, tensor in WEIGHTS.items()}, "object (numpy._core.multiarray._reconstruct), "),
         ({"epoch": 3}, "'x.pth' holds no weights by name, but the keys 'epoch'; save them so: torch.save("),
         ([WEIGHTS["0.bias"]], "'x.pth' holds no weights by name, but a list"),
         (WEIGHTS["0.bias"], "'x.pth' holds no weights by name, but a Tensor"),
         ({}, "'x.pth' holds no weights by name, but nothing"),
-        ({"student": WEIGHTS, "teacher": WEIGHTS}, "'x.pth' holds several state dicts: 'student', 'teacher'; save the "
-                                                   "one you mean by itself"),
+        ({"student": WEIGHTS, "teacher": WEIGHTS, "ema": WEIGHTS},
+         "'x.pth' holds several state dicts: 'student', 'teacher', 'ema'; say which one with key, as in key='student' "
+         "or --key student"),
     ],
 )  # fmt: skip
 def test_what_holds_no_weights_says_what_it_holds(tmp_path: Path, content: Any, message: str) -> None:
@@ -106,11 +175,87 @@ def test_what_holds_no_weights_says_what_it_holds(tmp_path: Path, content: Any, 
     assert message in str(caught.value)
 
 
-def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
+def test_a_file_that_asks_the_system_for_something_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": WEIGHTS, "x": Evil(tmp_path / "pwned")}, tmp_path / "x.pth")
     with pytest.raises(ModelError, match=r"cannot load 'x\.pth'.*\((posix|nt)\.mkdir\).*runs nothing"):
         read_checkpoint(tmp_path / "x.pth")
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_method_of_a_class_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": WEIGHTS, "x": Asks(Path.touch, tmp_path / "pwned")}, tmp_path / "x.pth")
+    with pytest.raises(ModelError, match=r"a Python object \(of a class inside another, or made by a method\), and"):
+        read_checkpoint(tmp_path / "x.pth")
+    assert not (tmp_path / "pwned").exists()
+
+
+class Asks:
+    """Unpickling it would call a function."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.what = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.what
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_in_a_file_is_run_or_imported(tmp_path: Path, zipped: bool) -> None:
+    """Each would leave a file; and the module of one leaves a file where it is imported."""
+    mark = tmp_path / "pwned"
+    (tmp_path / "evil_module.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass")
+    code = f"open({str(mark)!r}, 'w')"
+    command = [sys.executable, "-c", code]
+    attempts = [
+        Asks(exec, code), Asks(eval, code), Asks(open, str(mark), "w"), Asks(getattr, Path, "home"),
+        Asks(subprocess.Popen, command), Asks(runpy.run_path, str(tmp_path / "evil_module.py")),
+    ]  # fmt: skip
+    torch.save({"state_dict": WEIGHTS, "x": attempts}, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    subprocess.run([sys.executable, "-c", f"import sys, torch; sys.path.append({str(tmp_path)!r}); import evil_module; "
+                    f"torch.save({{'state_dict': {{'a': torch.ones(1)}}, 'x': evil_module.Evil()}}, 'y.pth')"],
+                   cwd=tmp_path, check=True)  # fmt: skip
+    mark.unlink()
+    sys.path.append(str(tmp_path))
+    try:
+        assert list(read_checkpoint(tmp_path / "x.pth").tensors) == list(WEIGHTS)
+        assert list(read_checkpoint(tmp_path / "y.pth").tensors) == ["a"]
+    finally:
+        sys.path.remove(str(tmp_path))
+    time.sleep(0.5)  # a program started would take a while
+    assert not mark.exists()
+    assert "evil_module" not in sys.modules
+
+
+class Mode(enum.Enum):
+    TRAIN = 1
+
+
+class Config(dict[str, Any]):
+    """A dict with attributes of its own."""
+
+
+BESIDE = {
+    "best": np.float64(0.9), "epoch": np.int64(3), "confusion": np.eye(3), "names": np.array(["a", "b"], dtype=object),
+    "root": Path("runs/3"), "data": PureWindowsPath("C:/data"), "when": datetime.datetime(2026, 3, 1, tzinfo=UTC),
+    "day": datetime.date(2026, 3, 1), "took": datetime.timedelta(seconds=3), "history": defaultdict(list, loss=[0.5]),
+    "counts": Counter("abc"), "order": OrderedDict(a=1), "args": Namespace(lr=0.1), "mode": Mode.TRAIN,
+    "seen": {np.int64(3), np.int64(4)}, "config": Config(lr=0.1), "queue": deque([1, 2]), "exact": Decimal("0.1"),
+    "type": np.dtype("float32"), "class": dict, "random": np.random.default_rng(0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("beside", BESIDE)
+def test_what_a_training_script_keeps_beside_the_weights_is_skipped(tmp_path: Path, beside: str, zipped: bool) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({beside: BESIDE[beside], "state_dict": WEIGHTS}, path, _use_new_zipfile_serialization=zipped)
+    assert list(read_checkpoint(path).tensors) == list(WEIGHTS)
+
+
+def test_weights_in_a_dict_of_an_unknown_kind_are_found(tmp_path: Path) -> None:
+    for kind in (Config, lambda items: defaultdict(list, items)):
+        torch.save({"model": kind(WEIGHTS), **BESIDE}, tmp_path / "x.pth")
+        assert list(read_checkpoint(tmp_path / "x.pth").tensors) == list(WEIGHTS)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
@@ -143,10 +288,6 @@ def checkpoint(tensors: Mapping[str, torch.Tensor]) -> Checkpoint:
     return Checkpoint("x.pth", tensors, versions=getattr(tensors, "_metadata", None))
 
 
-def under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {prefix + key: tensor for key, tensor in tensors.items()}
-
-
 @pytest.mark.parametrize(
     "prefix", ["", "module.", "_orig_mod.", "model.", "net.", "backbone.", "module._orig_mod.model.", "my.own.wrapper."]
 )
@@ -173,7 +314,11 @@ def test_what_lies_beside_the_prefix_belongs_to_something_else() -> None:
 
 
 def test_two_networks_in_one_file_are_not_guessed_between() -> None:
-    with pytest.raises(ModelError, match="'x.pth' holds several such networks, under 'student.', 'teacher.'; save the"):
+    with pytest.raises(
+        ModelError,
+        match="'x.pth' holds several such networks, under 'student.', 'teacher.'; say which "
+        "one with key, as in key='student' or --key student",
+    ):
         fit(checkpoint({**under("teacher.", WEIGHTS), **under("student.", WEIGHTS)}), net())
 
 

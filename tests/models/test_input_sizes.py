@@ -30,20 +30,20 @@ def halves(body: nn.Module) -> Cut:
 
 def test_the_smallest_size_is_found() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3), nn.AdaptiveAvgPool2d(1))
-    sizes = try_sizes(halves(net), 32)
+    sizes = try_sizes(halves(net), (32, 32))
     assert (sizes.any_size, sizes.smallest) == (True, 5)
     assert sizes.below == "nothing would be left of the 2 x 2 cells that 'inner.1' is given"
     assert [trial.size for trial in sizes.trials] == [(32, 32), (17, 17), (33, 33), (48, 17), (41, 41)]
 
 
 def test_any_size_from_one_pixel_on() -> None:
-    sizes = try_sizes(halves(nets.efficientnet_lite0(classes=2).eval()), 64)
+    sizes = try_sizes(halves(nets.efficientnet_lite0(classes=2).eval()), (64, 64))
     assert (sizes.smallest, sizes.below) == (1, "")
 
 
 def test_a_size_that_a_linear_layer_fixes_is_said_in_words() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 16 * 16, 5))
-    sizes = try_sizes(halves(net), 16)
+    sizes = try_sizes(halves(net), (16, 16))
     assert not sizes.any_size
     assert sizes.smallest is None
     reason = "the linear layer 'inner.2' takes 512 features and is given 162"
@@ -61,7 +61,7 @@ def test_a_position_embedding_is_named() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return (self.patches(x).flatten(2) + self.position).mean(2)
 
-    reason = try_sizes(halves(Positions()), 16).trials[-1].reason
+    reason = try_sizes(halves(Positions()), (16, 16)).trials[-1].reason
     assert reason.startswith("the parameter 'inner.position' is of one size, 1x4x16: The size of tensor a (25)")
 
 
@@ -69,7 +69,7 @@ def test_a_network_s_own_check_is_quoted() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         vit = torchvision.models.VisionTransformer(32, 8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8)
-    sizes = try_sizes(halves(vit.eval()), 32)
+    sizes = try_sizes(halves(vit.eval()), (32, 32))
     assert sizes.trials[2].reason == (
         "the network itself says 'Wrong image height! Expected 32'; its position embedding "
         "'inner.encoder.pos_embedding' is of one size, 1x17x8"
@@ -81,7 +81,7 @@ def test_sizes_that_lie_between_are_no_any_size() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.unflatten(3, (-1, 16)).mean((2, 3, 4))
 
-    sizes = try_sizes(halves(Multiples()), 32)
+    sizes = try_sizes(halves(Multiples()), (32, 32))
     assert [bool(trial.reason) for trial in sizes.trials] == [False, True, True, False, True]
     assert not sizes.any_size
 

@@ -244,7 +244,7 @@ def test_a_network_that_cannot_be_traced_still_shows_its_layers() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x * self.scale if float(x.sum()) < 1e9 else -x)
 
-    graph, fields = record(Given(Untraceable().eval(), 8), 8)
+    graph, fields = record(Given(Untraceable().eval(), 8))
     found = {layer.name: layer for layer in inspect_layers(graph, fields)}
     by_trace = layers(Small())
     assert found.pop("scale").parameters == 1

@@ -1,6 +1,8 @@
 """Class names from lists and dicts, and what an unknown one is answered with."""
 
+import pickle
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,11 @@ import torch
 from torch import nn
 
 import camserve
-from camserve.catalogue.targets import resolve_class
-from camserve.errors import ModelError, UnknownName, names_with
-from camserve.models.labels import names_in_order
+from camserve.catalogue.class_names import names_like, resolve_class
+from camserve.config import shipped
+from camserve.errors import ModelError, UnknownName
+from camserve.models.labels import names_in_order, with_wnids
+from camserve.models.loading import names_of
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,7 @@ def test_a_model_says_what_is_wrong_with_a_dict() -> None:
         camserve.load(net(), labels={0: "a", 1: "b"}, size=32)
 
 
+IMAGENET = names_of("imagenet") or ()
 ANIMALS = ("crate", "oxcart", "castle", "Egyptian cat", "tiger cat", "cattle", "black-and-tan coonhound", "tiger")
 
 
@@ -88,8 +93,11 @@ ANIMALS = ("crate", "oxcart", "castle", "Egyptian cat", "tiger cat", "cattle", "
         ("CAT tiger", "did you mean 'tiger cat'? Known"),
         ("black and", "did you mean 'black-and-tan coonhound'? Known"),
         ("tiger_cat", "did you mean 'tiger cat'? Known"),
-        ("catl", "did you mean 'cattle'"),  # no label has that word, so the likest
-        ("---", ". Known: crate"),
+        ("hound", "did you mean 'black-and-tan coonhound'? Known"),  # a word ends so
+        ("tig", "did you mean 'tiger' or 'tiger cat'? Known"),
+        ("catl", "did you mean 'cattle' or 'castle'? Known"),  # no label has that word, so the likest
+        ("coonhuond", "did you mean 'black-and-tan coonhound'? Known"),  # nor of that length, so by words
+        ("---", "'---'. Known: crate"),
     ],
 )
 def test_an_unknown_class_is_answered_with_names_that_have_its_words(asked: str, hint: str) -> None:
@@ -98,9 +106,39 @@ def test_an_unknown_class_is_answered_with_names_that_have_its_words(asked: str,
     assert hint in str(caught.value)
 
 
-def test_at_most_five_names_the_shortest_first() -> None:
-    names = [f"{'x' * length} cat" for length in range(9, 0, -1)]
-    assert names_with("cat", [*names, names[0]]) == names[:-6:-1]
+@pytest.mark.parametrize("labels", [("crate", "oxcart", "castle"), ("crate", "oxcart", "castle", *"abcdefghi")])
+def test_what_shares_only_letters_is_not_offered(labels: Sequence[str]) -> None:
+    assert names_like("cat", labels) == []
+
+
+def test_few_classes_are_listed_and_many_are_counted() -> None:
+    few, many = ("a", "b", "c"), tuple(f"thing {place}" for place in range(40))
+    with pytest.raises(UnknownName, match="^unknown class 'cat'. Known: a, b, c$"):
+        resolve_class("cat", few)
+    with pytest.raises(UnknownName, match="^unknown class 'cat'. The model has 40 classes; an index, 0 to 39, is a na"):
+        resolve_class("cat", many)
+
+
+def test_at_most_eight_names_the_shortest_first() -> None:
+    names = [f"{'x' * length} cat" for length in range(20, 0, -1)]
+    assert names_like("cat", [*names, names[0]]) == names[::-1]
+    with pytest.raises(UnknownName) as caught:
+        resolve_class("cat", names)
+    assert f"'xxxxxxx cat', '{'x' * 8} cat' and 12 more? The model has 20 classes" in str(caught.value)
+    assert "x" * 9 not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"),
+    [
+        ("cat", ["tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"]),
+        ("retreiver", ["golden retriever", "Labrador retriever", "flat-coated retriever", "curly-coated retriever"]),
+        ("wire haired fox terier", ["wire-haired fox terrier"]),
+    ],
+)
+def test_imagenet_s_near_misses(asked: str, offered: list[str]) -> None:
+    assert set(offered) <= set(names_like(asked, with_wnids(IMAGENET)))
+    assert all(word in name for name in names_like(asked, IMAGENET) for word in offered[0].split()[-1:])
 
 
 @pytest.mark.parametrize("quantity", ["logit", "log-softmax"])
@@ -109,12 +147,15 @@ def test_a_difference_is_reported_with_its_own_value(quantity: str) -> None:
     model, image = camserve.load(net(), labels=["a", "b", "c"], size=32), np.full((32, 32, 3), 90, np.uint8)
     made = model.explain(image, target="c-a", quantity=quantity)
     assert made.value == pytest.approx(float(made.logits[2] - made.logits[0]), abs=1e-6)
-    assert made.in_short == f"c - a {made.value:.2f}" + (" logits" if quantity == "logit" else "")
+    assert made.in_short == f"c - a: {made.value:.2f}" + (" logits" if quantity == "logit" else "")
+    assert (made.score, made.to_dict()["score"], made.to_dict()["logit"]) == (None, None, made.logits[2])
+    assert made.answer_of(2).score == made.scores[2]
     assert made.to_dict()["target"] == {"name": "c - a", "quantity": quantity, "value": made.value}
     alone = model.explain(image, target="c", quantity=quantity)
     assert alone.in_short == f"c {alone.score:.2f}"
     against = model.explain(image, target="-c")
-    assert (against.value, against.in_short) == (-alone.logit, f"against c {-alone.logit:.2f} logits")
+    assert (against.value, against.in_short) == (-alone.logit, f"against c: {-alone.logit:.2f} logits")
+    assert against.score is None
 
 
 def test_a_function_has_no_value_and_is_not_run_for_one() -> None:
@@ -127,4 +168,34 @@ def test_a_function_has_no_value_and_is_not_run_for_one() -> None:
     made = camserve.load(net(), size=32).explain(np.zeros((32, 32, 3), np.uint8), target=second)
     before = len(calls)
     assert (made.value, made.in_short, made.to_dict()["target"]["value"]) == (None, "second", None)
+    assert made.score is None
     assert len(calls) == before > 0
+
+
+def test_wnids_are_in_the_order_of_imagenet_s_names() -> None:
+    wnids = (shipped("models") / "imagenet_wnids.txt").read_text().split()
+    assert len(set(wnids)) == 1000 and wnids == sorted(wnids)
+    known = {0: "n01440764", 134: "n02012849", 281: "n02123045", 639: "n03710721", 967: "n07920052", 999: "n15075141"}
+    assert {place: wnids[place] for place in known} == known
+    assert [IMAGENET[place] for place in known][:3] == ["tench", "crane bird", "tabby"]
+
+
+@pytest.mark.parametrize("change", ["{name}", "{name}, or another word", "{name}{some}"])
+def test_a_wnid_is_a_name_where_the_labels_are_imagenet_s(change: str) -> None:
+    labels = [change.format(name=name, some="!" if place % 40 == 7 else "") for place, name in enumerate(IMAGENET)]
+    names = with_wnids(labels)
+    assert list(names) == labels
+    assert [resolve_class(wnid, names) for wnid in ("n02123045", "N15075141")] == [281, 999]
+    assert resolve_class("n02123045", pickle.loads(pickle.dumps(names))) == 281
+
+
+@pytest.mark.parametrize("labels", [IMAGENET[:999], IMAGENET[::-1], [f"class {place}" for place in range(1000)]])
+def test_a_wnid_is_no_name_of_other_labels(labels: Sequence[str]) -> None:
+    with pytest.raises(UnknownName, match="unknown class 'n02123045'"):
+        resolve_class("n02123045", with_wnids(labels))
+
+
+def test_a_wnid_is_a_target(model: camserve.Model) -> None:
+    image = np.full((64, 64, 3), 90, np.uint8)
+    tabby, difference = model.explain_classes(image, ["n02123045", "n02123159-n02123045"])
+    assert (tabby.class_name, difference.target.name) == ("tabby", "tiger cat - tabby")

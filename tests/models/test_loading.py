@@ -57,6 +57,24 @@ def test_the_number_of_classes_is_the_checkpoint_s(folder: Path, labels: Any) ->
     assert list(model.labels) == (["class 0", "class 1", "class 2"] if labels is None else BIRDS)
 
 
+def test_a_key_chooses_between_the_networks_of_a_file(folder: Path) -> None:
+    weights = torch.load("birds.pth", weights_only=True)["state_dict"]
+    torch.save({"generator": {key: 0 * one for key, one in weights.items()}, "critic": weights}, "both.pth")
+    with pytest.raises(ModelError, match="holds several state dicts: 'generator', 'critic'; say which one with key"):
+        camserve.load("./net.py:Net", weights="both.pth", size=32)
+    chosen = camserve.load("./net.py:Net", weights="both.pth", key="critic", size=32)
+    expected = camserve.load("./net.py:Net", weights="birds.pth", size=32)
+    assert np.array_equal(chosen.explain(picture()).logits, expected.explain(picture()).logits)
+    assert chosen.card.key == "critic"
+    Path("both").mkdir()
+    Path("both/card.toml").write_text(
+        'architecture = "../net.py:Net"\nweights = "../both.pth"\nkey = "critic"\n[input]\nsize = 32\n'
+    )
+    assert camserve.load("both").explain(picture()).logits == pytest.approx(
+        expected.explain(picture()).logits, abs=1e-5
+    )
+
+
 def test_labels_that_disagree_with_the_checkpoint_are_counted(folder: Path) -> None:
     with pytest.raises(ModelError, match="'birds' has 3 classes, but 2 labels were given"):
         camserve.load("./net.py:Net", weights="birds.pth", labels=["a", "b"], size=32)
@@ -94,7 +112,8 @@ def test_torchvision_s_own_preprocessing_holds_where_nothing_else_is_said(folder
         ({"std": (1, 2, 3)}, "mean and std belong together"),
         ({"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}, "look like units of 0..1.*multiply both by 255"),
         ({"colour_order": "BGR"}, "colour_order: Extra inputs are not permitted"),
-        ({"channels": "GBR"}, "channels: Input should be 'RGB' or 'BGR'"),
+        ({"channels": "GBR"}, "channels: Input should be 'RGB', 'BGR', 'L' or 'bands'"),
+        ({"weights": None, "key": "ema"}, "key 'ema' says which part of a file of weights is meant: give weights, too"),
         ({"scores": "argmax"}, "scores: Input should be 'softmax' or 'sigmoid'"),
     ],
 )

@@ -57,7 +57,7 @@ def write_card(tmp_path: Path, **changes: str) -> Path:
             {"mean": "[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"},
             "units of 0..1.*multiply both by 255",
         ),
-        ({"size": '"large"'}, r"input\.size: Input should be a valid integer"),
+        ({"size": '"large"'}, r"input\.size: .*'large' is no size"),
         ({"labels": '"../gone.txt"'}, "needs the file"),
         ({"layer": '"haed"'}, "unknown layer 'haed'; did you mean 'head'"),
     ],

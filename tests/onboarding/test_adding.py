@@ -102,6 +102,27 @@ def test_every_option_of_the_input_is_written_down(desk: Path) -> None:
     assert run("explain", "photo.png", "--model", said["model"]).exit_code == 0
 
 
+def test_a_key_is_written_down_and_the_other_networks_are_named(desk: Path) -> None:
+    weights = build("net.py:Net", 3).state_dict()
+    torch.save({"state_dict": weights, "state_dict_ema": weights}, "x.pth")
+    said = json.loads(run("add", "x.pth", "-a", "net.py:Net", "--size", "32", "--json").stdout)
+    assert said["weights"] == "4 tensors of x.pth under 'state_dict' (also there: 'state_dict_ema'; --key)"
+    result = run("add", "x.pth", "-a", "net.py:Net", "--size", "32", "--key", "state_dict_ema", "--force", "--json")
+    assert json.loads(result.stdout)["weights"].startswith("4 tensors of x.pth under 'state_dict_ema' (also there")
+    assert read_card(Path("mine/x/card.toml")).key == "state_dict_ema"
+    assert camserve.load("mine/x").explain("photo.png")
+
+
+def test_a_head_of_one_s_own_is_made_again_and_what_was_assumed_is_said(desk: Path) -> None:
+    network = build("torchvision:shufflenet_v2_x0_5")
+    network.fc = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(1024, 3))
+    torch.save(network.state_dict(), "x.pth")
+    said = json.loads(run("add", "x.pth", "-a", "torchvision:shufflenet_v2_x0_5", "--json").stdout)
+    assert said["head"].endswith("adds up to the logit; 'fc.0' has no weights and is taken for dropout")
+    assert said["classes"].startswith("3: ")
+    assert camserve.load("mine/x").explain("photo.png").completeness is not None
+
+
 def test_torchvision_s_preprocessing_is_written_down(desk: Path) -> None:
     torch.save(build("torchvision:squeezenet1_1", 3).state_dict(), "x.pth")
     assert run("add", "x.pth", "-a", "torchvision:squeezenet1_1", "--labels", "birds.txt").exit_code == 0
@@ -180,7 +201,7 @@ def test_without_a_folder_of_one_s_own_one_is_asked_for(desk: Path, monkeypatch:
         (
             ("birds.pth", "-a", "net.py:Net", "--mean", *"000", "--std", *"111", "--size", "0"),
             2,
-            "size: Input should be",
+            "size: Value error, 0 is no size: it is a side in pixels",
         ),
         (("birds.pth", "-a", "net"), 2, "architecture 'net' is none of: torchvision:NAME, timm:NAME"),
     ],

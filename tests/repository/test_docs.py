@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import picture
+from PIL import Image
 
 import camserve
 from camserve.catalogue import options
@@ -29,15 +31,71 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, cat: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the examples assume it: cat.jpg, coffee.png, photos/; and this Python's commands on the path."""
-    picture(1, (300, 200)).save(tmp_path / "cat.jpg")
-    shutil.copy(cat, tmp_path / "coffee.png")
-    (tmp_path / "photos").mkdir()
-    shutil.copy(cat, tmp_path / "photos")
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the examples assume it, with photos/ in it; and this Python's commands on the path."""
+    shutil.copytree(ROOT / "photos", tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return tmp_path
+
+
+PICTURE = r"[\w./*-]+\.(?:jpe?g|png|gif|webp|tiff?)\b"
+# What writes a picture, in a line: a command's -o, Pillow's save, or bytes into a path.
+MADE = re.compile(rf"""-o ({PICTURE})|\.save\(f?"({PICTURE})"|Path\("({PICTURE})"\)\.write_bytes""")
+COPIED = re.compile(rf"cp ((?:{PICTURE} )+)({PICTURE}|\.)$")
+
+
+def code(text: str) -> Iterator[str]:
+    """The lines of a page's examples: of blocks of Python and shell, and commands that stand indented in the text."""
+    language = None
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            language = line[3:] if language is None else None
+        elif language in ("python", "bash", "sh", "console") or re.match(r" +(camserve|curl|cp|seq) ", line):
+            yield line
+
+
+def unknown_pictures(text: str, base: Path, packages: Path) -> list[str]:
+    """The pictures that the examples of a page name and that are not there.
+
+    There is what lies below `base`; in a package in .venv, as README.md's set-up for development leaves it; and what
+    an earlier line of the page writes or copies.
+    """
+    made: set[str] = set()
+    lacking = []
+    for line in code(text):
+        written = {name for found in MADE.findall(line) for name in found if name}
+        if copied := COPIED.search(line):
+            sources, end = copied[1].split(), copied[2]
+            written |= {Path(source).name for source in sources} if end == "." else {end}
+        for name in re.findall(PICTURE, line):
+            installed = re.sub(r"^\.venv/lib/python3\*/site-packages/", "", name)
+            place = base if installed == name else packages
+            if name not in made | written and not any(place.glob(installed)):
+                lacking.append(name)
+        made |= written
+    return lacking
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_every_picture_of_an_example_is_there(page: Path, photos: Path) -> None:
+    assert unknown_pictures(page.read_text(), ROOT, photos.parents[1]) == []
+
+
+def test_the_help_s_pictures_are_there(photos: Path) -> None:
+    for name, command in {"": main, **main.commands}.items():
+        with command.make_context(name, ["--help"], resilient_parsing=True) as context:
+            text = command.get_help(context)
+        assert unknown_pictures(text, ROOT, photos.parents[1]) == [], name
+
+
+def test_a_picture_that_nobody_made_is_found() -> None:
+    page = "An image, a.jpg.\n\n    camserve explain photos/cat.jpg -o out\n    curl @b.jpg -o why.png\n"
+    page += "\n```python\nopen('why.png'), open('c.png')\n```\n\n```toml\nimage = 'yours.jpg'\n```\n\n"
+    page += "    cp photos/cat.jpg photos/tripod.jpg .\n    camserve explain tripod.jpg \\\n        d.png\n"
+    assert unknown_pictures(page, ROOT, ROOT) == ["b.jpg", "c.png", "d.png"]
 
 
 def test_generated_parts_are_fresh() -> None:
@@ -74,7 +132,7 @@ def test_the_programs_of_the_http_page_run(
         code for code in blocks(ROOT / "docs" / "http.md", "python") if re.search(f"(import|from) {client}", code)
     )
     exec(compile(code.replace("127.0.0.1:8080", urlsplit(server).netloc), client, "exec"), {})
-    made = model.explain(desk / "cat.jpg", target="tiger cat")
+    made = model.explain(desk / "photos" / "cat.jpg", target="tiger cat")
     assert capsys.readouterr().out.startswith(f"{made.class_name} {made.score}")
     if client != "requests":
         assert (desk / "why.png").read_bytes() == encode(made.overlay(), "png")
@@ -84,7 +142,7 @@ def test_the_programs_of_the_http_page_run(
 def test_the_curl_lines_run(page: str, desk: Path, server: str) -> None:
     lines = [line.strip() for line in (ROOT / page).read_text().splitlines() if line.strip().startswith("curl")]
     assert lines
-    begins = {".png": b"\x89PNG", ".jpeg": b"\xff\xd8", ".zip": b"PK", ".bin": b'{"model_name"'}
+    begins = {".png": b"\x89PNG", ".jpeg": b"\xff\xd8", ".zip": b"PK", ".bin": b'{"model_name"', ".json": b"{"}
     for line in lines:
         command = line.replace("http://127.0.0.1:8080", server)
         subprocess.run(["bash", "-c", f"{command} --silent --fail"], check=True)
@@ -126,6 +184,21 @@ def test_the_readme_s_command_lines_run(desk: Path) -> None:
     for line in lines:
         subprocess.run(["bash", "-c", line], check=True, stdout=subprocess.DEVNULL)
     assert (desk / "out" / "index.html").exists()
+
+
+def test_the_first_command_shows_what_the_readme_says_it_does(desk: Path, model: camserve.Model) -> None:
+    text = (ROOT / "README.md").read_text()
+    first, said = re.findall(r"^```(?:bash|text)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[:2]
+    setup, install, batch = first.strip().split(" && ")
+    assert (setup, install) == ("python3 -m venv .venv", ".venv/bin/pip install -e .")
+    result = CliRunner().invoke(main, batch.split()[1:])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == said
+    assert "right" not in said  # nobody said which classes they show
+    for name, scene in (("chelsea", "cat"), ("coffee", "coffee"), ("camera", "tripod")):
+        made, shown = (desk / "out" / "overlays" / f"{scene}.jpg.jpg", ROOT / "docs" / f"{name}.jpg")
+        with Image.open(made) as now, Image.open(shown) as then:
+            assert np.abs(np.asarray(now, int) - np.asarray(then, int)).mean() < 2
 
 
 def test_the_readme_s_test_command_is_what_ci_runs() -> None:

@@ -115,6 +115,32 @@ def test_triton_s_client(server: str, cat: Path, model: camserve.Model, binary_i
     assert (overlay if binary_out else base64.b64decode(overlay)) == encode(made.overlay(), "png")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_triton_s_client_may_compress_and_call_the_input_what_it_likes(
+    server: str, cat: Path, model: camserve.Model, coding: str, binary: bool
+) -> None:
+    image = http.InferInput("INPUT__0", [1], "BYTES")
+    element = cat.read_bytes() if binary else base64.b64encode(cat.read_bytes())
+    image.set_data_from_numpy(np.array([element], dtype=object), binary_data=binary)
+    with http.InferenceServerClient(server.removeprefix("http://")) as client:
+        result = client.infer(
+            NAME, [image], request_compression_algorithm=coding, response_compression_algorithm=coding
+        )
+    assert np.array_equal(result.as_numpy("heatmap")[0], model.explain(cat).heatmap)
+
+
+def test_triton_s_client_shows_which_inputs_there_are(server: str, cat: Path) -> None:
+    images = [http.InferInput(name, [1], "BYTES") for name in ("left", "right")]
+    for image in images:
+        image.set_data_from_numpy(np.array([cat.read_bytes()], dtype=object))
+    with (
+        http.InferenceServerClient(server.removeprefix("http://")) as client,
+        pytest.raises(http.InferenceServerException, match="2 inputs, 'left' and 'right'"),
+    ):
+        client.infer(NAME, images)
+
+
 def test_triton_s_client_without_outputs_gets_all(server: str, cat: Path, model: camserve.Model) -> None:
     image = http.InferInput("image", [1], "BYTES")
     image.set_data_from_numpy(np.array([cat.read_bytes()], dtype=object))

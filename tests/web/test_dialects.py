@@ -169,6 +169,15 @@ def test_v2_says_what_it_is(client: FlaskClient) -> None:
     check(client.get("/v2/models/nonesuch/ready"), 404, "unknown_model", "unknown model 'nonesuch'")
 
 
+def test_a_difference_is_given_with_its_value(client: FlaskClient, model: camserve.Model) -> None:
+    made = model.explain(PNG, target="207-208")
+    answer = infer(client, parameters={"target": "207-208"})["parameters"]
+    assert ("score" in answer, answer["value"]) == (False, made.value)
+    body = {"instances": [{"b64": B64}], "parameters": {"target": "207-208"}}
+    (attribution,) = ask(client, f"{V1}:explain", body)["explanations"][0]["attributions"]
+    assert attribution["instance_output_value"] == made.value
+
+
 def test_v2_gives_all_outputs_as_json(client: FlaskClient, model: camserve.Model) -> None:
     answer = infer(client, id="job-7", parameters={"method": "gradcam", "target": 207, "priority": 1})
     made = model.explain(PNG, method="gradcam", target=207)
@@ -182,6 +191,12 @@ def test_v2_gives_all_outputs_as_json(client: FlaskClient, model: camserve.Model
     assert base64.b64decode(found["overlay_png"]["data"][0]) == encode(made.overlay(), "png")
     facts = answer["parameters"]
     assert (facts["class_index"], facts["class_name"], facts["method"]) == (207, "golden retriever", "gradcam")
+
+
+@pytest.mark.parametrize("name", ["image", "INPUT__0", "Bild 1"])
+def test_v2_takes_an_input_of_any_name(client: FlaskClient, name: str) -> None:
+    image = {"name": name, "shape": [1], "datatype": "BYTES", "data": [B64]}
+    assert infer(client, inputs=[image])["outputs"] == infer(client)["outputs"]
 
 
 def test_v2_gives_null_where_the_model_saw_nothing(client: FlaskClient) -> None:
@@ -227,8 +242,15 @@ def test_v2_takes_a_bare_image(client: FlaskClient, model: camserve.Model) -> No
         ({"parameters": {"method": ["cam"]}}, "parameters.method"),
         ({"parameters": {"metod": "cam"}}, "unknown option 'metod'"),
         ({"inputs": []}, "inputs []: List should have at least 1 item"),
-        ({"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": [B64]}]}, "input 'x' of BYTES"),
-        ({"inputs": [{"name": "image", "shape": [1], "datatype": "FP32", "data": [0.5]}]}, "input 'image' of FP32"),
+        (
+            {
+                "inputs": [
+                    {"name": name, "shape": [1], "datatype": "BYTES", "data": [B64]} for name in ("image", "mask")
+                ]
+            },
+            "the request has 2 inputs, 'image' and 'mask'; give one",
+        ),
+        ({"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [0.5]}]}, "input 'x' is of 'FP32'"),
         ({"inputs": [{"name": "image", "shape": [2], "datatype": "BYTES", "data": [B64]}]}, "[2] and 1 elements"),
         ({"inputs": [{"name": "image", "shape": [0], "datatype": "BYTES", "data": []}]}, "[0] and 0 elements"),
         ({"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [1]}]}, "what is no text"),

@@ -83,7 +83,7 @@ def test_the_overlay_is_a_png_of_the_photograph_s_size_with_the_facts_in_headers
     assert headers["X-Cam-Method"] == "cam"
     assert headers["X-Cam-Layer"] == "head"
     assert 0 < float(headers["X-Cam-Score"]) <= 1
-    assert headers["X-Cam-Warnings"] == "0"
+    assert headers["X-Cam-Warnings"] == "1"  # on the whole photograph another class comes first
     steps = ", ".join(rf"{one};dur=[\d.]+" for one in ("queue", "decode", "forward", "method", "render", "encode"))
     assert re.fullmatch(steps, headers["Server-Timing"])
 
@@ -125,6 +125,26 @@ def test_json_holds_the_map_bit_for_bit(client: FlaskClient, model: camserve.Mod
     explanation = model.explain(PNG, target=207)
     assert np.array_equal(np.array(body["map"], np.float32), explanation.map)
     assert body == json.loads(json.dumps(explanation.to_dict()))
+
+
+def test_a_difference_is_given_with_its_value_and_without_a_score(client: FlaskClient, model: camserve.Model) -> None:
+    made = model.explain(PNG, target="281-282")
+    assert "X-Cam-Score" not in post(client, "target=281-282").headers
+    facts = post(client, "target=281-282", headers={"Accept": "application/json"}).get_json()
+    assert (facts["score"], facts["target"]["value"], facts["logit"]) == (None, made.value, made.logit)
+
+
+def test_the_expected_class_is_an_option(client: FlaskClient, model: camserve.Model) -> None:
+    query = "target=predicted-expected&expected=tench"
+    facts = post(client, query, headers={"Accept": "application/json"}).get_json()
+    made = model.explain(PNG, target="predicted-expected", expected="tench")
+    for key in ("expected", "target", "warnings"):
+        assert facts[key] == json.loads(json.dumps(made.to_dict()[key]))
+    assert facts["expected"]["class_index"] == 0
+    other = post(client, "target=predicted-expected&expected=goldfish", headers={"Accept": "application/json"})
+    assert other.get_json()["expected"]["class_index"] == 1  # not what is kept of the first
+    refused = post(client, "target=expected")
+    assert (refused.status_code, "give expected" in refused.get_json(force=True)["detail"]) == (400, True)
 
 
 def test_json_carries_the_outputs_asked_for(client: FlaskClient, model: camserve.Model) -> None:
@@ -431,7 +451,7 @@ def test_422_of_bytes_that_do_not_decode(client: FlaskClient) -> None:
 
 def test_422_of_too_many_pixels(client: FlaskClient) -> None:
     huge = encode(Image.new("L", (8000, 6300)), "png")
-    check_problem(post(client, data=huge), 422, "too_many_pixels", "allowed are 50 (limits.megapixels)")
+    check_problem(post(client, data=huge), 422, "too_many_pixels", "allowed are 50 (limits.megapixels)")  # not 400
 
 
 @pytest.fixture

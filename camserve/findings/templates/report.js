@@ -1,13 +1,15 @@
 "use strict";
 const {about, rows} = JSON.parse(document.getElementById("data").textContent);
 const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLANATIONS = 6;
-const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6;
+const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6, VALUE = 7;
 const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
 const SENTENCES = 6;  // shown at first
 const byId = id => document.getElementById(id);
 const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
 const score = value => value === null ? "?" : value.toFixed(2);
+// The class with its score; what has no score, such as a difference of classes, with its value.
+const title = one => one[SCORE] === null ? [one[TARGET], score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
 const tail = text => text.length > 38 ? `…${text.slice(-37)}` : text;
 const images = number => number === 1 ? "1 image" : `${number.toLocaleString("en")} images`;
 
@@ -42,8 +44,9 @@ fill(byId("flag"), "any or none", counted(row => row[FLAGS]));
 fill(byId("warning"), "any or none", counted(row => warningsOf(row).map(kindOf)), kind => kind.slice(0, 60));
 
 const failures = rows.filter(row => row[ERROR]).length;
-byId("title").textContent = `${(rows.length - failures).toLocaleString("en")} explained` + (failures ? `, ${failures} failed` : "");
-byId("about").textContent = `Model ${about.model}. A picture opens larger.`;
+byId("title").textContent = `${(rows.length - failures).toLocaleString("en")} explained` + (failures ? `, ${failures} failed` : "") +
+  (about.right ? `: ${about.right}` : "");
+byId("about").textContent = `Model ${about.model}. A click or Enter opens a picture larger; arrows lead from one to the next.`;
 
 // filter and sort
 
@@ -69,7 +72,7 @@ function by(value, sign) {
   };
 }
 
-let chosen = [];
+let chosen = [], columns = 1;
 const shown = new Map();
 
 function choose() {
@@ -99,7 +102,7 @@ function choose() {
 function draw() {
   const grid = byId("grid"), style = getComputedStyle(grid);
   const inside = grid.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-  const columns = Math.max(1, Math.floor((inside + GAP) / (WIDTH + GAP)));
+  columns = Math.max(1, Math.floor((inside + GAP) / (WIDTH + GAP)));
   const width = (inside + GAP) / columns - GAP;
   grid.style.height = `${Math.ceil(chosen.length / columns) * (HEIGHT + GAP)}px`;
   const top = -grid.getBoundingClientRect().top;
@@ -107,18 +110,21 @@ function draw() {
   const last = Math.min(chosen.length, Math.ceil((top + 2 * innerHeight) / (HEIGHT + GAP)) * columns);
   for (const [number, card] of shown) if (number < first || number >= last) { card.remove(); shown.delete(number); }
   for (let number = first; number < last; number++) {
-    if (!shown.has(number)) { shown.set(number, cardOf(rows[chosen[number]])); grid.append(shown.get(number)); }
+    if (!shown.has(number)) { shown.set(number, cardOf(number)); grid.append(shown.get(number)); }
     const card = shown.get(number), row = Math.floor(number / columns), column = number % columns;
     card.style.cssText = `top:${row * (HEIGHT + GAP)}px;left:${parseFloat(style.paddingLeft) + column * (width + GAP)}px;` +
       `width:${width}px;height:${HEIGHT}px`;
   }
 }
 
-function cardOf(row) {
-  const card = element("figure"), pictures = element("div", undefined, "pictures"), caption = element("figcaption");
+function cardOf(number) {
+  const row = rows[chosen[number]], card = element("figure"), pictures = element("div", undefined, "pictures"), caption = element("figcaption");
   card.tabIndex = 0;
+  card.role = "button";
   card.title = row[FILE];
   card.append(pictures, caption);
+  card.addEventListener("click", () => open(number));
+  card.addEventListener("keydown", event => pressed(event, number));
   if (row[ERROR]) {
     card.classList.add("failed");
     pictures.append(element("p", row[ERROR]));
@@ -127,18 +133,35 @@ function cardOf(row) {
   }
   for (const one of row[EXPLANATIONS].slice(0, 2)) if (one[THUMBNAIL]) pictures.append(picture(one[THUMBNAIL], row, one));
   if (!pictures.children.length) pictures.append(element("p", "no picture was asked for"));
-  const one = main(row), title = element("div", undefined, "class"), marks = element("div", undefined, "marks");
-  title.append(element("span", named(one[CLASS])), element("b", score(one[SCORE])));
-  caption.append(title);
+  const one = main(row), heading = element("div", undefined, "class"), marks = element("div", undefined, "marks");
+  const [name, number] = title(one);
+  heading.append(element("span", name), element("b", number));
+  caption.append(heading);
   if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
   caption.append(element("div", tail(row[FILE]), "file"));
   for (const flag of row[FLAGS]) if (flag !== "wrong") marks.append(element("span", flag, "mark"));
   const warnings = warningsOf(row).length;
   if (warnings) marks.append(element("span", warnings === 1 ? "1 warning" : `${warnings} warnings`, "mark", "note"));
   caption.append(marks);
-  card.addEventListener("click", () => open(row));
-  card.addEventListener("keydown", event => { if (event.key === "Enter") open(row); });
   return card;
+}
+
+function pressed(event, number) {
+  const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -number, End: chosen.length - 1 - number};
+  if (event.key === "Enter" || event.key === " ") open(number);
+  else if (event.key in steps) focus(number + steps[event.key]);
+  else return;
+  event.preventDefault();  // else the same stroke scrolls, or presses a button of what was opened
+}
+
+function focus(number) {
+  if (!(number in chosen)) return;
+  if (!shown.has(number)) {  // far from the screen there are no cards
+    scrollTo(0, byId("grid").offsetTop + Math.floor(number / columns) * (HEIGHT + GAP) - innerHeight / 3);
+    draw();
+  }
+  shown.get(number).focus({preventScroll: true});
+  shown.get(number).scrollIntoView({block: "nearest"});
 }
 
 function picture(path, row, one) {
@@ -150,13 +173,16 @@ function picture(path, row, one) {
   return image;
 }
 
-function open(row) {
-  const large = element("div", undefined, "large"), close = element("button", "Close");
-  close.id = "close";
-  close.addEventListener("click", () => byId("one").close());
+let opened = 0;
+
+function open(number) {
+  if (!(number in chosen)) return;
+  opened = number;
+  const row = rows[chosen[number]], large = element("div", undefined, "large"), title = element("h2", row[FILE]);
+  title.id = "file";
   for (const one of row[EXPLANATIONS]) {
     const part = element("div");
-    part.append(element("h3", `${named(one[CLASS])} ${score(one[SCORE])}`));
+    part.append(element("h3", title(one).join(" ")));
     if (one[OVERLAY]) part.append(picture(one[OVERLAY], row, one));
     const about = one[TARGET] === named(one[CLASS]) ? one[METHOD] : `${one[TARGET]}, ${one[METHOD]}`;
     part.append(element("p", about, "fine"));
@@ -164,12 +190,24 @@ function open(row) {
     large.append(part);
   }
   const expected = row[EXPECTED] ? `Expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}. ` : "";
-  const words = expected + row[FLAGS].filter(flag => flag !== "wrong").join(", ");
-  byId("large").replaceChildren(close, element("h2", row[FILE]), element("p", words), large);
-  byId("one").showModal();
+  const words = row[ERROR] || expected + row[FLAGS].filter(flag => flag !== "wrong").join(", ");
+  byId("large").replaceChildren(title, element("p", words), large);
+  byId("place").textContent = `${number + 1} of ${chosen.length.toLocaleString("en")}`;
+  byId("before").disabled = number === 0;
+  byId("after").disabled = number === chosen.length - 1;
+  if (!byId("one").open) byId("one").showModal();
+  byId("one").focus();  // on no button, which a key that is held down would press
 }
 
 byId("one").addEventListener("click", event => { if (event.target === byId("one")) byId("one").close(); });
+byId("one").addEventListener("close", () => focus(opened));
+byId("one").addEventListener("keydown", event => {
+  const steps = {ArrowLeft: -1, ArrowRight: 1};
+  if (event.key in steps) { open(opened + steps[event.key]); event.preventDefault(); }
+});
+byId("close").addEventListener("click", () => byId("one").close());
+byId("before").addEventListener("click", () => open(opened - 1));
+byId("after").addEventListener("click", () => open(opened + 1));
 
 // findings
 
@@ -218,6 +256,7 @@ function sentences() {
 
 function rowsOf(text) {
   const suspected = about.findings.shortcuts.find(one => one.sentence === text);
+  if (suspected?.refuted) return null;
   if (suspected) return {flag: "shortcut", class: suspected.class === null ? "" : String(about.labels.indexOf(suspected.class))};
   const flags = ["confident and wrong", "outlier", "outside the object", "border", "corners"];
   const starts = [/wrong with a score/, /unlike those/, /outside the object/, /on the border/, /in the corners/];
@@ -234,10 +273,12 @@ function means() {
   }
 }
 
-if (about.sentences.length || about.findings.classes.length > 1) byId("findings").hidden = false;
+const classes = about.findings.classes.filter(one => one.images).length;
+if (about.sentences.length || classes > 1) byId("findings").hidden = false;
 sentences();
+byId("nothing").hidden = about.sentences.length > 0;
 byId("means").addEventListener("toggle", means, {once: true});
-byId("means").hidden = !about.findings.classes.length;
+byId("means").hidden = !classes;
 
 for (const id of ["search", "class", "flag", "warning", "low", "high", "order"]) byId(id).addEventListener("input", choose);
 byId("all").addEventListener("click", () => filter({}));

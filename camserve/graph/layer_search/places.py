@@ -11,7 +11,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-from camserve.graph.devices import structured
 from camserve.graph.layout import Grid, Layout, layouts_of
 from camserve.graph.original.given import Given
 
@@ -53,26 +52,25 @@ class Watched(Protocol):
 
 def places(network: Watched) -> dict[str, Found]:
     """As `places_of`, of the values of one pass."""
-    size = network.given.size
     shapes: dict[str, tuple[int, ...]] = {}
 
     def see(name: str, value: Tensor) -> None:
         shapes.pop(name, None)
         shapes[name] = tuple(value.shape)
 
-    network.watch(structured(network.given, size, size), see)
-    return places_of(shapes, size, {})
+    network.watch(network.given.image(), see)
+    return places_of(shapes, network.given.size, {})
 
 
-def places_of(shapes: Mapping[str, tuple[int, ...]], size: int, known: Mapping[str, Grid]) -> dict[str, Found]:
+def places_of(shapes: Mapping[str, tuple[int, ...]], size: Grid, known: Mapping[str, Grid]) -> dict[str, Found]:
     """Every value that can be looked at, by name, in order: maps, channels first or last, and tokens.
 
-    shapes: of each value, for one image of `size` x `size` pixels. known: the grids (w, h) of some of them.
+    shapes: of each value, for one image of `size` (w, h). known: the grids (w, h) of some of them.
     """
     grids = {grid for grid in known.values() if math.prod(grid) > 1}
     found = {}
     for name, shape in shapes.items():
-        layout, grid = _known(shape, known.get(name)) or next(layouts_of(shape, (size, size), grids), (None, (0, 0)))
+        layout, grid = _known(shape, known.get(name)) or next(layouts_of(shape, size, grids), (None, (0, 0)))
         if layout is not None:
             channels = {"first": shape[1], "last": shape[-1]}.get(layout.kind, shape[2])
             found[name] = Found(name, layout, (channels, grid[1], grid[0]))
@@ -107,13 +105,13 @@ def grown_in(network: Watched, found: dict[str, Found]) -> set[str]:
     return kept
 
 
-def _has_grown(one: Found, value: Tensor, size: Grid, trained: int) -> bool:
+def _has_grown(one: Found, value: Tensor, size: Grid, trained: Grid) -> bool:
     try:
         now = one.layout.as_map(value, size)
     except (RuntimeError, ValueError):
         return False
     more = now.shape[-1] - one.shape[2], now.shape[-2] - one.shape[1]
-    expected = ((size[0] - trained) * one.shape[2] / trained, (size[1] - trained) * one.shape[1] / trained)
+    expected = tuple((size[axis] - trained[axis]) * one.grid[axis] / trained[axis] for axis in (0, 1))
     near = all(0.4 * e - 1 <= m <= 2.5 * e + 1 for m, e in zip(more, expected, strict=True))
     adds_none = max(expected) < 1  # at a stride of 64, say
     return near and now.shape[1] == one.shape[0] and (max(more) > 0 or adds_none)

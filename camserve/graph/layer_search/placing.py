@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from camserve.graph.devices import structured
 from camserve.graph.layer_search.places import Found, Watched
 from camserve.graph.layout import Grid
 
@@ -64,7 +63,7 @@ def _changes(
 ) -> tuple[dict[str, list[Tensor]], list[tuple[float, float]]]:
     """How much each cell of each value (h, w) changes where the image is changed at a place, and those places."""
     size, last = network.given.size, list(tried.values())[-1]
-    base, seen = structured(network.given, size, size), dict[str, Tensor]()
+    base, seen = network.given.image(), dict[str, Tensor]()
 
     def see(name: str, value: Tensor) -> None:
         if name in tried:
@@ -136,9 +135,9 @@ def _correlation(one: Tensor, other: Tensor) -> float:
     return float(torch.corrcoef(torch.stack((one, other)))[0, 1].nan_to_num())
 
 
-def _maps_of(one: Found, value: Tensor, size: int) -> Tensor:
+def _maps_of(one: Found, value: Tensor, size: Grid) -> Tensor:
     try:
-        return one.layout.as_map(value, (size, size)).detach().clone()
+        return one.layout.as_map(value, size).detach().clone()
     except (RuntimeError, ValueError):
         return value.new_zeros(1, 1, 1, 1)
 

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from camserve.errors import ModelError, first_line
-from camserve.graph.devices import structured
 from camserve.graph.differentiation import writing_allowed
 from camserve.graph.layer_search.places import Found, Watched, grown_in
 from camserve.graph.layer_search.placing import placed_in
@@ -131,8 +130,7 @@ def _before_projection(network: Watched, grown: list[_Value], chosen: _Value, fo
 
 def _pass(network: Watched) -> tuple[list[_Value], Tensor, Tensor]:
     """Every value of one pass at the size trained at, with the gradient of a random sum of the logits by it."""
-    size = network.given.size
-    image = structured(network.given, size, size).requires_grad_()
+    image = network.given.image().requires_grad_()
     values: dict[str, _Value] = {}
 
     def see(name: str, value: Tensor) -> None:
@@ -194,7 +192,6 @@ def _of_the_patches(network: Watched, counted: list[_Value], found: dict[str, Fo
 
 def _goes_around(network: Watched, name: str, source: Found) -> bool:
     """Whether something of the patches in `source` reaches the answer though the value `name` stands still."""
-    size = network.given.size
     kept: list[Tensor] = []
 
     def see(seen: str, value: Tensor) -> Tensor | None:
@@ -203,11 +200,11 @@ def _goes_around(network: Watched, name: str, source: Found) -> bool:
         return value.detach() if seen == name else None
 
     with writing_allowed():
-        answer = network.watch(structured(network.given, size, size).requires_grad_().clone(), see)
+        answer = network.watch(network.given.image().requires_grad_().clone(), see)
         if not answer.requires_grad:
             return False
         (gradient,) = torch.autograd.grad((answer * _weights(answer)).sum(), kept[0], allow_unused=True)
-    return gradient is not None and bool(source.layout.as_map(gradient, (size, size)).ne(0).any())
+    return gradient is not None and bool(source.layout.as_map(gradient, network.given.size).ne(0).any())
 
 
 def _outermost(last: _Value, values: list[_Value], found: dict[str, Found]) -> str:

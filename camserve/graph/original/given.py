@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from camserve.errors import CamserveError, ModelError, first_line
 from camserve.graph.devices import structured
 from camserve.graph.original.agreement import same
-from camserve.graph.original.logits import Part, is_embedding, part_with_logits, with_batch
+from camserve.graph.original.answer_parts import parts_of_answer
+from camserve.graph.original.logits import Part, is_embedding, with_batch
 from camserve.graph.original.probabilities import Kind, kind_of, undone
 from camserve.graph.original.state import fingerprint, fresh, same_chance, without_hooks
 
@@ -48,7 +49,7 @@ _LARGER |= {16: ((48, 32), (0, 48)), 32: ((64, 32), (0, 32)), 64: ((128, 64), (0
 class Probe:
     """What the network answers to one input.
 
-    images: (N, 3, h, w). logits: (N, C); None where it takes no input of that size, for which `reason` is in words.
+    images: (N, c, h, w). logits: (N, C); None where it takes no input of that size, for which `reason` is in words.
     """
 
     images: Tensor
@@ -62,14 +63,16 @@ class Probe:
 
 
 class Given(nn.Module):
-    """images (N, 3, H, W) -> logits (N, C), float32, as the user's module answers.
+    """images (N, c, H, W) -> logits (N, C), float32, as the user's module answers.
 
-    module: the user's network, frozen, in evaluation mode. size: side of the square image it was trained at. labels:
-    how many classes have names. Raises ModelError, in words, for what cannot be called or answers with no logits.
+    module: the user's network, frozen, in evaluation mode. size: (w, h) of the image it was trained at, or the side of
+    a square one. labels: how many classes have names. output: which part of its answer, where the user says. channels:
+    c, of its images. Raises ModelError, in words, for what cannot be called or answers with no logits, UnknownName and
+    OptionError for an output that there is not.
 
     What is found out:
     keyword: the argument that takes the images, where they cannot be given without its name.
-    part, kind: where in the answer the logits are, and what the network makes of them itself.
+    answered: the parts of its answer. part, kind: where in it the logits are, and what it makes of them itself.
     scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. dtype: of its own answers.
     classes: C.
     remembers: whether a call can change later answers; such a network is called as a fresh copy each time.
@@ -79,10 +82,18 @@ class Given(nn.Module):
     probes: what it answers, at several sizes. notes: what every explanation has to say.
     """
 
-    def __init__(self, module: nn.Module, size: int, labels: int | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        size: int | tuple[int, int],
+        labels: int | None = None,
+        output: str | int | None = None,
+        channels: int = 3,
+    ) -> None:
         super().__init__()
-        self.module, self.size = module, size
+        self.module, self.size, self.channels = module, (size, size) if isinstance(size, int) else size, channels
         self.keyword, self.notes = _keyword(module), list[str]()
+        self.answered, self._output = parts_of_answer(None, 0), output
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
         used = fresh(module)
         before = fingerprint(used)
@@ -110,9 +121,13 @@ class Given(nn.Module):
         return self.multiple > 0
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, C)."""
+        """(N, c, H, W) -> (N, C)."""
         with self.network() as network:
             return self.ask(network, images)
+
+    def image(self, size: tuple[int, int] | None = None, count: int = 1) -> Tensor:
+        """Something to feed it, (count, c, h, w), of `size` (w, h), default that trained at; see `structured`."""
+        return structured(self.module, *(size or self.size), count, self.channels)
 
     @contextmanager
     def network(self) -> Iterator[nn.Module]:
@@ -130,13 +145,14 @@ class Given(nn.Module):
 
     def _meet(self, used: nn.Module, labels: int | None) -> Probe:
         """See what it answers at its own size, how, and how many classes there are."""
-        images = structured(used, self.size, self.size, self.together)
+        images = self.image(count=self.together)
         given = images.clone()
         try:
             with torch.no_grad(), same_chance():
                 answer = self._called(used, given)
                 self.writes = not torch.equal(given, images)
-                self.part = part_with_logits(answer, labels, len(images))
+                self.answered = parts_of_answer(answer, len(images))
+                self.part = self.answered.choose(labels, self._output)
                 found = with_batch(self.part.of(answer), images)
                 self._check(found, labels)
                 self.kind = kind_of(lambda: self._called(used, images), self.part, found)
@@ -173,12 +189,12 @@ class Given(nn.Module):
 
         Those that only look are for the user's own calls; those that change the answer are part of the network.
         """
-        with_hooks = self._probe(fresh(self.module), self.size, self.size)
-        if same(self._probe(without_hooks(self.module), self.size, self.size).logits, with_hooks.logits):
+        with_hooks = self._probe(fresh(self.module), *self.size)
+        if same(self._probe(without_hooks(self.module), *self.size).logits, with_hooks.logits):
             self.module = without_hooks(self.module)
 
     def _probe(self, network: nn.Module, width: int, height: int, *, count: int = 1, seed: int = 0) -> Probe:
-        images = structured(network, width, height, count)
+        images = self.image((width, height), count)
         try:
             with torch.no_grad(), same_chance(seed):
                 return Probe(images, self.ask(network, images))
@@ -190,17 +206,17 @@ class Given(nn.Module):
 
         own: what is known of the size trained at.
         """
-        size, small = self.size, self.size * 5 // 7
-        self.multiple, self.probes = 0, [own or self._probe(network(), size, size, count=self.together)]
+        width, height = self.size
+        self.multiple, self.probes = 0, [own or self._probe(network(), width, height, count=self.together)]
         for multiple, more in _LARGER.items():
-            if size % multiple == 0:
-                sizes = [(size + across, size + down) for across, down in more]
+            if width % multiple == height % multiple == 0:
+                sizes = [(width + across, height + down) for across, down in more]
                 tried = [self._probe(network(), *one) for one in sizes]
                 if all(one.logits is not None for one in tried):
                     self.probes += tried
                     self.multiple = multiple
                     break
-        self.probes.append(self._probe(network(), small, small | 1))
+        self.probes.append(self._probe(network(), width * 5 // 7, height * 5 // 7 | 1))
 
     def _find_memory(self, used: nn.Module, before: list[Any]) -> None:
         """Whether the calls so far, failed ones too, have changed what it answers; and whether chance has a part."""
@@ -253,6 +269,7 @@ def _why(module: nn.Module, images: Tensor, error: Exception) -> str:
     reason = first_line(error) or type(error).__name__
     return (
         f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls "
-        f"{type(module).__name__}(images) with float32 images (N, 3, H, W); wrap a network that is called otherwise in "
-        "a module that takes those and answers with logits"
+        f"{type(module).__name__}(images) with float32 images (N, {images.shape[1]}, H, W); what it "
+        "takes besides, the same for every picture, is said by arguments={'name': ...} in load, or [arguments] in a "
+        "card; wrap a network that is called otherwise in a module that takes those and answers with logits"
     )

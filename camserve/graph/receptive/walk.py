@@ -57,31 +57,32 @@ def receptive_fields(graph: fx.GraphModule, input_size: tuple[int, int], *, chan
     one forward pass, less than the imports that a first run on the meta device sets off; a network made on the
     meta device runs there. Raises ModelError where it does not run at that size.
     """
-    walk = Walk(graph, input_size)
-    walk.run_empty(channels)
+    walk = Walk(graph, input_size, channels)
+    walk.run_empty()
     return walk.fields()
 
 
 class Walk(fx.Interpreter):
-    """Runs a graph and keeps what the output of each node has seen of an image of (w, h) pixels.
+    """Runs a graph and keeps what the output of each node has seen of an image of (w, h) pixels and some channels.
 
     seen: of each node a Seen, a tuple of them, the reason why it is not known, or None for what saw nothing of the
     image, such as sizes. shapes: of each node, for one image; () where it is no tensor.
     """
 
-    def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int]) -> None:
+    def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> None:
         super().__init__(graph)
+        self.channels = channels
         self.extra_traceback = False  # it would be added to the message of our own error
         self.image = Seen(whole_image(*input_size), input_size)
         self.seen: dict[fx.Node, Any] = {}
         self.shapes: dict[fx.Node, tuple[int, ...]] = {}
 
-    def run_empty(self, channels: int = 3) -> None:
+    def run_empty(self) -> None:
         """Run on an empty image, where the parameters are. Raises ModelError where the graph does not take its size."""
         width, height = self.image.grid
         first = next((p for p in self.module.parameters() if p.is_floating_point()), torch.empty(0))
         with torch.no_grad():
-            self.run(torch.zeros(1, channels, height, width, dtype=first.dtype, device=first.device))
+            self.run(torch.zeros(1, self.channels, height, width, dtype=first.dtype, device=first.device))
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         # forward, not a call: hooks that a user has set are for the user's own images
@@ -144,20 +145,22 @@ class Walk(fx.Interpreter):
         return f"{NO_MAP} (N, C, h, w) but {('N', *shape[1:]) if shape else 'several tensors'}"
 
 
-def field_by_side(graph: fx.GraphModule, node: str, kept: dict[int, Field | None]) -> Callable[[int], Field | None]:
-    """The receptive field of a node by the side of the input, None where it is not known.
+def field_by_side(
+    graph: fx.GraphModule, node: str, trained: tuple[int, int], kept: dict[int, Field | None], channels: int = 3
+) -> Callable[[int], Field | None]:
+    """The receptive field of a node by how many pixels larger than `trained`, (w, h), the input is each way.
 
-    Only SAME padding makes it depend on the size, and does so through the size modulo the stride: callers ask for few
-    sizes, and each answer is kept. kept: those known already.
+    None where it is not known. Only SAME padding makes it depend on the size, and does so through the size modulo the
+    stride: callers ask for few sizes, and each answer is kept. kept: those known already.
     """
     fixed = not any(hasattr(part, "same_padding") for part in graph.modules())
 
-    def field(side: int) -> Field | None:
+    def field(more: int) -> Field | None:
         if fixed and kept:
             return next(iter(kept.values()))
-        if side not in kept:
-            fields = receptive_fields(graph, (side, side))
-            kept[side] = fields.get(node)
-        return kept[side]
+        if more not in kept:
+            fields = receptive_fields(graph, (trained[0] + more, trained[1] + more), channels=channels)
+            kept[more] = fields.get(node)
+        return kept[more]
 
     return field

@@ -20,7 +20,7 @@ from camserve.graph.surgery.twin import finish, twin, up_to
 
 
 def dilate(
-    graph: fx.GraphModule, output_stride: int, input_size: tuple[int, int], *, layer: fx.Node | str
+    graph: fx.GraphModule, output_stride: int, input_size: tuple[int, int], *, layer: fx.Node | str, channels: int = 3
 ) -> fx.GraphModule:
     """A graph whose map at `layer` has a cell every `output_stride` pixels: dense[..., ::s, ::s] = original.
 
@@ -38,7 +38,7 @@ def dilate(
     Raises UnknownName for a layer that is not there, OptionError for an output stride that does not divide the
     layer's (naming those that do), ModelError where an operation before the layer has no dense equal.
     """
-    walked = walk(graph, input_size)
+    walked = walk(graph, input_size, channels)
     node = layer if isinstance(layer, fx.Node) else find_layer(graph, layer)
     factor = _factor(graph, walked, node, output_stride)
     made, copies = twin(graph)
@@ -96,7 +96,7 @@ def _check(made: fx.GraphModule, copied: fx.Node, walked: RecordedWalk, node: fx
     """
     seen, name = walked.seen[node], copied.name
     try:
-        fields = receptive_fields(up_to(made, copied), walked.image.grid)
+        fields = receptive_fields(up_to(made, copied), walked.image.grid, channels=walked.channels)
     except ModelError as error:
         raise ModelError(f"layer {walked.describe(node)} cannot be made dense: {error}") from None
     grid, stride = fields.grids.get(name, (0, 0)), fields[name].stride if name in fields else None

@@ -19,8 +19,8 @@ class RecordedWalk(Walk):
     knows.
     """
 
-    def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int]) -> None:
-        super().__init__(graph, input_size)
+    def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> None:
+        super().__init__(graph, input_size, channels)
         self.steps: dict[fx.Node, Step] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -47,15 +47,15 @@ class RecordedWalk(Walk):
         return f"'{node.name}' ({target if isinstance(target, str) else getattr(target, '__name__', target)})"
 
 
-def walk(graph: fx.GraphModule, input_size: tuple[int, int]) -> RecordedWalk:
-    """Run `graph` on an empty image of (w, h) pixels, where its parameters are.
+def walk(graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> RecordedWalk:
+    """Run `graph` on an empty image of (w, h) pixels and so many channels, where its parameters are.
 
     Raises ModelError where it does not run at that size or is not in eval mode.
     """
     for node in graph.graph.nodes:
         if node.op == "call_module" and graph.get_submodule(str(node.target)).training:
             raise ModelError(f"layer '{node.target}' is in training mode; call .eval() on the network first")
-    walked = RecordedWalk(graph, input_size)
+    walked = RecordedWalk(graph, input_size, channels)
     walked.run_empty()
     return walked
 

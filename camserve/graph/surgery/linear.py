@@ -17,7 +17,7 @@ from camserve.graph.surgery.tail import Tail, find_tail, kind
 from camserve.graph.surgery.twin import finish, put, shared, twin, up_to
 
 
-def convolve_linear(graph: fx.GraphModule, input_size: tuple[int, int]) -> fx.GraphModule:
+def convolve_linear(graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> fx.GraphModule:
     """A graph whose answer is a map of class scores, (N, C, oh, ow): (N, C, 1, 1) at its own size.
 
     input_size: (w, h) pixels the classifier was made for, at which an adaptive pooling before the flattening
@@ -33,13 +33,13 @@ def convolve_linear(graph: fx.GraphModule, input_size: tuple[int, int]) -> fx.Gr
     Raises ModelError where the tail is no chain of flattening, Linear, BatchNorm1d, activations, dropout and
     softmax over the classes, or where it pools over the whole map: there CAM is the map of class scores.
     """
-    walked = walk(graph, input_size)
+    walked = walk(graph, input_size, channels)
     tail = find_tail(walked)
     made, copies = twin(graph)
     _replace_layers(walked, tail, made, copies)
     _drop(walked, tail, made, copies)
     finish(made)
-    _check_slides(made, copies[tail.layers[0]].all_input_nodes[0], tail, walked.image.grid)
+    _check_slides(made, copies[tail.layers[0]].all_input_nodes[0], tail, walked)
     return made
 
 
@@ -87,10 +87,12 @@ def _drop(walked: RecordedWalk, tail: Tail, made: fx.GraphModule, copies: dict[f
             made.graph.erase_node(copied)
 
 
-def _check_slides(made: fx.GraphModule, source: fx.Node, tail: Tail, size: tuple[int, int]) -> None:
+def _check_slides(made: fx.GraphModule, source: fx.Node, tail: Tail, walked: RecordedWalk) -> None:
     """One stride of pixels more must give one cell more, unless a pooling further up makes a fixed grid."""
+    size = walked.image.grid
     larger = size[0] + tail.stride[0], size[1] + tail.stride[1]
-    height, width = receptive_fields(up_to(made, source), larger).shapes[source.name][-2:]
+    fields = receptive_fields(up_to(made, source), larger, channels=walked.channels)
+    height, width = fields.shapes[source.name][-2:]
     if height <= tail.window[0] or width <= tail.window[1]:
         raise ModelError(
             "the network's head cannot become convolutions: its last feature map does not grow with the input, but "

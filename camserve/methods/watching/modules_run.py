@@ -21,7 +21,7 @@ Leave = Callable[[str, Any], Any]
 
 
 class Course:
-    """A network to be run, images (N, 3, H, W) -> logits (N, C)."""
+    """A network to be run, images (N, c, H, W) -> logits (N, C)."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network, self._inside = network, list[str]()

@@ -19,17 +19,26 @@ from torch import nn
 from camserve.errors import ModelError
 from camserve.models.architectures import factories, of_timm, of_torchvision
 
-__all__ = ["build", "defaults_of", "is_architecture", "is_untrained"]
+__all__ = ["Code", "build", "code_of", "defaults_of", "is_architecture", "is_untrained"]
+
+
+class Code(NamedTuple):
+    """How one makes a network oneself. file: where such code belongs. imports: lines. call: the expression."""
+
+    file: str
+    imports: tuple[str, ...]
+    call: str
 
 
 class _Library(NamedTuple):
     build: Callable[[str, int | None], nn.Module]
     defaults: Callable[[str], dict[str, Any]]
+    code: Callable[[str], tuple[str, str]]
 
 
 _LIBRARIES = {
-    "torchvision": _Library(of_torchvision.build, of_torchvision.defaults),
-    "timm": _Library(of_timm.build, of_timm.defaults),
+    "torchvision": _Library(of_torchvision.build, of_torchvision.defaults, of_torchvision.code),
+    "timm": _Library(of_timm.build, of_timm.defaults, of_timm.code),
 }
 
 
@@ -69,3 +78,14 @@ def defaults_of(architecture: str) -> dict[str, Any]:
     """The fields of `camserve.models.card.Input` that the architecture's own library states; {} for a factory."""
     library, _, name = architecture.partition(":")
     return _LIBRARIES[library].defaults(name) if library in _LIBRARIES else {}
+
+
+def code_of(architecture: str) -> Code:
+    """The code that makes the network without camserve, for a file of the user's own."""
+    place, _, name = architecture.rpartition(":")
+    if place in _LIBRARIES:
+        imports, call = _LIBRARIES[place].code(name)
+        return Code("./net.py", (imports,), call)
+    if place.endswith(".py"):
+        return Code(place, (), f"{name}()")
+    return Code("./net.py", (f"from {place} import {name.partition('.')[0]}",), f"{name}()")

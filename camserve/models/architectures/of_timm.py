@@ -21,14 +21,20 @@ def build(name: str, classes: int | None) -> nn.Module:
     return made
 
 
+def code(name: str) -> tuple[str, str]:
+    """The line that imports what makes it, and the call that does."""
+    return "import timm", f"timm.create_model({name!r})"
+
+
 def defaults(name: str) -> dict[str, Any]:
     """The preprocessing of the weights that timm lists first for `name`, in units of 0..255; {} where it has none."""
     stated = _timm(name).get_pretrained_cfg(name, allow_unregistered=False)
     if stated is None:
         return {}
+    height, width = stated.input_size[-2:]
     known = {"resample": stated.interpolation} if stated.interpolation in _RESAMPLING else {}
     return known | {
-        "size": stated.input_size[-1],
+        "size": width if width == height else (height, width),
         "crop": stated.crop_pct,
         "mean": tuple(round(255 * value, 3) for value in stated.mean),
         "std": tuple(round(255 * value, 3) for value in stated.std),

@@ -17,13 +17,17 @@ def build(name: str, classes: int | None) -> nn.Module:
     from torchvision import models
 
     _check(name)
-    options = dict(_OPTIONS.get(name, {}))
-    if name.startswith("vit_"):  # its position embedding fixes the size of the input
-        options["image_size"] = defaults(name)["size"]
+    options = _options(name)
     if classes is not None:
         options["num_classes"] = classes
     made: nn.Module = models.get_model(name, weights=None, **options)
     return made
+
+
+def code(name: str) -> tuple[str, str]:
+    """The line that imports what makes it, and the call that does."""
+    options = "".join(f", {key}={value!r}" for key, value in _options(name).items())
+    return "from torchvision import models", f"models.get_model({name!r}{options})"
 
 
 def defaults(name: str) -> dict[str, Any]:
@@ -40,6 +44,11 @@ def defaults(name: str) -> dict[str, Any]:
         "std": tuple(round(255 * value, 3) for value in preset.std),
         "resample": preset.interpolation.value,
     }
+
+
+def _options(name: str) -> dict[str, Any]:
+    fixed = {"image_size": defaults(name)["size"]} if name.startswith("vit_") else {}  # by its position embedding
+    return {**_OPTIONS.get(name, {}), **fixed}
 
 
 def _check(name: str) -> None:

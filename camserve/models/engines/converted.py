@@ -55,7 +55,7 @@ class Compiled:
         self._one_large = threading.Lock()
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) -> its results, each in memory of its own."""
+        """(N, c, H, W) -> its results, each in memory of its own."""
         if images[:, 0].numel() > LARGE:
             return self._run_large(images)
         if not hasattr(self._mine, "request"):
@@ -85,22 +85,22 @@ def _run(request: "openvino.InferRequest", images: Tensor) -> list[Tensor]:
 @dataclass(frozen=True)
 class Converter:
     """cache: folder for converted models, None to keep nothing. workers: threads that call at once; threads: each
-    one's. precision: "float32" or "bfloat16". example: a size (w, h) to trace with, and the only one that works where
-    not any_size.
+    one's. precision: "float32" or "bfloat16". example: channels and a size (c, w, h) to trace with, the only one that
+    works where not any_size.
     """
 
     cache: Path | None
     workers: int
     threads: int
     precision: str
-    example: tuple[int, int]
+    example: tuple[int, int, int]
     any_size: bool
 
     def compiled(self, module: nn.Module) -> Compiled:
         """`module`, images -> tensors, compiled; from the disk if it has been before. Raises EngineError."""
         if self.cache is None:
             return Compiled(partial(self._compile, self._convert(module)), self.workers)
-        folder = self.cache / f"openvino-{_key(module, None if self.any_size else self.example)}"
+        folder = self.cache / f"openvino-{_key(module, self.example[:1] if self.any_size else self.example)}"
         if _is_kept(folder / _FILE):
             try:
                 return Compiled(partial(self._compile, folder / _FILE), self.workers)
@@ -140,9 +140,9 @@ class Converter:
         return folder / _FILE
 
     def _convert(self, module: nn.Module) -> "openvino.Model":
-        width, height = self.example
-        example = torch.zeros(1, 3, height, width)
-        shape = openvino.PartialShape([-1, 3, -1, -1] if self.any_size else [-1, 3, height, width])
+        channels, width, height = self.example
+        example = torch.zeros(1, channels, height, width)
+        shape = openvino.PartialShape([-1, channels, *([-1, -1] if self.any_size else [height, width])])
         try:
             # the tracer that OpenVINO calls is deprecated, and warns of what is checked afterwards: other sizes
             with warnings.catch_warnings(action="ignore"), torch.no_grad():
@@ -182,7 +182,7 @@ def _is_kept(file: Path) -> bool:
     return there
 
 
-def _key(module: nn.Module, only: tuple[int, int] | None) -> str:
+def _key(module: nn.Module, only: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
     about = [__version__, version("torch"), openvino.__version__, type(module).__name__, only, repr(module)]
     graphs = [part.code for part in module.modules() if isinstance(part, fx.GraphModule)]

@@ -49,11 +49,11 @@ class Engine(Protocol):
         ...
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
-        """(N, 3, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
         ...
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> the CAM of every class, (N, C, h, w). Raises OptionError where there is none."""
+        """(N, c, H, W) -> the CAM of every class, (N, C, h, w). Raises OptionError where there is none."""
         ...
 
 
@@ -68,8 +68,8 @@ def engine_for(torch_engine: TorchEngine, compute: Compute, network: Network, wh
     try:
         from camserve.models.engines.openvino_engine import OpenVinoEngine
 
-        own = (network.given.size, network.given.size)
-        engine = OpenVinoEngine(torch_engine, compute, any_size=network.takes_any_size, example=own)
+        example = (network.given.channels, *network.given.size)
+        engine = OpenVinoEngine(torch_engine, compute, any_size=network.takes_any_size, example=example)
         for probe in network.given.probes:
             if probe.logits is not None or network.is_extended:
                 _check_agreement(engine, torch_engine, probe, network, AGREEMENTS[compute.precision])

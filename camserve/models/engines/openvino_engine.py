@@ -21,14 +21,14 @@ TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.05}
 class OpenVinoEngine:
     """What a TorchEngine runs, converted; its autograd stays on torch, and so do changed activations.
 
-    torch_engine: what to convert. any_size: whether inputs of any size may come; else only those of `example`, (w, h).
-    Raises EngineError where the network cannot be converted.
+    torch_engine: what to convert. any_size: whether inputs of any size may come; else only those of `example`,
+    (c, w, h). Raises EngineError where the network cannot be converted.
     """
 
     name = "openvino"
 
     def __init__(
-        self, torch_engine: TorchEngine, compute: Compute, *, any_size: bool, example: tuple[int, int]
+        self, torch_engine: TorchEngine, compute: Compute, *, any_size: bool, example: tuple[int, int, int]
     ) -> None:
         if not isinstance(torch_engine.body, fx.GraphModule):
             raise EngineError("its graph is not known")
@@ -42,12 +42,12 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Carried, Tensor]:
-        """(N, 3, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
         activations, *carried, logits = self._observed(images)
         return activations, tuple(carried), logits
 
     def class_maps(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> the CAM of every class, (N, C, h, w): a 1x1 convolution inside the graph."""
+        """(N, c, H, W) -> the CAM of every class, (N, C, h, w): a 1x1 convolution inside the graph."""
         head = self._torch.head
         if not isinstance(head, LinearHead):  # the activations themselves, or an error that says why there is none
             return head.class_maps(self(images)[0])
@@ -66,7 +66,7 @@ class _Observed(nn.Module):
         self.body, self.head = engine.body, engine.head.module
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> (N, K, h, w), whatever else the head needs, (N, C). Raises EngineError."""
+        """(N, c, H, W) -> (N, K, h, w), whatever else the head needs, (N, C). Raises EngineError."""
         activations, carried = self.body(images)
         if not all(isinstance(value, Tensor) for value in carried):
             raise EngineError("its head needs more than tensors from before the layer")
@@ -81,6 +81,6 @@ class _ClassMaps(nn.Module):
         self.body, self.classifier = body, head.as_convolution()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, C, h, w)."""
+        """(N, c, H, W) -> (N, C, h, w)."""
         maps: Tensor = self.classifier(self.body(images)[0])
         return maps

@@ -28,12 +28,12 @@ class TorchEngine:
     tolerance = TOLERANCE
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
-        """(N, 3, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
         activations, carried = self.activations(images)
         return activations, carried, self.head.logits(activations, carried)
 
     def activations(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried]:
-        """(N, 3, H, W) -> activations (N, K, h, w) and what the head needs besides."""
+        """(N, c, H, W) -> activations (N, K, h, w) and what the head needs besides."""
         # an untraced network may keep something for later calls, which must be fit for autograd
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         mode = torch.inference_mode() if isinstance(self.body, fx.GraphModule) else torch.no_grad()
@@ -43,7 +43,7 @@ class TorchEngine:
         return activations.clone(), tuple(v.clone() if isinstance(v, torch.Tensor) else v for v in carried)
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> the CAM of every class, (N, C, h, w); the head is not run. Raises OptionError."""
+        """(N, c, H, W) -> the CAM of every class, (N, C, h, w); the head is not run. Raises OptionError."""
         return self.head.class_maps(self.activations(images)[0])
 
 

@@ -115,9 +115,15 @@ COSTS = _table(
     (_attention, "scaled_dot_product_attention"),
     (_multihead_attention, "MultiheadAttention"),
     (_window_attention, "shifted_window_attention"),
-    (_nothing, "repeat repeat_interleave roll flip stack unfold fold Unfold Fold interpolate Upsample masked_fill"),
+    (
+        _nothing,
+        "repeat repeat_interleave roll flip stack unfold fold Unfold Fold interpolate Upsample masked_fill",
+    ),
     (_nothing, "PixelShuffle PixelUnshuffle pixel_shuffle pixel_unshuffle _get_relative_position_bias"),
     (_nothing, "zeros ones full arange zeros_like ones_like full_like new_zeros new_ones gt lt ge le eq ne invert"),
-    (_nothing, "max min argmax norm std var reciprocal sin cos cumsum reshape_as view_as glu GLU RMSNorm rms_norm"),
-    (_nothing, "AvgPool1d MaxPool1d AvgPool3d MaxPool3d AdaptiveAvgPool1d AdaptiveAvgPool3d BatchNorm3d"),
+    (
+        _nothing,
+        "max min argmax norm std var reciprocal sin cos cumsum reshape_as view_as glu GLU RMSNorm rms_norm",
+    ),
+    (_nothing, "for_each AvgPool1d MaxPool1d AvgPool3d MaxPool3d AdaptiveAvgPool1d AdaptiveAvgPool3d BatchNorm3d"),
 )

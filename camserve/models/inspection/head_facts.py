@@ -64,6 +64,4 @@ def inspect_head(model: Classifier) -> InspectedHead:
     layer = model.layer()
     kind = layer.head.kind
     what, closed_form = _KINDS[kind]
-    return InspectedHead(
-        kind, what, closed_form, layer.name, model.layers()[layer.name], layer.field(model.card.input.size)
-    )
+    return InspectedHead(kind, what, closed_form, layer.name, model.layers()[layer.name], layer.field())

@@ -19,10 +19,10 @@ FUNCTIONS = "functions between the layers, as torch.fx cannot trace the network"
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-def record(given: Given, size: int) -> tuple[fx.GraphModule, Fields]:
+def record(given: Given) -> tuple[fx.GraphModule, Fields]:
     """A graph of the layers in the order they are used, which is to be read and not run, and their shapes.
 
-    size: side of the square image, pixels. Parameters that are in no layer come first. No receptive field is known.
+    Parameters that are in no layer come first. No receptive field is known.
     """
     module = fresh(given.module)
     recorder, layers = _Recorder(module), _layers(module)
@@ -32,7 +32,7 @@ def record(given: Given, size: int) -> tuple[fx.GraphModule, Fields]:
     for name, part in layers:
         part.register_forward_hook(recorder.hook(name))
     with torch.no_grad():
-        given.ask(module, torch.zeros(1, 3, size, size))
+        given.ask(module, torch.zeros_like(given.image()))
     return Graph(module, recorder.graph), recorder.fields
 
 

@@ -1,6 +1,7 @@
 """Which input sizes a network takes: it is tried, and what stops it is said in words."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,39 +45,43 @@ class InputSizes:
         return {"any": self.any_size, "smallest": self.smallest, "below": self.below or None, "tried": tried}
 
 
-def try_sizes(cut: Cut, trained: int) -> InputSizes:
+def try_sizes(cut: Cut, trained: tuple[int, int], channels: int = 3) -> InputSizes:
     """Run both halves of a network at its own size and at a few others: half and odd, one more, wide, larger.
 
-    trained: the side of the square it was trained at, pixels. That is one forward pass each of an empty image, in
-    all those of about four images of that side; then the smallest square is found by halving, in about one more.
+    trained: (w, h) that it was trained at, pixels. That is one forward pass each of an empty image, in all those of
+    about four images of that size; then the smallest square is found by halving, in about one more.
     """
-    trials = tuple(Trial(size, _reason(cut, size)) for size in _sizes(trained))
-    if any(trial.reason for trial in trials if min(trial.size) >= trained):
+
+    def reason(size: tuple[int, int]) -> str:
+        return _reason(cut, torch.zeros(1, channels, size[1], size[0]))
+
+    trials = tuple(Trial(size, reason(size)) for size in _sizes(*trained))
+    if any(trial.reason for trial in trials if trial.size[0] >= trained[0] and trial.size[1] >= trained[1]):
         return InputSizes(trials)
-    smallest, below = _smallest(cut, min(min(trial.size) for trial in trials if not trial.reason))
+    smallest, below = _smallest(reason, min(min(trial.size) for trial in trials if not trial.reason))
     holds = all(not trial.reason for trial in trials if min(trial.size) >= smallest)
     return InputSizes(trials, smallest, below) if holds else InputSizes(trials)
 
 
-def _sizes(trained: int) -> list[tuple[int, int]]:
-    """The size trained at; smaller and odd; one more, no multiple of anything; not square; larger."""
-    half, wide, larger = trained // 2 | 1, trained * 3 // 2, trained * 9 // 7
-    others = [(half, half), (trained + 1, trained + 1), (wide, half), (larger, larger)]
-    return [(trained, trained), *(size for size in others if size[0] * size[1] <= _MOST_PIXELS)]
+def _sizes(width: int, height: int) -> list[tuple[int, int]]:
+    """The size trained at; smaller and odd; one more, no multiple of anything; of other proportions; larger."""
+    half, larger = (width // 2 | 1, height // 2 | 1), (width * 9 // 7, height * 9 // 7)
+    others = [half, (width + 1, height + 1), (width * 3 // 2, half[1]), larger]
+    return [(width, height), *(size for size in others if size[0] * size[1] <= _MOST_PIXELS)]
 
 
-def _smallest(cut: Cut, works: int) -> tuple[int, str]:
+def _smallest(reason_at: Callable[[tuple[int, int]], str], works: int) -> tuple[int, str]:
     """The smallest side that works, when every larger one does, and what stops the one below."""
     fails, reason = 0, ""
     while works - fails > 1:
         side = (works + fails) // 2
-        found = _reason(cut, (side, side))
+        found = reason_at((side, side))
         works, fails, reason = (works, side, found) if found else (side, fails, reason)
     return works, reason
 
 
-def _reason(cut: Cut, size: tuple[int, int]) -> str:
-    image = torch.zeros(1, 3, size[1], size[0])
+def _reason(cut: Cut, image: Tensor) -> str:
+    """What stops the network at such an image; "" where nothing does."""
     values: tuple[Any, ...] = (image,)
     with torch.no_grad():
         for half in (cut.body, cut.head):

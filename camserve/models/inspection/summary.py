@@ -21,20 +21,24 @@ from camserve.models.inspection.sizes import InputSizes, try_sizes
 class Inspection:
     """What a network is made of, what it costs, and what it takes.
 
-    model: its name. size: the side of the square input it was trained at, pixels; every figure is for one image of
-    that size. traced: whether functions between layers are seen as well. layers: in the order they are used.
-    separable: depthwise separable convolutions. Only what runs when images are classified is here: GoogLeNet's and
-    Inception's auxiliary classifiers are not.
+    model: its name. outputs: of a network with several, the names of all; output: the one that was looked at. size:
+    (w, h) of the input it was trained at, pixels; every figure is for one image of that size. channels: what is known
+    of them, in words; "" where they are red, green and blue. traced: whether functions between layers are seen as well.
+    layers: in the order they are used. separable: depthwise separable convolutions. Only what runs when images are
+    classified is here: GoogLeNet's and Inception's auxiliary classifiers are not.
     """
 
     model: str
-    size: int
+    size: tuple[int, int]
+    channels: str
     classes: int
     traced: bool
     layers: tuple[InspectedLayer, ...]
     separable: tuple[Separable, ...]
     head: InspectedHead
     sizes: InputSizes
+    outputs: tuple[str, ...] = ()
+    output: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -65,8 +69,11 @@ class Inspection:
         """What JSON can carry."""
         return {
             "model": self.model,
-            "input_size": self.size,
+            "input_size": self.size[0] if self.size[0] == self.size[1] else list(self.size[::-1]),
+            **({"channels": self.channels} if self.channels else {}),
             "classes": self.classes,
+            "outputs": list(self.outputs),
+            "output": self.output,
             "parameters": self.parameters,
             "macs": self.macs,
             "traced": self.traced,
@@ -94,20 +101,23 @@ def inspect_model(model: Classifier) -> Inspection:
 
 
 def _inspected(model: Classifier) -> Inspection:
-    size, traced = model.card.input.size, model.network.graph is not None
-    graph, fields = _traced(model.network.given, size) if traced else record(model.network.given, size)
+    given, traced = model.network.given, model.network.graph is not None
+    graph, fields = _traced(given) if traced else record(given)
     return Inspection(
         model=model.name,
-        size=size,
+        size=given.size,
+        channels=model.card.input.about_channels,
         classes=len(model.labels),
         traced=traced,
         layers=inspect_layers(graph, fields),
         separable=find_separable(graph, fields),
         head=inspect_head(model),
-        sizes=try_sizes(model.network.cut(model.default_layer), size),
+        sizes=try_sizes(model.network.cut(model.default_layer), given.size, given.channels),
+        outputs=() if model.output is None else model.outputs,
+        output=model.output,
     )
 
 
-def _traced(given: Given, size: int) -> tuple[fx.GraphModule, Fields]:
+def _traced(given: Given) -> tuple[fx.GraphModule, Fields]:
     graph = trace(given.module, given.keyword).eval()
-    return graph, receptive_fields(graph, (size, size))
+    return graph, receptive_fields(graph, given.size, channels=given.channels)

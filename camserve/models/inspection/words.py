@@ -9,12 +9,15 @@ from camserve.models.inspection.summary import Inspection
 
 def sentences(inspection: Inspection) -> dict[str, str]:
     """What stands out, by the word it is about."""
+    others = ", ".join(name for name in inspection.outputs if name != inspection.output)
+    outputs = {"output": f"'{inspection.output}'; the network has others: {others}."} if others else {}
     return {
+        **outputs,
         "cost": _total(inspection),
         "depthwise": _separable(inspection),
-        "layer": _layer(inspection.head, inspection.size),
+        "layer": _layer(inspection.head, min(inspection.size)),
         "head": _head(inspection.head),
-        "input": sizes_in_words(inspection.sizes),
+        "input": " ".join(filter(None, (sizes_in_words(inspection.sizes), inspection.channels))),
     }
 
 
@@ -56,7 +59,7 @@ def one_or_two(pair: tuple[float, float]) -> str:
 def _total(inspection: Inspection) -> str:
     said = (
         f"{inspection.parameters:,} parameters and {cost(inspection.macs, inspection.macs)} (multiply-adds) for an "
-        f"image of {inspection.size} x {inspection.size} pixels."
+        f"image of {_size(inspection.size)} pixels."
     )
     missing = ", ".join(inspection.not_counted)
     return f"{said} Not counted: {missing}." if missing else said

@@ -15,7 +15,7 @@ from camserve.web.request_options import parse_options
 from camserve.web.request_record import record
 from camserve.web.responses import IMAGES, NPY, ZIP, answer, choose_type, etag, unchanged
 from camserve.web.service import service
-from camserve.web.upload import options_with, read_upload
+from camserve.web.upload import Upload, options_with, read_upload
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -31,7 +31,7 @@ class ModelEntry(TypedDict):
     available: bool
     licence: NotRequired[str]
     source: NotRequired[str]
-    input_size: NotRequired[int]
+    input_size: NotRequired[int | list[int]]
 
 
 class Models(TypedDict):
@@ -41,11 +41,15 @@ class Models(TypedDict):
 
 
 class Layers(TypedDict):
-    """The layers of a model that can be explained, in the order of the network."""
+    """The layers of a model that can be explained, in the order of the network.
+
+    outputs: of a network with several, each a value of the option output; [] for one.
+    """
 
     model: str
     default: str
     layers: list[str]
+    outputs: list[str]
 
 
 class Methods(TypedDict):
@@ -62,16 +66,20 @@ NONE_MATCH = {"If-None-Match": "the ETag of an answer that the caller has"}
 @gives(types=ANSWERS, image=True, statuses=(304, 406), headers=NONE_MATCH)
 def explain() -> Response:
     """One image in, its explanation out. What can be refused without reading the body is."""
-    ours, now = service(), record()
     choose_type(request, parse_options(request.args.items(multi=True)))
-    upload = read_upload(request)
+    return explained(read_upload(request))
+
+
+def explained(upload: Upload) -> Response:
+    """The explanation of an image that was read, as the media type that was asked for."""
+    ours, now = service(), record()
     options = options_with(request, upload)
     kind = choose_type(request, options)
 
     def tag_of(model: Mapping[str, Any]) -> str:
         return etag(model, ours.settings, upload, options, kind)
 
-    if request.if_none_match and is_known(tag := tag_of(ours.model(options.model).described)):
+    if request.if_none_match and is_known(tag := tag_of(ours.model(options.model, output=options.output).described)):
         return unchanged(tag)
     with ours.gate.turn(now) as until:
         explanation = ours.explain(upload.image, options, now, until)
@@ -97,7 +105,8 @@ def models() -> Response:
 def layers(name: str) -> Response:
     """The layers of one model that can be explained, in the order of the network."""
     model = service().model(name)
-    return jsonify(model=name, default=model.default_layer, layers=list(model.layers()))
+    outputs = [] if model.output is None else list(model.outputs)
+    return jsonify(model=name, default=model.default_layer, layers=list(model.layers()), outputs=outputs)
 
 
 @api.get("/methods")
@@ -120,5 +129,7 @@ def describe_model(name: str, path: Path) -> ModelEntry:
     }
     if entry["available"]:
         card = read_card(path)
-        entry |= {"licence": card.licence, "source": card.source, "input_size": card.input.size}
+        size = card.input.size
+        entry |= {"licence": card.licence, "source": card.source}
+        entry["input_size"] = size if isinstance(size, int) else list(size)
     return entry

@@ -10,13 +10,13 @@ from typing_extensions import TypedDict
 from camserve.catalogue.methods import AUTO
 from camserve.images.reading import Source
 from camserve.system.json_values import finite
-from camserve.web.bodies import decode_base64, has_image_body, read_json
+from camserve.web.bodies import decode_base64, read_body
 from camserve.web.operations import Names, Ready, gives
 from camserve.web.request_options import Options, make_options
 from camserve.web.request_record import record
 from camserve.web.responses import output
 from camserve.web.service import VERSION, service
-from camserve.web.upload import options_with, read_upload
+from camserve.web.upload import Upload, options_with
 
 if TYPE_CHECKING:
     from camserve.explanation.explanation import Explanation
@@ -129,12 +129,28 @@ def model(name: str) -> Response:
 @kserve.post("/<card:name>:predict")
 @gives(Predictions, body=V1Request, image=True)
 def predict(name: str) -> Response:
-    """The classes of each image. Of the options only size and top_k matter."""
-    images, options = read(name)
+    """The classes of each image. Of the options only size, output and top_k matter."""
+    return predicted(*read(name))
+
+
+def predicted(images: Sequence[Source], options: Options) -> Response:
+    """The predictions of the images."""
+    return jsonify(predictions=predictions_of(images, options), **about(options.model))
+
+
+def predictions_of(images: Sequence[Source], options: Options) -> list[Prediction]:
+    """What the model says of each image."""
     record().facts["predict"] = True
-    only_classes = make_options({"model": name, "method": AUTO, "size": options.question().size, "sharp": False})
-    found = explain_all(images, only_classes, lambda one: prediction(one, options))
-    return jsonify(predictions=found, **about(name))
+    only_classes = make_options(
+        {
+            "model": options.model,
+            "method": AUTO,
+            "size": options.question().size,
+            "output": options.output,
+            "sharp": False,
+        }
+    )
+    return explain_all(images, only_classes, lambda one: prediction(one, options))
 
 
 @kserve.post("/<card:name>:explain")
@@ -153,14 +169,17 @@ def explained(images: Sequence[Source], options: Options) -> Response:
 
 def read(name: str) -> tuple[Sequence[Source], Options]:
     """The images of a request and its options, from JSON, an image or a form. Raises OptionError and more."""
-    if has_image_body(request):
-        upload = read_upload(request)
-        images, options = [upload.image], options_with(request, upload)
-    else:
-        body = read_json(request, V1Request)
-        texts = enumerate(str(one.text) for one in body.instances)
-        images, options = [decode_base64(text, f"instances.{i}") for i, text in texts], body.parameters
+    body = read_body(request, V1Request)
+    images, options = given(body)
     return images, options.for_model(name)
+
+
+def given(body: Upload | V1Request) -> tuple[Sequence[Source], Options]:
+    """The images of a body that was read, and its options. Raises OptionError."""
+    if isinstance(body, Upload):
+        return [body.image], options_with(request, body)
+    texts = enumerate(str(one.text) for one in body.instances)
+    return [decode_base64(text, f"instances.{i}") for i, text in texts], body.parameters
 
 
 def explain_all(images: Sequence[Source], options: Options, then: Callable[["Explanation"], Made]) -> list[Made]:
@@ -189,7 +208,7 @@ def explanation(made: "Explanation", options: Options) -> Explained:
     attribution = {
         "output_index": [made.class_index],
         "output_display_name": made.target.name,
-        "instance_output_value": finite(made.score),
+        "instance_output_value": finite(made.value if made.score is None else made.score),
         **{name: output(name, made, options, record().timing) for name in outputs},
     }
     return {

@@ -1,26 +1,25 @@
 """The V2 dialect, the Open Inference Protocol: an explanation is an output of infer."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired
+from typing import TYPE_CHECKING, Any, NotRequired
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from camserve.errors import ModelNotFound, OptionError, UnknownName, shown
 from camserve.images.reading import Source
 from camserve.system.json_values import finite
 from camserve.version import __version__
-from camserve.web.bodies import decode_base64, has_image_body, parse_json
+from camserve.web.bodies import has_image_body, is_bare_image, parse_json
 from camserve.web.operations import JSON, Names, Ready, gives
 from camserve.web.request_options import Options, Text, make_options
 from camserve.web.request_record import record
 from camserve.web.responses import overlay_bytes
 from camserve.web.routes.kserve import about, explain_all
 from camserve.web.service import VERSION, service
-from camserve.web.tensors import HEADER, body_of, encoded, split_bytes
+from camserve.web.tensors import HEADER, InputTensor, Scalar, body_of, encoded, images_of
 from camserve.web.upload import Upload, options_with, read_bytes, read_upload
 
 if TYPE_CHECKING:
@@ -37,20 +36,6 @@ OUTPUTS = {
 _NAMES = {"overlay": "overlay_png"}
 # What Triton's client sends beside our options: how to queue, which is not for the caller to say here.
 _IGNORED = {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
-
-Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
-
-
-class InputTensor(BaseModel):
-    """The images: base64 in `data`, or `binary_data_size` bytes behind the JSON."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Text
-    datatype: Text
-    shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=8)]
-    parameters: dict[str, Scalar] = {}
-    data: list[Any] | None = None
 
 
 class OutputWanted(BaseModel):
@@ -74,7 +59,7 @@ class V2Request(BaseModel):
     model_name: Text | None = None
     model_version: Text | None = None
     parameters: dict[str, Scalar] = {}
-    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    inputs: list[InputTensor] = Field(min_length=1)
     outputs: list[OutputWanted] = []
 
 
@@ -200,17 +185,22 @@ def _read(name: str) -> Asked:
     if header == "0" or (header is None and has_image_body(request)):
         return _read_image(name, binary=header is not None)
     data = read_bytes(request)
+    if header is None and is_bare_image(request, data):
+        return _asked(name, Upload(data), binary=False)
     length = len(data) if header is None else _json_length(header, len(data))
     body = parse_json(data[:length], V2Request)
     given = {key: value for key, value in body.parameters.items() if key not in _IGNORED}
     binary = bool(given.pop("binary_data_output", False))
     options = make_options(given).for_model(name)
-    return Asked(body.id, _images(body.inputs[0], data[length:]), options, _wanted(body.outputs, binary))
+    return Asked(body.id, images_of(body.inputs, data[length:]), options, _wanted(body.outputs, binary))
 
 
 def _read_image(name: str, *, binary: bool) -> Asked:
     """A bare image: the whole body where the header says that none of it is JSON. Options come in the query."""
-    upload = Upload(read_bytes(request)) if binary else read_upload(request)
+    return _asked(name, Upload(read_bytes(request)) if binary else read_upload(request), binary=binary)
+
+
+def _asked(name: str, upload: Upload, *, binary: bool) -> Asked:
     options = options_with(request, upload).for_model(name)
     names = ["scores", *(_NAMES.get(each, each) for each in options.outputs)] if options.outputs else list(OUTPUTS)
     return Asked("", [upload.image], options, _wanted([OutputWanted(name=each) for each in names], binary))
@@ -232,43 +222,13 @@ def _wanted(outputs: Sequence[OutputWanted], binary: bool) -> dict[str, bool]:
     return named or dict.fromkeys(OUTPUTS, binary)
 
 
-def _images(tensor: InputTensor, behind: bytes) -> list[Source]:
-    if (tensor.name, tensor.datatype) != ("image", "BYTES"):
-        raise OptionError(f"input '{tensor.name}' of {tensor.datatype}: the one input there is is 'image' of BYTES")
-    size = tensor.parameters.get("binary_data_size")
-    if size is not None:
-        found = _behind(size, behind)
-    else:
-        found = [decode_base64(text, f"inputs.0.data.{i}") for i, text in enumerate(_flat(tensor.data or []))]
-    if not found or len(found) != math.prod(tensor.shape):
-        raise OptionError(f"input 'image' has the shape {tensor.shape} and {len(found)} elements")
-    return list(found)
-
-
-def _behind(size: Scalar, behind: bytes) -> list[bytes]:
-    if size != len(behind):
-        raise OptionError(
-            f"binary_data_size of input 'image' is {shown(size)}; behind the JSON are {len(behind)} bytes"
-        )
-    return split_bytes(behind)
-
-
-def _flat(data: list[Any]) -> Iterator[str]:
-    for one in data:
-        if isinstance(one, list):
-            yield from _flat(one)
-        elif isinstance(one, str):
-            yield one
-        else:
-            raise OptionError("input 'image' holds what is no text; give each image in base64, or as binary data")
-
-
 def _facts(made: "Explanation") -> dict[str, Any]:
     facts = {
         "class_index": made.class_index,
         "class_name": made.class_name,
         "score": finite(made.score),
         "target": made.target.name,
+        "value": finite(made.value) if made.score is None else None,
         "method": made.method,
         "layer": made.layer,
         "warnings": "; ".join(made.warnings),

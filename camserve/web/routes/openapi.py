@@ -138,13 +138,15 @@ def _example(body: str) -> dict[str, Any]:
     image = base64.b64encode(encode(Image.new("RGB", (32, 32), "olive"), "png")).decode()
     if body.startswith("V1"):
         return {"instances": [{"image_bytes": {"b64": image}}], "parameters": {"outputs": ["overlay"]}}
+    if body.startswith("Mlflow"):
+        return {"dataframe_split": {"columns": ["image"], "data": [[image]]}, "params": {"outputs": ["overlay"]}}
     tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [image]}
     return {"inputs": [tensor], "outputs": [{"name": "scores"}]}
 
 
 def _responses(path: str, method: str, made: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     content = {kind: {"schema": _schema(answer, schemas)} for kind, answer in made.gives.items()}
-    refusing = _READING if method == "POST" else (400,) if made.query else ()
+    refusing = _READING if method in ("POST", "PUT") else (400,) if made.query else ()
     statuses = (*_ALWAYS, *refusing, *made.statuses)
     problem = {media_type(path): {"schema": {"$ref": _REFERENCE.format(model=ProblemBody.__name__)}}}
     refused: dict[str, Any] = {str(one): {"description": HTTPStatus(one).phrase} for one in sorted(statuses)}

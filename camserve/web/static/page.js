@@ -148,8 +148,9 @@ function listed(answer) {
 function answerItem(one, explained) {
   const item = $("answer").content.cloneNode(true);
   item.querySelector("span").textContent = one.class_name;
-  item.querySelector("output").textContent = one.score < 0.0005 ? "< 0.1 %" : `${(100 * one.score).toFixed(1)} %`;
-  item.querySelector("meter").value = one.score;
+  item.querySelector("output").textContent = said(one);
+  item.querySelector("meter").value = one.score ?? 0;
+  item.querySelector("meter").hidden = one.score === null;
   const button = item.querySelector("button");
   button.setAttribute("aria-pressed", explained);
   button.addEventListener("click", () => {
@@ -157,6 +158,12 @@ function answerItem(one, explained) {
     explain();
   });
   return item;
+}
+
+// A score in percent; where there is no score, the number that the network gives.
+function said(one) {
+  if (one.score === null) return one.logit === null ? "?" : short(one.logit);
+  return one.score < 0.0005 ? "< 0.1 %" : `${(100 * one.score).toFixed(1)} %`;
 }
 
 // Two classes may share a name, so a chosen one is asked for by its index; the digits alone could be a name, too.

@@ -1,0 +1,80 @@
+"""How long each method would take on a photograph: a run of each kind is timed, and the registry says how many."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from camserve.catalogue.method import Facts, Runs
+from camserve.catalogue.methods import METHODS
+from camserve.catalogue.options import ExplainOptions
+from camserve.errors import OptionError, SizeError
+from camserve.explain.observation import stage_ends
+from camserve.explain.run import Run
+from camserve.images.reading import Photo
+from camserve.models.classifier import Classifier
+from camserve.models.layer import Layer
+from camserve.models.preprocessing import to_input
+
+ENOUGH = 0.5  # seconds after which a run is not timed again
+
+
+def estimate(model: Classifier, photo: Photo, options: ExplainOptions, run: Run) -> dict[str, float]:
+    """About how many seconds each method takes, by name; of several layers all together.
+
+    options: layer, size and output_stride count. run: its pool is taken. Costs a few forwards and one backward. Raises
+    what is wrong with the options.
+    """
+    frame = model.frame(photo.size, options.size or model.settings.explain.size)
+    workers = run.workers or model.workers
+    try:
+        return workers.run(lambda: _of(model, to_input(photo, frame, model.card.input), options))
+    except SizeError:  # as `explain` does where nobody asked for a size
+        own = model.own_frame(photo.size)
+        return workers.run(lambda: _of(model, to_input(photo, own, model.card.input), options))
+
+
+def _of(model: Classifier, pixels: torch.Tensor, options: ExplainOptions) -> dict[str, float]:
+    layers = [model.layer(name, options.output_stride) for name in options.layers]
+    measured = [_measured(model, layer, pixels) for layer in layers]
+    return {name: sum(method.cost.seconds(*one) for one in measured) for name, method in METHODS.items()}
+
+
+def _measured(model: Classifier, layer: Layer, pixels: torch.Tensor) -> tuple[Facts, dict[Runs, float]]:
+    """What costs depend on at a layer, and the seconds of one run of each kind on this input."""
+    activations, carried, _ = layer.observe(pixels)
+    together = model.settings.compute.batch if model.network.given.together > 1 else 1
+    several = pixels.expand(together, -1, -1, -1).contiguous()
+    layer.observe(several)  # the first of a size prepares the engine
+    seconds = {
+        Runs.FORWARD: _seconds(lambda: layer.observe(several)[2]) / together,
+        Runs.HEAD: _seconds(lambda: layer.head.logits(activations, carried)),
+    }
+    try:
+        seconds[Runs.GRADIENT] = _seconds(lambda: _gradient(model, pixels.to(activations.device)))
+    except (OptionError, RuntimeError):  # no method of gradients goes with this network
+        seconds[Runs.GRADIENT] = 3 * seconds[Runs.FORWARD]
+    low, high = activations[0].amin((1, 2)), activations[0].amax((1, 2))
+    shapes, (height, width) = model.layers(), activations.shape[-2:]
+    stages = tuple(shapes[name][0] for name in stage_ends(shapes, layer.name))
+    return Facts(int((high > low).sum()), height * width, layer.head.kind, stages), seconds
+
+
+def _gradient(model: Classifier, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.enable_grad():
+        leaf = pixels.detach().clone().requires_grad_()
+        (found,) = torch.autograd.grad(model.network.whole(leaf)[0].max(), leaf)
+        return found
+
+
+def _seconds(work: Callable[[], torch.Tensor]) -> float:
+    """How long it takes until the result can be read: the best of three times, of fewer where one takes long."""
+    start, best = time.perf_counter(), float("inf")
+    for _ in range(3):
+        begun = time.perf_counter()
+        work().cpu()  # a GPU's result can be read later than the call ends
+        now = time.perf_counter()
+        best = min(best, now - begun)
+        if now - start > ENOUGH:
+            break
+    return best

@@ -1,0 +1,44 @@
+"""The class that an image shows, against what the model said of it."""
+
+from typing import Any
+
+from camserve.catalogue.targets import EXPECTED, PREDICTED
+from camserve.explanation.attribution import Answer, Attribution
+
+
+def expected_facts(found: Attribution) -> dict[str, Any] | None:
+    """For JSON: class_index, class_name, score, rank (1 is the predicted class) and right; None where it is not known.
+
+    right: whether the model predicts that class.
+    """
+    if found.expected is None:
+        return None
+    answer, rank = found.answer_of(found.expected), rank_of(found, found.expected)
+    return {
+        "class_index": answer.class_index,
+        "class_name": answer.class_name,
+        "score": answer.score,
+        "rank": rank,
+        "right": rank == 1,
+    }
+
+
+def rank_of(found: Attribution, index: int) -> int:
+    """The place of a class among the model's answers, from 1, as `top` orders them."""
+    return 1 + [answer.class_index for answer in found.top(len(found.labels))].index(index)
+
+
+def missed(found: Attribution) -> str | None:
+    """What is to be said where the predicted class is not the expected one; None where it is, or none is expected."""
+    if found.expected is None or (rank := rank_of(found, found.expected)) == 1:
+        return None
+    best, expected = found.top(1)[0], found.answer_of(found.expected)
+    asked = (found.target.index, found.target.against) == (best.class_index, expected.class_index)
+    return (
+        f"the model says '{best.class_name}' {_number(best)}; expected was '{expected.class_name}', its number {rank} "
+        f"with {_number(expected)}" + ("" if asked else f"; try target {PREDICTED}-{EXPECTED}")
+    )
+
+
+def _number(answer: Answer) -> str:
+    return f"{answer.score:.2f}"

@@ -1,0 +1,119 @@
+"""What a network takes besides images and what stays the same for every picture: metadata, a prompt, a switch.
+
+The module is called with it ever after, so everything behind sees a network of images alone.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from camserve.errors import ModelError
+
+# Of a module: the arguments that its factory says.
+OWN = "camserve_arguments"
+_BUFFER = "camserve_argument_"
+
+
+def bound(module: nn.Module, arguments: Mapping[str, Any]) -> nn.Module:
+    """`module` itself, changed to be called with images alone: its forward gets these keyword arguments each time.
+
+    Those that the module has as `camserve_arguments` are given, too. Numbers, strings and truth values stay as they
+    are; a list becomes a tensor, int64 where all its numbers are whole, else float32, with a row for each image;
+    tensors and arrays are given as they are, floats as float32. Raises ModelError for a name that forward does not
+    take.
+    """
+    own = getattr(module, OWN, None)
+    values = {**(own if isinstance(own, Mapping) else {}), **arguments}
+    if not values:
+        return module
+    if "forward" in vars(module):
+        raise ModelError(f"forward was put into this {type(module).__name__} itself; arguments need it in its class")
+    images, kind = _name_of_images(module, values), type(module)
+    plain, tensors, rows = dict[str, Any](), dict[str, str](), set[str]()
+    for name, value in values.items():
+        made = _tensor(name, value)
+        if made is None:
+            plain[name] = value
+            continue
+        tensors[name] = f"{_BUFFER}{name}"
+        module.register_buffer(tensors[name], made)
+        if isinstance(value, list | tuple):
+            rows.add(name)
+
+    def forward(self: nn.Module, x: Tensor) -> Any:
+        given = {name: getattr(self, buffer) for name, buffer in tensors.items()}
+        given |= {name: for_each(given[name], x.shape[0]) for name in rows}
+        if images is None:
+            return kind.forward(self, x, **plain, **given)
+        return kind.forward(self, **{images: x}, **plain, **given)
+
+    module.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+    return module
+
+
+def for_each(value: Tensor, count: int) -> Tensor:
+    """`value` for each of so many images, (count, ...)."""
+    return value[None].expand(count, *value.shape)
+
+
+fx.wrap("for_each")  # a single step of a traced graph
+
+
+def in_words(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON can carry them: tensors and arrays by type, shape and hash, other objects by their class."""
+    return {name: _in_words(value) for name, value in arguments.items()}
+
+
+def _in_words(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    if isinstance(value, Tensor):
+        digest = hashlib.sha256(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}, sha256 {digest.hexdigest()}"
+    return value if isinstance(value, str | int | float | list | tuple | None) else type(value).__name__
+
+
+def _tensor(name: str, value: Any) -> Tensor | None:
+    """What becomes a tensor of the network's; None for what is given as it is."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value.copy())
+    if isinstance(value, Tensor):
+        made = value.detach().clone()
+        return made.float() if made.is_floating_point() else made
+    if not isinstance(value, list | tuple):
+        return None
+    try:
+        made = torch.tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ModelError(
+            f"argument '{name}' is no list of numbers, nor one of lists of the same length; allowed are those, "
+            "numbers, strings and true or false, and in Python tensors and arrays"
+        ) from None
+    return made.float() if made.is_floating_point() else made
+
+
+def _name_of_images(module: nn.Module, values: Mapping[str, Any]) -> str | None:
+    """The parameter of forward that takes the images; None: the first place. Raises ModelError for an unknown one."""
+    try:
+        parameters = inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):
+        return None
+    named = [name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    unknown = next((name for name in values if name not in named and not takes_all), None)
+    if unknown is not None:
+        near = get_close_matches(unknown, named, 1)
+        meant = f"; did you mean '{near[0]}'?" if near else ""
+        raise ModelError(
+            f"{type(module).__name__}.forward takes no argument '{unknown}', but {', '.join(named)}{meant}"
+        )
+    if any(one.kind is one.POSITIONAL_ONLY for one in parameters.values()):
+        return None
+    free = [name for name in named if name not in values]
+    return "pixel_values" if "pixel_values" in free else free[0] if free else None

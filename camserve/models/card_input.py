@@ -1,0 +1,174 @@
+"""How a picture becomes a network's input, as a card or `camserve.load` says it."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+
+if TYPE_CHECKING:
+    from camserve.images.bands import Bands
+
+Values = tuple[FiniteFloat, ...]
+Share = Annotated[float, Field(gt=0, le=1)]
+Pixels = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+
+IMAGENET_MEAN: Values = (123.675, 116.28, 103.53)
+IMAGENET_STD: Values = (58.395, 57.12, 57.375)
+# Of grey pictures, where a model's are not stated: its input then lies between -1 and 1. There is no usual pair.
+GREY: Values = (127.5,)
+
+
+class Part(BaseModel):
+    """A part of a card: what is in it is known, and stays as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _side_or_sides(value: Any) -> int | tuple[int, int]:
+    """A side in pixels, or (height, width); of a square its side. Raises ValueError for anything else."""
+    several = value if isinstance(value, list | tuple) else [value]
+    sides = [_whole(side) for side in several]
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        given = several[0] if len(several) == 1 else value
+        raise ValueError(f"{given!r} is no size: it is a side in pixels, as 224, or [height, width], as [256, 128]")
+    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
+
+
+def _whole(value: Any) -> int:
+    """A whole number, also as a string, float or numpy's; 0 for anything else."""
+    try:
+        whole = int(value)
+        return whole if not isinstance(value, bool) and whole == float(value) else 0
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+class Input(Part):
+    """How a photograph becomes the network's input.
+
+    size: side of the evaluation crop, or its (height, width), pixels. crop: share of the photograph that the crop
+    covers, of the longest sides with the crop's proportions. fit: short side for size="fit", default the shorter one of
+    `size`: larger ones sharpen the map but dilute the scores, see docs/geometry.md.
+    channels: "RGB", "BGR", "L" for grey, or "bands" for what `bands` lists: samples of the picture, counted from 0, in
+    the network's order. shown: the samples that are drawn, one as grey or three as red, green and blue; default the
+    first three of the bands, of fewer the first.
+    mean, std: per channel in that order, in units of 0..255, of bands in those of the file; one number stands for all.
+    input = (value - mean) / std. resample: how pixels are interpolated.
+    """
+
+    size: Annotated[int | tuple[int, int], BeforeValidator(_side_or_sides)] = 224
+    crop: Share = 0.875
+    fit: Pixels | None = None
+    channels: Literal["RGB", "BGR", "L", "bands"] = "RGB"
+    bands: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
+    shown: tuple[Index, ...] | None = None
+    mean: Values = IMAGENET_MEAN
+    std: Values = IMAGENET_STD
+    resample: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """(w, h) of the evaluation crop, pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else (self.size[1], self.size[0])
+
+    @property
+    def fit_side(self) -> int:
+        """Short side for size="fit", pixels."""
+        return self.fit or min(self.sides)
+
+    @property
+    def count(self) -> int:
+        """How many channels the network is given."""
+        return len(self.bands) if self.bands else 1 if self.channels == "L" else 3
+
+    @property
+    def of_bands(self) -> "Bands | None":
+        """Which samples of a picture are given and drawn, where it is one of bands."""
+        if self.bands is None:
+            return None
+        from camserve.images.bands import Bands  # reading a card needs no Pillow
+
+        return Bands(self.bands, self.shown or (self.bands[:3] if len(self.bands) > 2 else self.bands[:1]))
+
+    @property
+    def samples(self) -> int:
+        """How many samples a picture must have."""
+        return 3 if self.of_bands is None else 1 + max(*self.of_bands.given, *self.of_bands.shown)
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether nobody has stated the mean and std of a grey network, for which there are no usual ones."""
+        return self.channels == "L" and not {"mean", "std"} & self.model_fields_set
+
+    @property
+    def about_channels(self) -> str:
+        """What the network is given, in a sentence; "" of ordinary colours."""
+        if self.bands is not None:
+            return f"It is given the bands {', '.join(map(str, self.bands))} of a picture."
+        if self.channels != "L":
+            return ""
+        guess = f", mean and std {GREY[0]:g}: a guess, as nobody stated them (mean=, std=)" if self.is_guessed else ""
+        return f"It is given grey pictures{guess}."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, stated: Any) -> Any:
+        """`stated`, where bands say what the channels are, one number stands for all, and a square has one side."""
+        if not isinstance(stated, dict):
+            return stated
+        made = dict(stated)
+        if made.get("bands") is not None:
+            made.setdefault("channels", "bands")
+            if isinstance(made["bands"], Iterable) and not isinstance(made["bands"], str):
+                made["bands"] = tuple(made["bands"])
+            count = len(made["bands"]) if isinstance(made["bands"], tuple) else 1
+        else:
+            count = 1 if made.get("channels") == "L" else 3
+        for name in ("mean", "std"):
+            value: Any = made.get(name)
+            if isinstance(value, int | float) or _is_one(value):
+                made[name] = (value if isinstance(value, int | float) else value[0],) * count
+        return made
+
+    @model_validator(mode="after")
+    def _with_guesses(self) -> "Input":
+        if self.is_guessed:
+            self.__dict__.update(mean=GREY, std=GREY)  # as defaults, which nobody has stated
+        return self
+
+    @model_validator(mode="after")
+    def _of_its_channels(self) -> "Input":
+        if (self.channels == "bands") != (self.bands is not None):
+            raise ValueError(
+                'channels = "bands" and bands belong together: bands = [3, 2, 1, 7] lists the picture\'s samples, '
+                "counted from 0, that the network is given"
+            )
+        if self.bands is None and self.shown is not None:
+            raise ValueError("shown says which bands of a picture are drawn; it belongs to bands")
+        if self.shown is not None and len(self.shown) not in (1, 3):
+            raise ValueError(f"shown lists one band, or three for red, green and blue, not {len(self.shown)}")
+        if self.bands is not None and not {"mean", "std"} <= self.model_fields_set:
+            raise ValueError(
+                "a network of bands has no usual mean and std: give both, one number for each band or one for all, in "
+                "the units of the file; mean 0 and std 1 leave the values as they are"
+            )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.count:
+                raise ValueError(f"{name} has {len(values)} numbers, but there are {self.count} channels")
+        return self
+
+    @model_validator(mode="after")
+    def _in_units_of_255(self) -> "Input":
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be above 0, not {self.std}")
+        if self.bands is None and max(self.mean) <= 1 and max(self.std) < 1:
+            raise ValueError(
+                f"mean {self.mean} and std {self.std} look like units of 0..1; camserve's are 0..255: "
+                "multiply both by 255"
+            )
+        return self
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 1

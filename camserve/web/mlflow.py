@@ -1,0 +1,124 @@
+"""MLflow's requests: images in the column of a table, in a tensor by its name, or in a list.
+
+As MLflow 3 reads them (mlflow.pyfunc.scoring_server). It decodes base64 in dataframe_split and dataframe_records,
+where the signature of a model says that a column is binary, and leaves text in inputs and instances to the model. Here
+text is base64 in all four.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+from camserve.errors import OptionError, shown
+from camserve.images.reading import Source
+from camserve.web.bodies import decode_base64, named
+from camserve.web.request_options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+# {"image_bytes": {"b64": ".."}}, in a column
+_DEEPEST = 3
+
+
+class Split(BaseModel):
+    """A table, as pandas writes it with orient="split"."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    columns: list[str | int]
+    data: list[list[Any]]
+    index: list[Any] | None = None
+
+
+class MlflowRequest(BaseModel):
+    """What /invocations takes: the images in one of the four forms, and options, which MLflow calls params."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataframe_split: Split | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    inputs: list[Any] | dict[str, Any] | None = None
+    instances: list[Any] | None = None
+    parameters: Options = Field(Options(), validation_alias=AliasChoices("parameters", "params"))
+
+    @model_validator(mode="after")
+    def _one(self) -> "MlflowRequest":
+        if len([form for form in FORMS if getattr(self, form) is not None]) != 1:
+            raise ValueError(f"give the images in one of {', '.join(FORMS)}")
+        return self
+
+    @property
+    def images(self) -> list[Source]:
+        """The images, in their order. Raises OptionError where there are none, or it is not clear which they are."""
+        found = [_image(value, place) for place, value in self._values()]
+        if not found:
+            raise OptionError(f"there is no image in the request; give at least one in one of {', '.join(FORMS)}")
+        return found
+
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        """What stands for each image, and where that is."""
+        if self.dataframe_split is not None:
+            yield from _column(self.dataframe_split)
+        elif self.dataframe_records is not None:
+            for row, record in enumerate(self.dataframe_records):
+                yield f"dataframe_records.{row}", _only(record, f"dataframe_records.{row}")
+        elif isinstance(self.inputs, dict):
+            tensor = _only(self.inputs, "inputs")
+            for row, value in enumerate(tensor if isinstance(tensor, list) else [tensor]):
+                yield f"inputs.{row}", value
+        else:
+            form, listed = ("inputs", self.inputs) if self.inputs is not None else ("instances", self.instances)
+            for row, value in enumerate(listed or ()):
+                yield f"{form}.{row}", value
+
+
+def _column(table: Split) -> Iterator[tuple[str, Any]]:
+    if len(table.columns) != 1:
+        raise OptionError(f"dataframe_split has {named('column', table.columns)}; give one column, that of the images")
+    for row, values in enumerate(table.data):
+        if len(values) != 1:
+            raise OptionError(f"row {row} of dataframe_split has {len(values)} values; there is one column")
+        yield f"dataframe_split.{row}", values[0]
+
+
+def _only(values: dict[str, Any], where: str) -> Any:
+    if len(values) != 1:
+        raise OptionError(
+            f"{where} has {named('name', list(values))}; give one, that of the images, whatever it is called"
+        )
+    return next(iter(values.values()))
+
+
+def _image(value: Any, where: str) -> Source:
+    """One image from base64, from numbers, or from either under a name."""
+    for _ in range(_DEEPEST):
+        if isinstance(value, dict):
+            value = _only(value, where)
+    if isinstance(value, str):
+        return decode_base64(value, where)
+    if isinstance(value, list):
+        return _pixels(value, where)
+    raise OptionError(
+        f"{where} {shown(value)} is no image: give a file in base64, or rows of pixels, as in [[[r, g, b]]]"
+    )
+
+
+def _pixels(value: list[Any], where: str) -> "npt.NDArray[np.uint8]":
+    """Rows of pixels of three numbers, 0 to 255, as an array (H, W, 3)."""
+    import numpy as np
+
+    try:
+        found = np.array(value)
+    except (ValueError, OverflowError):  # rows of several lengths
+        found = np.empty(0)
+    is_picture = found.ndim == 3 and found.shape[-1] == 3 and found.size and found.dtype.kind == "i"
+    if not is_picture or found.min() < 0 or found.max() > 255:
+        raise OptionError(
+            f"{where} has the shape {list(found.shape)}, or numbers that are not whole ones of 0 to 255: an image in "
+            "numbers is height x width x 3, before any preprocessing"
+        )
+    return found.astype(np.uint8)
