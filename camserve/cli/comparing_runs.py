@@ -11,7 +11,7 @@ import click
 from camserve.catalogue.methods import parse_methods
 from camserve.cli.flags import line
 from camserve.cli.prechecks import check_model
-from camserve.cli.program import SOME_FAILED, read_settings
+from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
@@ -94,8 +94,12 @@ def _runs(
         model = load(name, settings=settings)
         options = Options(methods=(method or settings.explain.method,))
         how: dict[str, Any] = {"folders_are_classes": folders_are_classes, "progress": progress_for(quiet=quiet)}
-        if run_batch(model, images, folder, options, resume=True, restart=restart, **how).interrupted:
+        summary = run_batch(model, images, folder, options, resume=True, restart=restart, **how)
+        if summary.interrupted:
             raise click.Abort
+        if summary.stopped:
+            click.echo(f"camserve: {name}: {summary.stopped}", err=True)
+            sys.exit(NOTHING_USABLE)
     return folders
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from camserve import config
-from camserve.errors import ModelError, OptionError
+from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.models import card as cards
 from camserve.models import output_names as outputs
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
@@ -47,6 +47,7 @@ def parts_of(
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
     own = given(own)
+    _check_options(own)
     if isinstance(source, nn.Module):
         return _from_module(source, {**own, "output": output}, names_by_output(labels), layer, settings)
     if is_architecture(str(source)):
@@ -87,6 +88,18 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
     if not weights.startswith("package:") and not Path(weights).is_file():
         raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
     return card.model_copy(update={"weights": weights, "key": own.get("key")})
+
+
+def _check_options(own: Mapping[str, Any]) -> None:
+    """Raise OptionError for what is no option of `load`, saying where it belongs if it is a setting."""
+    known = (*_NO_INPUTS, *cards.Input.model_fields)
+    for name in own.keys() - set(known):
+        if name in config.Settings.model_fields:
+            raise OptionError(
+                f"'{name}' is a section of the settings and no option of load; give them as load(..., "
+                f"settings=camserve.config.load_settings(overrides={{'{name}': {own[name]!r}}}))"
+            )
+        raise UnknownName("option of load", name, ("labels", "layer", "settings", *known))
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

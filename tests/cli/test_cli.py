@@ -139,7 +139,9 @@ def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path
     result = run("batch", tmp_path, tmp_path / "out", "--json")
     said = json.loads(result.stdout)
     answers = said.pop("answers")
-    assert said == {"explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": []}
+    assert said == {
+        "explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": [], "stopped": None,
+    }  # fmt: skip
     assert (answers["known"], answers["right"], answers["accuracy"]) == (0, 0, None)
     assert [one["file"] for one in answers["surest"]] == [image.name]
     assert result.stderr == ""

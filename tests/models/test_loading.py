@@ -138,7 +138,7 @@ def test_torchvision_s_own_preprocessing_holds_where_nothing_else_is_said(folder
         ({"mean": (1, 2, 3)}, "mean and std belong together: give both, in units of 0..255"),
         ({"std": (1, 2, 3)}, "mean and std belong together"),
         ({"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}, "look like units of 0..1.*multiply both by 255"),
-        ({"colour_order": "BGR"}, "colour_order: Extra inputs are not permitted"),
+        ({"chanels": "BGR"}, "unknown option of load 'chanels'; did you mean 'channels'"),
         ({"channels": "GBR"}, "channels: Input should be 'RGB', 'BGR', 'L' or 'bands'"),
         ({"weights": None, "key": "ema"}, "key 'ema' says which part of a file of weights is meant: give weights, too"),
         ({"scores": "argmax"}, "scores: Input should be 'softmax', 'sigmoid' or 'none'"),
@@ -158,6 +158,18 @@ def test_a_card_and_a_module_say_for_themselves_what_they_are(folder: Path) -> N
             camserve.load("efficientnet-lite0", **options)
     with pytest.raises(OptionError, match="weights: a module has its own; module.load_state_dict puts others into it"):
         camserve.load(build("net.py:Net"), weights="birds.pth")
+
+
+@pytest.mark.parametrize("source", ["efficientnet-lite0", "./net.py:Net"])
+def test_settings_given_as_options_are_said_where_they_belong(folder: Path, source: str) -> None:
+    """And what the error and docs/speed.md say to write works."""
+    compute = {"engine": "torch"}
+    with pytest.raises(OptionError) as refused:
+        camserve.load(source, compute=compute)
+    said = "load(..., settings=camserve.config.load_settings(overrides={'compute': {'engine': 'torch'}}))"
+    assert str(refused.value) == f"'compute' is a section of the settings and no option of load; give them as {said}"
+    model = camserve.load(source, settings=camserve.config.load_settings(overrides={"compute": compute}))
+    assert model.settings.compute.engine == "torch"
 
 
 def test_scores_of_a_multi_label_head_are_each_for_itself(folder: Path) -> None:
