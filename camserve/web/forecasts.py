@@ -4,7 +4,9 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from camserve.catalogue.method import Each, Method
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from camserve.explain.run import Run
     from camserve.images.reading import Photo
     from camserve.model import Model
+    from camserve.system.workers import Pool
+
+R = TypeVar("R")
 
 # Sizes and layers of which the seconds are remembered; a service sees few.
 _KEPT = 64
@@ -23,6 +28,17 @@ _KEPT = 64
 _FRESH = 60.0
 # Of runs: what takes fewer is begun without a look at the clock.
 _MANY = 30
+
+
+class _Within:
+    """A pool whose tasks, all together, have so many seconds; None: no end."""
+
+    def __init__(self, pool: "Pool", seconds: float | None) -> None:
+        self._pool, self._until = pool, None if seconds is None else time.monotonic() + seconds
+
+    def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
+        left = None if self._until is None else max(0.0, self._until - time.monotonic())
+        return self._pool.run(task, left if deadline is None else deadline)
 
 
 class Forecasts:
@@ -36,7 +52,7 @@ class Forecasts:
     def seconds(
         self, model: "Model", photo: "Photo", options: "ExplainOptions", run: "Run", *, afresh: bool = False
     ) -> dict[str, float]:
-        """About how long each method takes on a photograph of that size, in seconds. Raises OptionError.
+        """About how many seconds each method takes on a photograph of that size. Raises OptionError, DeadlinePassed.
 
         afresh: measured now, not remembered.
         """
@@ -46,7 +62,8 @@ class Forecasts:
         with self._lock:
             measured, found = self._seconds.get(key, (-math.inf, {}))
         if afresh or time.monotonic() - measured > _FRESH:
-            found = estimate(model, photo, options, run)
+            pool = run.workers or model.workers
+            found = estimate(model, photo, options, replace(run, workers=_Within(pool, run.deadline)))
             with self._lock:
                 self._seconds[key] = time.monotonic(), found
                 while len(self._seconds) > _KEPT:

@@ -149,9 +149,8 @@ class Service:
         key = how, target = options.question(), options.target
         known = self.memory.attribution(model, photo, key)
         if known is None:
-            run = self._pool(now, until)
-            self.forecasts.check(model, photo, how, run)
-            found = explain(model, photo, target, how, run)
+            self.forecasts.check(model, photo, how, self._pool(now, until))
+            found = explain(model, photo, target, how, self._pool(now, until))
             self.memory.keep(model, photo, key, found.attribution)
         else:
             found = Explanation.of(known, photo, model.settings.render)
@@ -167,9 +166,9 @@ class Service:
         model = self.model(options.model, until)
         wanted = targets if isinstance(targets, list) else targets.among(model.labels)
         photo = self._read(image, now)
-        how, run = options.question(), self._pool(now, until)
-        self.forecasts.check(model, photo, how, run, wanted if isinstance(wanted, int) else len(wanted))
-        found = explain_classes(model, photo, wanted, how, run)
+        how, count = options.question(), wanted if isinstance(wanted, int) else len(wanted)
+        self.forecasts.check(model, photo, how, self._pool(now, until), count)
+        found = explain_classes(model, photo, wanted, how, self._pool(now, until))
         now.facts |= {"model": model.name, "explained_by": found[0].method}
         return found
 

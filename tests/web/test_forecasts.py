@@ -1,6 +1,8 @@
 """What methods would take, and what is refused before it begins."""
 
 import io
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -13,16 +15,18 @@ from torch import nn
 import camserve
 from camserve.catalogue.methods import METHODS
 from camserve.catalogue.options import ExplainOptions
+from camserve.config import load_settings
 from camserve.errors import TooLong
 from camserve.explain.pipeline import open_photo
 from camserve.explain.run import Run
 from camserve.explain.suitability import unsuitable
 from camserve.images.reading import encode
 from camserve.web import forecasts
+from camserve.web.app import create_app
 from camserve.web.forecasts import Forecasts
 from camserve.web.service import Service
 
-PNG = encode(picture(), "png")
+PNG, RISE = encode(picture(), "png"), "/api/v1/explain?method=rise"
 
 
 def ask(client: FlaskClient, query: str = "") -> dict[str, dict[str, Any]]:
@@ -83,6 +87,21 @@ def test_a_slow_moment_is_timed_again_before_it_refuses(
     made.check(model, photo, ExplainOptions(method="rise"), Run())  # no deadline
     with pytest.raises(TooLong, match="takes about 99 s"):
         made.check(model, photo, ExplainOptions(method="rise"), Run(deadline=5))
+
+
+def test_a_busy_pool_keeps_nobody_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides: dict[str, dict[str, Any]] = {"compute": {"workers": 1}, "serve": {"deadline_seconds": 0.5}}
+    small, end = Service(load_settings(environ={}, overrides=overrides)), threading.Event()
+    small.load()
+    running, start = small.workers.submit(end.wait), time.monotonic()
+    client = create_app(service=small).test_client()
+    answers = [client.post(path, data=PNG, content_type="image/png") for path in (RISE, "/api/v1/explain/forecast")]
+    assert time.monotonic() - start < 5
+    end.set()
+    assert running.result(5)
+    small.close()
+    for answer in answers:
+        check_problem(answer, 504, "deadline_passed", "no answer within 0.5 s")
 
 
 def test_seconds_are_remembered_for_a_while_and_not_without_end(
