@@ -259,7 +259,7 @@ function warningItem(text) {
 
 function showFailure(error, title = "That did not work.") {
   const unreachable = error instanceof TypeError;
-  setCleared(true);
+  setCleared(true, true);
   state.answered = null;
   $("top").querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
   $("warnings").hidden = true;
@@ -267,6 +267,7 @@ function showFailure(error, title = "That did not work.") {
   $("problem-text").textContent = unreachable ? "The service does not answer. Is it still running?" : plain(error);
   $("again").hidden = !unreachable && !(error.status >= 429);
   $("problem").hidden = false;
+  $("problem").scrollIntoView({ block: "nearest" });
   if (state.shown !== state.photo) {
     $("figure").hidden = true;
     $("drop").hidden = false;
@@ -301,10 +302,12 @@ function setBusy(busy) {
   state.clearing = setTimeout(() => setCleared(true), STAYS);
 }
 
-// Cleared: the photograph alone, without what was found about it by another method or for another class.
-function setCleared(cleared) {
+// Cleared: the photograph alone, without what was found about it by another method or for another class. failed: and
+// nothing is on its way.
+function setCleared(cleared, failed = false) {
   state.cleared = cleared;
   document.body.classList.toggle("cleared", cleared);
+  document.body.classList.toggle("failed", failed);
   $("download").disabled = cleared;
 }
 
