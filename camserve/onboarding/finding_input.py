@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camserve.errors import ModelError
+from camserve.errors import ModelError, OptionError
 from camserve.graph.devices import device_of, find_device
 from camserve.graph.original.given import Given
 from camserve.methods.evidence import Progress
-from camserve.models.card import Input
+from camserve.models.card_input import Input
 from camserve.models.classifier import Parts
 from camserve.onboarding.labelled_photos import MOST, read_labelled
 from camserve.onboarding.photo_trials import SIZES, Answer, Search, Trial, rows
@@ -66,17 +66,31 @@ def find_input(parts: Parts, source: Path, given: Collection[str], progress: Pro
     given: the fields of the input that the user has stated, which stay as they are.
     Raises OptionError, ImageError, and ModelError where the network takes no input of any usual size.
     """
+    _check(parts)
     compute = parts.settings.compute
     workers = shared(compute.workers, compute.threads)
     network = workers.run(lambda: _at_some_size(parts, given))
     ask = _asking(network, workers)
-    shown, labels = read_labelled(source, parts.labels, network.classes, parts.settings.limits)
-    asked = sorted({*SIZES, parts.card.input.size})
-    sizes = [size for size in asked if size == network.size or _takes(ask, size)]
+    names = None if isinstance(parts.labels, Mapping) else parts.labels
+    shown, labels = read_labelled(source, names, network.classes, parts.settings)
+    asked = sorted({*SIZES, min(parts.card.input.sides)})
+    sizes = [size for size in asked if (size, size) == network.size or _takes(ask, size)]
     search = Search(ask, shown, parts.card.input, given, sizes, progress)
     best = search.best()
     trials = tuple(rows(search.trials, best, search.stated))
     return Found(best, search.trials[search.stated], labels, len(shown.photos), search.forwards, trials)
+
+
+def _check(parts: Parts) -> None:
+    """Raises OptionError for an input of which there is nothing to try."""
+    spec = parts.card.input
+    if spec.channels not in ("RGB", "BGR") or spec.sides[0] != spec.sides[1]:
+        raise OptionError(
+            f"--photos tries squares of red, green and blue, and this input is {said_of(spec)}: leave it out, and "
+            "state what the network was trained with"
+        )
+    if isinstance(parts.labels, Mapping):
+        raise OptionError("--photos asks about one output of the network: give the labels of that output alone")
 
 
 def said_of(spec: Input) -> str:
@@ -108,11 +122,11 @@ def _right(trial: Trial, count: int) -> str:
 def _at_some_size(parts: Parts, given: Collection[str]) -> Given:
     """The network, met at its stated size, or at the first of the usual ones that it takes."""
     module = parts.module.to(find_device(parts.settings.compute.device))
-    labels, stated = None if parts.labels is None else len(parts.labels), parts.card.input.size
+    labels, stated = None if parts.labels is None else len(parts.labels), min(parts.card.input.sides)
     first: ModelError | None = None
     for size in [stated] if "size" in given else dict.fromkeys((stated, *SIZES)):
         try:
-            return Given(module, size, labels)
+            return Given(module, size, labels, parts.output)
         except ModelError as error:
             first = first or error
     assert first is not None

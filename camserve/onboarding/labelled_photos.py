@@ -6,11 +6,12 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from camserve.catalogue.targets import resolve_class
-from camserve.config.schema import Limits
+from camserve.catalogue.class_names import resolve_class
+from camserve.config.schema import Settings
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import ImageError, OptionError
 from camserve.images.reading import Photo, read_photo
+from camserve.models.labels import with_wnids
 from camserve.onboarding.photo_trials import Shown
 
 # More would only take longer; and no network sees more pixels of a photograph than this, short side.
@@ -18,7 +19,7 @@ MOST, _SIDE = 100, 1024
 
 
 def read_labelled(
-    source: Path, labels: Sequence[str] | None, classes: int, limits: Limits
+    source: Path, labels: Sequence[str] | None, classes: int, settings: Settings
 ) -> tuple[Shown, Sequence[str] | None]:
     """At most `MOST` photographs, alternately of each class, and the names of the classes.
 
@@ -35,19 +36,24 @@ def read_labelled(
             "give a .csv table with the columns file and class"
         )
     names = labels or _names_of(items, classes, source)
-    known = names or [f"class {index}" for index in range(classes)]
+    known = with_wnids(names) if names else [f"class {index}" for index in range(classes)]
     groups: dict[int, list[Item]] = {}
     for item in sorted(items, key=lambda item: item.name):
         groups.setdefault(_class_of(item, known), []).append(item)
     shuffled = [[(index, item) for item in _shuffled(group)] for index, group in sorted(groups.items())]
     order = (pair for pair in chain(*zip_longest(*shuffled)) if pair is not None)
-    photos: list[tuple[int, Photo]] = []
+    photos, limits = list[tuple[int, Photo]](), settings.limits
     for index, item in order:
         if len(photos) == MOST:
             break
         try:
             photo = read_photo(
-                item.path, max_pixels=limits.max_pixels, max_side=limits.side, max_bytes=limits.max_bytes
+                item.path,
+                max_pixels=limits.max_local_pixels,
+                max_side=limits.side,
+                max_bytes=limits.max_local_bytes,
+                local=True,
+                icc=settings.images.to_srgb,
             )
         except ImageError:  # one of many
             continue

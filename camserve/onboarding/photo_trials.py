@@ -17,7 +17,7 @@ from torch import Tensor
 from camserve.geometry.frame import crop
 from camserve.images.reading import Photo
 from camserve.methods.evidence import Progress
-from camserve.models.card import IMAGENET_MEAN, IMAGENET_STD, Input, Triple
+from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, Input, Values
 from camserve.models.preprocessing import to_input
 
 SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 240, 256, 260, 288, 299, 320, 384, 448, 512)
@@ -26,7 +26,7 @@ _ROUGH, _NEAR = (32, 64, 128, 224), 1.5
 _CROPS = (1.0, 0.95, 0.875)
 _RESAMPLING = ("bilinear", "bicubic", "lanczos")
 # (mean, std) of RGB that training scripts have, in units of 0..255.
-_SCALES: tuple[tuple[Triple, Triple], ...] = (
+_SCALES: tuple[tuple[Values, Values], ...] = (
     (IMAGENET_MEAN, IMAGENET_STD),
     ((0, 0, 0), (255, 255, 255)),
     ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -92,8 +92,8 @@ class Search:
         progress: Progress | None = None,
     ) -> None:
         self._answer, self._shown, self._given, self._progress = answer, shown, frozenset(given), progress
-        self._sizes = [stated.size] if "size" in self._given else sorted({*sizes})
-        self.stated = stated if stated.size in self._sizes else _with(stated, size=self._sizes[0])
+        self._sizes = [min(stated.sides)] if "size" in self._given else sorted({*sizes})
+        self.stated = stated if min(stated.sides) in self._sizes else _with(stated, size=self._sizes[0])
         self.trials: dict[Input, Trial] = {}
         self.forwards = 0
         self._planes: tuple[Any, Tensor] | None = None
@@ -118,15 +118,16 @@ class Search:
     def _promising(self) -> list[Input]:
         """Scales and rough sizes, a few photographs each, all at once, since neither can be told without the other."""
         few = Shown(self._shown.photos[:_FIRST], self._shown.classes[:_FIRST])
-        rough = dict.fromkeys([self.stated.size, *(size for size in self._sizes if size in _ROUGH)])
+        rough = dict.fromkeys([min(self.stated.sides), *(size for size in self._sizes if size in _ROUGH)])
         ways = [way for size in rough for way in self._scaled(self._sized(self.stated, size), "RGB")]
         means = {way: self._trial(way, few).mean for way in ways}
         least = sorted(means.values(), reverse=True)[:_FINALISTS][-1]
         return [one for way, mean in means.items() if mean >= least for one in (way, *self._turned(way))]
 
     def _other_sizes(self, at: Input) -> list[Input]:
-        near = sorted(self._sizes, key=lambda size: abs(size - at.size))
-        near = [size for size in near if at.size / _NEAR < size < at.size * _NEAR]
+        side = min(at.sides)
+        near = sorted(self._sizes, key=lambda size: abs(size - side))
+        near = [size for size in near if side / _NEAR < size < side * _NEAR]
         return [self._sized(at, size) for size in near]
 
     def _sized(self, at: Input, size: int) -> Input:
@@ -184,7 +185,7 @@ class Search:
         key = way.size, way.crop, way.resample, len(shown.photos)
         if self._planes is None or self._planes[0] != key:
             plain = Input(size=way.size, crop=way.crop, resample=way.resample, mean=(0, 0, 0), std=(1, 1, 1))
-            frames = ((photo, crop(photo.size, way.size, share=way.crop)) for photo in shown.photos)
+            frames = ((photo, crop(photo.size, way.sides, share=way.crop)) for photo in shown.photos)
             self._planes = key, torch.cat([to_input(photo, frame, plain) for photo, frame in frames])
         return self._planes[1]
 
