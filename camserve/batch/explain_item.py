@@ -123,6 +123,7 @@ class Work:
             "width": photo.size[0],
             "height": photo.size[1],
             "predicted": finite(vars(one.top(1)[0])),
+            "unsure": one.unsure,
             "expected": expected,
         }
 

@@ -16,7 +16,7 @@ from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
 from camserve.errors import CamserveError, OptionError, SizeError
-from camserve.explain.diagnosis import compare, diagnose, doubt
+from camserve.explain.diagnosis import compare, diagnose, doubt, is_unsure
 from camserve.explain.observation import Observation, fuse, observe
 from camserve.explain.run import Run
 from camserve.explain.sharp import Sharp, sharpen
@@ -149,6 +149,7 @@ def _attribution(
         output_stride=output_stride,
         account=next((one.account.within(frame) for one in seen if one.account), None),
         receptive_fields=None if across is None or down is None else (across, down),
+        unsure=is_unsure(model, first.logits),
     )
 
 

@@ -55,7 +55,8 @@ class Attribution:
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
     account: what each cell adds to the logits, None where the head does not add up over places. receptive_fields: the
-    layer's for the input's width and its height, None where they are not known or several layers were fused.
+    layer's for the input's width and its height, None where they are not known or several layers were fused. unsure:
+    whether the best score is less than `explain.unsure_below`.
     """
 
     map: Float32
@@ -75,6 +76,7 @@ class Attribution:
     scales: tuple[float, ...] = ()
     account: Account | None = field(default=None, repr=False)
     receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
+    unsure: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
