@@ -119,7 +119,8 @@ class OverlayOptions:
 
     alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap catalogue.
     contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum. legend: a colour bar
-    with class, score and the values of its ends. signed: also what speaks against the class, in colours of their own,
+    with class, score and the values of its ends; a photograph whose long side is less than 256 pixels is drawn larger
+    then, by a whole number. signed: also what speaks against the class, in colours of their own,
     clear at 0. scale: the value of the last colour, in the map's unit, so that pictures compare; see
     `camserve.explanation.common_scale.common_scale`. Raises OptionError, UnknownName.
     """
@@ -147,7 +148,7 @@ class OverlayOptions:
     boxes: float | None = option(
         None, "box heat of at least this share of the maximum", float, least=0, most=1, switch=True
     )
-    legend: bool = option(False, "draw a colour bar with class, score and numbers", bool)
+    legend: bool = option(False, "draw a colour bar with class, score and numbers; enlarges small photographs", bool)
     signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
     scale: float | None = option(
         None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from camserve.explanation.contributions import Account, Region, Vote, account_at
 from camserve.explanation.receptive_box import receptive_box
 from camserve.geometry.frame import Placement
 from camserve.geometry.receptive_field import Field
+from camserve.render.painting import Rows
 from camserve.render.polygons import Polygon, find_polygons
 from camserve.render.regions import Box, find_boxes
 from camserve.render.scale import LOGITS, OWN, RELATIVE, Scale, shown_part
@@ -158,6 +159,10 @@ class Attribution:
         The map's positive part over its maximum, laid over the original between cell centres.
         """
         return self.placement.rows(self._relative_map, first, last)
+
+    def enlarged_rows(self, factor: int) -> Rows:
+        """As `heat_rows`, of a copy of the photograph that is `factor` times as wide and as high."""
+        return partial(self.placement.enlarged(factor).rows, self._relative_map)
 
     @cached_property
     def _relative_map(self) -> Float32:

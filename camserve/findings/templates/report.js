@@ -166,6 +166,7 @@ function picture(path, row, one) {
   image.loading = "lazy";
   image.decoding = "async";
   image.src = href(path);
+  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 256));
   image.alt = `Heat of ${named(one[CLASS])} over ${row[FILE]}`;
   return image;
 }
