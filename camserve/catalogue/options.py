@@ -13,8 +13,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from camserve.catalogue.colormaps import colours
 from camserve.catalogue.methods import AUTO, QUANTITIES, find_method
-from camserve.catalogue.option_metadata import check, option
+from camserve.catalogue.option_metadata import about, check, option
 from camserve.catalogue.targets import TargetOption
+from camserve.errors import UnknownName
 
 S = TypeVar("S")
 A = TypeVar("A")
@@ -184,7 +185,10 @@ class Questioned:
 
 
 class takes(Generic[P, O_contra]):
-    """Gives a method the keywords of a class of options in place of its last parameter, for editors and mypy too."""
+    """Gives a method the keywords of a class of options in place of its last parameter, for editors and mypy too.
+
+    Its docstring says a line of each. Raises UnknownName for a keyword that is no option.
+    """
 
     def __init__(self, options: Callable[P, O_contra]) -> None:
         self._options: Callable[..., O_contra] = options
@@ -202,13 +206,21 @@ class takes(Generic[P, O_contra]):
         """The method, called with keywords."""
         own = inspect.signature(method)
         *before, last = own.parameters.values()
-        names = [one.name for one in before]
+        names, taken = [one.name for one in before], inspect.signature(self._options).parameters
 
         @wraps(method)
         def called(*given: Any, **keywords: Any) -> R:
             others = {name: keywords.pop(name) for name in names if name in keywords}
+            for name in keywords.keys() - taken.keys():
+                raise UnknownName("option", name, taken)
             return method(*given, **others, **{last.name: self._options(**keywords)})
 
-        added = inspect.signature(self._options).parameters.values()
-        called.__signature__ = own.replace(parameters=[*before, *added])  # type: ignore[attr-defined]
+        called.__signature__ = own.replace(parameters=[*before, *taken.values()])  # type: ignore[attr-defined]
+        called.__doc__ = _with_options(method.__doc__, self._options)
         return called
+
+
+def _with_options(said: str | None, options: Any) -> str:
+    """A docstring, and below it a line of each option."""
+    lines = (f"    {name}: {one.line(default)}" for name, (one, default) in about(options).items())
+    return "\n".join([inspect.cleandoc(said or ""), "", "Options:", *lines])

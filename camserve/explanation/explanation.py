@@ -72,7 +72,7 @@ class Explanation(Attribution):
 
         With a legend, a photograph whose long side is less than 256 pixels is drawn so many times as large, by a whole
         number, that it has them: words need room.
-        Options: see `camserve.catalogue.options.OverlayOptions`; those left out come from the model's settings.
+        Options that are left out come from the model's settings.
         """
         return self.drawn(look)
 
