@@ -23,8 +23,8 @@ SPECK = 5  # pixels of a tile: heat finer than that is averaged
 COLUMNS = 6
 PAPER, INK, FAINT, EMPTY = (250, 250, 248), (24, 24, 28), (105, 105, 112), (232, 232, 228)
 NOTE = (
-    "Heat is each map's positive part over its own maximum: compare places, not strengths. Maps with a value a pixel "
-    "are averaged a little, or nothing of them could be seen."
+    "Each map is shown relative to its own maximum: compare places, not strengths. Maps of single pixels are smoothed, "
+    "because single hot pixels are too small to see here."
 )
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

@@ -30,8 +30,8 @@ class Box:
 
     def enlarged(self, factor: int) -> "Box":
         """The same in a copy of the photograph that is `factor` times as wide and as high."""
-        edges = (edge * factor for edge in (self.left, self.top, self.right, self.bottom))
-        return Box(*edges, self.peak, self.share)
+        left, top, right, bottom = (edge * factor for edge in (self.left, self.top, self.right, self.bottom))
+        return Box(left, top, right, bottom, self.peak, self.share)
 
 
 def find_boxes(rows: Rows, size: tuple[int, int], *, threshold: float) -> list[Box]:
