@@ -48,8 +48,8 @@ class Model(Classifier):
 
         image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
         target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the
-        logits; default the predicted class. See `camserve.catalogue.targets`. The other options: see
-        `camserve.catalogue.options.ExplainOptions`; those left out come from the model's settings.
+        logits; default the predicted class. See `camserve.catalogue.targets`. Options that are left out come from the
+        model's settings.
         progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it
         raises ends the work and is raised here. Raises OptionError, ImageError.
         """

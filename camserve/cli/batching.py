@@ -167,7 +167,8 @@ def only_output(asked: Asked) -> str | None:
 
 def _in_words(summary: "Summary", out: Path) -> Iterator[str]:
     """What was found, in a line each, and where the page is."""
-    yield f"{summary.explained} explained, {summary.failed} failed"
+    unsure = f", {summary.answers.unsure} unsure" if summary.answers.unsure else ""
+    yield f"{summary.explained} explained, {summary.failed} failed{unsure}"
     if summary.answers.in_words:
         yield summary.answers.in_words
     if summary.answers.surest:

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **options: Any) -> None:
     """Compare run B with run A: decisions that changed, maps that moved, new shortcuts.
 
-    A and B are folders of `camserve batch` over the same images; with --images, two models, and OUT/a and OUT/b become
-    their runs, gone on with where they are unfinished. Writes OUT/index.html, with the images that changed most side by
-    side, and OUT/comparison.json.
+    A and B are folders of `camserve batch` over the same images. With --images they are two models: their runs are made
+    in OUT/a and OUT/b, and an unfinished run there is resumed. Writes OUT/index.html, with the images that changed most
+    side by side, and OUT/comparison.json.
 
     \b
     Exit status: 0 all limits hold, 1 one does not.

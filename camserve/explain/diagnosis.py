@@ -9,6 +9,7 @@ import numpy.typing as npt
 from camserve.catalogue.method import Method
 from camserve.catalogue.targets import Target
 from camserve.explain.observation import Observation
+from camserve.explanation.attribution import scores_of
 from camserve.geometry.frame import Frame, Placement
 from camserve.models.architectures.by_name import is_untrained
 from camserve.models.card import Card
@@ -63,6 +64,7 @@ def diagnose(
     yield from others
     yield from (text for text in _of_the_rival(first, model.labels) if text not in others)
     yield from _of_the_frame(placement.frame, model.settings.explain.max_aspect)
+    yield from _of_the_answer(model, first)
 
 
 def compare(
@@ -121,6 +123,20 @@ def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
             f"'{labels[target.index]}' is number {place} of the model's answers, the first is '{best}': the map shows "
             "what would speak for it, not that it is there"
         )
+
+
+def is_unsure(model: Classifier, logits: Float32) -> bool:
+    """Whether the best of several classes that share one probability scores less than `explain.unsure_below`."""
+    if model.card.scores != "softmax" or len(logits) == 1:
+        return False
+    return float(scores_of(logits, each_alone=False).max()) < model.settings.explain.unsure_below
+
+
+def _of_the_answer(model: Classifier, seen: Observation) -> Iterator[str]:
+    if is_unsure(model, seen.decided):
+        best = int(seen.decided.argmax())
+        score = float(scores_of(seen.decided, each_alone=False)[best])
+        yield f"the model is unsure: its best answer, '{model.labels[best]}', has a score of {score:.2f}"
 
 
 def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:

@@ -18,7 +18,7 @@ from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
 from camserve.errors import CamserveError, OptionError, SizeError
-from camserve.explain.diagnosis import compare, diagnose, doubt, of_own
+from camserve.explain.diagnosis import compare, diagnose, doubt, is_unsure, of_own
 from camserve.explain.observation import Observation, expected_index, fuse, observe
 from camserve.explain.run import Run
 from camserve.explain.sharp import Sharp, sharpen
@@ -189,6 +189,7 @@ def _attribution(
         output_stride=output_stride,
         account=next((one.account.within(frame) for one in seen if one.account), None),
         receptive_fields=None if across is None or down is None else (across, down),
+        unsure=is_unsure(model, first.decided),
     )
 
 

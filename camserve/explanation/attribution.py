@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from camserve.explanation.contributions import Account, Region, Vote, account_at
 from camserve.explanation.receptive_box import receptive_box
 from camserve.geometry.frame import Placement
 from camserve.geometry.receptive_field import Field
+from camserve.render.painting import Rows
 from camserve.render.polygons import Polygon, find_polygons
 from camserve.render.regions import Box, find_boxes
 from camserve.render.scale import LOGITS, OUTPUT, OWN, RELATIVE, Scale, shown_part
@@ -70,7 +71,7 @@ class Attribution:
     layer's for the input's width and its height, None where they are not known or several layers were fused.
     own_logits: float32 (C,), what the model says under its own evaluation preprocessing, the crop of its card. It is
     what the class and the scores come from; None where they come from the input that the map is of. expected: the class
-    that the image shows, None where nobody said.
+    that the image shows, None where nobody said. unsure: whether the best score is less than `explain.unsure_below`.
     """
 
     map: Float32
@@ -93,6 +94,7 @@ class Attribution:
     receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
     own_logits: Float32 | None = field(default=None, repr=False)
     expected: int | None = None
+    unsure: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -208,6 +210,10 @@ class Attribution:
         The map's positive part over its maximum, laid over the original between cell centres.
         """
         return self.placement.rows(self._relative_map, first, last)
+
+    def enlarged_rows(self, factor: int) -> Rows:
+        """As `heat_rows`, of a copy of the photograph that is `factor` times as wide and as high."""
+        return partial(self.placement.enlarged(factor).rows, self._relative_map)
 
     @cached_property
     def _relative_map(self) -> Float32:
