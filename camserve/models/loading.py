@@ -20,7 +20,7 @@ from camserve.models.own_heads import with_its_head
 from camserve.models.snapshot import frozen, snapshot
 from camserve.models.state_dicts import Difference, classes_of, fill, fit
 
-Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
+Labels = Sequence[str | Sequence[str]] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
 # The same, or of each output of a network with several.
 LabelsOfEach = Labels | Mapping[str, Labels] | Mapping[int, Labels]
 

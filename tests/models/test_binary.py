@@ -25,7 +25,7 @@ class Dogs(nn.Module):
         self.fc, self.end = nn.Linear(2, 1), end
         with torch.no_grad():
             self.body.weight.fill_(1 / 48)
-            self.body.bias.zero_()  # type: ignore[union-attr]
+            self.body.bias.zero_()
             self.fc.weight.fill_(2)
             self.fc.bias.fill_(-1.5)
 
@@ -49,7 +49,7 @@ class Convolved(nn.Module):
         self.body, self.pool = nn.Conv2d(3, 1, 4, 4), nn.AdaptiveAvgPool2d(1)
         with torch.no_grad():
             self.body.weight.fill_(4 / 48)
-            self.body.bias.fill_(-1.5)  # type: ignore[union-attr]
+            self.body.bias.fill_(-1.5)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.pool(self.body(images)).flatten(1)
@@ -91,7 +91,8 @@ def test_what_speaks_for_one_speaks_against_the_other(net: nn.Module, method: st
 def test_maps_stay_exact(net: nn.Module) -> None:
     alone = camserve.load(net, **INPUT).explain(HALF)
     found = camserve.load(net, labels=LABELS, **INPUT).explain(HALF, target="dog")
-    assert (found.method, found.completeness) == ("cam", pytest.approx(0, abs=1e-5))
+    assert found.method == "cam"
+    assert found.completeness == pytest.approx(0, abs=1e-5)
     np.testing.assert_allclose(found.map.mean() + found.bias, 0.5, atol=1e-5)
     assert alone.map.shape == found.map.shape
 
