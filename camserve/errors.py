@@ -4,6 +4,7 @@ CamserveError
 ├── OptionError            400  an option's value is not one we take
 │   ├── CutError           400  cut at that layer, a network is no longer itself
 │   ├── SizeError          400  the network does not take an input of that size
+│   ├── TooLong            422  a method cannot end within the time allowed
 │   └── UnknownName        400  no such method, layer, class, colour map ...; says which are close
 ├── ImageError             422  the bytes are no image that can be decoded
 │   ├── ImageTypeError     415  a file format we do not take
@@ -58,6 +59,13 @@ class CutError(OptionError):
 
 class SizeError(OptionError):
     """The network does not take an input of that size."""
+
+
+class TooLong(OptionError):
+    """A method cannot end within `serve.deadline_seconds`, and was not begun."""
+
+    code = "too_long"
+    status = 422
 
 
 class UnknownName(OptionError):

@@ -48,8 +48,8 @@ class Model(Classifier):
 
         image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
         target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the
-        logits; default the predicted class. See `camserve.catalogue.targets`. The other options: see
-        `camserve.catalogue.options.ExplainOptions`; those left out come from the model's settings.
+        logits; default the predicted class. See `camserve.catalogue.targets`. Options that are left out come from the
+        model's settings.
         progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it
         raises ends the work and is raised here. Raises OptionError, ImageError.
         """
@@ -114,11 +114,11 @@ def load(
     dict from output to any of these. layer: where to look; found by itself where not given. output: which part of the
     network's answer holds the logits, where it has several that could: the name of a field, a way such as
     "heads.colour", or an index; the others can be asked for by the option `output` of `explain`.
-    scores: "softmax" (default) or, for multi-label heads, "sigmoid". arguments: what the network's forward gets besides
-    images, by name, the same for every picture; see `camserve.models.arguments`. input_options: fields of
-    `camserve.models.card.Input` (size, channels, mean, std ...); where not given, those of the architecture's own
-    library, or ImageNet's usual ones. A card says weights, key, scores, arguments and input itself. Raises
-    ModelNotFound, UnknownName, OptionError, ModelError.
+    scores: "softmax" (default); for multi-label heads "sigmoid"; for numbers, as of regression, "none". arguments: what
+    the network's forward gets besides images, by name, the same for every picture; see `camserve.models.arguments`.
+    input_options: fields of `camserve.models.card.Input` (size, channels, mean, std ...); where not given, those of the
+    architecture's own library, or ImageNet's usual ones. A card says weights, key, scores, arguments and input itself.
+    Raises ModelNotFound, UnknownName, OptionError, ModelError.
     """
     own = {"weights": weights, "key": key, "scores": scores, "arguments": arguments, **input_options}
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own, output=output))

@@ -35,7 +35,10 @@ FLOORS = [
     },
     {"explain": "catalogue geometry images system config graph models methods explanation"},
     {"model.py": "catalogue images methods config models explanation explain"},
-    {"onboarding": "catalogue geometry images system config models methods explanation explain model.py"},
+    {
+        "onboarding": "catalogue geometry images system config graph models methods explanation datasets explain "
+        "model.py"
+    },
     {
         "batch": "catalogue images system config datasets findings render explanation explain model.py",
         "web": "catalogue images system config render models explanation explain model.py",

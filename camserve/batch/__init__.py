@@ -13,6 +13,7 @@ over a file. Results come in the order of the plan, so a run goes on after the n
     explain_item.py   one image: explained, its files written, and its row
     outputs.py        the files of one explanation, and what they are called
     progress.py       what a person is told while a run works
+    failing_alike.py  a run whose images all fail for one reason is stopped
     shortcut_test.py  a suspected shortcut put to the test: the place is covered
     ray_cluster.py    a run on a Ray cluster
 

@@ -128,6 +128,7 @@ def _about(item: Item, photo: Photo, one: Explanation) -> Row:
         "height": photo.size[1],
         **({} if one.output is None else {"output": one.output}),
         "predicted": finite(vars(one.own_answer)),
+        "unsure": one.unsure,
         "expected": None if one.expected is None else finite(vars(one.answer_of(one.expected))),
     }
 

@@ -8,6 +8,7 @@ from camserve.batch.batch_options import KINDS, Options
 from camserve.explanation.explanation import Explanation
 from camserve.images.reading import OUTPUTS, encode
 from camserve.render.npy import npy_bytes
+from camserve.render.painting import ROOMY
 
 THUMBNAILS = "thumbnails"  # the folder below OUT
 THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
@@ -34,7 +35,8 @@ def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[s
         if kind == "overlay":
             overlay, quality = made.explanation.drawn(options.look), made.explanation.style.quality
             found[kind] = path, encode(overlay, options.image_format, quality=quality)
-            small = encode(thumbnail(overlay), "jpeg", quality=quality)
+            shown = overlay if max(overlay.size) >= ROOMY else made.explanation.drawn(options.look, large=True)
+            small = encode(thumbnail(shown), "jpeg", quality=quality)
             found["thumbnail"] = f"{THUMBNAILS}/{whole}.jpg", small
         else:
             found[kind] = path, _bytes(kind, made.explanation, options.threshold)
@@ -52,7 +54,7 @@ def ending_of(kind: str, options: Options) -> str:
 
 
 def thumbnail(overlay: Image.Image) -> Image.Image:
-    """A small copy for the page; never larger than the overlay itself."""
+    """A small copy for the page; never larger than the overlay."""
     share = min(1, THUMBNAIL / max(overlay.size))
     size = (max(1, round(overlay.width * share)), max(1, round(overlay.height * share)))
     return overlay.resize(size, Image.Resampling.BILINEAR, reducing_gap=3)

@@ -11,6 +11,7 @@ from typing import Any, cast
 from camserve.batch.batch_options import Options, facts_of
 from camserve.batch.earlier_run import check_news, check_out, check_same, has_page, remove_run
 from camserve.batch.explain_item import Work
+from camserve.batch.failing_alike import Alike
 from camserve.batch.plan import Plan, in_plan, make_plan
 from camserve.batch.preflight import check_exports
 from camserve.batch.progress import Progress, Silent
@@ -40,7 +41,8 @@ class Summary:
     """How a batch ended. explained, failed: images, those of earlier runs that it went on with included.
 
     ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
-    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. answers: of those explained.
+    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. stopped: why the run was given
+    up before its end; it can be resumed. answers: of those explained.
     """
 
     explained: int
@@ -49,6 +51,7 @@ class Summary:
     interrupted: bool
     left_out: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    stopped: str | None = None
     answers: Answers = Answers()  # noqa: RUF009 - frozen
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ def run_batch(
     restart: bool = False,
     exports: Sequence[str] = (),
     cluster: Cluster | None = None,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Explain every image of `source` into OUT.
@@ -75,6 +79,7 @@ def run_batch(
     source, folders_are_classes: see `find_items`. objects: see `Objects`. exports: of EXPORTS.
     resume: go on with an unfinished run; one that is finished, or none, is no error. restart: remove what the run in
     OUT wrote, and begin anew. With neither, a run that is finished is left as it is, but for exports.
+    keep_going: also where the first 200 images all fail for one reason, which else stops the run.
     cluster: where to run; None is the process's own threads. Both give the same bits.
     Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
     at the end, also after Ctrl-C.
@@ -99,7 +104,7 @@ def run_batch(
             work = Work(model, options, out, labelled=plan.labelled, targets=plan.targets, objects=where)
             return _on_threads(work, plan.items(first), model.workers.count + 1)
 
-        summary = _run(plan, rows, shown)
+        summary = _run(plan, rows, shown, keep_going=keep_going)
     for format in exports:
         export(out, format, model.labels)
     if resume or not has_page(out):
@@ -143,11 +148,12 @@ def _plan(
     return plan
 
 
-def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
-    interrupted = False
+def _run(plan: Plan, engine: Engine, shown: Progress, *, keep_going: bool) -> Summary:
+    interrupted, stopped = False, None
     with Ledger(plan.out) as ledger:
         sweep(plan.out)
         counts = _counts_of(plan, ledger.count)
+        alike = Alike(any_good=keep_going or counts["ok"] > 0)
         if ledger.count < plan.count:
             with shown.of(plan.count, ledger.count, counts["failed"]):
                 try:
@@ -156,9 +162,11 @@ def _run(plan: Plan, engine: Engine, shown: Progress) -> Summary:
                             ledger.append(row)
                             counts[row["status"]] += 1
                             shown.advance(row)
+                            if stopped := alike.add(row):
+                                break
                 except KeyboardInterrupt:
                     interrupted = True
-    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted, plan.left_out, plan.notes)
+    return Summary(counts["ok"], counts["failed"], plan.ignored, interrupted, plan.left_out, plan.notes, stopped)
 
 
 def _counts_of(plan: Plan, done: int) -> dict[str, int]:

@@ -54,8 +54,19 @@ class About:
         said = f"{self.help[0].upper()}{self.help[1:]}"
         return f"{said} ({self.range})." if self.range else f"{said}."
 
+    def line(self, default: object) -> str:
+        """The sentence and, where there is one, the default."""
+        unset = self.unset or ("" if default in (None, False, ()) else str(default))
+        return self.sentence + (f" Default: {unset}." if unset else "")
+
     def checked(self, name: str, value: object) -> None:
-        """Raises OptionError, UnknownName for a value that is none, whatever door it came in by."""
+        """Raises OptionError, UnknownName for a value that the option cannot be, whatever door it came in by."""
+        if self.wire is str and self.check is not None and not isinstance(value, str):
+            several = isinstance(value, list | tuple | set) and self.repeats
+            hint = (
+                f" for several, call it once for each, or give `camserve explain` --{name} for each" if several else ""
+            )
+            raise OptionError(f"{name} {value!r} is not one name;{hint or ' give it as text'}")
         if self.choices and value not in self.choices:
             raise UnknownName(name, value, self.choices)
         if self.check is not None:

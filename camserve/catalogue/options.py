@@ -13,8 +13,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from camserve.catalogue.colormaps import colours
 from camserve.catalogue.methods import AUTO, QUANTITIES, find_method
-from camserve.catalogue.option_metadata import check, option
+from camserve.catalogue.option_metadata import about, check, option
 from camserve.catalogue.targets import TargetOption
+from camserve.errors import UnknownName
 
 S = TypeVar("S")
 A = TypeVar("A")
@@ -135,7 +136,8 @@ class OverlayOptions:
 
     alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap catalogue.
     contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum. legend: a colour bar
-    with class, score and the values of its ends. signed: also what speaks against the class, in colours of their own,
+    with class, score and the values of its ends; a photograph whose long side is less than 256 pixels is drawn larger
+    then, by a whole number. signed: also what speaks against the class, in colours of their own,
     clear at 0. scale: the value of the last colour, in the map's unit, so that pictures compare; see
     `camserve.explanation.common_scale.common_scale`. Raises OptionError, UnknownName.
     """
@@ -163,7 +165,7 @@ class OverlayOptions:
     boxes: float | None = option(
         None, "box heat of at least this share of the maximum", float, least=0, most=1, switch=True
     )
-    legend: bool = option(False, "draw a colour bar with class, score and numbers", bool)
+    legend: bool = option(False, "draw a colour bar with class, score and numbers; enlarges small photographs", bool)
     signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
     scale: float | None = option(
         None,
@@ -199,7 +201,10 @@ class Questioned:
 
 
 class takes(Generic[P, O_contra]):
-    """Gives a method the keywords of a class of options in place of its last parameter, for editors and mypy too."""
+    """Gives a method the keywords of a class of options in place of its last parameter, for editors and mypy too.
+
+    Its docstring says a line of each. Raises UnknownName for a keyword that is no option.
+    """
 
     def __init__(self, options: Callable[P, O_contra]) -> None:
         self._options: Callable[..., O_contra] = options
@@ -217,13 +222,21 @@ class takes(Generic[P, O_contra]):
         """The method, called with keywords."""
         own = inspect.signature(method)
         *before, last = own.parameters.values()
-        names = [one.name for one in before]
+        names, taken = [one.name for one in before], inspect.signature(self._options).parameters
 
         @wraps(method)
         def called(*given: Any, **keywords: Any) -> R:
             others = {name: keywords.pop(name) for name in names if name in keywords}
+            for name in keywords.keys() - taken.keys():
+                raise UnknownName("option", name, taken)
             return method(*given, **others, **{last.name: self._options(**keywords)})
 
-        added = inspect.signature(self._options).parameters.values()
-        called.__signature__ = own.replace(parameters=[*before, *added])  # type: ignore[attr-defined]
+        called.__signature__ = own.replace(parameters=[*before, *taken.values()])  # type: ignore[attr-defined]
+        called.__doc__ = _with_options(method.__doc__, self._options)
         return called
+
+
+def _with_options(said: str | None, options: Any) -> str:
+    """A docstring, and below it a line of each option."""
+    lines = (f"    {name}: {one.line(default)}" for name, (one, default) in about(options).items())
+    return "\n".join([inspect.cleandoc(said or ""), "", "Options:", *lines])

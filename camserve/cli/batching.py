@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 @click.option("--actors", type=click.IntRange(min=1), help="With --engine-cluster. Default: as many as fit.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was killed or stopped.")
 @click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and begin anew.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--keep-going", is_flag=True, help="Also where the first 200 images all fail for one reason.")
+@click.option("--quiet", is_flag=True, help="Only say, in the end, what went wrong.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
 @partial(explaining, taken=("--output",))
 @click.pass_obj
@@ -76,6 +77,7 @@ def batch(
     actors: int | None,
     resume: bool,
     restart: bool,
+    keep_going: bool,
     quiet: bool,
     as_json: bool,
     asked: Asked,
@@ -89,7 +91,7 @@ def batch(
     images, options or weights is never overwritten without --restart.
 
     \b
-    Exit status: 0 all explained, 1 some failed, 3 nothing could be explained,
+    Exit status: 0 all explained, 1 some failed, 3 nothing could be explained or all failed alike,
     4 OUT cannot be written, such as a full disk, 130 interrupted.
     \b
     Example:
@@ -130,16 +132,30 @@ def batch(
         **how,
         exports=exports,
         cluster=cluster,
+        keep_going=keep_going,
         progress=progress_for(quiet=quiet or as_json),
     )
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     elif not quiet:
         click.echo("\n".join(_in_words(summary, out)))
-    if summary.interrupted:
-        sys.exit(INTERRUPTED)
-    if summary.failed:
-        sys.exit(SOME_FAILED if summary.explained else NOTHING_USABLE)
+    status = INTERRUPTED if summary.interrupted else 0
+    if summary.failed and not summary.interrupted:
+        status = SOME_FAILED if summary.explained else NOTHING_USABLE
+    if summary.stopped or (status and (quiet or as_json or not summary.explained)):
+        click.echo(f"camserve: {_reason(summary, out)}", err=True)
+    sys.exit(status)
+
+
+def _reason(summary: "Summary", out: Path) -> str:
+    """Why a batch did not explain everything."""
+    from camserve.findings.results import RESULTS, read_rows
+
+    done = summary.explained + summary.failed
+    if summary.stopped or summary.interrupted:
+        return summary.stopped or f"interrupted after {done} images; --resume goes on"
+    first = next(row["error"].rstrip(".") for row in read_rows(out) if row["status"] == "failed")
+    return f"{summary.failed} of {done} images failed, the first with: {first}. All reasons are in {out / RESULTS}"
 
 
 def only_output(asked: Asked) -> str | None:
@@ -151,7 +167,8 @@ def only_output(asked: Asked) -> str | None:
 
 def _in_words(summary: "Summary", out: Path) -> Iterator[str]:
     """What was found, in a line each, and where the page is."""
-    yield f"{summary.explained} explained, {summary.failed} failed"
+    unsure = f", {summary.answers.unsure} unsure" if summary.answers.unsure else ""
+    yield f"{summary.explained} explained, {summary.failed} failed{unsure}"
     if summary.answers.in_words:
         yield summary.answers.in_words
     if summary.answers.surest:

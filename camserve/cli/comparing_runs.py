@@ -11,7 +11,7 @@ import click
 from camserve.catalogue.methods import parse_methods
 from camserve.cli.flags import line
 from camserve.cli.prechecks import check_model
-from camserve.cli.program import SOME_FAILED, read_settings
+from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **options: Any) -> None:
     """Compare run B with run A: decisions that changed, maps that moved, new shortcuts.
 
-    A and B are folders of `camserve batch` over the same images; with --images, two models, and OUT/a and OUT/b become
-    their runs, gone on with where they are unfinished. Writes OUT/index.html, with the images that changed most side by
-    side, and OUT/comparison.json.
+    A and B are folders of `camserve batch` over the same images. With --images they are two models: their runs are made
+    in OUT/a and OUT/b, and an unfinished run there is resumed. Writes OUT/index.html, with the images that changed most
+    side by side, and OUT/comparison.json.
 
     \b
     Exit status: 0 all limits hold, 1 one does not.
@@ -94,8 +94,12 @@ def _runs(
         model = load(name, settings=settings)
         options = Options(methods=(method or settings.explain.method,))
         how: dict[str, Any] = {"folders_are_classes": folders_are_classes, "progress": progress_for(quiet=quiet)}
-        if run_batch(model, images, folder, options, resume=True, restart=restart, **how).interrupted:
+        summary = run_batch(model, images, folder, options, resume=True, restart=restart, **how)
+        if summary.interrupted:
             raise click.Abort
+        if summary.stopped:
+            click.echo(f"camserve: {name}: {summary.stopped}", err=True)
+            sys.exit(NOTHING_USABLE)
     return folders
 
 

@@ -84,13 +84,8 @@ def threshold(command: F) -> F:
 
 def line(name: str) -> str:
     """The help of one of `ExplainOptions` where a command takes it once."""
-    return _help(*about(options.ExplainOptions)[name])
-
-
-def _help(one: About, default: object) -> str:
-    """What it is, its range and its default."""
-    unset = one.unset or ("" if default in (None, False, ()) else str(default))
-    return one.sentence + (f" Default: {unset}." if unset else "")
+    one, default = about(options.ExplainOptions)[name]
+    return one.line(default)
 
 
 def _asked(given: dict[str, Any]) -> Asked:
@@ -119,7 +114,7 @@ def _options_of(kind: type, names: Iterable[str] = (), taken: Collection[str] = 
 
 
 def _option(name: str, one: About, default: object, taken: Collection[str]) -> Callable[[F], F]:
-    flag, said = f"--{name.replace('_', '-')}", _help(one, default)
+    flag, said = f"--{name.replace('_', '-')}", one.line(default)
     if one.repeats:
         said += f" Can be repeated{SEVERAL.get(name, '')}."
     if one.wire is bool:

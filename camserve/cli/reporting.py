@@ -27,7 +27,8 @@ def report(
         more = {"timings": took} if took else {}
         click.echo(json.dumps({"image": image, "folder": str(folder), **facts, **more}))
         return
-    click.echo(f"{image}: {explanation.in_short} -> {folder / 'overlay.png'}")
+    doubt = "unsure: " if explanation.unsure else ""
+    click.echo(f"{image}: {doubt}{explanation.in_short} -> {folder / 'overlay.png'}")
     for line in (*in_words(facts), *(f"note: {warning}" for warning in explanation.warnings)):
         click.echo(f"  {line}")
     if took:

@@ -36,6 +36,7 @@ class Explain(_Section):
     size: Size
     max_aspect: Annotated[float, Field(ge=1)]
     max_input_megapixels: Positive
+    unsure_below: Share
     sharp: bool
     own_answer: bool
 

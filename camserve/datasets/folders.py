@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from camserve.datasets.left_out import LOST, SEEN, SPECIAL, UNREADABLE, LeftOut
+from camserve.datasets.left_out import LOST, RESULTS_OF_A_BATCH, SEEN, SPECIAL, UNREADABLE, LeftOut
 from camserve.errors import OptionError
+
+# What every OUT of `camserve batch` holds: its overlays are no photographs to explain.
+_RUN = ("run.json", "inputs.jsonl")
 
 
 def walk(folder: Path, out: Path, left_out: LeftOut) -> Iterator[Path]:
@@ -61,6 +64,9 @@ class _Walk:
             is_folder = is_file = False
         if is_folder and entry.is_symlink():
             self.kept.execute("INSERT OR IGNORE INTO links VALUES (?)", (os.fsencode(path),))
+        elif is_folder and all((path / name).is_file() for name in _RUN):
+            if path.resolve() != self.out:
+                self._leave_out(RESULTS_OF_A_BATCH, path)
         elif is_folder:
             yield from self._below(path)
         elif is_file:

@@ -11,10 +11,11 @@ HIDDEN = "hidden file", "hidden files"
 LOST = "link that leads nowhere", "links that lead nowhere"
 SPECIAL = "entry that is neither file nor folder", "entries that are neither files nor folders"
 SEEN = "link to a folder that is looked at already", "links to folders that are looked at already"
+RESULTS_OF_A_BATCH = "folder of another batch's results", "folders of other batches' results"
 UNREADABLE = "folder that cannot be read", "folders that cannot be read"
 BESIDE = "image that lies beside the folders of classes", "images that lie beside the folders of classes"
 AGAIN = "line that names an image again", "lines that name an image again"
-_ORDER = (OTHER, BESIDE, AGAIN, HIDDEN, LOST, SPECIAL, SEEN, UNREADABLE)
+_ORDER = (OTHER, BESIDE, AGAIN, HIDDEN, LOST, SPECIAL, SEEN, RESULTS_OF_A_BATCH, UNREADABLE)
 
 _EXAMPLES = 3  # of each reason, and of each ending
 _ENDINGS = 40  # that are told apart, as a folder may have a number in place of each

@@ -148,8 +148,8 @@ def _check_header(path: Path, first: str, header: list[str], needed: Sequence[st
     if twice := [name for name in known if names.count(name) > 1]:
         raise OptionError(f"'{path}' has several columns called '{twice[0]}'; leave one")
     for name in names:
-        meant = _OTHERWISE.get(name) or next(iter(close_names(name, more, likeness=0.8)), None)
-        if name and name not in known and meant and meant in more and meant not in names:
+        meant = _OTHERWISE.get(name) or next(iter(close_names(name, more, likeness=0.8)), "")
+        if name and name not in known and meant in more and meant not in names:
             raise OptionError(
                 f"'{path}' has a column '{name}' and none called '{meant}': call it '{meant}' if it says "
                 f"{_SAYS[meant]}, else leave it out; known columns are {', '.join(known)}"

@@ -6,6 +6,7 @@ observation.py   one pass of one input through a model: what a worker does
 sharp.py         one map from several sizes of an image, and from an earlier layer
 diagnosis.py     when a map means nothing, or less than it seems to
 estimate.py      how long each method would take
+suitability.py   which methods do not go with a model, and why
 side_by_side.py  one photograph, several methods, classes or outputs
 """
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from camserve.catalogue.method import Method
 from camserve.catalogue.targets import Target
 from camserve.explain.observation import Observation
+from camserve.explanation.attribution import scores_of
 from camserve.geometry.frame import Frame, Placement
 from camserve.models.architectures.by_name import is_untrained
 from camserve.models.card import Card
@@ -55,13 +56,15 @@ def diagnose(
     first = seen[0]
     yield from _of_the_map(grid_map)
     yield from _of_the_logit(first)
-    yield from _of_the_class(first, model.labels)
+    if model.card.scores != "none":  # of numbers there is no best one
+        yield from _of_the_class(first, model.labels)
     yield from _of_saturation(first, model.card)
     yield from _of_the_layers(model, seen)
     yield from _of_the_cells(placement)
     yield from others
     yield from (text for text in _of_the_rival(first, model.labels) if text not in others)
     yield from _of_the_frame(placement.frame, model.settings.explain.max_aspect)
+    yield from _of_the_answer(model, first)
 
 
 def compare(
@@ -122,6 +125,20 @@ def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
         )
 
 
+def is_unsure(model: Classifier, logits: Float32) -> bool:
+    """Whether the best of several classes that share one probability scores less than `explain.unsure_below`."""
+    if model.card.scores != "softmax" or len(logits) == 1:
+        return False
+    return float(scores_of(logits, each_alone=False).max()) < model.settings.explain.unsure_below
+
+
+def _of_the_answer(model: Classifier, seen: Observation) -> Iterator[str]:
+    if is_unsure(model, seen.decided):
+        best = int(seen.decided.argmax())
+        score = float(scores_of(seen.decided, each_alone=False)[best])
+        yield f"the model is unsure: its best answer, '{model.labels[best]}', has a score of {score:.2f}"
+
+
 def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
     """Targets that hardly move any more, whatever becomes of the logits."""
     if seen.steepness is not None and seen.steepness < FLAT:
@@ -130,7 +147,7 @@ def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
             f"saturated: it changes by {seen.steepness:.1g} where a logit changes by 1, so the map is faint or noise; "
             "try the logit itself"
         )
-    elif seen.method.scored == "probability" and seen.target.function is None:
+    elif seen.method.scored == "probability" and seen.target.function is None and card.scores != "none":
         left = _left_over(seen.logits, seen.target.index, card.scores == "sigmoid")
         if left < FLAT:
             yield (

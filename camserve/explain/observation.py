@@ -1,7 +1,7 @@
 """One pass of one input through a model, looked at in one layer: what a worker does."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,6 +32,11 @@ Float32 = npt.NDArray[np.float32]
 CLASS_MAPS = defaultdict(
     tuple, {HeadKind.LINEAR: ("cam", "gradcam", "hirescam", "xgradcam"), HeadKind.CLASS_MAP: ("cam",)}
 )
+
+# What methods of probabilities look at, by `scores` of the card: of numbers that are no classes, at the numbers.
+PROBABILITIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": class_probabilities, "sigmoid": torch.sigmoid, "none": lambda numbers: numbers,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -154,8 +159,7 @@ def evidence_of(
         batch=model.settings.compute.batch if model.network.given.together > 1 else 1,
         progress=partial(_report, progress),
     )
-    probabilities = torch.sigmoid if model.card.scores == "sigmoid" else class_probabilities
-    return Evidence(seen[0], layer.head, target, seen[1], whole, probabilities, seen[2])
+    return Evidence(seen[0], layer.head, target, seen[1], whole, PROBABILITIES[model.card.scores], seen[2])
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from camserve.catalogue.methods import QUANTITIES
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
 from camserve.errors import CamserveError, OptionError, SizeError
-from camserve.explain.diagnosis import compare, diagnose, doubt, of_own
+from camserve.explain.diagnosis import compare, diagnose, doubt, is_unsure, of_own
 from camserve.explain.observation import Observation, expected_index, fuse, observe
 from camserve.explain.run import Run
 from camserve.explain.sharp import Sharp, sharpen
@@ -27,6 +28,7 @@ from camserve.explanation.explanation import Explanation
 from camserve.geometry.frame import Frame, Placement, native
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
+from camserve.models.card import Card
 from camserve.models.classifier import Classifier
 from camserve.models.preprocessing import plain, to_input
 from camserve.system.ordered import in_order
@@ -79,6 +81,8 @@ def explain_classes(
     """
     _check_several(targets)
     options = _completed(options, model.settings.explain)
+    if options.quantity != QUANTITIES[0] and model.card.scores == "none":
+        raise OptionError(f"quantity '{options.quantity}' is about scores, and this model gives numbers; leave it out")
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     workers = run.workers or model.workers
     model = model.of_output(options.output, workers, run.deadline)
@@ -161,8 +165,8 @@ def _attribution(
     first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
     engine = first.layer.engine
     about_method = [first.method.check] if first.method.check else []
-    scored = partial(scores_of, each_alone=model.card.scores == "sigmoid")
-    scores, here = scored(first.decided), scored(first.logits)
+    scores, here = (_scores(logits, model.card) for logits in (first.decided, first.logits))
+    about_own = () if scores is None or here is None else of_own(scores, here, model.labels)
     warnings = diagnose(model, seen, grid_map, placement, others)
     about_model = *doubt(model.card), *model.notes(frame.input, layers)
     across, down = (first.layer.field(side, axis) for axis, side in enumerate(frame.input))
@@ -180,12 +184,18 @@ def _attribution(
         layers=layers,
         head=first.layer.head.kind.value,
         completeness=first.completeness,
-        warnings=(*about_model, *about_method, *warnings, *of_own(scores, here, model.labels)),
+        warnings=(*about_model, *about_method, *warnings, *about_own),
         origin=Origin(model.described, engine.name, engine.precision, versions(engine.name)),
         output_stride=output_stride,
         account=next((one.account.within(frame) for one in seen if one.account), None),
         receptive_fields=None if across is None or down is None else (across, down),
+        unsure=is_unsure(model, first.decided),
     )
+
+
+def _scores(logits: Float32, card: Card) -> Float32 | None:
+    """Of the classes, as the card has them; None of numbers that are no classes."""
+    return None if card.scores == "none" else scores_of(logits, each_alone=card.scores == "sigmoid")
 
 
 def explain_many(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from camserve.explanation.contributions import Account, Region, Vote, account_at
 from camserve.explanation.receptive_box import receptive_box
 from camserve.geometry.frame import Placement
 from camserve.geometry.receptive_field import Field
+from camserve.render.painting import Rows
 from camserve.render.polygons import Polygon, find_polygons
 from camserve.render.regions import Box, find_boxes
-from camserve.render.scale import LOGITS, OWN, RELATIVE, Scale, shown_part
+from camserve.render.scale import LOGITS, OUTPUT, OWN, RELATIVE, Scale, shown_part
 
 Float32 = npt.NDArray[np.float32]
 
@@ -29,6 +30,16 @@ class Answer:
     class_name: str
     score: float | None
     logit: float
+
+    @property
+    def in_short(self) -> str:
+        """The score; where there is no score, the number itself."""
+        return number_in_short(self.logit) if self.score is None else f"{self.score:.2f}"
+
+
+def number_in_short(number: float) -> str:
+    """Four digits of a number, or all of those before the point."""
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,9 @@ class Attribution:
 
     map: float32 (h, w), raw and signed, one value per cell of the layer; for cam in logits. placement: where those
     cells lie in the image. logits: float32 (C,), of the input that the map is of. scores: float32 (C,), 0..1, what the
-    model says; see own_logits. labels: the classes' names. output: which of the network's outputs they are, None where
-    it has but one. target: what is explained; value: what it comes to in `logits`: a class's logit, the difference of
-    two; None for a function of the caller's.
+    model says; see own_logits; None where the logits are numbers of no class, as of regression. labels: the classes'
+    names. output: which of the network's outputs they are, None where it has but one. target: what is explained; value:
+    what it comes to in `logits`: a class's logit, the difference of two; None for a function of the caller's.
     method, layers, head: how. completeness: |mean(CAM) + bias - logit|, None where the head has no such identity.
     warnings: in words, most serious first. output_stride: as it was asked for. origin: what computed it.
     scales: the sizes that `sharp` combined, () for one pass. Such a map is 0..1, no logits; all else is of scale 1.
@@ -60,13 +71,13 @@ class Attribution:
     layer's for the input's width and its height, None where they are not known or several layers were fused.
     own_logits: float32 (C,), what the model says under its own evaluation preprocessing, the crop of its card. It is
     what the class and the scores come from; None where they come from the input that the map is of. expected: the class
-    that the image shows, None where nobody said.
+    that the image shows, None where nobody said. unsure: whether the best score is less than `explain.unsure_below`.
     """
 
     map: Float32
     placement: Placement
     logits: Float32
-    scores: Float32
+    scores: Float32 | None
     labels: tuple[str, ...] = field(repr=False)
     target: Target
     value: float | None
@@ -83,6 +94,7 @@ class Attribution:
     receptive_fields: tuple[Field, Field] | None = field(default=None, repr=False)
     own_logits: Float32 | None = field(default=None, repr=False)
     expected: int | None = None
+    unsure: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,7 +105,8 @@ class Attribution:
     def nbytes(self) -> int:
         """Of its arrays, but for what it shares with others."""
         account = 0 if self.account is None else self.account.activations.nbytes
-        return self.map.nbytes + self.logits.nbytes + self.scores.nbytes + account
+        scores = 0 if self.scores is None else self.scores.nbytes
+        return self.map.nbytes + self.logits.nbytes + scores + account
 
     @property
     def layer(self) -> str:
@@ -129,9 +142,9 @@ class Attribution:
     def score(self) -> float | None:
         """The explained class's score, 0..1: what the model says, see `own_logits`.
 
-        None where the target is about more than a class, see `value`.
+        None where the target is about more than a class, see `value`, and where the model gives numbers, not scores.
         """
-        return float(self.scores[self.class_index]) if self.target.has_score else None
+        return self.answer_of(self.class_index).score if self.target.has_score else None
 
     @property
     def title(self) -> str:
@@ -146,9 +159,11 @@ class Attribution:
         Before it the output, where somebody chose one of several.
         """
         name, value = self.title, self.value
-        if self.score is not None:
-            return f"{name} {self.score:.2f}"
-        return name if value is None else f"{name}: {value:.2f}" + (" logits" if self.target.is_linear else "")
+        if self.target.has_score:
+            return f"{name} {self.answer_of(self.class_index).in_short}"
+        if value is None or self.scores is None:
+            return name if value is None else f"{name}: {number_in_short(value)}"
+        return f"{name}: {value:.2f}" + (" logits" if self.target.is_linear else "")
 
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""
@@ -162,7 +177,8 @@ class Attribution:
 
     def answer_of(self, index: int) -> Answer:
         """What the model says of the class with that index."""
-        return Answer(index, self.labels[index], float(self.scores[index]), float(self._answers[index]))
+        score = None if self.scores is None else float(self.scores[index])
+        return Answer(index, self.labels[index], score, float(self._answers[index]))
 
     @property
     def _answers(self) -> Float32:
@@ -170,10 +186,15 @@ class Attribution:
 
     @property
     def unit(self) -> str:
-        """Of the map: "logits", "own" where a method has a unit of its own, "relative" where several were combined."""
+        """Of the map: "logits", "own" where a method has a unit of its own, "relative" where several were combined.
+
+        In place of logits "output" where the model gives numbers, not scores.
+        """
         if self.scales or len(self.layers) > 1:
             return RELATIVE
-        return LOGITS if find_method(self.method).unit == "logits" and self.target.is_linear else OWN
+        if find_method(self.method).unit != "logits" or not self.target.is_linear:
+            return OWN
+        return OUTPUT if self.scores is None else LOGITS
 
     def receptive_box(self, x: float, y: float) -> tuple[float, float, float, float]:
         """The pixels that the cell at original pixel (x, y) can have seen: (left, top, right, bottom), clipped.
@@ -189,6 +210,10 @@ class Attribution:
         The map's positive part over its maximum, laid over the original between cell centres.
         """
         return self.placement.rows(self._relative_map, first, last)
+
+    def enlarged_rows(self, factor: int) -> Rows:
+        """As `heat_rows`, of a copy of the photograph that is `factor` times as wide and as high."""
+        return partial(self.placement.enlarged(factor).rows, self._relative_map)
 
     @cached_property
     def _relative_map(self) -> Float32:

@@ -11,8 +11,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from camserve.catalogue.options import OverlayOptions
+from camserve.explanation.attribution import number_in_short
 from camserve.explanation.explanation import Explanation, paint
 from camserve.render.legend import plain_text
+from camserve.render.painting import enlarged
 
 Float32 = npt.NDArray[np.float32]
 
@@ -22,8 +24,8 @@ SPECK = 5  # pixels of a tile: heat finer than that is averaged
 COLUMNS = 6
 PAPER, INK, FAINT, EMPTY = (250, 250, 248), (24, 24, 28), (105, 105, 112), (232, 232, 228)
 NOTE = (
-    "Heat is each map's positive part over its own maximum: compare places, not strengths. Maps with a value a pixel "
-    "are averaged a little, or nothing of them could be seen."
+    "Each map is shown relative to its own maximum: compare places, not strengths. Maps of single pixels are smoothed, "
+    "because single hot pixels are too small to see here."
 )
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -73,19 +75,20 @@ def folder_names(names: Iterable[str]) -> Iterator[str]:
 def _answer(one: Explanation) -> str:
     if one.score is not None:
         return f"score {one.score:.3f}, logit {one.logit:.1f}"
-    value = "" if one.value is None else f"{one.value:.1f}"
-    return f"{value} logits" if one.target.is_linear else value
+    if one.value is None or one.scores is None:
+        return "" if one.value is None else number_in_short(one.value)
+    return f"{one.value:.1f}" + (" logits" if one.target.is_linear else "")
 
 
 def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions = PLAIN) -> Image.Image:
     """The sheet, RGB.
 
-    photo: RGB. heading: above it all. entries: those of one group stand together. look: all of it but `signed`,
-    `scale`, `boxes` and `legend`.
+    photo: RGB; one that is smaller than a tile is enlarged by a whole number. heading: above it all. entries: those of
+    one group stand together. look: all of it but `signed`, `scale`, `boxes` and `legend`.
     """
     places = list(_places(entries))
     columns, rows = 1 + max(x for *_, x, _ in places), 1 + max(y for *_, y in places)
-    small = photo.copy()
+    small = enlarged(photo, max(1, min(TILE // photo.width, round(TALLEST * TILE) // photo.height)))
     small.thumbnail((TILE, round(TALLEST * TILE)), Image.Resampling.BICUBIC, reducing_gap=3)
     high = small.height + _line(18) + 6 + _line(18) + 2 * _line(15) + GAP
     width = 2 * MARGIN + columns * (TILE + GAP) - GAP
@@ -101,8 +104,15 @@ def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look:
 
 
 def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) -> Image.Image:
-    """The heat, averaged over the pixels of a small copy of the photograph, over its maximum, painted on that copy."""
-    heat = _smaller(made, small.size)
+    """The heat, averaged over the pixels of a small copy of the photograph, over its maximum, painted on that copy.
+
+    small: or one enlarged by a whole number.
+    """
+    factor = small.width // made.photo.size[0]
+    if factor > 1 and made.placement.rule != "input":
+        heat = made.enlarged_rows(factor)(0, small.height)
+    else:
+        heat = _smaller(made, small.size)
     peak = np.nanmax(heat, initial=0)
     scaled = heat / peak if peak > 0 else heat
     return paint(small, lambda first, last: scaled[first:last], replace(look, signed=False), made.style)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from camserve.catalogue.targets import EXPECTED, PREDICTED
-from camserve.explanation.attribution import Answer, Attribution
+from camserve.explanation.attribution import Attribution
 
 
 def expected_facts(found: Attribution) -> dict[str, Any] | None:
@@ -35,10 +35,6 @@ def missed(found: Attribution) -> str | None:
     best, expected = found.top(1)[0], found.answer_of(found.expected)
     asked = (found.target.index, found.target.against) == (best.class_index, expected.class_index)
     return (
-        f"the model says '{best.class_name}' {_number(best)}; expected was '{expected.class_name}', its number {rank} "
-        f"with {_number(expected)}" + ("" if asked else f"; try target {PREDICTED}-{EXPECTED}")
+        f"the model says '{best.class_name}' {best.in_short}; expected was '{expected.class_name}', its number {rank} "
+        f"with {expected.in_short}" + ("" if asked else f"; try target {PREDICTED}-{EXPECTED}")
     )
-
-
-def _number(answer: Answer) -> str:
-    return f"{answer.score:.2f}"

@@ -20,7 +20,7 @@ from camserve.images.reading import Photo, encode
 from camserve.render import overlay as render
 from camserve.render.legend import Legend
 from camserve.render.npy import npy_bytes, npy_in_pieces
-from camserve.render.painting import Rows
+from camserve.render.painting import Rows, enlarged, enlargement
 from camserve.render.polygons import Polygon
 from camserve.render.regions import Box
 from camserve.render.scale import Scale, scale_of
@@ -70,21 +70,24 @@ class Explanation(Attribution):
     def overlay(self, look: OverlayOptions) -> Image.Image:
         """The heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError.
 
-        Options: see `camserve.catalogue.options.OverlayOptions`; those left out come from the model's settings.
+        With a legend, a photograph whose long side is less than 256 pixels is drawn so many times as large, by a whole
+        number, that it has them: words need room.
+        Options that are left out come from the model's settings.
         """
         return self.drawn(look)
 
-    def drawn(self, look: OverlayOptions) -> Image.Image:
-        """As `overlay`, its options in one record."""
+    def drawn(self, look: OverlayOptions, *, large: bool = False) -> Image.Image:
+        """As `overlay`, its options in one record. large: a small photograph enlarged, as it is with a legend."""
+        factor = enlargement(self.size) if look.legend or large else 1
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
         shown = chosen.share_of(self.map)
         return paint(
-            self.photo.image,
-            self.heat_rows,
+            enlarged(self.photo.image, factor),
+            self.enlarged_rows(factor),
             look,
             self.style,
-            shown=partial(self.placement.rows, shown),
-            boxes=self.boxes(look.boxes) if look.boxes is not None else (),
+            shown=partial(self.placement.enlarged(factor).rows, shown),
+            boxes=[box.enlarged(factor) for box in self.boxes(look.boxes)] if look.boxes is not None else (),
             legend=self._legend(chosen) if look.legend else None,
         )
 

@@ -81,12 +81,14 @@ def answers(questions: Questions, found: Attribution, top: int, threshold: float
 
 def in_words(facts: dict[str, Any]) -> Iterator[str]:
     """The answers in what `Explanation.to_dict` gave, a line each."""
+    are_numbers = facts["provenance"]["model"]["card"]["scores"] == "none"
+    unit, of = ("", "") if are_numbers else (" logits", " (logits)")
     for place in facts.get("places", ()):
         votes = ", ".join(f"{vote['class_name']} {vote['logits']:.2f}" for vote in place["votes"])
-        yield f"at {place['x']:g},{place['y']:g}: {votes} (logits)"
+        yield f"at {place['x']:g},{place['y']:g}: {votes}{of}"
     for region in facts.get("regions", ()):
         box = ",".join(f"{edge:g}" for edge in region["box"])
-        yield f"region {box}: {region['logits']:.2f} logits; all places together {region['of']:.2f}"
+        yield f"region {box}: {region['logits']:.2f}{unit}; all places together {region['of']:.2f}"
     for polygon in facts.get("polygons", ()):
         corners, box = len(polygon["rings"][0]) - 1, polygon["box"]
         yield f"polygon of {corners} corners with {box['share']:.0%} of the heat"

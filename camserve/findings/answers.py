@@ -15,12 +15,14 @@ CONFIDENT = 0.8  # score from which a wrong answer is a confident one
 class Answers:
     """known: explained images whose class is known. right: those of them that were answered with it. unknown: others.
 
-    surest: the answers with the best scores, the best first: {"file", "class_name", "score"}.
+    unsure: those whose best score is low, see `explain.unsure_below`. surest: the answers with the best scores, the
+    best first: {"file", "class_name", "score"}.
     """
 
     known: int = 0
     right: int = 0
     unknown: int = 0
+    unsure: int = 0
     surest: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -39,17 +41,18 @@ class Answers:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         numbers = {"known": self.known, "right": self.right, "unknown": self.unknown, "accuracy": self.accuracy}
-        return {**numbers, "surest": list(self.surest)}
+        return {**numbers, "unsure": self.unsure, "surest": list(self.surest)}
 
 
 def count_answers(rows: Iterable[Row]) -> Answers:
     """The answers of these rows; failed ones have none."""
-    known = right = unknown = 0
+    known = right = unknown = unsure = 0
     surest: list[dict[str, Any]] = []
     for row in rows:
         if row["status"] != "ok":
             continue
         predicted, expected = row["predicted"], row["expected"]
+        unsure += row.get("unsure", False)
         if expected is None:
             unknown += 1
         else:
@@ -58,4 +61,4 @@ def count_answers(rows: Iterable[Row]) -> Answers:
         if predicted["score"] is not None:
             one = {"file": row["file"], "class_name": predicted["class_name"], "score": predicted["score"]}
             surest = heapq.nlargest(SUREST, [*surest, one], key=lambda answer: answer["score"])
-    return Answers(known, right, unknown, tuple(surest))
+    return Answers(known, right, unknown, unsure, tuple(surest))

@@ -50,6 +50,7 @@ class Findings:
         wrong = row["expected"] is not None and row["expected"]["class_index"] != row["predicted"]["class_index"]
         said = {
             "wrong": wrong,
+            "unsure": row.get("unsure", False),
             "confident and wrong": wrong and (row["predicted"]["score"] or 0) >= CONFIDENT,
             "border": (one["border"] or 0) >= BORDER,
             "corners": (one["corners"] or 0) >= CORNER,

@@ -14,6 +14,8 @@ def sentences(facts: dict[str, Any]) -> Iterator[str]:
     counts = facts["counts"]
     if counts.get("confident and wrong"):
         yield f"{_images(counts['confident and wrong'], 'is', 'are')} wrong with a score of {CONFIDENT:g} and more."
+    if counts.get("unsure"):
+        yield f"The model is unsure of {_images(counts['unsure'])}: its best answer has a low score."
     if counts.get("outlier"):
         yield f"{_images(counts['outlier'], 'has', 'have')} a map unlike those of the same class."
     if counts.get("outside the object"):

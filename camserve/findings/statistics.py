@@ -113,7 +113,8 @@ def main_explanation(row: Row) -> Row | None:
 
 def is_coarse(one: Row) -> bool:
     """Whether an explanation's map has too few cells to say where."""
-    return bool(min(one.get("grid", (COARSE,))) < COARSE)  # results of earlier versions do not have it
+    grid: list[int] = one.get("grid", [COARSE])  # results of earlier versions do not have it
+    return min(grid) < COARSE
 
 
 def explained(rows: Iterable[Row]) -> Iterator[tuple[Row, Row]]:

@@ -48,6 +48,12 @@ class Frame:
         """Whether the whole photograph went into the network."""
         return self.box == (0, 0, *self.original)
 
+    def enlarged(self, factor: int) -> "Frame":
+        """The same of a copy of the photograph that is `factor` times as wide and as high."""
+        (width, height), (left, top, right, bottom) = self.original, self.box
+        box = left * factor, top * factor, right * factor, bottom * factor
+        return replace(self, original=(width * factor, height * factor), box=box)
+
     def to_input(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The place in the network's input of a point (or arrays of points) of the original."""
         (sx, sy), (left, top, _, _) = self.scale, self.box
@@ -141,6 +147,10 @@ class Placement:
         """Where the cells lie of a map that the input's mirror image gave, once it is turned back left for right."""
         last = self.stride[0] * (self.grid[0] - 1) + self.offset[0]
         return replace(self, offset=(self.frame.input[0] - 1 - last, self.offset[1]))
+
+    def enlarged(self, factor: int) -> "Placement":
+        """Where the cells lie in a copy of the photograph that is `factor` times as wide and as high."""
+        return replace(self, frame=self.frame.enlarged(factor))
 
     def rows(self, grid_map: Float32, first: int, last: int) -> Float32:
         """Rows first..last-1 of `grid_map` (h, w) laid over the original: float32 (last - first, W).

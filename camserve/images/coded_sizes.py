@@ -33,7 +33,7 @@ def _of_jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
     while at + 9 <= len(data):
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:  # the last is of JPEG-LS
             height, width = _two(">HH", data, at + 5)
             return width, height
         at += 2 + length

@@ -5,7 +5,6 @@ What pydicom warns of is harmless or an error of ours in the next line, so its w
 
 import io
 import logging
-import struct
 import warnings
 import zlib
 from functools import cache
@@ -21,6 +20,7 @@ from camserve.images.extras import Decoded, missing
 from camserve.images.limits import Limits, check_size
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # the whole file is packed, and pydicom unpacks it at once
+_DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"  # nothing says how much a frame unpacks to
 _META = 132  # where the group that is never packed begins
 _MOST_BYTES = 8  # a pixel, of the allowed pixels
 _HELPERS = {"JPEG-LS": "pyjpegls", "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg"}
@@ -81,20 +81,25 @@ def _frame(dataset: Any, name: str, limits: Limits) -> Any:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
         try:
-            decoder = get_decoder(syntax)
+            decoder = None if syntax == _DEFLATED_FRAME else get_decoder(syntax)
         except NotImplementedError:
+            decoder = None
+        if decoder is None:
             raise ImageError(
                 f"{name!r} is a DICOM picture packed as {syntax.name}, which pydicom cannot unpack. Try saving it as "
                 "PNG."
-            ) from None
+            )
         if not decoder.is_available:
             raise _packed(name, syntax.name)
         from pydicom.encaps import get_frame
 
         frames = int(dataset.get("NumberOfFrames") or 1)
-        size = coded_size(get_frame(dataset.PixelData, 0, number_of_frames=frames))
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=frames)
+        size = coded_size(frame)
         if size:
             check_size(size, repr(name), limits)
+        elif len(frame) > 2 * _needed(dataset) + 1024:  # no packing makes more of it, and RLE may unpack to 64 times
+            raise ValueError("more packed bytes than its pixels have")
     try:
         return pixel_array(dataset, index=0)
     except RuntimeError as error:
@@ -112,9 +117,8 @@ def _packed(name: str, how: str) -> ImageError:
 
 
 def _check_size(dataset: Any, name: str, limits: Limits) -> None:
-    size = int(dataset.Columns), int(dataset.Rows)
-    check_size(size, repr(name), limits)
-    needed = size[0] * size[1] * int(dataset.get("SamplesPerPixel", 1)) * int(dataset.BitsAllocated) // 8
+    check_size((int(dataset.Columns), int(dataset.Rows)), repr(name), limits)
+    needed = _needed(dataset)
     if needed > limits.pixels * _MOST_BYTES:
         raise ImageTooLarge(
             f"{name!r} has {needed / 1e6:.4g} MB of pixels; allowed are {limits.pixels * _MOST_BYTES / 1e6:.4g}, "
@@ -122,11 +126,18 @@ def _check_size(dataset: Any, name: str, limits: Limits) -> None:
         )
 
 
+def _needed(dataset: Any) -> int:
+    """Bytes of a frame when unpacked."""
+    pixels = int(dataset.Columns) * int(dataset.Rows)
+    return -(-pixels * int(dataset.get("SamplesPerPixel", 1)) * int(dataset.BitsAllocated) // 8)
+
+
 def _check_deflated(data: bytes, name: str, limits: Limits) -> None:
     """The packed kind is unpacked here first, in small pieces, to see how much it is."""
-    (length,) = struct.unpack_from("<I", data, _META + 8)
-    begin = _META + 12 + length
-    if _DEFLATED not in data[_META:begin]:
+    syntax, begin = _meta(data)
+    if syntax != _DEFLATED:
+        if not syntax and _DEFLATED in data:
+            raise ValueError("a file that does not say properly how it is packed")
         return
     unpacker, count, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[begin:]
     while rest and not unpacker.eof:
@@ -137,3 +148,16 @@ def _check_deflated(data: bytes, name: str, limits: Limits) -> None:
                 f"{name!r} has more than {count / 1e6:.4g} MB when unpacked, 8 bytes for each of {limits.setting}. Try "
                 "a smaller copy."
             )
+
+
+def _meta(data: bytes) -> tuple[bytes, int]:
+    """The transfer syntax, and where the group that is never packed ends; its own word for its length may be wrong."""
+    at, syntax = _META, b""
+    while data[at : at + 2] == b"\2\0":
+        is_long = data[at + 4 : at + 6] in (b"OB", b"OW", b"SQ", b"UN", b"UT")
+        begin = at + (12 if is_long else 8)
+        size = int.from_bytes(data[begin - (4 if is_long else 2) : begin], "little")
+        if data[at + 2 : at + 4] == b"\x10\0":
+            syntax = data[begin : begin + size].rstrip(b"\0 ")
+        at = begin + size
+    return syntax, at

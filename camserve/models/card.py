@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, FiniteFloat, StrictInt, ValidationError
+from pydantic import Field, FiniteFloat, StrictInt, ValidationError, model_validator
 
 from camserve.config.schema import Models, shipped
 from camserve.errors import ModelError, ModelNotFound
@@ -53,8 +53,8 @@ class Card(Part):
     install: the command to offer where the package is missing. output: which part of the network's answer, where it has
     several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
     {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found
-    by itself. scores: how logits become scores. arguments: what forward gets besides images, the same for every
-    picture; see `camserve.models.arguments`.
+    by itself. scores: how logits become scores; "none" where they are no classes' logits but numbers, such as an age.
+    arguments: what forward gets besides images, the same for every picture; see `camserve.models.arguments`.
     """
 
     architecture: str
@@ -67,7 +67,7 @@ class Card(Part):
     output: str | StrictInt | None = None
     labels: str | dict[str, str] | None = None
     layer: str | None = None
-    scores: Literal["softmax", "sigmoid"] = "softmax"
+    scores: Literal["softmax", "sigmoid", "none"] = "softmax"
     input: Input = Input()
     arguments: dict[str, Any] = Field(default_factory=dict)
     placement: Measured | None = None
@@ -79,6 +79,12 @@ class Card(Part):
         if self.labels is None:
             return ()
         return (self.labels,) if isinstance(self.labels, str) else tuple(self.labels.values())
+
+    @model_validator(mode="after")
+    def _no_known_numbers(self) -> "Card":
+        if self.scores == "none" and self.known:
+            raise ValueError("a known answer is a class with its score, and a model with scores = 'none' has no scores")
+        return self
 
     def available(self, path: Path) -> bool:
         """Whether the weights are there; `path` is the card's own."""

@@ -25,7 +25,7 @@ def met(module: nn.Module, card: Card, labels: int | None, output: str | int | N
     """
 
     def given(channels: int) -> Given:
-        return Given(module, card.input.sides, labels, output, channels)
+        return Given(module, card.input.sides, labels, output, channels, as_numbers=card.scores == "none")
 
     try:
         found = given(card.input.count)

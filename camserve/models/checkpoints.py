@@ -17,6 +17,9 @@ from camserve.models.pickled import SAVE, StandIn, holds_objects, read_pickled
 # Where several state dicts lie in one file, the first of these is meant; averaged weights only where alone.
 _USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
 _LISTED = 8
+# Where training scripts keep the names of classes.
+_LABELS = ("classes", "class_names", "class_to_idx", "idx_to_class", "id2label", "labels", "label_names", "categories")
+_ABOUT = ("meta", "metadata", "config", "args", "hyper_parameters")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Checkpoint:
 
     file: its name. tensors: by key, as they are in the file. within: the keys under which the state dict lies there,
     "" where it is the whole file. versions: of the modules that wrote it, as torch keeps them in state dicts, if any.
-    others: where in the file other state dicts lie.
+    others: where in the file other state dicts lie. labels: what lies beside them under a name such as "classes", as it
+    is there: names of classes, as `camserve.models.labels.names_in_order` may read them.
     """
 
     file: str
@@ -33,6 +37,7 @@ class Checkpoint:
     within: str = ""
     versions: Mapping[str, Any] | None = None
     others: tuple[str, ...] = ()
+    labels: Any = None
 
     def under(self, prefix: str) -> "Checkpoint":
         """The tensors whose names begin with `prefix`, without it; the same with the versions."""
@@ -59,9 +64,19 @@ def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
     loaded = _safetensors(path) if safe else read_pickled(path)
     found = dict(_state_dicts(loaded))
     if key is not None:
-        return _chosen(path.name, found, key.strip("."))
-    place = _usual_place(path.name, loaded, found)
-    return _checkpoint(path.name, found, place)
+        made = _chosen(path.name, found, key.strip("."))
+    else:
+        made = _checkpoint(path.name, found, _usual_place(path.name, loaded, found))
+    return replace(made, labels=_labels_beside(loaded))
+
+
+def _labels_beside(loaded: Any) -> Any:
+    """What a file holds of names of classes, at its top or in "meta" and the like there; None where there are none."""
+    if not isinstance(loaded, Mapping):
+        return None
+    places = [loaded, *(inside for name in _ABOUT if isinstance(inside := loaded.get(name), Mapping))]
+    kept = (place[name] for place in places for name in _LABELS if isinstance(place.get(name), Mapping | list | tuple))
+    return next(kept, None)
 
 
 def _checkpoint(file: str, found: Mapping[str, Mapping[Any, Any]], place: str) -> Checkpoint:

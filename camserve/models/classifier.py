@@ -38,7 +38,8 @@ class Parts(NamedTuple):
     module: the network, frozen. labels: None where nobody names the classes; by output for a network with several.
     weights_sha256: of the file they came from, None for a module. home: the card's file, None without one. checkpoint:
     the weights under the network's names, None where it was made without; prefix: what was taken off those names.
-    output: in place of the card's.
+    output: in place of the card's. found_labels: what the file of weights holds besides; they count where nobody else
+    names the classes, and where they are as many.
     """
 
     module: nn.Module
@@ -51,6 +52,7 @@ class Parts(NamedTuple):
     checkpoint: Checkpoint | None = None
     prefix: str = ""
     output: Output | None = None
+    found_labels: Sequence[str] | None = None
 
 
 class Classifier:
@@ -75,7 +77,9 @@ class Classifier:
         answered, part = self.network.given.answered, self.network.given.part
         self.outputs, self.output = answered.outputs, part.name if len(answered.outputs) > 1 else None
         labels = labels_of(part, answered, parts.labels, parts.output, parts.card.output)
-        self.labels = _check_labels(labels, self.network.classes, self.name)
+        if labels is None and self.output is None and len(parts.found_labels or ()) == self.network.classes:
+            labels = parts.found_labels
+        self.labels = _check_labels(labels, self.network.classes, self.name, self.card)
 
     @property
     def workers(self) -> Workers:
@@ -94,7 +98,7 @@ class Classifier:
             raise ModelError(f"the card '{self.home}' is wrong: {error}") from None
         if chosen is not None:
             self.card = self.card.model_copy(update={"output": given.part.name})
-        if given.scores is not None:
+        if given.scores is not None and self.card.scores != "none":
             self.card = self.card.model_copy(update={"scores": given.scores})
         self.module, self.network = given.module, network_of(given)
         self.default_layer = self.card.layer or self.network.default_layer()
@@ -108,7 +112,7 @@ class Classifier:
             self.default_layer = self.card.layer or self.network.default_layer()
             self.layer()
 
-    def of_output(self, output: Output | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
+    def of_output(self, output: str | int | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
         """The classifier of another output of the same network, made at its first use and kept; None: this one.
 
         output: a name, the end of one, or an index. pool, deadline: where it is made, and in how many seconds. Raises
@@ -228,10 +232,11 @@ class Classifier:
 _DIGITS = 6
 
 
-def _check_labels(labels: Sequence[str] | None, classes: int, name: str) -> ClassNames:
+def _check_labels(labels: Sequence[str] | None, classes: int, name: str, card: cards.Card) -> ClassNames:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
     if labels is None:
-        return ClassNames(f"class {index}" for index in range(classes))
+        word = "output" if card.scores == "none" else "class"
+        return ClassNames(f"{word} {index}" for index in range(classes))
     if len(labels) != classes:
         raise ModelError(f"'{name}' has {classes} classes, but {len(labels)} labels were given")
     return with_wnids(labels)

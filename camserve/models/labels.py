@@ -29,6 +29,14 @@ def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
     return tuple(_name(label) for label in labels)
 
 
+def names_within(found: Any) -> tuple[str, ...] | None:
+    """The names in what a file of weights holds besides; None where there are none that can be read."""
+    try:
+        return None if found is None else names_in_order(found)
+    except ModelError:  # nobody gave these as labels, so nobody is told what is wrong with them
+        return None
+
+
 def with_wnids(labels: Sequence[str]) -> ClassNames:
     """The labels; where they are the 1000 names of ImageNet, WordNet's identifiers, "n02123045", are names as well.
 

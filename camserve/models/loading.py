@@ -8,14 +8,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from camserve import config
-from camserve.errors import ModelError, OptionError
+from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.models import card as cards
 from camserve.models import output_names as outputs
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
 from camserve.models.arguments import bound, in_words
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
-from camserve.models.labels import names_in_order
+from camserve.models.labels import names_in_order, names_within
 from camserve.models.own_heads import with_its_head
 from camserve.models.snapshot import frozen, snapshot
 from camserve.models.state_dicts import Difference, classes_of, fill, fit
@@ -47,6 +47,7 @@ def parts_of(
     settings = settings or config.settings()
     source = settings.explain.model if source is None else source
     own = given(own)
+    _check_options(own)
     if isinstance(source, nn.Module):
         return _from_module(source, {**own, "output": output}, names_by_output(labels), layer, settings)
     if is_architecture(str(source)):
@@ -89,6 +90,18 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
     return card.model_copy(update={"weights": weights, "key": own.get("key")})
 
 
+def _check_options(own: Mapping[str, Any]) -> None:
+    """Raise OptionError for what is no option of `load`, saying where it belongs if it is a setting."""
+    known = (*_NO_INPUTS, *cards.Input.model_fields)
+    for name in own.keys() - set(known):
+        if name in config.Settings.model_fields:
+            raise OptionError(
+                f"'{name}' is a section of the settings and no option of load; give them as load(..., "
+                f"settings=camserve.config.load_settings(overrides={{'{name}': {own[name]!r}}}))"
+            )
+        raise UnknownName("option of load", name, ("labels", "layer", "settings", *known))
+
+
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that are not None."""
     return {key: value for key, value in options.items() if value is not None}
@@ -117,7 +130,8 @@ def assemble(
     module, checkpoint, prefix = _trained(card, file, folder, outputs.count_of(labels, None))
     module = bound(module, card.arguments)
     card = card.model_copy(update={"input": _completed(card), "arguments": in_words(card.arguments)})
-    return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix)
+    found = None if checkpoint is None or labels is not None else names_within(checkpoint.labels)
+    return Parts(frozen(module), card, name, labels, settings, sha256, home, checkpoint, prefix, found_labels=found)
 
 
 def _trained(

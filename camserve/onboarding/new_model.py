@@ -12,14 +12,16 @@ import numpy as np
 from camserve import config
 from camserve.errors import ModelError, OptionError, OutputError
 from camserve.explanation.explanation import Explanation
+from camserve.methods.evidence import Progress
 from camserve.model import Model
-from camserve.models.architectures.by_name import is_architecture
+from camserve.models.architectures.by_name import defaults_of, is_architecture
 from camserve.models.architectures.factories import file_of
 from camserve.models.card import Card, find_cards
 from camserve.models.checkpoints import listed
 from camserve.models.classifier import Parts
-from camserve.models.loading import Labels, assemble, described, names_of
+from camserve.models.loading import Labels, assemble, described, given, names_of
 from camserve.models.own_heads import assumed
+from camserve.onboarding.finding_input import Found, assumed_input, find_input, said_of
 from camserve.system.files import write_all
 
 CARD, LABELS = "card.toml", "labels.txt"
@@ -29,11 +31,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Added:
-    """A model that has been added. card: its file. reference: what `--model` takes. facts: what was found, in words."""
+    """A model that has been added.
+
+    card: its file. reference: what `--model` takes. facts: what was found, in words. found: its input, where
+    photographs told it.
+    """
 
     card: Path
     reference: str
     facts: dict[str, str]
+    found: Found | None = None
 
 
 def add(
@@ -45,6 +52,8 @@ def add(
     folder: Path | None = None,
     layer: str | None = None,
     force: bool = False,
+    photos: Path | None = None,
+    progress: Progress | None = None,
     settings: config.Settings,
     **own: Any,
 ) -> Added:
@@ -52,15 +61,21 @@ def add(
 
     The model is loaded and explains one picture first; where that fails, nothing is written. architecture, labels,
     layer, own: as for `camserve.load`. name: default the checkpoint's without its ending. folder: default the first
-    of `models.folders`. force: replace files that are there.
+    of `models.folders`. force: replace files that are there. photos: labelled photographs, which tell what is not
+    given of the input, see `find_input`; progress: told how far that is.
     Raises OptionError, OutputError where there is such a model already, and what `camserve.load` raises.
     """
     target = _folder(folder, settings) / _checked(name or checkpoint.stem)
     names, program = names_of(labels), _program(architecture)
     sources = {path.name: path for path in (checkpoint, program) if path is not None}
-    _refuse_to_replace(target, [*sources, CARD, *([LABELS] if names else [])], sources, force)
+    _refuse_to_replace(target, [*sources, CARD, *([LABELS] if names or photos else [])], sources, force)
     card = described(architecture, layer, {"weights": checkpoint, **own})
     parts = assemble(card, Path(), target.name, names, settings)
+    found = None if photos is None else find_input(parts, photos, given(own), progress)
+    if found is not None:
+        names = found.labels
+        card = parts.card.model_copy(update={"input": found.best.input})
+        parts = parts._replace(card=card, labels=names)
     model = Model(parts)
     explanation = _tried(model)
     contents: dict[str, bytes | Path] = {**sources}
@@ -68,7 +83,12 @@ def add(
         contents[LABELS] = ("\n".join(names) + "\n").encode()
     contents[CARD] = card_text(_card(model, checkpoint, program, names)).encode()
     write_all(target, contents)
-    return Added(target / CARD, _reference(target, settings), _facts(model, parts, explanation, names))
+    facts = _facts(model, parts, explanation, names)
+    if found is not None:
+        facts["photos"] = found.words(len(model.labels))
+    elif open_ := assumed_input(given(own), defaults_of(architecture)):
+        facts["assumed"] = open_
+    return Added(target / CARD, _reference(target, settings), facts, found)
 
 
 def card_text(card: Card) -> str:
@@ -165,23 +185,18 @@ def _reference(target: Path, settings: config.Settings) -> str:
 def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequence[str] | None) -> dict[str, str]:
     checkpoint, prefix = parts.checkpoint, parts.prefix
     assert checkpoint is not None  # there is none without weights
-    spec, stride = model.card.input, explanation.placement.stride[0]
+    stride = explanation.placement.stride[0]
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""
     taken = f", '{prefix}' taken off their names" if prefix else ""
     others = f" (also there: {listed(checkpoint.others)}; --key)" if checkpoint.others else ""
+    named = labels or tuple(parts.found_labels or ()) == model.labels
     classes = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
-    bands = "" if spec.bands is None else f" {_numbers(spec.bands)}"
     exact = ", whose map adds up to the logit" if explanation.completeness is not None else ""
     own_head = f"; {taken_for}" if (taken_for := assumed(model.module)) else ""
     return {
         "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}{others}",
-        "classes": f"{len(model.labels)}: {classes}" + ("" if labels else " (no names: --labels FILE)"),
+        "classes": f"{len(model.labels)}: {classes}" + ("" if named else " (no names: --labels FILE)"),
         "layer": f"{explanation.layer}, a cell every {stride:g} pixels",
         "head": f"{explanation.head}: explained by {explanation.method}{exact}{own_head}",
-        "input": f"{spec.sides[0]} x {spec.sides[1]} {spec.channels}{bands}, crop {spec.crop:.3g}, {spec.resample}, "
-        f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
+        "input": said_of(model.card.input),
     }
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:g}" for value in values)

@@ -26,6 +26,7 @@ _CLEAR_TO, _OPAQUE_FROM = 0.1, 0.7
 # mean: with the luminance itself, dark objects would look cold.
 _TEXTURE = 0.8
 _VEIL = [round(56 + 0.4 * level) for level in range(256)]  # lifts night and dims snow: unseen shows on both
+ROOMY = 256  # pixels of the long side from which a photograph has room for words
 LIGHT, DARK = (255, 255, 255), (16, 16, 18)  # of lines and letters, which must show on anything
 _STRIP_PIXELS = 2**18
 
@@ -138,6 +139,18 @@ def checked_share(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise OptionError(f"{name} must be a number from 0 to 1, not {value!r}")
     return value
+
+
+def enlargement(size: tuple[int, int]) -> int:
+    """How many times as large a photograph of (W, H) pixels is drawn to have room for words; 1 where it has."""
+    return math.ceil(ROOMY / max(size))
+
+
+def enlarged(photo: Image.Image, factor: int) -> Image.Image:
+    """A copy that is `factor` times as wide and as high: each pixel a square, so that small ones stay what they are."""
+    if factor == 1:
+        return photo.copy()
+    return photo.resize((photo.width * factor, photo.height * factor), Image.Resampling.NEAREST)
 
 
 def side_of(size: tuple[int, int]) -> float:

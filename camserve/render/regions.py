@@ -28,6 +28,11 @@ class Box:
     peak: float
     share: float
 
+    def enlarged(self, factor: int) -> "Box":
+        """The same in a copy of the photograph that is `factor` times as wide and as high."""
+        left, top, right, bottom = (edge * factor for edge in (self.left, self.top, self.right, self.bottom))
+        return Box(left, top, right, bottom, self.peak, self.share)
+
 
 def find_boxes(rows: Rows, size: tuple[int, int], *, threshold: float) -> list[Box]:
     """The connected regions of heat >= threshold, the one with most heat first; touching corners connect.

@@ -17,8 +17,9 @@ Float32 = npt.NDArray[np.float32]
 _FLOAT = np.finfo(np.float32)
 
 # Of a map: "logits" where the mean over its cells plus the bias is the logit; "own" where a method has a unit of its
-# own; "relative" where several maps were each divided by their maximum, so that how strong any was is gone.
-LOGITS, OWN, RELATIVE = "logits", "own", "relative"
+# own; "relative" where several maps were each divided by their maximum, so that how strong any was is gone; "output" as
+# "logits", of a network whose answers are numbers in a unit that only its user knows.
+LOGITS, OWN, RELATIVE, OUTPUT = "logits", "own", "relative", "output"
 
 
 @dataclass(frozen=True)

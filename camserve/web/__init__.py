@@ -8,6 +8,7 @@ process that forks the workers never has it.
     admission.py        how many bodies are read, how many requests wait, how many hold a decoded image
     model_store.py      which models there are, which are loaded, and which has to go for another
     result_cache.py     what was computed, kept for who asks again
+    forecasts.py        what methods take, and which do not go with a model
     upload.py           the image of a request, and the options that came with it
     compression.py      compressed bodies
     bodies.py           JSON bodies: what they are held against, and the images in them

@@ -187,7 +187,9 @@ def _facts(explanation: "Explanation") -> dict[str, str]:
         "X-Cam-Layer": header_safe(explanation.layer),
         "X-Cam-Warnings": str(len(explanation.warnings)),
     }
-    return facts if explanation.score is None else {**facts, "X-Cam-Score": repr(explanation.score)}
+    if explanation.score is not None:
+        return {**facts, "X-Cam-Score": repr(explanation.score)}
+    return facts if explanation.value is None else {**facts, "X-Cam-Value": repr(explanation.value)}
 
 
 def header_safe(text: str) -> str:

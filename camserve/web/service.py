@@ -19,6 +19,7 @@ from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.system.timing import TimedPool
 from camserve.web.admission import Gate
+from camserve.web.forecasts import Forecasts
 from camserve.web.model_store import BROKEN, LOADING, Shelf
 from camserve.web.request_options import Options
 from camserve.web.request_record import Record
@@ -42,6 +43,7 @@ class Service:
     """The models that requests may name, and the pool that runs them. Nothing is loaded before `load`.
 
     settings: the defaults and limits of every request. gate: the way in. shelf: the models. memory: what was computed.
+    forecasts: what methods take.
     Raises ModelNotFound, ConfigError, as `Shelf`.
     """
 
@@ -50,6 +52,7 @@ class Service:
         self.shelf = Shelf(settings)
         self.gate = Gate(settings)
         self.memory = Memory(int(settings.serve.memory_megabytes * 2**20))
+        self.forecasts = Forecasts()
         self._workers: Workers | None = None
         self._state = "loading"
 
@@ -138,7 +141,7 @@ class Service:
         """Read one image and explain it on the pool, or remember how it was. To be called at `gate.turn`.
 
         until: time.monotonic() when the answer is due.
-        Raises OptionError, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
+        Raises OptionError, TooLong, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
         from camserve.explain.pipeline import explain
         from camserve.explanation.explanation import Explanation
@@ -148,6 +151,7 @@ class Service:
         key = how, target = options.question(), options.target
         known = self.memory.attribution(model, photo, key)
         if known is None:
+            self.forecasts.check(model, photo, how, self._pool(now, until))
             found = explain(model, photo, target, how, self._pool(now, until))
             self.memory.keep(model, photo, key, found.attribution)
         else:
@@ -164,9 +168,23 @@ class Service:
         model = self.model(options.model, until, options.output)
         wanted = targets if isinstance(targets, list) else targets.among(model.labels)
         photo = self._read(model, image, now)
-        found = explain_classes(model, photo, wanted, options.question(), self._pool(now, until))
+        how, count = options.question(), wanted if isinstance(wanted, int) else len(wanted)
+        self.forecasts.check(model, photo, how, self._pool(now, until), count)
+        found = explain_classes(model, photo, wanted, how, self._pool(now, until))
         now.facts |= {"model": model.name, "explained_by": found[0].method}
         return found
+
+    def forecast(
+        self, image: Source, options: Options, now: Record, until: float
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """About how many seconds each method takes on one image, and why some do not go with the model.
+
+        Of the options model, output, layer, size and output_stride count. Raises as `explain`.
+        """
+        model = self.model(options.model, until, options.output)
+        photo, run = self._read(model, image, now), self._pool(now, until)
+        now.facts |= {"model": model.name}
+        return self.forecasts.seconds(model, photo, options.question(), run), self.forecasts.reasons(model, run)
 
     def _read(self, model: "Model", image: Source, now: Record) -> Photo:
         limits, bands = self.settings.limits, model.card.input.of_bands

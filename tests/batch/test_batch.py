@@ -133,7 +133,7 @@ def test_the_expected_class_is_explained_beside_the_predicted_where_it_is_anothe
     wrong = rows["in/cat.jpg"]
     assert [one["variant"] for one in wrong["explanations"]] == ["predicted", "expected"]
     alone = model.explain(folder / "cat.jpg", target="tench")
-    assert wrong["expected"] == {"class_index": 0, "class_name": "tench", "score": alone.score, "logit": alone.logit}
+    assert wrong["expected"] == vars(alone.answer_of(0))
     assert wrong["explanations"][1]["class_name"] == "tench"
 
 
@@ -325,3 +325,21 @@ def test_a_file_whose_library_is_missing_is_a_row_that_names_the_extra(
     row = results(tmp_path / "out")["phone.HEIC"]
     assert (row["status"], row["code"]) == ("failed", "unsupported_type")
     assert 'needs pillow-heif: pip install "camserve[pictures]"' in row["error"]
+
+
+def test_small_photographs_have_thumbnails_to_look_at_and_overlays_of_their_own_size(
+    model: camserve.Model, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    picture(1, (32, 20)).save(tmp_path / "in" / "small.png")
+    picture(1, (300, 200)).save(tmp_path / "in" / "usual.png")
+    run_batch(model, tmp_path / "in", tmp_path / "out", Options(image_format="png"))
+    sizes = {}
+    for kind, ending in (("overlays", "png"), ("thumbnails", "jpg")):
+        for name in ("small", "usual"):
+            with Image.open(tmp_path / "out" / kind / f"{name}.png.{ending}") as made:
+                sizes[kind, name] = made.size
+    assert sizes == {
+        ("overlays", "small"): (32, 20), ("thumbnails", "small"): (256, 160),
+        ("overlays", "usual"): (300, 200), ("thumbnails", "usual"): (300, 200),
+    }  # fmt: skip

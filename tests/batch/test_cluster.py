@@ -101,6 +101,15 @@ def test_files_are_the_same_bit_for_bit_and_a_local_run_goes_on_on_ray(folder: P
     assert contents(out) == contents(local)
 
 
+@needs_ray
+def test_images_that_all_fail_alike_stop_a_cluster_s_run_too(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(250):
+        (tmp_path / "in" / f"{number:03}.png").write_text("no picture")
+    assert on_ray(tmp_path / "in", tmp_path / "out", *QUICK).wait(300) == 3
+    assert (tmp_path / "out" / "results.jsonl").read_bytes().count(b"\n") == 200
+
+
 @pytest.fixture
 def address(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
     """Of a Ray with two CPUs that somebody else has started, and that asks for a token."""

@@ -87,6 +87,15 @@ def test_a_link_to_out_is_not_followed(folder: Path, tmp_path: Path) -> None:
     assert len(find_images(folder, tmp_path / "out")[0]) == 2
 
 
+def test_results_of_another_batch_are_no_photographs(model: camserve.Model, folder: Path) -> None:
+    run_batch(model, folder, folder / "march")
+    summary = run_batch(model, folder, folder / "april")
+    assert summary.explained == 2
+    assert summary.left_out[-1] == {
+        "reason": "folders of other batches' results", "count": 1, "examples": ["march"],
+    }  # fmt: skip
+
+
 def test_what_is_neither_file_nor_folder_and_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe.png")
     (folder / "closed").mkdir(mode=0)

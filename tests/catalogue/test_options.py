@@ -209,3 +209,31 @@ def test_a_run_goes_on_where_an_option_that_it_did_not_know_is_left_alone() -> N
     said = "options.look.legend was False, is True; options.quantity was 'logit', is 'log-softmax'"
     with pytest.raises(OptionError, match=said):
         check_same(plan(older), "in", {"options": changed.facts()})
+
+
+def test_help_says_a_line_of_each_option() -> None:
+    for method, kinds in (
+        (camserve.Model.explain, (options.Targeted, options.ExplainOptions)),
+        (camserve.Model.explain_classes, (options.ExplainOptions,)),
+        (camserve.Explanation.overlay, (options.OverlayOptions,)),
+    ):
+        text = inspect.getdoc(method) or ""
+        for kind in kinds:
+            for name, (one, _) in about.about(kind).items():
+                assert f"    {name}: {one.sentence}" in text
+    assert "    size: What the network sees: fit, crop, native or a short side in pixels. Default: fit." in (
+        inspect.getdoc(camserve.Model.explain) or ""
+    )
+
+
+def test_several_methods_where_one_is_taken_are_refused_in_words(model: camserve.Model) -> None:
+    with pytest.raises(OptionError) as raised:
+        model.explain(picture(), method=["cam", "layercam"])  # type: ignore[arg-type]
+    assert str(raised.value) == (
+        "method ['cam', 'layercam'] is not one name; for several, call it once for each, or give `camserve explain` "
+        "--method for each"
+    )
+    with pytest.raises(OptionError, match="method 3 is not one name; give it as text"):
+        model.explain(picture(), method=3)  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match="unknown option 'methd'; did you mean 'method'"):
+        model.explain(picture(), methd="cam")  # type: ignore[call-arg]

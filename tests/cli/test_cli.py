@@ -139,10 +139,26 @@ def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path
     result = run("batch", tmp_path, tmp_path / "out", "--json")
     said = json.loads(result.stdout)
     answers = said.pop("answers")
-    assert said == {"explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": []}
+    assert said == {
+        "explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": [], "stopped": None,
+    }  # fmt: skip
     assert (answers["known"], answers["right"], answers["accuracy"]) == (0, 0, None)
     assert [one["file"] for one in answers["surest"]] == [image.name]
     assert result.stderr == ""
+
+
+def test_a_low_score_is_said(photos: Path, tmp_path: Path) -> None:
+    sure, unsure = photos / "camera.png", photos / "astronaut.png"
+    result = run("explain", sure, unsure, "-o", tmp_path / "out")
+    assert f"{sure}: tripod 0.95 -> " in result.stdout
+    assert f"{unsure}: unsure: bobsled 0.20 -> " in result.stdout
+    assert "  note: the model is unsure: its best answer, 'bobsled', has a score of 0.20" in result.stdout
+    (tmp_path / "list.txt").write_text(f"{sure}\n{unsure}\n")
+    result = run("batch", tmp_path / "list.txt", tmp_path / "run")
+    assert result.stdout.startswith("2 explained, 0 failed, 1 unsure\nsurest: tripod 0.95 (")
+    facts = json.loads((tmp_path / "run" / "findings.json").read_text())
+    assert (facts["answers"]["unsure"], facts["counts"]["unsure"]) == (1, 1)
+    assert "The model is unsure of 1 image: its best answer has a low score." in facts["sentences"]
 
 
 def test_batch_says_how_many_are_right(image: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from conftest import picture
 from flask.testing import FlaskClient
@@ -20,6 +21,7 @@ from camserve.config import load_settings
 from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.findings.results import read_rows
 from camserve.images.reading import encode
+from camserve.models.architectures.by_name import build
 from camserve.models.card import Card, check_files, read_card
 from camserve.onboarding.new_model import card_text
 from camserve.web.app import create_app
@@ -243,6 +245,17 @@ def test_a_card_that_says_nothing_of_it_or_what_is_not_true(tmp_path: Path) -> N
 def test_a_card_that_is_written_says_the_output(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text(card_text(Card(architecture="net.py:Attributes", output="heads.shape")))
     assert read_card(tmp_path / "card.toml").output == "heads.shape"
+
+
+def test_a_model_with_several_outputs_is_added(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(card)
+    torch.save(build("net.py:Attributes").state_dict(), tmp_path / "own.pth")
+    command = ["add", tmp_path / "own.pth", "-a", "./net.py:Attributes", "--size", "32", "--folder", tmp_path]
+    assert "several tensors could be the logits" in run(*command).stderr
+    result = run(*command, "--output", "shape", "--labels", "shapes.txt")
+    assert result.exit_code == 0, result.stderr
+    added = camserve.load(tmp_path / "own")
+    assert (added.output, added.labels) == ("heads.shape", SHAPES)
 
 
 def test_options_that_are_no_output() -> None:

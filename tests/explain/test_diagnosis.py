@@ -16,13 +16,15 @@ from torch import nn
 import camserve
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import Target, TargetOption, resolve_target
+from camserve.config import load_settings
 from camserve.explain.diagnosis import alike, compare, diagnose
 from camserve.explain.observation import fuse, observe, steepness
 from camserve.explain.run import Run
 from camserve.methods import METHODS
 
-# scikit-image's photographs of things that the embedded model knows.
+# scikit-image's photographs of things that the embedded model knows, and what it is unsure of nevertheless.
 PHOTOGRAPHS = ["astronaut.png", "camera.png", "chelsea.png", "coffee.png", "horse.png", "rocket.jpg"]
+UNSURE = {"astronaut.png", "horse.png", "rocket.jpg"}
 AGAINST, CONSTANT, INFINITE = "all evidence is against this class", "the map is constant", "not finite"
 NUMBER, SATURATED, EARLY = "of the model's answers", "is saturated", "is early"
 CELL, SAME, UNSEEN = "a cell of the map is", "is nearly the same", "the rest is marked as unseen"
@@ -45,7 +47,27 @@ def others(explanation: camserve.Explanation) -> list[str]:
 def test_photographs_of_what_the_model_knows_need_no_words(
     model: camserve.Model, photos: Path, name: str, method: str
 ) -> None:
-    assert others(model.explain(photos / name, method=method)) == []
+    explanation = model.explain(photos / name, method=method)
+    best = explanation.top(1)[0]
+    assert explanation.unsure == (name in UNSURE) == (best.score < 0.3)
+    doubt = f"the model is unsure: its best answer, '{best.class_name}', has a score of {best.score:.2f}"
+    assert others(explanation) == ([doubt] if name in UNSURE else [])
+
+
+def test_answers_are_unsure_below_the_setting_and_only_where_classes_share_a_probability() -> None:
+    def asked(scores: str, below: float) -> camserve.Explanation:
+        settings = load_settings(overrides={"explain": {"unsure_below": below}}, environ={})
+        net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        with torch.no_grad():
+            net[0].weight.zero_()
+            net[0].bias.copy_(torch.tensor([1.0, 0, 0, 0]))
+        return camserve.load(net, scores=scores, size=64, settings=settings).explain(picture())
+
+    best = math.e / (math.e + 3)  # 0.475
+    assert asked("softmax", best + 0.01).unsure
+    assert not asked("softmax", best - 0.01).unsure
+    assert not asked("sigmoid", 1).unsure
+    assert any("the model is unsure" in text for text in asked("softmax", 0.9).warnings)
 
 
 def test_of_many_photographs_few_need_words(model: camserve.Model, data: Path) -> None:

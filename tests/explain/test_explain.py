@@ -21,6 +21,7 @@ from camserve.graph.heads import LinearHead
 from camserve.images.reading import Source
 from camserve.models.preprocessing import to_input
 from camserve.render.npy import npy_bytes
+from camserve.render.regions import Box
 
 
 @pytest.fixture(scope="module")
@@ -345,3 +346,28 @@ def test_what_is_not_finite_is_null_in_json() -> None:
     facts = camserve.load(net, size=32).explain(picture()).to_dict()
     assert facts["logit"] is None
     json.dumps(facts, allow_nan=False)
+
+
+@pytest.mark.parametrize("size", [(32, 20), (20, 32), (255, 100), (256, 100)])
+def test_a_small_photograph_is_enlarged_only_where_a_legend_needs_room(
+    model: camserve.Model, size: tuple[int, int]
+) -> None:
+    explanation = model.explain(picture(3, size))
+    assert explanation.overlay().size == explanation.heatmap_image().size == size
+    factor = {32: 8, 255: 2, 256: 1}[max(size)]
+    drawn = explanation.overlay(legend=True, alpha=0)
+    assert drawn.size == (factor * size[0], factor * size[1])
+    photo = np.kron(np.asarray(picture(3, size)), np.ones((factor, factor, 1), np.uint8))
+    same = (np.asarray(drawn) == photo).all(2)
+    assert 0.6 < same.mean() < 0.99  # all but the legend
+    assert (np.asarray(drawn)[~same] == (16, 16, 18)).all(1).any()
+
+
+def test_enlarged_heat_lies_where_it_lay(model: camserve.Model) -> None:
+    explanation = model.explain(picture(3, (32, 20)), size="crop")
+    middles = explanation.enlarged_rows(3)(0, 60)[1::3, 1::3]
+    np.testing.assert_allclose(middles, explanation.heatmap, atol=1e-6)
+    assert explanation.enlarged_rows(1)(0, 20).tobytes() == explanation.heatmap.tobytes()
+    assert np.isnan(middles).any()  # what the crop left out
+    (box, *_) = explanation.boxes(0.5)
+    assert box.enlarged(3) == Box(3 * box.left, 3 * box.top, 3 * box.right, 3 * box.bottom, box.peak, box.share)

@@ -41,6 +41,7 @@ def test_the_class_and_the_scores_are_those_of_the_crop_and_the_map_is_of_the_wh
     found, crop = model.explain(photograph()), model.explain(photograph(), size="crop")
     assert crop.logits == pytest.approx([2, 0, 0], abs=0.1)  # 240 / 60 / 2, but for the border
     assert found.class_name == found.own_answer.class_name == "red"
+    assert found.scores is not None and crop.scores is not None
     assert np.array_equal(found.scores, crop.scores)
     assert (found.own_answer.logit, found.score) == (crop.logit, crop.score)
     assert [one.class_name for one in found.top(2)] == [one.class_name for one in crop.top(2)]

@@ -193,8 +193,7 @@ def test_every_tile_is_where_its_place_says_in_its_own_colours(model: camserve.M
     photo = open_photo(model, image)
     found = [*compare_methods(model, photo, ["gradcam", "layercam", "legrad"], None, AT_10)]
     drawn = sheet.draw_sheet(photo.image, "heading", found)
-    small = photo.image.copy()
-    small.thumbnail((sheet.TILE, sheet.TILE))
+    small = photo.image.resize((240, 180), Image.Resampling.NEAREST)  # from 120 x 90: as often as a tile has room for
     top = sheet.MARGIN + sheet._line(32) + sheet._line(18)
     for column, entry in enumerate([None, *found]):
         left = sheet.MARGIN + column * (sheet.TILE + sheet.GAP) + (sheet.TILE - small.width) // 2
@@ -356,3 +355,18 @@ def test_the_bar_is_drawn_on_a_terminal_and_nowhere_else(image: Path, tmp_path: 
     assert b"/169" in drawn or b"/170" in drawn or b"explaining" in drawn
     plain = subprocess.run(arguments, capture_output=True, check=True)
     assert plain.stderr == b""
+
+
+def test_a_small_photograph_fills_its_tiles(model: camserve.Model, tmp_path: Path) -> None:
+    picture(3, (40, 30)).save(tmp_path / "small.png")
+    photo = open_photo(model, tmp_path / "small.png")
+    entries = list(compare_methods(model, photo, ["cam", "guidedbackprop"]))
+    drawn = sheet.draw_sheet(photo.image, "", entries)
+    left, top = sheet.MARGIN + (sheet.TILE - 280) // 2, sheet.MARGIN + sheet._line(32) + sheet._line(18)
+    tile = np.asarray(drawn.crop((left, top, left + 280, top + 210)))
+    assert np.array_equal(tile, np.kron(np.asarray(photo.image), np.ones((7, 7, 1), np.uint8)))
+    for entry in entries:
+        assert entry.explanation is not None
+        painted = sheet.tile_overlay(Image.fromarray(tile), entry.explanation, OverlayOptions())
+        assert painted.size == (280, 210)
+        assert not np.array_equal(np.asarray(painted), tile)

@@ -224,6 +224,15 @@ def test_ten_thousand_images_do_not_slow_the_page(page: "Page", many: Path) -> N
     assert has_focus(page, "00001.png")
 
 
+def test_unsure_answers_are_marked_and_can_be_filtered_for(page: "Page", out: Path) -> None:
+    page.goto(f"file://{out}/index.html")
+    rows = [row["file"] for row in read_rows(out) if row.get("unsure")]
+    assert rows  # noise is nothing that the model knows
+    page.locator("#sentences li", has_text="unsure of").locator("button").click()
+    assert sorted(page.locator("figure .file").all_inner_texts()) == sorted(rows)
+    assert page.locator("figure .mark", has_text="unsure").count() == len(rows)
+
+
 def test_what_its_own_test_refutes_is_not_red(page: "Page", out: Path, model: camserve.Model, tmp_path: Path) -> None:
     findings = find(out, model.labels)
     said = ["Possible shortcut: at the top.", "2 images are wrong.", "No shortcut: at the bottom."]

@@ -191,6 +191,7 @@ def test_one_logit_is_a_yes_or_no_and_several_may_all_be_yes() -> None:
     assert camserve.load(net, size=32).explain(picture(), target="-0").target.name == "against class 0"
     net[4] = nn.Linear(4, 3)
     several = camserve.load(net, size=32, scores="sigmoid").explain(picture())
+    assert several.scores is not None
     np.testing.assert_allclose(several.scores, 1 / (1 + np.exp(-several.logits.astype(float))), rtol=1e-6)
 
 

@@ -258,6 +258,13 @@ def test_the_limits_are_checked_in_the_header() -> None:
     bomb = whole[:begin] + packer.compress(bytes(10**7)) + packer.flush()
     with pytest.raises(errors.ImageTooLarge, match="MB when unpacked"):
         read(bomb, max_pixels=10**6)
+    with pytest.raises(errors.ImageTooLarge, match="MB when unpacked"):
+        read(bomb[:140] + bytes(4) + bomb[144:], max_pixels=10**6)  # with a wrong length of what is not packed
+    with pytest.raises(errors.ImageError, match="this DICOM is damaged"):
+        read(bomb[:132] + b"\3" + bomb[133:], max_pixels=10**6)
+    runs = bytes([1, 0, 0, 0, 64, *[0] * 59]) + b"\x81\0" * 10_000
+    with pytest.raises(errors.ImageError, match="this DICOM is damaged"):
+        read(dicom(NOISE[:8, :8, 0], RLE, pydicom.encaps.encapsulate([runs])))
 
 
 def test_cut_off_and_damaged_files_are_errors_and_silent(tmp_path: Path) -> None:
@@ -265,7 +272,7 @@ def test_cut_off_and_damaged_files_are_errors_and_silent(tmp_path: Path) -> None
     for tenth in range(1, 10):
         with pytest.raises(errors.ImageError, match="'image'"):
             read(data[: len(data) * tenth // 10])
-    with pytest.raises(errors.ImageError, match="this DICOM is damaged"):
+    with pytest.raises(errors.ImageError, match="a DICOM file without a picture"):
         read(bytes(128) + b"DICM\2\0")
     (tmp_path / "a.dcm").write_bytes(data)
     code = """if True:

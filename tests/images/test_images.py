@@ -145,6 +145,20 @@ def test_a_cut_off_file_is_an_error_at_every_tenth(format: str) -> None:
             read(data[: len(data) * tenth // 10])
 
 
+def test_no_library_of_the_extra_is_loaded_before_such_a_picture_comes() -> None:
+    code = f"""if True:
+        import sys
+        from camserve.images.reading import read_photo
+        read_photo({JPEG!r}, max_pixels=10**6, max_side=9999, max_bytes=2**24)
+        print(sorted({{name.split(".")[0] for name in sys.modules}}))
+        print("PIL.ImageCms" in sys.modules)
+    """
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert "'PIL'" in loaded and loaded.endswith("False\n")
+    for name in ("pillow_heif", "pillow_jxl", "pydicom", "tifffile", "imagecodecs"):
+        assert f"'{name}'" not in loaded
+
+
 @pytest.mark.parametrize("error", [RuntimeError("/secret"), MemoryError(), Image.DecompressionBombError("7 px")])
 def test_whatever_a_decoder_raises_is_an_image_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:

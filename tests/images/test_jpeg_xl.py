@@ -107,7 +107,13 @@ def test_a_jpeg_made_smaller_is_that_jpeg(tmp_path: Path) -> None:
 
 def test_a_turn_is_done_once(tmp_path: Path) -> None:
     """Without its JPEG it is decoded from the codestream, which libjxl turns, while EXIF says it as well."""
-    data = boxes(smaller_jpeg(tmp_path), b"jbrd")
+    data = boxes(boxes(smaller_jpeg(tmp_path), b"jbrd"), b"brob")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    said = bytes(4) + exif.tobytes().removeprefix(b"Exif\0\0")
+    data += struct.pack(">I4s", 8 + len(said), b"Exif") + said
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.getexif()[0x0112] == 6 and opened.size == (48, 32)  # so Pillow's exif_transpose turns it again
     photo = read(data)
     assert photo.size == (48, 32)
     seen = np.asarray(photo.image)[8::16, 12::24].astype(int)

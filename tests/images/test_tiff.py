@@ -14,6 +14,7 @@ from PIL import Image
 from tiffs import Page, tiff
 
 from camserve import errors
+from camserve.images import samples
 from camserve.images.reading import Photo, read_photo
 
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
@@ -258,6 +259,19 @@ def test_the_limits_hold_before_anything_is_unpacked() -> None:
         read(tiff(Page(np.zeros((23, 37, 2), "f8"), more={338: 0})), max_pixels=851)
     with pytest.raises(errors.ImageTooLarge, match="a strip of 2.*e\\+02 MB|has a strip of"):
         read(tiff(Page(numbers("u2"), compression=5, rows=2**15, more={256: 2**13, 257: 2**13 + 1})), max_pixels=10**8)
+
+
+def test_pillow_s_own_limit_holds_for_what_only_pillow_unpacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 425)
+    monkeypatch.setattr(samples, "_TOGETHER", 1)  # a strip at a time, 333 bytes
+    for compression in (1, 5, 8, 32773):
+        data = tiff(Page(numbers("u1", 3), 2, compression=compression, rows=3))
+        assert np.array_equal(pixels(data), shown(numbers("u1", 3), 255))
+    buffer = io.BytesIO()
+    Image.fromarray(numbers("u1", 3)).save(buffer, "TIFF", compression="jpeg")
+    message = r"0.000851 megapixels; allowed in a TIFF are 0.00085 \(Pillow's PIL.Image.MAX_IMAGE_PIXELS, twice\)"
+    with pytest.raises(errors.ImageTooLarge, match=message):
+        read(buffer.getvalue())
 
 
 def test_chains_that_lead_in_circles_end() -> None:

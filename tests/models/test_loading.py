@@ -57,6 +57,33 @@ def test_the_number_of_classes_is_the_checkpoint_s(folder: Path, labels: Any) ->
     assert list(model.labels) == (["class 0", "class 1", "class 2"] if labels is None else BIRDS)
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"classes": BIRDS},
+        {"class_names": tuple(BIRDS)},
+        {"class_to_idx": {"wren": 2, "finch": 0, "sparrow": 1}},
+        {"idx_to_class": {2: "wren", 0: "finch", 1: "sparrow"}},
+        {"id2label": {"0": "finch", "1": "sparrow", "2": "wren"}},
+        {"meta": {"categories": BIRDS}},
+        {"labels": None, "args": {"label_names": BIRDS}},
+    ],
+)
+def test_a_checkpoint_s_own_names_hold_where_nobody_gives_others(folder: Path, beside: dict[str, Any]) -> None:
+    torch.save({**torch.load("birds.pth"), **beside}, "birds.pth")
+    assert list(camserve.load("./net.py:Net", weights="birds.pth", size=32).labels) == BIRDS
+    given = camserve.load("./net.py:Net", weights="birds.pth", labels=["a", "b", "c"], size=32)
+    assert given.labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "beside", [{"classes": ["a", "b"]}, {"classes": {"a": 1, "b": 2, "c": 3}}, {"labels": [None] * 3}, {"classes": 3}]
+)
+def test_names_in_a_checkpoint_that_do_not_fit_are_left(folder: Path, beside: dict[str, Any]) -> None:
+    torch.save({**torch.load("birds.pth"), **beside}, "birds.pth")
+    assert camserve.load("./net.py:Net", weights="birds.pth", size=32).labels[2] == "class 2"
+
+
 def test_a_key_chooses_between_the_networks_of_a_file(folder: Path) -> None:
     weights = torch.load("birds.pth", weights_only=True)["state_dict"]
     torch.save({"generator": {key: 0 * one for key, one in weights.items()}, "critic": weights}, "both.pth")
@@ -111,10 +138,10 @@ def test_torchvision_s_own_preprocessing_holds_where_nothing_else_is_said(folder
         ({"mean": (1, 2, 3)}, "mean and std belong together: give both, in units of 0..255"),
         ({"std": (1, 2, 3)}, "mean and std belong together"),
         ({"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}, "look like units of 0..1.*multiply both by 255"),
-        ({"colour_order": "BGR"}, "colour_order: Extra inputs are not permitted"),
+        ({"chanels": "BGR"}, "unknown option of load 'chanels'; did you mean 'channels'"),
         ({"channels": "GBR"}, "channels: Input should be 'RGB', 'BGR', 'L' or 'bands'"),
         ({"weights": None, "key": "ema"}, "key 'ema' says which part of a file of weights is meant: give weights, too"),
-        ({"scores": "argmax"}, "scores: Input should be 'softmax' or 'sigmoid'"),
+        ({"scores": "argmax"}, "scores: Input should be 'softmax', 'sigmoid' or 'none'"),
     ],
 )
 def test_a_wrong_option_is_named(folder: Path, options: dict[str, Any], message: str) -> None:
@@ -133,9 +160,21 @@ def test_a_card_and_a_module_say_for_themselves_what_they_are(folder: Path) -> N
         camserve.load(build("net.py:Net"), weights="birds.pth")
 
 
+@pytest.mark.parametrize("source", ["efficientnet-lite0", "./net.py:Net"])
+def test_settings_given_as_options_are_said_where_they_belong(folder: Path, source: str) -> None:
+    """And what the error and docs/speed.md say to write works."""
+    compute = {"engine": "torch"}
+    with pytest.raises(OptionError) as refused:
+        camserve.load(source, compute=compute)
+    said = "load(..., settings=camserve.config.load_settings(overrides={'compute': {'engine': 'torch'}}))"
+    assert str(refused.value) == f"'compute' is a section of the settings and no option of load; give them as {said}"
+    model = camserve.load(source, settings=camserve.config.load_settings(overrides={"compute": compute}))
+    assert model.settings.compute.engine == "torch"
+
+
 def test_scores_of_a_multi_label_head_are_each_for_itself(folder: Path) -> None:
     model = camserve.load("./net.py:Net", weights="birds.pth", scores="sigmoid", size=32)
-    explanation = model.explain(picture())
+    explanation = model.explain(picture(), size="crop")
     assert explanation.scores == pytest.approx(1 / (1 + torch.tensor(explanation.logits).neg().exp()), abs=1e-6)
 
 

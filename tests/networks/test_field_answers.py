@@ -103,6 +103,7 @@ def test_probabilities_are_told_from_logits(said: str, wrapped: type[Says]) -> N
     ours, wanted = (found.logits, logits) if several else (centred(found.logits), centred(logits))
     assert_same(ours, wanted, share=1e-4)
     powers = torch.from_numpy(logits)
+    assert found.scores is not None
     np.testing.assert_allclose(found.scores, powers.sigmoid() if several else powers.softmax(0), atol=1e-5)
     if wrapped is Says:
         assert found.method == "cam"

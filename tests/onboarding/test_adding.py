@@ -59,6 +59,8 @@ def test_what_was_found_is_said_and_the_next_command_works(desk: Path) -> None:
         "layer    1, a cell every 2 pixels",
         "head     linear: explained by cam, whose map adds up to the logit",
         "input    32 x 32 RGB, crop 0.875, bicubic, mean 123.675 116.28 103.53, std 58.395 57.12 57.375",
+        "assumed  nobody states crop, mean, std, channels, resample: these are the usual ones; --photos FOLDER finds "
+        "them",
         f"written  {Path('mine/birds/card.toml')}",
         "Next: camserve explain photo.jpg --model birds",
     ]

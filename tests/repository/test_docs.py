@@ -183,7 +183,8 @@ def test_the_readme_s_command_lines_run(desk: Path) -> None:
     assert [line.split()[1] for line in lines] == ["explain", "batch"]
     for line in lines:
         subprocess.run(["bash", "-c", line], check=True, stdout=subprocess.DEVNULL)
-    assert (desk / "out" / "index.html").exists()
+    assert (desk / "out" / "cat.jpg" / "overlay.png").exists()
+    assert (desk / "signed" / "index.html").exists()
 
 
 def test_the_first_command_shows_what_the_readme_says_it_does(desk: Path, model: camserve.Model) -> None:

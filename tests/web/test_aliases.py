@@ -35,7 +35,7 @@ def encoded(data: bytes = PNG) -> str:
     return base64.encodebytes(data).decode()
 
 
-def best_of(model: camserve.Model, data: bytes = PNG) -> dict[str, float]:
+def best_of(model: camserve.Model, data: bytes = PNG) -> dict[str, float | None]:
     return {one.class_name: one.score for one in model.explain(data).top(5)}
 
 

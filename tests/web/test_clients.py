@@ -86,6 +86,7 @@ def test_kserve_v2(server: str, cat: Path, model: camserve.Model, binary: bool) 
     answer = rest("v2", use)
     made = model.explain(cat, target="cup")
     assert (answer.id, answer.model_name) == ("job-7", NAME)
+    assert made.scores is not None
     assert np.array_equal(answer.get_output_by_name("scores").as_numpy()[0], made.scores)
     assert np.array_equal(answer.get_output_by_name("heatmap").as_numpy()[0], made.heatmap)
 
@@ -109,6 +110,7 @@ def test_triton_s_client(server: str, cat: Path, model: camserve.Model, binary_i
         )
     made = model.explain(cat, method="layercam", target="cup")
     assert result.get_response()["id"] == "job-7"
+    assert made.scores is not None
     assert np.array_equal(result.as_numpy("scores")[0], made.scores)
     assert np.array_equal(result.as_numpy("heatmap")[0], made.heatmap)
     overlay = result.as_numpy("overlay_png")[0]

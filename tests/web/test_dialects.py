@@ -184,6 +184,7 @@ def test_v2_gives_all_outputs_as_json(client: FlaskClient, model: camserve.Model
     assert (answer["model_name"], answer["model_version"], answer["id"]) == (NAME, "1", "job-7")
     found = tensors(answer)
     assert (found["scores"]["shape"], found["scores"]["datatype"]) == ([1, 1000], "FP32")
+    assert made.scores is not None
     assert np.array_equal(np.array(found["scores"]["data"], np.float32), made.scores)
     assert found["heatmap"]["shape"] == [1, 70, 90]
     assert np.array_equal(np.array(found["heatmap"]["data"], np.float32).reshape(70, 90), made.heatmap)
@@ -216,6 +217,7 @@ def test_v2_takes_and_gives_bytes_behind_the_json(client: FlaskClient, model: ca
     length = int(response.headers["Inference-Header-Content-Length"])
     answer, behind = json.loads(response.data[:length]), response.data[length:]
     found, made = tensors(answer), model.explain(PNG)
+    assert made.scores is not None
     assert np.array_equal(np.array(found["scores"]["data"], np.float32).reshape(2, -1)[1], made.scores)
     png = encode(made.overlay(), "png")
     assert behind[: found["overlay_png"]["parameters"]["binary_data_size"]] == 2 * (struct.pack("<I", len(png)) + png)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import picture
 from flask.testing import FlaskClient
+from PIL import Image
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import camserve
@@ -185,6 +186,161 @@ def test_a_mistyped_class_is_answered_with_what_is_close(page: "Page") -> None:
     page.wait_for_selector("#problem:has-text(\"did you mean 'Egyptian cat'\")")
 
 
+def names_found(page: "Page", text: str) -> list[str]:
+    page.fill("#target", text)
+    page.wait_for_selector("#classes li >> nth=0")
+    return page.locator("#classes li").all_inner_texts()
+
+
+def test_a_class_is_found_by_any_part_of_its_name_and_taken_by_keyboard(page: "Page") -> None:
+    upload(page)
+    explained(page)
+    assert names_found(page, "cat")[:2] == ["tiger cat", "Persian cat"]  # before catamaran, which begins with it
+    assert "polecat" in names_found(page, "LEC")
+    assert names_found(page, "dog sled") == ["dogsled"]
+    assert page.inner_text("#found") == "1 of 1000 classes"
+    names_found(page, "retriever")
+    assert page.get_attribute("#target", "aria-expanded") == "true"
+    assert page.inner_text("#classes [aria-selected=true]") == page.inner_text("#classes li:first-child")
+    page.keyboard.press("ArrowDown")
+    second = page.inner_text("#classes li:nth-child(2)")
+    assert page.get_attribute("#target", "aria-activedescendant") == page.get_attribute(
+        "#classes li:nth-child(2)", "id"
+    )
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")  # from the first to the last
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#for:text-is('{second}')")
+    assert (explained(page), page.input_value("#target")) == (second, second)
+    assert page.is_hidden("#classes")
+
+
+def test_the_list_of_classes_closes_by_escape_and_opens_again(page: "Page") -> None:
+    upload(page)
+    first = explained(page)
+    page.click("#target")
+    page.wait_for_selector("#classes li >> nth=49")
+    assert page.inner_text("#found") == "1000 classes; type a part of a name"
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#classes")
+    assert page.get_attribute("#target", "aria-expanded") == "false"
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector("#classes:visible")
+    page.click("#classes li:nth-child(3)")
+    page.wait_for_selector("#for:text-is('great white shark')")
+    page.fill("#target", "")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#for:text-is('{first}')")
+
+
+def test_two_classes_of_one_name_are_told_apart(page: "Page", model: camserve.Model) -> None:
+    labels = ["crane" if index == 134 else label for index, label in enumerate(model.labels)]
+    page.route("**/classes", lambda route: route.fulfill(json={"model": "", "classes": labels}))
+    upload(page)
+    explained(page)
+    assert names_found(page, "crane")[:2] == ["crane (number 134)", "crane (number 517)"]
+    with page.expect_request("**/api/v1/explain") as asked:
+        page.click("#classes li:nth-child(2)")
+    assert '"target"\r\n\r\n#517\r\n' in (asked.value.post_data_buffer or b"").decode("latin-1")
+    assert explained(page) == model.labels[517]
+
+
+def test_what_cannot_be_run_is_closed_and_the_reason_is_there(page: "Page") -> None:
+    upload(page)
+    explained(page)
+    page.wait_for_selector("#why:visible")
+    option = "#method option[value={}]"
+    assert page.is_disabled(option.format("legrad"))
+    assert page.inner_text(option.format("legrad")) == "LeGrad · not for this model"
+    assert page.is_disabled(option.format("sscam"))
+    assert re.fullmatch(r"SS-CAM · about \d+ (s|min)", page.inner_text(option.format("sscam")))
+    assert not page.is_disabled(option.format("gradcam"))
+    assert page.inner_text(option.format("gradcam")) == "Grad-CAM"
+    page.click("#why summary")
+    reasons = page.locator("#why li").all_inner_texts()
+    assert page.inner_text("#why summary") == f"Why {len(reasons)} methods cannot be chosen"
+    (legrad,) = (one for one in reasons if one.startswith("LeGrad: "))
+    assert "needs attention" in legrad
+    (sscam,) = (one for one in reasons if one.startswith("SS-CAM: "))
+    assert sscam.endswith("on this photograph; 30 s are allowed")
+
+
+def hold(page: "Page") -> None:
+    """From now on no explanation arrives."""
+    page.route("**/api/v1/explain", lambda _: None)
+
+
+def test_no_old_picture_stays_while_another_is_made_and_cancel_brings_it_back(page: "Page") -> None:
+    upload(page)
+    first = explained(page)
+    hold(page)
+    page.select_option("#method", "layercam")
+    page.wait_for_selector("body.cleared")
+    assert page.is_hidden("#overlay")
+    assert page.is_hidden("#facts")
+    assert page.is_hidden(".scale")
+    assert page.is_disabled("#download")
+    assert page.is_visible("#photo")
+    page.wait_for_selector("#elapsed:has-text('1 s')")
+    assert page.inner_text("#doing") == "Explaining by LayerCAM …"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#busy", state="hidden")
+    assert page.is_visible("#overlay")
+    assert page.input_value("#method") == "auto"
+    assert (page.inner_text("#for"), page.inner_text("#by")) == (first, "CAM")
+    assert not page.is_disabled("#download")
+
+
+def test_cancel_before_the_first_answer_leaves_the_photograph(page: "Page") -> None:
+    hold(page)
+    upload(page)
+    page.click("#cancel")
+    page.wait_for_selector("#problem:has-text('Stopped.')")
+    assert page.is_hidden("#overlay")
+    assert page.is_visible("#photo")
+    page.unroute("**/api/v1/explain")
+    page.click("#again")
+    assert explained(page)
+    assert page.is_visible("#overlay")
+
+
+def test_an_error_leaves_no_old_picture_and_speaks_of_no_settings(page: "Page") -> None:
+    upload(page)
+    explained(page)
+    said = {"status": 504, "code": "deadline_passed", "detail": "no answer within 30 s (serve.deadline_seconds)"}
+    page.route("**/api/v1/explain", lambda route: route.fulfill(status=504, json=said))
+    page.select_option("#method", "layercam")
+    page.wait_for_selector("#problem:has-text('There was no answer within 30')")
+    assert page.inner_text("#problem-text").endswith("Choose a quicker method than LayerCAM, or a smaller size.")
+    assert page.is_hidden("#overlay")
+    assert page.locator("#top [aria-pressed=true]").count() == 0
+    other = {"status": 422, "code": "too_long", "detail": "RISE takes about 95 s (serve.deadline_seconds); so"}
+    page.route("**/api/v1/explain", lambda route: route.fulfill(status=422, json=other))
+    page.select_option("#method", "gradcam")
+    page.wait_for_selector("#problem:has-text('RISE takes about 95 s; so')")
+    page.unroute_all()
+    page.select_option("#method", "hirescam")
+    page.wait_for_selector("#by:text-is('HiResCAM')")
+    assert page.is_visible("#overlay")
+    assert page.is_hidden("#problem")
+
+
+def test_a_photograph_of_few_pixels_is_drawn_large_with_a_legible_scale(page: "Page") -> None:
+    upload(page, data=encode(picture(size=(32, 24)), "png"))
+    explained(page)
+    frame = page.locator("#frame").bounding_box()
+    assert frame is not None
+    assert frame["width"] >= 300
+    assert frame["height"] == pytest.approx(frame["width"] * 24 / 32, abs=1)
+    assert page.evaluate("getComputedStyle(photo).imageRendering") == "pixelated"
+    bar = page.locator(".bar").bounding_box()
+    assert bar is not None
+    assert bar["width"] >= 200
+    assert page.inner_text("#high").endswith("logits")
+
+
 def test_a_photograph_the_browser_cannot_show_is_shown_all_the_same(page: "Page") -> None:
     buffer = io.BytesIO()
     picture().save(buffer, "TIFF")
@@ -239,6 +395,9 @@ def test_the_menus_come_from_the_registries(client: FlaskClient) -> None:
     for method in METHODS.values():
         assert f'<option value="{method.name}"' in html
         assert f">{method.title}</option>" in html
+    assert html.index('<optgroup label="Attention">') < html.index('value="legrad"')
+    assert "Blue to red</option>" in html
+    assert "turned" not in html
     for colormap in (*COLORMAPS, *SIGNED_COLORMAPS):
         assert f'<option value="{colormap}" data-stops="#' in html
     assert "up to 25 MiB" in " ".join(html.split())
@@ -270,8 +429,21 @@ def test_the_form_says_what_is_wrong(client: FlaskClient) -> None:
     assert "<b>.jpg" not in hostile
 
 
+def test_the_form_s_errors_speak_of_no_settings(client: FlaskClient) -> None:
+    huge = submit(client, image=(io.BytesIO(encode(Image.new("L", (8000, 6300)), "png")), "huge.png"))
+    assert "allowed are 50." in huge
+    assert "limits." not in huge
+
+
+def test_the_form_draws_a_small_photograph_large(client: FlaskClient) -> None:
+    for side, small in ((32, True), (200, False)):
+        html = submit(client, image=(io.BytesIO(encode(picture(size=(side, side)), "png")), "a.png"))
+        assert ('id="frame" class="small"' in html) == small
+
+
 def test_the_icon_and_the_files_of_the_page_are_served(client: FlaskClient) -> None:
-    for name, kind in (("page.js", "text/javascript"), ("page.css", "text/css"), ("icon.svg", "image/svg+xml")):
+    scripts = {f"{name}.js": "text/javascript" for name in ("page", "classes", "methods", "places")}
+    for name, kind in {**scripts, "page.css": "text/css", "icon.svg": "image/svg+xml"}.items():
         response = client.get(f"/static/{name}")
         assert response.content_type.startswith(kind)
         response.close()

@@ -129,7 +129,8 @@ def test_json_holds_the_map_bit_for_bit(client: FlaskClient, model: camserve.Mod
 
 def test_a_difference_is_given_with_its_value_and_without_a_score(client: FlaskClient, model: camserve.Model) -> None:
     made = model.explain(PNG, target="281-282")
-    assert "X-Cam-Score" not in post(client, "target=281-282").headers
+    headers = post(client, "target=281-282").headers
+    assert ("X-Cam-Score" in headers, headers["X-Cam-Value"]) == (False, repr(made.value))
     facts = post(client, "target=281-282", headers={"Accept": "application/json"}).get_json()
     assert (facts["score"], facts["target"]["value"], facts["logit"]) == (None, made.value, made.logit)
 

@@ -169,6 +169,7 @@ function picture(path, row, one) {
   image.loading = "lazy";
   image.decoding = "async";
   image.src = href(path);
+  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 256));
   image.alt = `Heat of ${named(one[CLASS])} over ${row[FILE]}`;
   return image;
 }
@@ -258,8 +259,8 @@ function rowsOf(text) {
   const suspected = about.findings.shortcuts.find(one => one.sentence === text);
   if (suspected?.refuted) return null;
   if (suspected) return {flag: "shortcut", class: suspected.class === null ? "" : String(about.labels.indexOf(suspected.class))};
-  const flags = ["confident and wrong", "outlier", "outside the object", "border", "corners"];
-  const starts = [/wrong with a score/, /unlike those/, /outside the object/, /on the border/, /in the corners/];
+  const flags = ["confident and wrong", "unsure", "outlier", "outside the object", "border", "corners"];
+  const starts = [/wrong with a score/, /is unsure of/, /unlike those/, /outside the object/, /on the border/, /in the corners/];
   const place = starts.findIndex(start => start.test(text));
   return place < 0 ? null : {flag: flags[place]};
 }

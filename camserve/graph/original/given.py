@@ -67,8 +67,8 @@ class Given(nn.Module):
 
     module: the user's network, frozen, in evaluation mode. size: (w, h) of the image it was trained at, or the side of
     a square one. labels: how many classes have names. output: which part of its answer, where the user says. channels:
-    c, of its images. Raises ModelError, in words, for what cannot be called or answers with no logits, UnknownName and
-    OptionError for an output that there is not.
+    c, of its images. as_numbers: whether its answers are numbers, not classes. Raises ModelError, in words, for what
+    cannot be called or answers with no logits, UnknownName and OptionError for an output that there is not.
 
     What is found out:
     keyword: the argument that takes the images, where they cannot be given without its name.
@@ -89,9 +89,12 @@ class Given(nn.Module):
         labels: int | None = None,
         output: str | int | None = None,
         channels: int = 3,
+        *,
+        as_numbers: bool = False,
     ) -> None:
         super().__init__()
         self.module, self.size, self.channels = module, (size, size) if isinstance(size, int) else size, channels
+        self._as_numbers = as_numbers
         self.keyword, self.notes = _keyword(module), list[str]()
         self.answered, self._output = parts_of_answer(None, 0), output
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
@@ -155,7 +158,8 @@ class Given(nn.Module):
                 self.part = self.answered.choose(labels, self._output)
                 found = with_batch(self.part.of(answer), images)
                 self._check(found, labels)
-                self.kind = kind_of(lambda: self._called(used, images), self.part, found)
+                if not self._as_numbers:  # such as a share of something, which is no probability of a class
+                    self.kind = kind_of(lambda: self._called(used, images), self.part, found)
                 logits = found.float() if self.kind.name in ("logits", "perhaps") else self.ask(used, images)
         except CamserveError:
             raise
@@ -178,7 +182,7 @@ class Given(nn.Module):
             raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
         if not found.is_floating_point():
             raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
-        if labels is None and is_embedding(found):
+        if labels is None and not self._as_numbers and is_embedding(found):
             raise ModelError(
                 f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set "
                 "of classes. Put a classifier behind it, or give labels if its numbers are classes"

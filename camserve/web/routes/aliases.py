@@ -54,4 +54,4 @@ def predictions(name: str, version: str = VERSION) -> Response:
     if not isinstance(body, Upload):
         return kserve.predicted(images, options)
     (only,) = kserve.predictions_of(images, options)
-    return jsonify({one["class_name"]: one["score"] for one in only["top_k"]})
+    return jsonify({one["class_name"]: one["logit" if one["score"] is None else "score"] for one in only["top_k"]})

@@ -52,6 +52,28 @@ class Layers(TypedDict):
     outputs: list[str]
 
 
+class Classes(TypedDict):
+    """The names of a model's classes, in the order of their indices."""
+
+    model: str
+    classes: list[str]
+
+
+class Forecast(TypedDict):
+    """What one method would do: about how many seconds it takes, or why it does not go with the model."""
+
+    name: str
+    seconds: NotRequired[float]
+    reason: NotRequired[str]
+
+
+class Forecasts(TypedDict):
+    """What every method would do. deadline_seconds: what an answer may take; longer ones are refused."""
+
+    deadline_seconds: float
+    methods: list[Forecast]
+
+
 class Methods(TypedDict):
     """Every explanation method, with what is known of it."""
 
@@ -107,6 +129,29 @@ def layers(name: str) -> Response:
     model = service().model(name)
     outputs = [] if model.output is None else list(model.outputs)
     return jsonify(model=name, default=model.default_layer, layers=list(model.layers()), outputs=outputs)
+
+
+@api.get("/models/<card:name>/classes")
+@gives(Classes, statuses=(504,))
+def classes(name: str) -> Response:
+    """The names of a model's classes."""
+    return jsonify(model=name, classes=list(service().model(name).labels))
+
+
+@api.post("/explain/forecast")
+@gives(Forecasts, image=True)
+def forecast() -> Response:
+    """What every method would take on an image, and why some do not go with the model. None of them is run on it."""
+    ours, now = service(), record()
+    upload = read_upload(request)
+    options = options_with(request, upload)
+    with ours.gate.turn(now) as until:
+        seconds, reasons = ours.forecast(upload.image, options, now, until)
+    found: list[Forecast] = [
+        {"name": name, "reason": reasons[name]} if name in reasons else {"name": name, "seconds": round(takes, 3)}
+        for name, takes in seconds.items()
+    ]
+    return jsonify(deadline_seconds=ours.settings.serve.deadline_seconds, methods=found)
 
 
 @api.get("/methods")

@@ -239,7 +239,7 @@ def _facts(made: "Explanation") -> dict[str, Any]:
 def _tensors(made: "Explanation", asked: Asked) -> dict[str, Any]:
     timing, rows = record().timing, dict[str, Any]()
     if "scores" in asked.wanted:
-        rows["scores"] = made.scores
+        rows["scores"] = made.logits if made.scores is None else made.scores
     if "heatmap" in asked.wanted:
         with timing("render"):
             rows["heatmap"] = made.heatmap

@@ -1,11 +1,13 @@
 """The page at /: upload a photograph and look at what the model looked at. Works as a plain form, too."""
 
 import base64
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 
-from camserve.catalogue.methods import AUTO, METHODS
+from camserve.catalogue.methods import AUTO, FAMILIES
 from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS, colours
 from camserve.version import __version__
 from camserve.web.operations import HTML, JSON, Status, gives
@@ -28,6 +30,11 @@ SIZES = {
     "448": "Whole photo, finest: 448 px",
     "crop": "Centre square, as in training",
 }
+# A setting's name in an error: for who runs the service, not for who looks at the page. static/page.js has the same.
+_SETTING = re.compile(r" \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)")
+_COLOUR_LABELS = {"RdBu": "Blue to red"}
+# Pixels of a side up to which a photograph is drawn pixel by pixel; static/page.js has the same.
+_SMALL = 128
 
 
 @page.get("/")
@@ -56,7 +63,7 @@ def explain() -> Response:
 @page.errorhandler(Exception)
 def _failed(error: Exception) -> Response:
     problem = problem_of(error)
-    response = _render(problem=problem)
+    response = _render(problem=replace(problem, detail=_SETTING.sub("", problem.detail)))
     response.status_code = problem.status
     response.headers.update(problem.headers)
     return response
@@ -73,9 +80,11 @@ def _render(
             version=__version__,
             settings=ours.settings,
             models=[model["name"] for model in listed if model["available"] or model["default"]],
-            methods=METHODS.values(),
+            default_model=ours.shelf.default,
+            families=FAMILIES,
             auto=(AUTO, AUTO_SUMMARY),
             sizes=_sizes(str(ours.settings.explain.size)),
+            colour_label=_colour_label,
             colormaps={name: _stops(name) for name in _colormaps(ours.settings.render.colormap)},
             signed_colormaps={name: _stops(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
             result=result,
@@ -98,6 +107,12 @@ def _signed_colormaps(default: str) -> list[str]:
     return list(SIGNED_COLORMAPS) if default in SIGNED_COLORMAPS else [default, *SIGNED_COLORMAPS]
 
 
+def _colour_label(colormap: str) -> str:
+    """What a colour map is called here: which way round it is says nothing to who looks at its colours."""
+    name = colormap.removesuffix("_r")
+    return _COLOUR_LABELS.get(name, name[:1].upper() + name[1:])
+
+
 def _stops(colormap: str) -> str:
     """Nine colours along the map, for a CSS gradient."""
     table = colours(colormap)
@@ -108,6 +123,7 @@ def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
     overlay = overlay_bytes(explanation, options, "jpeg", record().timing)
     return {
         "overlay": "data:image/jpeg;base64," + base64.b64encode(overlay).decode(),
+        "small": max(explanation.photo.size) <= _SMALL,
         "explained": explanation.class_index,
         "class_name": explanation.class_name,
         "top": explanation.top(),

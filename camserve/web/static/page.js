@@ -2,12 +2,23 @@
 // Painting is linear in opacity, so the heat shown is what the service paints with that `alpha`, to within 2 of
 // 255. Lines and the veil over what the model did not see fade with it here, and stay in the download.
 
+import { searchClasses } from "./classes.js";
+import { inWords as lasting, secondsOf, showForecast, titleOf } from "./methods.js";
+import { clearPlace, short, watchPlaces } from "./places.js";
+
 const $ = (id) => document.getElementById(id);
 const form = $("form");
-const state = { photo: null, request: null, photoUrl: "", overlayUrl: "" };
+// answered: the choices that the picture shown is the answer to; null: there is none.
+const state = { photo: null, request: null, answered: null, photoUrl: "", overlayUrl: "" };
 
 // A loading model and a full queue pass by themselves; this many tries, then the reader decides.
 const PATIENCE = 20;
+// Milliseconds that the last picture stays, dimmed, while another is made: less than that would only flicker.
+const STAYS = 400;
+// Pixels of a side up to which a photograph is drawn pixel by pixel; routes/page.py has the same.
+const SMALL = 128;
+// A setting's name is for who runs the service; routes/page.py has the same.
+const SETTING = / \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)/g;
 
 document.documentElement.classList.add("scripted");
 
@@ -16,6 +27,7 @@ document.documentElement.classList.add("scripted");
 async function take(photo) {
   if (!photo) return;
   state.photo = photo;
+  state.answered = null;
   setTarget("", "");
   $("answers").hidden = true;
   $("overlay").hidden = true;
@@ -43,19 +55,20 @@ document.addEventListener("dragleave", (event) => {
 function request(accept, changes, signal) {
   const body = new FormData(form);
   body.set("image", state.photo, state.photo.name || "pasted");
+  body.set("method", $("method").value); // a form leaves out what cannot be chosen any more
   if ($("target").dataset.index) body.set("target", `#${$("target").dataset.index}`);
   for (const [name, value] of Object.entries(changes)) body.set(name, value);
   return { method: "POST", body, headers: { Accept: accept }, signal };
 }
 
-async function ask(accept, changes, signal = state.request.signal) {
+async function ask(accept, changes, signal = state.request.signal, address = form.dataset.explain) {
   for (let tries = 1; ; tries += 1) {
-    const response = await fetch(form.dataset.explain, request(accept, changes, signal));
+    const response = await fetch(address, request(accept, changes, signal));
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
     const seconds = Number(response.headers.get("Retry-After"));
     if (!seconds || tries === PATIENCE) throw Object.assign(new Error(problem.detail), problem);
-    $("busy").textContent = problem.code === "busy" ? "Waiting for other requests …" : "Waiting for the model …";
+    $("doing").textContent = problem.code === "busy" ? "Waiting for other requests …" : "Waiting for the model …";
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   }
 }
@@ -64,6 +77,7 @@ async function explain() {
   if (!state.photo) return;
   state.request?.abort();
   const mine = (state.request = new AbortController());
+  const asked = (state.asked = choices());
   setBusy(true);
   try {
     $("problem").hidden = true;
@@ -74,12 +88,82 @@ async function explain() {
     const answer = await (await ask("application/json", { outputs: "overlay", format: "jpeg", alpha: 1 })).json();
     if (mine.signal.aborted) return;
     await showOverlay(answer.outputs.overlay);
+    if (mine.signal.aborted) return;
     showAnswer(answer, performance.now() - start);
+    state.answered = { ...asked, name: answer.target.name };
+    setCleared(false);
+    forecast(mine.signal);
   } catch (error) {
     if (mine.signal.aborted) return;
     showFailure(error);
   }
   if (mine === state.request) setBusy(false);
+}
+
+// What every method would take on this photograph; asked once the first picture is there, and nobody waits for it.
+async function forecast(signal) {
+  const key = [state.photo.name, state.photo.size, state.photo.lastModified, modelName(), $("size").value].join("/");
+  if (state.forecast === key) return;
+  try {
+    const changes = { method: "auto", target: "", contour: "", boxes: "", colormap: "", signed: "" };
+    const answer = await ask("application/json", changes, signal, form.dataset.forecast);
+    const told = await answer.json();
+    if (signal.aborted) return;
+    state.forecast = key;
+    showForecast($("method"), $("why"), told);
+  } catch {
+    // the menu stays as it is, and errors say the rest
+  }
+}
+
+const modelName = () => $("model")?.value ?? form.dataset.model;
+
+const classesOf = new Map();
+
+// The names of a model's classes, asked for once.
+function classNames() {
+  const model = modelName();
+  if (!classesOf.has(model)) {
+    const address = `${form.dataset.models}/${encodeURIComponent(model)}/classes`;
+    const names = fetch(address).then(async (answer) => (answer.ok ? (await answer.json()).classes : Promise.reject()));
+    names.catch(() => classesOf.delete(model));
+    classesOf.set(model, names);
+  }
+  return classesOf.get(model);
+}
+
+// ---- what was chosen
+
+function choices() {
+  const kept = {};
+  for (const { id, name, type, value, checked } of form.elements) {
+    if (name && type !== "file") kept[id || name] = type === "checkbox" ? checked : value;
+  }
+  return { kept, index: $("target").dataset.index ?? "" };
+}
+
+function restore({ kept, index }) {
+  for (const element of form.elements) {
+    const was = kept[element.id || element.name];
+    if (was === undefined) continue;
+    if (element.type === "checkbox") element.checked = was;
+    else element.value = was;
+  }
+  $("target").dataset.index = index;
+  setHints();
+}
+
+// Ends what is under way. The picture that was there is shown again, with what it was asked for.
+function cancel() {
+  if ($("busy").hidden) return;
+  state.request.abort();
+  setBusy(false);
+  if (state.answered) {
+    restore(state.answered);
+    setCleared(false);
+  } else {
+    showFailure({ message: "Nothing was computed to its end.", status: 499 }, "Stopped.");
+  }
 }
 
 // ---- showing what it said
@@ -94,7 +178,10 @@ async function showPhoto() {
     await $("photo").decode();
   });
   state.shown = photo;
-  $("frame").style.setProperty("--ratio", $("photo").naturalWidth / $("photo").naturalHeight);
+  const { naturalWidth: width, naturalHeight: height } = $("photo");
+  $("frame").style.setProperty("--ratio", width / height);
+  $("frame").style.setProperty("--pixels", width);
+  $("frame").classList.toggle("small", Math.max(width, height) <= SMALL);
   $("photo").hidden = $("figure").hidden = false;
   $("drop").hidden = true;
 }
@@ -113,15 +200,16 @@ function setSource(id, blob) {
 
 function showAnswer(answer, milliseconds) {
   const { model, method, layer, image } = answer.provenance;
-  const title = [...$("method").options].find((option) => option.value === method)?.text ?? method;
+  const title = titleOf($("method"), method);
   const refocus = $("top").contains(document.activeElement);
   $("top").replaceChildren(...listed(answer).map((one) => answerItem(one, one.class_index === answer.class_index)));
   $("warnings").replaceChildren(...answer.warnings.map(warningItem));
   $("warnings").hidden = !answer.warnings.length;
   state.size = image;
   $("for").textContent = answer.target.name;
+  $("by").textContent = title;
   setScale(answer);
-  $("overlay").alt = `Where the evidence for ${answer.target.name} is`;
+  $("overlay").alt = `Where the evidence for ${answer.target.name} is, by ${title}`;
   $("facts").textContent =
     `${title} at layer “${layer}” of ${model.name} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
   $("answers").hidden = false;
@@ -136,8 +224,6 @@ function setScale(answer) {
   $("low").textContent = signed ? (inLogits ? `against ${short(-end)}` : "against") : inLogits ? "0" : "little";
   $("high").textContent = inLogits ? `${signed ? "for " : ""}${short(end)} logits` : signed ? "for" : "most";
 }
-
-const short = (number) => String(Number(number.toPrecision(3))).replace("-", "−");
 
 // The five most likely classes, and the explained one where it is none of them.
 function listed(answer) {
@@ -178,99 +264,66 @@ function warningItem(text) {
   return item;
 }
 
-function showFailure(error) {
+function showFailure(error, title = "That did not work.") {
   const unreachable = error instanceof TypeError;
-  $("problem-text").textContent = unreachable ? "The service does not answer. Is it still running?" : error.message;
+  setCleared(true, true);
+  state.answered = null;
+  $("top").querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
+  $("warnings").hidden = true;
+  $("problem-title").textContent = title;
+  $("problem-text").textContent = unreachable ? "The service does not answer. Is it still running?" : plain(error);
   $("again").hidden = !unreachable && !(error.status >= 429);
   $("problem").hidden = false;
+  $("problem").scrollIntoView({ block: "nearest" });
   if (state.shown !== state.photo) {
     $("figure").hidden = true;
     $("drop").hidden = false;
   }
 }
 
+// An error in words for who looks at a page: without settings, and without all the names there are.
+function plain({ code, message }) {
+  if (code === "deadline_passed") {
+    const title = titleOf($("method"), $("method").value);
+    return `There was no answer within ${form.dataset.deadline} s, which is the longest that one may take here. Choose a quicker method than ${title}, or a smaller size.`;
+  }
+  const said = message.replace(SETTING, "").replace(/^[a-z]/, (letter) => letter.toUpperCase());
+  return code === "unknown_name" ? said.replace(/ Known: .*$/s, "") : said;
+}
+
 function setBusy(busy) {
   document.body.classList.toggle("busy", busy);
-  $("busy").textContent = "Explaining …";
   $("busy").hidden = !busy;
+  clearInterval(state.ticking);
+  clearTimeout(state.clearing);
+  if (!busy) return;
+  const [name, start] = [$("method").value, performance.now()];
+  const title = titleOf($("method"), name);
+  const takes = secondsOf($("method"), name);
+  $("doing").textContent = name === "auto" ? "Explaining …" : `Explaining by ${title} …`;
+  $("elapsed").textContent = "";
+  state.ticking = setInterval(() => {
+    const seconds = Math.round((performance.now() - start) / 1000);
+    $("elapsed").textContent = takes >= 2 ? `${seconds} s of about ${lasting(takes)}` : `${seconds} s`;
+  }, 1000);
+  state.clearing = setTimeout(() => setCleared(true), STAYS);
 }
 
-// ---- asking about a place or a region
-
-const pressed = { down: false, at: null, from: null };
-const CLICK = 4; // CSS pixels: what moves less is a click
-
-function fractions(event) {
-  const { left, top, width, height } = $("frame").getBoundingClientRect();
-  const inside = (value) => Math.min(Math.max(value, 0), 1);
-  return { x: inside((event.clientX - left) / width), y: inside((event.clientY - top) / height) };
-}
-
-function setMark(from, to) {
-  const percent = (number) => `${100 * number}%`;
-  $("mark").hidden = false;
-  $("mark").classList.toggle("point", from === to);
-  Object.assign($("mark").style, {
-    left: percent(Math.min(from.x, to.x)), top: percent(Math.min(from.y, to.y)),
-    width: percent(Math.abs(to.x - from.x)), height: percent(Math.abs(to.y - from.y)),
-  });
-}
-
-function clearPlace() {
-  $("mark").hidden = true;
-  $("place").textContent = $("place").dataset.hint;
-}
-
-async function askPlace(from, to) {
-  const { width, height } = state.size;
-  const pixel = ({ x, y }) => [Math.min(Math.floor(x * width), width - 1), Math.min(Math.floor(y * height), height - 1)];
-  const [x, y] = pixel(from);
-  const [right, bottom] = pixel(to);
-  const box = [Math.min(x, right), Math.min(y, bottom), Math.max(x, right) + 1, Math.max(y, bottom) + 1];
-  const question = from === to ? { at: `${x},${y}` } : { region: box.join(",") };
-  const mine = state.request;
-  try {
-    // places and regions are the head's, whatever the method, so the cheapest one will do
-    const answer = await (await ask("application/json", { ...question, method: "auto" })).json();
-    if (mine === state.request) $("place").textContent = inWords(answer);
-  } catch (error) {
-    if (mine === state.request && error.name !== "AbortError") $("place").textContent = error.message;
-  }
-}
-
-function inWords({ places: [place] = [], regions: [region] = [], target }) {
-  if (region) {
-    return `This region gives ${short(region.logits)} logits for ${target.name}; all places together ${short(region.of)}.`;
-  }
-  const votes = place.votes.map((vote) => `${vote.class_name} ${short(vote.logits)}`);
-  return `At ${place.x}, ${place.y} the photograph speaks for ${votes.join(" · ")} (logits)`;
-}
-
-$("frame").addEventListener("pointerdown", (event) => {
-  if (event.button !== 0 || !state.size || $("overlay").hidden) return;
-  Object.assign(pressed, { at: event, from: fractions(event), down: true });
-  $("frame").setPointerCapture(event.pointerId);
-});
-$("frame").addEventListener("pointermove", (event) => {
-  if (pressed.down && isDrag(event)) setMark(pressed.from, fractions(event));
-});
-$("frame").addEventListener("pointerup", (event) => {
-  if (!pressed.down) return;
-  pressed.down = false;
-  const to = isDrag(event) ? fractions(event) : pressed.from;
-  setMark(pressed.from, to);
-  askPlace(pressed.from, to);
-});
-$("frame").addEventListener("pointercancel", () => {
-  pressed.down = false;
-  clearPlace();
-});
-
-function isDrag(event) {
-  return Math.hypot(event.clientX - pressed.at.clientX, event.clientY - pressed.at.clientY) > CLICK;
+// Cleared: the photograph alone, without what was found about it by another method or for another class. failed: and
+// nothing is on its way.
+function setCleared(cleared, failed = false) {
+  state.cleared = cleared;
+  document.body.classList.toggle("cleared", cleared);
+  document.body.classList.toggle("failed", failed);
+  $("download").disabled = cleared;
 }
 
 // ---- looking and keeping
+
+function asksTheSame() {
+  const { kept, index } = choices();
+  return state.asked?.index === index && state.asked?.kept.target === kept.target;
+}
 
 function setOpacity() {
   $("overlay").style.opacity = $("opacity").value;
@@ -298,6 +351,28 @@ async function download() {
 
 $("opacity").addEventListener("input", setOpacity);
 $("target").addEventListener("input", () => setTarget($("target").value, ""));
+$("cancel").addEventListener("click", cancel);
+document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && cancel());
+watchPlaces({
+  size: () => (state.cleared || $("overlay").hidden ? null : state.size),
+  async ask(question) {
+    const mine = state.request;
+    // places and regions are the head's, whatever the method, so the cheapest one will do
+    const answer = await (await ask("application/json", { ...question, method: "auto" })).json();
+    return mine === state.request ? answer : null;
+  },
+});
+searchClasses({
+  input: $("target"),
+  list: $("classes"),
+  found: $("found"),
+  names: classNames,
+  choose(name, index) {
+    setTarget(name, index);
+    explain();
+  },
+  submit: explain,
+});
 $("download").addEventListener("click", download);
 $("again").addEventListener("click", explain);
 form.addEventListener("submit", (event) => {
@@ -306,7 +381,9 @@ form.addEventListener("submit", (event) => {
 });
 form.addEventListener("change", (event) => {
   if (["file", "opacity"].includes(event.target.id)) return;
+  if (event.target.id === "target" && asksTheSame()) return; // taken from the list, or by Enter, already
   if (event.target.id === "signed") $("colormap").value = "";
+  if (event.target.id === "model") showForecast($("method"), $("why"), null);
   setHints();
   explain();
 });

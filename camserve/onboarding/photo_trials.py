@@ -1,0 +1,201 @@
+"""Which preprocessing a network was trained with, found by trying: the photographs whose class is known decide.
+
+A preprocessing is judged by the mean logarithm of the probability of the right class, which tells apart what a few
+dozen photographs cannot by counting. The probabilities are those of the temperature at which they are best, so that a
+network is not judged by how sure it is. Another value than the stated one is taken only where it is better by more
+than its standard error: else a few photographs would choose between values that make no difference.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camserve.geometry.frame import crop
+from camserve.images.reading import Photo
+from camserve.methods.evidence import Progress
+from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, Input, Values
+from camserve.models.preprocessing import to_input
+
+SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 240, 256, 260, 288, 299, 320, 384, 448, 512)
+# Of these the first look chooses; their neighbours, up to this factor away, are tried later.
+_ROUGH, _NEAR = (32, 64, 128, 224), 1.5
+_CROPS = (1.0, 0.95, 0.875)
+_RESAMPLING = ("bilinear", "bicubic", "lanczos")
+# (mean, std) of RGB that training scripts have, in units of 0..255.
+_SCALES: tuple[tuple[Values, Values], ...] = (
+    (IMAGENET_MEAN, IMAGENET_STD),
+    ((0, 0, 0), (255, 255, 255)),
+    ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    ((127, 127, 127), (128, 128, 128)),
+    ((123, 117, 104), (1, 1, 1)),  # Caffe's
+    ((0, 0, 0), (1, 1, 1)),
+    ((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),  # CLIP's
+)
+# Photographs of the first look; how many of its best are looked at with all of them; rounds of changing one thing.
+_FIRST, _FINALISTS, _ROUNDS = 20, 4, 3
+# By how many standard errors another value than the stated one must be better.
+_CLEARLY = 1.5
+_TEMPERATURES = tuple(2 ** (power / 2) for power in range(-8, 9))
+
+# (N, 3, h, w) -> (N, C), logits
+Answer = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Photographs, and the index of the class that each shows."""
+
+    photos: Sequence[Photo]
+    classes: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a network does on photographs prepared in one way.
+
+    right: on how many its best class is the right one. logs: (N,) logarithms of the right class's probability.
+    """
+
+    input: Input
+    right: int
+    logs: Tensor = field(repr=False)
+
+    @property
+    def mean(self) -> float:
+        """The mean logarithm, 0 at best; of a guess among C classes -log C."""
+        return float(self.logs.mean())
+
+    def is_better(self, other: "Trial") -> bool:
+        """Whether it is so by clearly more than chance, on the same photographs."""
+        gains = (self.logs - other.logs).double()
+        return len(gains) > 1 and float(gains.mean()) > _CLEARLY * float(gains.std()) / math.sqrt(len(gains))
+
+
+class Search:
+    """Tries preprocessings of `shown`, beginning with `stated`, and changes no field that is `given`.
+
+    sizes: what the network takes. progress: told (forwards done, in all), an estimate.
+    trials: of all photographs, in the order in which they were tried. forwards: images that the network has seen.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        shown: Shown,
+        stated: Input,
+        given: Iterable[str],
+        sizes: Iterable[int],
+        progress: Progress | None = None,
+    ) -> None:
+        self._answer, self._shown, self._given, self._progress = answer, shown, frozenset(given), progress
+        self._sizes = [min(stated.sides)] if "size" in self._given else sorted({*sizes})
+        self.stated = stated if min(stated.sides) in self._sizes else _with(stated, size=self._sizes[0])
+        self.trials: dict[Input, Trial] = {}
+        self.forwards = 0
+        self._planes: tuple[Any, Tensor] | None = None
+
+    def best(self) -> Trial:
+        """The stated preprocessing, or the best of those that are clearly better."""
+        best = self._chosen(self._tried(self.stated), self._promising())
+        for _ in range(_ROUNDS):
+            before = best
+            for ways in (self._other_sizes, self._other_crops, self._other_scales, self._other_resampling):
+                best = self._chosen(best, ways(best.input))
+            if best is before:
+                break
+        return best
+
+    def _chosen(self, best: Trial, others: Iterable[Input]) -> Trial:
+        """Of `others` that are clearly better than `best` the first that no other is clearly better than; or `best`."""
+        better = [trial for trial in map(self._tried, others) if trial.is_better(best)]
+        top = max(better, key=lambda trial: trial.mean, default=best)
+        return next((trial for trial in better if not top.is_better(trial)), best)
+
+    def _promising(self) -> list[Input]:
+        """Scales and rough sizes, a few photographs each, all at once, since neither can be told without the other."""
+        few = Shown(self._shown.photos[:_FIRST], self._shown.classes[:_FIRST])
+        rough = dict.fromkeys([min(self.stated.sides), *(size for size in self._sizes if size in _ROUGH)])
+        ways = [way for size in rough for way in self._scaled(self._sized(self.stated, size), "RGB")]
+        means = {way: self._trial(way, few).mean for way in ways}
+        least = sorted(means.values(), reverse=True)[:_FINALISTS][-1]
+        return [one for way, mean in means.items() if mean >= least for one in (way, *self._turned(way))]
+
+    def _other_sizes(self, at: Input) -> list[Input]:
+        side = min(at.sides)
+        near = sorted(self._sizes, key=lambda size: abs(size - side))
+        near = [size for size in near if side / _NEAR < size < side * _NEAR]
+        return [self._sized(at, size) for size in near]
+
+    def _sized(self, at: Input, size: int) -> Input:
+        """Photographs that have the size of the input already are taken whole, unless another crop is given."""
+        whole = "crop" not in self._given and all(min(photo.size) == size for photo in self._shown.photos)
+        return _with(at, size=size, **({"crop": 1.0} if whole else {}))
+
+    def _other_crops(self, at: Input) -> list[Input]:
+        return [] if "crop" in self._given else [_with(at, crop=share) for share in _CROPS]
+
+    def _other_scales(self, at: Input) -> list[Input]:
+        return [*self._scaled(at, at.channels), *self._turned(at)]
+
+    def _other_resampling(self, at: Input) -> list[Input]:
+        return [] if "resample" in self._given else [_with(at, resample=name) for name in _RESAMPLING]
+
+    def _scaled(self, at: Input, channels: str) -> list[Input]:
+        """With the channels in that order, unless it is given, and each mean and std."""
+        order = at.channels if "channels" in self._given else channels
+        if "mean" in self._given:
+            return [_with(at, channels=order)]
+        turn = slice(None, None, 1 if order == "RGB" else -1)
+        own = [] if order != at.channels else [at]
+        return own + [_with(at, channels=order, mean=mean[turn], std=std[turn]) for mean, std in _SCALES]
+
+    def _turned(self, at: Input) -> list[Input]:
+        """The channels the other way round, and mean and std with them, unless they are given."""
+        if "channels" in self._given:
+            return []
+        order = "RGB" if at.channels == "BGR" else "BGR"
+        scale = {} if "mean" in self._given else {"mean": at.mean[::-1], "std": at.std[::-1]}
+        return [_with(at, channels=order, **scale)]
+
+    def _tried(self, way: Input) -> Trial:
+        if way not in self.trials:
+            self.trials[way] = self._trial(way, self._shown)
+        return self.trials[way]
+
+    def _trial(self, way: Input, shown: Shown) -> Trial:
+        planes = self._resampled(way, shown)
+        planes = planes.flip(1) if way.channels == "BGR" else planes
+        mean, std = (torch.tensor(values)[:, None, None] for values in (way.mean, way.std))
+        logits = self._answer((planes - mean) / std)
+        self.forwards += len(logits)
+        if self._progress is not None:
+            in_all = len(_ROUGH) * len(_SCALES) * _FIRST + 40 * len(self._shown.photos)
+            self._progress(self.forwards, max(in_all, self.forwards))
+        places = torch.arange(len(logits)), torch.tensor(shown.classes)
+        logs = [(logits / degree).log_softmax(1)[places] for degree in _TEMPERATURES]
+        right = int((logits.argmax(1) == places[1]).sum())
+        return Trial(way, right, max(logs, key=lambda each: float(each.mean())))
+
+    def _resampled(self, way: Input, shown: Shown) -> Tensor:
+        """(N, 3, size, size), RGB, 0..255; those of the latest size, crop and resampling are kept."""
+        key = way.size, way.crop, way.resample, len(shown.photos)
+        if self._planes is None or self._planes[0] != key:
+            plain = Input(size=way.size, crop=way.crop, resample=way.resample, mean=(0, 0, 0), std=(1, 1, 1))
+            frames = ((photo, crop(photo.size, way.sides, share=way.crop)) for photo in shown.photos)
+            self._planes = key, torch.cat([to_input(photo, frame, plain) for photo, frame in frames])
+        return self._planes[1]
+
+
+def _with(way: Input, **changes: Any) -> Input:
+    return Input(**{**way.model_dump(), **changes})
+
+
+def rows(trials: Mapping[Input, Trial], best: Trial, stated: Input, count: int = 8) -> list[Trial]:
+    """The best one, the stated one, and the next best, `count` in all, the best first."""
+    others = sorted(trials.values(), key=lambda trial: -trial.mean)
+    kept = dict.fromkeys(trial.input for trial in (best, trials[stated], *others))
+    return sorted((trials[way] for way in list(kept)[:count]), key=lambda trial: (trial is not best, -trial.mean))

@@ -1,0 +1,48 @@
+// The menu of methods: what each would take on this photograph, and which cannot be chosen, and why.
+
+const WORTH_SAYING = 2; // seconds
+
+// What a method is called, whatever is written behind it.
+export function titleOf(menu, name) {
+  const option = [...menu.options].find((one) => one.value === name);
+  return option ? (option.dataset.title ?? option.text) : name;
+}
+
+// About how many seconds it takes, where that is known.
+export function secondsOf(menu, name) {
+  const option = [...menu.options].find((one) => one.value === name);
+  return Number(option?.dataset.seconds) || 0;
+}
+
+// forecast: of /api/v1/explain/forecast; null: nothing is known any more.
+export function showForecast(menu, why, forecast) {
+  const known = new Map((forecast?.methods ?? []).map((one) => [one.name, one]));
+  const closed = [];
+  for (const option of menu.options) {
+    const { seconds = 0, reason = "" } = known.get(option.value) ?? {};
+    const tooLong = seconds > (forecast?.deadline_seconds ?? Infinity);
+    option.dataset.title ??= option.text;
+    option.dataset.seconds = seconds;
+    option.disabled = Boolean(reason) || tooLong;
+    const behind = reason ? "not for this model" : seconds >= WORTH_SAYING ? `about ${inWords(seconds)}` : "";
+    option.text = behind ? `${option.dataset.title} · ${behind}` : option.dataset.title;
+    if (reason) closed.push([option.dataset.title, reason]);
+    else if (tooLong) {
+      closed.push([option.dataset.title, `about ${inWords(seconds)} on this photograph; ${forecast.deadline_seconds} s are allowed`]);
+    }
+  }
+  why.querySelector("summary").textContent =
+    closed.length === 1 ? "Why one method cannot be chosen" : `Why ${closed.length} methods cannot be chosen`;
+  why.querySelector("ul").replaceChildren(...closed.map(reasonItem));
+  why.hidden = !closed.length;
+}
+
+export const inWords = (seconds) => (seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
+
+function reasonItem([title, reason]) {
+  const item = document.createElement("li");
+  const name = document.createElement("b");
+  name.textContent = title;
+  item.append(name, `: ${reason}`);
+  return item;
+}
