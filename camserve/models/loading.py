@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from camserve import config
-from camserve.errors import ModelError, OptionError
+from camserve.config.schema import Models
+from camserve.errors import ModelError, ModelNotFound, OptionError
 from camserve.models import card as cards
+from camserve.models.architectures import hints
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.classifier import Parts
@@ -41,15 +43,24 @@ def parts_of(
     if is_architecture(str(source)):
         card = described(str(source), layer, own)
         return assemble(card, Path(), name_for(card), names_of(labels), settings)
+    path = _card_of(source, settings.models)
     if own:
         raise OptionError(
             f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
         )
-    path = cards.card_path(source, settings.models)
     card = cards.read_card(path)
     if layer is not None:
         card = card.model_copy(update={"layer": layer})
     return assemble(card, path.parent, path.parent.name, names_of(labels), settings, home=path)
+
+
+def _card_of(source: str | Path, models: Models) -> Path:
+    """The card.toml that `source` means. Raises ModelNotFound, with what to write for names of other libraries."""
+    try:
+        return cards.card_path(source, models)
+    except ModelNotFound as error:
+        hint = hints.of_source(str(source))
+        raise (ModelNotFound(str(source), cards.find_cards(models), hint) if hint else error) from None
 
 
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
@@ -69,7 +80,9 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
         return card
     weights = str(own["weights"])
     if not weights.startswith("package:") and not Path(weights).is_file():
-        raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
+        hint = hints.of_weights(architecture, weights)
+        more = f". {hint}" if hint else ""
+        raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none{more}")
     return card.model_copy(update={"weights": weights, "key": own.get("key")})
 
 
