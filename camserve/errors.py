@@ -170,8 +170,8 @@ class ModelNotFound(CamserveError):
     status = 404
     exit_code = 2
 
-    def __init__(self, given: str, known: Iterable[str]) -> None:
-        super().__init__(str(UnknownName("model", given, known)))
+    def __init__(self, given: str, known: Iterable[str], hint: str = "") -> None:
+        super().__init__(str(UnknownName("model", given, known)) + (f". {hint}" if hint else ""))
 
 
 class ModelError(CamserveError):

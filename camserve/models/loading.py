@@ -8,9 +8,11 @@ from pydantic import ValidationError
 from torch import nn
 
 from camserve import config
-from camserve.errors import ModelError, OptionError, UnknownName
+from camserve.config.schema import Models
+from camserve.errors import ModelError, ModelNotFound, OptionError, UnknownName
 from camserve.models import card as cards
 from camserve.models import output_names as outputs
+from camserve.models.architectures import hints
 from camserve.models.architectures.by_name import build, defaults_of, is_architecture
 from camserve.models.arguments import bound, in_words
 from camserve.models.checkpoints import Checkpoint, read_checkpoint
@@ -53,11 +55,11 @@ def parts_of(
     if is_architecture(str(source)):
         card = described(str(source), layer, {**own, "output": output})
         return assemble(card, Path(), name_for(card), names_by_output(labels), settings)
+    path = _card_of(source, settings.models)
     if own:
         raise OptionError(
             f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
         )
-    path = cards.card_path(source, settings.models)
     card = cards.read_card(path)
     if layer is not None:
         card = card.model_copy(update={"layer": layer})
@@ -65,6 +67,15 @@ def parts_of(
         card = card.model_copy(update={"output": None})  # or the labels given would count as those of its output
     parts = assemble(card, path.parent, path.parent.name, names_by_output(labels), settings, home=path)
     return parts._replace(output=output)
+
+
+def _card_of(source: str | Path, models: Models) -> Path:
+    """The card.toml that `source` means. Raises ModelNotFound, with what to write for names of other libraries."""
+    try:
+        return cards.card_path(source, models)
+    except ModelNotFound as error:
+        hint = hints.of_source(str(source))
+        raise (ModelNotFound(str(source), cards.find_cards(models), hint) if hint else error) from None
 
 
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
@@ -86,7 +97,10 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
         return card
     weights = str(own["weights"])
     if not weights.startswith("package:") and not Path(weights).is_file():
-        raise ModelError(f"there is no file '{weights}' with weights; camserve downloads none")
+        hint = hints.of_weights(architecture, weights)
+        raise ModelError(
+            f"there is no file '{weights}' with weights; camserve downloads none" + (f". {hint}" if hint else "")
+        )
     return card.model_copy(update={"weights": weights, "key": own.get("key")})
 
 

@@ -16,6 +16,7 @@ from camserve.methods.evidence import Progress
 from camserve.model import Model
 from camserve.models.architectures.by_name import defaults_of, is_architecture
 from camserve.models.architectures.factories import file_of
+from camserve.models.architectures.hints import of_source
 from camserve.models.card import Card, find_cards
 from camserve.models.checkpoints import listed
 from camserve.models.classifier import Parts
@@ -124,9 +125,10 @@ def _checked(name: str) -> str:
 def _program(architecture: str) -> Path | None:
     """The file that the architecture is in, None for one of a package."""
     if not is_architecture(architecture):
+        hint = of_source(architecture)
         raise OptionError(
             f"architecture '{architecture}' is none of: torchvision:NAME, timm:NAME, package.module:factory, "
-            "./net.py:factory"
+            f"./net.py:factory{f'. {hint}' if hint else ''}"
         )
     return file_of(architecture, Path())
 

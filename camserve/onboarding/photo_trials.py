@@ -2,8 +2,8 @@
 
 A preprocessing is judged by the mean logarithm of the probability of the right class, which tells apart what a few
 dozen photographs cannot by counting. The probabilities are those of the temperature at which they are best, so that a
-network is not judged by how sure it is. Another value than the stated one is taken only where it is better by more
-than its standard error: else a few photographs would choose between values that make no difference.
+network is not judged by how sure it is. Another value is taken only where it is better by 1.5 standard errors, on the
+same photographs: else a few of them would choose between values that make no difference.
 """
 
 import math
@@ -110,10 +110,17 @@ class Search:
         return best
 
     def _chosen(self, best: Trial, others: Iterable[Input]) -> Trial:
-        """Of `others` that are clearly better than `best` the first that no other is clearly better than; or `best`."""
-        better = [trial for trial in map(self._tried, others) if trial.is_better(best)]
-        top = max(better, key=lambda trial: trial.mean, default=best)
-        return next((trial for trial in better if not top.is_better(trial)), best)
+        """The best of `others` that are clearly better than `best`; or `best`.
+
+        Of these one with the stated mean and std, unless another is clearly better than that as well.
+        """
+        better = sorted((trial for trial in map(self._tried, others) if trial.is_better(best)), key=_worse_last)
+        stated = [trial for trial in better if self._scaled_as_stated(trial.input)]
+        return next((trial for trial in stated if not better[0].is_better(trial)), better[0] if better else best)
+
+    def _scaled_as_stated(self, way: Input) -> bool:
+        own = self.stated.mean, self.stated.std
+        return (way.mean, way.std) in (own, (own[0][::-1], own[1][::-1]))
 
     def _promising(self) -> list[Input]:
         """Scales and rough sizes, a few photographs each, all at once, since neither can be told without the other."""
@@ -122,7 +129,9 @@ class Search:
         ways = [way for size in rough for way in self._scaled(self._sized(self.stated, size), "RGB")]
         means = {way: self._trial(way, few).mean for way in ways}
         least = sorted(means.values(), reverse=True)[:_FINALISTS][-1]
-        return [one for way, mean in means.items() if mean >= least for one in (way, *self._turned(way))]
+        finalists = [way for way, mean in means.items() if mean >= least]
+        at_their_sizes = [_with(way, mean=self.stated.mean, std=self.stated.std) for way in finalists]
+        return list(dict.fromkeys(one for way in finalists + at_their_sizes for one in (way, *self._turned(way))))
 
     def _other_sizes(self, at: Input) -> list[Input]:
         side = min(at.sides)
@@ -190,12 +199,16 @@ class Search:
         return self._planes[1]
 
 
+def _worse_last(trial: Trial) -> float:
+    return -trial.mean
+
+
 def _with(way: Input, **changes: Any) -> Input:
     return Input(**{**way.model_dump(), **changes})
 
 
 def rows(trials: Mapping[Input, Trial], best: Trial, stated: Input, count: int = 8) -> list[Trial]:
     """The best one, the stated one, and the next best, `count` in all, the best first."""
-    others = sorted(trials.values(), key=lambda trial: -trial.mean)
+    others = sorted(trials.values(), key=_worse_last)
     kept = dict.fromkeys(trial.input for trial in (best, trials[stated], *others))
     return sorted((trials[way] for way in list(kept)[:count]), key=lambda trial: (trial is not best, -trial.mean))

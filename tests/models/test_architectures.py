@@ -221,7 +221,7 @@ def test_only_names_of_timm_s_own_reach_timm(name: str) -> None:
 
 def test_an_unknown_tag_of_timm_is_an_error_of_ours() -> None:
     pytest.importorskip("timm")
-    with pytest.raises(ModelError, match="timm cannot make 'resnet18.x': Invalid pretrained tag"):
+    with pytest.raises(UnknownName, match="unknown tag of timm's resnet18 'x'. Known: a1_in1k, a2_in1k"):
         build("timm:resnet18.x")
 
 

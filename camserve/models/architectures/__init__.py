@@ -4,4 +4,5 @@ by_name.py         START HERE: torchvision:NAME, timm:NAME, package.module:facto
 of_torchvision.py  torchvision's classifiers
 of_timm.py         timm's models
 factories.py       networks of the user's own
+hints.py           what to write in place of names that other libraries take
 """

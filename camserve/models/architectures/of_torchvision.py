@@ -46,6 +46,22 @@ def defaults(name: str) -> dict[str, Any]:
     }
 
 
+def knows(name: str) -> bool:
+    """Whether it has a classifier of that name."""
+    from torchvision import models
+
+    return name in models.list_models(module=models)
+
+
+def published(name: str) -> dict[str, str]:
+    """{what it calls weights: their address}, those it calls DEFAULT first. Raises UnknownName."""
+    from torchvision import models
+
+    _check(name)
+    weights = models.get_model_weights(name)
+    return {"DEFAULT": weights.DEFAULT.url, **{one.name: one.url for one in weights}}
+
+
 def _options(name: str) -> dict[str, Any]:
     fixed = {"image_size": defaults(name)["size"]} if name.startswith("vit_") else {}  # by its position embedding
     return {**_OPTIONS.get(name, {}), **fixed}
