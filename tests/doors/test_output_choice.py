@@ -250,7 +250,16 @@ def test_a_card_that_is_written_says_the_output(tmp_path: Path) -> None:
 def test_a_model_with_several_outputs_is_added(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(card)
     torch.save(build("net.py:Attributes").state_dict(), tmp_path / "own.pth")
-    command = ["add", tmp_path / "own.pth", "-a", "./net.py:Attributes", "--size", "32", "--folder", tmp_path]
+    command: list[str | Path] = [
+        "add",
+        tmp_path / "own.pth",
+        "-a",
+        "./net.py:Attributes",
+        "--size",
+        "32",
+        "--folder",
+        tmp_path,
+    ]
     assert "several tensors could be the logits" in run(*command).stderr
     result = run(*command, "--output", "shape", "--labels", "shapes.txt")
     assert result.exit_code == 0, result.stderr
