@@ -70,6 +70,8 @@ def find_input(parts: Parts, source: Path, given: Collection[str], progress: Pro
     compute = parts.settings.compute
     workers = shared(compute.workers, compute.threads)
     network = workers.run(lambda: _at_some_size(parts, given))
+    if parts.labels is not None and len(parts.labels) != network.classes:  # said before the search, not after it
+        raise ModelError(f"'{parts.name}' has {network.classes} classes, but {len(parts.labels)} labels were given")
     ask = _asking(network, workers)
     names = None if isinstance(parts.labels, Mapping) else parts.labels
     shown, labels = read_labelled(source, names, network.classes, parts.settings)

@@ -77,7 +77,8 @@ def add(
         names = found.labels
         card = parts.card.model_copy(update={"input": found.best.input})
         parts = parts._replace(card=card, labels=names)
-    model = Model(parts)
+    open_ = assumed_input(given(own), defaults_of(architecture)) if found is None else ""
+    model = _made(parts, size_is_open="size" in open_)
     explanation = _tried(model)
     contents: dict[str, bytes | Path] = {**sources}
     if names:
@@ -87,7 +88,7 @@ def add(
     facts = _facts(model, parts, explanation, names)
     if found is not None:
         facts["photos"] = found.words(len(model.labels))
-    elif open_ := assumed_input(given(own), defaults_of(architecture)):
+    if open_:
         facts["assumed"] = open_
     return Added(target / CARD, _reference(target, settings), facts, found)
 
@@ -151,6 +152,18 @@ def _refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path],
         raise OutputError(
             f"'{target}' has {', '.join(map(repr, there))} already; --force replaces that, --name gives another name"
         )
+
+
+def _made(parts: Parts, *, size_is_open: bool) -> Model:
+    try:
+        return Model(parts)
+    except ModelError as error:
+        if not size_is_open:
+            raise
+        raise ModelError(
+            f"{error}. {parts.card.input.size} pixels are only the usual size: give the network's with --size, or find "
+            "it with --photos"
+        ) from None
 
 
 def _tried(model: Model) -> Explanation:

@@ -81,7 +81,8 @@ def test_the_input_is_found_and_written_down(desk: Path) -> None:
     assert result.exit_code == 0, result.output
     card = read_card(Path("mine/x/card.toml"))
     assert (card.input.size, card.input.channels) == (64, "BGR")
-    assert (card.input.mean, card.input.std) == (pytest.approx(RIGHT.mean, abs=0.6), pytest.approx(RIGHT.std, abs=0.6))
+    assert card.input.mean == pytest.approx(RIGHT.mean, abs=0.6)
+    assert card.input.std == pytest.approx(RIGHT.std, abs=0.6)
     said = json.loads(result.stdout)
     assert said["input"].startswith("64 x 64 BGR, ")
     assert said["photos"].startswith("24 photographs: 24 right (100 %, log-likelihood -0.")
@@ -173,6 +174,27 @@ def test_a_class_that_the_model_does_not_know_is_named_with_its_file(desk: Path)
     result = run(*ADD, "--labels", "names.txt")
     assert result.exit_code == 2
     assert "photos/teal/0.png: unknown class 'teal'" in result.stderr
+
+
+def test_names_of_another_number_of_classes_are_refused_before_the_search(desk: Path) -> None:
+    result = run(*ADD, "--labels", "imagenet")
+    assert result.exit_code == 1
+    assert "'x' has 8 classes, but 1000 labels were given" in result.stderr
+
+
+def test_a_size_that_is_given_and_not_taken_is_an_error(desk: Path) -> None:
+    result = run(*ADD, "--size", "50")
+    assert result.exit_code == 1
+    assert "the network fails on an input of" in result.stderr
+
+
+def test_a_network_that_does_not_take_the_usual_size_is_told_apart_from_a_broken_one(desk: Path) -> None:
+    result = run(*ADD[:-2])
+    assert result.exit_code == 1
+    assert "the network fails on an input of (1, 3, 224, 224)" in result.stderr
+    assert ". 224 pixels are only the usual size: give the network's with --size, or find it with --photos\n" in (
+        result.stderr
+    )
 
 
 def test_photographs_are_taken_alternately_and_not_too_many(desk: Path) -> None:
