@@ -96,6 +96,7 @@ def load(
     weights: str | Path | None = None,
     key: str | None = None,
     labels: LabelsOfEach | None = None,
+    aliases: Mapping[str, str] | None = None,
     layer: str | None = None,
     output: str | int | None = None,
     scores: str | None = None,
@@ -111,14 +112,22 @@ def load(
     weights: for an architecture, a checkpoint; see `camserve.models.checkpoints`. key: which state dict of that file,
     where it holds several, as in "ema.state_dict". labels: class names in the order of the logits, a dict from index to
     name or from name to index, a text file with one a line, or "imagenet"; of a network with several outputs also a
-    dict from output to any of these. layer: where to look; found by itself where not given. output: which part of the
-    network's answer holds the logits, where it has several that could: the name of a field, a way such as
-    "heads.colour", or an index; the others can be asked for by the option `output` of `explain`.
+    dict from output to any of these. aliases: more names of classes, as in {"moggy": "tabby"}. layer: where to look;
+    found by itself where not given. output: which part of the network's answer holds the logits, where it has several
+    that could: the name of a field, a way such as "heads.colour", or an index; the others can be asked for by the
+    option `output` of `explain`.
     scores: "softmax" (default); for multi-label heads "sigmoid"; for numbers, as of regression, "none". arguments: what
     the network's forward gets besides images, by name, the same for every picture; see `camserve.models.arguments`.
     input_options: fields of `camserve.models.card.Input` (size, channels, mean, std ...); where not given, those of the
-    architecture's own library, or ImageNet's usual ones. A card says weights, key, scores, arguments and input itself.
-    Raises ModelNotFound, UnknownName, OptionError, ModelError.
+    architecture's own library, or ImageNet's usual ones. A card says all these but labels, layer and output
+    itself. Raises ModelNotFound, UnknownName, OptionError, ModelError.
     """
-    own = {"weights": weights, "key": key, "scores": scores, "arguments": arguments, **input_options}
+    own = {
+        "weights": weights,
+        "key": key,
+        "scores": scores,
+        "arguments": arguments,
+        "aliases": aliases,
+        **input_options,
+    }
     return Model(parts_of(source, labels=labels, layer=layer, settings=settings, own=own, output=output))

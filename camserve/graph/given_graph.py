@@ -22,6 +22,8 @@ def graph_of(given: Given) -> fx.GraphModule:
         raise Untraceable("the traced graph does not show the logits")
     if given.dtype != torch.float32:
         _widen(graph)
+    if given.is_binary:
+        _give_both(graph)
     if given.writes:
         _keep_images(graph)
     without_dead_code(graph.eval())
@@ -35,6 +37,30 @@ def _widen(graph: fx.GraphModule) -> None:
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     with graph.graph.inserting_before(output):
         output.args = (graph.graph.call_method("float", (output.args[0],)),)
+
+
+def _give_both(graph: fx.GraphModule) -> None:
+    """Have it answer with its one logit's negative as well, before it; where a linear layer is last, within that."""
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    last = output.args[0]
+    assert isinstance(last, fx.Node)  # as `answer_with_logits` leaves it
+    layer = graph.get_submodule(str(last.target)) if last.op == "call_module" else None
+    if isinstance(layer, nn.Linear):
+        both, given = _linear(layer.weight, layer.bias), last.args[0]
+    else:
+        both, given = _linear(next(graph.parameters(), torch.ones(1)).new_ones(1, 1, dtype=torch.float32), None), last
+    graph.add_submodule("both", both)
+    with graph.graph.inserting_before(output):
+        output.args = (graph.graph.call_module("both", (given,)),)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """The layer that gives the negative of what (1, K) and its bias give, and that itself."""
+    made = nn.Linear(weight.shape[1], 2, bias=bias is not None)
+    made.weight = nn.Parameter(torch.cat([-weight, weight]), requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(torch.cat([-bias, bias]), requires_grad=False)
+    return made
 
 
 def _keep_images(graph: fx.GraphModule) -> None:

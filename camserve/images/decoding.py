@@ -139,10 +139,9 @@ def numbers_in(
         picture, notes = decode(data, name, kind, limits, icc=False)
         return numbers_of(picture), None, notes
     if kind == "TIFF":
-        page, notes = picture_of(data, name)
-        check_size(page.size, repr(name), limits)
-        if page.photometric in _COLOURS and page.one("compression", 1) in UNPACKED:
-            return read_samples(data, page, name, limits), TURNS.get(page.one("orientation", 1)), notes
+        page, notes = _page_of(data, name, limits)
+        if is_rare(page) or (page.photometric in _COLOURS and page.one("compression", 1) in UNPACKED):
+            return _unpacked(data, page, name, limits), TURNS.get(page.one("orientation", 1)), notes
         return numbers_of(_by_pillow(data, page, name)), None, notes
     image = READERS[kind](io.BytesIO(data), "")
     check_size(image.size, repr(name), limits)
@@ -163,10 +162,7 @@ def numbers_of(image: Image.Image) -> npt.NDArray[Any]:
 
 
 def _decode_tiff(data: bytes, name: str, limits: Limits, icc: bool) -> tuple[Image.Image, list[str]]:
-    page, notes = picture_of(data, name)
-    check_size(page.size, repr(name), limits)
-    if "tile_width" in page.tags and "tile_height" in page.tags:
-        check_size((page.one("tile_width", 0), page.one("tile_height", 0)), f"a tile of {name!r}", limits)
+    page, notes = _page_of(data, name, limits)
     notes += _about_samples(page)
     profile = page.tags["icc"].tobytes() if icc and "icc" in page.tags else None
     if is_rare(page) or is_ours(page):
@@ -175,6 +171,19 @@ def _decode_tiff(data: bytes, name: str, limits: Limits, icc: bool) -> tuple[Ima
     else:
         (pixels, more), turn = to_rgb(_by_pillow(data, page, name), profile), None  # Pillow turns a TIFF while loading
     return pixels if turn is None else pixels.transpose(turn), [*notes, *more]
+
+
+def _page_of(data: bytes, name: str, limits: Limits) -> tuple[Page, list[str]]:
+    """The page that is read, once its sizes are within the limits, and notes."""
+    page, notes = picture_of(data, name)
+    check_size(page.size, repr(name), limits)
+    if "tile_width" in page.tags and "tile_height" in page.tags:
+        check_size((page.one("tile_width", 0), page.one("tile_height", 0)), f"a tile of {name!r}", limits)
+    return page, notes
+
+
+def _unpacked(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDArray[Any]:
+    return read_rare(data, page, name, limits) if is_rare(page) else read_samples(data, page, name, limits)
 
 
 def _by_pillow(data: bytes, page: Page, name: str) -> Image.Image:
@@ -202,9 +211,9 @@ def _of_numbers(
     if colours == 1 and extras > 1:
         raise ImageError(
             f"{name!r} is a TIFF of {page.samples} channels that are not said to be colours ({page}); allowed are grey "
-            "and RGB. Try saving three of them as an 8-bit RGB PNG."
+            "and RGB. Try saving three of them as an 8-bit RGB PNG, or a model of bands (bands=)."
         )
-    values = read_rare(data, page, name, limits) if is_rare(page) else read_samples(data, page, name, limits)
+    values = _unpacked(data, page, name, limits)
     depth = page.bits if 0 < page.bits < 16 and page.format == "unsigned" else None  # else a container, or floats
     alpha = {1: "premultiplied", 2: "straight"}.get(_first_extra(page)) if extras else None
     inverted = page.photometric == 0

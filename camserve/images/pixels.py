@@ -36,7 +36,7 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
         raise ImageError(
             f"an array of {array.dtype} {array.shape} is no picture; allowed is uint8 in the shape (H, W), "
             "(H, W, 3) or (H, W, 4). Try array.transpose(1, 2, 0) of a (3, H, W), "
-            "(255 * array).astype('uint8') of values 0..1."
+            "(255 * array).astype('uint8') of values 0..1; other numbers and channels are for models of bands (bands=)."
         )
     return Image.fromarray(np.ascontiguousarray(array))
 

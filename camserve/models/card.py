@@ -52,9 +52,10 @@ class Card(Part):
     sha256: of that file.
     install: the command to offer where the package is missing. output: which part of the network's answer, where it has
     several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
-    {output: file} for several outputs. layer: where to look, as `camserve.graph.cut.layer_names` lists; default: found
-    by itself. scores: how logits become scores; "none" where they are no classes' logits but numbers, such as an age.
-    arguments: what forward gets besides images, the same for every picture; see `camserve.models.arguments`.
+    {output: file} for several outputs. aliases: more names of classes, {name: class's name}. layer: where to look, as
+    `camserve.graph.cut.layer_names` lists; default: found by itself. scores: how logits become scores; "none" where
+    they are no classes' logits but numbers, such as an age. arguments: what forward gets besides images, the same for
+    every picture; see `camserve.models.arguments`.
     """
 
     architecture: str
@@ -66,6 +67,7 @@ class Card(Part):
     install: str | None = None
     output: str | StrictInt | None = None
     labels: str | dict[str, str] | None = None
+    aliases: dict[str, str] = Field(default_factory=dict)
     layer: str | None = None
     scores: Literal["softmax", "sigmoid", "none"] = "softmax"
     input: Input = Input()

@@ -20,7 +20,7 @@ from camserve.graph.network import network_of
 from camserve.models import card as cards
 from camserve.models.channels import met
 from camserve.models.checkpoints import Checkpoint
-from camserve.models.labels import with_wnids
+from camserve.models.labels import with_aliases, with_wnids
 from camserve.models.layer import Layer
 from camserve.models.output_names import Labels, Output, count_of, labels_of, output_of
 from camserve.models.snapshot import add_weights
@@ -79,7 +79,8 @@ class Classifier:
         labels = labels_of(part, answered, parts.labels, parts.output, parts.card.output)
         if labels is None and self.output is None and len(parts.found_labels or ()) == self.network.classes:
             labels = parts.found_labels
-        self.labels = _check_labels(labels, self.network.classes, self.name, self.card)
+        named = _check_labels(labels, self.network.classes, self.name, self.card)
+        self.labels = with_aliases(named, self.card.aliases, all_known=self.output is None)
 
     @property
     def workers(self) -> Workers:
@@ -91,7 +92,7 @@ class Classifier:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
         chosen = output_of(parts.output, self.card.output, parts.labels)
         try:
-            given, self.card = met(module, self.card, count_of(parts.labels, chosen), chosen)
+            given, self.card = met(module, self.card, _count(parts, chosen), chosen)
         except OptionError as error:
             if self.home is None or parts.output is not None:
                 raise
@@ -230,6 +231,12 @@ class Classifier:
 
 # Of a short side: more are no size of anything, and from 309 on no float.
 _DIGITS = 6
+
+
+def _count(parts: Parts, output: Output | None) -> int | None:
+    """How many classes have names, by labels or by what the file of weights holds; None: not known."""
+    given = count_of(parts.labels, output)
+    return len(parts.found_labels) if given is None and parts.found_labels else given
 
 
 def _check_labels(labels: Sequence[str] | None, classes: int, name: str, card: cards.Card) -> ClassNames:

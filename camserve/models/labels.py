@@ -6,9 +6,9 @@ from functools import cache
 from operator import eq, index
 from typing import Any
 
-from camserve.catalogue.class_names import ClassNames, others_of
+from camserve.catalogue.class_names import ClassNames, others_of, resolve_class
 from camserve.config.schema import shipped
-from camserve.errors import ModelError, shown
+from camserve.errors import ModelError, OptionError, shown
 
 # Indices that an error names; there may be thousands.
 _LISTED = 10
@@ -19,14 +19,18 @@ _IMAGENET_SHARE = 0.95
 def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
     """The names of a list, or of a dict: {0: "cat"}, {"0": "cat"} or {"cat": 0}. Raises ModelError.
 
-    Whole numbers in a list, as of digits, become text. Keys of digits with text as values are indices; keys with
-    numbers as values are names.
+    Whole numbers in a list, as of digits, become text. A list or tuple in a list is names of one class: the first is
+    shown, and the class is found by all. Keys of digits with text as values are indices; keys with numbers as values
+    are names. What has such a dict as `id2label`, as transformers' configurations, is as good.
     """
+    labels = getattr(labels, "id2label", labels)
     if isinstance(labels, Mapping):
         return _by_index(labels)
     if isinstance(labels, Set) or not isinstance(labels, Iterable):
         raise ModelError(f"labels {shown(labels)} have no order; give a list of class names in the order of the logits")
-    return tuple(_name(label) for label in labels)
+    several = [_names(label) for label in labels]
+    others = [(name, place) for place, names in enumerate(several) for name in names[1:]]
+    return ClassNames((names[0] for names in several), others)
 
 
 def names_within(found: Any) -> tuple[str, ...] | None:
@@ -49,6 +53,23 @@ def with_wnids(labels: Sequence[str]) -> ClassNames:
         if same >= _IMAGENET_SHARE * len(names):
             found = [(wnid, place) for place, wnid in enumerate(_shipped("imagenet_wnids.txt"))]
     return ClassNames(labels, (*others_of(labels), *found))
+
+
+def with_aliases(labels: ClassNames, aliases: Mapping[str, str], *, all_known: bool = True) -> ClassNames:
+    """The labels, with more names: {"moggy": "tabby"}. all_known: False where they may be of another output's classes.
+
+    Raises ModelError for an alias of no class, and for one that is a class's own name.
+    """
+    found = []
+    for alias, name in aliases.items():
+        if alias in labels:
+            raise ModelError(f"the alias '{alias}' of '{name}' is the name of a class already; leave it out")
+        try:
+            found.append((alias, resolve_class(name, labels)))
+        except OptionError as error:
+            if all_known:
+                raise ModelError(f"the alias '{alias}': {error}") from None
+    return ClassNames(labels, (*labels.others, *found))
 
 
 @cache
@@ -84,6 +105,13 @@ def _pairs(labels: Mapping[Any, Any]) -> list[tuple[int, str]]:
         f"labels: the dict begins with {shown(first[0])}: {shown(first[1])}; allowed are index to name, as in "
         '{0: "cat"} or {"0": "cat"}, and name to index, as in {"cat": 0}, the same for all entries'
     )
+
+
+def _names(label: Any) -> list[str]:
+    """The names of one class, at least one."""
+    if isinstance(label, list | tuple) and label:
+        return [_name(name) for name in label]
+    return [_name(label)]
 
 
 def _name(label: Any) -> str:

@@ -20,12 +20,12 @@ from camserve.models.own_heads import with_its_head
 from camserve.models.snapshot import frozen, snapshot
 from camserve.models.state_dicts import Difference, classes_of, fill, fit
 
-Labels = Sequence[str] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
+Labels = Sequence[str | Sequence[str]] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
 # The same, or of each output of a network with several.
 LabelsOfEach = Labels | Mapping[str, Labels] | Mapping[int, Labels]
 
 # What `load` takes besides the fields of `cards.Input`.
-_NO_INPUTS = ("weights", "key", "scores", "output", "arguments")
+_NO_INPUTS = ("weights", "key", "scores", "output", "arguments", "aliases")
 
 # The name of the class names that camserve brings, where no file is called so.
 IMAGENET = "imagenet"
@@ -75,7 +75,7 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
         raise OptionError("mean and std belong together: give both, in units of 0..255")
     try:
         spec = cards.Input(**inputs)
-        more = {key: own[key] for key in ("scores", "output") if key in own}
+        more = {key: own[key] for key in ("scores", "output", "aliases") if key in own}
         card = cards.Card(architecture=architecture, layer=layer, input=spec, **more)
     except ValidationError as error:
         raise OptionError(cards.problems(error)) from None

@@ -93,12 +93,15 @@ def add(
 
 def card_text(card: Card) -> str:
     """The TOML of a card, without what is as by default; `read_card` reads the same card from it."""
-    fields = card.model_dump(exclude_none=True, exclude_defaults=True, exclude={"input", "known", "arguments"})
+    fields = card.model_dump(
+        exclude_none=True, exclude_defaults=True, exclude={"input", "known", "arguments", "aliases"}
+    )
     lines = ["# Written by `camserve add`. models/README.md says what else a card can hold.", ""]
     lines += [f"{key} = {_toml(value)}" for key, value in fields.items()]
     lines += ["", "[input]", *(f"{key} = {_toml(v)}" for key, v in card.input.model_dump(exclude_none=True).items())]
-    if card.arguments:
-        lines += ["", "[arguments]", *(f"{key} = {_toml(value)}" for key, value in card.arguments.items())]
+    for section, values in (("arguments", card.arguments), ("aliases", card.aliases)):
+        if values:
+            lines += ["", f"[{section}]", *(f"{_toml(key)} = {_toml(value)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -142,3 +142,19 @@ def test_the_caller_s_array_is_not_held() -> None:
     photo = read(values)
     values[:] = 7
     assert not np.array_equal(bands_of(photo), values)
+
+
+def test_a_tiff_packed_as_only_tifffile_unpacks_it() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("imagecodecs")
+    buffer, values = io.BytesIO(), numbers("u2", 4)
+    tifffile.imwrite(buffer, values, compression="jpeg2000", photometric="minisblack", planarconfig="contig")
+    assert np.array_equal(bands_of(read(buffer.getvalue(), Bands((0, 3), (3,)))), values)
+
+
+def test_what_pillow_alone_unpacks_is_read_by_it() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((16, 16, 3), (200, 100, 50), np.uint8)).save(buffer, "TIFF", compression="jpeg")
+    found = bands_of(read(buffer.getvalue(), Bands((2, 0), (0,))))
+    assert found.shape == (16, 16, 3)
+    assert np.abs(found.astype(int) - (200, 100, 50)).max() <= 3

@@ -3,6 +3,7 @@
 import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch import nn
 import camserve
 from camserve.catalogue.class_names import names_like, resolve_class
 from camserve.config import shipped
-from camserve.errors import ModelError, UnknownName
+from camserve.errors import ModelError, OptionError, UnknownName
+from camserve.models.card import read_card
 from camserve.models.labels import names_in_order, with_wnids
 from camserve.models.loading import names_of
+from camserve.onboarding.new_model import card_text
 
 
 @pytest.mark.parametrize(
@@ -199,3 +202,59 @@ def test_a_wnid_is_a_target(model: camserve.Model) -> None:
     image = np.full((64, 64, 3), 90, np.uint8)
     tabby, difference = model.explain_classes(image, ["n02123045", "n02123159-n02123045"])
     assert (tabby.class_name, difference.target.name) == ("tabby", "tiger cat - tabby")
+
+
+def test_one_class_may_have_several_names() -> None:
+    model = camserve.load(net(), labels=[["couch", "sofa"], "cat", ("dog", "hound", "Sofa bed")], size=32)
+    assert model.labels == ("couch", "cat", "dog")
+    image = np.full((32, 32, 3), 90, np.uint8)
+    for name, shown in {"sofa": "couch", "SOFA": "couch", "hound": "dog", "sofa bed": "dog", "couch": "couch"}.items():
+        assert model.explain(image, target=name).class_name == shown
+    assert model.explain(image, target="sofa-hound").target.name == "couch - dog"
+    with pytest.raises(
+        UnknownName, match="unknown class 'hund'; did you mean 'hound'? Known: couch, cat, dog$".replace("?", r"\?")
+    ):
+        model.explain(image, target="hund")
+    assert camserve.load(net(), labels=["tench, Tinca tinca", "a", "b"], size=32).labels[0] == "tench, Tinca tinca"
+
+
+def test_a_name_that_several_classes_have_besides_is_said() -> None:
+    names = names_in_order([["crane", "bird"], ["derrick", "crane"], ["lift", "hoist"], ["winch", "hoist"]])
+    assert resolve_class("crane", names) == 0  # what is shown comes first
+    with pytest.raises(OptionError, match="class 'hoist' is the name of 2 classes, 2, 3"):
+        resolve_class("hoist", names)
+    with pytest.raises(ModelError, match=r"\[\] is no class name"):
+        names_in_order(["a", []])
+
+
+def test_what_has_id2label_is_as_good_as_that() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.PretrainedConfig(id2label={"1": "dog", "0": "cat"}, label2id={"dog": 1, "cat": 0})
+    assert names_in_order(config) == names_in_order(config.id2label) == ("cat", "dog")
+    assert names_in_order(config.label2id) == ("cat", "dog")
+
+
+def test_aliases_are_names_too(tmp_path: Path) -> None:
+    model = camserve.load(net(), labels=["tabby", "dog", "fox"], aliases={"moggy": "tabby", "Hound": "dog"}, size=32)
+    image = np.full((32, 32, 3), 90, np.uint8)
+    made = model.explain_classes(image, ["moggy", "hound-moggy", "tabby"], expected="MOGGY")
+    assert [one.target.name for one in made] == ["tabby", "dog - tabby", "tabby"]
+    assert made[0].expected == 0
+    with pytest.raises(ModelError, match="the alias 'moggy': unknown class 'taby'; did you mean 'tabby'"):
+        camserve.load(net(), labels=["tabby", "dog", "fox"], aliases={"moggy": "taby"}, size=32)
+    with pytest.raises(ModelError, match="the alias 'dog' of 'fox' is the name of a class already; leave it out"):
+        camserve.load(net(), labels=["tabby", "dog", "fox"], aliases={"dog": "fox"}, size=32)
+
+
+def test_a_card_has_aliases_and_keeps_them(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), "
+        "nn.Flatten(), nn.Linear(4, 2))\n"
+    )
+    (tmp_path / "labels.txt").write_text("tabby\ndog\n")
+    text = 'architecture = "./net.py:net"\nlabels = "labels.txt"\n[aliases]\nmoggy = "tabby"\n"my dog" = "dog"\n'
+    (tmp_path / "card.toml").write_text(text + "[input]\nsize = 32\n")
+    model = camserve.load(tmp_path)
+    assert [resolve_class(name, model.labels) for name in ("moggy", "my dog", "dog")] == [0, 1, 1]
+    (tmp_path / "card.toml").write_text(card_text(model.card))
+    assert read_card(tmp_path / "card.toml").aliases == {"moggy": "tabby", "my dog": "dog"}

@@ -74,8 +74,8 @@ def test_a_head_that_the_file_tells_all_about_is_made_again(
         pytest.importorskip("timm")
     trained = saved(architecture, place, head, tmp_path / "x.pth")
     model = camserve.load(architecture, weights=tmp_path / "x.pth", labels=list("abcde"))
-    size = model.card.input.size
-    images = torch.rand(2, 3, size, size)
+    width, height = model.card.input.sides
+    images = torch.rand(2, 3, height, width)
     with torch.no_grad():
         assert torch.allclose(model.module(images), trained(images), atol=1e-5)
 

@@ -482,3 +482,24 @@ def test_where_cells_sit_is_measured_on_inputs_of_other_channels_and_shapes() ->
     assert found.photographs == 3
     assert found.offset == pytest.approx((3.5, 3.5), abs=0.2)
     assert found.stride == (8, 8)
+
+
+def test_clip_is_a_classifier_of_the_words_it_is_given() -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 37}
+    words = {**small, "vocab_size": 99, "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}
+    pictures = {**small, "image_size": 64, "patch_size": 16}
+    config = transformers.CLIPConfig(text_config=words, vision_config=pictures, projection_dim=16)
+    torch.manual_seed(0)
+    net, values = transformers.CLIPModel(config).eval(), noise(64, 64, 3)
+    ids = torch.randint(3, 98, (5, 7))
+    told = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with pytest.raises(ModelError, match=r"input_ids.*arguments=\{'name': \.\.\.\}"):
+        camserve.load(net, size=64)
+    model = camserve.load(net, size=64, labels=list("abcde"), arguments=told, mean=100, std=50)
+    explanation = model.explain(values)
+    with torch.no_grad():
+        expected = net(pixel_values=entry(values, [100.0] * 3, [50.0] * 3), **told).logits_per_image[0]
+    np.testing.assert_allclose(explanation.logits, expected, atol=1e-5)
+    assert explanation.map.shape == (4, 4)
+    assert np.ptp(explanation.map) > 0

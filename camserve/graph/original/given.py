@@ -74,7 +74,8 @@ class Given(nn.Module):
     keyword: the argument that takes the images, where they cannot be given without its name.
     answered: the parts of its answer. part, kind: where in it the logits are, and what it makes of them itself.
     scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. dtype: of its own answers.
-    classes: C.
+    classes: C. is_binary: whether it gives one logit for two names: of the second class, whose negative is the
+    first's. C is 2 then.
     remembers: whether a call can change later answers; such a network is called as a fresh copy each time.
     together: 1 for a network that takes one image at a time, else 2.
     writes: whether it writes into the images it is given.
@@ -98,6 +99,7 @@ class Given(nn.Module):
         self.keyword, self.notes = _keyword(module), list[str]()
         self.answered, self._output = parts_of_answer(None, 0), output
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
+        self.is_binary = False
         used = fresh(module)
         before = fingerprint(used)
         own = self._meet(used, labels)
@@ -140,7 +142,8 @@ class Given(nn.Module):
     def ask(self, network: nn.Module, images: Tensor) -> Tensor:
         """The logits (N, C) of a module as `network` gives it."""
         logits = undone(lambda: self._called(network, images), self.part, self.kind)
-        return with_batch(logits.float(), images)
+        logits = with_batch(logits.float(), images)
+        return torch.cat([-logits, logits], 1) if self.is_binary else logits
 
     def _called(self, network: nn.Module, images: Tensor) -> Any:
         images = images.clone() if self.writes else images
@@ -160,7 +163,9 @@ class Given(nn.Module):
                 self._check(found, labels)
                 if not self._as_numbers:  # such as a share of something, which is no probability of a class
                     self.kind = kind_of(lambda: self._called(used, images), self.part, found)
-                logits = found.float() if self.kind.name in ("logits", "perhaps") else self.ask(used, images)
+                self.is_binary = found.shape[1] == 1 and labels == 2 and not self._as_numbers
+                plain = self.kind.name in ("logits", "perhaps") and not self.is_binary
+                logits = found.float() if plain else self.ask(used, images)
         except CamserveError:
             raise
         except Exception as error:  # anything a user's forward raises
@@ -168,7 +173,9 @@ class Given(nn.Module):
                 self.together = 1
                 return self._meet(used, labels)
             raise ModelError(_why(used, images, error)) from None
-        self.dtype, self.classes, self.scores = found.dtype, found.shape[1], self.part.scores or self.kind.scores
+        self.dtype, self.classes, self.scores = found.dtype, logits.shape[1], self.part.scores or self.kind.scores
+        if self.is_binary:
+            self.scores = "sigmoid"
         if self.kind.name == "perhaps":
             self.notes.append(PERHAPS)
         elif self.kind.name != "logits" and not self.kind.readable:
