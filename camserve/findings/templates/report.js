@@ -134,8 +134,8 @@ function cardOf(number) {
   for (const one of row[EXPLANATIONS].slice(0, 2)) if (one[THUMBNAIL]) pictures.append(picture(one[THUMBNAIL], row, one));
   if (!pictures.children.length) pictures.append(element("p", "no picture was asked for"));
   const one = main(row), heading = element("div", undefined, "class"), marks = element("div", undefined, "marks");
-  const [name, number] = title(one);
-  heading.append(element("span", name), element("b", number));
+  const [name, figure] = title(one);
+  heading.append(element("span", name), element("b", figure));
   caption.append(heading);
   if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
   caption.append(element("div", tail(row[FILE]), "file"));
@@ -179,8 +179,8 @@ let opened = 0;
 function open(number) {
   if (!(number in chosen)) return;
   opened = number;
-  const row = rows[chosen[number]], large = element("div", undefined, "large"), title = element("h2", row[FILE]);
-  title.id = "file";
+  const row = rows[chosen[number]], large = element("div", undefined, "large"), file = element("h2", row[FILE]);
+  file.id = "file";
   for (const one of row[EXPLANATIONS]) {
     const part = element("div");
     part.append(element("h3", title(one).join(" ")));
@@ -192,7 +192,7 @@ function open(number) {
   }
   const expected = row[EXPECTED] ? `Expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}. ` : "";
   const words = row[ERROR] || expected + row[FLAGS].filter(flag => flag !== "wrong").join(", ");
-  byId("large").replaceChildren(title, element("p", words), large);
+  byId("large").replaceChildren(file, element("p", words), large);
   byId("place").textContent = `${number + 1} of ${chosen.length.toLocaleString("en")}`;
   byId("before").disabled = number === 0;
   byId("after").disabled = number === chosen.length - 1;
