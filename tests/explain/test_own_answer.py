@@ -24,8 +24,10 @@ def colours(own_answer: bool = True) -> camserve.Model:
         net[4].weight.copy_(torch.eye(3) / 2)
         net[4].bias.zero_()
     settings = load_settings(overrides={"explain": {"own_answer": own_answer}})
-    own = {"size": 8, "crop": 0.5, "mean": (0, 0, 0), "std": (60, 60, 60)}
-    return camserve.load(net, layer="1", labels=["red", "green", "blue"], settings=settings, **own)
+    labels = ["red", "green", "blue"]
+    return camserve.load(
+        net, layer="1", labels=labels, settings=settings, size=8, crop=0.5, mean=(0, 0, 0), std=(60, 60, 60)
+    )
 
 
 def photograph() -> Image.Image:
