@@ -134,8 +134,8 @@ function cardOf(number) {
   for (const one of row[EXPLANATIONS].slice(0, 2)) if (one[THUMBNAIL]) pictures.append(picture(one[THUMBNAIL], row, one));
   if (!pictures.children.length) pictures.append(element("p", "no picture was asked for"));
   const one = main(row), heading = element("div", undefined, "class"), marks = element("div", undefined, "marks");
-  const [name, number] = title(one);
-  heading.append(element("span", name), element("b", number));
+  const [name, said] = title(one);
+  heading.append(element("span", name), element("b", said));
   caption.append(heading);
   if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
   caption.append(element("div", tail(row[FILE]), "file"));
