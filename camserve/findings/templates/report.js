@@ -9,7 +9,7 @@ const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
 const score = value => value === null ? "?" : value.toFixed(2);
 // The class with its score; what has no score, such as a difference of classes, with its value.
-const title = one => one[SCORE] === null ? [one[TARGET], score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
+const answered = one => one[SCORE] === null ? [one[TARGET], score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
 const tail = text => text.length > 38 ? `…${text.slice(-37)}` : text;
 const images = number => number === 1 ? "1 image" : `${number.toLocaleString("en")} images`;
 
@@ -134,7 +134,7 @@ function cardOf(number) {
   for (const one of row[EXPLANATIONS].slice(0, 2)) if (one[THUMBNAIL]) pictures.append(picture(one[THUMBNAIL], row, one));
   if (!pictures.children.length) pictures.append(element("p", "no picture was asked for"));
   const one = main(row), heading = element("div", undefined, "class"), marks = element("div", undefined, "marks");
-  const [name, figure] = title(one);
+  const [name, figure] = answered(one);
   heading.append(element("span", name), element("b", figure));
   caption.append(heading);
   if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
@@ -183,7 +183,7 @@ function open(number) {
   file.id = "file";
   for (const one of row[EXPLANATIONS]) {
     const part = element("div");
-    part.append(element("h3", title(one).join(" ")));
+    part.append(element("h3", answered(one).join(" ")));
     if (one[OVERLAY]) part.append(picture(one[OVERLAY], row, one));
     const about = one[TARGET] === named(one[CLASS]) ? one[METHOD] : `${one[TARGET]}, ${one[METHOD]}`;
     part.append(element("p", about, "fine"));
