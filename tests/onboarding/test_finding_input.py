@@ -201,7 +201,7 @@ def test_photographs_are_taken_alternately_and_not_too_many(desk: Path) -> None:
     for number in range(MOST):
         coloured(COLOURS["fern"], number, (8, 8)).save(f"photos/fern/more-{number}.png")
     Path("photos/teal/broken.png").write_text("no picture")
-    shown, names = read_labelled(Path("photos"), None, 8, config.load_settings().limits)
+    shown, names = read_labelled(Path("photos"), None, 8, config.load_settings())
     assert names == list(COLOURS)
     assert len(shown.photos) == MOST
     assert list(shown.classes[:7]) == [*range(7)]
@@ -211,16 +211,16 @@ def test_photographs_are_taken_alternately_and_not_too_many(desk: Path) -> None:
 def test_digits_are_indices_where_classes_have_no_names(desk: Path) -> None:
     for index, name in enumerate(COLOURS):
         Path("photos", name).rename(Path("photos", str(index)))
-    shown, names = read_labelled(Path("photos"), None, 8, config.load_settings().limits)
+    shown, names = read_labelled(Path("photos"), None, 8, config.load_settings())
     assert names is None
     assert sorted({*shown.classes}) == list(range(8))
     with pytest.raises(OptionError, match="photos/5/0.png: target 5 is not a class"):
-        read_labelled(Path("photos"), None, 5, config.load_settings().limits)
+        read_labelled(Path("photos"), None, 5, config.load_settings())
 
 
 def test_large_photographs_are_kept_smaller(desk: Path) -> None:
     Image.new("RGB", (4000, 3300), (9, 9, 9)).save("photos/fern/0.png")
-    shown, _ = read_labelled(Path("photos"), None, 8, config.load_settings().limits)
+    shown, _ = read_labelled(Path("photos"), None, 8, config.load_settings())
     assert max(max(photo.size) for photo in shown.photos) == 1334
 
 
@@ -261,7 +261,7 @@ def test_a_trial_is_what_the_model_would_say(desk: Path) -> None:
     search = Search(network(RIGHT), shown(), RIGHT, (), [64])
     best = search.best()
     photos = shown()
-    inputs = [to_input(photo, crop(photo.size, 64, share=best.input.crop), best.input) for photo in photos.photos]
+    inputs = [to_input(photo, crop(photo.size, (64, 64), share=best.input.crop), best.input) for photo in photos.photos]
     answers = network(RIGHT)(torch.cat(inputs)).argmax(1)
     assert best.right == int((answers == torch.tensor(photos.classes)).sum())
 
@@ -295,4 +295,4 @@ def test_none_of_the_photographs_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_text("no picture")
     with pytest.raises(ImageError, match="none of the 1 photographs"):
-        read_labelled(tmp_path, ["a"], 1, config.load_settings().limits)
+        read_labelled(tmp_path, ["a"], 1, config.load_settings())
