@@ -31,7 +31,7 @@ def greys(values: npt.NDArray[Any], dataset: Any, *, inverted: bool) -> tuple[Im
 
 def _window(values: npt.NDArray[Any], dataset: Any) -> tuple[Callable[[npt.NDArray[Any]], _Floats], list[str]]:
     """What makes greys 0 to 255 of stored values, and what is to be said of it."""
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut
 
     scale = _part(dataset, "PixelValueTransformationSequence", "RescaleSlope")
 
@@ -40,11 +40,11 @@ def _window(values: npt.NDArray[Any], dataset: Any) -> tuple[Callable[[npt.NDArr
         return numbers
 
     if dataset.get("VOILUTSequence"):
-        white = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        first, greys_of = _table(dataset.VOILUTSequence[0])
 
         def by_table(stored: npt.NDArray[Any]) -> _Floats:
-            found = apply_voi_lut(np.rint(meant(stored)).astype(np.int64), dataset)
-            return found.astype(np.float64) * (255 / white)
+            found: _Floats = greys_of[np.clip(np.rint(meant(stored)).astype(np.int64) - first, 0, len(greys_of) - 1)]
+            return found
 
         return by_table, ["the DICOM file's own table of greys (VOI LUT) says which values are black and white"]
     window = _part(dataset, "FrameVOILUTSequence", "WindowCenter")
@@ -65,6 +65,25 @@ def _window(values: npt.NDArray[Any], dataset: Any) -> tuple[Callable[[npt.NDArr
         "nearly all lie; another picture of its series may be shown otherwise"
     )
     return (lambda stored: (meant(stored).astype(np.float64) - low) * (255 / ((high - low) or 1))), [note]
+
+
+def _table(item: Any) -> tuple[int, _Floats]:
+    """The value that the first entry of a table of greys is for, and the greys, 0 to 255, of it and those that follow.
+
+    PS3.3 C.11.2.1.1: a descriptor (entries, 0 for 65536; first value; bits of an entry), and the entries, of 8 bits
+    packed as bytes. pydicom 3.0.2 looks values up in the table's own 8 or 16 bits, which wraps those beyond them.
+    """
+    count, first, bits = (int(one) for one in item.LUTDescriptor)
+    count, data = count or 2**16, item.LUTData
+    if isinstance(data, bytes | bytearray):
+        order = ">" if item.is_little_endian is False else "<"
+        packed = bits <= 8 and len(data) - count in (0, 1)  # an odd number of bytes is made even
+        entries = np.frombuffer(data, np.uint8 if packed else f"{order}u2")
+    else:
+        entries = np.asarray(data, np.int64)
+    if len(entries) < count:
+        raise ValueError(f"a table of greys of {count} entries has {len(entries)}")
+    return first, entries[:count].astype(np.float64) * (255 / (2.0**bits - 1))
 
 
 def _linear(x: _Floats, c: float, w: float) -> _Floats:

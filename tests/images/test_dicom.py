@@ -137,6 +137,26 @@ def test_a_table_of_greys() -> None:
     assert photo.notes == ("the DICOM file's own table of greys (VOI LUT) says which values are black and white",)
 
 
+def table_of_greys(bits: int, entries: Any, kind: str = "US") -> dict[str, Any]:
+    item = pydicom.Dataset()
+    item.LUTDescriptor, item.LUTData = [4096, 0, bits], entries
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", kind
+    return {"VOILUTSequence": [item]}
+
+
+def test_a_table_of_greys_is_not_looked_up_in_bits_of_its_own() -> None:
+    """Values beyond its bits are those of its last entry; pydicom's own look-up wraps them (findings/)."""
+    values = np.array([[0, 1000, 32767, 32768, 34000]], np.uint16)
+    wide = table_of_greys(16, [16 * entry for entry in range(4096)])
+    photo = read(dicom(values, RescaleSlope=2, RescaleIntercept=0, **wide))
+    assert np.asarray(photo.image)[0, :, 0].tolist() == [0, 125, 255, 255, 255]
+    values = np.array([[0, 100, 255, 256, 300, 2048, 4095]], np.uint16)
+    narrow = [entry * 255 // 4095 for entry in range(4096)]
+    for table in (table_of_greys(8, narrow), table_of_greys(8, bytes(narrow), "OW")):
+        photo = read(dicom(values, **table))
+        assert np.asarray(photo.image)[0, :, 0].tolist() == [0, 6, 15, 15, 18, 127, 255]
+
+
 def test_without_a_window() -> None:
     photo = read(dicom(RAMP))
     assert photo.notes == (

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,6 +132,19 @@ def test_fullgrad_in_loops() -> None:
         pairs = [*zip(by_pixel, pixel, strict=True), *zip(by_first, b, strict=True), *zip(by_second, c, strict=True)]
         expected[0, y, x] = sum(abs(gradient * value) for gradient, value in pairs)
     torch.testing.assert_close(apply(METHODS["fullgrad"], evidence_of_pixels(net, given)), expected)
+
+
+def test_fullgrad_takes_convolutions_without_a_bias() -> None:
+    net = lit([[1.0, 0, 0]], [0.5])
+    plain = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), *net)
+    with torch.no_grad():
+        plain[0].weight.copy_(torch.eye(3)[:, :, None, None])
+    expected = apply(METHODS["fullgrad"], evidence_of_pixels(net, red(1, -2)))
+    assert torch.equal(apply(METHODS["fullgrad"], evidence_of_pixels(plain, red(1, -2))), expected)
+
+
+def test_fullgrad_explains_the_embedded_model(model: camserve.Model, cat: Path) -> None:
+    assert model.explain(cat, method="fullgrad").map.max() > 0
 
 
 class Rectified(nn.Module):

@@ -57,7 +57,8 @@ class Biased(TorchFunctionMode):
 def _adds(step: Any) -> bool:
     """Whether a step of autograd is a convolution of maps, or a batch norm, that adds something to its input."""
     if step.name() == "ConvolutionBackward0":
-        return step._saved_bias_sym_sizes_opt is not None and step._saved_weight.ndim == 4
+        sizes = step._saved_bias_sym_sizes_opt  # None or, on a CPU, (0,) where it has no bias
+        return bool(sizes) and sizes != (0,) and step._saved_weight.ndim == 4
     return "BatchNormBackward" in step.name() and not step._saved_training
 
 
