@@ -82,7 +82,16 @@ def share_of_bound(samples: Samples, few: int, many: int) -> float | None:
 
 def run_batch(model: str, engine: str, folder: Path, count: int) -> None:
     """The command as users run it."""
-    command = [sys.executable, "-m", "camserve", "batch", str(folder / str(count)), str(folder / "out"), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "camserve",
+        "batch",
+        str(folder / str(count)),
+        str(folder / "out"),
+        "--json",
+        "--restart",
+    ]
     surroundings = {**os.environ, **environment(engine)}
     subprocess.run([*command, "--model", model], env=surroundings, check=True, stdout=subprocess.DEVNULL)
 

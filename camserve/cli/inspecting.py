@@ -61,8 +61,8 @@ def _show(inspection: "Inspection", every: bool) -> None:
     from camserve.models.inspection.words import sentences
 
     console = Console(highlight=False, markup=False)  # a network's names and errors may hold [brackets]
-    wide, side = console.width >= _WIDE, inspection.size
-    trained = f"  {inspection.classes} classes, trained at {side} x {side} pixels\n"
+    wide, (across, down) = console.width >= _WIDE, inspection.size
+    trained = f"  {inspection.classes} classes, trained at {across} x {down} pixels\n"
     console.print(Text.assemble((inspection.model, "bold"), trained))
     console.print(_table(inspection, _rows(inspection, every), console.width), "")
     console.print(_notes({**_legend(inspection, wide), **sentences(inspection)}))

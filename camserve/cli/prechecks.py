@@ -18,15 +18,18 @@ def check_model(name: str | None, settings: "Settings") -> Path | None:
 
     name: None is the settings'.
     """
-    from camserve.models.card import card_path, check_files
+    from camserve.models.card import card_path, check_files, find_cards
 
     given = name or settings.explain.model
     try:
         card = card_path(given, settings.models)
-    except ModelNotFound:
+    except ModelNotFound as error:
         if ":" in given:
             return None
-        raise
+        from camserve.models.architectures.hints import of_source
+
+        hint = of_source(given)
+        raise (ModelNotFound(given, find_cards(settings.models), hint) if hint else error) from None
     check_files(card)
     return card
 

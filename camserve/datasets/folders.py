@@ -42,7 +42,7 @@ class _Walk:
 
     def _below(self, folder: Path) -> Iterator[Path]:
         """The files below one folder; what cannot be looked at is left out with its reason."""
-        if folder.resolve() == self.out:
+        if folder.resolve() == self.out and folder != self.root:
             return
         try:
             there = folder.stat()

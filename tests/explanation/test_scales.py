@@ -160,7 +160,7 @@ def test_every_map_has_a_unit(model: camserve.Model, options: dict[str, object],
                 explanation.overlay(**look)
         with pytest.raises(OptionError, match="need one raw map"):
             common_scale([explanation])
-        assert explanation.overlay(legend=True).size == (90, 70)
+        assert explanation.overlay(legend=True).size == (270, 210)  # small ones are drawn larger, for the legend
 
 
 @pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf"), "5"])
