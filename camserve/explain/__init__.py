@@ -3,6 +3,7 @@
 pipeline.py      the whole way, of one image or of many
 run.py           how it is computed: where, until when, and who is told
 observation.py   one pass of one input through a model: what a worker does
+attributing.py   what was observed, as numbers: an Attribution
 sharp.py         one map from several sizes of an image, and from an earlier layer
 diagnosis.py     when a map means nothing, or less than it seems to
 estimate.py      how long each method would take

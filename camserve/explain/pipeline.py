@@ -8,7 +8,6 @@ One function orchestrates, `explain`; the Python API, the command line and the H
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,37 +17,23 @@ from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import TargetOption
 from camserve.config import schema as config
 from camserve.errors import CamserveError, OptionError, SizeError
-from camserve.explain.diagnosis import compare, diagnose, doubt, is_unsure, of_own
-from camserve.explain.observation import Observation, expected_index, fuse, observe
+from camserve.explain.attributing import Seen, attributions
+from camserve.explain.observation import expected_index, observe
 from camserve.explain.run import Run
-from camserve.explain.sharp import Sharp, sharpen
-from camserve.explanation.attribution import Attribution, Origin, scores_of
+from camserve.explain.sharp import sharpen
+from camserve.explanation.attribution import Attribution
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
-from camserve.geometry.frame import Frame, Placement, native
+from camserve.geometry.frame import Frame, native
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
-from camserve.models.card import Card
 from camserve.models.classifier import Classifier
 from camserve.models.preprocessing import plain, to_input
 from camserve.system.ordered import in_order
-from camserve.system.versions import versions
 
 Float32 = npt.NDArray[np.float32]
 
 DEFAULTS, RUN = ExplainOptions(), Run()
-
-
-class Seen(NamedTuple):
-    """What one photograph showed.
-
-    by_target: for each target what each layer shows. own: the logits (C,) under the model's own evaluation crop, None
-    where that is what was seen. combined: for each target the map of several sizes.
-    """
-
-    by_target: list[list[Observation]]
-    own: Float32 | None
-    combined: list[Sharp] | None = None
 
 
 def explain(
@@ -109,7 +94,7 @@ def explain_classes(
         shape = "a square" if own.input[0] == own.input[1] else "{} x {} pixels".format(*own.input)
         squeezed = (f"{error}: the whole image was squeezed to {shape} instead",)
         frame, seen = own, workers.run(lambda: seen_on(own), run.deadline)
-    made, style = _attributions(model, frame, seen, options.output_stride), model.settings.render
+    made, style = attributions(model, frame, seen, options.output_stride), model.settings.render
     found = [replace(one, expected=expected) for one in made]
     return [Explanation.of(replace(one, warnings=_all_words(one, squeezed, photo)), photo, style) for one in found]
 
@@ -134,68 +119,6 @@ def _completed(options: ExplainOptions, settings: config.Explain) -> ExplainOpti
     size = settings.size if options.size is None else options.size
     sharp = settings.sharp if options.sharp is None else options.sharp
     return replace(options, method=options.method or settings.method, size=size, sharp=sharp)
-
-
-def _attributions(
-    model: Classifier,
-    frame: Frame,
-    seen: Seen,
-    output_stride: int | None,
-) -> list[Attribution]:
-    placed = [fuse(one, frame) for one in seen.by_target]
-    targets = [one[0].target for one in seen.by_target]
-    alike = compare(seen.by_target[0][0].method, targets, [grid_map for grid_map, _ in placed], model.labels)
-    several = zip(seen.by_target, placed, alike, strict=True)
-    made = [_attribution(model, one, *place, seen.own, others, output_stride) for one, place, others in several]
-    if seen.combined is None:
-        return made
-    return [replace(one, **vars(sharp)) for one, sharp in zip(made, seen.combined, strict=True)]
-
-
-def _attribution(
-    model: Classifier,
-    seen: list[Observation],
-    grid_map: Float32,
-    placement: Placement,
-    own: Float32 | None,
-    others: list[str],
-    output_stride: int | None,
-) -> Attribution:
-    """One target's. own: see `Seen`. others: what comparing it with the other targets has found."""
-    first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
-    engine = first.layer.engine
-    about_method = [first.method.check] if first.method.check else []
-    scores, here = (_scores(logits, model.card) for logits in (first.decided, first.logits))
-    about_own = () if scores is None or here is None else of_own(scores, here, model.labels)
-    warnings = diagnose(model, seen, grid_map, placement, others)
-    about_model = *doubt(model.card), *model.notes(frame.input, layers)
-    across, down = (first.layer.field(side, axis) for axis, side in enumerate(frame.input))
-    return Attribution(
-        map=grid_map,
-        placement=placement,
-        logits=first.logits,
-        scores=scores,
-        own_logits=own,
-        labels=model.labels,
-        output=model.output,
-        target=first.target,
-        value=first.value,
-        method=first.method.name,
-        layers=layers,
-        head=first.layer.head.kind.value,
-        completeness=first.completeness,
-        warnings=(*about_model, *about_method, *warnings, *about_own),
-        origin=Origin(model.described, engine.name, engine.precision, versions(engine.name)),
-        output_stride=output_stride,
-        account=next((one.account.within(frame) for one in seen if one.account), None),
-        receptive_fields=None if across is None or down is None else (across, down),
-        unsure=is_unsure(model, first.decided),
-    )
-
-
-def _scores(logits: Float32, card: Card) -> Float32 | None:
-    """Of the classes, as the card has them; None of numbers that are no classes."""
-    return None if card.scores == "none" else scores_of(logits, each_alone=card.scores == "sigmoid")
 
 
 def explain_many(
