@@ -8,6 +8,7 @@ from camserve.batch.batch_options import BOXES, POLYGONS, Options
 from camserve.batch.earlier_run import check_out
 from camserve.datasets.ground_truth import check_objects
 from camserve.datasets.inputs import check_source
+from camserve.datasets.remote import is_remote
 from camserve.errors import OptionError, UnknownName
 from camserve.findings.exports import EXPORTS, check_parquet
 from camserve.system.files import check_folder
@@ -27,6 +28,10 @@ def check_run(
     Raises OptionError where the source has no images or its beginning cannot be read, the objects cannot, or OUT holds
     another run; OutputError where OUT cannot be written.
     """
+    if not is_remote(source) and Path(source).resolve() == out.resolve():
+        raise OptionError(
+            f"'{out}' is the folder of the images, too: give OUT another place, such as '{out}-explained'"
+        )
     check_folder(out)
     earlier = None if restart else check_out(out, source, resume=resume)
     if earlier is None or not resume:

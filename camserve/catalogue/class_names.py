@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from operator import index
 
 from camserve.errors import LONGEST_NAME, OptionError, UnknownName, close_names, shown
 
@@ -46,9 +47,12 @@ def resolve_class(target: int | str, labels: Sequence[str], option: str = "targe
     """
     if isinstance(target, str):
         return _named(target, labels, option)
-    if isinstance(target, bool) or not isinstance(target, int):
+    if isinstance(target, bool) or not hasattr(target, "__index__"):  # which NumPy's and torch's whole numbers have
         raise OptionError(f"{option} {shown(target)} is neither a class index nor a class name")
-    return _checked_index(target, labels, option)
+    try:
+        return _checked_index(index(target), labels, option)
+    except TypeError:  # such as an array of several
+        raise OptionError(f"{option} {shown(target)} is neither a class index nor a class name") from None
 
 
 def classes_named(text: str, labels: Sequence[str]) -> list[int]:

@@ -67,6 +67,8 @@ class About:
                 f" for several, call it once for each, or give `camserve explain` --{name} for each" if several else ""
             )
             raise OptionError(f"{name} {value!r} is not one name;{hint or ' give it as text'}")
+        if self.wire is bool and value not in (True, False):
+            raise OptionError(f"{name} {value!r} is neither True nor False")
         if self.choices and value not in self.choices:
             raise UnknownName(name, value, self.choices)
         if self.check is not None:
@@ -113,7 +115,11 @@ def _read(options: Any) -> Declared:
 
 
 def _limits(options: type) -> list[tuple[str, About]]:
-    return [(name, one) for name, (one, _) in about(options).items() if one.choices or one.range or one.check]
+    return [
+        (name, one)
+        for name, (one, _) in about(options).items()
+        if one.choices or one.range or one.check or one.wire is bool
+    ]
 
 
 # By the class: the service asks with every request.

@@ -93,7 +93,7 @@ def resolve_target(
     if callable(target):
         return Target(best, getattr(target, "__name__", "function"), quantity=quantity, function=target)
     words = {PREDICTED: best} if expected is None else {PREDICTED: best, EXPECTED: expected}
-    if target is None or target == "":
+    if target is None or (isinstance(target, str) and not target):
         return Target(best, labels[best], quantity=quantity)
     if isinstance(target, str):
         if expected is None and needs_expected(target, labels):

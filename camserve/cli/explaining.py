@@ -38,7 +38,9 @@ PATIENCE = 60.0
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Explain the N best classes of each image.")
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
 @click.option(
-    "--limit", type=float, help="Seconds that each of several methods may take, 0 for no end. Default: 60 with all."
+    "--limit",
+    type=click.FloatRange(min=0),
+    help="Seconds that each of several methods may take, 0 for no end. Default: 60 with all.",
 )
 @click.option("--timings", is_flag=True, help="Say how long each step took.")
 @asking

@@ -24,7 +24,7 @@ from camserve.explain.sharp import sharpen
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
-from camserve.geometry.frame import Frame, native
+from camserve.geometry.frame import Frame
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
@@ -34,6 +34,8 @@ from camserve.system.ordered import in_order
 Float32 = npt.NDArray[np.float32]
 
 DEFAULTS, RUN = ExplainOptions(), Run()
+# Sizes with which the user says what the network's input is: it answers for itself.
+ANSWERING = ("crop", "native")
 
 
 def explain(
@@ -66,8 +68,12 @@ def explain_classes(
     """
     _check_several(targets)
     options = _completed(options, model.settings.explain)
-    if options.quantity != QUANTITIES[0] and model.card.scores == "none":
-        raise OptionError(f"quantity '{options.quantity}' is about scores, and this model gives numbers; leave it out")
+    if options.quantity != QUANTITIES[0] and model.card.scores != "softmax":
+        what = "gives numbers, not scores" if model.card.scores == "none" else "scores each class alone"
+        raise OptionError(
+            f"quantity '{options.quantity}' is about classes that share one probability, and this model {what}: leave "
+            "it out"
+        )
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     workers = run.workers or model.workers
     model = model.of_output(options.output, workers, run.deadline)
@@ -76,7 +82,7 @@ def explain_classes(
     def seen_on(frame: Frame) -> Seen:
         """What a worker does."""
         pixels = to_input(photo, frame, model.card.input)
-        own = _own_logits(model, photo, frame, run)
+        own = _own_logits(model, photo, frame, run) if options.size not in ANSWERING else None
         by_layer = [observe(model, pixels, targets, layer, options, run, own) for layer in options.layers]
         by_target = [list(one) for one in zip(*by_layer, strict=True)]
         if not options.sharp:
@@ -108,7 +114,7 @@ def _all_words(found: Attribution, squeezed: tuple[str, ...], photo: Photo) -> t
 def _own_logits(model: Classifier, photo: Photo, frame: Frame, run: Run) -> Float32 | None:
     """The logits (C,) under the model's own evaluation crop; None where they are those of `frame`, or not asked for."""
     own = model.frame(photo.size, "crop")
-    if frame in (own, native(photo.size)) or not model.settings.explain.own_answer:
+    if frame == own or not model.settings.explain.own_answer:
         return None
     logits: Float32 = run.forward(model.layer(), to_input(photo, own, model.card.input))[2][0].cpu().numpy()
     return logits

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camserve.catalogue.class_names import resolve_class
 from camserve.catalogue.methods import find_method
 from camserve.catalogue.targets import Target
 from camserve.explanation.contributions import Account, Region, Vote, account_at, summed
@@ -176,7 +177,8 @@ class Attribution:
         return self.top(1)[0]
 
     def answer_of(self, index: int) -> Answer:
-        """What the model says of the class with that index."""
+        """What the model says of the class with that index. Raises OptionError for an index out of range."""
+        index = resolve_class(index, self.labels, "index")
         score = None if self.scores is None else float(self.scores[index])
         return Answer(index, self.labels[index], score, float(self._answers[index]))
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from camserve import config
 from camserve.config.schema import Models
-from camserve.errors import ModelError, ModelNotFound, OptionError, UnknownName
+from camserve.errors import ModelError, ModelNotFound, OptionError, UnknownName, shown
 from camserve.models import card as cards
 from camserve.models import output_names as outputs
 from camserve.models.architectures import hints
@@ -52,6 +52,12 @@ def parts_of(
     _check_options(own)
     if isinstance(source, nn.Module):
         return _from_module(source, {**own, "output": output}, names_by_output(labels), layer, settings)
+    if not isinstance(source, str | Path):
+        hint = ", which makes one: call it" if callable(source) else ""
+        raise OptionError(
+            f"{shown(source)} is no model{hint}; allowed are a card's name or path, an architecture such as "
+            "'torchvision:resnet18', and an nn.Module"
+        )
     if is_architecture(str(source)):
         card = described(str(source), layer, {**own, "output": output})
         return assemble(card, Path(), name_for(card), names_by_output(labels), settings)

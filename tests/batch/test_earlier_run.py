@@ -13,6 +13,7 @@ from conftest import picture
 import camserve
 from camserve.batch import Options, run_batch
 from camserve.batch.earlier_run import remove_run
+from camserve.batch.preflight import check_run
 from camserve.batch.progress import Silent
 from camserve.cli import main
 from camserve.errors import OptionError, OutputError
@@ -197,3 +198,10 @@ def test_what_out_holds_is_seen_without_torch(photos: Path, other: Path, out: Pa
         "else: sys.exit('not refused')"
     )
     subprocess.run([sys.executable, "-c", code, str(out), str(other)], check=True, env=dict(os.environ))
+
+
+def test_the_images_folder_is_no_place_for_the_results(tmp_path: Path) -> None:
+    picture(1).save(tmp_path / "a.png")
+    with pytest.raises(OptionError, match="is the folder of the images, too: give OUT another place"):
+        check_run(str(tmp_path), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

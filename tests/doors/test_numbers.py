@@ -137,7 +137,10 @@ def test_occlusion_says_what_a_number_loses(age: camserve.Model) -> None:
 
 
 def test_scores_cannot_be_asked_for(age: camserve.Model) -> None:
-    with pytest.raises(OptionError, match="quantity 'log-softmax' is about scores, and this model gives numbers"):
+    with pytest.raises(
+        OptionError,
+        match="quantity 'log-softmax' is about classes that share one probability, and this model gives numbers",
+    ):
         age.explain(PHOTO, quantity="log-softmax")
 
 

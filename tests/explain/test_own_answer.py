@@ -76,6 +76,16 @@ def test_an_input_that_the_user_chose_answers_for_itself(size: str) -> None:
     assert found.own_answer.logit == found.logit
 
 
+def test_a_photograph_that_has_the_size_of_the_input_already_is_no_exception() -> None:
+    """Its input is the photograph pixel for pixel, but nobody said that this is what the model is to decide on."""
+    small = photograph().resize((8, 8), Image.Resampling.NEAREST)
+    found, crop = colours().explain(small), colours().explain(small, size="crop")
+    assert found.placement.frame == colours().explain(small, size="native").placement.frame
+    assert (found.class_name, found.score) == (crop.class_name, crop.score)
+    assert found.class_name == "red"
+    assert colours().explain(small, size="native").class_name == "green"
+
+
 def test_it_can_be_switched_off() -> None:
     found = colours(own_answer=False).explain(photograph())
     assert found.own_logits is None
@@ -107,6 +117,12 @@ def test_a_network_of_one_size_is_asked_for_its_own_crop() -> None:
     model = camserve.load(Fixed(), layer="body", size=8, crop=0.5, mean=(0, 0, 0), std=(60, 60, 60))
     found = model.explain(photograph())
     assert (found.class_index, int(found.logits.argmax())) == (RED, GREEN)
+
+
+def test_the_answer_of_a_class_that_there_is_not_is_an_error() -> None:
+    for index in (-1, 3, "a"):
+        with pytest.raises(camserve.CamserveError, match="index|class"):
+            colours().explain(photograph()).answer_of(index)  # type: ignore[arg-type]
 
 
 def test_json_and_pickles_have_it() -> None:

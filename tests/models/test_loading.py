@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import picture
 from torch import nn
 
@@ -223,3 +224,19 @@ def test_a_card_s_hash_is_checked(folder: Path) -> None:
 def test_an_empty_module_is_not_taken_for_no_module() -> None:
     with pytest.raises(ModelError):
         camserve.load(nn.Sequential())
+
+
+def test_what_makes_a_model_is_no_model() -> None:
+    with pytest.raises(OptionError, match="is no model, which makes one: call it; allowed are a card's name"):
+        camserve.load(torchvision.models.resnet18)
+    with pytest.raises(OptionError, match="3 is no model; allowed are"):
+        camserve.load(3)  # type: ignore[arg-type]
+
+
+def test_numpy_s_numbers_are_indices_and_words_are_no_switches(model: camserve.Model) -> None:
+    explanation = model.explain(picture(2), target=np.int64(5))  # type: ignore[arg-type]
+    assert explanation.class_index == 5
+    with pytest.raises(OptionError, match="sharp 'no' is neither True nor False"):
+        model.explain(picture(2), sharp="no")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="neither a class index nor a class name"):
+        model.explain(picture(2), target=np.array([1, 2]))  # type: ignore[arg-type]

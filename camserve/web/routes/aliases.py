@@ -54,4 +54,6 @@ def predictions(name: str, version: str = VERSION) -> Response:
     if not isinstance(body, Upload):
         return kserve.predicted(images, options)
     (only,) = kserve.predictions_of(images, options)
-    return jsonify({one["class_name"]: one["logit" if one["score"] is None else "score"] for one in only["top_k"]})
+    best_last = reversed(only["top_k"])  # of classes with one name the best one's score stays
+    found = {one["class_name"]: one["logit" if one["score"] is None else "score"] for one in best_last}
+    return jsonify(dict(reversed(found.items())))
