@@ -63,7 +63,7 @@ def test_the_whole_photograph_squashed_gives_the_recorded_answers(model: camserv
                                ("camera", "tripod", 0.95)):  # fmt: skip
         with Image.open(photos / f"{name}.png") as photo:
             square = photo.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
-        best = model.explain(square).top(1)[0]
+        best = model.explain(square, size="native").top(1)[0]
         assert (best.class_name, round(best.score or 0, 2)) == (label, score)
 
 
