@@ -170,7 +170,9 @@ def one_error(name: str, kind: str, limits: Limits) -> Iterator[None]:
     """Whatever Pillow raises on hostile bytes, which is nearly anything, as the one error that it means."""
     try:
         yield
-    except errors.CamserveError:
+    except errors.CamserveError as error:
+        if type(error) is errors.ImageError and repr(name) not in str(error):
+            raise errors.ImageError(f"{name!r}: {error}") from None
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = int(re.findall(r"\d+", str(error))[0])
