@@ -65,6 +65,8 @@ def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **
     else:
         for name, folder, origin in zip("AB", runs, (difference.a, difference.b), strict=True):
             click.echo(f"{name}: {folder}: {origin or 'does not say what it was made with'}")
+        if not difference.compared:
+            click.echo("no maps were compared: the runs have none of the same class by the same method")
         _say(found, difference.shortcuts, out)
     if not all(check.passed for check in found):
         sys.exit(SOME_FAILED)
