@@ -24,7 +24,7 @@ from camserve.explain.sharp import sharpen
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
-from camserve.geometry.frame import Frame
+from camserve.geometry.frame import Frame, native
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
@@ -34,8 +34,6 @@ from camserve.system.ordered import in_order
 Float32 = npt.NDArray[np.float32]
 
 DEFAULTS, RUN = ExplainOptions(), Run()
-# Sizes with which the user says what the network's input is: it answers for itself.
-ANSWERING = ("crop", "native")
 
 
 def explain(
@@ -82,7 +80,7 @@ def explain_classes(
     def seen_on(frame: Frame) -> Seen:
         """What a worker does."""
         pixels = to_input(photo, frame, model.card.input)
-        own = _own_logits(model, photo, frame, run) if options.size not in ANSWERING else None
+        own = None if _is_said(options.size, photo, frame) else _own_logits(model, photo, frame, run)
         by_layer = [observe(model, pixels, targets, layer, options, run, own) for layer in options.layers]
         by_target = [list(one) for one in zip(*by_layer, strict=True)]
         if not options.sharp:
@@ -109,6 +107,11 @@ def _all_words(found: Attribution, squeezed: tuple[str, ...], photo: Photo) -> t
     """The warnings of one explanation, with what was expected and with how the photograph was seen and read."""
     wrong = missed(found)
     return (*squeezed, *found.warnings, *([wrong] if wrong else []), *photo.notes)
+
+
+def _is_said(size: str | int | None, photo: Photo, frame: Frame) -> bool:
+    """Whether the user says what the network's input is: the photograph's own pixels, or the crop."""
+    return size in ("crop", "native") or (size != "fit" and frame == native(photo.size))
 
 
 def _own_logits(model: Classifier, photo: Photo, frame: Frame, run: Run) -> Float32 | None:
