@@ -207,7 +207,10 @@ def grad_cam(make: Make, view: int, x: torch.Tensor, index: int, logits: np.ndar
 
 
 def explained(net: Any, image: np.ndarray, *, loading: dict[str, Any] | None = None, **options: Any) -> Any:
-    model = loaded(net, side=getattr(net, "side", 32), **(loading or {}))
+    side = getattr(net, "side", 32)
+    model = loaded(net, side=side, **(loading or {}))
+    if image.shape[:2] == (side, side):
+        options.setdefault("size", "native")  # the answer for these pixels, not for the evaluation crop of them
     return model.explain(image, **options)
 
 

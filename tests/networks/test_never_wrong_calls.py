@@ -486,7 +486,7 @@ def test_probabilities_are_not_taken_for_logits(how: str) -> None:
     row = (out[0] if isinstance(out, tuple) else out)[0]
     expected = {"log": row.exp(), "in percent": row / 100}.get(how, row).numpy()
     try:
-        explanation = loaded(make()).explain(picture())
+        explanation = loaded(make()).explain(picture(), size="native")
     except camserve.CamserveError as error:
         assert "probabilit" in str(error).lower() or "several tensors could be the logits" in str(error)
         return
@@ -556,7 +556,7 @@ def test_wrappers_and_types(how: str) -> None:
     before, expected = fingerprint(net), answer_of(net, entry(picture()))
     tolerance = {"in half precision": 5e-3, "in bfloat16": 4e-2}.get(how, 1e-3)
     try:
-        explanation = loaded(net).explain(picture(), method="gradcam")
+        explanation = loaded(net).explain(picture(), method="gradcam", size="native")
     except camserve.CamserveError as error:
         check_refusal(error)
     else:
@@ -597,7 +597,7 @@ def test_training_on_does_not_reach_what_was_loaded() -> None:
     with torch.no_grad():
         for p in net.parameters():
             p.add_(1)
-    check(model.explain(picture(), method="gradcam"), truth(make, picture()))
+    check(model.explain(picture(), method="gradcam", size="native"), truth(make, picture()))
 
 
 @pytest.mark.parametrize("mode", ["trained", "evaluated", "half of it frozen"])
