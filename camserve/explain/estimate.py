@@ -40,6 +40,13 @@ def _of(model: Classifier, pixels: torch.Tensor, options: ExplainOptions) -> dic
     return {name: sum(method.cost.seconds(*one) for one in measured) for name, method in METHODS.items()}
 
 
+def facts_of(model: Classifier, layer: Layer, activations: torch.Tensor, channels: int) -> Facts:
+    """What costs depend on at a layer with activations (1, K, h, w). channels: how many of the K count."""
+    shapes = model.layers()
+    stages = tuple(shapes[name][0] for name in stage_ends(shapes, layer.name))
+    return Facts(channels, activations[0, 0].numel(), layer.head.kind, stages)
+
+
 def _measured(model: Classifier, layer: Layer, pixels: torch.Tensor) -> tuple[Facts, dict[Runs, float]]:
     """What costs depend on at a layer, and the seconds of one run of each kind on this input."""
     activations, carried, _ = layer.observe(pixels)
@@ -55,9 +62,7 @@ def _measured(model: Classifier, layer: Layer, pixels: torch.Tensor) -> tuple[Fa
     except (OptionError, RuntimeError):  # no method of gradients goes with this network
         seconds[Runs.GRADIENT] = 3 * seconds[Runs.FORWARD]
     low, high = activations[0].amin((1, 2)), activations[0].amax((1, 2))
-    shapes, (height, width) = model.layers(), activations.shape[-2:]
-    stages = tuple(shapes[name][0] for name in stage_ends(shapes, layer.name))
-    return Facts(int((high > low).sum()), height * width, layer.head.kind, stages), seconds
+    return facts_of(model, layer, activations, int((high > low).sum())), seconds
 
 
 def _gradient(model: Classifier, pixels: torch.Tensor) -> torch.Tensor:

@@ -3,12 +3,12 @@
 import logging
 import time
 
-from camserve.catalogue.method import Facts, Needs
+from camserve.catalogue.method import Needs
 from camserve.catalogue.methods import METHODS
 from camserve.catalogue.targets import class_target
 from camserve.errors import OptionError
-from camserve.explain.observation import evidence_of, stage_ends
-from camserve.graph.devices import structured
+from camserve.explain.estimate import facts_of
+from camserve.explain.observation import evidence_of
 from camserve.methods.apply import apply
 from camserve.models.classifier import Classifier
 
@@ -26,13 +26,10 @@ def unsuitable(model: Classifier) -> dict[str, str]:
     They are tried at the model's own layer, on an image that shows nothing. To be called on a worker.
     """
     layer, until = model.layer(), time.monotonic() + _PATIENCE
-    images = structured(model.network.given, *model.own_frame((64, 64)).input)
+    images = model.network.given.image(model.own_frame((64, 64)).input)
     seen = layer.observe(images)
     evidence = evidence_of(model, layer, images, class_target(0), seen)
-    shapes = model.layers()
-    stages = tuple(shapes[name][0] for name in stage_ends(shapes, layer.name))
-    facts = Facts(seen[0].shape[1], seen[0][0, 0].numel(), layer.head.kind, stages)
-    found = {}
+    facts, found = facts_of(model, layer, seen[0], seen[0].shape[1]), dict[str, str]()
     for method in sorted(METHODS.values(), key=lambda one: (one.needs is Needs.ANY_HEAD, one.cost.runs(facts))):
         if method.cost.runs(facts) > _FEW:
             continue

@@ -146,3 +146,12 @@ def test_a_network_without_a_linear_head_has_no_cam() -> None:
     found = made.workers.run(lambda: unsuitable(made))
     assert {"cam", "guidedbackprop", "legrad"} <= set(found)
     assert not {"gradcam", "scorecam", "rise"} & set(found)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_networks_of_other_channels_have_their_reasons_too(channels: int) -> None:
+    net = nn.Sequential(nn.Conv2d(channels, 4, 3, 2), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    made = camserve.load(net, size=32, bands=range(channels), mean=0, std=1)
+    found = made.workers.run(lambda: unsuitable(made))
+    assert {"guidedbackprop", "legrad"} <= set(found)
+    assert not {"cam", "gradcam", "rise"} & set(found)
