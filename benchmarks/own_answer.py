@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 import camserve
 from camserve.config.schema import load_settings
-from camserve.explanation.attribution import scores_of
+from camserve.explanation.class_scores import scores_of
 from camserve.geometry.frame import Frame
 
 Float64 = npt.NDArray[np.float64]

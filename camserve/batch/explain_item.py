@@ -89,6 +89,7 @@ class Work:
     def _row(self, item: Item, made: Made) -> Row:
         """The part of a row about one explanation."""
         one = made.explanation
+        of_the_image = missed(one)  # its own part of the row says that
         sketch = sketch_of(one.map, one.placement)
         grid = {"grid": list(one.placement.grid)}
         border, corners = (None if is_coarse(grid) else shares(sketch)) or (None, None)
@@ -105,7 +106,7 @@ class Work:
             "border": _rounded(border),
             "corners": _rounded(corners),
             "outside": _rounded(outside(self.objects, item, one) if self.objects else None),
-            "warnings": [text for text in one.warnings if text != missed(one)],  # which the image's own part says
+            "warnings": [text for text in one.warnings if text != of_the_image],
             **self._regions(one),
         }
 

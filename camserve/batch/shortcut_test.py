@@ -11,7 +11,7 @@ from camserve.batch.explain_item import open_item
 from camserve.batch.plan import Plan
 from camserve.datasets.inputs import Item
 from camserve.errors import CamserveError
-from camserve.explanation.attribution import scores_of
+from camserve.explanation.class_scores import scores_of
 from camserve.findings.results import name_in, read_rows
 from camserve.findings.shortcuts import Shortcut
 from camserve.findings.sketch import SIDE, from_text, hot_cells

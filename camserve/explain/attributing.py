@@ -9,7 +9,8 @@ import numpy.typing as npt
 from camserve.explain.diagnosis import compare, diagnose, doubt, is_unsure, of_own
 from camserve.explain.observation import Observation, fuse
 from camserve.explain.sharp import Sharp
-from camserve.explanation.attribution import Attribution, Origin, scores_of
+from camserve.explanation.attribution import Attribution, Origin
+from camserve.explanation.class_scores import scores_of
 from camserve.geometry.frame import Frame, Placement
 from camserve.models.card import Card
 from camserve.models.classifier import Classifier

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from camserve.catalogue.method import Method
 from camserve.catalogue.targets import Target
 from camserve.explain.observation import Observation
-from camserve.explanation.attribution import scores_of
+from camserve.explanation.class_scores import scores_of
 from camserve.geometry.frame import Frame, Placement
 from camserve.models.architectures.by_name import is_untrained
 from camserve.models.card import Card

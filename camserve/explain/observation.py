@@ -17,6 +17,7 @@ from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import Target, TargetOption, resolve_target
 from camserve.errors import OptionError
 from camserve.explain.run import Observed, Run
+from camserve.explanation.class_scores import ranked
 from camserve.explanation.contributions import Account
 from camserve.geometry.frame import Frame, Placement, native, resample, spreading
 from camserve.graph.heads import TargetFunction
@@ -137,7 +138,7 @@ def best_classes(logits: Float32, count: int) -> list[int]:
     """The `count` classes with the highest logits (C,), best first. Raises OptionError for a count that is none."""
     if not 1 <= count <= len(logits):
         raise OptionError(f"{count} classes were asked for; the model has {len(logits)}, and 1 is the least")
-    return [int(index) for index in np.argsort(-logits, kind="stable")[:count]]
+    return ranked(logits)[:count]
 
 
 def evidence_of(

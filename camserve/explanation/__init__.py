@@ -1,6 +1,7 @@
 """What was found: the numbers, and the same with its photograph. No torch, no Classifier.
 
 attribution.py    the numbers: no pixels of the photograph, no network
+class_scores.py   what a model said of its classes: scores, order, and one class's part
 explanation.py    START HERE: the numbers with their photograph, and everything that can be made of both
 contributions.py  which part of a logit comes from where
 receptive_box.py  which pixels of the photograph a cell can have seen

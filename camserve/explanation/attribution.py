@@ -11,6 +11,7 @@ import numpy.typing as npt
 from camserve.catalogue.class_names import resolve_class
 from camserve.catalogue.methods import find_method
 from camserve.catalogue.targets import Target
+from camserve.explanation.class_scores import Answer, number_in_short, ranked
 from camserve.explanation.contributions import Account, Region, Vote, account_at, summed
 from camserve.explanation.receptive_box import receptive_box
 from camserve.geometry.frame import Placement
@@ -21,26 +22,6 @@ from camserve.render.regions import Box, find_boxes
 from camserve.render.scale import LOGITS, OUTPUT, OWN, RELATIVE, Scale, shown_part
 
 Float32 = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One class's part of what the model said. score: 0..1, None where there is no score. logit: before softmax."""
-
-    class_index: int
-    class_name: str
-    score: float | None
-    logit: float
-
-    @property
-    def in_short(self) -> str:
-        """The score; where there is no score, the number itself."""
-        return number_in_short(self.logit) if self.score is None else f"{self.score:.2f}"
-
-
-def number_in_short(number: float) -> str:
-    """Four digits of a number, or all of those before the point."""
-    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 @dataclass(frozen=True)
@@ -145,7 +126,7 @@ class Attribution:
 
         None where the target is about more than a class, see `value`, and where the model gives numbers, not scores.
         """
-        return self.answer_of(self.class_index).score if self.target.has_score else None
+        return self._answer(self.class_index).score if self.target.has_score else None
 
     @property
     def title(self) -> str:
@@ -161,15 +142,14 @@ class Attribution:
         """
         name, value = self.title, self.value
         if self.target.has_score:
-            return f"{name} {self.answer_of(self.class_index).in_short}"
+            return f"{name} {self._answer(self.class_index).in_short}"
         if value is None or self.scores is None:
             return name if value is None else f"{name}: {number_in_short(value)}"
         return f"{name}: {value:.2f}" + (" logits" if self.target.is_linear else "")
 
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""
-        best = np.argsort(-self._answers, kind="stable")[:count]
-        return [self.answer_of(int(index)) for index in best]
+        return [self._answer(index) for index in ranked(self._answers)[:count]]
 
     @property
     def own_answer(self) -> Answer:
@@ -178,7 +158,9 @@ class Attribution:
 
     def answer_of(self, index: int) -> Answer:
         """What the model says of the class with that index. Raises OptionError for an index out of range."""
-        index = resolve_class(index, self.labels, "index")
+        return self._answer(resolve_class(index, self.labels, "index"))
+
+    def _answer(self, index: int) -> Answer:
         score = None if self.scores is None else float(self.scores[index])
         return Answer(index, self.labels[index], score, float(self._answers[index]))
 
@@ -259,12 +241,6 @@ class Attribution:
         return account_at(self.account, self.layer, self.head)
 
 
-def scores_of(logits: Float32, *, each_alone: bool) -> Float32:
-    """Softmax of the logits (C,), or their sigmoid, where classes do not exclude each other or there is but one."""
-    exact = logits.astype(np.float64)
-    with np.errstate(all="ignore"):  # of logits that are not finite no score is a number; the explanation warns of them
-        if each_alone or len(exact) == 1:
-            return (1 / (1 + np.exp(-exact))).astype(np.float32)
-        powers = np.exp(exact - exact.max())
-        scores: Float32 = (powers / powers.sum()).astype(np.float32)
-    return scores
+def rank_of(found: Attribution, index: int) -> int:
+    """The place of a class among the model's answers, from 1, as `top` orders them."""
+    return 1 + ranked(found._answers).index(index)

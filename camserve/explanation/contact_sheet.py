@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from camserve.catalogue.options import OverlayOptions
-from camserve.explanation.attribution import number_in_short
+from camserve.explanation.class_scores import number_in_short
 from camserve.explanation.explanation import Explanation, paint
 from camserve.render.legend import plain_text
 from camserve.render.painting import enlarged

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from camserve.catalogue.targets import Target
 from camserve.errors import OptionError
+from camserve.explanation.class_scores import ranked
 from camserve.geometry.frame import Frame, Placement
 from camserve.render.painting import strips
 from camserve.render.regions import Box
@@ -88,8 +89,7 @@ class Account:
         u, v = self.placement.cell_at(*checked_place((x, y), self.placement))
         activations = _between(_between(self.activations, u), v)
         values = activations if self.weight is None else self.weight @ activations
-        best = np.argsort(-values, kind="stable")[:count]
-        return [Vote(int(index), labels[index], float(values[index])) for index in best]
+        return [Vote(index, labels[index], float(values[index])) for index in ranked(values)[:count]]
 
     def class_map(self, index: int) -> Float32:
         """What each cell adds to a class's logit, float32 (h, w)."""

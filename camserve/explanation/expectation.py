@@ -3,7 +3,7 @@
 from typing import Any
 
 from camserve.catalogue.targets import EXPECTED, PREDICTED
-from camserve.explanation.attribution import Attribution
+from camserve.explanation.attribution import Attribution, rank_of
 
 
 def expected_facts(found: Attribution) -> dict[str, Any] | None:
@@ -21,11 +21,6 @@ def expected_facts(found: Attribution) -> dict[str, Any] | None:
         "rank": rank,
         "right": rank == 1,
     }
-
-
-def rank_of(found: Attribution, index: int) -> int:
-    """The place of a class among the model's answers, from 1, as `top` orders them."""
-    return 1 + [answer.class_index for answer in found.top(len(found.labels))].index(index)
 
 
 def missed(found: Attribution) -> str | None:

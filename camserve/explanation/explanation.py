@@ -14,7 +14,8 @@ from PIL import Image
 from camserve.catalogue.options import OverlayOptions, takes
 from camserve.catalogue.questions import Questions
 from camserve.config.schema import Render
-from camserve.explanation.attribution import Answer, Attribution
+from camserve.explanation.attribution import Attribution
+from camserve.explanation.class_scores import Answer
 from camserve.explanation.manifest import facts_of, provenance_of
 from camserve.images.reading import Photo, encode
 from camserve.render import overlay as render

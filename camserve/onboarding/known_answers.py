@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camserve.errors import ModelError
-from camserve.explanation.attribution import scores_of
+from camserve.explanation.class_scores import scores_of
 from camserve.model import Model
 from camserve.models.card import resolve_file
 
