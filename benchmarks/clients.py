@@ -39,22 +39,24 @@ def posts(photos: Sequence[bytes], path: str = "/api/v1/explain", accept: str = 
         yield post(photo[:2] + comment + photo[2:], path, accept)
 
 
-def post(body: bytes, path: str = "/api/v1/explain", accept: str = "*/*", length: int | None = None) -> bytes:
-    """One request. length: what it says that the body has, where that is not so."""
+def post(
+    body: bytes, path: str = "/api/v1/explain", accept: str = "*/*", length: int | None = None, kind: str = "image/jpeg"
+) -> bytes:
+    """One request. length: what it says that the body has, where that is not so; kind: of what type it says that is."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: load\r\nContent-Type: image/jpeg\r\nAccept: {accept}\r\nConnection: close\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: load\r\nContent-Type: {kind}\r\nAccept: {accept}\r\nConnection: close\r\n"
         f"Content-Length: {len(body) if length is None else length}\r\n\r\n"
     )
     return head.encode() + body
 
 
 async def ask(address: Address, request: bytes, patience: float = 60) -> Answer:
-    """One answer, read to its end; never raises for what the other side does."""
+    """One answer, read to its end and thrown away; never raises for what the other side does."""
     began, status, failure = time.monotonic(), 0, ""
     try:
         async with asyncio.timeout(patience), opened(address) as (reader, writer):
             writer.write(request)
-            status = whole(await reader.read())
+            status = await ended(reader)
     except (OSError, EOFError, TimeoutError) as error:
         failure = type(error).__name__
     return Answer(began, time.monotonic() - began, status, failure)
@@ -70,13 +72,22 @@ async def opened(address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, 
         writer.close()
 
 
-def whole(answer: bytes) -> int:
-    """The status of an answer. Raises EOFError where it is cut short."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    length = _LENGTH.search(head)
-    if length is None or len(body) != int(length[1]):
+async def ended(reader: asyncio.StreamReader) -> int:
+    """The status of an answer that is read to its end. Raises EOFError where it is cut short."""
+    status, left = told(await reader.readuntil(b"\r\n\r\n"))
+    while piece := await reader.read(2**18):
+        left -= len(piece)
+    if left:
         raise EOFError
-    return int(head.split(None, 2)[1])
+    return status
+
+
+def told(head: bytes) -> tuple[int, int]:
+    """Status and length of the body, from the head of an answer. Raises EOFError where it says no length."""
+    length = _LENGTH.search(head)
+    if length is None:
+        raise EOFError
+    return int(head.split(None, 2)[1]), int(length[1])
 
 
 async def at_rate(address: Address, requests: Iterable[bytes], rate: float, seconds: float) -> list[Answer]:

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from clients import Address, Answer, ask, at_rate, in_turn, post, posts
 from measuring import Aim, Results, Table
-from overload import besides, capacity_of, count, counted, others, row_of, small_photographs
+from overload import besides, capacity_of, count, counted, others, row_of, small_photographs, statuses
 from running import FORGETFUL, Running, log_aim, log_tables, running, seconds_until
 
 # A method that runs the network over a thousand times: nobody would want that computed for nobody.
@@ -157,7 +157,7 @@ def kill(_: float) -> Results:
             answers = asyncio.run(until_answered(service.address, requests, start + 60))
             rows.append(
                 {"kill": number, "another worker, s": alive, "first answer, s": time.monotonic() - start}
-                | {"until then": counted(Counter(str(one.status or one.failure) for one in answers))}
+                | {"until then": statuses(answers)}
             )
         complaints = service.complaints()
     slowest = max(row["first answer, s"] for row in rows)

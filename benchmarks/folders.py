@@ -21,7 +21,7 @@ from subjects import Plan, environment, load, photographs, write_photographs
 
 import camserve
 from camserve.explain import open_photo
-from camserve.models.preprocessing import to_input
+from camserve.models.inputs.preprocessing import to_input
 
 SIZE = (500, 400)
 LEAST_SHARE = 0.85

@@ -1,6 +1,6 @@
 """Does the service hold under load, and with faults?
 
-    python benchmarks/load.py [--seconds 60] [--only overload,slow,vanish,term,kill,soak] [--soak-minutes 20]
+    python benchmarks/load.py [--seconds 60] [--only overload,slow,vanish,term,kill] [--soak-minutes 20]
 
 Starts `camserve serve` for each part, makes its own requests, of which no two are alike, and writes what was promised
 and what was measured: OUT.md to read, OUT.json with numbers in full. Ends with 1 where a promise is broken. The clients
@@ -11,6 +11,11 @@ run on the same cores. Parts:
     vanish    clients that are gone before their answer
     term      SIGTERM at twice the capacity
     kill      kill -9 of the worker process
+    memory    what is held 10 s after uploads of 50 megapixels, many sizes and slow readers
+    readers   58 clients that read 24 MB at 40 kB a second
+    dear      requests that ask for minutes of work, and cheap ones beside them
+    attack    all of that at once, and malformed requests
+    inputs    files and requests with faults, no two alike, and how many were tried
     soak      minutes of everything: what does the process hold at the end?
 """
 
@@ -20,34 +25,47 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from attack import attack
+from dear import dear
 from faults import kill, term, vanish
+from inputs import inputs
 from measuring import Results
 from overload import overload, slow
 from program import chosen, failures, one_part, written
+from readers import readers
+from returned import memory
 from soak import soak
 
 PARTS: dict[str, Callable[[float], Results]] = {
-    "overload": overload, "slow": slow, "vanish": vanish, "term": term, "kill": kill, "soak": soak
+    "overload": overload, "slow": slow, "vanish": vanish, "term": term, "kill": kill, "memory": memory,
+    "readers": readers, "dear": dear, "attack": attack, "inputs": inputs, "soak": soak,
 }  # fmt: skip
+SECONDS, LONGER = 60.0, {"attack": 120.0}
 
 
 def main() -> None:
     """Measure the parts asked for, and say which promises are broken."""
     options = parsed()
-    amounts = {name: options.soak_minutes if name == "soak" else options.seconds for name in options.only}
     works = {
-        name: partial(one_part, name, PARTS[name].__doc__, partial(PARTS[name], amount))
-        for name, amount in amounts.items()
+        name: partial(one_part, name, PARTS[name].__doc__, partial(PARTS[name], amount(name, options)))
+        for name in options.only
     }
     broken = failures(written(options.out, works))
     if broken:
         sys.exit(f"not as promised: {'; '.join(broken)}")
 
 
+def amount(name: str, options: argparse.Namespace) -> float:
+    """How long a part takes: seconds, of the soak minutes."""
+    if name == "soak":
+        return float(options.soak_minutes)
+    return float(options.seconds) if options.seconds else LONGER.get(name, SECONDS)
+
+
 def parsed() -> argparse.Namespace:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--seconds", type=float, default=60, help="of each part but the soak (default: %(default)s)")
+    made.add_argument("--seconds", type=float, help=f"of each part but the soak (default: {SECONDS:g}, attack 120)")
     made.add_argument(
         "--only", type=partial(chosen, PARTS), default=list(PARTS), metavar="PARTS", help="separated by commas"
     )

@@ -33,7 +33,10 @@ from PIL import Image
 import camserve
 from camserve.config import load_settings
 from camserve.explain import open_photo
-from camserve.models.preprocessing import to_input
+from camserve.metrics import baselines
+from camserve.metrics.complexity import entropy
+from camserve.metrics.localisation import best_iou, energy, pixel_ap, pointing
+from camserve.models.inputs.preprocessing import to_input
 
 ONE_PASS = "one pass"
 
@@ -42,33 +45,23 @@ Map = Callable[[Image.Image, int], np.ndarray]
 
 def scores(heat: np.ndarray, inside: np.ndarray) -> tuple[float, ...]:
     """(AP, pointing, IoU*, energy, entropy) of heat (H, W), nowhere negative, against a mask (H, W)."""
-    order = np.argsort(-heat, axis=None, kind="stable")
-    ranked, found = heat.ravel()[order], np.cumsum(inside.ravel()[order])
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last pixel of each value
-    hits, taken, wanted = found[ends], ends + 1, found[-1]
-    precision, recall = hits / taken, hits / wanted
-    overlap = hits / (taken + wanted - hits)
-    share = heat / heat.sum() if heat.sum() > 0 else np.full(heat.shape, 1 / heat.size)
-    bits = -(share[share > 0] * np.log(share[share > 0])).sum() / np.log(heat.size)
-    pointing = inside.ravel()[order[: ends[0] + 1]].mean()  # where several are the hottest, the share of them
-    return float((precision * np.diff(recall, prepend=0)).sum()), pointing, overlap.max(), share[inside].sum(), bits
+    placed = [metric(heat, inside) for metric in (pixel_ap, pointing, best_iou, energy)]
+    return *placed, entropy(heat) / np.log(heat.size)
 
 
 def uniform(photo: Image.Image, index: int) -> np.ndarray:
     """The same heat everywhere."""
-    return np.ones(photo.size[::-1])
+    return baselines.uniform(photo.size[::-1])
 
 
 def centre(photo: Image.Image, index: int) -> np.ndarray:
     """A Gaussian about the middle, as wide as a quarter of each side."""
-    x, y = ((np.arange(side) - (side - 1) / 2) / (side / 4) for side in photo.size)
-    return np.exp(-(x**2 + y[:, None] ** 2) / 2)
+    return baselines.centre(photo.size[::-1])
 
 
 def random(photo: Image.Image, index: int) -> np.ndarray:
     """7 x 7 random numbers, resized: as coarse as a real map."""
-    noise = np.random.default_rng(index).random((7, 7), np.float32)
-    return np.asarray(Image.fromarray(noise).resize(photo.size, Image.Resampling.BILINEAR)).clip(0)
+    return baselines.random(photo.size[::-1], index)
 
 
 def four_passes(model: camserve.Model) -> Map:
@@ -82,6 +75,13 @@ def four_passes(model: camserve.Model) -> Map:
         return sum(once) + sum(twice)[:, ::-1]
 
     return total
+
+
+def shared(model: camserve.Model, size: int) -> Map:
+    """One pass of a short side, its evidence shared among places alike."""
+    return lambda photo, index: model.explain(
+        photo, target=index, method="affinitycam", size=size, sharp=False
+    ).heatmap.clip(0)
 
 
 def theirs(model: camserve.Model, other: Other) -> Map | None:
@@ -132,6 +132,8 @@ def maps_of(model: camserve.Model) -> dict[str, Map]:
         "uniform": uniform,
         "centre Gaussian": centre,
         ONE_PASS: lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap,
+        "affinitycam": shared(model, model.card.input.size),
+        "affinitycam at twice the size": shared(model, 2 * model.card.input.size),
         "four passes, summed": four_passes(model),
         "sharp": lambda photo, index: model.explain(photo, target=index, sharp=True).heatmap,
         "one pass in bfloat16": lambda photo, index: short.explain(photo, target=index, sharp=False).heatmap,

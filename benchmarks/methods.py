@@ -33,7 +33,7 @@ from camserve.errors import CamserveError, DeadlinePassed
 from camserve.explain import open_photo
 from camserve.explain.observation import observe
 from camserve.explain.run import Run
-from camserve.models.preprocessing import to_input
+from camserve.models.inputs.preprocessing import to_input
 
 TRANSFORMER = "torchvision:vit_b_16"
 FORWARD, OURS = "forward alone", "camserve"

@@ -7,11 +7,11 @@ answered in time, while health checks stay quick.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from clients import Address, Answer, at_rate, in_turn, opened, post, posts, whole
+from clients import Address, Answer, at_rate, in_turn, opened, post, posts, told
 from measuring import Aim, Results, Row, Table, spread
 from running import FORGETFUL, Running, log_aim, log_tables, probed, running
 from subjects import jpeg, photographs
@@ -85,7 +85,7 @@ async def drip(address: Address, first: bytes, ends: "Counter[str]") -> None:
                 while not reading.done():
                     await asyncio.wait([reading], timeout=PAUSE)
                     writer.write(b"x")
-                end = str(whole(await reading))
+                end = str(told(await reading)[0])
         ends[end] += 1
         await asyncio.sleep(PAUSE)
 
@@ -135,9 +135,19 @@ def counted(values: "Counter[Any]") -> str:
     return ", ".join(f"{value}: {number}" for value, number in sorted(values.items())) or "nothing"
 
 
+def faulty(answers: Iterable[Answer]) -> int:
+    """How many say that the service has a fault of its own: not that it has too much to do, or came to it too late."""
+    return sum(one.status >= 500 and one.status not in (503, 504) for one in answers)
+
+
+def statuses(answers: list[Answer]) -> str:
+    """Such as "200: 12, 429: 3, TimeoutError: 1"."""
+    return counted(Counter(str(one.status or one.failure) for one in answers))
+
+
 def row_of(answers: list[Answer]) -> Row:
     """How many of each, and how long the answered ones took."""
-    found = counted(Counter(str(one.status or one.failure) for one in answers))
+    found = statuses(answers)
     taken = sorted(1e3 * one.seconds for one in answers if one.status == 200)
     if not taken:
         return {"answers": found}

@@ -1,7 +1,9 @@
 """A real `camserve serve` for load.py, seen from outside: its processes, what they hold, and what they complain of."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +50,22 @@ class Running:
         found = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", (folder / "status").read_text(), re.MULTILINE))
         descriptors = len(list((folder / "fd").iterdir()))
         return {"MB": int(found["VmRSS"]) * 1024 / 1e6, "threads": int(found["Threads"]), "descriptors": descriptors}
+
+    def peak(self) -> float:
+        """The most that the worker process held at once since `forget_peak`, 10^6 bytes resident."""
+        status = Path(f"/proc/{self.worker}/status").read_text()
+        return int(re.findall(r"^VmHWM:\s+(\d+)", status, re.MULTILINE)[0]) * 1024 / 1e6
+
+    def forget_peak(self) -> None:
+        """From now on it is what is held now."""
+        Path(f"/proc/{self.worker}/clear_refs").write_text("5")
+
+    def end_now(self) -> None:
+        """kill -9 of all of it, for one that would take minutes to end what it has begun."""
+        worker = self.worker
+        self.popen.kill()
+        if worker is not None:
+            os.kill(worker, signal.SIGKILL)
 
     def busy(self) -> float:
         """How many requests are read, wait or are at work, as /metrics says."""

@@ -8,14 +8,13 @@ and forgets. Every few seconds /proc says what the worker process holds.
 import asyncio
 import itertools
 import time
-from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
 from clients import Address, Answer, ask, in_turn, post, posts
 from faults import WAYS, disappear
 from measuring import Aim, Results, Row, Table
-from overload import besides, counted, others
+from overload import besides, others, statuses
 from running import Running, log_aim, log_tables, running
 from subjects import jpeg, photographs
 
@@ -38,10 +37,9 @@ def soak(minutes: float) -> Results:
     warm = samples[int(_WARM * len(samples)) :]
     part = max(1, len(warm) // 4)
     first, last = warm[:part], warm[-part:]
-    answered = counted(Counter(str(one.status or one.failure) for one in answers))
     shown = [*samples[:: max(1, len(samples) // ROWS)], samples[-1]]
     tables = [
-        Table(f"Answers in {minutes:g} minutes", [{"answers": answered, "a second": len(answers) / seconds}]),
+        Table(f"Answers in {minutes:g} minutes", [{"answers": statuses(answers), "a second": len(answers) / seconds}]),
         Table("What the worker process holds", shown),
     ]
     aims = [

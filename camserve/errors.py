@@ -5,6 +5,7 @@ CamserveError
 │   ├── CutError           400  cut at that layer, a network is no longer itself
 │   ├── SizeError          400  the network does not take an input of that size
 │   ├── TooLong            422  a method cannot end within the time allowed
+│   ├── TooMuch            422  more work, images, classes or values than one request may have
 │   └── UnknownName        400  no such method, layer, class, colour map ...; says which are close
 ├── ImageError             422  the bytes are no image that can be decoded
 │   ├── ImageTypeError     415  a file format we do not take
@@ -12,13 +13,15 @@ CamserveError
 ├── BodyTooLarge           413  more bytes than the limit
 ├── Unauthorised           401  the bearer token is missing or another
 ├── UploadTooSlow          408  the body did not arrive in time
-├── ClientGone             499  nobody waits for the answer any more; seen in the log only
+├── ClientGone             499  nobody waits for the answer any more
 ├── ModelNotFound          404  no card of that name
 ├── ModelError             500  a card, its weights or its network do not work
+│   └── NotInstalled       500  a package that a card needs is not there
 ├── ConfigError            500  a setting is unknown or out of range
 ├── EngineError            500  an engine cannot run a network; another does
 ├── OutputError            500  a result cannot be written
 └── Unavailable            503  loading, or shutting down
+    ├── OutOfMemory        503  there is too little memory for it now
     ├── Busy               429  the queue is full
     └── DeadlinePassed     504  no answer within the time allowed
 
@@ -27,6 +30,8 @@ name, `status` the HTTP status, `exit_code` the status a command ends with.
 """
 
 import difflib
+import reprlib
+import threading
 from collections.abc import Iterable
 
 # Characters of a value in an error's text: enough to recognise it by, not the whole image.
@@ -35,6 +40,11 @@ _SHOWN = 100
 LONGEST_NAME = 300
 # Names that are offered in place of one that there is not.
 _OFFERED = 8
+# repr, of which the first parts of a list are looked at.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxset = _BRIEF.maxdict = _SHOWN // 3
+_BRIEF.maxstring = _BRIEF.maxother = 2 * _SHOWN + 10
+_BRIEF.maxlong, _BRIEF.maxlevel = 4 * _SHOWN, 8
 
 
 class CamserveError(Exception):
@@ -68,6 +78,13 @@ class TooLong(OptionError):
     status = 422
 
 
+class TooMuch(OptionError):
+    """More work, images, classes or values than one request may have, known before any of it was done."""
+
+    code = "too_much"
+    status = 422
+
+
 class UnknownName(OptionError):
     """A name that is in none of our lists.
 
@@ -98,20 +115,34 @@ def _offered(names: list[str]) -> str:
 
 
 def shown(given: object) -> str:
-    """A value as an error quotes it: its repr, or the beginning of a long one."""
-    text = repr(given)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+    """A value as an error quotes it: its repr, or the beginning of a long one, of which no more is written out."""
+    try:
+        text = _BRIEF.repr(given[: _SHOWN + 1] if isinstance(given, str | bytes) else given)
+    except Exception:  # anybody's class; and Python writes out no number of more than 4300 digits
+        return f"a {type(given).__name__}"
+    if len(text) <= _SHOWN:
+        return text
+    return f"{text[:_SHOWN]}..." + (f" ({len(given)} characters)" if isinstance(given, str) else "")
 
 
 def first_line(error: BaseException) -> str:
     """The first line of what somebody else's error says, which is what our own quote of it."""
-    return str(error).strip().split("\n")[0]
+    try:
+        return str(error).strip().split("\n")[0]
+    except Exception:  # anybody's class
+        return ""
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is the user's Ctrl-C, of which only the main thread is told, rather than raised by anybody."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -> list[str]:
     """At most three of `names` that are like what was given, the likest first, whatever their case."""
+    text = given if isinstance(given, str) else shown(given)
     by_lower = {name.lower(): name for name in reversed(list(names))}
-    close = difflib.get_close_matches(str(given)[:LONGEST_NAME].lower(), by_lower, n=3, cutoff=likeness)
+    close = difflib.get_close_matches(text[:LONGEST_NAME].lower(), by_lower, n=3, cutoff=likeness)
     return [by_lower[name] for name in close]
 
 
@@ -180,6 +211,10 @@ class ModelError(CamserveError):
     code = "model_error"
 
 
+class NotInstalled(ModelError):
+    """A package that a card needs is not there: nothing is wrong with the card."""
+
+
 class ConfigError(CamserveError):
     """A setting is unknown or out of range."""
 
@@ -205,6 +240,12 @@ class Unavailable(CamserveError):
 
     code = "unavailable"
     status = 503
+
+
+class OutOfMemory(Unavailable):
+    """There is too little memory for it now; nothing is wrong with what was given."""
+
+    code = "out_of_memory"
 
 
 class Busy(Unavailable):

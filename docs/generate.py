@@ -14,10 +14,13 @@ from click.testing import CliRunner
 
 from camserve import errors
 from camserve.catalogue import options
+from camserve.catalogue.metric import Group
+from camserve.catalogue.metrics import METRICS, metrics_of
 from camserve.catalogue.option_metadata import About, Declared, about
 from camserve.cli import main as program
 from camserve.config import shipped
 from camserve.methods import FAMILIES, METHODS, Method
+from camserve.models.architectures.other_kinds import KINDS
 from camserve.web.request_options import described
 
 PAGES = Path(__file__).parent
@@ -57,6 +60,27 @@ def notes() -> str:
     return "\n".join(text)
 
 
+def metrics() -> str:
+    """The registry of metrics."""
+    rows = ((f"[`{m.name}`](#metric-{m.name})", m.group, m.summary, m.better, m.asks, m.cost) for m in METRICS.values())
+    return table(("name", "group", "what it measures", "better", "needs", "runs"), rows)
+
+
+def metric_notes() -> str:
+    """All about each metric, group by group."""
+    text = []
+    for group in Group:
+        text.append(f"### {group.capitalize()}\n")
+        for metric in metrics_of(group):
+            low, high = ("no end" if end is None else f"{end:g}" for end in metric.range)
+            facts = {"Is": metric.definition, "Range": f"{low} to {high}; {metric.unit}", "Tells": metric.tells}
+            facts |= {"Does not tell": metric.does_not_tell, "Source": metric.source}
+            said = "".join(f"- {word}: {fact}\n" for word, fact in facts.items())
+            head = f'#### <a id="metric-{metric.name}"></a>{metric.title} `{metric.name}`'
+            text.append(f"{head}\n\n{metric.summary[0].upper()}{metric.summary[1:]}.\n\n{said}")
+    return "\n".join(text)
+
+
 def settings() -> str:
     """config.toml as a table: key, default, reason, variable."""
     text, rows = shipped("config.toml").read_text(), []
@@ -93,6 +117,15 @@ def error_codes() -> str:
     classes = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.CamserveError)]
     rows = ((f"`{e.code}`", e.status, e.exit_code, (e.__doc__ or "").split("\n")[0]) for e in classes[1:])
     return table(("code", "HTTP status", "exit status", "meaning"), rows)
+
+
+def kinds_of_files() -> str:
+    """Files that are no model here, and what makes one of them that loads."""
+    rows = (
+        (", ".join(f"`{end}`" for end in kind.suffixes), kind.what, f"{kind.recipe} ([more](#{kind.anchor}))")
+        for kind in KINDS
+    )
+    return table(("a name that ends with", "is", "what to do"), rows).replace("{path}", "FILE")
 
 
 def options_of(*kinds: type) -> str:
@@ -145,8 +178,11 @@ def _unset(one: About, default: object, switch: tuple[str, str], quote: str) -> 
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
     "notes": notes,
+    "metrics": metrics,
+    "metric notes": metric_notes,
     "settings": settings,
     "errors": error_codes,
+    "kinds of files": kinds_of_files,
     "options explain": lambda: options_of(options.Targeted, options.ExplainOptions),
     "options overlay": lambda: options_of(options.OverlayOptions),
     "options request": request_options,

@@ -19,31 +19,38 @@ PACKAGE = Path(camserve.__file__).parent
 
 # From the ground up: {wing: the wings that its files may import}. errors.py and version.py may be imported by all.
 FLOORS = [
-    {"catalogue": "", "geometry": "", "images": "", "system": ""},
+    {"catalogue": "", "geometry": "", "system": ""},
     {
+        "metrics": "catalogue geometry",
+        "images": "system",
         "config": "catalogue",
-        "render": "catalogue geometry",
+        "render": "catalogue geometry system",
         "graph": "catalogue geometry",
         "findings": "catalogue geometry system",
     },
     {
         "models": "catalogue geometry images system config graph",
         "methods": "catalogue graph",
-        "explanation": "catalogue geometry images system config render",
-        "datasets": "images",
+        "explanation": "catalogue geometry images system config render metrics",
+        "datasets": "catalogue images system",
         "nets": "graph",
     },
-    {"explain": "catalogue geometry images system config graph models methods explanation"},
-    {"model.py": "catalogue images methods config models explanation explain"},
+    {"explain": "catalogue geometry images system config graph models methods explanation metrics"},
+    {
+        "evaluation": "catalogue geometry images system graph models methods explanation datasets findings render "
+        "explain metrics",
+    },
+    {"model.py": "catalogue images config models explanation explain evaluation"},
     {
         "onboarding": "catalogue geometry images system config graph models methods explanation datasets explain "
-        "model.py"
-    },
-    {
-        "batch": "catalogue images system config datasets findings render explanation explain model.py",
+        "model.py",
+        "batch": "catalogue images system config datasets findings render explanation explain evaluation model.py",
         "web": "catalogue images system config render models explanation explain model.py",
     },
-    {"cli": "catalogue images system config findings models explanation explain model.py onboarding batch web"},
+    {
+        "cli": "catalogue images system config findings models explanation explain evaluation model.py onboarding "
+        "batch web"
+    },
 ]
 WINGS = {wing: set(allowed.split()) for floor in FLOORS for wing, allowed in floor.items()}
 ROOT = ("__init__.py", "__main__.py", "errors.py", "version.py", "model.py")
@@ -51,8 +58,8 @@ GROUND = ("errors.py", "version.py")
 DOORS = {"__init__.py": {"explanation", "model.py"}, "__main__.py": {"cli"}}
 
 # Documented imports: wings that give names of their files again. No other __init__ of a wing imports anything.
-GIVEN_AGAIN = ("batch", "cli", "config", "explain", "explanation", "methods", "nets")
-TORCH_FREE = ("catalogue", "geometry", "images", "config", "datasets", "render", "findings", "explanation")
+GIVEN_AGAIN = ("batch", "cli", "config", "evaluation", "explain", "explanation", "methods", "nets")
+TORCH_FREE = ("catalogue", "geometry", "images", "config", "datasets", "render", "findings", "explanation", "metrics")
 LATE = ("web", "cli")  # load torch when they are asked for something, not before
 OPENERS = ("images/decoding.py", "images/samples.py")
 HOMES = {
@@ -62,11 +69,13 @@ HOMES = {
     "prometheus_client": "web/",
     "click": "cli/",
     "rich": "cli/ batch/progress.py",
-    "openvino": "models/engines/",
+    "openvino": "models/engines/ models/compiled/",
     "torchvision": "models/architectures/of_torchvision.py",
     "timm": "models/architectures/of_timm.py",
-    "onnxruntime": "models/onnx_export.py",
-    "safetensors": "models/checkpoints.py",
+    "transformers": "models/architectures/",
+    "huggingface_hub": "models/architectures/hub_cache.py",
+    "onnxruntime": "models/onnx_export.py models/engines/onnxruntime_engine.py",
+    "safetensors": "models/weights/checkpoints.py",
     "pyarrow": "findings/exports.py datasets/remote.py",
     "ray": "batch/ray_cluster.py",
     "cmap": "catalogue/colormaps.py",
@@ -76,6 +85,8 @@ HOMES = {
     "tifffile": "images/rare_tiff.py",
     "imagecodecs": "images/rare_tiff.py",
     "pydicom": "images/dicom.py images/dicom_greys.py",
+    "scipy": "metrics/of_scipy.py",
+    "matplotlib": "evaluation/figures.py",
 }
 OF_METHODS = {"torch", "camserve", "typing", "collections", "dataclasses", "functools", "importlib", "math"}
 OF_METHODS |= {"contextlib", "threading"}  # what a hook needs that only its own thread obeys

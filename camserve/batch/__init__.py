@@ -11,6 +11,8 @@ over a file. Results come in the order of the plan, so a run goes on after the n
     earlier_run.py    what OUT holds from before: gone on with, finished, or not to be overwritten
     batch_options.py  what is made of every image, and what a run must have in common with the one it goes on with
     explain_item.py   one image: explained, its files written, and its row
+    open_item.py      the photograph of one item of a plan
+    examine_item.py   the metrics of one image, where they are asked for
     outputs.py        the files of one explanation, and what they are called
     progress.py       what a person is told while a run works
     failing_alike.py  a run whose images all fail for one reason is stopped

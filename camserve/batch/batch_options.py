@@ -4,7 +4,10 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from camserve.catalogue.methods import QUANTITIES
+from camserve.catalogue.metrics import find_metric
 from camserve.catalogue.options import ExplainOptions, OverlayOptions
+from camserve.catalogue.run_files import KINDS
 from camserve.catalogue.targets import EXPECTED, PREDICTED
 from camserve.errors import OptionError, UnknownName
 from camserve.images.reading import OUTPUTS
@@ -12,14 +15,6 @@ from camserve.images.reading import OUTPUTS
 if TYPE_CHECKING:
     from camserve.model import Model
 
-# What can be written of each explanation: the folder below OUT and the ending; None is that of the pictures' format.
-KINDS: dict[str, tuple[str, str | None]] = {
-    "overlay": ("overlays", None),
-    "heatmap": ("heatmaps", ".png"),
-    "mask": ("masks", ".png"),
-    "npy": ("heat", ".npy"),
-    "map": ("maps", ".npy"),
-}
 # No files, but numbers in results.jsonl; polygons are boxes with their outlines.
 BOXES, POLYGONS = "boxes", "polygons"
 
@@ -32,7 +27,8 @@ class Options:
     that is known), "predicted-expected", classes, "a-b"; or a number: so many of the best classes; () means predicted,
     and expected where it is another. how: but for the method; its expected class is that of images of which the input
     says none. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of overlays. threshold: of masks
-    and boxes, a share of the maximum.
+    and boxes, a share of the maximum. metrics: names of `camserve.catalogue.metrics`, measured of the explanation of
+    the class that an image shows, where that is known, else of the predicted one.
     """
 
     methods: tuple[str, ...] = ("auto",)
@@ -42,6 +38,7 @@ class Options:
     outputs: tuple[str, ...] = ("overlay",)
     image_format: str = "jpeg"
     threshold: float = 0.5
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises UnknownName, OptionError."""
@@ -50,6 +47,8 @@ class Options:
                 raise UnknownName("output", output, (*KINDS, BOXES, POLYGONS))
         if self.image_format not in OUTPUTS:
             raise UnknownName("image format", self.image_format, OUTPUTS)
+        for metric in self.metrics:
+            find_metric(metric)
         if len(set(self.methods)) < max(len(self.methods), 1):
             raise OptionError(f"methods {', '.join(self.methods) or '(none)'}: give at least one, and each once")
 
@@ -61,6 +60,7 @@ class Options:
         """All of it, for JSON."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("how", "look")}
         how = {name: value for name, value in asdict(self.how).items() if name != "method"}
+        how["quantity"] = self.how.quantity or QUANTITIES[0]
         return {**own, **how, "look": asdict(self.look)}
 
     def variants(self, labelled: bool) -> list[str]:
@@ -79,7 +79,7 @@ def facts_of(model: "Model", asked: Options) -> dict[str, Any]:
     settings = model.settings.model_dump(mode="json", include={"explain", "sharp", "render", "limits", "compute"})
     for key in ("workers", "cache"):  # how many at once, and where it is kept; never what they give
         settings["compute"].pop(key)
-    settings["compute"]["engine"] = engine = model.layer().engine.name  # what "auto" came to
+    settings["compute"]["engine"] = engine = model.engine.name  # what "auto" came to
     return {
         "model": {**model.described, "classes": len(model.labels)},
         "options": asked.facts(),

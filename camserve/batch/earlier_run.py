@@ -9,16 +9,18 @@ from itertools import chain, product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from camserve.batch.batch_options import KINDS, Options
-from camserve.batch.outputs import THUMBNAILS, below, ending_of
-from camserve.batch.plan import RUN, Plan, read_plan
+from camserve.batch.batch_options import Options
+from camserve.batch.outputs import below, ending_of
+from camserve.batch.plan import Plan, read_plan
+from camserve.catalogue.run_files import KINDS, PICTURES, RESULTS, RUN, THUMBNAILS
 from camserve.datasets.inputs import Item
 from camserve.datasets.remote import is_remote
 from camserve.errors import CamserveError, OptionError, OutputError
 from camserve.findings.exports import EXPORTS, path_of
 from camserve.findings.findings import FINDINGS
 from camserve.findings.report_page import PAGE
-from camserve.findings.results import RESULTS, Ledger, Row, whole_rows
+from camserve.findings.results import Ledger, Row, whole_rows
+from camserve.system.files import open_file, reason
 
 _WAYS = "Give another OUT, or --restart, which removes what that run wrote"
 _NAMED = 5  # differences between two runs that an error names
@@ -113,33 +115,33 @@ def remove_run(out: Path) -> None:
     if not (out / RESULTS).exists():
         return
     with Ledger(out) as ledger:
-        plan = None
-        with suppress(CamserveError):
-            plan = read_plan(out)
-        for path in chain(_of_rows(out), _of_the_rest(plan, ledger.count), _about_all(out)):
+        for path in chain(_of_rows(out), _of_the_rest(out, ledger.count), _about_all(out)):
             _remove(out, path)
 
 
 def _of_rows(out: Path) -> Iterator[str]:
     """What results.jsonl names, where a file of a picture can be."""
-    folders = {THUMBNAILS, *(folder for folder, _ in KINDS.values())}
-    with (out / RESULTS).open("rb") as lines:
+    with open_file(out / RESULTS) as lines:
         for line in lines:
-            try:
+            with suppress(ValueError, TypeError, AttributeError, IndexError):  # results.jsonl could say anything
                 row: Row = json.loads(line)
-            except ValueError:
-                continue
-            for one in row.get("explanations", ()):
-                for path in one.get("files", {}).values():
-                    parts = PurePosixPath(path).parts
-                    if parts[0] in folders and os.pardir not in parts:  # results.jsonl could say anything
-                        yield path
+                for one in row.get("explanations", ()):
+                    for path in one.get("files", {}).values():
+                        parts = PurePosixPath(path).parts
+                        if parts[0] in PICTURES and os.pardir not in parts:
+                            yield path
 
 
-def _of_the_rest(plan: Plan | None, done: int) -> Iterator[str]:
-    """What a run that was killed may have written of images that have no row."""
-    if plan is None or done >= plan.count:
-        return
+def _of_the_rest(out: Path, done: int) -> Iterator[str]:
+    """What a run that was killed may have written of images that have no row; nothing where its plan does not say."""
+    with suppress(CamserveError, KeyError, TypeError, ValueError):
+        plan = read_plan(out)
+        if plan is not None and done < plan.count:
+            yield from _of_items(plan, done)
+
+
+def _of_items(plan: Plan, done: int) -> Iterator[str]:
+    """Whatever can be written of the images of a plan from number `done` on."""
     asked = plan.facts["options"]
     options = Options(
         methods=tuple(asked["methods"]),
@@ -167,7 +169,7 @@ def _remove(out: Path, path: str) -> None:
             folder.rmdir()
     except OSError as error:
         if os.path.lexists(file):  # else a folder is not empty, or was removed before
-            raise OutputError(f"cannot remove '{file}': {error.strerror}") from None
+            raise OutputError(f"cannot remove '{file}': {reason(error)}") from None
 
 
 def _other(plan: Plan, changed: list[str]) -> OptionError:

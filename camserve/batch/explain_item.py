@@ -1,19 +1,20 @@
 """One image of a batch: explained, its files written, and its row. The same on a thread here and on a cluster."""
 
+import time
 from dataclasses import asdict, replace
-from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from camserve.batch.batch_options import BOXES, POLYGONS, Options
+from camserve.batch.examine_item import Examined
+from camserve.batch.open_item import open_item
 from camserve.batch.outputs import Made, files_of
 from camserve.catalogue.targets import EXPECTED, TargetOption, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item
-from camserve.datasets.remote import is_remote, read_remote
-from camserve.errors import CamserveError, OptionError, OutputError, Unavailable
-from camserve.explain.pipeline import explain_classes, open_photo
+from camserve.errors import CamserveError, OptionError, OutOfMemory, OutputError, Unavailable
+from camserve.explain.pipeline import explain_classes
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Answer, Explanation
 from camserve.findings.results import Row
@@ -24,6 +25,7 @@ from camserve.model import Model
 from camserve.render.regions import sample
 from camserve.system.files import write_all
 from camserve.system.json_values import finite
+from camserve.system.shortage import one_shortage
 
 
 class Work:
@@ -39,33 +41,39 @@ class Work:
         self.model, self.options, self.out, self.objects = model, options, out, objects
         self.variants = options.variants(labelled)
         self.several = len(options.methods) * max(len(self.variants), targets) > 1
+        self._examined = None if not options.metrics else Examined(model, options, objects, out)
 
     def __call__(self, item: Item) -> Row:
         """Explain one image, write its files, all or none; its row. Raises OutputError and Unavailable only."""
         try:
-            photo = open_item(self.model, item)
-            made = self._explain(photo, item)
-            files = [files_of(one, item.name, self.options, folder=self.several) for one in made]
-            rows = [self._row(item, one) for one in made]
+            with one_shortage(repr(item.file)):
+                photo = open_item(self.model, item)
+                made = self._explain(photo, item)
+                files = [files_of(one, item.name, self.options, folder=self.several) for one in made]
+                rows = [self._row(item, one) for one in made]
+                more = {} if self._examined is None else self._examined(item, photo, made, rows)
+        except OutOfMemory as error:
+            return failed(item, str(error), error.code)
         except (OutputError, Unavailable):
             raise
         except CamserveError as error:
             return failed(item, str(error), error.code)
-        except (RuntimeError, MemoryError) as error:  # torch's words for what it cannot do, such as too little memory
+        except Exception as error:  # of torch, a network or a decoder: one image never stops the others
             return failed(item, f"{item.file!r}: {type(error).__name__}: {error}", "internal")
         write_all(self.out, {path: content for one in files for path, content in one.values()})
         for row, one in zip(rows, files, strict=True):
             row["files"] = {kind: path for kind, (path, _) in one.items()}
-        return {**_about(item, photo, made[0].explanation), "explanations": rows}
+        return {**_about(item, photo, made[0].explanation), "explanations": rows, **more}
 
     def _explain(self, photo: Photo, item: Item) -> list[Made]:
         """Each method and target; the expected class only where the predicted one is another."""
         found = []
         variants, targets = self._asked(item)
         for method in self.options.methods:
-            how = replace(self.options.by(method), expected=_expected(item))
+            how, begun = replace(self.options.by(method), expected=_expected(item)), time.perf_counter()
             explanations = explain_classes(self.model, photo, targets, how)
-            several = [Made(method, *one) for one in zip(variants, explanations, strict=True)]
+            took = time.perf_counter() - begun
+            several = [Made(method, *one, took) for one in zip(variants, explanations, strict=True)]
             found += [one for one in several if one.variant != EXPECTED or not _already(one, several)]
         return found
 
@@ -107,6 +115,7 @@ class Work:
             "corners": _rounded(corners),
             "outside": _rounded(outside(self.objects, item, one) if self.objects else None),
             "warnings": [text for text in one.warnings if text != of_the_image],
+            **({} if one.trust is None else {"trust": one.trust.to_dict()}),
             **self._regions(one),
         }
 
@@ -148,15 +157,6 @@ def outside(objects: Objects, item: Item, one: Explanation) -> float | None:
     if inside is None or not total:
         return None
     return 1 - float((heat * inside).sum(dtype=np.float64)) / total
-
-
-def open_item(model: Model, item: Item) -> Photo:
-    """The photograph, from this machine or from elsewhere. Raises ImageError."""
-    if not is_remote(item.path):
-        return open_photo(model, item.path)
-    stream = BytesIO(read_remote(item.path, model.settings.limits.max_local_bytes))
-    stream.name = PurePosixPath(item.name).name  # what an error calls it
-    return open_photo(model, stream)
 
 
 def failed(item: Item, error: str, code: str) -> Row:

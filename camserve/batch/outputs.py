@@ -4,22 +4,26 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from camserve.batch.batch_options import KINDS, Options
+from camserve.batch.batch_options import Options
+from camserve.catalogue.run_files import KINDS, THUMBNAILS
 from camserve.explanation.explanation import Explanation
 from camserve.images.reading import OUTPUTS, encode
 from camserve.render.npy import npy_bytes
 from camserve.render.painting import ROOMY
 
-THUMBNAILS = "thumbnails"  # the folder below OUT
 THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
 
 
 class Made(NamedTuple):
-    """An explanation, the method as it was asked for, and what its target is called."""
+    """An explanation, the method as it was asked for, and what its target is called.
+
+    seconds: that the method took, on its own or for all targets together.
+    """
 
     method: str
     variant: str
     explanation: Explanation
+    seconds: float
 
 
 def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[str, tuple[str, bytes]]:

@@ -8,6 +8,7 @@ import heapq
 import json
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
@@ -15,16 +16,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from camserve.catalogue.class_names import resolve_class
+from camserve.catalogue.run_files import INPUTS, RESULTS, RUN
 from camserve.datasets.inputs import Item, nothing_found
 from camserve.datasets.left_out import AGAIN, LeftOut
 from camserve.errors import OptionError, OutputError
-from camserve.findings.results import RESULTS
-from camserve.system.files import write_whole, writing
+from camserve.system.files import make_folder, open_file, reason, write_whole, writing
 
 if TYPE_CHECKING:
     from camserve.model import Model
 
-INPUTS, RUN = "inputs.jsonl", "run.json"
 _PIECE = 2**16  # items sorted at once
 
 
@@ -46,8 +46,12 @@ class Plan:
 
     def items(self, first: int = 0) -> Generator[Item]:
         """The inputs in order, from number `first` on. Raises OutputError where the plan cannot be read."""
-        with _read(self.out / INPUTS) as lines:
-            yield from map(item_of, islice(lines, first, None))
+        path = self.out / INPUTS
+        try:
+            with open_file(path) as lines:
+                yield from map(item_of, islice(lines, first, None))
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(f"cannot read '{path}': {reason(error)}; --restart begins anew") from None
 
 
 def make_plan(
@@ -77,7 +81,7 @@ def make_plan(
             else:
                 yield item
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with writing(out / INPUTS) as file:
         for item in in_plan(wanted(), out, model, expected, left_out):
             file.write(json.dumps(item).encode() + b"\n")
@@ -114,12 +118,15 @@ def in_plan(
 def read_plan(out: Path) -> Plan | None:
     """The plan of the run in OUT, None where there is none. Raises OutputError where it cannot be read."""
     try:
-        kept = json.loads((out / RUN).read_text(encoding="utf-8"))
+        with open_file(out / RUN) as file:
+            kept = json.load(file)
+        if not isinstance(kept["count"], int) or not isinstance(kept["facts"], dict):
+            raise ValueError("it is no plan")
         return Plan(out=out, **kept)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise OutputError(f"cannot read '{out / RUN}': {error}; --restart begins anew") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise OutputError(f"cannot read '{out / RUN}': {reason(error)}; --restart begins anew") from None
 
 
 def _resolved(item: Item, model: "Model", expected: int | str | None) -> Item:
@@ -135,19 +142,17 @@ def _resolved(item: Item, model: "Model", expected: int | str | None) -> Item:
 
 def _sorted(items: Iterator[Item], out: Path) -> Iterator[Item]:
     """By name, in pieces that are kept in files without a name."""
-    pieces: list[IO[str]] = []
     try:
-        while piece := sorted(islice(items, _PIECE), key=attrgetter("name")):
-            file: IO[str] = tempfile.TemporaryFile("w+", dir=out)  # noqa: SIM115 - closed below, all together
-            pieces.append(file)
-            file.writelines(json.dumps(item) + "\n" for item in piece)
-            file.seek(0)
-        yield from heapq.merge(*(map(item_of, piece) for piece in pieces), key=attrgetter("name"))
+        with ExitStack() as pieces:  # closed in here, as a file that could not be written cannot be closed either
+            sorted_ones = []
+            while piece := sorted(islice(items, _PIECE), key=attrgetter("name")):
+                file: IO[str] = pieces.enter_context(tempfile.TemporaryFile("w+", dir=out))
+                file.writelines(json.dumps(item) + "\n" for item in piece)
+                file.seek(0)
+                sorted_ones.append(map(item_of, file))
+            yield from heapq.merge(*sorted_ones, key=attrgetter("name"))
     except OSError as error:
-        raise OutputError(f"cannot write into '{out}': {error.strerror}") from None
-    finally:
-        for file in pieces:
-            file.close()
+        raise OutputError(f"cannot write into '{out}': {reason(error)}") from None
 
 
 def _merged(items: Iterable[Item], left_out: LeftOut) -> Iterator[Item]:
@@ -165,14 +170,7 @@ def _merged(items: Iterable[Item], left_out: LeftOut) -> Iterator[Item]:
         yield first._replace(targets=tuple(targets), expected=next(iter(expected), None))
 
 
-def item_of(line: str) -> Item:
+def item_of(line: str | bytes) -> Item:
     """An item from its line of the plan."""
     name, path, targets, *more = json.loads(line)
     return Item(name, path, tuple(targets), *more)
-
-
-def _read(path: Path) -> IO[str]:
-    try:
-        return path.open(encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot read '{path}': {error.strerror}; --restart begins anew") from None

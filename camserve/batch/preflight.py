@@ -6,12 +6,14 @@ from pathlib import Path
 
 from camserve.batch.batch_options import BOXES, POLYGONS, Options
 from camserve.batch.earlier_run import check_out
+from camserve.datasets.batch_results import Results, same_place
 from camserve.datasets.ground_truth import check_objects
-from camserve.datasets.inputs import check_source
-from camserve.datasets.remote import is_remote
+from camserve.datasets.inputs import check_source, folder_of
+from camserve.datasets.left_out import OWN
 from camserve.errors import OptionError, UnknownName
 from camserve.findings.exports import EXPORTS, check_parquet
 from camserve.system.files import check_folder
+from camserve.system.folder_lock import check_free
 
 
 def check_run(
@@ -26,18 +28,30 @@ def check_run(
     """The arguments of `run_batch` that need no model.
 
     Raises OptionError where the source has no images or its beginning cannot be read, the objects cannot, or OUT holds
-    another run; OutputError where OUT cannot be written.
+    another run; OutputError where OUT cannot be written, or another run is writing into it.
     """
-    if not is_remote(source) and Path(source).resolve() == out.resolve():
-        raise OptionError(
-            f"'{out}' is the folder of the images, too: give OUT another place, such as '{out}-explained'"
-        )
+    check_apart(source, out)
     check_folder(out)
+    if out.is_dir():
+        check_free(out)
     earlier = None if restart else check_out(out, source, resume=resume)
     if earlier is None or not resume:
         check_source(source, out, folders_are_classes=folders_are_classes)
     if objects is not None:
         check_objects(objects)
+
+
+def check_apart(source: str, out: Path) -> None:
+    """Raise OptionError where the images' folder is OUT, or one of those in it that pictures are written to."""
+    folder = folder_of(source)
+    if folder is None:
+        return
+    if same_place(folder, out):
+        raise OptionError(
+            f"'{out}' is the folder of the images, too: give OUT another place, such as '{out}-explained'"
+        )
+    if Results(out).of_folder(folder, linked=True) == OWN:
+        raise OptionError(f"'{folder}' is where pictures of '{out}' are written to: give OUT another place")
 
 
 def check_exports(exports: Sequence[str], options: Options) -> None:

@@ -9,6 +9,7 @@ where a reader of Ray's would end the job. OUT must be a folder that all machine
 import json
 import logging
 import os
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 BATCH = 8  # images that an actor is given at once: little enough to lose when it dies
 WINDOW = 8192  # images for each actor that one job of Ray's is given: what the driver holds, a few hundred bytes each
 _STOP = "stop"
+_PATIENCE = 10.0  # seconds for a thread of Ray's to end
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Explainer:
 
         if Path(recipe.folder).is_dir():
             os.chdir(recipe.folder)  # what the plan's relative paths are relative to
-        model = _load(recipe)
+        model = _load(recipe).of_labels(recipe.options.how.labels)
         objects = Objects(Path(recipe.objects), partial(open_picture, model)) if recipe.objects else None
         how: dict[str, Any] = {"labelled": recipe.labelled, "targets": recipe.targets, "objects": objects}
         self._work = Work(model, recipe.options, Path(recipe.out), **how)
@@ -167,7 +169,19 @@ def _session(cluster: Cluster, threads: int) -> Iterator[int]:
         yield wanted
     finally:
         if own:
+            _let_threads_end()
             ray.shutdown()
+
+
+def _let_threads_end() -> None:
+    """Wait for the threads of jobs that were given up: one that asks Ray for something after its end ends the process.
+
+    Seen with Ray 2.60, which gives them two seconds: "the core worker has already been shutdown", and exit status 1
+    whatever the program's own is.
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith("StreamingExecutor"):
+            thread.join(_PATIENCE)
 
 
 def _connect(cluster: Cluster, threads: int) -> None:

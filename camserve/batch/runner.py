@@ -13,10 +13,11 @@ from camserve.batch.earlier_run import check_news, check_out, check_same, has_pa
 from camserve.batch.explain_item import Work
 from camserve.batch.failing_alike import Alike
 from camserve.batch.plan import Plan, in_plan, make_plan
-from camserve.batch.preflight import check_exports
+from camserve.batch.preflight import check_apart, check_exports
 from camserve.batch.progress import Progress, Silent
 from camserve.batch.ray_cluster import Cluster, check_card, recipe_of, rows_on
 from camserve.batch.shortcut_test import cover
+from camserve.catalogue.run_files import PICTURES, RESULTS
 from camserve.catalogue.targets import EXPECTED, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item, find_items
@@ -25,11 +26,12 @@ from camserve.errors import OptionError
 from camserve.explain.pipeline import explain_classes, open_picture, plain_photo
 from camserve.findings.answers import Answers, count_answers
 from camserve.findings.exports import export
-from camserve.findings.findings import find, write_findings
+from camserve.findings.findings import find, in_short, kept_findings, write_findings
 from camserve.findings.report_page import write_report
-from camserve.findings.results import RESULTS, Ledger, Row, name_in, read_rows, whole_rows
+from camserve.findings.results import Ledger, Row, name_in, read_rows, whole_rows
 from camserve.model import Model
 from camserve.system.files import sweep
+from camserve.system.folder_lock import writing_into
 from camserve.system.ordered import in_order
 
 # Gives the rows of the plan from one on, in order.
@@ -42,7 +44,8 @@ class Summary:
 
     ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
     and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. stopped: why the run was given
-    up before its end; it can be resumed. answers: of those explained.
+    up before its end; it can be resumed. answers: of those explained. findings: what OUT/findings.json says, without
+    its maps, see `in_short`.
     """
 
     explained: int
@@ -53,6 +56,7 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     stopped: str | None = None
     answers: Answers = Answers()  # noqa: RUF009 - frozen
+    findings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -83,11 +87,14 @@ def run_batch(
     cluster: where to run; None is the process's own threads. Both give the same bits.
     Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
     at the end, also after Ctrl-C.
-    Raises OptionError where there are no images, an option is bad, or OUT holds an unfinished run, another one, or one
-    of other images; OutputError where OUT cannot be written: then it stops, and can be resumed.
+    Raises OptionError where there are no images, an option is bad, OUT is the images' folder, or OUT holds an
+    unfinished run, another one, or one of other images; OutputError where OUT cannot be written: then it stops, and can
+    be resumed; and where another run has OUT, which is this run's alone from beginning to end.
     """
     options, shown = options or Options(), progress or Silent()
-    model = model.of_output(options.how.output)
+    check_apart(str(source), out)
+    model = model.of_output(options.how.output).of_labels(options.how.labels)
+    options = replace(options, how=replace(options.how, quantity=options.how.quantity or model.quantity))
     with ExitStack() as stack:
         where = stack.enter_context(closing(Objects(objects, partial(open_picture, model)))) if objects else None
         check_exports(exports, options)
@@ -96,6 +103,7 @@ def run_batch(
         check_options(model, options)
         facts = {**facts_of(model, options), "objects": None if objects is None else str(objects)}
         facts["folders_are_classes"] = folders_are_classes
+        stack.enter_context(writing_into(out))
         plan = _plan(model, str(source), out, facts, options.how.expected, shown, resume=resume, restart=restart)
 
         def rows(plan: Plan, first: int) -> Generator[Row]:
@@ -105,19 +113,21 @@ def run_batch(
             return _on_threads(work, plan.items(first), model.workers.count + 1)
 
         summary = _run(plan, rows, shown, keep_going=keep_going)
-    for format in exports:
-        export(out, format, model.labels)
-    if resume or not has_page(out):
-        return replace(summary, answers=_look_at(model, plan, options))
-    return replace(summary, answers=count_answers(read_rows(out)))
+        for format in exports:
+            export(out, format, model.labels)
+        if resume or not has_page(out):
+            answers, said = _look_at(model, plan, options)
+        else:
+            answers, said = count_answers(read_rows(out)), kept_findings(out)
+        return replace(summary, answers=answers, findings=said)
 
 
-def _look_at(model: Model, plan: Plan, options: Options) -> Answers:
-    """The findings and the page: passes over the results. Gives what was answered."""
+def _look_at(model: Model, plan: Plan, options: Options) -> tuple[Answers, dict[str, Any]]:
+    """The findings and the page: passes over the results. Gives what was answered, and the findings in short."""
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
     write_report(plan.out, plan.source, model.title, findings, facts, model.settings.render.colormap)
-    return findings.answers
+    return findings.answers, in_short(facts)
 
 
 def _plan(
@@ -151,7 +161,7 @@ def _plan(
 def _run(plan: Plan, engine: Engine, shown: Progress, *, keep_going: bool) -> Summary:
     interrupted, stopped = False, None
     with Ledger(plan.out) as ledger:
-        sweep(plan.out)
+        sweep(plan.out, PICTURES)
         counts = _counts_of(plan, ledger.count)
         alike = Alike(any_good=keep_going or counts["ok"] > 0)
         if ledger.count < plan.count:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camserve.batch.explain_item import open_item
+from camserve.batch.open_item import open_item
 from camserve.batch.plan import Plan
 from camserve.datasets.inputs import Item
 from camserve.errors import CamserveError
 from camserve.explanation.class_scores import scores_of
+from camserve.findings.covering import Covering, Tested
 from camserve.findings.results import name_in, read_rows
 from camserve.findings.shortcuts import Shortcut
 from camserve.findings.sketch import SIDE, from_text, hot_cells
@@ -22,6 +23,12 @@ from camserve.system.ordered import in_order
 # The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can
 # be suspected.
 TESTED, IMAGES = 20, 8
+# What is covered elsewhere has at least this share of the place's cells: of a place about the middle of the photograph
+# the mirror image is the place itself, and there is nothing to compare with.
+COMPARABLE = 0.5
+NOT_AMONG = f"only the {TESTED} strongest suspicions are put to the test"
+NO_MIRROR = "it lies about the middle, so there is no place opposite to compare with"
+NO_IMAGE = "none of its images could be read again, or none has a score"
 
 Pixels = npt.NDArray[Any]
 Scores = tuple[float, ...]
@@ -29,16 +36,16 @@ Scores = tuple[float, ...]
 Examples = dict[str, int]
 
 
-def cover(
-    model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | int | None = None
-) -> list[dict[str, Any] | None]:
+def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | int | None = None) -> list[Tested]:
     """Of each shortcut the mean score of the class in up to 8 images that show it: before, with the region covered, and
-    with the region's mirror image through the middle covered.
+    with the region's mirror image through the middle covered; or why that was not done.
 
-    Covered is painted with the photograph's mean colour. None for those after the first 20, and where no image can be
-    read any more. Two passes, over the results and the plan, however many shortcuts there are.
+    Covered is painted with the photograph's mean colour. Not done are those after the first 20, those whose mirror
+    image is mostly the place itself, and those of which no image can be read any more. Two passes, over the results and
+    the plan, however many shortcuts there are.
     """
-    examples = _examples(plan, shortcuts[:TESTED])
+    why_not = [_why_not(place, one) for place, one in enumerate(shortcuts)]
+    examples = _examples(plan, shortcuts, [place for place, reason in enumerate(why_not) if reason is None])
     scores: list[list[Scores]] = [[] for _ in shortcuts]
 
     def tested(test: tuple[int, Item]) -> tuple[int, Scores | None]:
@@ -51,7 +58,21 @@ def cover(
         place, found = future.result()
         if found is not None:
             scores[place].append(found)
-    return [_means(one) if one else None for one in scores]
+    return [reason or _means(found) for reason, found in zip(why_not, scores, strict=True)]
+
+
+def _why_not(place: int, shortcut: Shortcut) -> str | None:
+    """Why a suspicion is not put to the test; None where it is. place: among all, the strongest first."""
+    if place >= TESTED:
+        return NOT_AMONG
+    cells = shortcut.cells
+    return NO_MIRROR if _opposite(cells).sum() < COMPARABLE * cells.sum() else None
+
+
+def _opposite(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The mirror image of a place (16, 16) through the middle, less the place itself."""
+    mirrored: npt.NDArray[np.bool_] = cells[::-1, ::-1] & ~cells
+    return mirrored
 
 
 def _tests(plan: Plan, examples: Sequence[Examples]) -> Iterator[tuple[int, Item]]:
@@ -72,16 +93,18 @@ def _scores(
     except CamserveError:
         return None
     pixels = np.asarray(photo.image) if photo.bands is None else photo.bands
-    opposite = cells[::-1, ::-1] & ~cells
-    pictures = pixels, painted(pixels, cells), painted(pixels, opposite)
+    pictures = pixels, painted(pixels, cells), painted(pixels, _opposite(cells))
     shown = (model.explain(one, target=index, size=size) for one in pictures)
     scored = partial(scores_of, each_alone=model.card.scores == "sigmoid")
     return tuple(float(scored(one.logits)[index]) for one in shown)
 
 
-def _means(scores: list[Scores]) -> dict[str, Any]:
+def _means(scores: list[Scores]) -> Tested:
+    if not scores:
+        return NO_IMAGE
     before, covered, elsewhere = np.mean(scores, axis=0).tolist()
-    return {"images": len(scores), "before": before, "covered": covered, "elsewhere": elsewhere}
+    worse = sum(with_place < with_mirror for _, with_place, with_mirror in scores)
+    return Covering(len(scores), before, covered, elsewhere, worse)
 
 
 def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
@@ -93,17 +116,17 @@ def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
     return changed
 
 
-def _examples(plan: Plan, shortcuts: Sequence[Shortcut]) -> list[Examples]:
-    """For each shortcut images that are hot there, with the class explained."""
+def _examples(plan: Plan, shortcuts: Sequence[Shortcut], asked: Sequence[int]) -> list[Examples]:
+    """For each shortcut images that are hot there, with the class explained; none for those not asked for."""
     found: list[Examples] = [{} for _ in shortcuts]
     for row, one in explained(read_rows(plan.out)):
-        lacking = [place for place, images in enumerate(found) if len(images) < IMAGES]
+        lacking = [place for place in asked if len(found[place]) < IMAGES]
         if not lacking:
             break
-        asked = [place for place in lacking if shortcuts[place].class_index in (None, one["class_index"])]
-        if asked and one["score"] is not None:  # which it is where the model overflowed
+        places = [place for place in lacking if shortcuts[place].class_index in (None, one["class_index"])]
+        if places and one["score"] is not None:  # which it is where the model overflowed
             hot = hot_cells(from_text(one["sketch"]))
-            for place in asked:
+            for place in places:
                 if (hot & shortcuts[place].cells).any():
                     found[place][name_in(row)] = one["class_index"]
     return found

@@ -1,6 +1,7 @@
 """The names of classes, and which class a name or an index means."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import index
 
@@ -60,12 +61,35 @@ def classes_named(text: str, labels: Sequence[str]) -> list[int]:
 
     In both cases the names that are shown come before the others.
     """
+    return class_finder(labels)(text)
+
+
+def class_finder(labels: Sequence[str]) -> Callable[[str], list[int]]:
+    """`classes_named` for many texts: the names are gone through once."""
     own = [(label, index) for index, label in enumerate(labels)]
-    for alike in (str,) if text.isdecimal() else (str, str.lower):
-        for names in (own, others_of(labels)):
-            if found := sorted({index for name, index in names if alike(name) == alike(text)}):
-                return found
-    return []
+    tables: dict[tuple[bool, bool], dict[str, set[int]]] = {}
+
+    def table(lower: bool, other: bool) -> dict[str, set[int]]:
+        if (lower, other) not in tables:
+            made = tables[lower, other] = defaultdict(set)
+            for name, index in others_of(labels) if other else own:
+                made[name.lower() if lower else name].add(index)
+        return tables[lower, other]
+
+    def find(text: str) -> list[int]:
+        for lower in (False,) if text.isdecimal() else (False, True):
+            for other in (False, True):
+                if found := table(lower, other).get(text.lower() if lower else text):
+                    return sorted(found)
+        return []
+
+    return find
+
+
+def index_in(text: str) -> int | None:
+    """The index that digits are, with or without # in front; None for other text, and for more digits than one has."""
+    digits = text.removeprefix(INDEX)
+    return int(digits) if digits.isdecimal() and len(digits) <= _DIGITS else None
 
 
 def _named(text: str, labels: Sequence[str], option: str) -> int:
@@ -81,7 +105,8 @@ def _named(text: str, labels: Sequence[str], option: str) -> int:
     digits = text.removeprefix(INDEX)
     if not digits.isdecimal():
         raise _unknown(text, labels)
-    return _checked_index(int(digits) if len(digits) <= _DIGITS else digits, labels, option)
+    index = index_in(text)
+    return _checked_index(digits if index is None else index, labels, option)
 
 
 def _checked_index(index: int | str, labels: Sequence[str], option: str) -> int:

@@ -8,10 +8,11 @@ class HeadKind(StrEnum):
 
     LINEAR = "linear"
     CLASS_MAP = "class map"
+    COSINE = "cosine"
     POOLED = "pooled"
     GENERAL = "general"
 
     @property
     def has_class_maps(self) -> bool:
         """Whether every class has a map whose mean, and a bias, is its logit."""
-        return self in (HeadKind.LINEAR, HeadKind.CLASS_MAP)
+        return self in (HeadKind.LINEAR, HeadKind.CLASS_MAP, HeadKind.COSINE)

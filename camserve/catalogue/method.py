@@ -1,11 +1,14 @@
 """What the registry says of one method: where it is from, what it needs, what it costs, and when to use it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import Literal
 
 from camserve.catalogue.head_kinds import HeadKind
+
+# Called with (forwards done, forwards in all) while a method runs many of them.
+Progress = Callable[[int, int], None]
 
 
 class Each(StrEnum):

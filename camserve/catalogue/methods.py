@@ -15,8 +15,9 @@ AUTO = "auto"
 # In a list of methods: every one.
 EVERY = "all"
 
-# What of a class is explained: its logit, or the logarithm of its probability, which counts what speaks for others.
-QUANTITIES = ("logit", "log-softmax")
+# What of a class is explained: its logit; the logarithm of its probability, which counts what speaks for others; or
+# its logit less the mean of all others'.
+QUANTITIES = ("logit", "log-softmax", "contrast")
 
 EDGES = (
     "this method fails the sanity checks of Adebayo et al. (2018): it draws much the same edges whatever the network "
@@ -32,6 +33,17 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
                 "sum_k W_ck A_k",
                 "whenever the head allows it: the mean of the map plus the bias is the logit, with nothing left over",
                 "needs global average pooling and one linear layer, or a class map, right after the layer",
+            ),
+        ),
+        Method(
+            "affinitycam", "Affinity CAM", "CAM shared among places that look alike to the layer; still exact",
+            "Wang et al., CVPR 2020, arXiv:2004.04581", "affinity.affinitycam", needs=Needs.LINEAR_HEAD, unit="logits",
+            note=Note(
+                "P P CAM, P_uv = sum_k a_k(u) a_k(v) / sum_w a_k(w), a_k = ReLU(A_k) / sum_j ReLU(A_j)",
+                "the whole object, not its most telling part alone: nearer to boxes around objects than cam, at the "
+                "same price; its mean plus the bias is the logit, too",
+                "things that look alike share what one of them gave; a layer of few channels, or one that is the "
+                "class map itself, tells too little apart; needs a head as cam does",
             ),
         ),
         Method(

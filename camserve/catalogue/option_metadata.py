@@ -1,12 +1,13 @@
 """What is known of an option: the words that every door shows, and what a value may be."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from camserve.errors import OptionError, UnknownName
+from camserve.catalogue.numbers import as_number, as_whole, plain
+from camserve.errors import OptionError, UnknownName, shown
 
 T = TypeVar("T")
 
@@ -19,9 +20,10 @@ class About:
     values there are. least, most: the range, both ends in it, or from least on; above: a range from there on, without
     its end. unit: of a number.
     unset: in words, what holds where it is left out; settings: the settings that say so, as `section.key`. see: the
-    page of docs with more. form: how text is put together. repeats: whether the command line takes several. switch:
-    whether HTTP also takes on and off, on for the settings' threshold. check: raises OptionError for a value that is
-    none.
+    page of docs with more. form: how text is put together. repeats: whether the command line takes several. several:
+    whether one value may be a list in Python; also: whether something else may be it there. switch: whether HTTP also
+    takes on and off, on for the settings' threshold. check: raises OptionError for a value that is none.
+    longest: characters of text in a request, where they are not as many as of all.
     """
 
     help: str
@@ -36,8 +38,11 @@ class About:
     see: str = ""
     form: str | None = None
     repeats: bool = False
+    several: bool = False
+    also: Callable[[Any], bool] | None = None
     switch: bool = False
     check: Callable[[Any], object] | None = None
+    longest: int | None = None
 
     @property
     def range(self) -> str:
@@ -59,29 +64,61 @@ class About:
         unset = self.unset or ("" if default in (None, False, ()) else str(default))
         return self.sentence + (f" Default: {unset}." if unset else "")
 
-    def checked(self, name: str, value: object) -> None:
-        """Raises OptionError, UnknownName for a value that the option cannot be, whatever door it came in by."""
-        if self.wire is str and self.check is not None and not isinstance(value, str):
-            several = isinstance(value, list | tuple | set) and self.repeats
-            hint = (
-                f" for several, call it once for each, or give `camserve explain` --{name} for each" if several else ""
-            )
-            raise OptionError(f"{name} {value!r} is not one name;{hint or ' give it as text'}")
-        if self.wire is bool and value not in (True, False):
-            raise OptionError(f"{name} {value!r} is neither True nor False")
-        if self.choices and value not in self.choices:
-            raise UnknownName(name, value, self.choices)
-        if self.check is not None:
-            self.check(value)
-        if self.range and not self._within(value):
-            if self.above == 0:
-                raise OptionError(f"{name} {value!r} is not a positive number")
-            limits = self.range if self.most is None else f"from {self.range}"
-            raise OptionError(f"{name} must be a number {limits}, not {value!r}")
+    def checked(self, name: str, value: object) -> Any:
+        """`value`, numbers of NumPy and torch as Python's own, whatever door it came in by.
 
-    def _within(self, value: object) -> bool:
-        if not isinstance(value, int | float):
-            return False
+        Raises OptionError, UnknownName for one that the option cannot be.
+        """
+        if self.several and isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple(self._of_its_type(name, one) for one in value)  # a list has no hash
+        made = self._of_its_type(name, value)
+        if self.choices and made not in self.choices:
+            raise UnknownName(name, made, self.choices)
+        if self.check is not None:
+            self.check(made)
+        if self.range and not self._within(made):
+            if self.above == 0:
+                raise OptionError(f"{name} {shown(value)} is not a positive number")
+            raise OptionError(f"{name} must be {self._kind} {self._limits}, not {shown(value)}")
+        return made
+
+    def _of_its_type(self, name: str, value: object) -> Any:
+        """`value` as one of the types of `wire`. Raises OptionError."""
+        kinds = get_args(self.wire) or (self.wire,)
+        if str in kinds and isinstance(value, str):
+            return value
+        if self.also is not None and self.also(value):
+            return value
+        if bool in kinds and isinstance(found := plain(value), int) and found in (True, False):
+            return bool(found)
+        if int in kinds and (whole := as_whole(value)) is not None:
+            return whole
+        if float in kinds and (number := as_number(value)) is not None:
+            return number
+        raise OptionError(self._no_such_type(name, value, kinds))
+
+    def _no_such_type(self, name: str, value: object, kinds: tuple[type, ...]) -> str:
+        if bool in kinds:
+            return f"{name} {shown(value)} is neither True nor False"
+        if self.above == 0:
+            return f"{name} {shown(value)} is not a positive number"
+        if str not in kinds:
+            return f"{name} must be {self._kind} {self._limits}, not {shown(value)}"
+        what = "not one name" if int not in kinds else "neither a whole number nor text"
+        hint = f": {self.help}" if int in kinds else "; give it as text"
+        if self.repeats and isinstance(value, list | tuple | set):
+            hint = f"; for several, call it once for each, or give `camserve explain` --{name} for each"
+        return f"{name} {shown(value)} is {what}{hint}"
+
+    @property
+    def _kind(self) -> str:
+        return "a whole number" if self.wire is int else "a number"
+
+    @property
+    def _limits(self) -> str:
+        return self.range if self.most is None else f"from {self.range}"
+
+    def _within(self, value: float) -> bool:
         if self.above is not None:
             return self.above < value < math.inf
         least, most = self.least, math.inf if self.most is None else self.most
@@ -102,26 +139,25 @@ def about(options: type) -> Declared:
     return _remembered(options)
 
 
-def check(options: object) -> None:
-    """Raises OptionError, UnknownName for an option that is out of its range; None is in every one."""
-    for name, one in _limited(type(options)):
+def settle(options: object) -> None:
+    """Makes every option of a record what it says, as `About.checked` has it; None leaves it to the settings.
+
+    Raises OptionError, UnknownName.
+    """
+    for name, (one, _) in about(type(options)).items():
         value = getattr(options, name)
         if value is not None:
-            one.checked(name, value)
+            object.__setattr__(options, name, one.checked(name, value))
+
+
+def checked(options: type, name: str, value: object) -> Any:
+    """`value` as that option of a class of options, for who takes it alone; None stays None. Raises OptionError."""
+    return None if value is None else about(options)[name][0].checked(name, value)
 
 
 def _read(options: Any) -> Declared:
     return {one.name: (one.metadata["about"], one.default) for one in fields(options) if "about" in one.metadata}
 
 
-def _limits(options: type) -> list[tuple[str, About]]:
-    return [
-        (name, one)
-        for name, (one, _) in about(options).items()
-        if one.choices or one.range or one.check or one.wire is bool
-    ]
-
-
 # By the class: the service asks with every request.
 _remembered: Callable[[type], Declared] = cache(_read)
-_limited: Callable[[type], list[tuple[str, About]]] = cache(_limits)

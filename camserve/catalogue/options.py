@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from camserve.catalogue.class_sentences import LONGEST_SENTENCE, MOST_SENTENCES, asked_sentences
 from camserve.catalogue.colormaps import colours
 from camserve.catalogue.methods import AUTO, QUANTITIES, find_method
-from camserve.catalogue.option_metadata import about, check, option
-from camserve.catalogue.targets import TargetOption
+from camserve.catalogue.option_metadata import about, option, settle
+from camserve.catalogue.targets import TargetOption, is_photograph
 from camserve.errors import UnknownName
 
 S = TypeVar("S")
@@ -43,7 +44,11 @@ class Targeted:
         int | str,
         unset="the predicted class",
         repeats=True,
+        also=lambda value: callable(value) or is_photograph(value),
     )
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +58,8 @@ class ExplainOptions:
     method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam. layer:
     several, in a list or separated by commas, are fused. output: of a network whose answer has several parts. size:
     "fit", "crop", "native" or a short side in pixels. output_stride: in input pixels. sharp: see
-    `camserve.explain.sharp`. quantity: "logit" or "log-softmax". expected: a target may name it, as in
-    "predicted-expected".
+    `camserve.explain.sharp`. trust: see `camserve.metrics.trust`. quantity: "logit" or "log-softmax". expected: a
+    target may name it, as in "predicted-expected". labels: as of `camserve.catalogue.class_sentences`.
     """
 
     method: str | None = option(
@@ -69,7 +74,11 @@ class ExplainOptions:
         check=_known_method,
     )
     layer: str | Sequence[str] | None = option(
-        None, "layer to look at, or several, as in a,b; `camserve layers` lists them", str, unset="the model's own"
+        None,
+        "layer to look at, or several, as in a,b; `camserve layers` lists them",
+        str,
+        unset="the model's own",
+        several=True,
     )
     output: str | int | None = option(
         None,
@@ -98,17 +107,25 @@ class ExplainOptions:
     )
     sharp: bool | None = option(
         None,
-        "one map of several sizes, mirrored too",
+        "one map of several sizes, sharper than one pass",
         bool,
         unset="off",
         settings=("explain.sharp",),
         see="geometry.md#sharp",
     )
-    quantity: str = option(
-        QUANTITIES[0],
-        "of the class: its logit, or log-softmax, which also counts what speaks for other classes",
+    trust: bool = option(
+        False,
+        "say how far the map can be trusted: what it calls hottest is hidden, and the model asked 6 times more",
+        bool,
+        see="trust.md",
+    )
+    quantity: str | None = option(
+        None,
+        "of the class: its logit; log-softmax, which also counts what speaks for other classes; or contrast, its logit "
+        "less the mean of all others'",
         str,
         choices=QUANTITIES,
+        unset="logit; contrast where the classes are sentences",
     )
     expected: int | str | None = option(
         None,
@@ -116,11 +133,22 @@ class ExplainOptions:
         int | str,
         unset="not known",
     )
+    labels: str | Sequence[str] | None = option(
+        None,
+        "other sentences as classes, separated by semicolons or one a line, of a model that compares images with "
+        "sentences",
+        str,
+        unset="the model's own",
+        see="words.md",
+        several=True,
+        check=asked_sentences,
+        longest=MOST_SENTENCES * (LONGEST_SENTENCE + 2),
+    )
 
     def __post_init__(self) -> None:
-        check(self)
-        if self.layer is not None and not isinstance(self.layer, str):
-            object.__setattr__(self, "layer", tuple(self.layer))  # a list has no hash
+        settle(self)
+        if self.labels is not None:
+            object.__setattr__(self, "labels", asked_sentences(self.labels))
 
     @property
     def layers(self) -> tuple[str | None, ...]:
@@ -177,7 +205,7 @@ class OverlayOptions:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        settle(self)
 
 
 @dataclass(frozen=True, kw_only=True)

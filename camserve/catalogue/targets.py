@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from os import PathLike
+from threading import current_thread, main_thread
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from camserve.catalogue.class_names import INDEX, classes_named, resolve_class
+from camserve.catalogue.class_names import INDEX, class_finder, classes_named, index_in, resolve_class
 from camserve.catalogue.methods import QUANTITIES
-from camserve.errors import OptionError, UnknownName, close_names, shown
+from camserve.errors import CamserveError, OptionError, UnknownName, close_names, first_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,9 +17,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREDICTED, EXPECTED = "predicted", "expected"
+# Characters of a difference: each hyphen may be the one between its sides.
+_LONGEST = 1000
+_ABOVE = re.compile(r"above (\d{1,9}(?:\.\d{0,18})?|\.\d{1,18})")
 _COUNT = re.compile(r"(?:top )?(\d{1,18})")
 
-TargetOption: TypeAlias = int | str | Callable[["Tensor"], "Tensor"] | None
+# Paths that are no text, bytes, files, images and arrays; what these are is not known here, see `is_photograph`.
+Photograph: TypeAlias = Any
+TargetOption: TypeAlias = int | str | Callable[["Tensor"], "Tensor"] | Photograph | None
+
+
+def is_photograph(value: object) -> bool:
+    """Whether a target is another photograph: a path that is no text, bytes, a file, an image or an array of pixels."""
+    if isinstance(value, str | tuple | list):
+        return False
+    known = isinstance(value, PathLike | bytes | bytearray | memoryview) or hasattr(value, "read")
+    return known or (hasattr(value, "size") and getattr(value, "ndim", 2) > 1)
 
 
 @dataclass(frozen=True)
@@ -25,8 +40,9 @@ class Target:
     """A scalar function of each image's logits: (N, C) -> (N,).
 
     index: the class whose score is reported. name: in words. against: the class subtracted, if any. sign: -1 for what
-    speaks against the class. quantity: "logit", or "log-softmax", which counts what speaks for other classes too.
-    function: in place of all that, the caller's own.
+    speaks against the class. quantity: "logit"; "log-softmax", which counts what speaks for other classes too; or
+    "contrast", the logit less the mean of all others'.
+    function: in place of all that, the caller's own. classes: C, of a contrast.
     """
 
     index: int
@@ -35,12 +51,15 @@ class Target:
     sign: int = 1
     quantity: str = "logit"
     function: "Callable[[Tensor], Tensor] | None" = field(default=None, compare=False)
+    classes: int = 1
 
     def __call__(self, logits: "Tensor") -> "Tensor":
         """(N, C) -> (N,)."""
         if self.function is not None:
-            return _checked(self.function(logits), logits)
+            return _checked(_called(self.function, logits), logits)
         scores = logits.log_softmax(1) if self.quantity == "log-softmax" else logits
+        if self.quantity == "contrast" and self.against is None:  # of a difference the others cancel out
+            scores = _against_others(logits)
         value = scores[:, self.index]
         return self.sign * (value if self.against is None else value - scores[:, self.against])
 
@@ -50,10 +69,13 @@ class Target:
         return self.function is None and self.against is None and self.sign == 1
 
     @property
-    def terms(self) -> tuple[tuple[int, int], ...] | None:
+    def terms(self) -> tuple[tuple[int, float], ...] | None:
         """(class, factor) of each logit that it is the sum of; None where it is no such sum."""
         if not self.is_linear:
             return None
+        if self.quantity == "contrast" and self.against is None and self.classes > 1:
+            others = -self.sign / (self.classes - 1)
+            return tuple((index, self.sign if index == self.index else others) for index in range(self.classes))
         own = (self.index, self.sign)
         return (own,) if self.against is None else (own, (self.against, -self.sign))
 
@@ -65,7 +87,13 @@ class Target:
     @property
     def is_linear(self) -> bool:
         """Whether it is a sum of logits, so that what regions add to it adds up."""
-        return self.function is None and self.quantity == "logit"
+        return self.function is None and self.quantity != "log-softmax"
+
+
+def _against_others(logits: "Tensor") -> "Tensor":
+    """Each logit less the mean of all others, (N, C); of a single one itself."""
+    count = logits.shape[1]
+    return logits if count == 1 else (logits * count - logits.sum(1, keepdim=True)) / (count - 1)
 
 
 def class_target(index: int) -> Target:
@@ -94,7 +122,7 @@ def resolve_target(
         return Target(best, getattr(target, "__name__", "function"), quantity=quantity, function=target)
     words = {PREDICTED: best} if expected is None else {PREDICTED: best, EXPECTED: expected}
     if target is None or (isinstance(target, str) and not target):
-        return Target(best, labels[best], quantity=quantity)
+        return Target(best, labels[best], quantity=quantity, classes=len(labels))
     if isinstance(target, str):
         if expected is None and needs_expected(target, labels):
             raise OptionError(
@@ -102,14 +130,16 @@ def resolve_target(
                 f"{EXPECTED}, an index or a name"
             )
         if (meant := _word(target, words, labels)) is not None:
-            return Target(meant, labels[meant], quantity=quantity)
+            return Target(meant, labels[meant], quantity=quantity, classes=len(labels))
         found = _parse(target, words, labels)
         if found is not None:
-            return Target(*found, quantity=quantity)
+            return Target(*found, quantity=quantity, classes=len(labels))
     if isinstance(target, list | tuple):
         raise OptionError(f"target {target!r} has {len(target)} entries, and one is explained; try explain_classes")
+    if is_photograph(target):
+        raise OptionError("another photograph as the target is explained by itself, by `explain`, and not here")
     index = resolve_class(target, labels)
-    return Target(index, labels[index], quantity=quantity)
+    return Target(index, labels[index], quantity=quantity, classes=len(labels))
 
 
 def needs_expected(target: TargetOption, labels: Sequence[str]) -> bool:
@@ -133,15 +163,15 @@ def _word(text: str, words: Mapping[str, int], labels: Sequence[str]) -> int | N
 
 def _parse(target: str, words: Mapping[str, int], labels: Sequence[str]) -> tuple[int, str, int | None, int] | None:
     """(index, name, against, sign) of "a-b" or "-a"; None where the text is no such form, or is a class's own name."""
-    if "-" not in target or classes_named(target, labels):
+    if "-" not in target or len(target) > _LONGEST or classes_named(target, labels):
         return None
     found: list[tuple[int, str, int | None, int]] = []
-    unknown = []
+    unknown, names = [], class_finder(labels)
     for place, letter in enumerate(target):
         if letter == "-":
             first, second = target[:place].strip(), target[place + 1 :].strip()
-            other = _side(second, words, labels)
-            own = _side(first, words, labels)
+            other = _side(second, words, labels, names)
+            own = _side(first, words, labels, names)
             if other is not None and first == "":
                 found.append((other, f"against {labels[other]}", None, -1))
             elif other is not None and own is not None:
@@ -167,14 +197,25 @@ def _is_about_a_side(target: str, side: str, labels: Sequence[str]) -> bool:
     return len(classes_named(side, labels)) > 1 or not close_names(target, labels, likeness=0.76)
 
 
-def _side(text: str, words: Mapping[str, int], labels: Sequence[str]) -> int | None:
-    """The class that one side of a difference means, None where it means none."""
-    if (meant := _word(text, words, labels)) is not None:
+def _side(text: str, words: Mapping[str, int], labels: Sequence[str], named: Callable[[str], list[int]]) -> int | None:
+    """The class that one side of a difference means, None where it means none. named: of `class_finder`."""
+    if text in words and (meant := _word(text, words, labels)) is not None:
         return meant
+    if len(found := named(text)) == 1:
+        return found[0]
+    index = index_in(text)
+    return index if not found and index is not None and index < len(labels) else None
+
+
+def _called(function: "Callable[[Tensor], Tensor]", logits: "Tensor") -> "Tensor":
     try:
-        return resolve_class(text, labels)
-    except OptionError:
-        return None
+        return function(logits)
+    except CamserveError:
+        raise
+    except BaseException as error:  # anybody's code, and SystemExit would end a worker
+        if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
+            raise
+        raise OptionError(f"the target function raised {type(error).__name__}: {first_line(error)}") from error
 
 
 def _checked(value: "Tensor", logits: "Tensor") -> "Tensor":
@@ -184,6 +225,8 @@ def _checked(value: "Tensor", logits: "Tensor") -> "Tensor":
             f"the target function gave {shape} for logits {tuple(logits.shape)}; it must give one number "
             f"an image, shape {tuple(logits.shape[:1])}"
         )
+    if not value.is_floating_point():
+        raise OptionError(f"the target function gave {value.dtype}; it must give floats, whose gradients tell the map")
     return value
 
 
@@ -199,8 +242,37 @@ class Best:
         return [self.text] if classes_named(self.text, labels) else self.count
 
 
-def parse_targets(text: str) -> Best | list[str]:
-    """Classes separated by semicolons; or "3" or "top 3". Raises OptionError where there are none."""
+@dataclass(frozen=True)
+class Above:
+    """Every class that scores at least so much, the best first, unless `text`, which says so, is the name of a class.
+
+    most: more of them are refused, None: any number. setting: the one that says so.
+    """
+
+    score: float
+    text: str = ""
+    most: int | None = None
+    setting: str = ""
+
+    def among(self, labels: Sequence[str]) -> "Above | list[str]":
+        """What `explain_classes` takes as targets."""
+        return [self.text] if classes_named(self.text, labels) else self
+
+
+def above(text: str) -> Above | None:
+    """What "above 0.5" means; None for other text. Raises OptionError for a number that is no score."""
+    found = _ABOVE.fullmatch(text.strip())
+    if found is None:
+        return None
+    if not 0 <= (score := float(found[1])) <= 1:
+        raise OptionError(f"targets {shown(text)}: a score is 0 to 1")
+    return Above(score, text.strip())
+
+
+def parse_targets(text: str) -> Best | Above | list[str]:
+    """Classes separated by semicolons; or "3" or "top 3"; or "above 0.5". Raises OptionError where there are none."""
+    if (scoring := above(text)) is not None:
+        return scoring
     if count := _COUNT.fullmatch(text.strip()):
         return Best(int(count[1]), text.strip())
     found = [target.strip() for target in text.split(";") if target.strip()]

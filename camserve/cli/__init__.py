@@ -6,16 +6,19 @@ flags.py               options of the commands that explain
 adding.py              `camserve add`
 lists.py               options that take several numbers, and arguments of a network's own
 batching.py            `camserve batch`
+summarising.py         what `camserve batch` says in the end
 calibrating.py         `camserve calibrate`
 comparing_runs.py      `camserve compare`
 explaining.py          `camserve explain`
 explaining_several.py  `camserve explain` with several methods or classes
 redrawing.py           `camserve explain --common-scale`
+sanity_checking.py     `camserve sanity`
 reporting.py           what `camserve explain` says of each image
 method_progress.py     how far a long method is
+evaluating.py          `camserve evaluate`
 exporting.py           `camserve export`
 inspecting.py          `camserve inspect`
-listing.py             `camserve models`, `layers` and `methods`
+listing.py             `camserve models`, `layers`, `methods` and `metrics`
 serving.py             `camserve serve`
 """
 
@@ -27,11 +30,13 @@ from camserve.cli.adding import add
 from camserve.cli.batching import batch
 from camserve.cli.calibrating import calibrate
 from camserve.cli.comparing_runs import compare
+from camserve.cli.evaluating import evaluate
 from camserve.cli.explaining import explain
 from camserve.cli.exporting import export
 from camserve.cli.inspecting import inspect
-from camserve.cli.listing import layers, methods, models
+from camserve.cli.listing import layers, methods, metrics, models
 from camserve.cli.program import Program
+from camserve.cli.sanity_checking import sanity
 from camserve.cli.serving import serve
 from camserve.system.allocation import keep_freed_memory
 from camserve.version import __version__
@@ -53,5 +58,9 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for command in (add, explain, batch, compare, models, layers, methods, inspect, calibrate, export, serve):
+COMMANDS = (
+    add, explain, batch, compare, evaluate, models, layers, methods, metrics, inspect, sanity, calibrate, export,
+    serve,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

@@ -6,19 +6,27 @@ from typing import Any
 
 import click
 
+from camserve.catalogue.class_sentences import ZERO_SHOT
+from camserve.cli.flags import download
 from camserve.cli.lists import NUMBERS, Listing, read_arguments
 from camserve.cli.program import read_settings
+from camserve.errors import OptionError
+from camserve.models.architectures.hub_cache import fetch
 
 
 @click.command(cls=Listing)
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint")
 @click.option(
     "-a",
     "--architecture",
-    required=True,
-    help="torchvision:NAME, timm:NAME, package.module:factory or ./net.py:factory.",
+    help="torchvision:NAME, timm:NAME, package.module:factory or ./net.py:factory; none for hf:FOLDER, clip:FOLDER and "
+    "model files.",
 )
+@download()
 @click.option("--key", help="Which state dict of CHECKPOINT, where it holds several, as in ema.state_dict.")
+@click.option(
+    "--template", "templates", multiple=True, help="Of clip:FOLDER: a prompt with {} for the sentence. Repeatable."
+)
 @click.option("--labels", help='Text file with one class name a line, or "imagenet".')
 @click.option(
     "--photos",
@@ -50,7 +58,7 @@ from camserve.cli.program import read_settings
 @click.option("--resample", type=click.Choice(["bilinear", "bicubic", "lanczos"]), help="How pixels are interpolated.")
 @click.option(
     "--scores",
-    type=click.Choice(["softmax", "sigmoid", "none"]),
+    type=click.Choice(["softmax", "sigmoid", "none", "embedding"]),
     help="sigmoid for multi-label heads, none for numbers, as of regression. Default: softmax.",
 )
 @click.option("--output", help="Which output is explained, where the network has several: a name or an index.")
@@ -58,12 +66,19 @@ from camserve.cli.program import read_settings
 @click.option("--force", is_flag=True, help="Replace a model of that name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.pass_obj
-def add(config: Path | None, /, checkpoint: Path, architecture: str, as_json: bool, **options: Any) -> None:
+def add(
+    config: Path | None, /, checkpoint: str, architecture: str | None, download: bool, as_json: bool, **options: Any
+) -> None:
     """Add a model of your own: CHECKPOINT with its architecture, labels and input.
+
+    CHECKPOINT is a file of weights; DEFAULT for those that the local cache of torchvision or timm holds; or
+    hf:FOLDER, hf:OWNER/NAME or timm:hf-hub:OWNER/NAME, which states its architecture, labels and input itself; or a
+    model file such as net.onnx, net.xml or net.tflite, which holds its network.
 
     Reads the weights, finds the number of classes, loads the model and explains one picture. Where all that works,
     writes FOLDER/NAME/ with card.toml and copies of the weights, the labels and, if the architecture is a class or
-    function in a file, of that file, which is run. The input is, where not given, what torchvision or timm state for
+    function in a file, of that file, which is run. clip:FOLDER, a model that compares images with sentences, takes the
+    place of CHECKPOINT, and the labels are sentences. The input is, where not given, what torchvision or timm state for
     the architecture, else 224 pixels and ImageNet's usual mean and std. With --photos, a few dozen photographs whose
     class is known, sizes, crops, means, channel orders and resamplings are tried, and the best are taken; what is given
     stays as it is.
@@ -74,13 +89,23 @@ def add(config: Path | None, /, checkpoint: Path, architecture: str, as_json: bo
       camserve add tiny.pth -a ./net.py:TinyNet --labels things.txt --size 64 --mean 0 0 0 --std 255 255 255
       camserve add scenes.pth -a ./net.py:Scenes --bands 3 2 1 7 --mean 1500 --std 800 --size 256 128
       camserve add tiny.pth -a ./net.py:TinyNet --labels things.txt --photos validation
+      camserve add hf:./finch-vit
+      camserve add net.onnx --labels birds.txt
+      camserve add clip:./clip-vit-base-patch32 --labels sentences.txt --template "a photo of {}"
     """
     from camserve.cli.method_progress import Bar
     from camserve.onboarding.new_model import add as make
+    from camserve.onboarding.new_words import add_words
 
+    if download:
+        fetch(checkpoint)
     with Bar() as bar:
         bar.begin("trying")
-        added = make(checkpoint, architecture, settings=read_settings(config), progress=bar, **options)
+        if is_zero_shot(checkpoint, architecture):
+            added = add_words(checkpoint, settings=read_settings(config), **_of_words(options))
+        else:
+            options.pop("templates")
+            added = make(checkpoint, architecture, settings=read_settings(config), progress=bar, **options)
     trials = added.found.table() if added.found else []
     if as_json:
         tried = {"trials": trials} if trials else {}
@@ -91,6 +116,22 @@ def add(config: Path | None, /, checkpoint: Path, architecture: str, as_json: bo
     for line in _table(trials):
         click.echo(line)
     click.echo(f"Next: camserve explain photo.jpg --model {added.reference}")
+
+
+def is_zero_shot(checkpoint: str, architecture: str | None) -> bool:
+    """Whether that is a model of images and sentences. Raises OptionError where it has an architecture besides."""
+    named = checkpoint.startswith(ZERO_SHOT)
+    if named and architecture is not None:
+        raise OptionError(f"'{checkpoint}' has its architecture with it: leave out --architecture")
+    return named
+
+
+def _of_words(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that go with sentences. Raises OptionError for others that were given."""
+    taken = {name: options.pop(name) for name in ("labels", "templates", "name", "folder", "layer", "force")}
+    if given := [name for name, value in options.items() if value]:
+        raise OptionError(f"--{given[0]}: {ZERO_SHOT}FOLDER says this itself; leave it out")
+    return taken
 
 
 def _table(trials: list[dict[str, Any]]) -> list[str]:

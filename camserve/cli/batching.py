@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,8 @@ import click
 from camserve.cli.explaining import check_classes
 from camserve.cli.flags import Asked, explaining, threshold
 from camserve.cli.prechecks import check_model
-from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED
+from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, Place
+from camserve.cli.summarising import in_words
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="IN")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=Place())
 @click.option("--folders-are-classes", is_flag=True, help="The folders below IN are called by the class they show.")
-@click.option("--objects", type=click.Path(path_type=Path), help="Where the objects are: a .csv of boxes, or masks.")
+@click.option("--objects", type=Place(), help="Where the objects are: a .csv of boxes, or masks.")
 @click.option("--top", type=int, metavar="N", help="Explain the N best classes of each image.")
 @click.option(
     "--output",
@@ -122,10 +122,9 @@ def batch(
                            "restart": restart}  # fmt: skip
     check_run(source, out, **how)
     from camserve.batch import run_batch
-    from camserve.model import load
 
     summary = run_batch(
-        load(asked.model, output=output, settings=settings),
+        asked.load(settings, output),
         source,
         out,
         options,
@@ -138,7 +137,7 @@ def batch(
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     elif not quiet:
-        click.echo("\n".join(_in_words(summary, out)))
+        click.echo("\n".join(in_words(summary, out)))
     status = INTERRUPTED if summary.interrupted else 0
     if summary.failed and not summary.interrupted:
         status = SOME_FAILED if summary.explained else NOTHING_USABLE
@@ -149,7 +148,8 @@ def batch(
 
 def _reason(summary: "Summary", out: Path) -> str:
     """Why a batch did not explain everything."""
-    from camserve.findings.results import RESULTS, read_rows
+    from camserve.catalogue.run_files import RESULTS
+    from camserve.findings.results import read_rows
 
     done = summary.explained + summary.failed
     if summary.stopped or summary.interrupted:
@@ -163,18 +163,6 @@ def only_output(asked: Asked) -> str | None:
     if len(asked.outputs) > 1:
         raise OptionError(f"--model-output {', '.join(asked.outputs)}: a run is about one output; start one for each")
     return next(iter(asked.outputs), None)
-
-
-def _in_words(summary: "Summary", out: Path) -> Iterator[str]:
-    """What was found, in a line each, and where the page is."""
-    unsure = f", {summary.answers.unsure} unsure" if summary.answers.unsure else ""
-    yield f"{summary.explained} explained, {summary.failed} failed{unsure}"
-    if summary.answers.in_words:
-        yield summary.answers.in_words
-    if summary.answers.surest:
-        named = (f"{one['class_name']} {one['score']:.2f} ({one['file']})" for one in summary.answers.surest)
-        yield f"surest: {', '.join(named)}"
-    yield f"-> {out / 'index.html'}"
 
 
 def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cluster | None":

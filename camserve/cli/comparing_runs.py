@@ -11,11 +11,11 @@ import click
 from camserve.catalogue.methods import parse_methods
 from camserve.cli.flags import line
 from camserve.cli.prechecks import check_model
-from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, read_settings
+from camserve.cli.program import NOTHING_USABLE, SOME_FAILED, Place, read_settings
 from camserve.errors import OptionError
 
 if TYPE_CHECKING:
-    from camserve.findings.run_comparison import Check
+    from camserve.findings.run_comparison import Check, Difference
 
 
 @click.command()
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 @click.option("--folders-are-classes", is_flag=True, help="With --images: the folders below IN are classes.")
 @click.option("--method", metavar="NAME", help=f"With --images. {line('method')}")
 @click.option("--restart", is_flag=True, help="With --images: remove what the runs in OUT wrote, and begin anew.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("compared"), show_default=True)
+@click.option("-o", "--out", type=Place(), default=Path("compared"), show_default=True)
 @click.option("--changed", type=float, help="Largest share of decisions that changed. Default: 0.05.")
 @click.option("--overlap", type=float, help="Least mean overlap of hot regions. Default: 0.5.")
 @click.option("--correlation", type=float, help="Least mean correlation of the cells' ranks. Default: 0.6.")
 @click.option("--shift", type=float, help="Largest mean shift of the heat, in diagonals. Default: 0.1.")
 @click.option("--accuracy", type=float, help="How much accuracy may be lost, where classes are known. Default: 0.01.")
 @click.option("--failed", type=float, help="Largest share of images that fail only in B. Default: 0.")
-@click.option("--shortcuts", type=int, help="How many new suspected shortcuts are allowed. Default: 0.")
+@click.option("--shortcuts", type=int, help="How many new shortcuts that covering confirms are allowed. Default: 0.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.pass_obj
 def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **options: Any) -> None:
@@ -51,12 +51,14 @@ def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **
     """
     from camserve.findings.comparison_page import write_comparison
     from camserve.findings.run_comparison import Limits, checks, compare_runs, to_dict
-    from camserve.system.files import write_whole
+    from camserve.system.files import check_folder, write_whole
 
     given = {one.name: options.pop(one.name) for one in fields(Limits)}
+    limits = Limits(**{key: value for key, value in given.items() if value is not None})
+    check_folder(out)
     runs = _runs(config, (a, b), out, quiet=as_json, **options)
     difference = compare_runs(*runs)
-    found = checks(difference, Limits(**{key: value for key, value in given.items() if value is not None}))
+    found = checks(difference, limits)
     facts = json.dumps(to_dict(difference, found), ensure_ascii=False)
     write_whole(out / "comparison.json", facts.encode("utf-8", "backslashreplace"))
     write_comparison(out / "index.html", *runs, difference, found)
@@ -65,9 +67,12 @@ def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **
     else:
         for name, folder, origin in zip("AB", runs, (difference.a, difference.b), strict=True):
             click.echo(f"{name}: {folder}: {origin or 'does not say what it was made with'}")
+        for name, undone in zip("AB", (difference.undone_a, difference.undone_b), strict=True):
+            if undone:
+                click.echo(f"{name} is unfinished: {undone} images were not explained yet, and are not compared")
         if not difference.compared:
             click.echo("no maps were compared: the runs have none of the same class by the same method")
-        _say(found, difference.shortcuts, out)
+        _say(found, difference, out)
     if not all(check.passed for check in found):
         sys.exit(SOME_FAILED)
 
@@ -105,10 +110,14 @@ def _runs(
     return folders
 
 
-def _say(found: "list[Check]", shortcuts: list[str], out: Path) -> None:
+def _say(found: "list[Check]", difference: "Difference", out: Path) -> None:
     for check in found:
-        value = "?" if check.value is None else f"{check.value:.3g}"
+        value = "cannot tell" if check.value is None else f"{check.value:.3g}"
         click.echo(f"{'passed' if check.passed else 'NOT PASSED':10}  {check.name}: {value}, {check.limit}")
-    for words in shortcuts:
-        click.echo(f"            {words}")
+    for words in difference.shortcuts:
+        click.echo(f"            shortcut: {words}")
+    for words in difference.suspected:
+        click.echo(f"            suspected, not confirmed: {words}")
+    for words in difference.untold:
+        click.echo(f"            B: {words}")
     click.echo(f"-> {out / 'index.html'}")

@@ -15,7 +15,7 @@ from camserve.cli.program import INTERRUPTED
 
 if TYPE_CHECKING:
     from camserve.catalogue.options import ExplainOptions, OverlayOptions
-    from camserve.catalogue.targets import TargetOption
+    from camserve.catalogue.targets import Above, TargetOption
     from camserve.explanation.contact_sheet import Entry
     from camserve.images.reading import Photo
     from camserve.model import Model
@@ -32,7 +32,7 @@ class SheetOf:
     """
 
     methods: Sequence[str] = ()
-    targets: list[str] | None = None
+    targets: "Above | list[str] | None" = None
     outputs: Sequence[str] = ()
     limit: float | None = None
 

@@ -8,7 +8,7 @@ import click
 
 from camserve.cli.prechecks import check_model
 from camserve.cli.program import read_settings
-from camserve.system.files import check_folder
+from camserve.system.files import check_folder, check_target
 
 
 @click.command()
@@ -30,6 +30,7 @@ def export(config: Path | None, /, model: str, file: Path, layer: str | None, as
     settings = read_settings(config)
     check_model(model, settings)
     check_folder(file.parent)
+    check_target(file)
     from camserve.model import load
     from camserve.models.onnx_export import export as write
 

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from camserve.catalogue import options
+from camserve.catalogue.class_sentences import ZERO_SHOT, sentences_given
 from camserve.catalogue.methods import parse_methods
 from camserve.catalogue.option_metadata import About, about
 from camserve.catalogue.questions import parse_questions
 from camserve.cli.program import read_settings
+from camserve.models.architectures.hub_cache import fetch
 
 if TYPE_CHECKING:
     from camserve.catalogue.options import ExplainOptions, OverlayOptions
     from camserve.config.schema import Settings
+    from camserve.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -43,6 +46,14 @@ class Asked:
     look: "OverlayOptions"
     given: Mapping[str, object]
 
+    def load(self, settings: "Settings", output: str | None = None) -> "Model":
+        """The model that is asked for, with the sentences that are. Raises as `camserve.load`, and OptionError."""
+        from camserve.model import load
+
+        labels = self.how.labels
+        own = labels if self.model is not None and self.model.startswith(ZERO_SHOT) else None
+        return load(self.model, labels=own, output=output, settings=settings).of_labels(labels)
+
     def settings(self, config: Path | None, *, threshold: float | None = None) -> "Settings":
         """The settings, with what was given on top. Raises ConfigError."""
         sections: dict[str, dict[str, object]] = {}
@@ -60,9 +71,28 @@ def explaining(command: F, taken: Collection[str] = ()) -> F:
         asked = _asked(given)
         return command(*args, asked=asked, **given)
 
-    model = click.option("-m", "--model", help="Card name (see `camserve models`) or path of a card.")
+    model = click.option("-m", "--model", help="Card name (see `camserve models`), path of a card, or hf:FOLDER.")
     kinds = (options.Targeted, options.ExplainOptions, options.OverlayOptions)
-    return _with([model, *(one for kind in kinds for one in _options_of(kind, taken=taken))], called)  # type: ignore[return-value]
+    made = [model, download(), *(one for kind in kinds for one in _options_of(kind, taken=taken))]
+    return downloading(_with(made, called))  # type: ignore[return-value]
+
+
+def download() -> Callable[[F], F]:
+    """The option of that name; see `downloading`."""
+    said = "Fetch hf:OWNER/NAME or timm:hf-hub:OWNER/NAME where it is not on this machine."
+    return click.option("--download", is_flag=True, help=said)
+
+
+def downloading(command: F) -> F:
+    """`command`, before which the `model` that it is given is fetched where --download is."""
+
+    @wraps(command)
+    def called(*args: Any, download: bool, **given: Any) -> Any:
+        if download:
+            fetch(given.get("model") or "")
+        return command(*args, **given)
+
+    return called  # type: ignore[return-value]
 
 
 def asking(command: F) -> F:
@@ -91,6 +121,7 @@ def line(name: str) -> str:
 def _asked(given: dict[str, Any]) -> Asked:
     """Takes out of what click gives all that `explaining` has added. Raises OptionError."""
     model, methods, targets, outputs = (given.pop(name) for name in ("model", "method", "target", "output"))
+    given["labels"] = sentences_given(given["labels"])
     settings: dict[str, object] = {}
 
     def record(kind: type[R]) -> R:

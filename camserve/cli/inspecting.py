@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camserve.cli.flags import download, downloading
 from camserve.cli.prechecks import check_model
 from camserve.cli.program import read_settings
 
@@ -26,9 +27,11 @@ _BAR = 12
 
 @click.command()
 @click.argument("model", required=False)
+@download()
 @click.option("--all", "every", is_flag=True, help="Every layer, not one row per block, and every saving.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every layer, instead of a table.")
 @click.pass_obj
+@downloading
 def inspect(config: Path | None, /, model: str | None, every: bool, as_json: bool) -> None:
     """Show what MODEL is made of, what it costs and which images it takes.
 

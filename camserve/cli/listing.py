@@ -1,6 +1,7 @@
-"""`camserve models`, `camserve layers` and `camserve methods`: what there is."""
+"""`camserve models`, `layers`, `methods` and `metrics`: what there is."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,18 @@ import click
 
 from camserve.catalogue.method import Method
 from camserve.catalogue.methods import METHODS, find_method
+from camserve.catalogue.metric import Metric
+from camserve.catalogue.metrics import METRICS, parse_metrics
 from camserve.cli.prechecks import check_model
 from camserve.cli.program import SOME_FAILED, read_settings
+from camserve.errors import CamserveError
 
 if TYPE_CHECKING:
     from camserve.config.schema import Settings
+
+
+# What a card could steer a terminal with.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @click.command()
@@ -29,38 +37,47 @@ def models(config: Path | None, /, as_json: bool, check: bool) -> None:
       camserve models
       camserve models --check
     """
-    from camserve.models.card import find_cards, read_card
+    from camserve.models.card import find_cards, look_at
 
     settings = read_settings(config)
-    cards = {name: (path, read_card(path)) for name, path in find_cards(settings.models).items()}
+    cards = {name: look_at(path, settings.models) for name, path in find_cards(settings.models).items()}
     if check:
-        names = [name for name, (path, card) in cards.items() if card.available(path)]
-        _check_known(names, settings, as_json)
+        _check_known([name for name, seen in cards.items() if seen.available or seen.error], settings, as_json)
         return
     rows = [
         {
             "name": name,
-            "input_size": card.input.size,
-            "licence": card.licence,
-            "available": card.available(path),
-            "install": card.install,
-            "source": card.source,
+            "input_size": seen.card and seen.card.input.size,
+            "licence": seen.card and seen.card.licence,
+            "available": seen.available,
+            "install": seen.card and seen.card.install,
+            "source": seen.card and seen.card.source,
+            "error": seen.error,
         }
-        for name, (path, card) in cards.items()
+        for name, seen in cards.items()
     ]
     _table(rows, as_json, columns=("name", "input_size", "licence", "available", "source"))
+    for row in rows if not as_json else ():
+        if row["error"]:
+            click.echo(f"{_cell(row['name'])}: {_cell(row['error'])}")
 
 
 def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
-    from camserve.model import load
-    from camserve.onboarding.known_answers import check_known_answers
-
-    rows = [
-        {"model": name, **vars(check)} for name in names for check in check_known_answers(load(name, settings=settings))
-    ]
+    rows = [row for name in names for row in _known_answers(name, settings)]
     _table(rows, as_json, columns=("model", "image", "expected", "actual", "holds"))
     if any(row["holds"] is False for row in rows):
         sys.exit(SOME_FAILED)
+
+
+def _known_answers(name: str, settings: "Settings") -> list[dict[str, Any]]:
+    """A row for each answer that is known of a model; of one that cannot be asked a row that says why."""
+    from camserve.model import load
+    from camserve.onboarding.known_answers import check_known_answers
+
+    try:
+        return [{"model": name, **vars(one)} for one in check_known_answers(load(name, settings=settings))]
+    except CamserveError as error:
+        return [{"model": name, "image": None, "expected": None, "actual": str(error), "holds": False}]
 
 
 @click.command()
@@ -87,6 +104,47 @@ def _about(method: Method) -> Iterator[str]:
     facts = {"map": method.note.formula, "use": method.note.use, "fails": method.note.fails}
     yield f"{method.name}: {method.title}, {method.summary}"
     for word, text in {**facts, "needs": method.needs, "cost": method.cost, "source": method.source}.items():
+        yield f"  {word:<7}{text}"
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[METRIC|GROUP]...")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def metrics(names: tuple[str, ...], as_json: bool) -> None:
+    """List the metrics of explanations, or say all about some: definition, unit, what a number can and cannot tell.
+
+    A group is faithfulness, localisation, randomisation, robustness or complexity.
+
+    \b
+    Example:
+      camserve metrics
+      camserve metrics insertion,deletion
+      camserve metrics localisation --json
+    """
+    chosen = [METRICS[name] for name in (parse_metrics(names) if names else METRICS)]
+    if names and not as_json:
+        for metric in chosen:
+            click.echo("\n".join(_about_metric(metric)))
+        return
+    rows = [metric.described() for metric in chosen]
+    _table(rows, as_json, columns=("name", "group", "better", "summary"))
+
+
+def _about_metric(metric: Metric) -> Iterator[str]:
+    low, high = ("no end" if end is None else f"{end:g}" for end in metric.range)
+    facts = {
+        "is": metric.definition,
+        "better": metric.better,
+        "range": f"{low} to {high}, {metric.unit}",
+        "tells": metric.tells,
+        "not": metric.does_not_tell,
+        "needs": metric.asks,
+        "runs": metric.cost,
+        "group": metric.group,
+        "source": metric.source,
+    }
+    yield f"{metric.name}: {metric.title}, {metric.summary}"
+    for word, text in facts.items():
         yield f"  {word:<7}{text}"
 
 
@@ -134,10 +192,12 @@ def _table(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) 
         table.add_column(column.replace("_", " "), no_wrap=column in ("name", "layer"))
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
-    Console().print(table)
+    Console(markup=False, highlight=False).print(table)  # names and words of cards may hold [brackets]
 
 
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _CONTROL.sub(" ", str(value))

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camserve.errors import CamserveError, ImageError, ModelNotFound, UnknownName
+from camserve.errors import CamserveError, ImageError, UnknownName
 
 if TYPE_CHECKING:
     from camserve.catalogue.options import ExplainOptions
@@ -18,19 +18,14 @@ def check_model(name: str | None, settings: "Settings") -> Path | None:
 
     name: None is the settings'.
     """
-    from camserve.models.card import card_path, check_files, find_cards
+    from camserve.models.architectures.forms import is_architecture
+    from camserve.models.card import card_path, check_files
 
     given = name or settings.explain.model
-    try:
-        card = card_path(given, settings.models)
-    except ModelNotFound as error:
-        if ":" in given:
-            return None
-        from camserve.models.architectures.hints import of_source
-
-        hint = of_source(given)
-        raise (ModelNotFound(given, find_cards(settings.models), hint) if hint else error) from None
-    check_files(card)
+    if is_architecture(given):
+        return None
+    card = card_path(given, settings.models)
+    check_files(card, settings.models)
     return card
 
 
@@ -59,10 +54,11 @@ def check_names(model: "Model", targets: Iterable[str], how: "ExplainOptions") -
     import numpy as np
 
     from camserve.catalogue.targets import resolve_target
-    from camserve.explain.observation import expected_index
+    from camserve.explain.looking import expected_index
 
     logits, expected = np.zeros(len(model.labels), np.float32), expected_index(how, model.labels)
-    checks: list[Callable[[], object]] = [partial(model.layer, layer, how.output_stride) for layer in how.layers]
+    named = [layer for layer in how.layers if layer is not None or how.output_stride is not None]
+    checks: list[Callable[[], object]] = [partial(model.layer, layer, how.output_stride) for layer in named]
     checks += [partial(resolve_target, target, logits, model.labels, expected=expected) for target in targets]
     for check in checks:
         try:

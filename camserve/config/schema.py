@@ -8,24 +8,35 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from camserve.catalogue.colormaps import colours
 from camserve.catalogue.methods import AUTO, find_method
 from camserve.config.setting_sources import FILE_VARIABLE, from_environment, from_file, merge
-from camserve.errors import ConfigError, UnknownName
+from camserve.config.validation_words import faults_of
+from camserve.errors import ConfigError, UnknownName, shown
 
-Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1, le=999_999)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]  # locks and timers take no infinity
+Seconds = Annotated[float, Field(ge=0.001, le=86_400)]  # locks and timers take no infinity
+# In 10^6 pixels or 2^20 bytes: from one of them to more than any machine has.
+Millions = Annotated[float, Field(ge=1e-6, le=1e7, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, value: object, about: ValidationInfo) -> object:
+        """True and false are no numbers, for which pydantic would take them."""
+        if isinstance(value, bool) and cls.model_fields[str(about.field_name)].annotation is not bool:
+            raise ValueError("true and false are no value of it")
+        return value
 
 
 class Explain(_Section):
@@ -34,8 +45,9 @@ class Explain(_Section):
     model: str
     method: str
     size: Size
-    max_aspect: Annotated[float, Field(ge=1)]
-    max_input_megapixels: Positive
+    max_aspect: Annotated[float, Field(ge=1, le=65_535)]
+    max_input_megapixels: Millions
+    max_cells: Annotated[int, Field(ge=1, le=100_000_000)]
     unsure_below: Share
     sharp: bool
     own_answer: bool
@@ -58,7 +70,7 @@ class Explain(_Section):
 class Sharp(_Section):
     """What `sharp` adds to one pass."""
 
-    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    scales: Annotated[tuple[Annotated[float, Field(ge=0.01, le=100)], ...], Field(min_length=1, max_length=16)]
 
     @field_validator("scales", mode="before")
     @classmethod
@@ -93,13 +105,14 @@ class Render(_Section):
 
 
 class Limits(_Section):
-    """What one image may cost."""
+    """What one image, and one request, may cost."""
 
-    megapixels: Positive
-    side: Annotated[int, Field(ge=1)]
-    body_megabytes: Positive
-    local_megapixels: Positive
-    local_megabytes: Positive
+    megapixels: Millions
+    side: Annotated[int, Field(ge=1, lt=2**31)]
+    body_megabytes: Millions
+    local_megapixels: Millions
+    local_megabytes: Millions
+    explanations: Annotated[int, Field(ge=1, le=1_000_000)]
 
     @property
     def max_pixels(self) -> int:
@@ -137,26 +150,27 @@ class Compute(_Section):
     """The pool of threads that owns the models."""
 
     device: str
-    engine: Literal["auto", "torch", "openvino"]
+    engine: Literal["auto", "torch", "openvino", "onnxruntime"]
     precision: Literal["float32", "bfloat16"]
     cache: str
-    workers: Annotated[int, Field(ge=0)]
-    threads: Annotated[int, Field(ge=1)]
-    batch: Annotated[int, Field(ge=1)]
+    workers: Annotated[int, Field(ge=0, le=1024)]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    batch: Annotated[int, Field(ge=1, le=4096)]
 
 
 class Models(_Section):
-    """Where cards are looked for."""
+    """Where cards are looked for, and what they may read."""
 
     folders: tuple[Path, ...]
+    shared: tuple[Path, ...]
 
-    @field_validator("folders", mode="before")
+    @field_validator("folders", "shared", mode="before")
     @classmethod
     def _path_list(cls, value: object) -> object:
         """An environment variable holds several folders the way PATH does."""
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
-    @field_validator("folders")
+    @field_validator("folders", "shared")
     @classmethod
     def _home(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         """ "~" is the home folder; where a process has none it stays, and is a folder that is not there."""
@@ -168,20 +182,40 @@ class Serve(_Section):
 
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
-    http_threads: Annotated[int, Field(ge=2)]
-    queue: Annotated[int, Field(ge=0)]
+    http_threads: Annotated[int, Field(ge=2, le=10_000)]
+    queue: Annotated[int, Field(ge=0, le=1_000_000)]
     deadline_seconds: Seconds
     upload_seconds: Seconds
     token: SecretStr
-    models: Annotated[int, Field(ge=1)]
+    proxies: tuple[str, ...]
+    models: Annotated[int, Field(ge=1, le=10_000)]
     preload: tuple[str, ...]
-    memory_megabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    memory_megabytes: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+    unsent_megabytes: Millions
 
-    @field_validator("preload", mode="before")
+    @property
+    def unsent_bytes(self) -> int:
+        """`unsent_megabytes` as a number of bytes."""
+        return int(self.unsent_megabytes * 2**20)
+
+    @field_validator("preload", "proxies", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
         """An environment variable holds several, separated by commas."""
         return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Each an address, or a network such as 10.0.0.0/8."""
+        for one in value:
+            try:
+                ip_network(one)
+            except ValueError:
+                raise ValueError(
+                    f"{shown(one)} is no address, such as 10.0.0.7, nor a network, such as 10.0.0.0/8"
+                ) from None
+        return value
 
     @field_validator("token")
     @classmethod
@@ -233,7 +267,7 @@ def load_settings(
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain_all(error)) from None
+        raise ConfigError(f"bad setting {faults_of(error, depth=2, hidden='serve.token')}") from None
 
 
 @cache
@@ -248,13 +282,3 @@ def _checked(find: Callable[[str], object], name: str) -> None:
         find(name)
     except UnknownName as error:
         raise ValueError(str(error)) from None
-
-
-def _explain_all(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"][:2])
-        given = "..." if where == "serve.token" else repr(problem["input"])
-        said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        lines.append(f"{where} = {given}: {said}")
-    return "bad setting " + "; ".join(lines)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camserve.errors import ConfigError, UnknownName
+from camserve.errors import ConfigError, UnknownName, first_line
 
 PREFIX = "CAMSERVE_"
 FILE_VARIABLE = "CAMSERVE_CONFIG"
+# Characters of a settings file; ours has some ten thousand, and a device never ends.
+_MOST = 2**20
 # Kubernetes sets these for each service that is called camserve or camserve-something; they are no settings of ours.
 _SERVICE_LINK = re.compile(r"CAMSERVE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT=\w+://|PORT_\d+_(TCP|UDP)(_\w+)?=)")
 
@@ -17,11 +19,15 @@ _SERVICE_LINK = re.compile(r"CAMSERVE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT=\
 def from_file(path: Path) -> dict[str, Any]:
     """What a TOML file says, {section: {key: value}}. Raises ConfigError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MOST + 1)
+        if len(text) > _MOST:
+            raise ConfigError(f"the settings file '{path}' may have {_MOST // 2**20} MB at most")
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read the settings file '{path}': {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: too many digits, too many brackets
+        raise ConfigError(f"'{path}' is not valid TOML: {first_line(error)}") from None
 
 
 def merge(values: dict[str, Any], more: Mapping[str, Any], source: str) -> None:

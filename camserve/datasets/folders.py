@@ -3,76 +3,116 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from camserve.datasets.left_out import LOST, RESULTS_OF_A_BATCH, SEEN, SPECIAL, UNREADABLE, LeftOut
+from camserve.datasets.batch_results import Results
+from camserve.datasets.left_out import LOST, SEEN, SPECIAL, LeftOut
+from camserve.datasets.scratch import scratch
 from camserve.errors import OptionError
 
-# What every OUT of `camserve batch` holds: its overlays are no photographs to explain.
-_RUN = ("run.json", "inputs.jsonl")
+# Of folders. They are never left out, but fail as images do: theirs would be missed in silence.
+UNREADABLE = "folder that cannot be read", "folders that cannot be read"
+_REAL, _LINK = 0, 1  # folders in the order in which they are entered
 
 
-def walk(folder: Path, out: Path, left_out: LeftOut) -> Iterator[Path]:
-    """Every file below `folder`, but not what lies in `out`, a resolved path. Raises OptionError for no folder to read.
+class Entry(NamedTuple):
+    """A path, and what it is where it is no file: LOST, SPECIAL, or UNREADABLE of a folder."""
+
+    path: Path
+    kind: tuple[str, str] | None = None
+
+
+def walk(folder: Path, out: Path, left_out: LeftOut) -> Iterator[Entry]:
+    """Everything below `folder` but folders that can be read, and but what a batch wrote. out: see `Results`.
 
     Links to folders are followed after all real folders, in the order of their paths, and no real folder is entered
-    twice, so that loops end and what lies below itself is called by its real place. Which folders were entered is kept
-    in a file without a name: memory does not grow with their number.
+    twice, so that loops end and what lies below itself is called by its real place. Which folders were entered, and
+    which are to be, is kept in a file without a name: memory does not grow with their number or their depth.
+    Raises OptionError for no folder to read.
     """
-    with closing(sqlite3.connect("")) as kept:
-        kept.execute("CREATE TABLE entered (folder PRIMARY KEY) WITHOUT ROWID")
-        kept.execute("CREATE TABLE links (path PRIMARY KEY) WITHOUT ROWID")
-        yield from _Walk(folder, out, left_out, kept).files()
+    check_readable(folder)
+    tables = "entered (place PRIMARY KEY) WITHOUT ROWID", "ahead (kind, path, PRIMARY KEY (kind, path)) WITHOUT ROWID"
+    with scratch(*tables) as kept:
+        yield from _Walk(folder, Results(out), left_out, kept).entries()
+
+
+def check_readable(folder: Path) -> None:
+    """Raise OptionError for no folder to read."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise OptionError(f"cannot read '{folder}': {error.strerror}") from None
+
+
+def listed(folder: Path) -> "Iterator[os.DirEntry[str] | None]":
+    """What lies in a folder; None, at the end, where not all of it can be told."""
+    try:
+        with os.scandir(folder) as entries:  # a list of a folder's files, as iterdir makes, would grow with them
+            yield from entries
+    except OSError:
+        yield None
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder, or a link to one."""
+    with suppress(OSError):
+        return entry.is_dir()
+    return False
+
+
+def is_link(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a link."""
+    with suppress(OSError):
+        return entry.is_symlink()
+    return False
+
+
+def kind_of(entry: "os.DirEntry[str]") -> tuple[str, str] | None:
+    """What it is that is no folder and no file: LOST or SPECIAL; None of a file."""
+    with suppress(OSError):  # such as for a link to itself
+        if entry.is_file():
+            return None
+    return LOST if is_link(entry) else SPECIAL
 
 
 class _Walk:
-    def __init__(self, root: Path, out: Path, left_out: LeftOut, kept: sqlite3.Connection) -> None:
-        self.root, self.out, self.left_out, self.kept = root, out, left_out, kept
+    def __init__(self, root: Path, results: Results, left_out: LeftOut, kept: sqlite3.Connection) -> None:
+        self.root, self.results, self.left_out, self.kept = root, results, left_out, kept
 
-    def files(self) -> Iterator[Path]:
-        try:
-            os.scandir(self.root).close()
-        except OSError as error:
-            raise OptionError(f"cannot read '{self.root}': {error.strerror}") from None
-        yield from self._below(self.root)
-        while (first := self.kept.execute("SELECT min(path) FROM links").fetchone()[0]) is not None:
-            self.kept.execute("DELETE FROM links WHERE path = ?", (first,))
-            yield from self._below(Path(os.fsdecode(first)))
+    def entries(self) -> Iterator[Entry]:
+        self._later(_REAL, self.root)
+        while first := self.kept.execute("SELECT kind, path FROM ahead ORDER BY kind, path LIMIT 1").fetchone():
+            self.kept.execute("DELETE FROM ahead WHERE kind = ? AND path = ?", first)
+            yield from self._of(Path(os.fsdecode(first[1])), linked=first[0] == _LINK)
 
-    def _below(self, folder: Path) -> Iterator[Path]:
-        """The files below one folder; what cannot be looked at is left out with its reason."""
-        if folder.resolve() == self.out and folder != self.root:
+    def _of(self, folder: Path, *, linked: bool) -> Iterator[Entry]:
+        """What lies in one folder; those in it come later."""
+        if folder != self.root and (reason := self.results.of_folder(folder, linked=linked)):
+            self._leave_out(reason, folder)
             return
         try:
             there = folder.stat()
-            place = f"{there.st_dev}:{there.st_ino}"
-            if not self.kept.execute("INSERT OR IGNORE INTO entered VALUES (?)", (place,)).rowcount:
-                self._leave_out(SEEN, folder)
-                return
-            with os.scandir(folder) as entries:  # a list of a folder's files, as iterdir makes, would grow with them
-                for entry in entries:
-                    yield from self._of(entry)
         except OSError:
-            self._leave_out(UNREADABLE, folder)
+            yield Entry(folder, UNREADABLE)
+            return
+        place = f"{there.st_dev}:{there.st_ino}"
+        if not self.kept.execute("INSERT OR IGNORE INTO entered VALUES (?)", (place,)).rowcount:
+            self._leave_out(SEEN, folder)
+            return
+        for entry in listed(folder):
+            if entry is None:
+                yield Entry(folder, UNREADABLE)
+            elif is_folder(entry):
+                self._later(_LINK if is_link(entry) else _REAL, Path(entry.path))
+            elif is_link(entry) and (reason := self.results.of_link(Path(entry.path))):
+                self._leave_out(reason, Path(entry.path))
+            else:
+                yield Entry(Path(entry.path), kind_of(entry))
 
-    def _of(self, entry: "os.DirEntry[str]") -> Iterator[Path]:
-        path = Path(entry.path)
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError:  # such as a link to itself
-            is_folder = is_file = False
-        if is_folder and entry.is_symlink():
-            self.kept.execute("INSERT OR IGNORE INTO links VALUES (?)", (os.fsencode(path),))
-        elif is_folder and all((path / name).is_file() for name in _RUN):
-            if path.resolve() != self.out:
-                self._leave_out(RESULTS_OF_A_BATCH, path)
-        elif is_folder:
-            yield from self._below(path)
-        elif is_file:
-            yield path
-        else:
-            self._leave_out(LOST if entry.is_symlink() else SPECIAL, path)
+    def _later(self, kind: int, folder: Path) -> None:
+        self.kept.execute("INSERT OR IGNORE INTO ahead VALUES (?, ?)", (kind, os.fsencode(folder)))
 
     def _leave_out(self, reason: tuple[str, str], path: Path) -> None:
         self.left_out.add(reason, path.relative_to(self.root).as_posix())

@@ -1,15 +1,17 @@
 """Where the object of each image is, as boxes or masks of the user's, and how much heat lies beside it."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from camserve.datasets.inputs import IMAGE_ENDINGS, Item
+from camserve.datasets.scratch import scratch
 from camserve.datasets.tables import read_table
 from camserve.errors import OptionError
 from camserve.images.reading import Photo
@@ -19,10 +21,10 @@ _COLUMNS = ("left", "top", "right", "bottom")
 
 def check_objects(source: Path) -> None:
     """Raise OptionError where `source` is no folder, and no table of boxes whose beginning can be read."""
-    if source.is_file():
+    if _is_file(source):
         with closing(_boxes_in(source)) as boxes:
             next(boxes, None)
-    elif not source.is_dir():
+    elif not os.path.isdir(source):  # noqa: PTH112 - False where it cannot be said, as in _is_file
         raise OptionError(f"'{source}' is neither a .csv table of boxes nor a folder of masks")
 
 
@@ -37,15 +39,18 @@ class Objects:
     def __init__(self, source: Path, read: Callable[[Path], Photo]) -> None:
         self.source, self._read = source, read
         self._boxes: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
+        self._lock, self._held = threading.Lock(), ExitStack()
         check_objects(source)
-        if source.is_file():
-            self._boxes = _read_boxes(source)
+        if _is_file(source):
+            with ExitStack() as held:
+                self._boxes = held.enter_context(scratch("boxes (file, left, top, right, bottom)"))
+                self._boxes.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?)", _boxes_in(source))
+                self._boxes.execute("CREATE INDEX by_file ON boxes (file)")
+                self._held = held.pop_all()
 
     def close(self) -> None:
         """Give the table up."""
-        if self._boxes is not None:
-            self._boxes.close()
+        self._held.close()
 
     def inside(
         self, item: Item, size: tuple[int, int], shape: tuple[int, ...], step: int
@@ -70,7 +75,7 @@ class Objects:
         self, name: str, size: tuple[int, int], shape: tuple[int, ...], step: int
     ) -> npt.NDArray[np.bool_] | None:
         path = self.source / name
-        found = next((path.with_suffix(end) for end in sorted(IMAGE_ENDINGS) if path.with_suffix(end).is_file()), None)
+        found = next((path.with_suffix(end) for end in sorted(IMAGE_ENDINGS) if _is_file(path.with_suffix(end))), None)
         if found is None:
             return None
         mask = self._read(found).image
@@ -85,17 +90,8 @@ class Objects:
         return picked
 
 
-def _read_boxes(path: Path) -> sqlite3.Connection:
-    """A database on disk, without a name: boxes of any number of images."""
-    table = sqlite3.connect("", check_same_thread=False)
-    table.execute("CREATE TABLE boxes (file, left, top, right, bottom)")
-    try:
-        table.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?)", _boxes_in(path))
-        table.execute("CREATE INDEX by_file ON boxes (file)")
-    except BaseException:
-        table.close()
-        raise
-    return table
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - False also where it cannot be said
 
 
 def _boxes_in(path: Path) -> Generator[tuple[str, float, float, float, float]]:

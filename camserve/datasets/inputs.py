@@ -1,17 +1,20 @@
 """What a batch explains: a folder, a pattern, a list of files, or a table with a class for each."""
 
 import glob
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from camserve.datasets.folders import walk
+from camserve.datasets.folders import UNREADABLE, Entry, walk
 from camserve.datasets.left_out import BESIDE, HIDDEN, OTHER, LeftOut
-from camserve.datasets.naming import name_of
-from camserve.datasets.remote import inside_of, is_remote, walk_remote, without_password
+from camserve.datasets.naming import legible, name_of
+from camserve.datasets.patterns import matching, root_of
+from camserve.datasets.remote import inside_of, is_remote, local_path, walk_remote, without_password
 from camserve.datasets.tables import LISTS, TABLES, is_text, not_utf8, read_list, read_table
 from camserve.errors import OptionError
+from camserve.system.files import reason
 
 # Files with other endings lie in every folder of photographs; those that claim to be images must be ones.
 IMAGE_ENDINGS = frozenset((
@@ -36,9 +39,7 @@ class Item(NamedTuple):
     @property
     def file(self) -> str:
         """What people read, and what joins with their table: the path as given, in letters that can be written."""
-        if self.given is None:
-            return self.name
-        return self.given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return self.name if self.given is None else legible(self.given)
 
 
 def find_items(
@@ -48,23 +49,41 @@ def find_items(
 
     source: a folder; a pattern such as "photos/**/*.jpg"; a list of files (.txt), one a line; a table (.csv, .tsv) with
     a column `file`, and `class` or `target` or both; or the URI of a folder. Links to folders are followed in a folder,
-    see `walk`, and not by "**". Paths in lists and tables are URIs, or relative to the file they stand in. What lies in
-    `out` is left out. folders_are_classes: the first folder below is the class that its images show.
-    left_out: is told of what is left out, and why. Raises OptionError, also midway, naming the line.
+    see `walk`, and not by "**". Paths in lists and tables are URIs, or relative to the file they stand in.
+    In folders and patterns what a batch wrote, into `out` or elsewhere, is left out; a folder that cannot be read is an
+    item, whose row will say why, and so is whatever is named like an image and is none.
+    folders_are_classes: the first folder below is the class that its images show.
+    left_out: is told of what is left out, and why. Raises OptionError, also midway, naming the line; OutputError where
+    the folder for temporary files is full.
     """
-    path, left_out = Path(source), left_out or LeftOut()
+    left_out, source = left_out or LeftOut(), local_folder(source)
     if is_remote(source):
         yield from _remote(source, folders_are_classes, left_out)
-    elif path.is_dir():
-        yield from _below(path, out.resolve(), folders_are_classes, left_out)
+    elif os.path.isdir(source):  # noqa: PTH112 - False where it cannot be said, as in the next line
+        yield from _taken(walk(Path(source), out, left_out), Path(source), folders_are_classes, left_out)
     elif folders_are_classes:
         raise OptionError(f"'{source}' is not a folder, so it has no folders named by classes")
-    elif path.is_file():
-        yield from _listed(path, left_out)
+    elif os.path.isfile(source):  # noqa: PTH113
+        yield from _listed(Path(source), left_out)
     elif glob.has_magic(source):
-        yield from _matching(source, out.resolve(), left_out)
+        yield from _taken(matching(source, out, left_out), root_of(source), False, left_out)
     else:
-        raise OptionError(f"'{source}' is not there; allowed are a folder, a pattern, a .txt list and a .csv table")
+        raise _no_source(source)
+
+
+def local_folder(source: str) -> str:
+    """A source as it was given, but the path of a folder of this machine in place of its URI."""
+    path = local_path(source) if is_remote(source) else None
+    return path if path and os.path.isdir(path) else source  # noqa: PTH112
+
+
+def folder_of(source: str) -> Path | None:
+    """The folder that is looked through: the source itself, or what stands before a pattern's first wildcard."""
+    source = local_folder(source)
+    if is_remote(source) or os.path.isfile(source):  # noqa: PTH113
+        return None
+    is_pattern = glob.has_magic(source) and not os.path.isdir(source)  # noqa: PTH112
+    return root_of(source) if is_pattern else Path(source)
 
 
 def check_source(source: str, out: Path, *, folders_are_classes: bool = False) -> None:
@@ -81,7 +100,7 @@ def find_images(folder: Path, out: Path) -> tuple[list[Path], int]:
 
     For folders that fit into memory. Raises OptionError where there are none.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112
         raise OptionError(f"'{folder}' is not a folder; for single files use `camserve explain`")
     left_out = LeftOut()
     items = list(find_items(str(folder), out, left_out=left_out))
@@ -104,31 +123,26 @@ def nothing_found(source: str, left_out: LeftOut) -> OptionError:
 
 
 def _remote(source: str, folders_are_classes: bool, left_out: LeftOut) -> Iterator[Item | None]:
-    for uri, path in walk_remote(source):
-        if _is_taken(path, len(path.parts) == 1 and folders_are_classes, left_out):
+    for uri, path, readable in walk_remote(source):
+        if not readable or _is_taken(path, len(path.parts) == 1 and folders_are_classes, left_out):
             name, inside = name_of(path, Path()), path.as_posix()
-            expected = path.parts[0] if folders_are_classes else None
+            expected = path.parts[0] if folders_are_classes and readable else None
             yield Item(name, uri, (), expected, None if inside == name else inside)
         else:
             yield None
 
 
-def _below(folder: Path, out: Path, folders_are_classes: bool, left_out: LeftOut) -> Iterator[Item | None]:
-    for path in walk(folder, out, left_out):
-        inside = path.relative_to(folder)
-        if _is_taken(inside, len(inside.parts) == 1 and folders_are_classes, left_out):
-            yield _found(path, folder, inside.parts[0] if folders_are_classes else None)
+def _taken(entries: Iterable[Entry], root: Path, folders_are_classes: bool, left_out: LeftOut) -> Iterator[Item | None]:
+    for path, kind in entries:
+        inside = path.relative_to(root)
+        if kind == UNREADABLE and path == root:
+            raise OptionError(f"cannot read all of '{root}'")
+        if kind == UNREADABLE:
+            yield _found(path, root)
+        elif _is_taken(inside, len(inside.parts) == 1 and folders_are_classes, left_out, kind or OTHER):
+            yield _found(path, root, inside.parts[0] if folders_are_classes else None)
         else:
             yield None
-
-
-def _matching(pattern: str, out: Path, left_out: LeftOut) -> Iterator[Item | None]:
-    parts = Path(pattern).parts
-    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
-    root = Path(*parts[:fixed])
-    for path in root.glob("/".join(parts[fixed:])):
-        if path.is_file() and out not in path.resolve().parents:
-            yield _found(path, root) if _is_taken(path.relative_to(root), False, left_out) else None
 
 
 def _found(path: Path, root: Path, expected: str | None = None) -> Item:
@@ -136,12 +150,26 @@ def _found(path: Path, root: Path, expected: str | None = None) -> Item:
     return Item(name, str(path), (), expected, None if inside == name else inside)
 
 
-def _is_taken(inside: Path, beside: bool, left_out: LeftOut) -> bool:
-    """Whether a file is explained; if not, why not is counted. beside: whether it lies beside folders of classes."""
+def _no_source(source: str) -> OptionError:
+    allowed = "allowed are a folder, a pattern, a .txt list and a .csv table"
+    try:
+        os.stat(source)  # noqa: PTH116 - Path("") would be the folder one stands in
+    except (FileNotFoundError, NotADirectoryError):
+        return OptionError(f"'{source}' is not there; {allowed}")
+    except (OSError, ValueError) as error:
+        return OptionError(f"cannot read '{source}': {reason(error)}; {allowed}")
+    return OptionError(f"'{source}' is no file and no folder; {allowed}")
+
+
+def _is_taken(inside: Path, beside: bool, left_out: LeftOut, kind: tuple[str, str] = OTHER) -> bool:
+    """Whether a file is explained; if not, why not is counted. beside: whether it lies beside folders of classes.
+
+    kind: what it is if its name is no image's.
+    """
     if inside.name.startswith("."):
         left_out.add(HIDDEN, inside.as_posix())
     elif inside.suffix.lower() not in IMAGE_ENDINGS:
-        left_out.add(OTHER, inside.as_posix())
+        left_out.add(kind, inside.as_posix())
     elif beside:
         left_out.add(BESIDE, inside.as_posix())
     else:

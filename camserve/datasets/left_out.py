@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+from camserve.datasets.naming import legible
+
 # The reasons, for one and for several.
 OTHER = "file that is no image", "files that are no images"
 HIDDEN = "hidden file", "hidden files"
@@ -12,10 +14,11 @@ LOST = "link that leads nowhere", "links that lead nowhere"
 SPECIAL = "entry that is neither file nor folder", "entries that are neither files nor folders"
 SEEN = "link to a folder that is looked at already", "links to folders that are looked at already"
 RESULTS_OF_A_BATCH = "folder of another batch's results", "folders of other batches' results"
-UNREADABLE = "folder that cannot be read", "folders that cannot be read"
+OWN = "place of this batch's own results", "places of this batch's own results"
+LINKED = "link to a result of a batch", "links to results of batches"
 BESIDE = "image that lies beside the folders of classes", "images that lie beside the folders of classes"
 AGAIN = "line that names an image again", "lines that name an image again"
-_ORDER = (OTHER, BESIDE, AGAIN, HIDDEN, LOST, SPECIAL, SEEN, RESULTS_OF_A_BATCH, UNREADABLE)
+_ORDER = (OTHER, BESIDE, AGAIN, HIDDEN, LOST, SPECIAL, SEEN, OWN, RESULTS_OF_A_BATCH, LINKED)
 
 _EXAMPLES = 3  # of each reason, and of each ending
 _ENDINGS = 40  # that are told apart, as a folder may have a number in place of each
@@ -43,7 +46,7 @@ class LeftOut:
             ending = "others"
         counts[ending] += 1
         if len(several := examples.setdefault(ending, [])) < _EXAMPLES:
-            several.append(path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+            several.append(legible(path))
 
     def count(self, reason: tuple[str, str]) -> int:
         """How many there are of one reason."""

@@ -7,9 +7,10 @@ one's own. Names are percent-encoded in URIs; characters that no URI has, such a
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from camserve.errors import BodyTooLarge, ImageError, OptionError
+from camserve.system.files import open_file
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -26,37 +27,48 @@ def is_remote(path: str) -> bool:
 
 def inside_of(uri: str) -> str:
     """Where a file lies in its system, as bucket/folder/name: without scheme, password and query."""
-    parts = urlsplit(uri)
+    parts = _split(uri)
     return unquote(parts.netloc.rpartition("@")[2] + parts.path).lstrip("/")
+
+
+def local_path(uri: str) -> str | None:
+    """The path of a file:// URI; None of any other, and of what is none."""
+    parts = _split(uri)
+    return unquote(parts.path) if parts.scheme == "file" and not parts.netloc else None
 
 
 def without_password(uri: str) -> str:
     """The URI as others may read it: its user and password, where it has any, are left out."""
-    parts = urlsplit(uri)
+    parts = _split(uri)
     if "@" not in parts.netloc:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def walk_remote(source: str) -> Iterator[tuple[str, Path]]:
-    """The URI of every file below a folder, and its path relative to it. Raises OptionError where there is none."""
+def walk_remote(source: str) -> Iterator[tuple[str, Path, bool]]:
+    """The URI of every file below a folder, its path relative to it, and True; of a folder that cannot be listed False.
+
+    Raises OptionError where there is no folder.
+    """
     system, root = _open(source)
     parts = urlsplit(source)
-    try:
-        for path in _below(system, root, root):
-            whole = f"{parts.path.rstrip('/')}/{quote(path.as_posix())}"
-            yield urlunsplit(parts._replace(path=whole)), path
-    except OSError as error:
-        raise OptionError(f"cannot list '{source}': {error}") from None
+    for path, readable in _below(system, root, source):
+        whole = f"{parts.path.rstrip('/')}/{quote(path.as_posix())}"
+        yield urlunsplit(parts._replace(path=whole)), path, readable
 
 
 def read_remote(uri: str, max_bytes: int) -> bytes:
     """All the bytes of a file. Raises BodyTooLarge, ImageError."""
     try:
-        system, path = _open(uri)
-        with system.open_input_stream(path, compression=None) as stream:
-            data = bytes(stream.read(max_bytes + 1))
-    except (OSError, OptionError) as error:
+        local = local_path(uri)
+        if local is None:
+            system, path = _open(uri)
+            with system.open_input_stream(path, compression=None) as stream:
+                data = bytes(stream.read(max_bytes + 1))
+        else:  # others would wait for whoever writes into a pipe
+            with open_file(local) as file:
+                data = file.read(max_bytes + 1)
+    except (OSError, ValueError, OptionError) as error:
         raise ImageError(f"cannot read '{uri}': {error}") from None
     if len(data) > max_bytes:
         raise BodyTooLarge(f"'{uri}' has more than {max_bytes / 2**20:.4g} MiB (limits.local_megabytes)")
@@ -78,11 +90,31 @@ def _open(uri: str) -> "tuple[FileSystem, str]":
     return _SYSTEMS.setdefault((parts.scheme, parts.netloc, parts.query), system), path
 
 
-def _below(system: "FileSystem", folder: str, root: str) -> Iterator[Path]:
+def _below(system: "FileSystem", root: str, source: str) -> Iterator[tuple[Path, bool]]:
     from pyarrow import fs
 
-    for entry in system.get_file_info(fs.FileSelector(folder)):
-        if entry.type == fs.FileType.Directory:
-            yield from _below(system, entry.path, root)
-        elif entry.type == fs.FileType.File:
-            yield Path(entry.path).relative_to(root)
+    ahead = [root]
+    while ahead:
+        folder = ahead.pop()
+        try:
+            entries = system.get_file_info(fs.FileSelector(folder))
+        except (OSError, ValueError) as error:
+            if folder == root:
+                raise OptionError(f"cannot list '{source}': {error}") from None
+            yield Path(folder).relative_to(root), False
+            continue
+        for entry in entries:
+            if entry.type == fs.FileType.Directory:
+                ahead.append(entry.path)
+            elif entry.type == fs.FileType.File:
+                yield Path(entry.path).relative_to(root), True
+
+
+def _split(uri: str) -> SplitResult:
+    """Its parts, also of what is no URI, such as one with half of an IPv6 address."""
+    try:
+        return urlsplit(uri)
+    except ValueError:
+        scheme, _, rest = uri.partition("://")
+        place, slash, path = rest.partition("/")
+        return SplitResult(scheme, place, slash + path, "", "")

@@ -4,10 +4,12 @@ import csv
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from camserve.errors import OptionError, close_names, shown
+from camserve.system.files import open_file
 
 TABLES = (".csv", ".tsv")
 LISTS = (".txt", ".lst", ".list")
@@ -96,11 +98,12 @@ def not_utf8(where: str) -> OptionError:
 def _opened(path: Path) -> Iterator[TextIO]:
     """A file to read, in the encoding that its first bytes tell. Raises OptionError, also for what the block meets."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             encoding = _encoding(file.read(64))
-        errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
-        with path.open(encoding=encoding, errors=errors, newline="") as lines:
-            yield lines
+            file.seek(0)
+            errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+            with TextIOWrapper(file, encoding, errors, newline="") as lines:
+                yield lines
     except UnicodeDecodeError as error:
         raise OptionError(f"'{path}' is no {error.encoding} text: {error.reason}; save it as UTF-8") from None
     except (OSError, csv.Error) as error:

@@ -1,20 +1,22 @@
 """What was observed in one photograph, as an Attribution for each target."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from camserve.explain.diagnosis import compare, diagnose, doubt, is_unsure, of_own
-from camserve.explain.observation import Observation, fuse
-from camserve.explain.sharp import Sharp
+from camserve.explain.looking import Observation, fuse
 from camserve.explanation.attribution import Attribution, Origin
 from camserve.explanation.class_scores import scores_of
 from camserve.geometry.frame import Frame, Placement
 from camserve.models.card import Card
 from camserve.models.classifier import Classifier
 from camserve.system.versions import versions
+
+if TYPE_CHECKING:
+    from camserve.explain.sharp import Sharp
 
 Float32 = npt.NDArray[np.float32]
 
@@ -28,9 +30,10 @@ class Seen(NamedTuple):
 
     by_target: list[list[Observation]]
     own: Float32 | None
-    combined: list[Sharp] | None = None
+    combined: "list[Sharp] | None" = None
 
 
+@np.errstate(over="ignore", invalid="ignore")  # as of `observe`
 def attributions(model: Classifier, frame: Frame, seen: Seen, output_stride: int | None) -> list[Attribution]:
     """One for each target. frame: of the input that was seen. output_stride: as it was asked for."""
     placed = [fuse(one, frame) for one in seen.by_target]
@@ -56,9 +59,9 @@ def _attribution(
     first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
     engine = first.layer.engine
     about_method = [first.method.check] if first.method.check else []
-    scores, here = (_scores(logits, model.card) for logits in (first.decided, first.logits))
+    scores, here = _scores(first.decided, model.card), None if own is None else _scores(first.logits, model.card)
     about_own = () if scores is None or here is None else of_own(scores, here, model.labels)
-    warnings = diagnose(model, seen, grid_map, placement, others)
+    warnings = diagnose(model, seen, scores, grid_map, placement, others)
     about_model = *doubt(model.card), *model.notes(frame.input, layers)
     across, down = (first.layer.field(side, axis) for axis, side in enumerate(frame.input))
     return Attribution(
@@ -80,10 +83,10 @@ def _attribution(
         output_stride=output_stride,
         account=next((one.account.within(frame) for one in seen if one.account), None),
         receptive_fields=None if across is None or down is None else (across, down),
-        unsure=is_unsure(model, first.decided),
+        unsure=is_unsure(model, scores),
     )
 
 
 def _scores(logits: Float32, card: Card) -> Float32 | None:
     """Of the classes, as the card has them; None of numbers that are no classes."""
-    return None if card.scores == "none" else scores_of(logits, each_alone=card.scores == "sigmoid")
+    return scores_of(logits, each_alone=card.scores == "sigmoid") if card.has_scores else None

@@ -8,13 +8,11 @@ import numpy.typing as npt
 
 from camserve.catalogue.method import Method
 from camserve.catalogue.targets import Target
-from camserve.explain.observation import Observation
-from camserve.explanation.class_scores import scores_of
+from camserve.explain.looking import Looked, Observation
 from camserve.geometry.frame import Frame, Placement
-from camserve.models.architectures.by_name import is_untrained
+from camserve.models.architectures.forms import is_untrained
 from camserve.models.card import Card
 from camserve.models.classifier import Classifier
-from camserve.models.layer import Layer
 
 Float32 = npt.NDArray[np.float32]
 
@@ -46,17 +44,22 @@ def of_own(own: Float32, seen: Float32, labels: Sequence[str]) -> Iterator[str]:
 
 
 def diagnose(
-    model: Classifier, seen: Sequence[Observation], grid_map: Float32, placement: Placement, others: Sequence[str] = ()
+    model: Classifier,
+    seen: Sequence[Observation],
+    scores: Float32 | None,
+    grid_map: Float32,
+    placement: Placement,
+    others: Sequence[str] = (),
 ) -> Iterator[str]:
     """Warnings about one explanation.
 
-    seen: the same target in each of the layers asked for. grid_map: (h, w), raw; the one shown. placement: where its
-    cells lie. others: of `compare`.
+    seen: the same target in each of the layers asked for. scores: (C,), what the model says; None of numbers that are
+    no classes. grid_map: (h, w), raw; the one shown. placement: where its cells lie. others: of `compare`.
     """
     first = seen[0]
     yield from _of_the_map(grid_map)
     yield from _of_the_logit(first)
-    if model.card.scores != "none":  # of numbers there is no best one
+    if scores is not None:  # of numbers there is no best one
         yield from _of_the_class(first, model.labels)
     yield from _of_saturation(first, model.card)
     yield from _of_the_layers(model, seen)
@@ -64,7 +67,7 @@ def diagnose(
     yield from others
     yield from (text for text in _of_the_rival(first, model.labels) if text not in others)
     yield from _of_the_frame(placement.frame, model.settings.explain.max_aspect)
-    yield from _of_the_answer(model, first)
+    yield from _of_the_answer(model, first, scores)
 
 
 def compare(
@@ -125,18 +128,28 @@ def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
         )
 
 
-def is_unsure(model: Classifier, logits: Float32) -> bool:
-    """Whether the best of several classes that share one probability scores less than `explain.unsure_below`."""
-    if model.card.scores != "softmax" or len(logits) == 1:
+def is_unsure(model: Classifier, scores: Float32 | None) -> bool:
+    """Whether the best of several classes that share one probability scores less than `unsure_below`."""
+    if scores is None or model.card.scores != "softmax" or len(scores) == 1:
         return False
-    return float(scores_of(logits, each_alone=False).max()) < model.settings.explain.unsure_below
+    return float(scores.max()) < unsure_below(len(scores), model.settings.explain.unsure_below)
 
 
-def _of_the_answer(model: Classifier, seen: Observation) -> Iterator[str]:
-    if is_unsure(model, seen.decided):
+def unsure_below(classes: int, share: float) -> float:
+    """The score that is `share` of the way from chance, 1 / classes, to 1.
+
+    Of two classes the best always scores 0.5 and more, so that a fixed score would never find it unsure. 0.3 of the way
+    is 0.65 of 2 classes, 0.37 of 10, 0.301 of 1000.
+    """
+    return 1 / classes + share * (1 - 1 / classes)
+
+
+def _of_the_answer(model: Classifier, seen: Observation, scores: Float32 | None) -> Iterator[str]:
+    if scores is not None and is_unsure(model, scores):
         best = int(seen.decided.argmax())
-        score = float(scores_of(seen.decided, each_alone=False)[best])
-        yield f"the model is unsure: its best answer, '{model.labels[best]}', has a score of {score:.2f}"
+        least = unsure_below(len(scores), model.settings.explain.unsure_below)
+        answer = f"its best answer, '{model.labels[best]}', has a score of {scores[best]:.2f}"
+        yield f"the model is unsure: {answer}, less than {least:.3g}"
 
 
 def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
@@ -147,7 +160,7 @@ def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
             f"saturated: it changes by {seen.steepness:.1g} where a logit changes by 1, so the map is faint or noise; "
             "try the logit itself"
         )
-    elif seen.method.scored == "probability" and seen.target.function is None and card.scores != "none":
+    elif seen.method.scored == "probability" and seen.target.function is None and card.has_scores:
         left = _left_over(seen.logits, seen.target.index, card.scores == "sigmoid")
         if left < FLAT:
             yield (
@@ -167,7 +180,7 @@ def _left_over(logits: Float32, index: int, sigmoid: bool) -> float:
 
 def _of_the_layers(model: Classifier, seen: Sequence[Observation]) -> Iterator[str]:
     """Whether every layer looked at lies so early that its cells cannot know objects."""
-    reasons = [_early(model, one.layer) for one in seen if one.method.at_layer]
+    reasons = [early(model, one.layer) for one in seen if one.method.at_layer]
     if reasons and all(reasons):
         names = ", ".join(f"'{one.layer.name}'" for one in seen)
         yield (
@@ -176,31 +189,32 @@ def _of_the_layers(model: Classifier, seen: Sequence[Observation]) -> Iterator[s
         )
 
 
-def _early(model: Classifier, layer: Layer) -> str | None:
-    """Why a layer is early, None where it is not.
+def early(model: Classifier, layer: Looked, last: str | None = None) -> str | None:
+    """Why a layer is early, None where it is not. last: the one that is as late as can be, default the model's own.
 
     By what its cells can have seen, less than half the side; by its place, within the first third, where that is
     everything from the start on (attention, squeeze and excitation) or not known.
     """
-    if layer.name == model.default_layer:
+    last = last or model.default_layer
+    if layer.name == last:
         return None
     field = layer.field()
     if field is not None and not field.global_context:
         side, whole = round(max(field.size)), min(layer.trained)
         return f"a cell has seen {side} of {whole} pixels each way" if 2 * side < whole else None
     names = list(model.layers())
-    if layer.name not in names or model.default_layer not in names:
+    if layer.name not in names or last not in names:
         return None
-    place, last = names.index(layer.name), names.index(model.default_layer)
-    return f"it is the {place + 1}. of {last + 1} up to the default" if 3 * (place + 1) <= last + 1 else None
+    place, whole = names.index(layer.name) + 1, names.index(last) + 1
+    return f"it is the {place}. of {whole} up to the default" if 3 * place <= whole else None
 
 
 def _of_the_cells(placement: Placement) -> Iterator[str]:
     frame = placement.frame
-    if any(2 * stride > side for stride, side in zip(placement.stride, frame.input, strict=True)):
+    if any(2 * stride >= side for stride, side in zip(placement.stride, frame.input, strict=True)):
         width, height = (round(stride / scale) for stride, scale in zip(placement.stride, frame.scale, strict=True))
         yield (
-            f"a cell of the map is {width} x {height} pixels of the photograph, more than half of what the model saw: "
+            f"a cell of the map is {width} x {height} pixels of the photograph, half of what the model saw or more: "
             "it cannot say where; try a larger size or an earlier layer"
         )
 

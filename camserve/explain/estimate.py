@@ -13,8 +13,8 @@ from camserve.explain.observation import stage_ends
 from camserve.explain.run import Run
 from camserve.images.reading import Photo
 from camserve.models.classifier import Classifier
+from camserve.models.inputs.preprocessing import to_input
 from camserve.models.layer import Layer
-from camserve.models.preprocessing import to_input
 
 ENOUGH = 0.5  # seconds after which a run is not timed again
 

@@ -1,94 +1,63 @@
 """One pass of one input through a model, looked at in one layer: what a worker does."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from camserve.catalogue.class_names import resolve_class
-from camserve.catalogue.head_kinds import HeadKind
-from camserve.catalogue.method import Method
+from camserve.catalogue.method import Method, Progress
 from camserve.catalogue.methods import AUTO, find_method
 from camserve.catalogue.options import ExplainOptions
-from camserve.catalogue.targets import Target, TargetOption, resolve_target
-from camserve.errors import OptionError
+from camserve.catalogue.targets import Above, Target, TargetOption, resolve_target
+from camserve.explain.looking import Observation, classes_meant, rival_of
 from camserve.explain.run import Observed, Run
-from camserve.explanation.class_scores import ranked
 from camserve.explanation.contributions import Account
-from camserve.geometry.frame import Frame, Placement, native, resample, spreading
+from camserve.geometry.frame import check_cells, native, spreading
 from camserve.graph.heads import TargetFunction
+from camserve.methods.affinity import apply_shared
 from camserve.methods.apply import apply
-from camserve.methods.evidence import Evidence, Progress, Whole, class_probabilities
+from camserve.methods.evidence import Evidence, Whole, class_probabilities
 from camserve.models.classifier import Classifier
 from camserve.models.layer import Layer
-from camserve.system.workers import check_deadline
+from camserve.system.deadlines import check_deadline
 
 Float32 = npt.NDArray[np.float32]
-
-# Methods whose map is the class map, but for a factor, by kind of head.
-CLASS_MAPS = defaultdict(
-    tuple, {HeadKind.LINEAR: ("cam", "gradcam", "hirescam", "xgradcam"), HeadKind.CLASS_MAP: ("cam",)}
-)
 
 # What methods of probabilities look at, by `scores` of the card: of numbers that are no classes, at the numbers.
 PROBABILITIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softmax": class_probabilities, "sigmoid": torch.sigmoid, "none": lambda numbers: numbers,
+    "embedding": lambda features: features,
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What one layer showed.
-
-    map: float32 (h, w), raw. logits: float32 (C,). decided: the logits (C,) that say which class is predicted. value,
-    completeness: as in Attribution. steepness: see `steepness`.
-    account: of the layer without dilation, its cells placed in the network's input.
-    rival: the class with the highest logit but for the explained one, and its map (h, w), where both are closed forms.
-    """
-
-    layer: Layer
-    method: Method
-    map: Float32
-    logits: Float32
-    decided: Float32
-    target: Target
-    value: float | None
-    completeness: float | None
-    account: Account | None
-    steepness: float | None = 1.0
-    rival: tuple[int, Float32] | None = None
-
-    def placement(self, frame: Frame) -> Placement:
-        """Where the map's cells lie in the photograph that `frame` made the input of."""
-        grid = self.map.shape[1], self.map.shape[0]
-        if self.method.lattice == "input":
-            return Placement(frame, grid, (1.0, 1.0), (0.0, 0.0), "input")
-        return self.layer.placement(frame, grid)
-
-
+@np.errstate(over="ignore", invalid="ignore")  # a model that overflows is said to, in words: `diagnose`
 def observe(
     model: Classifier,
     pixels: torch.Tensor,
-    targets: int | Sequence[TargetOption],
+    targets: int | Above | Sequence[TargetOption],
     layer: str | None,
     options: ExplainOptions,
     run: Run,
     own: Float32 | None = None,
+    expected: int | None = None,
+    *,
+    shared: bool = False,
 ) -> list[Observation]:
     """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
 
-    targets: or a number: so many of the best classes. own: the logits (C,) that say which are the best, where they are
-    not those of `pixels`. With output_stride the map comes from the dilated network, decision and logits from the
-    network as it is.
+    targets: or a number: so many of the best classes; or those above a score. own: the logits (C,) that say which are
+    the best, where they are not those of `pixels`. expected: the class that the image shows, where that is known.
+    shared: whether places alike share the map, see `camserve.methods.affinity`. With output_stride the map comes from
+    the dilated network, decision and logits from the network as it is.
     """
+    size = pixels.shape[-1], pixels.shape[-2]
+    if options.output_stride is not None:
+        check_cells(size, options.output_stride, model.settings.explain.max_cells)
     plain = chosen = model.layer(layer)
     activations, carried, logits = run.forward(plain, pixels)
-    answered = logits
-    size, answers = (pixels.shape[-1], pixels.shape[-2]), logits[0].cpu().numpy()
+    answered, answers = logits, logits[0].cpu().numpy()
     account = on_lattice = account_of(plain, activations, size)
     if options.output_stride is not None:
         chosen = model.layer(layer, options.output_stride)
@@ -96,26 +65,33 @@ def observe(
         on_lattice = account_of(chosen, activations, size)
     method = choose_method(options.method or AUTO, chosen)
     across, down = (_ratio(plain, chosen, axis) for axis in (0, 1))
-    seen, expected, decided = [], expected_index(options, model.labels), answers if own is None else own
-    for option in best_classes(decided, targets) if isinstance(targets, int) else targets:
-        target = resolve_target(option, decided, model.labels, options.quantity, expected)
+    seen, decided = [], answers if own is None else own
+    for option in classes_meant(model, decided, targets) if isinstance(targets, int | Above) else targets:
+        target = resolve_target(option, decided, model.labels, options.quantity or "logit", expected)
         evidence = evidence_of(model, chosen, pixels, target, (activations, carried, answered), run.progress)
         residual = rival = None
         if on_lattice is not None:
             adds_up_to = on_lattice.class_map(target.index)[::down, ::across].mean() + on_lattice.bias[target.index]
             residual = abs(float(adds_up_to - answers[target.index]))
-            rival = _rival(method, chosen, target, on_lattice, answers)
-        grid_map = apply(method, evidence)[0].cpu().numpy()
+            rival = rival_of(method, chosen.head.kind, target, on_lattice, answers)
+        grid_map = apply_shared(method, evidence) if shared else apply(method, evidence)
         steep, value = steepness(target, logits), value_of(target, logits)
         seen.append(
-            Observation(chosen, method, grid_map, answers, decided, target, value, residual, account, steep, rival)
+            Observation(
+                chosen,
+                method,
+                grid_map[0].cpu().numpy(),
+                answers,
+                decided,
+                target,
+                value,
+                residual,
+                account,
+                steep,
+                rival,
+            )
         )
     return seen
-
-
-def expected_index(options: ExplainOptions, labels: Sequence[str]) -> int | None:
-    """The class that the options say the image shows. Raises OptionError, UnknownName."""
-    return None if options.expected is None else resolve_class(options.expected, labels, "expected")
 
 
 def value_of(target: Target, logits: torch.Tensor) -> float | None:
@@ -123,22 +99,6 @@ def value_of(target: Target, logits: torch.Tensor) -> float | None:
     if target.function is not None:  # it may cost anything, and count on the device of the network
         return None
     return float(target(logits)[0])
-
-
-def _rival(how: Method, layer: Layer, target: Target, account: Account, logits: Float32) -> tuple[int, Float32] | None:
-    if not target.is_class or how.name not in CLASS_MAPS[layer.head.kind] or len(logits) == 1:
-        return None
-    others = logits.copy()
-    others[target.index] = -np.inf
-    index = int(others.argmax())
-    return index, account.class_map(index)
-
-
-def best_classes(logits: Float32, count: int) -> list[int]:
-    """The `count` classes with the highest logits (C,), best first. Raises OptionError for a count that is none."""
-    if not 1 <= count <= len(logits):
-        raise OptionError(f"{count} classes were asked for; the model has {len(logits)}, and 1 is the least")
-    return ranked(logits)[:count]
 
 
 def evidence_of(
@@ -202,27 +162,6 @@ def choose_method(name: str, layer: Layer) -> Method:
     return find_method(name)
 
 
-def fuse(several: list[Observation], frame: Frame) -> tuple[Float32, Placement]:
-    """One map of several layers, on the finest of their grids, and where that lies.
-
-    Each map's positive part over its maximum, LayerCAM's through tanh(2 x) as its paper has it (Jiang et al. 2021,
-    eq. 7); then the largest at each place. A single map stays as it is, raw and signed.
-    """
-    finest = min((one.placement(frame) for one in several), key=lambda place: place.stride)
-    if len(several) == 1:
-        return several[0].map, finest
-    scaled = [_scaled(one) for one in several]
-    placed = [resample(m, one.placement(frame), finest) for m, one in zip(scaled, several, strict=True)]
-    return np.maximum.reduce(placed), finest
-
-
-def _scaled(one: Observation) -> Float32:
-    positive = np.maximum(one.map, 0)
-    peak = positive.max()
-    relative: Float32 = positive / peak if peak > 0 else positive
-    return np.tanh(2 * relative) if one.method.name == "layercam" else relative
-
-
 def _ratio(plain: Layer, dense: Layer, axis: int) -> int:
     """How many cells of the dense lattice there are for one of the plain one."""
     return round(plain.stride[axis] / dense.stride[axis])
@@ -233,7 +172,7 @@ def steepness(target: Target, logits: torch.Tensor) -> float | None:
 
     1 for a class's logit; 1 - p for its log-softmax; near 0 where the target hardly depends on the logits any more.
     """
-    if target.function is None and target.quantity == "logit":
+    if target.is_linear:
         return 1.0
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()

@@ -3,18 +3,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-
-from camserve.graph.heads import Carried
-from camserve.methods.evidence import Progress
-from camserve.models.layer import Layer
+from camserve.catalogue.method import Progress
 from camserve.system import workers as pool
 from camserve.system.timing import TimedPool, Timing
 
-Observed = tuple[torch.Tensor, Carried, torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+
+    from camserve.graph.heads import Carried
+    from camserve.models.layer import Layer
+
+Observed: TypeAlias = "tuple[torch.Tensor, Carried, torch.Tensor]"
 # Runs the network up to a layer: activations, what the head needs besides, and logits
-Forward = Callable[[Layer, torch.Tensor], Observed]
+Forward: TypeAlias = "Callable[[Layer, torch.Tensor], Observed]"
+
+
+def observe_layer(layer: "Layer", images: "torch.Tensor") -> "Observed":
+    """`layer.observe(images)`."""
+    return layer.observe(images)
 
 
 @dataclass(frozen=True)
@@ -28,15 +36,16 @@ class Run:
     workers: pool.Pool | None = None
     deadline: float | None = None
     progress: Progress | None = None
-    forward: Forward = Layer.observe
+    forward: "Forward" = observe_layer
+    timing: Timing | None = None
 
 
 def timed(workers: pool.Pool, timing: Timing, progress: Progress | None = None) -> Run:
     """A run on `workers`, timed as the steps "queue", "forward" and "method"."""
-    return Run(TimedPool(workers, timing), progress=progress, forward=partial(observed, timing=timing))
+    return Run(TimedPool(workers, timing), progress=progress, forward=partial(observed, timing=timing), timing=timing)
 
 
-def observed(layer: Layer, images: torch.Tensor, timing: Timing) -> Observed:
+def observed(layer: "Layer", images: "torch.Tensor", timing: Timing) -> "Observed":
     """`layer.observe(images)`, timed as the step "forward"."""
     with timing("forward"):
         return layer.observe(images)

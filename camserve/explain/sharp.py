@@ -1,8 +1,9 @@
-"""Sharp: one map from several sizes of an image, each also mirrored, and from an earlier layer for the detail.
+"""Sharp: one map from several sizes of an image, its evidence shared among places alike.
 
-Large inputs give more cells, the nominal one the context it was trained with; the mirror image cancels what is not
-symmetric in the network; an earlier layer says where within a cell the evidence lies. What agrees adds up, what is
-chance averages out. All of it is the model's own evidence: no prior, and nothing of the photograph's edges.
+Large inputs give more cells, the nominal one the context it was trained with. Under a linear head places that look
+alike share their evidence (`camserve.methods.affinity`). Elsewhere the mirror image cancels what is not symmetric in
+the network, and an earlier layer says where within a cell the evidence lies. What agrees adds up, what is chance
+averages out. All of it is what the model itself saw: no prior, and nothing of the photograph's edges.
 """
 
 import math
@@ -15,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from camserve.catalogue.head_kinds import HeadKind
+from camserve.catalogue.method import Progress
 from camserve.catalogue.options import ExplainOptions
 from camserve.errors import OptionError
-from camserve.explain.observation import Observation, fuse, observe
+from camserve.explain.looking import Observation, fuse
+from camserve.explain.observation import observe
 from camserve.explain.run import Run
 from camserve.geometry.frame import Frame, Placement, resample
-from camserve.methods.evidence import Progress
+from camserve.graph.original.given import Given
 from camserve.models.classifier import Classifier
 
 Float32 = npt.NDArray[np.float32]
@@ -29,9 +33,8 @@ Placed = tuple[Float32, Placement]
 # Cells of the combined map for one of the layer's, each way. On photographs with boxes a lattice twice as dense is
 # no better; the earlier layer's own cells are about as wide.
 FINER = 4
-
-# Of every model, the earlier layer that goes with a layer; finding it cuts the network several times.
-_details: WeakKeyDictionary[Classifier, dict[str, str | None]] = WeakKeyDictionary()
+# Of every network, the earlier layer that goes with a layer; finding it cuts the network several times.
+_details: WeakKeyDictionary[Given, dict[str, str | None]] = WeakKeyDictionary()
 _lock = Lock()
 
 
@@ -62,10 +65,12 @@ def sharpen(
     total = [np.zeros(lattice.grid[::-1], np.float32) for _ in seen]
     how, run = ExplainOptions(method=seen[0][0].method.name, output_stride=output_stride), Run(progress=progress)
     scales, coarsest = [], max(one.layer.stride for one in seen[0])
-    for scale, scaled in scaled_frames(model, frame, coarsest):
+    sizes, shared = list(scaled_frames(model, frame, coarsest)), _is_shared(seen)
+    for scale, scaled in sizes:
         try:
-            for shown in _passes(model, pixels(scaled), scaled, seen, how, run, detail=scale == 1):
-                total = [before + _laid(*one, lattice) for before, one in zip(total, shown, strict=True)]
+            detail = scale == 1 and (len(sizes) == 1 or not shared)
+            for shown in _passes(model, pixels(scaled), scaled, seen, how, run, shared=shared, detail=detail):
+                total = [before + resample(*one, lattice) for before, one in zip(total, shown, strict=True)]
         except OptionError:  # a size that this network does not take
             if scale == 1:
                 raise
@@ -111,7 +116,7 @@ def detail_layer(model: Classifier, name: str) -> str | None:
     layer, as in a transformer, whose grid is the same throughout.
     """
     with _lock:
-        known = _details.setdefault(model, {})
+        known = _details.setdefault(model.network.given, {})
         if name not in known:
             known[name] = _find_detail(model, name)
         return known[name]
@@ -135,6 +140,11 @@ def _candidates(layers: dict[str, tuple[int, ...]], name: str) -> list[str]:
     return [one for one in reversed(before) if ratios[one] == nearest]
 
 
+def _is_shared(seen: Sequence[Sequence[Observation]]) -> bool:
+    """Whether channels of the layers are features that tell places apart, as behind them comes a linear head."""
+    return all(one.layer.head.kind is HeadKind.LINEAR for one in seen[0])
+
+
 def _passes(
     model: Classifier,
     images: torch.Tensor,
@@ -143,19 +153,19 @@ def _passes(
     how: ExplainOptions,
     run: Run,
     *,
+    shared: bool,
     detail: bool,
 ) -> Iterator[list[Placed]]:
-    """What each target shows in one pass after another: the image and its mirror image, and of both the detail."""
+    """What each target shows in one pass after another, and in the earlier layer. Shared evidence needs no mirror."""
     targets, layers = [one[0].target for one in seen], [one.layer for one in seen[0]]
     earlier = detail_layer(model, max(layers, key=lambda layer: layer.stride).name) if detail else None
-
-    for mirrored in (False, True):
+    for mirrored in (False,) if shared else (False, True):
         given = images.flip(-1) if mirrored else images
-        by_layer = [observe(model, given, targets, layer.name, how, run) for layer in layers]
-        yield [_unmirrored(fuse(list(one), frame), mirrored) for one in zip(*by_layer, strict=True)]
+        by_layer = [observe(model, given, targets, layer.name, how, run, shared=shared) for layer in layers]
+        yield [_unmirrored(_relative_of(fuse(list(one), frame)), mirrored) for one in zip(*by_layer, strict=True)]
         if earlier is not None:
             fine = observe(model, given, targets, earlier, ExplainOptions(method="layercam"), Run())
-            yield [_unmirrored(fuse([one], frame), mirrored) for one in fine]
+            yield [_unmirrored(_relative_of(fuse([one], frame)), mirrored) for one in fine]
 
 
 def _unmirrored(placed: Placed, mirrored: bool) -> Placed:
@@ -163,8 +173,10 @@ def _unmirrored(placed: Placed, mirrored: bool) -> Placed:
     return (grid_map[:, ::-1], placement.mirrored) if mirrored else placed
 
 
-def _laid(grid_map: Float32, placement: Placement, lattice: Placement) -> Float32:
-    return resample(_relative(np.nan_to_num(grid_map, nan=0, posinf=0, neginf=0)), placement, lattice)
+def _relative_of(placed: Placed) -> Placed:
+    """The positive part over its maximum; zeros where the map has no number."""
+    grid_map, placement = placed
+    return _relative(np.nan_to_num(grid_map, nan=0, posinf=0, neginf=0)), placement
 
 
 def _relative(grid_map: Float32) -> Float32:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from camserve.catalogue.methods import AUTO, METHODS, family_of, find_method
 from camserve.catalogue.options import ExplainOptions
-from camserve.catalogue.targets import TargetOption
+from camserve.catalogue.targets import Above, TargetOption
 from camserve.errors import DeadlinePassed, OptionError
 from camserve.explain.pipeline import DEFAULTS, RUN, explain, explain_classes
 from camserve.explain.run import Run
@@ -32,7 +32,7 @@ def compare_methods(
     method that does not go with this model, head or layer, was not begun or was given up, has an entry with the reason.
     Raises what is wrong with the rest of the options, whatever the method.
     """
-    model = model.of_output(options.output)
+    model = model.of_output(options.output).of_labels(options.labels)
     for name in methods:
         takes = (expected or {}).get(name, 0.0)
         if run.deadline is not None and takes > run.deadline:
@@ -55,7 +55,7 @@ def compare_methods(
 def compare_classes(
     model: Classifier,
     photo: Photo,
-    targets: int | Sequence[TargetOption],
+    targets: int | Above | Sequence[TargetOption],
     options: ExplainOptions,
     run: Run = RUN,
 ) -> Iterator[Entry]:

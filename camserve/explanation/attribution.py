@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from camserve.catalogue.class_names import resolve_class
 from camserve.catalogue.methods import find_method
+from camserve.catalogue.numbers import whole_within
 from camserve.catalogue.targets import Target
 from camserve.explanation.class_scores import Answer, number_in_short, ranked
 from camserve.explanation.contributions import Account, Region, Vote, account_at, summed
 from camserve.explanation.receptive_box import receptive_box
 from camserve.geometry.frame import Placement
 from camserve.geometry.receptive_field import Field
+from camserve.metrics.trust import Trust
 from camserve.render.painting import Rows
 from camserve.render.polygons import Polygon, find_polygons
 from camserve.render.regions import Box, find_boxes
@@ -53,7 +55,8 @@ class Attribution:
     layer's for the input's width and its height, None where they are not known or several layers were fused.
     own_logits: float32 (C,), what the model says under its own evaluation preprocessing, the crop of its card. It is
     what the class and the scores come from; None where they come from the input that the map is of. expected: the class
-    that the image shows, None where nobody said. unsure: whether the best score is less than `explain.unsure_below`.
+    that the image shows, None where nobody said. unsure: whether the best score is low, see `explain.unsure_below`.
+    trust: how far the map can be trusted; None where nobody asked.
     """
 
     map: Float32
@@ -77,6 +80,7 @@ class Attribution:
     own_logits: Float32 | None = field(default=None, repr=False)
     expected: int | None = None
     unsure: bool = False
+    trust: Trust | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -149,7 +153,7 @@ class Attribution:
 
     def top(self, count: int = 5) -> list[Answer]:
         """The `count` classes with the highest scores, best first."""
-        return [self._answer(index) for index in ranked(self._answers)[:count]]
+        return [self._answer(index) for index in ranked(self._answers)[: whole_within("count", count, 0)]]
 
     @property
     def own_answer(self) -> Answer:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from camserve.catalogue.numbers import as_number, whole_within
 from camserve.catalogue.targets import Target
-from camserve.errors import OptionError
+from camserve.errors import OptionError, shown
 from camserve.explanation.class_scores import ranked
 from camserve.geometry.frame import Frame, Placement
 from camserve.render.painting import strips
@@ -61,7 +62,11 @@ class Account:
 
     def of_target(self, target: Target) -> Float64:
         """What each cell adds to the target, float64 (h, w): the target is `bias_of` plus the mean of these."""
-        added: Float64 = np.sum([factor * self._of_class(index) for index, factor in _terms(target)], axis=0)
+        indices, factors = (list(part) for part in zip(*_terms(target), strict=True))
+        if self.weight is None:
+            return np.tensordot(np.array(factors), np.asarray(self.activations[indices], np.float64), 1)
+        weight = np.array(factors) @ self.weight[indices].astype(np.float64)
+        added: Float64 = np.einsum("k,khw->hw", weight, self.activations)
         return added
 
     def bias_of(self, target: Target) -> float:
@@ -86,6 +91,7 @@ class Account:
 
         Between cell centres the maps are bilinear, as everywhere. Raises OptionError where the model did not see it.
         """
+        count = whole_within("count", count, 0)
         u, v = self.placement.cell_at(*checked_place((x, y), self.placement))
         activations = _between(_between(self.activations, u), v)
         values = activations if self.weight is None else self.weight @ activations
@@ -97,12 +103,6 @@ class Account:
         added: Float32 = maps[index] if self.weight is None else np.einsum("k,khw->hw", self.weight[index], maps)
         return added
 
-    def _of_class(self, index: int) -> Float64:
-        if self.weight is None:
-            return np.asarray(self.activations[index], np.float64)
-        added: Float64 = np.einsum("k,khw->hw", self.weight[index].astype(np.float64), self.activations)
-        return added
-
     def _under_mask(self, cells: Float64, mask: npt.NDArray[np.bool_]) -> float:
         width, height = self.placement.frame.original
         if mask.dtype != np.bool_ or mask.shape != (height, width):
@@ -112,7 +112,7 @@ class Account:
         return float(sum(parts))
 
 
-def _terms(target: Target) -> tuple[tuple[int, int], ...]:
+def _terms(target: Target) -> tuple[tuple[int, float], ...]:
     assert target.terms is not None  # who asks has seen to that: `summed`
     return target.terms
 
@@ -141,9 +141,11 @@ def checked_box(region: object, size: tuple[int, int]) -> tuple[float, float, fl
     """(left, top, right, bottom) within a photograph of `size` (W, H). Raises OptionError."""
     numbers = (region.left, region.top, region.right, region.bottom) if isinstance(region, Box) else region
     try:
-        left, top, right, bottom = (float(number) for number in numbers)  # type: ignore[attr-defined]
+        left, top, right, bottom = (as_number(number) for number in numbers)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise OptionError(f"region {region!r} is not left, top, right, bottom in pixels, nor a mask") from None
+        left = top = right = bottom = None
+    if left is None or top is None or right is None or bottom is None:
+        raise OptionError(f"region {shown(region)} is not left, top, right, bottom in pixels, nor a mask")
     if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
         raise OptionError(
             f"region {left:g}, {top:g}, {right:g}, {bottom:g} is not left, top, right, bottom within the photograph's "
@@ -152,9 +154,11 @@ def checked_box(region: object, size: tuple[int, int]) -> tuple[float, float, fl
     return left, top, right, bottom
 
 
-def checked_place(place: tuple[float, float], placement: Placement) -> tuple[float, float]:
+def checked_place(place: tuple[object, object], placement: Placement) -> tuple[float, float]:
     """(x, y) if the model saw that pixel of the original. Raises OptionError."""
-    (x, y), (width, height) = place, placement.frame.original
+    (width, height), (x, y) = placement.frame.original, map(as_number, place)
+    if x is None or y is None:
+        raise OptionError(f"place {', '.join(map(shown, place))} is not x, y: numbers of pixels of the original")
     if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
         raise OptionError(f"place {x:g}, {y:g} is outside the photograph: x is 0 to {width - 1}, y 0 to {height - 1}")
     left, top, right, bottom = placement.frame.box

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from PIL import Image
 from camserve.catalogue.options import OverlayOptions, takes
 from camserve.catalogue.questions import Questions
 from camserve.config.schema import Render
+from camserve.errors import OptionError, shown
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.class_scores import Answer
 from camserve.explanation.manifest import facts_of, provenance_of
@@ -21,15 +22,25 @@ from camserve.images.reading import Photo, encode
 from camserve.render import overlay as render
 from camserve.render.legend import Legend
 from camserve.render.npy import npy_bytes, npy_in_pieces
-from camserve.render.painting import Rows, enlarged, enlargement
+from camserve.render.painting import Rows, checked_share, enlarged, enlargement
 from camserve.render.polygons import Polygon
 from camserve.render.regions import Box
 from camserve.render.scale import Scale, scale_of
-from camserve.system.files import write_all
+from camserve.system.files import given_path, write_all
 
 __all__ = ["Answer", "Explanation"]
 
 Float32 = npt.NDArray[np.float32]
+
+
+class Evaluates(Protocol):
+    """A model that can measure explanations that it made: `camserve.Model`."""
+
+    def evaluate(
+        self, explanation: "Explanation", metrics: Sequence[str] | None, inside: npt.NDArray[np.bool_] | None
+    ) -> dict[str, float | None]:
+        """See `camserve.model.Model.evaluate`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +48,23 @@ class _SaveOptions(OverlayOptions):
     facts: dict[str, Any] | None = None
     look: OverlayOptions | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.look is not None and not isinstance(self.look, OverlayOptions):
+            raise OptionError(f"look {shown(self.look)} is no OverlayOptions")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Explanation(Attribution):
     """Why a model said what it said about one image: an Attribution, with pixels.
 
-    photo: the image, upright. style: how pictures look where nothing is said.
+    photo: the image, upright. style: how pictures look where nothing is said. other: of two photographs that look
+    alike, why the second is like this one.
     """
 
     photo: Photo
     style: Render = field(repr=False)
+    other: "Explanation | None" = field(default=None, repr=False)
 
     @classmethod
     def of(cls, attribution: Attribution, photo: Photo, style: Render) -> "Explanation":
@@ -101,7 +119,7 @@ class Explanation(Attribution):
         return self.polygons_at(self._share(threshold))
 
     def _share(self, threshold: float | None) -> float:
-        return self.style.threshold if threshold is None else threshold
+        return self.style.threshold if threshold is None else checked_share("threshold", threshold)
 
     def _legend(self, scale: Scale) -> Legend:
         return Legend(self.in_short, *scale.words(self.map, self.unit))
@@ -129,7 +147,19 @@ class Explanation(Attribution):
         Raises OptionError for a question that has no answer here.
         """
         share = self._share(threshold)
-        return facts_of(self, self.photo, top, share, questions or Questions())
+        facts = facts_of(self, self.photo, top, share, questions or Questions())
+        if self.other is not None:
+            facts["other"] = self.other.to_dict(top=top, threshold=share)
+        return facts
+
+    def evaluate(
+        self, model: "Evaluates", metrics: Sequence[str] | None = None, inside: npt.NDArray[np.bool_] | None = None
+    ) -> dict[str, float | None]:
+        """Metrics of this explanation, by the model that made it: an explanation keeps no network. See its `evaluate`.
+
+        metrics: names; None is what is usual. inside: bool (H, W), where the object is. Raises OptionError.
+        """
+        return model.evaluate(self, metrics, inside)
 
     def provenance(self) -> dict[str, Any]:
         """What it takes to make this explanation again, bit for bit."""
@@ -139,18 +169,25 @@ class Explanation(Attribution):
     def save(self, folder: str | Path, options: _SaveOptions) -> Path:
         """Write overlay.png, heatmap.png, heatmap.npy, map.npy and, last, manifest.json into `folder`.
 
-        facts: what `to_dict` gave, for the manifest. look: of the overlay, in place of its options one by one. All or
-        nothing. Returns the folder. Raises OutputError.
+        facts: what `to_dict` gave, for the manifest. look: of the overlay, in place of its options one by one. Of a
+        second photograph the first four are there, too, as other-overlay.png and so on. All or nothing. Returns the
+        folder. Raises OptionError, OutputError.
         """
-        contents: dict[str, bytes | Iterator[bytes]] = {
-            "overlay.png": encode(self.drawn(options.look or options), "png"),
+        folder = given_path("folder", folder)
+        look = options.look or options
+        others = {} if self.other is None else self.other._files(look)
+        manifest = json.dumps(options.facts or self.to_dict(), indent=1).encode()
+        second = {f"other-{name}": content for name, content in others.items()}
+        write_all(folder, {**self._files(look), **second, "manifest.json": manifest})
+        return folder
+
+    def _files(self, look: OverlayOptions) -> dict[str, bytes | Iterator[bytes]]:
+        return {
+            "overlay.png": encode(self.drawn(look), "png"),
             "heatmap.png": encode(self.heatmap_image(), "png"),
             "heatmap.npy": self.heatmap_npy(),
             "map.npy": npy_bytes(self.map),
-            "manifest.json": json.dumps(options.facts or self.to_dict(), indent=1).encode(),
         }
-        write_all(Path(folder), contents)
-        return Path(folder)
 
     def _repr_png_(self) -> bytes:
         """Notebooks show the overlay with its legend."""

@@ -29,6 +29,7 @@ def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, quest
         "threshold": threshold,
         **answers(questions, found, top, threshold),
         "completeness": found.completeness,
+        "trust": None if found.trust is None else found.trust.to_dict(),
         "warnings": list(found.warnings),
         "provenance": provenance_of(found, photo),
     }
@@ -81,7 +82,9 @@ def answers(questions: Questions, found: Attribution, top: int, threshold: float
 
 def in_words(facts: dict[str, Any]) -> Iterator[str]:
     """The answers in what `Explanation.to_dict` gave, a line each."""
-    are_numbers = facts["provenance"]["model"]["card"]["scores"] == "none"
+    if facts.get("trust"):
+        yield f"trust: {facts['trust']['sentence']}"
+    are_numbers = facts["provenance"]["model"]["card"]["scores"] in ("none", "embedding")
     unit, of = ("", "") if are_numbers else (" logits", " (logits)")
     for place in facts.get("places", ()):
         votes = ", ".join(f"{vote['class_name']} {vote['logits']:.2f}" for vote in place["votes"])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from camserve.errors import OptionError
+from camserve.explanation.contributions import checked_place
 from camserve.geometry.frame import Placement
 from camserve.geometry.receptive_field import Field
 
@@ -24,6 +25,7 @@ def receptive_box(
     if fields is None:
         raise OptionError(f"the receptive field of layer '{layers[0]}' is not known: the network has no traced graph")
     across, down = fields
+    x, y = checked_place((x, y), placement)
     if across.global_context:
         return left, top, right, bottom
     u, v = (round(float(cell)) for cell in placement.cell_at(x, y))

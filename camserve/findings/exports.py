@@ -20,7 +20,8 @@ COLUMNS = {
     "expected_index": "int32", "expected_name": "string", "expected_score": "float64",
     "variant": "string", "method": "string", "layer": "string", "target": "string",
     "class_index": "int32", "class_name": "string", "score": "float64", "logit": "float64", "value": "float64",
-    "peak": "float64", "border": "float64", "corners": "float64", "outside": "float64", "warnings": "string",
+    "peak": "float64", "border": "float64", "corners": "float64", "outside": "float64",
+    "trust": "float64", "trust_verdict": "string", "warnings": "string",
     "overlay": "string", "thumbnail": "string", "heatmap": "string", "mask": "string", "npy": "string", "map": "string",
     "sketch": "string",
 }  # fmt: skip
@@ -56,6 +57,8 @@ def lines(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
         for one in row.get("explanations") or [{}]:
             files = {kind: one.get("files", {}).get(kind) for kind in _FILES}
             flat = {key: one.get(key) for key in COLUMNS if key not in about and key not in files}
+            trust = one.get("trust") or {}
+            flat |= {"trust": trust.get("probability"), "trust_verdict": trust.get("verdict")}
             yield {**about, **flat, **files, "warnings": "; ".join(one.get("warnings", ())) or None}
 
 

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camserve.findings.answers import CONFIDENT, Answers, count_answers
-from camserve.findings.results import Row, read_rows
-from camserve.findings.sentences import of_shortcut, sentences
-from camserve.findings.shortcuts import FEWEST, Shortcut, find_shortcuts, is_refuted
+from camserve.findings.answers import CONFIDENT, Answers, count_answers, is_wrong
+from camserve.findings.cannot_tell import cannot_tell, few
+from camserve.findings.covering import CANNOT_TELL, CONFIRMED, Tested, to_json, verdict
+from camserve.findings.least_trusted import Trusts, is_doubtful
+from camserve.findings.results import Row, read_rows, undone
+from camserve.findings.sentences import SHORTCUT, SUSPECTED, of_shortcut, sentences
+from camserve.findings.shortcuts import FEWEST, Shortcut, find_shortcuts
 from camserve.findings.sketch import EVEN_BORDER, EVEN_CORNERS, from_text, hot_cells, to_text
 from camserve.findings.statistics import Heat, Spread, distance, explained, gather, is_coarse, spreads
-from camserve.system.files import write_whole
+from camserve.system.files import open_file, write_whole
 
 FINDINGS = "findings.json"
 ALIKE = 0.95  # correlation of two classes' mean maps, each less the mean of all, from which they coincide
@@ -30,12 +33,14 @@ BORDER, CORNER, OUTSIDE = 0.75, 0.5, 0.5
 UNUSUAL = 3.0  # standard deviations over its class's mean distance from which an image is an outlier
 LISTED = 100  # images, pairs and classes named in each finding
 
-Covering = Callable[[Sequence[Shortcut]], list[dict[str, Any] | None]]
+NOT_COVERED = "nobody has covered the place to see"
+
+Cover = Callable[[Sequence[Shortcut]], list[Tested]]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Sums over a folder. labels: of the model's classes. covered: of each shortcut, see batch/shortcut_test.py."""
+    """Sums over a folder. labels: of the model's classes. tested: of each shortcut, see batch/shortcut_test.py."""
 
     labels: Sequence[str]
     answers: Answers
@@ -43,11 +48,11 @@ class Findings:
     classes: dict[int, Heat]
     spreads: dict[int, Spread]
     shortcuts: list[Shortcut]
-    covered: list[dict[str, Any] | None]
+    tested: list[Tested]
 
     def flags(self, row: Row, one: Row) -> list[str]:
         """What there is to say of one image: some of the names below."""
-        wrong = row["expected"] is not None and row["expected"]["class_index"] != row["predicted"]["class_index"]
+        wrong = is_wrong(row)
         said = {
             "wrong": wrong,
             "unsure": row.get("unsure", False),
@@ -56,7 +61,9 @@ class Findings:
             "corners": (one["corners"] or 0) >= CORNER,
             "outside the object": (one["outside"] or 0) >= OUTSIDE,
             "outlier": self.is_outlier(one),
-            "shortcut": self.takes_shortcut(one),
+            SHORTCUT: self.is_hot_in(self._confirmed, one),
+            SUSPECTED: self.is_hot_in(self._untold, one),
+            "doubtful": is_doubtful(one),
         }
         return [flag for flag, holds in said.items() if holds]
 
@@ -73,47 +80,73 @@ class Findings:
         """Whether the map is unlike those of its class."""
         return (self.away(one) or 0) >= UNUSUAL
 
-    def takes_shortcut(self, one: Row) -> bool:
-        """Whether it is hot in a region that is suspected of its class."""
-        regions = [self._regions[index] for index in (None, one["class_index"]) if index in self._regions]
+    def is_hot_in(self, places: dict[int | None, npt.NDArray[np.bool_]], one: Row) -> bool:
+        """Whether it is hot at the place of its class, or at that of all classes. places: bool (16, 16) by class."""
+        regions = [places[index] for index in (None, one["class_index"]) if index in places]
         if not regions or is_coarse(one):
             return False
         hot = hot_cells(from_text(one["sketch"]))
         return any(bool((hot & region).any()) for region in regions)
 
     @cached_property
-    def _regions(self) -> dict[int | None, npt.NDArray[np.bool_]]:
-        """Of suspicions that hold, by class, which has one at most."""
-        tested = zip(self.shortcuts, self.covered, strict=True)
-        return {shortcut.class_index: shortcut.cells for shortcut, covered in tested if not is_refuted(covered)}
+    def _confirmed(self) -> dict[int | None, npt.NDArray[np.bool_]]:
+        return self._places(CONFIRMED)
+
+    @cached_property
+    def _untold(self) -> dict[int | None, npt.NDArray[np.bool_]]:
+        return self._places(CANNOT_TELL)
+
+    def _places(self, state: str) -> dict[int | None, npt.NDArray[np.bool_]]:
+        """Of suspicions with that verdict, by class, which has one at most."""
+        pairs = zip(self.shortcuts, self.tested, strict=True)
+        return {one.class_index: one.cells for one, tested in pairs if verdict(tested)[0] == state}
 
 
-def find(out: Path, labels: Sequence[str], cover: Covering | None = None) -> Findings:
+def find(out: Path, labels: Sequence[str], cover: Cover | None = None) -> Findings:
     """Look at the results in OUT. cover: puts shortcuts to the test, see `camserve.batch.shortcut_test`."""
     every, classes = gather(read_rows(out))
     shortcuts = find_shortcuts(every, classes)
-    covered: list[dict[str, Any] | None] = cover(shortcuts) if cover else [None] * len(shortcuts)
+    tested: list[Tested] = cover(shortcuts) if cover else [NOT_COVERED] * len(shortcuts)
     answers = count_answers(read_rows(out))
-    return Findings(labels, answers, every, classes, spreads(read_rows(out), classes), shortcuts, covered)
+    return Findings(labels, answers, every, classes, spreads(read_rows(out), classes), shortcuts, tested)
 
 
 def write_findings(out: Path, findings: Findings) -> dict[str, Any]:
     """Write OUT/findings.json and give what is in it."""
-    facts = to_dict(findings, read_rows(out))
+    facts = to_dict(findings, read_rows(out), undone(out))
     write_whole(out / FINDINGS, json.dumps(facts, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
     return facts
 
 
-def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
-    """Everything in JSON's words; `sentences` say it in English, most serious first."""
+def kept_findings(out: Path) -> dict[str, Any]:
+    """What OUT/findings.json says, in short; {} where it says nothing."""
+    try:
+        with open_file(out / FINDINGS) as file:
+            return in_short(json.load(file))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def in_short(facts: dict[str, Any]) -> dict[str, Any]:
+    """Of findings.json the sentences, the shortcuts in words, and what nobody can tell."""
+    kept = ("class", "place", "verdict", "reason")
+    shortcuts = [{key: one[key] for key in kept} for one in facts["shortcuts"]]
+    return {"sentences": facts["sentences"], "shortcuts": shortcuts, "cannot_tell": facts["cannot_tell"]}
+
+
+def to_dict(findings: Findings, rows: Iterable[Row], undone: int = 0) -> dict[str, Any]:
+    """Everything in JSON's words; `sentences` say it in English, most serious first.
+
+    undone: images that the run has not come to.
+    """
     every = findings.every
     counts: dict[str, int] = {}
-    coarse = 0
     confident: list[dict[str, Any]] = []
     outliers: list[dict[str, Any]] = []
+    trusts = Trusts(LISTED)
     for row, one in explained(rows):
         flags = findings.flags(row, one)
-        coarse += is_coarse(one)
+        trusts.add(row, one)
         for flag in flags:
             counts[flag] = counts.get(flag, 0) + 1
         if "confident and wrong" in flags:
@@ -122,19 +155,23 @@ def to_dict(findings: Findings, rows: Iterable[Row]) -> dict[str, Any]:
             outliers = _largest([*outliers, _outlier(row, one, findings)], "deviations")
     facts = {
         "images": every.count,
+        "undone": undone,
         "answers": findings.answers.to_dict(),
         "border": _share(every.border, EVEN_BORDER),
         "corners": _share(every.corners, EVEN_CORNERS),
         "outside": every.outside / every.with_objects if every.with_objects else None,
         "counts": counts,
-        "coarse": coarse,
-        "shortcuts": [_of_shortcut(*one, findings) for one in zip(findings.shortcuts, findings.covered, strict=True)],
+        "coarse": every.coarse,
+        "few": few(findings.classes)[0],
+        "cannot_tell": list(cannot_tell(every, findings.classes)),
+        "shortcuts": [_of_shortcut(*one, findings) for one in zip(findings.shortcuts, findings.tested, strict=True)],
         "confident_and_wrong": confident,
         "outliers": outliers,
+        "trust": trusts.to_dict(),
         "alike": alike(findings),
         "classes": [_of_class(index, heat, findings) for index, heat in findings.classes.items()],
     }
-    return {"sentences": list(sentences(facts)), **facts}
+    return {"sentences": [one.text for one in sentences(facts)], **facts}
 
 
 def alike(findings: Findings) -> list[dict[str, Any]]:
@@ -178,12 +215,11 @@ def overlap(one: Row, other: Row) -> float:
     return int((first & second).sum()) / union if union else 1.0
 
 
-def _of_shortcut(one: Shortcut, covered: dict[str, Any] | None, findings: Findings) -> dict[str, Any]:
+def _of_shortcut(one: Shortcut, tested: Tested, findings: Findings) -> dict[str, Any]:
     name = None if one.class_index is None else findings.labels[one.class_index]
     return {
         "class": name, "place": one.place, "here": one.here, "elsewhere": one.elsewhere, "images": one.count,
-        "cells": to_text(one.cells.astype(np.float32)), "covering": covered,
-        "refuted": is_refuted(covered), "sentence": of_shortcut(one, name, covered),
+        "cells": to_text(one.cells.astype(np.float32)), **to_json(tested), "sentence": of_shortcut(one, name, tested),
     }  # fmt: skip
 
 

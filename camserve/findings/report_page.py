@@ -6,6 +6,7 @@ element, so 10,000 images are no more work for a browser than 30; thumbnails are
 
 import base64
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from camserve.catalogue.colormaps import colours
 from camserve.findings.findings import Findings
 from camserve.findings.results import Row, read_rows
+from camserve.findings.sentences import sentences
 from camserve.findings.statistics import main_explanation
 from camserve.system.files import writing
 from camserve.version import __version__
@@ -23,7 +25,7 @@ from camserve.version import __version__
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape())
-PAGES.filters["href"] = quote
+PAGES.filters["href"] = lambda path: quote(os.fsencode(path))
 _DATA = "@data@"
 
 
@@ -36,12 +38,14 @@ def write_report(out: Path, source: str, model: str, findings: Findings, facts: 
         "model": model,
         "labels": list(findings.labels),
         "palette": base64.b64encode(colours(colormap)).decode(),
-        "findings": {key: facts[key] for key in ("shortcuts", "alike", "classes", "border", "corners")},
-        "sentences": facts["sentences"],
+        "findings": {key: facts[key] for key in ("alike", "classes", "border", "corners")},
+        "sentences": [one._asdict() for one in sentences(facts)],
         "right": findings.answers.in_words,
+        "answers": facts["answers"],
     }
     rows = (compact(row, findings) for row in read_rows(out))
-    write_page(out / PAGE, "report", {"version": __version__, "source": source}, about, rows)
+    words = {"version": __version__, "source": source, "answers": (TEMPLATES / "answers.js").read_text("utf-8")}
+    write_page(out / PAGE, "report", words, about, rows)
 
 
 def write_page(path: Path, name: str, words: dict[str, Any], about: dict[str, Any], rows: Iterable[Any]) -> None:
@@ -50,10 +54,10 @@ def write_page(path: Path, name: str, words: dict[str, Any], about: dict[str, An
     page = PAGES.get_template(f"{name}.html").render(**words, **parts, about=safe(about), data=_DATA)
     before, after = page.split(_DATA)
     with writing(path) as file:
-        file.write(before.encode())
+        file.write(before.encode("utf-8", "backslashreplace"))
         for place, row in enumerate(rows):
             file.write((",\n" if place else "").encode() + safe(row).encode("utf-8", "backslashreplace"))
-        file.write(after.encode())
+        file.write(after.encode("utf-8", "backslashreplace"))
 
 
 def safe(value: Any) -> str:

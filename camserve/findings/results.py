@@ -3,17 +3,20 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from camserve.catalogue.run_files import RESULTS, RUN
 from camserve.errors import OptionError, OutputError
-
-RESULTS = "results.jsonl"
-_RUN = "run.json"  # of batch/plan.py: what the run depends on
+from camserve.system.files import open_file, reason
+from camserve.system.folder_lock import in_use, take
 
 # {"file", "name", "status": "ok" or "failed", ...}; docs/cli.md has all fields
 Row = dict[str, Any]
+# What every row has, and what more where an image was explained and where not.
+_FIELDS = {"ok": {"file", "sha256", "predicted", "expected", "explanations"}, "failed": {"file", "error", "code"}}
 
 
 def name_in(row: Row) -> str:
@@ -23,19 +26,21 @@ def name_in(row: Row) -> str:
 
 
 def read_rows(out: Path) -> Iterator[Row]:
-    """The rows of the run in OUT, one by one. Raises OptionError where there is none."""
+    """The rows of the run in OUT, one by one. Raises OptionError where there is none, or a line is no row."""
     try:
-        with (out / RESULTS).open(encoding="utf-8") as lines:
+        with open_file(out / RESULTS) as lines:
             for number, line in enumerate(lines, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    where = f"'{out / RESULTS}', line {number}"
-                    raise OptionError(
-                        f"{where} is no result; --resume cuts off what a kill left half written"
-                    ) from None
+                yield _row(line, f"'{out / RESULTS}', line {number}")
     except OSError as error:
-        raise OptionError(f"'{out}' holds no results of `camserve batch`: {error.strerror}") from None
+        raise OptionError(f"'{out}' holds no results of `camserve batch`: {reason(error)}") from None
+
+
+def _row(line: bytes, where: str) -> Row:
+    with suppress(ValueError, TypeError, AttributeError):  # no JSON, no object, a status that is none
+        row: Row = json.loads(line)
+        if row.keys() >= _FIELDS.get(row.get("status", ""), {""}):
+            return row
+    raise OptionError(f"{where} is no result; --resume cuts off what a kill left half written")
 
 
 class Origin(NamedTuple):
@@ -52,11 +57,24 @@ class Origin(NamedTuple):
 def origin_of(out: Path) -> Origin | None:
     """What the run in OUT was made with; None where it does not say."""
     try:
-        model = json.loads((out / _RUN).read_text(encoding="utf-8"))["facts"]["model"]
-        begun = datetime.fromtimestamp((out / _RUN).stat().st_mtime).astimezone()
+        model = _run_of(out)["facts"]["model"]
+        begun = datetime.fromtimestamp((out / RUN).stat().st_mtime).astimezone()
         return Origin(str(model["name"]), str(model["weights_sha256"])[:12], f"{begun:%Y-%m-%d %H:%M}")
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def undone(out: Path) -> int:
+    """How many images the run in OUT has not come to yet; 0 also where it does not say."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return max(0, int(_run_of(out)["count"]) - whole_rows(out)[0])
+    return 0
+
+
+def _run_of(out: Path) -> dict[str, Any]:
+    with open_file(out / RUN) as file:
+        kept: dict[str, Any] = json.load(file)
+    return kept
 
 
 class Ledger:
@@ -71,12 +89,17 @@ class Ledger:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise OutputError(f"cannot write '{self.path}': {error.strerror}") from None
-        _claim(self._file, self.path)
-        self.count, self._end = whole_rows(out)
-        if os.fstat(self._file).st_size > self._end:  # else a finished run would look as if it had changed
-            os.ftruncate(self._file, self._end)
-        os.lseek(self._file, 0, os.SEEK_END)
+            raise OutputError(f"cannot write '{self.path}': {reason(error)}") from None
+        try:
+            if not take(self._file):  # beside the lock on OUT, since this one also holds between machines
+                raise in_use(out)
+            self.count, self._end = whole_rows(out)
+            if os.fstat(self._file).st_size > self._end:  # else a finished run would look as if it had changed
+                os.ftruncate(self._file, self._end)
+            os.lseek(self._file, 0, os.SEEK_END)
+        except BaseException:
+            os.close(self._file)
+            raise
 
     def append(self, row: Row) -> None:
         """Write one row. Raises OutputError (disk full) and leaves the rows before it as they were."""
@@ -88,7 +111,7 @@ class Ledger:
         except OSError as error:
             os.ftruncate(self._file, self._end)
             os.lseek(self._file, 0, os.SEEK_END)
-            raise OutputError(f"cannot write '{self.path}': {error.strerror}") from None
+            raise OutputError(f"cannot write '{self.path}': {reason(error)}") from None
         self._end += len(line)
         self.count += 1
 
@@ -99,28 +122,20 @@ class Ledger:
         os.close(self._file)
 
 
-def _claim(file: int, path: Path) -> None:
-    """Two runs in one folder would mix their rows; a lock ends with its process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise OutputError(f"'{path}' is being written by another run; wait for it, or give another OUT") from None
-
-
 def whole_rows(out: Path) -> tuple[int, int]:
-    """The number of whole rows in OUT, and the bytes they take; (0, 0) where there are none."""
+    """The number of whole rows in OUT, and the bytes they take; (0, 0) where there are none.
+
+    Raises OutputError where they cannot be read: whoever took that for none would write over them.
+    """
     count, end = 0, 0
     try:
-        with (out / RESULTS).open("rb") as file:
+        with open_file(out / RESULTS) as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 count, end = count + 1, end + len(line)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0, 0
+    except OSError as error:
+        raise OutputError(f"cannot read '{out / RESULTS}': {reason(error)}") from None
     return count, end

@@ -5,7 +5,7 @@ the worst, which is cut.
 """
 
 import heapq
-import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from camserve.errors import OptionError
 from camserve.findings.map_distance import Distribution, Move, move
-from camserve.findings.results import Origin, Row, name_in, origin_of, read_rows
-from camserve.findings.shortcuts import Shortcut, find_shortcuts, is_refuted
-from camserve.findings.statistics import gather, main_explanation
+from camserve.findings.new_shortcuts import new_shortcuts
+from camserve.findings.results import Origin, Row, name_in, origin_of, read_rows, undone
+from camserve.findings.statistics import main_explanation
+from camserve.system.folder_lock import reading_from
 
 WORST = 60  # images kept to look at
 
@@ -27,7 +28,7 @@ class Limits:
     changed: decisions that are others. overlap, correlation: at least so much on average, 0..1, of hot cells
     (intersection over union) and of cells' ranks. shift: at most so far on average, in diagonals of the photograph.
     accuracy: may fall by so much, where classes are known. failed: images that fail now and did not before.
-    shortcuts: suspicions that there were not before.
+    shortcuts: confirmed ones that there were not before. Raises OptionError for what is no number.
     """
 
     changed: float = 0.05
@@ -37,6 +38,11 @@ class Limits:
     accuracy: float = 0.01
     failed: float = 0.0
     shortcuts: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if math.isnan(value):
+                raise OptionError(f"{name} = {value}: allowed are numbers, such as {getattr(Limits, name):g}")
 
 
 class Check(NamedTuple):
@@ -52,14 +58,18 @@ class Check(NamedTuple):
 class Difference:
     """What became of the images of run A in run B. only_a, only_b: images that the other run does not have.
 
+    undone_a, undone_b: images that a run has not come to, as it is unfinished.
     other_image: the same name and other bytes. changed: another decision. failed: only in B. right_a, right_b: of
-    `known` images whose class is known. worst: rows to look at, the worst first. shortcuts: new in B, in words.
-    a, b: what the runs were made with, where they say it.
+    `known` images whose class is known. worst: rows to look at, the worst first. shortcuts: confirmed and new in B, in
+    words; suspected: new ones that are neither confirmed nor refuted; untold: what nobody can tell of B. blind: whether
+    no shortcut could have been found there. a, b: what the runs were made with, where they say it.
     """
 
     both: int = 0
     only_a: int = 0
     only_b: int = 0
+    undone_a: int = 0
+    undone_b: int = 0
     other_image: int = 0
     changed: int = 0
     failed: int = 0
@@ -72,19 +82,26 @@ class Difference:
     correlation: Distribution = field(default_factory=lambda: Distribution(-1))
     shift: Distribution = field(default_factory=lambda: Distribution(0))
     shortcuts: list[str] = field(default_factory=list)
+    suspected: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+    blind: bool = False
     worst: list[dict[str, Any]] = field(default_factory=list)
     a: Origin | None = None
     b: Origin | None = None
 
 
 def compare_runs(a: Path, b: Path) -> Difference:
-    """Run B against run A, both folders of `camserve batch`. Raises OptionError where they share no image."""
-    made = Difference(a=origin_of(a), b=origin_of(b))
-    cases = (case for pair in _pairs(a, b, made) if (case := _compared(*pair, made)) is not None)
-    made.worst = heapq.nlargest(WORST, cases, key=lambda case: case["badness"])
-    if not made.both:
-        raise OptionError(f"'{a}' and '{b}' have no image in common; run both over the same images")
-    made.shortcuts = new_shortcuts(a, b)
+    """Run B against run A, both folders of `camserve batch`.
+
+    Raises OptionError where they share no image, or one is being written.
+    """
+    with reading_from(a), reading_from(b):
+        made = Difference(a=origin_of(a), b=origin_of(b), undone_a=undone(a), undone_b=undone(b))
+        cases = (case for pair in _pairs(a, b, made) if (case := _compared(*pair, made)) is not None)
+        made.worst = heapq.nlargest(WORST, cases, key=lambda case: case["badness"])
+        if not made.both:
+            raise OptionError(f"'{a}' and '{b}' have no image in common; run both over the same images")
+        made.shortcuts, made.suspected, made.untold, made.blind = new_shortcuts(a, b)
     return made
 
 
@@ -93,7 +110,7 @@ def checks(difference: Difference, limits: Limits) -> list[Check]:
     both = max(difference.both, 1)
     changed, failed = difference.changed / both, difference.failed / both
     fall = (difference.right_a - difference.right_b) / difference.known if difference.known else None
-    new = len(difference.shortcuts)
+    new = None if difference.blind else len(difference.shortcuts)
     found = [
         Check("decisions changed", changed, f"at most {limits.changed:g}", changed <= limits.changed),
         *(
@@ -104,7 +121,7 @@ def checks(difference: Difference, limits: Limits) -> list[Check]:
             )
         ),
         _at_most("map shift, mean", difference.shift.mean, limits.shift),
-        Check("new suspected shortcuts", new, f"at most {limits.shortcuts}", new <= limits.shortcuts),
+        _at_most("new confirmed shortcuts", new, limits.shortcuts),
         Check("newly failed", failed, f"at most {limits.failed:g}", failed <= limits.failed),
     ]
     return [*found, _at_most("accuracy lost", fall, limits.accuracy)] if fall is not None else found
@@ -112,7 +129,7 @@ def checks(difference: Difference, limits: Limits) -> list[Check]:
 
 def to_dict(difference: Difference, found: list[Check]) -> dict[str, Any]:
     """For JSON."""
-    counts = {key: value for key, value in asdict(difference).items() if isinstance(value, int)}
+    counts = {key: value for key, value in asdict(difference).items() if type(value) is int}
     moved = {
         name: {"mean": one.mean, "median": one.median}
         for name, one in vars(difference).items()
@@ -120,43 +137,13 @@ def to_dict(difference: Difference, found: list[Check]) -> dict[str, Any]:
     }
     passed = all(check.passed for check in found)
     runs = {side: one and one._asdict() for side, one in (("a", difference.a), ("b", difference.b))}
-    listed = {"runs": runs, "shortcuts": difference.shortcuts, "worst": difference.worst}
+    told = {"shortcuts": difference.shortcuts, "suspected": difference.suspected, "cannot_tell": difference.untold}
+    listed = {"runs": runs, **told, "worst": difference.worst}
     return {"passed": passed, "checks": [check._asdict() for check in found], **counts, "maps": moved, **listed}
-
-
-def new_shortcuts(a: Path, b: Path) -> list[str]:
-    """Suspicions in B about a class and a place that there were not in A, in words; none that its test refutes."""
-    before, after = (_shortcuts(run) for run in (a, b))
-    return [words for key, words in after.items() if key not in before]
 
 
 def _at_most(name: str, value: float | None, most: float) -> Check:
     return Check(name, value, f"at most {most:g}", value is None or value <= most)
-
-
-def _shortcuts(run: Path) -> dict[tuple[str, str], str]:
-    every, classes = gather(read_rows(run))
-    names = {one["class_index"]: one["class_name"] for row in read_rows(run) for one in row.get("explanations", ())}
-    suspected = dict(_in_words(one, names) for one in find_shortcuts(every, classes))
-    return {key: words for key, words in suspected.items() if key not in _refuted(run)}
-
-
-def _refuted(run: Path) -> set[tuple[str, str]]:
-    """The class and the place of each suspicion that the run's own test refutes; a run without findings has no test."""
-    try:
-        listed = json.loads((run / "findings.json").read_text(encoding="utf-8"))["shortcuts"]
-    except (OSError, ValueError, KeyError):
-        return set()
-    return {(_named(one["class"]), one["place"]) for one in listed if is_refuted(one["covering"])}
-
-
-def _named(name: str | None) -> str:
-    return "all classes" if name is None else f"'{name}'"
-
-
-def _in_words(one: Shortcut, names: dict[int, str]) -> tuple[tuple[str, str], str]:
-    name = _named(None if one.class_index is None else names[one.class_index])
-    return (name, one.place), f"{name} at the {one.place}: hot in {one.here:.0%} of {one.count} images"
 
 
 def _pairs(a: Path, b: Path, made: Difference) -> Iterator[tuple[Row, Row]]:

@@ -1,57 +1,95 @@
 """Findings in English."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from camserve.findings.answers import CONFIDENT
-from camserve.findings.shortcuts import Shortcut, is_refuted
-from camserve.findings.statistics import COARSE
+from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Tested, verdict
+from camserve.findings.shortcuts import Shortcut
+
+SHORTCUT, SUSPECTED = "shortcut", "suspected shortcut"  # flags of images that are hot at such a place
+NOTED = ""  # the kind of what is worth a look
 
 
-def sentences(facts: dict[str, Any]) -> Iterator[str]:
-    """The findings of findings.json in words, most serious first; suspicions that their own test refutes come last."""
-    yield from (one["sentence"] for one in facts["shortcuts"] if not one["refuted"])
+class Sentence(NamedTuple):
+    """kind: CONFIRMED, a shortcut that covering confirms; NOTED; CANNOT_TELL; or REFUTED. flag: of the images that it
+    is about, None where these have none. of: the class explained, None for all.
+    """
+
+    text: str
+    kind: str = NOTED
+    flag: str | None = None
+    of: str | None = None
+
+
+def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
+    """The findings of findings.json in words: what is most serious first, then what nobody can tell, then, in one
+    sentence, what was looked at and refuted."""
+    if facts["undone"]:
+        yield Sentence(f"Unfinished: {_images(facts['undone'], 'is', 'are')} not explained yet; --resume goes on.")
+    shortcuts = facts["shortcuts"]
+    yield from _of_shortcuts(shortcuts, CONFIRMED, SHORTCUT)
+    yield from _of_images(facts)
+    yield from _of_shortcuts(shortcuts, CANNOT_TELL, SUSPECTED)
+    yield from (Sentence(text, CANNOT_TELL) for text in facts["cannot_tell"])
+    refuted = [_named(one["class"], one["place"]) for one in shortcuts if one["verdict"] == REFUTED]
+    if refuted:
+        many = "1 suspected shortcut was" if len(refuted) == 1 else f"{len(refuted)} suspected shortcuts were"
+        more = ", ..." if len(refuted) > _NAMED else ""
+        yield Sentence(f"{many} tested and refuted: {', '.join(refuted[:_NAMED])}{more}.", REFUTED)
+
+
+def of_shortcut(one: Shortcut, name: str | None, tested: Tested) -> str:
+    """A suspicion, and what became of it in the test. name: of the class, None for all of them."""
+    if name is None:
+        said = f"whatever the class, the {one.place} is hot in {one.here:.0%} of {one.count} images"
+    else:
+        often = f"hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of others"
+        said = f"'{name}' is looked for at the {one.place}, {often}"
+    state, reason = verdict(tested)
+    if state == CONFIRMED:
+        return f"Shortcut: {said}; and that place decides: {reason}."
+    if state == REFUTED:
+        return f"No shortcut: {said}, but that place does not decide: {reason}."
+    return f"Cannot tell whether this is a shortcut: {said}; {reason}."
+
+
+_NAMED = 3  # refuted suspicions that are named
+
+
+def _of_shortcuts(shortcuts: list[dict[str, Any]], state: str, flag: str) -> Iterator[Sentence]:
+    yield from (Sentence(one["sentence"], state, flag, one["class"]) for one in shortcuts if one["verdict"] == state)
+
+
+def _of_images(facts: dict[str, Any]) -> Iterator[Sentence]:
     counts = facts["counts"]
-    if counts.get("confident and wrong"):
-        yield f"{_images(counts['confident and wrong'], 'is', 'are')} wrong with a score of {CONFIDENT:g} and more."
-    if counts.get("unsure"):
-        yield f"The model is unsure of {_images(counts['unsure'])}: its best answer has a low score."
-    if counts.get("outlier"):
-        yield f"{_images(counts['outlier'], 'has', 'have')} a map unlike those of the same class."
-    if counts.get("outside the object"):
+    if number := counts.get("confident and wrong"):
+        text = f"{_images(number, 'is', 'are')} wrong with a score of {CONFIDENT:g} and more."
+        yield Sentence(text, flag="confident and wrong")
+    if number := counts.get("unsure"):
+        yield Sentence(f"The model is unsure of {_images(number)}: its best answer has a low score.", flag="unsure")
+    if number := counts.get("outlier"):
+        yield Sentence(f"{_images(number, 'has', 'have')} a map unlike those of the same class.", flag="outlier")
+    if number := counts.get("doubtful"):
+        first = facts["trust"]["least"][0]
+        text = f"{_images(number, 'has', 'have')} a map whose trust is doubtful, '{first['file']}' first."
+        yield Sentence(text, flag="doubtful")
+    if number := counts.get("outside the object"):
         mean = f"{facts['outside']:.0%} on average"
-        yield f"In {_images(counts['outside the object'])} most heat lies outside the object; {mean}."
+        text = f"In {_images(number)} most heat lies outside the object; {mean}."
+        yield Sentence(text, flag="outside the object")
     if facts["alike"]:
         one = facts["alike"][0]
         pairs = "1 pair" if len(facts["alike"]) == 1 else f"{len(facts['alike'])} pairs"
-        yield f"{pairs} of classes with maps that coincide: '{one['first']}' and '{one['second']}' first."
+        yield Sentence(f"{pairs} of classes with maps that coincide: '{one['first']}' and '{one['second']}' first.")
     for flag, where in (("border", "on the border"), ("corners", "in the corners")):
-        if counts.get(flag):
+        if number := counts.get(flag):
             mean, even = f"{facts[flag]['share']:.0%} on average", f"even heat has {facts[flag]['even']:.0%}"
-            yield f"In {_images(counts[flag])} the heat lies {where}; {mean}, {even}."
-    if facts["coarse"]:
-        yield (
-            f"{_images(facts['coarse'], 'has', 'have')} a map of fewer than {COARSE} cells a side, too coarse to say "
-            "where: no place is looked for in them."
-        )
-    yield from (one["sentence"] for one in facts["shortcuts"] if one["refuted"])
+            yield Sentence(f"In {_images(number)} the heat lies {where}; {mean}, {even}.", flag=flag)
 
 
-def of_shortcut(one: Shortcut, name: str | None, covered: dict[str, Any] | None) -> str:
-    """A suspicion, and what became of it in the test. name: of the class, None for all of them."""
-    if name is None:
-        said = f"Whatever the class, the {one.place} is hot in {one.here:.0%} of {one.count} images"
-    else:
-        often = f"hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of others"
-        said = f"'{name}' is looked for at the {one.place}: {often}"
-    if covered:
-        said += (
-            f". Covering that place takes the score from {covered['before']:.2f} to {covered['covered']:.2f}, "
-            f"covering as much elsewhere to {covered['elsewhere']:.2f}"
-        )
-    if is_refuted(covered):
-        return f"No shortcut: {said}, so that place does not decide."
-    return f"Possible shortcut: {said}."
+def _named(name: str | None, place: str) -> str:
+    return f"{'all classes' if name is None else repr(name)} at the {place}"
 
 
 def _images(number: int, singular: str = "", plural: str = "") -> str:

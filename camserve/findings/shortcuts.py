@@ -2,13 +2,12 @@
 
 A place is suspected where it is hot in nearly all images of a class and seldom in those of others; and, whatever the
 class, where it lies away from the middle, where objects are, and is hot in most images. A suspicion is words to look
-at, not a proof: `camserve.batch.shortcut_test` puts it to the test.
+at, not a proof: `camserve.batch.shortcut_test` puts it to the test, and covering.py says what that says.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,6 @@ FEWEST = 8  # images of a class before anything is said of it
 # The share of a class's images with a hot cell, at its 95 % lower bound, must be this much over that of the others.
 # A class of eight images that all have it can reach 0.68.
 MARGIN = 0.4
-# A test refutes a suspicion where covering the place costs less than this share of the score more than elsewhere.
-DECIDES = 0.1
 EVERYWHERE = 0.6  # the share of all images with one hot cell off the middle
 _Z = 1.96
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -47,11 +44,6 @@ def find_shortcuts(every: Heat, classes: dict[int, Heat]) -> list[Shortcut]:
     """The suspicions, the strongest first."""
     found = [*_of_classes(every, classes), *_of_all(every)]
     return sorted(found, key=lambda one: (one.elsewhere - one.here, -one.count))
-
-
-def is_refuted(covered: dict[str, Any] | None) -> bool:
-    """Whether the test of a suspicion says that the place does not decide. covered: see batch/shortcut_test.py."""
-    return covered is not None and covered["elsewhere"] - covered["covered"] < DECIDES * covered["before"]
 
 
 def lower_bound(share: Grid, count: int) -> Grid:

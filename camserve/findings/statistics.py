@@ -27,6 +27,7 @@ class Heat:
     """The maps of a set of images. heat: sum of each image's heat, which is 1 in all. hot: in how many a cell is hot.
 
     square: sum of the heat's squares, for how much maps differ. outside: sum and number of the shares beside objects.
+    coarse: maps that were not counted, since their cells are too few to say where.
     """
 
     count: int = 0
@@ -35,10 +36,12 @@ class Heat:
     square: float = 0.0
     outside: float = 0.0
     with_objects: int = 0
+    coarse: int = 0
 
     def add(self, one: Row) -> None:
         """Count one explanation, unless it has no heat or is too coarse to say where that is."""
         if is_coarse(one):
+            self.coarse += 1
             return
         sketch = from_text(one["sketch"])
         heat = heat_of(sketch)

@@ -9,13 +9,16 @@ A Placement says where a grid cell sits: cell u is at input pixel J u + s0, with
 its offset. Nothing here resizes a map by S/n, which is off by up to 19 px (Inception-v3).
 """
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from camserve.errors import OptionError
+from camserve.errors import OptionError, TooMuch, shown
 from camserve.geometry import interpolation
 
 Float32 = npt.NDArray[np.float32]
@@ -29,13 +32,17 @@ class Frame:
     """A box of the original photograph, resampled to the network's input.
 
     original: (W, H) of the upright photograph, pixels.
-    box: (left, top, right, bottom) edges in the original, pixels, fractions allowed.
+    box: (left, top, right, bottom) edges in the original, pixels, fractions allowed; beyond the photograph it is black.
     input: (w, h) of the network's input, pixels.
+    through: sizes (w, h) that the whole photograph is resized to first, one after the other; of the last, a box that is
+    not the whole is cut out pixel for pixel. alone: the box, of whole pixels, is cut out before it is resampled.
     """
 
     original: tuple[int, int]
     box: tuple[float, float, float, float]
     input: tuple[int, int]
+    through: tuple[tuple[int, int], ...] = ()
+    alone: bool = False
 
     @property
     def scale(self) -> Pair:
@@ -47,6 +54,12 @@ class Frame:
     def sees_all(self) -> bool:
         """Whether the whole photograph went into the network."""
         return self.box == (0, 0, *self.original)
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """The box's left upper corner in the photograph as it was resized last, (x, y)."""
+        (width, height), (left, top, _, _) = self.through[-1], self.box
+        return round(left * width / self.original[0]), round(top * height / self.original[1])
 
     def enlarged(self, factor: int) -> "Frame":
         """The same of a copy of the photograph that is `factor` times as wide and as high."""
@@ -118,6 +131,16 @@ def check_input_size(frame: Frame, max_megapixels: float) -> Frame:
     return frame
 
 
+def check_cells(size: tuple[int, int], output_stride: int, most: int) -> None:
+    """Raises TooMuch where a map of an input of `size` (w, h), a cell every `output_stride` pixels, has over `most`."""
+    across, down = (math.ceil(side / output_stride) for side in size)
+    if across * down > most:
+        raise TooMuch(
+            f"output_stride {output_stride} makes {across} x {down} = {across * down} cells of an input of {size[0]} x "
+            f"{size[1]} pixels; allowed are {most} (explain.max_cells). Try a larger one, or a smaller size."
+        )
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where the cells of a layer's grid lie in the original photograph.
@@ -134,11 +157,16 @@ class Placement:
     rule: str = "centred"
 
     def cell_centre(self, u: Any, v: Any) -> tuple[Any, Any]:
-        """The original pixel (x, y) at which cell column u, row v (or arrays of them) sits."""
+        """The original pixel (x, y) at which cell column u, row v (or arrays of them) sits. Raises OptionError."""
+        u, v = _numbers("column", u), _numbers("row", v)
         return self.frame.to_original(self.stride[0] * u + self.offset[0], self.stride[1] * v + self.offset[1])
 
     def cell_at(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Grid coordinates (u, v), fractions included and not clamped, of a point of the original."""
+        """Grid coordinates (u, v), fractions included and not clamped, of a point (or arrays) of the original.
+
+        Raises OptionError for what is no number.
+        """
+        x, y = _numbers("x", x), _numbers("y", y)
         across, down = self.frame.to_input(x, y)
         return (across - self.offset[0]) / self.stride[0], (down - self.offset[1]) / self.stride[1]
 
@@ -165,6 +193,16 @@ class Placement:
             placed[(y + 0.5 < top) | (y + 0.5 > bottom), :] = np.nan
             placed[:, (x + 0.5 < left) | (x + 0.5 > right)] = np.nan
         return placed
+
+
+def _numbers(name: str, value: Any) -> Any:
+    """A number, or an array of them as it is. Raises OptionError that calls it `name`."""
+    with suppress(Exception):  # anybody's class, rows of several lengths, more digits than a float holds
+        if isinstance(value, Real) and not isinstance(value, bool):
+            return float(value)
+        if (array := np.asarray(value)).dtype.kind in "iuf":
+            return value if hasattr(value, "dtype") else array
+    raise OptionError(f"{name} {shown(value)} is neither a number nor an array of numbers")
 
 
 def spreading(placement: Placement) -> tuple[Float32, Float32]:

@@ -8,8 +8,10 @@ given_graph.py       the graph of a network as it was given, and a way to watch 
 cut.py               a graph cut in two at a layer: body and head
 tokens.py            a graph whose tokens stand as feature maps, so that it can be cut there
 layout.py            where the places are in a tensor, and the same tensor as feature maps
-heads.py             the four kinds of head, and the gradients of logits at the layer
+heads.py             the five kinds of head, and the gradients of logits at the layer
 head_recognition.py  what kind of head a cut model has, read off its graph
+cosine_head.py       a head of cosines, and its class maps with the length of the feature held fixed
+cosine.py            whether a head is one of cosines, found by what it answers
 linearity.py         what kind of head it is, found by what it answers
 differentiation.py   gradients of any network, those that write in place included
 devices.py           where a network computes, and something to feed it there

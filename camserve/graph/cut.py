@@ -53,6 +53,10 @@ def split(graph: fx.GraphModule, layer: str | fx.Node) -> tuple[fx.GraphModule, 
     return _body(graph, node, carried), _head(graph, node, carried, after)
 
 
+# What a function's node knows of its own name, where a file has one for it.
+NAMED = "camserve_name"
+
+
 def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
     """Every name a layer can be asked for by, in the order of the graph, with the node that ends it.
 
@@ -68,6 +72,7 @@ def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
         modules = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
         module = node if node.op == "call_module" else _first_of_several(graph, node)
         own = _function_name(node, modules, calls) if module is None else str(module.target)
+        own = node.meta.get(NAMED, own)
         for name in (*modules, own):
             names.pop(name, None)
             if name:

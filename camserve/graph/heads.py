@@ -1,9 +1,11 @@
 """What comes after the layer: activations (N, K, h, w) -> logits (N, C), and the gradients of the logits there.
 
-Four kinds, from the most special to the most general; `camserve.graph.head_recognition` tells them apart:
+Five kinds, from the most special to the most general; `camserve.graph.head_recognition` tells them apart, and
+`camserve.graph.cosine_head` has that of cosines:
 
     linear      global average pooling and one linear layer: gradients known without a backward pass
     class map   the layer *is* the class map, one channel a class (a 1x1 or fully convolutional classifier)
+    cosine      global average pooling, a linear layer, and the cosine of that feature with each class
     pooled      global average pooling, then anything (an MLP, LayerNorm + linear): gradients constant over space
     general     anything else: autograd through the head
 """
@@ -26,6 +28,10 @@ from camserve.graph.differentiation import gradients
 TargetFunction = Callable[[torch.Tensor], torch.Tensor]
 Carried = tuple[Any, ...]
 Float32 = npt.NDArray[np.float32]
+
+
+# Logits that a target is the sum of: of more, to ask autograd is quicker.
+_FEW = 8
 
 
 class Summands(NamedTuple):
@@ -57,7 +63,7 @@ class Head:
         """d target / d activations, (N, K, h, w)."""
         return autograd_gradients(self.module, activations, target, carried)
 
-    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+    def channel_weights(self, activations: torch.Tensor, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
         """What each channel weighs in the class map of the target, (N, K). Raises OptionError."""
         raise OptionError(self._no_map())
 
@@ -110,17 +116,18 @@ class LinearHead(Head):
 
     def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
         """dT/dS W / (h w), spread evenly over the cells."""
-        per_channel = self.channel_weights(self.logits(activations, carried), target) / _cells(activations)
+        logits = self.logits(activations, carried)
+        per_channel = self.channel_weights(activations, logits, target) / _cells(activations)
         return per_channel[:, :, None, None].expand_as(activations)
 
-    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+    def channel_weights(self, activations: torch.Tensor, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
         """dT/dS W."""
         # one class needs one row of the weights: reading all of them costs more than the map
         terms = _terms_of(target)
         if terms is None:
-            by_logit = _by_logit(logits, target)
-            used = by_logit.any(0)
-            return by_logit[:, used] @ self.weight[used]
+            slopes = by_logit(logits, target)
+            used = slopes.any(0)
+            return slopes[:, used] @ self.weight[used]
         rows = (self.weight[index] if factor == 1 else factor * self.weight[index] for index, factor in terms)
         weights = reduce(torch.add, rows)
         return weights.expand(len(logits), -1)
@@ -142,7 +149,7 @@ class LinearHead(Head):
 
     def summands(self, activations: torch.Tensor) -> Summands:
         """The activations, weighted."""
-        return Summands(_first_in_numpy(activations), *self._in_numpy)
+        return Summands(first_in_numpy(activations), *self._in_numpy)
 
     @cached_property
     def _in_numpy(self) -> tuple[Float32, Float32]:
@@ -163,13 +170,13 @@ class ClassMapHead(Head):
 
     def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
         """dT/dS_c / (h w), and 0 where a ReLU stopped the place."""
-        per_channel = _by_logit(self.logits(activations, carried), target) / _cells(activations)
+        per_channel = by_logit(self.logits(activations, carried), target) / _cells(activations)
         spread = per_channel[:, :, None, None].expand_as(activations)
         return torch.where(activations > 0, spread, 0) if self.rectified else spread
 
-    def channel_weights(self, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+    def channel_weights(self, activations: torch.Tensor, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
         """dT/dS: channels are classes."""
-        return _by_logit(logits, target)
+        return by_logit(logits, target)
 
     def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
         """The activations themselves, bias included."""
@@ -181,7 +188,7 @@ class ClassMapHead(Head):
 
     def summands(self, activations: torch.Tensor) -> Summands:
         """The class maps, after the ReLU where there is one; no bias."""
-        values = _first_in_numpy(activations)
+        values = first_in_numpy(activations)
         return Summands(np.maximum(values, 0) if self.rectified else values, None, np.zeros(len(values), np.float32))
 
 
@@ -192,26 +199,27 @@ def autograd_gradients(
     return gradients(lambda leaf: target(module(leaf[0], *carried)).sum(), [activations])[0]
 
 
-def _by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+def by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
     """dT/dS, (N, C): as the target itself knows it, or by autograd."""
     terms = _terms_of(target)
     if terms is not None:
-        by_logit = torch.zeros_like(logits)
+        slopes = torch.zeros_like(logits)
         for index, factor in terms:
-            by_logit[:, index] += factor
-        return by_logit
+            slopes[:, index] += factor
+        return slopes
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
-        (by_logit,) = torch.autograd.grad(target(leaf).sum(), leaf)
-    return by_logit
+        (slopes,) = torch.autograd.grad(target(leaf).sum(), leaf)
+    return slopes
 
 
-def _terms_of(target: TargetFunction) -> tuple[tuple[int, int], ...] | None:
-    """As `Target.terms`; None for other functions."""
-    return getattr(target, "terms", None)
+def _terms_of(target: TargetFunction) -> tuple[tuple[int, float], ...] | None:
+    """As `Target.terms`, where they are few; None for other functions."""
+    terms: tuple[tuple[int, float], ...] | None = getattr(target, "terms", None)
+    return None if terms is None or len(terms) > _FEW else terms
 
 
-def _first_in_numpy(activations: torch.Tensor) -> Float32:
+def first_in_numpy(activations: torch.Tensor) -> Float32:
     values: Float32 = activations[0].float().contiguous().cpu().numpy()
     return values
 

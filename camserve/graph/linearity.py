@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from camserve.catalogue.head_kinds import HeadKind
+from camserve.graph.cosine import cosine_head
+from camserve.graph.cosine_head import CosineHead
 from camserve.graph.heads import Carried, Head, LinearHead, PooledHead
 from camserve.graph.original.agreement import same
 
@@ -19,11 +21,23 @@ _MOST_WEIGHTS = 5_000_000
 
 
 def head_by_numbers(head: Head, activations: Tensor, carried: Carried, others: Carried) -> Head:
-    """`head`, or what it amounts to: linear, or pooled.
+    """`head`, or what it amounts to: linear, cosine, or pooled.
 
     activations: (1, K, h, w), and what the head needs besides; others: the same of another image, since what depends on
     that is no bias.
     """
+    try:
+        cosine = cosine_head(head, _Asked(head, activations).maps, carried)
+    except (RuntimeError, ValueError, TypeError, IndexError):  # a head that does not take what was made up
+        cosine = None
+    if cosine is None:
+        return _by_mean(head, activations, carried, others)
+    feature = _by_mean(cosine.feature, activations, carried, others)
+    return CosineHead(feature, cosine.weight, cosine.bias)
+
+
+def _by_mean(head: Head, activations: Tensor, carried: Carried, others: Carried) -> Head:
+    """`head`, or what it amounts to as a function of the mean over places: linear, or pooled."""
     asked = _Asked(head, activations)
     try:
         with torch.no_grad():
@@ -49,6 +63,11 @@ class _Asked:
         self._noisy = activations + spread * torch.randn(activations.shape, generator=chance).to(activations)
         self.mean = self._noisy.mean((2, 3), keepdim=True)
         self._other = self.mean + spread * torch.randn(self.mean.shape, generator=chance).to(activations)
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """Activations (1, K, h, w) that differ from each other."""
+        return self._noisy, self._other.expand(self.shape).contiguous(), self._noisy.flip(1)
 
     def __call__(self, mean: Tensor, carried: Carried) -> Tensor:
         """The logits (1, C) of a map that is `mean` (1, K, 1, 1) everywhere."""

@@ -82,7 +82,12 @@ def trace(model: nn.Module, keyword: str | None = None) -> Graph:
 
     keyword: the name that images are given by, where they cannot be given without one. Arguments that may be left out
     have their defaults, as in a call: torch.fx itself would make unknown values of them and take a training's branch.
+    A graph of our own is taken as it is, names included.
     """
+    if isinstance(model, Graph) and keyword is None:
+        same = fx.Graph()
+        same.output(same.graph_copy(model.graph, {}))
+        return Graph(model, same)
     try:
         root = _called_with_images(model, keyword)
         with _nothing_kept(model):

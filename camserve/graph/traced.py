@@ -1,6 +1,7 @@
 """A network whose graph is known: its layers, its two halves at one of them, and where cells lie."""
 
 import math
+import operator
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
@@ -152,10 +153,23 @@ class TracedNetwork:
         while True:
             before = next((one for one in node.all_input_nodes if self._names.get(one) in self._places), None)
             prepares = node.op != "call_module" and _name_of(node) in _PREPARING
-            is_relu = self._is(node, nn.ReLU, F.relu) and self._places[self._names[node]].shape[0] == self.classes
+            is_class_map = self._places[self._names[node]].shape[0] == self.classes and not self._is_weighed(node)
+            is_relu = self._is(node, nn.ReLU, F.relu) and is_class_map
             if before is None or not (prepares or is_relu) or not self._as_many(before, node):
                 return node
             node = before
+
+    def _is_weighed(self, node: fx.Node) -> bool:
+        """Whether weights come after a node: as many channels as classes are then chance, no map of each class."""
+        ahead, seen = list(node.users), set[fx.Node]()
+        while ahead:
+            user = ahead.pop()
+            if self._is(user, *_WEIGHTS):
+                return True
+            if user not in seen:
+                seen.add(user)
+                ahead += user.users
+        return False
 
     def _as_many(self, one: fx.Node, other: fx.Node) -> bool:
         return self._places[self._names[one]].shape == self._places[self._names[other]].shape
@@ -203,6 +217,7 @@ class TracedNetwork:
 
 
 _FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
+_WEIGHTS = (nn.Linear, nn.Conv2d, nn.Bilinear, F.linear, F.conv2d, torch.matmul, operator.matmul)
 # What turns a map round without a change of its values, or raises it to a power before it is pooled (GeM).
 _PREPARING = frozenset(
     [

@@ -47,8 +47,7 @@ def read_bands(
     """
     limits, sha256, notes = Limits(max_pixels, max_side, local), None, list[str]()
     if isinstance(source, np.ndarray):
-        name, kind, values = "array", "array", _of_array(source)
-        check_size(values.shape[1::-1], repr(name), limits)
+        name, kind, values = "array", "array", _of_array(source, limits)
     elif isinstance(source, Image.Image):
         name, kind = base_name(source), source.format or "array"
         check_size(source.size, repr(name), limits)
@@ -71,14 +70,16 @@ def upright(values: npt.NDArray[Any], turn: Image.Transpose | None) -> npt.NDArr
     return values if turn is None else np.ascontiguousarray(_TURNED[turn](values))
 
 
-def _of_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(H, W, C), a copy. Raises ImageError for what is no picture."""
+def _of_array(array: npt.NDArray[Any], limits: Limits) -> npt.NDArray[Any]:
+    """(H, W, C), a copy. Raises ImageError for what is no picture, ImageTooLarge before anything is copied."""
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
         raise ImageError(
             f"an array of {array.dtype} {array.shape} is no picture of bands; allowed are numbers in the shape (H, W) "
             "or (H, W, C). Try array.transpose(1, 2, 0) of a (C, H, W)."
         )
-    values = np.array(array)
+    check_size(array.shape[1::-1], repr("array"), limits)
+    with one_error("array", "array", limits):
+        values = np.array(array)
     return values[..., None] if values.ndim == 2 else values
 
 

@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from camserve.errors import ImageError
+from camserve.images.coded_sizes import coded_size
 from camserve.images.dicom import read_dicom
 from camserve.images.extras import Decoded
 from camserve.images.heic import read_heic
@@ -64,8 +65,7 @@ def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = Tru
         return _decode_tiff(data, name, limits, icc)
     if kind in EXTRAS:
         return _decode_extra(data, name, kind, limits, icc)
-    image = READERS[kind](io.BytesIO(data), "")
-    check_size(image.size, repr(name), limits)
+    image = _opened(data, name, kind, limits)
     moves = ["only the first picture of this animation is explained"] if _is_animated(image) else []
     raw = image.tile[0][3] if kind == "PNG" and image.tile else None
     image.load()
@@ -74,6 +74,21 @@ def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = Tru
     turn = turn_of(image)
     del image  # its pixels can go before turning makes another set
     return pixels if turn is None else pixels.transpose(turn), [*moves, *notes]
+
+
+def _opened(data: bytes, name: str, kind: str, limits: Limits) -> ImageFile.ImageFile:
+    """Within the limits, and not decoded yet."""
+    try:
+        image = READERS[kind](io.BytesIO(data), "")
+    except OSError:
+        if kind == "WEBP" and (
+            size := coded_size(data)
+        ):  # whose decoder says the same of damage and of too little memory
+            check_size(size, repr(name), limits)
+            np.empty((2, *size, 4), np.uint8)  # what it has need of
+        raise
+    check_size(image.size, repr(name), limits)
+    return image
 
 
 def _decode_extra(data: bytes, name: str, kind: str, limits: Limits, icc: bool) -> tuple[Image.Image, list[str]]:
@@ -143,8 +158,7 @@ def numbers_in(
         if is_rare(page) or (page.photometric in _COLOURS and page.one("compression", 1) in UNPACKED):
             return _unpacked(data, page, name, limits), TURNS.get(page.one("orientation", 1)), notes
         return numbers_of(_by_pillow(data, page, name)), None, notes
-    image = READERS[kind](io.BytesIO(data), "")
-    check_size(image.size, repr(name), limits)
+    image = _opened(data, name, kind, limits)
     notes = ["only the first picture of this animation is explained"] if _is_animated(image) else []
     raw = image.tile[0][3] if kind == "PNG" and image.tile else None
     image.load()

@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from camserve.errors import ImageError
+from camserve.images.limits import Limits, check_size
 from camserve.images.profiles import conversion
 from camserve.images.windows import Window, first_white, not_numbers, window_of
 
@@ -27,10 +28,10 @@ TURNS = {
 _STRIP = 2**20  # pixels converted at a time: what bounds the temporaries
 
 
-def from_array(array: npt.NDArray[Any]) -> Image.Image:
+def from_array(array: npt.NDArray[Any], limits: Limits) -> Image.Image:
     """A uint8 array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA as a Pillow image that may share its memory.
 
-    Raises ImageError for any other.
+    Raises ImageError for any other, ImageTooLarge before anything is copied.
     """
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
         raise ImageError(
@@ -38,6 +39,7 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
             "(H, W, 3) or (H, W, 4). Try array.transpose(1, 2, 0) of a (3, H, W), "
             "(255 * array).astype('uint8') of values 0..1; other numbers and channels are for models of bands (bands=)."
         )
+    check_size(array.shape[1::-1], repr("array"), limits)
     return Image.fromarray(np.ascontiguousarray(array))
 
 
@@ -45,6 +47,8 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
     """What makes a loaded image upright; nothing for a TIFF, which Pillow turns while loading."""
     try:
         return TURNS.get(image.getexif().get(Tag.Orientation, 1))
+    except MemoryError:
+        raise
     except Exception:  # broken EXIF costs the turn, not the picture
         return None
 

@@ -98,6 +98,8 @@ def _made(profile: bytes) -> Conversion | None:
     if key not in made:
         try:
             found = Conversion(profile) if len(profile) <= _LARGEST else None
+        except MemoryError:
+            raise
         except Exception:  # a damaged profile costs the profile, not the picture; so does a Pillow without LittleCMS
             found = None
         while len(made) >= _KEPT:

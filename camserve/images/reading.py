@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,6 +23,7 @@ from PIL import Image
 
 from camserve import errors
 from camserve.errors import ImageError
+from camserve.images.coded_sizes import coded_size
 from camserve.images.decoding import EXTRAS, READERS, decode
 from camserve.images.limits import Limits, check_size
 from camserve.images.pixels import from_array, strips, to_rgb, turn_of
@@ -113,7 +115,7 @@ def read_photo(
     """
     limits = Limits(max_pixels, max_side, local)
     if isinstance(source, np.ndarray):
-        return _adopt(from_array(source), "array", limits, icc)
+        return _adopt(from_array(source, limits), "array", limits, icc)
     name = base_name(source)
     if isinstance(source, Image.Image):
         return _adopt(source, name, limits, icc)
@@ -122,6 +124,29 @@ def read_photo(
     with one_error(name, kind, limits):
         pixels, notes = decode(data, name, kind, limits, icc=icc)
     return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest(), tuple(notes))
+
+
+def announced_pixels(source: Source) -> int:
+    """How many pixels a source says it has, without decoding it; where only decoding tells, eight for each byte."""
+    if isinstance(source, np.ndarray):
+        return source.shape[0] * source.shape[1] if source.ndim > 1 else 0
+    if isinstance(source, Image.Image):
+        return source.width * source.height
+    if isinstance(source, str | os.PathLike):
+        return 8 * Path(source).stat().st_size
+    data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _peeked(source)
+    try:
+        width, height = coded_size(data) or READERS[str(kind_of(data))](io.BytesIO(data), "").size
+    except Exception:  # damaged, which is said when its turn comes, or of a format that Pillow does not read
+        return 8 * len(data)
+    return width * height
+
+
+def _peeked(file: BinaryIO) -> bytes:
+    place = file.tell()
+    data = file.read()
+    file.seek(place)
+    return data
 
 
 def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
@@ -167,7 +192,10 @@ def known_kind(data: bytes, name: str) -> str:
 
 @contextmanager
 def one_error(name: str, kind: str, limits: Limits) -> Iterator[None]:
-    """Whatever Pillow raises on hostile bytes, which is nearly anything, as the one error that it means."""
+    """Whatever Pillow raises on hostile bytes, which is nearly anything, as the one error that it means.
+
+    Not so MemoryError: sizes were held to the limits before, so it is the machine that has too little.
+    """
     try:
         yield
     except errors.CamserveError as error:
@@ -182,6 +210,10 @@ def one_error(name: str, kind: str, limits: Limits) -> Iterator[None]:
         raise errors.ImageTooLarge(
             f"{name!r} has {pixels / 1e6:.4g} megapixels; allowed in a {kind} are {allowed / 1e6:.4g} "
             f"({setting}). Try a smaller copy."
+        ) from None
+    except MemoryError:
+        raise errors.OutOfMemory(
+            f"{name!r} was not decoded: there is too little memory. Try again, or a smaller copy."
         ) from None
     except Exception as error:
         fault = (

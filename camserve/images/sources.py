@@ -2,10 +2,10 @@
 
 import os
 import re
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from camserve.errors import BodyTooLarge, ImageError
+from camserve.system.files import open_file, reason
 
 
 def base_name(source: object) -> str:
@@ -25,10 +25,10 @@ def encoded(source: object, name: str, max_bytes: int, *, local: bool = False) -
     except BodyTooLarge as error:
         setting = "limits.local_megabytes" if local else "limits.body_megabytes"
         raise BodyTooLarge(f"{error} ({setting}). Try a smaller copy, or JPEG.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # the last where a path or a file gives what is none
         given = str(source) if isinstance(source, str | os.PathLike) else name
         hint = " URLs are not fetched: download it first." if "://" in given else " Check the path and rights."
-        raise ImageError(f"cannot read {given!r}: {getattr(error, 'strerror', None) or error}.{hint}") from None
+        raise ImageError(f"cannot read {given!r}: {reason(error)}.{hint}") from None
     if not data:
         read_before = hasattr(source, "seekable") and source.seekable() and cast(BinaryIO, source).tell() > 0
         hint = "; a file object is read from where it stands, here its end: try seek(0) first" if read_before else ""
@@ -38,9 +38,8 @@ def encoded(source: object, name: str, max_bytes: int, *, local: bool = False) -
 
 def _read(source: object, name: str, max_bytes: int) -> bytes:
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        _check_bytes(path.stat().st_size, name, max_bytes)
-        with path.open("rb") as file:
+        with open_file(source) as file:
+            _check_bytes(os.fstat(file.fileno()).st_size, name, max_bytes)
             return _read_stream(file, name, max_bytes)
     if isinstance(source, bytes | bytearray | memoryview):
         _check_bytes(memoryview(source).nbytes, name, max_bytes)

@@ -6,6 +6,7 @@ The registry is catalogue/methods.py, which loads no torch.
     apply.py            from an entry of the registry to its map
     weighted.py         weights that are constant over space
     local.py            weights that differ from place to place
+    affinity.py         evidence shared among places that look alike to the layer
     decomposition.py    what the feature maps have in common
     stages.py           the network at several depths at once
     ablation.py         the layer changed, and the head asked what is left of the score

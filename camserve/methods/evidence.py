@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camserve.catalogue.method import Progress
 from camserve.errors import OptionError
 from camserve.graph.differentiation import gradients
 from camserve.graph.heads import Head, TargetFunction
-
-# Called with (forwards done, forwards in all) while a method runs many of them.
-Progress = Callable[[int, int], None]
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -75,7 +73,7 @@ class Evidence:
     @cached_property
     def class_weights(self) -> Tensor:
         """What each channel weighs in the target's class map, (N, K). Raises OptionError where there is none."""
-        return self.head.channel_weights(self.logits, self.target)
+        return self.head.channel_weights(self.activations, self.logits, self.target)
 
     @property
     def around(self) -> Whole:

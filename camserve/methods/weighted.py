@@ -122,7 +122,7 @@ def finercam(evidence: Evidence) -> torch.Tensor:
     so nothing is divided by 0 where all the probability is the class's own.
     Zhang et al., CVPR 2025, arXiv:2501.11309. Raises OptionError for a target that is no class, or the only class.
     """
-    index = _class_index(evidence)
+    index = _class_index(evidence, "logit", "contrast")
     if index is None:
         raise OptionError("finercam compares a class with those nearest to it, and this target is no class; name one")
     distance = (evidence.logits - evidence.logits[:, index, None]).abs()
@@ -143,10 +143,12 @@ def _sum_channels(weights: torch.Tensor, activations: torch.Tensor) -> torch.Ten
     return torch.bmm(weights[:, None], activations.flatten(2)).view(-1, *activations.shape[2:])
 
 
-def _class_index(evidence: Evidence) -> int | None:
-    """The class whose logit is the target; None where the target is another function."""
+def _class_index(evidence: Evidence, *quantities: str) -> int | None:
+    """The class whose logit, or one of these quantities, is the target; None where it is another function."""
     target = evidence.target
-    return target.index if isinstance(target, Target) and target.is_class else None
+    if not isinstance(target, Target) or not target.has_score:
+        return None
+    return target.index if target.quantity in (quantities or ("logit",)) else None
 
 
 def _noisy(evidence: Evidence) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from camserve.errors import ModelError
+from camserve.errors import ModelError, shown
 
 # Of a module: the arguments that its factory says.
 OWN = "camserve_arguments"
@@ -34,6 +34,9 @@ def bound(module: nn.Module, arguments: Mapping[str, Any]) -> nn.Module:
         return module
     if "forward" in vars(module):
         raise ModelError(f"forward was put into this {type(module).__name__} itself; arguments need it in its class")
+    for name in values:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ModelError(f"argument {shown(name)} cannot be the name of one of forward's")
     images, kind = _name_of_images(module, values), type(module)
     plain, tensors, rows = dict[str, Any](), dict[str, str](), set[str]()
     for name, value in values.items():
@@ -90,7 +93,7 @@ def _tensor(name: str, value: Any) -> Tensor | None:
         return None
     try:
         made = torch.tensor(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ModelError(
             f"argument '{name}' is no list of numbers, nor one of lists of the same length; allowed are those, "
             "numbers, strings and true or false, and in Python tensors and arrays"

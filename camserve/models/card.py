@@ -3,19 +3,33 @@
 models/README.md is the guide for writing one.
 """
 
-import hashlib
+import os
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from textwrap import shorten
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, FiniteFloat, StrictInt, ValidationError, model_validator
+from pydantic import Field, StrictInt, ValidationError, model_validator
 
 from camserve.config.schema import Models, shipped
-from camserve.errors import ModelError, ModelNotFound
-from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, Input, Part, Pixels, Share
+from camserve.config.validation_words import faults_of
+from camserve.errors import ModelError, ModelNotFound, NotInstalled, first_line
+from camserve.models.architectures.hub_cache import folder_of, repository_of
+from camserve.models.architectures.other_kinds import what_to_do
+from camserve.models.card_files import MOST_OF_CARD, check_model_folder, is_there, read_text, resolve_file
+from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, WIDEST, Input, Part, Pixels, Resize, Share
+from camserve.models.compiled.model_file import is_model_file
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Card", "Input", "Known", "Measured"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Card", "Input", "Known", "Measured", "Resize", "resolve_file"]
+
+CARD = "card.toml"
+# Parts of a key, with dots between them; cards have two.
+_DEEPEST = 50
+# Characters of what a list says of a card.
+_LONGEST = 500
+Edge = Annotated[float, Field(ge=0, le=1)]
+Region = tuple[Edge, Edge, Edge, Edge]
+Offset = Annotated[float, Field(ge=-WIDEST, le=WIDEST)]
 
 
 class Known(Part):
@@ -39,23 +53,37 @@ class Measured(Part):
     """
 
     layer: str
-    offset: tuple[FiniteFloat, FiniteFloat]
+    offset: tuple[Offset, Offset]
     measured: str = "not stated"
+
+
+class Sentences(Part):
+    """Of a model that compares images with sentences, the architecture "clip:FOLDER".
+
+    labels: the sentences, in place of the file that the card's own `labels` names. templates: prompts with {} in place
+    of a sentence, whose features are averaged.
+    """
+
+    labels: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
 
 
 class Card(Part):
     """One model: its network, weights, input and output.
 
-    architecture: "torchvision:NAME", "timm:NAME", "package.module:factory" or "net.py:factory", the file beside the
-    card; see `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an
-    installed package; see `camserve.models.checkpoints`. key: which state dict of that file, where it holds several.
-    sha256: of that file.
+    architecture: "torchvision:NAME", "timm:NAME", "package.module:factory"; or, beside the card, a file,
+    "net.py:factory", a folder, "hf:FOLDER", or a model file such as "net.onnx", which has its weights inside; see
+    `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an installed
+    package; see `camserve.models.weights.checkpoints`. key: which state dict of that file, where it holds several.
+    sha256: of that file, or of the model file.
     install: the command to offer where the package is missing. output: which part of the network's answer, where it has
     several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
     {output: file} for several outputs. aliases: more names of classes, {name: class's name}. layer: where to look, as
     `camserve.graph.cut.layer_names` lists; default: found by itself. scores: how logits become scores; "none" where
-    they are no classes' logits but numbers, such as an age. arguments: what forward gets besides images, the same for
-    every picture; see `camserve.models.arguments`.
+    they are no classes' logits but numbers, such as an age; "embedding" where they are features of the image, which say
+    what it looks like. zero_shot: of models whose classes are sentences. region: of segmentation and detection, the
+    part of the input that is explained, left, top, right, bottom as shares of its sides. arguments: what forward gets
+    besides images, the same for every picture; see `camserve.models.arguments`.
     """
 
     architecture: str
@@ -69,113 +97,159 @@ class Card(Part):
     labels: str | dict[str, str] | None = None
     aliases: dict[str, str] = Field(default_factory=dict)
     layer: str | None = None
-    scores: Literal["softmax", "sigmoid", "none"] = "softmax"
+    scores: Literal["softmax", "sigmoid", "none", "embedding"] = "softmax"
+    region: Region | None = None
     input: Input = Input()
     arguments: dict[str, Any] = Field(default_factory=dict)
     placement: Measured | None = None
+    zero_shot: Sentences | None = None
     known: tuple[Known, ...] = ()
 
     @property
-    def label_files(self) -> tuple[str, ...]:
-        """Every file of labels."""
-        if self.labels is None:
-            return ()
-        return (self.labels,) if isinstance(self.labels, str) else tuple(self.labels.values())
+    def files(self) -> dict[str, str]:
+        """Every file that is needed to load it, by its key: a program of the architecture, weights and labels."""
+        program = self.architecture.rpartition(":")[0]
+        labels = (
+            {f"labels.{output}": file for output, file in self.labels.items()} if isinstance(self.labels, dict) else {}
+        )
+        found = {"weights": self.weights, "labels": self.labels if isinstance(self.labels, str) else None, **labels}
+        if program.endswith(".py"):
+            found["architecture"] = program
+        elif is_model_file(self.architecture):
+            found["architecture"] = self.architecture
+        return {key: file for key, file in found.items() if file is not None}
+
+    @model_validator(mode="after")
+    def _a_region_has_an_inside(self) -> "Card":
+        if self.region and not (self.region[0] < self.region[2] and self.region[1] < self.region[3]):
+            raise ValueError(
+                f"region {list(self.region)} is not left, top, right, bottom as shares of the sides, 0 to 1"
+            )
+        return self
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether its answers are logits of classes."""
+        return self.scores in ("softmax", "sigmoid")
 
     @model_validator(mode="after")
     def _no_known_numbers(self) -> "Card":
-        if self.scores == "none" and self.known:
-            raise ValueError("a known answer is a class with its score, and a model with scores = 'none' has no scores")
+        if not self.has_scores and self.known:
+            said = f"a known answer is a class with its score, and a model with scores = '{self.scores}' has no scores"
+            raise ValueError(said)
         return self
-
-    def available(self, path: Path) -> bool:
-        """Whether the weights are there; `path` is the card's own."""
-        try:
-            return self.weights is None or resolve_file(self.weights, path).is_file()
-        except ModelError:
-            return False
 
 
 def find_cards(models: Models, *, with_shipped: bool = True) -> dict[str, Path]:
-    """{name: card.toml} of every folder in `models.folders` and of the shipped ones; the first of a name wins."""
+    """{name: card.toml} of every folder in `models.folders` and of the shipped ones; the first of a name wins.
+
+    What cannot be looked into is among them, a folder of cards under its own name: reading such a card says why.
+    """
     found: dict[str, Path] = {}
     for folder in (*models.folders, *([shipped("models")] if with_shipped else [])):
-        for path in sorted(folder.glob("*/card.toml")):
-            found.setdefault(path.parent.name, path)
+        for path in _cards_in(folder):
+            found.setdefault(_name(path), path)
     return found
 
 
+def _name(path: Path) -> str:
+    """The name of the folder, as text that can be written everywhere; names of files may hold any bytes."""
+    return os.fsencode(path.parent.name).decode("utf-8", "backslashreplace")
+
+
+def _cards_in(folder: Path) -> list[Path]:
+    try:
+        inside = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return []
+    except OSError:
+        return [folder / CARD]
+    return [path / CARD for path in inside if _may_be_there(path / CARD)]
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def card_path(source: str | Path, models: Models) -> Path:
-    """The card.toml that `source` means: a card's name, its folder, or the file. Raises ModelNotFound."""
+    """The card.toml that `source` means: a card's name, its folder, or the file.
+
+    Raises ModelNotFound, with what to write for names of other libraries; ModelError for a file of another kind, with
+    what makes one of it that loads.
+    """
     cards = find_cards(models)
     if str(source) in cards:
         return cards[str(source)]
-    path = Path(source)
-    for candidate in (path, path / "card.toml"):
-        if candidate.is_file():
-            return candidate
-    raise ModelNotFound(str(source), cards)
+    if is_model_file(str(source)):
+        raise ModelError(
+            f"'{source}' is a model file, and here a card is meant: `camserve add {source}` makes one of it"
+        )
+    path, is_card = Path(source), is_there(Path(source, CARD))
+    hint = "" if is_card else what_to_do(source)
+    if is_card or (is_there(path) and not hint):
+        return path / CARD if is_card else path
+    if is_there(path):
+        raise ModelError(hint)
+    from camserve.models.architectures.hints import of_source  # torch, which takes seconds
+
+    raise ModelNotFound(str(source), cards, hint or of_source(str(source)))
 
 
 def read_card(path: Path) -> Card:
-    """Read and check one card. Raises ModelError that names the file, the key and what is allowed."""
+    """Read and check one card. Raises ModelError that names the file, the key, its value and what is allowed."""
+    what = f"the card '{path}'"
+    text = read_text(path, what, MOST_OF_CARD)
+    if any(line.partition("=")[0].count(".") > _DEEPEST for line in text.splitlines()):  # to read it takes minutes
+        raise ModelError(f"{what} has a key of more than {_DEEPEST} parts")
     try:
-        return Card.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ModelError(f"cannot read the card '{path}': {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"the card '{path}' is not valid TOML: {error}") from None
+        return Card.model_validate(tomllib.loads(text))
     except ValidationError as error:
-        raise ModelError(f"the card '{path}' is wrong: {problems(error)}") from None
+        raise ModelError(f"{what} is wrong: {faults_of(error)}") from None
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: too many digits, too many brackets
+        raise ModelError(f"{what} is not valid TOML: {first_line(error)}") from None
 
 
-def check_files(path: Path) -> None:
-    """Raises ModelError where the card at `path` cannot be read, or its weights or labels are not there."""
+def check_files(path: Path, models: Models) -> Card:
+    """The card at `path`. Raises ModelError where it, or a file that it needs, cannot be read; NotInstalled."""
     card = read_card(path)
-    for file in (card.weights, *card.label_files):
-        if file is not None:
-            resolve_file(file, path, card.install)
+    resolve_files(card, path, models)
+    return card
 
 
-def problems(error: ValidationError) -> str:
-    """What a card's or an input's keys are blamed for, in one line."""
-    return "; ".join(": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors())
+def resolve_files(card: Card, path: Path, models: Models) -> dict[str, Path]:
+    """The files that the card at `path` needs, by its keys. Raises as `check_files`."""
+    repository = repository_of(card.architecture)
+    if repository is not None and folder_of(repository, path.parent) == path.parent / repository:
+        check_model_folder(card.architecture, path.parent / repository, path, models.shared)
+    return {key: resolve_file(file, path, models.shared, card.install, key=key) for key, file in card.files.items()}
 
 
-def resolve_file(reference: str, card: Path, install: str | None = None) -> Path:
-    """The file that a card's `weights`, `labels` or `image` means. Raises ModelError saying how to get it."""
-    if not reference.startswith("package:"):
-        path = card.parent / reference
-    else:
-        package, _, inside = reference.removeprefix("package:").partition("/")
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            how = install or f"pip install {package}"
-            raise ModelError(f"'{card.parent.name}' needs the package '{package}', which is not installed: {how}")
-        path = Path(spec.submodule_search_locations[0]) / inside
-    if not path.is_file():
-        raise ModelError(f"'{card.parent.name}' needs the file '{path}', which does not exist")
-    return path
+class Seen(NamedTuple):
+    """A card as a list shows it. card: None where it cannot be read. available: whether its files are there.
+
+    error: what is wrong with it, in one line; None where nothing is, or only a package not installed.
+    """
+
+    card: Card | None
+    available: bool
+    error: str | None
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The class names, one a line in the order of the logits; empty lines at the end do not count."""
+def look_at(path: Path, models: Models) -> Seen:
+    """What a list says of the card at `path`. Raises nothing: one that is bad hurts only itself."""
+    card = None
     try:
-        text = path.read_text(encoding="utf-8-sig")  # editors of some systems begin a file with a mark
-    except UnicodeDecodeError:
-        raise ModelError(f"the labels '{path.name}' are not UTF-8 text with one class name a line") from None
-    except OSError as error:
-        raise ModelError(f"cannot read the labels '{path}': {error.strerror}") from None
-    return tuple(line.strip() for line in text.rstrip().splitlines())
-
-
-def check_sha256(path: Path, expected: str | None) -> str:
-    """The file's SHA-256. Raises ModelError where a card states another."""
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected is not None and actual != expected.lower():
-        raise ModelError(
-            f"'{path.name}' has sha256 {actual}, but the card states {expected}: the file is damaged or another "
-            "one. Install it anew, or correct the card if the change is meant."
-        )
-    return actual
+        card = read_card(path)
+        check_files(path, models)
+    except NotInstalled:
+        return Seen(card, False, None)
+    except ModelError as error:
+        said = str(error).encode("utf-8", "backslashreplace").decode()  # as of `_name`
+        return Seen(card, False, shorten(said, _LONGEST, placeholder=" ..."))
+    return Seen(card, True, None)

@@ -1,22 +1,31 @@
 """How a picture becomes a network's input, as a card or `camserve.load` says it."""
 
-from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from camserve.errors import shown
 
 if TYPE_CHECKING:
+    from camserve.geometry.frame import Frame
     from camserve.images.bands import Bands
 
-Values = tuple[FiniteFloat, ...]
-Share = Annotated[float, Field(gt=0, le=1)]
-Pixels = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
+# Pixels of a side, as of the longest of JPEG; samples of a picture that a network may be given.
+WIDEST, MOST_BANDS = 65_535, 4096
+# Of a network's input: within these a value is a number of float32, and so is any picture's less it, and over it.
+_LEAST_STD, _MOST = 1e-30, 1e30
+Means = tuple[Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)], ...]
+Deviations = tuple[Annotated[float, Field(ge=_LEAST_STD, le=_MOST, allow_inf_nan=False)], ...]
+# A hundredth of a photograph's side is a few pixels.
+Share = Annotated[float, Field(ge=0.01, le=1)]
+Pixels = Annotated[int, Field(ge=1, le=WIDEST)]
+Index = Annotated[int, Field(ge=0, lt=MOST_BANDS)]
 
-IMAGENET_MEAN: Values = (123.675, 116.28, 103.53)
-IMAGENET_STD: Values = (58.395, 57.12, 57.375)
+IMAGENET_MEAN: Means = (123.675, 116.28, 103.53)
+IMAGENET_STD: Deviations = (58.395, 57.12, 57.375)
 # Of grey pictures, where a model's are not stated: its input then lies between -1 and 1. There is no usual pair.
-GREY: Values = (127.5,)
+GREY: Means = (127.5,)
 
 
 class Part(BaseModel):
@@ -24,14 +33,25 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, value: object) -> object:
+        """Nothing in a card is true or false but what forward is given; pydantic would take them for 1 and 0."""
+        if isinstance(value, bool):
+            raise ValueError("true and false are no value of it")
+        return value
+
 
 def _side_or_sides(value: Any) -> int | tuple[int, int]:
     """A side in pixels, or (height, width); of a square its side. Raises ValueError for anything else."""
     several = value if isinstance(value, list | tuple) else [value]
     sides = [_whole(side) for side in several]
-    if len(sides) not in (1, 2) or min(sides) < 1:
+    if len(sides) not in (1, 2) or not 1 <= min(sides) <= max(sides) <= WIDEST:
         given = several[0] if len(several) == 1 else value
-        raise ValueError(f"{given!r} is no size: it is a side in pixels, as 224, or [height, width], as [256, 128]")
+        raise ValueError(
+            f"{shown(given)} is no size: it is a side in pixels, as 224, or [height, width], as [256, 128], of at most "
+            f"{WIDEST}"
+        )
     return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
 
 
@@ -40,8 +60,53 @@ def _whole(value: Any) -> int:
     try:
         whole = int(value)
         return whole if not isinstance(value, bool) and whole == float(value) else 0
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # anybody's class, and what is masked
         return 0
+
+
+class Resize(Part):
+    """The photograph resized as a whole, before the input is cut out of its middle pixel for pixel, as others do it.
+
+    short: pixels of its short side, its proportions kept; or sides: (height, width), whatever its proportions; without
+    both it stays as it is. multiple: both sides go up to one of this. within: (height, width) that it is made to fit.
+    cut: the "middle", of `size`, black where it reaches beyond; "none": the whole is the input; "first": the middle, a
+    square of `crop` of the short side, is cut out first and then made `size`.
+    like: whose arithmetic: "transformers" rounds down and resamples by torch; "paddle" rounds the long side;
+    "torchvision", also timm's, rounds the middle's corner to even pixels and resamples by Pillow.
+    """
+
+    short: Pixels | None = None
+    sides: Annotated[int | tuple[int, int], BeforeValidator(_side_or_sides)] | None = None
+    multiple: Annotated[int, Field(ge=1, le=1024)] = 1
+    within: Annotated[int | tuple[int, int], BeforeValidator(_side_or_sides)] | None = None
+    cut: Literal["middle", "none", "first"] = "middle"
+    like: Literal["transformers", "paddle", "torchvision"] = "transformers"
+
+    def frame(self, original: tuple[int, int], input: tuple[int, int], share: float) -> "Frame":
+        """Of a photograph (W, H): the frame whose input, but for cut = "none", has `input` (w, h) pixels."""
+        from camserve.geometry import evaluation
+
+        if self.cut == "first":
+            return evaluation.cut_first(original, input, share)
+        made = [original if self.sides is None else _width_height(self.sides)]
+        if self.sides is None and self.short is not None:
+            nearest = self.like == "paddle"
+            made = [evaluation.in_proportion(original, self.short, nearest=nearest, multiple=self.multiple)]
+        if self.within is not None:
+            made = list(dict.fromkeys((*made, evaluation.within(made[-1], _width_height(self.within)))))
+        if self.cut == "none":
+            return evaluation.whole(original, tuple(made))
+        return evaluation.middle_of(original, tuple(made), input, to_even=self.like == "torchvision")
+
+    def enlarged(self, factor: float) -> "Resize":
+        """The same for an input that is `factor` times as large."""
+        short = self.short and max(1, int(self.short * factor))
+        sides = None if self.sides is None else tuple(max(1, int(n * factor)) for n in _width_height(self.sides)[::-1])
+        return Resize(**{**self.model_dump(), "short": short, "sides": sides})
+
+
+def _width_height(sides: int | tuple[int, int]) -> tuple[int, int]:
+    return (sides, sides) if isinstance(sides, int) else (sides[1], sides[0])
 
 
 class Input(Part):
@@ -54,23 +119,36 @@ class Input(Part):
     the network's order. shown: the samples that are drawn, one as grey or three as red, green and blue; default the
     first three of the bands, of fewer the first.
     mean, std: per channel in that order, in units of 0..255, of bands in those of the file; one number stands for all.
-    input = (value - mean) / std. resample: how pixels are interpolated.
+    input = (value - mean) / std. resample: how pixels are interpolated. resampler: by whom:
+    "fast" takes torch for photographs of up to a megapixel, where one value in 200 differs by 1 from Pillow's; "pillow"
+    needs no torch, and is what model files get. resize: how the photograph is resized before
+    the evaluation crop, of which `crop` then says nothing; left out, the crop's box is resampled at once.
     """
 
     size: Annotated[int | tuple[int, int], BeforeValidator(_side_or_sides)] = 224
     crop: Share = 0.875
     fit: Pixels | None = None
     channels: Literal["RGB", "BGR", "L", "bands"] = "RGB"
-    bands: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
+    bands: Annotated[tuple[Index, ...], Field(min_length=1, max_length=MOST_BANDS)] | None = None
     shown: tuple[Index, ...] | None = None
-    mean: Values = IMAGENET_MEAN
-    std: Values = IMAGENET_STD
+    mean: Means = IMAGENET_MEAN
+    std: Deviations = IMAGENET_STD
     resample: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
+    resampler: Literal["fast", "pillow"] = "fast"
+    resize: Resize | None = None
 
     @property
     def sides(self) -> tuple[int, int]:
         """(w, h) of the evaluation crop, pixels."""
-        return (self.size, self.size) if isinstance(self.size, int) else (self.size[1], self.size[0])
+        return _width_height(self.size)
+
+    def evaluation(self, original: tuple[int, int]) -> "Frame":
+        """The model's own evaluation of a photograph (W, H)."""
+        if self.resize is not None:
+            return self.resize.frame(original, self.sides, self.crop)
+        from camserve.geometry.frame import crop
+
+        return crop(original, self.sides, share=self.crop)
 
     @property
     def fit_side(self) -> int:
@@ -120,11 +198,12 @@ class Input(Part):
         made = dict(stated)
         if made.get("bands") is not None:
             made.setdefault("channels", "bands")
-            if isinstance(made["bands"], Iterable) and not isinstance(made["bands"], str):
-                made["bands"] = tuple(made["bands"])
+            with suppress(TypeError):  # no list, which is said when its turn comes
+                made["bands"] = made["bands"] if isinstance(made["bands"], str) else tuple(made["bands"])
             count = len(made["bands"]) if isinstance(made["bands"], tuple) else 1
         else:
-            count = 1 if made.get("channels") == "L" else 3
+            channels = made.get("channels")
+            count = 1 if isinstance(channels, str) and channels == "L" else 3
         for name in ("mean", "std"):
             value: Any = made.get(name)
             if isinstance(value, int | float) or _is_one(value):
@@ -146,6 +225,8 @@ class Input(Part):
             )
         if self.bands is None and self.shown is not None:
             raise ValueError("shown says which bands of a picture are drawn; it belongs to bands")
+        if self.bands is not None and self.resize is not None:
+            raise ValueError("resize is of ordinary colours; a picture of bands is cut by crop alone")
         if self.shown is not None and len(self.shown) not in (1, 3):
             raise ValueError(f"shown lists one band, or three for red, green and blue, not {len(self.shown)}")
         if self.bands is not None and not {"mean", "std"} <= self.model_fields_set:
@@ -160,8 +241,6 @@ class Input(Part):
 
     @model_validator(mode="after")
     def _in_units_of_255(self) -> "Input":
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, not {self.std}")
         if self.bands is None and max(self.mean) <= 1 and max(self.std) < 1:
             raise ValueError(
                 f"mean {self.mean} and std {self.std} look like units of 0..1; camserve's are 0..255: "

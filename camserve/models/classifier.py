@@ -1,64 +1,60 @@
 """What a model is: a card and a network, frozen, with its layers; it knows nothing of explanations."""
 
+import copy
 import hashlib
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple, Self
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from camserve.catalogue.class_names import ClassNames
+from camserve.catalogue.option_metadata import checked
+from camserve.catalogue.options import ExplainOptions
 from camserve.config import schema as config
-from camserve.errors import CutError, ModelError, OptionError, shown
-from camserve.geometry.frame import Frame, check_input_size, crop, fit, native, squeezed
-from camserve.graph.devices import find_device
-from camserve.graph.network import network_of
+from camserve.errors import CutError, ModelError, OptionError
+from camserve.geometry.frame import Frame, check_cells, squeezed
 from camserve.models import card as cards
-from camserve.models.channels import met
-from camserve.models.checkpoints import Checkpoint
+from camserve.models.compiled.model_file import is_model_file
+from camserve.models.inputs.framing import frame_of
 from camserve.models.labels import with_aliases, with_wnids
-from camserve.models.layer import Layer
-from camserve.models.output_names import Labels, Output, count_of, labels_of, output_of
-from camserve.models.snapshot import add_weights
+from camserve.models.output_names import Output, count_of, labels_of, output_of
+from camserve.models.parts import Parts
+from camserve.system.kept import Kept
 from camserve.system.workers import Pool, Workers, shared
+
+# Torch, and all that needs it, is imported where a network is met: a model file that is explained in closed form needs
+# neither, and to import it takes longer than to explain a photograph.
+if TYPE_CHECKING:
+    from torch import nn
+
+    from camserve.graph.network import Network
+    from camserve.models.compiled.closed_file import EngineFacts
+    from camserve.models.engines.engine import Engine
+    from camserve.models.layer import Layer
+    from camserve.models.words.rewording import Swap
 
 log = logging.getLogger("camserve")
 
 # Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
 _LAYERS_KEPT = 8
+# Lists of sentences whose classifiers are kept; all share one network.
+_WORDINGS_KEPT = 16
 
 
-class Parts(NamedTuple):
-    """What a classifier is made of.
+class _Met(NamedTuple):
+    """A network that has been met. default_layer: the card's, or the last that still has places."""
 
-    module: the network, frozen. labels: None where nobody names the classes; by output for a network with several.
-    weights_sha256: of the file they came from, None for a module. home: the card's file, None without one. checkpoint:
-    the weights under the network's names, None where it was made without; prefix: what was taken off those names.
-    output: in place of the card's. found_labels: what the file of weights holds besides; they count where nobody else
-    names the classes, and where they are as many.
-    """
-
-    module: nn.Module
-    card: cards.Card
-    name: str
-    labels: Labels | None
-    settings: config.Settings
-    weights_sha256: str | None = None
-    home: Path | None = None
-    checkpoint: Checkpoint | None = None
-    prefix: str = ""
-    output: Output | None = None
-    found_labels: Sequence[str] | None = None
+    module: "nn.Module"
+    network: "Network"
+    default_layer: str
 
 
 class Classifier:
     """A frozen snapshot of a classifier; safe to share between threads.
 
     name, card, labels. module: the network, frozen and in evaluation mode. home: the card's file, None for a module.
+    closed: what a model file gives without its network, None of everything else.
     settings: the defaults of every option. outputs: the names of the parts (N, C) of the network's answer, () where
     that is one tensor; output: which of them it is about, None where there are no others.
     Later training of a module it was made from does not reach it, and nothing it does reaches that module.
@@ -66,21 +62,36 @@ class Classifier:
 
     def __init__(self, parts: Parts) -> None:
         self.name, self.card, self.home, self.settings = parts.name, parts.card, parts.home, parts.settings
+        self.words = parts.words
         self._weights_sha256 = parts.weights_sha256
-        self._layers: OrderedDict[tuple[str, int | None], Layer] = OrderedDict()
-        self._lock = threading.Lock()
-        self._building: dict[tuple[str, int | None], threading.Lock] = {}
+        self._layers: Kept[tuple[str, int | None], Layer] = Kept(_LAYERS_KEPT)
         self._others, self._other = dict[str, Self](), threading.Lock()
-        module = parts.module.to(find_device(self.settings.compute.device))
-        self.workers.run(lambda: self._look(module, parts))
+        self._worded: Kept[tuple[str, ...], Self] = Kept(_WORDINGS_KEPT)
+        self._origin: Self | None = None
+        self._swap: Swap = {}
+        self._parts, self._meeting = parts, threading.Lock()
+        self._known: _Met | None = None
+        self.closed = parts.closed
+        if self.closed is not None:
+            self.outputs: tuple[str, ...] = ()
+            self.output: str | None = None
+            labels = parts.labels if isinstance(parts.labels, Sequence) else None
+            named = _check_labels(labels, self.closed.classes, self.name, self.card)
+            self.labels = with_aliases(named, self.card.aliases, all_known=True)
+            return
         self._parts = parts._replace(module=self.module, checkpoint=None)
         answered, part = self.network.given.answered, self.network.given.part
         self.outputs, self.output = answered.outputs, part.name if len(answered.outputs) > 1 else None
         labels = labels_of(part, answered, parts.labels, parts.output, parts.card.output)
-        if labels is None and self.output is None and len(parts.found_labels or ()) == self.network.classes:
+        if labels is None and self.output in (None, "logits") and len(parts.found_labels or ()) == self.network.classes:
             labels = parts.found_labels
         named = _check_labels(labels, self.network.classes, self.name, self.card)
         self.labels = with_aliases(named, self.card.aliases, all_known=self.output is None)
+
+    @property
+    def quantity(self) -> str:
+        """What of a class is explained where nobody says: see `catalogue.methods.QUANTITIES`."""
+        return "logit" if self.words is None else "contrast"
 
     @property
     def workers(self) -> Workers:
@@ -88,30 +99,93 @@ class Classifier:
         compute = self.settings.compute
         return shared(compute.workers, compute.threads)
 
-    def _look(self, module: nn.Module, parts: Parts) -> None:
+    @property
+    def module(self) -> "nn.Module":
+        """The network, frozen and in evaluation mode."""
+        return self._met.module
+
+    @property
+    def network(self) -> "Network":
+        """The same, as layers are cut out of it."""
+        return self._met.network
+
+    @property
+    def default_layer(self) -> str:
+        """The layer that is looked at where none is named."""
+        return self._met.default_layer if self.closed is None else self.closed.name
+
+    @property
+    def engine(self) -> "Engine | EngineFacts":
+        """What runs the model's own layer."""
+        return self.layer().engine if self.closed is None else self.closed.engine
+
+    @property
+    def _met(self) -> _Met:
+        """The network, met at the first use."""
+        if self._known is None:
+            import torch  # noqa: F401 - loaded before the workers are asked, who count its threads
+
+            self.workers.run(self._look)
+        assert self._known is not None
+        return self._known
+
+    def met_with(self, network: "Network") -> _Met:
+        """The same with another network in its own's place."""
+        return self._met._replace(network=network)
+
+    def _look(self) -> None:
         """Everything that runs the network; on a worker, whose threads are few and fixed."""
-        chosen = output_of(parts.output, self.card.output, parts.labels)
+        from camserve.graph.devices import find_device
+
+        parts = self._parts
         try:
-            given, self.card = met(module, self.card, _count(parts, chosen), chosen)
+            with self._meeting:  # held by nobody who waits for a worker
+                if self._known is None:
+                    module = parts.network().to(find_device(self.settings.compute.device))
+                    self._known = self._meet(module, parts)
         except OptionError as error:
-            if self.home is None or parts.output is not None:
+            if self.home is None or parts.output is not None or parts.has_layer:
                 raise
             raise ModelError(f"the card '{self.home}' is wrong: {error}") from None
+
+    def _meet(self, module: "nn.Module", parts: Parts) -> _Met:
+        """Raises OptionError for what the card, or who loads it, says of the network and is not so."""
+        from camserve.graph.network import network_of
+        from camserve.models.dense import last_of_backbone
+        from camserve.models.inputs.channels import met
+
+        chosen, own = output_of(parts.output, self.card.output, parts.labels), self.card.input
+        most = self.settings.explain.max_input_megapixels
+        for key, (width, height) in {"size": own.sides, "fit": (own.fit_side, own.fit_side)}.items():
+            if width * height > most * 1e6:
+                raise OptionError(
+                    f"{key}: the network's input would be {width} x {height} pixels; allowed are {most:g} megapixels "
+                    "(explain.max_input_megapixels)"
+                )
+        given, self.card = met(module, self.card, _count(parts, chosen), chosen)
         if chosen is not None:
             self.card = self.card.model_copy(update={"output": given.part.name})
-        if given.scores is not None and self.card.scores != "none":
+        if given.scores is not None and self.card.has_scores:
             self.card = self.card.model_copy(update={"scores": given.scores})
-        self.module, self.network = given.module, network_of(given)
-        self.default_layer = self.card.layer or self.network.default_layer()
+        network = network_of(given)
+        if given.places is not None and self.card.layer is None:
+            self.card = self.card.model_copy(update={"layer": last_of_backbone(network.layers(), given.size)})
+        found = _Met(given.module, network, self.card.layer or network.default_layer())
         try:
-            self.layer()
+            self._keep(found)
         except CutError as error:
-            if self.network.graph is None:
+            if network.graph is None:
                 raise
             log.warning("%s: the network itself is run, with a hook", error)
-            self.network = network_of(given, by_hook=True)
-            self.default_layer = self.card.layer or self.network.default_layer()
-            self.layer()
+            network = network_of(given, by_hook=True)
+            found = found._replace(network=network, default_layer=self.card.layer or network.default_layer())
+            self._keep(found)
+        return found
+
+    def _keep(self, found: _Met) -> None:
+        """Make the layer that everybody asks for. Raises CutError."""
+        made = self._cut_at(found.network, found.default_layer, None, is_own=True)
+        self._layers.put((found.default_layer, None), made)
 
     def of_output(self, output: str | int | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
         """The classifier of another output of the same network, made at its first use and kept; None: this one.
@@ -119,13 +193,17 @@ class Classifier:
         output: a name, the end of one, or an index. pool, deadline: where it is made, and in how many seconds. Raises
         UnknownName, which lists the outputs, OptionError for a network with one, ModelError, DeadlinePassed.
         """
-        if output is None:
+        if (ready := self.ready_output(output)) is not None:
+            return ready
+        name = self.network.given.answered.named(checked(ExplainOptions, "output", output)).name
+        return (pool or self.workers).run(lambda: self._of_output(name), deadline)
+
+    def ready_output(self, output: str | int | None) -> Self | None:
+        """What `of_output` gives, where that is there already. Raises as it does."""
+        if (output := checked(ExplainOptions, "output", output)) is None:
             return self
-        given = self.network.given
-        name = given.answered.named(output).name
-        if name == given.part.name:
-            return self
-        return self._others.get(name) or (pool or self.workers).run(lambda: self._of_output(name), deadline)
+        name = self.network.given.answered.named(output).name
+        return self if name == self.network.given.part.name else self._others.get(name)
 
     def _of_output(self, name: str) -> Self:
         """To be called on a worker, who waits for no worker: it builds in place."""
@@ -136,48 +214,108 @@ class Classifier:
                 self._others[name] = type(self)(parts)
             return self._others[name]
 
+    def of_labels(self, labels: Sequence[str] | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
+        """The classifier of other sentences by the same network; None: this one. The latest are kept.
+
+        pool, deadline: where the sentences are read, and in how many seconds. Raises OptionError where the classes are
+        fixed, or a sentence is none; DeadlinePassed.
+        """
+        if labels is None or tuple(labels) == self.labels:
+            return self
+        if self.words is None:
+            raise OptionError(
+                f"labels: the classes of '{self.name}' are fixed; only a model that compares images with sentences, "
+                "such as clip:FOLDER, takes others. Names of classes are given when a model is loaded, "
+                "load(..., labels=...), or made a card, camserve add ... --labels FILE"
+            )
+        workers = pool or self.workers
+        return self._worded.get(tuple(labels), lambda: workers.run(lambda: self._of_labels(tuple(labels)), deadline))
+
+    def _of_labels(self, labels: tuple[str, ...]) -> Self:
+        from camserve.models.words.rewording import layer_with, network_with, swap_of, swapped
+
+        assert self.words is not None
+        swap = swap_of(self.module, self.words.features(labels), self.words.bias)
+        if layer_with(self.layer(), swap) is None:  # its head was not understood: made anew
+            return type(self)(self._parts._replace(module=swapped(self.module, swap), labels=labels))
+        _ = self.described  # which stays that of the model
+        made = copy.copy(self)
+        made._known = _Met(swapped(self.module, swap), network_with(self.network, swap), self.default_layer)
+        made.labels, made._origin, made._swap = ClassNames(labels), self, swap
+        made._layers, made._worded = Kept(_LAYERS_KEPT), Kept(_WORDINGS_KEPT)
+        return made
+
+    def of_module(self, module: "nn.Module", scores: str) -> Self:
+        """A classifier of another module of the same input in its own's place, whose answers have no names."""
+        card = self.card.model_copy(update={"scores": scores, "output": None})
+        return type(self)(
+            self._parts._replace(
+                module=module, card=card, labels=None, found_labels=None, output=None, closed=None, make=None
+            )
+        )
+
+    def with_weights_of(self, module: "nn.Module", settings: config.Settings) -> Self:
+        """A classifier of a copy of the own network that has other weights. settings: in place of the own."""
+        return type(self)(self._parts._replace(module=module, settings=settings, closed=None, make=None))
+
     def notes(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """What explanations of inputs of `size` (w, h) at these layers have to say about the network."""
         chosen = () if self.card.layer else layers  # a layer that was named is looked at as it is
-        return (*self.network.given.notes, *self.network.notes_at(size, chosen))
+        return () if self.closed is not None else (*self.network.given.notes, *self.network.notes_at(size, chosen))
 
-    def layer(self, name: str | None = None, output_stride: int | None = None) -> Layer:
-        """The layer of that name, default the model's own. Raises UnknownName with close matches, OptionError."""
+    def layer(self, name: str | None = None, output_stride: int | None = None) -> "Layer":
+        """The layer of that name, default the model's own.
+
+        Raises UnknownName with close matches, OptionError, TooMuch for more cells than `explain.max_cells`.
+        """
+        name = checked(ExplainOptions, "layer", name)
+        output_stride = checked(ExplainOptions, "output_stride", output_stride)
+        self.check_stride(output_stride)
         key = (name or self.default_layer, output_stride)
-        with self._lock:
-            if (layer := self._ready(key)) is not None:
-                return layer
-            building = self._building.setdefault(key, threading.Lock())
-        with building:  # who asks for another layer meanwhile does not wait
-            with self._lock:
-                if (layer := self._ready(key)) is not None:
-                    return layer
-            try:
-                made = self._made(key)
-                with self._lock:
-                    self._layers[key] = made
-                    while len(self._layers) > _LAYERS_KEPT:
-                        self._layers.popitem(last=False)
-            finally:  # names of no layer must not gather
-                with self._lock:
-                    self._building.pop(key, None)
-            return made
+        return self._layers.get(key, lambda: self._made(key))
 
-    def _ready(self, key: tuple[str, int | None]) -> Layer | None:
-        """A layer that is kept, as the one used last."""
-        if key in self._layers:
-            self._layers.move_to_end(key)
-        return self._layers.get(key)
+    def check_stride(self, output_stride: int | None) -> None:
+        """Raises TooMuch where the network, dilated so far, has too many cells at the size that it was trained at."""
+        if output_stride is not None:
+            check_cells(self.card.input.sides, output_stride, self.settings.explain.max_cells)
 
-    def _made(self, key: tuple[str, int | None]) -> Layer:
+    def has_ready(self, name: str | None = None) -> bool:
+        """Whether a layer, default the model's own, has been asked for before, so that it is there at once."""
+        is_closed = self.closed is not None and name in (None, self.closed.name)
+        return is_closed or (name or self.default_layer, None) in self._layers
+
+    def _made(self, key: tuple[str, int | None]) -> "Layer":
+        if self._origin is not None:
+            from camserve.models.words.rewording import layer_with
+
+            layer = layer_with(self._origin.layer(*key), self._swap)
+            if layer is None:
+                raise OptionError(f"layer '{key[0]}' goes with the model's own sentences only; leave labels out")
+            return layer
+        network, (name, output_stride) = self.network, key
+        if self.closed is not None and name == self.closed.name and name not in network.layers():
+            name = self._met.default_layer  # a sum, say, has no name of its own in the network
+        is_own = name == self._met.default_layer and output_stride is None
+        return self._cut_at(network, name, output_stride, is_own=is_own)
+
+    def _cut_at(self, network: "Network", name: str, output_stride: int | None, *, is_own: bool) -> "Layer":
+        from camserve.models.layer import Layer
+
         measured = self.card.placement
-        offset = measured.offset if measured and measured.layer == key[0] else None
-        return Layer(self.network, key[0], key[1], offset, self._compute(*key))
+        offset = measured.offset if measured and measured.layer == name else None
+        return Layer(network, name, output_stride, offset, self._compute(is_own=is_own))
 
-    def _compute(self, layer: str, output_stride: int | None) -> config.Compute | None:
+    def _compute(self, *, is_own: bool) -> config.Compute | None:
         """What decides a layer's engine; None: torch, where "auto" would spend a second for few images."""
-        lasting = self.home is not None and layer == self.default_layer and output_stride is None
+        lasting = is_own and (self.home is not None or is_model_file(self.card.architecture))
         return self.settings.compute if lasting or self.settings.compute.engine != "auto" else None
+
+    def forget_sizes(self) -> None:
+        """Let go of what engines keep to be quick with sizes of input that have come before."""
+        for layer in self._layers.values():
+            layer.engine.forget_sizes()
+        for other in list(self._others.values()):
+            other.forget_sizes()
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
@@ -185,20 +323,9 @@ class Classifier:
 
     def frame(self, original: tuple[int, int], size: str | int | None = None) -> Frame:
         """How a photograph of `original` (W, H) becomes the input: fit, crop, native or a short side."""
-        size = self.settings.explain.size if size is None else size
-        own, limits = self.card.input, self.settings.explain
-        if size == "crop":
-            return crop(original, own.sides, share=own.crop)
-        if not self.network.takes_any_size:
-            return _at_own_size(original, own.sides, size)
-        if size == "native":
-            return check_input_size(native(original), limits.max_input_megapixels)
-        short_side = own.fit_side if size == "fit" else _short_side(size)
-        made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
-        while size == "fit" and self.network.is_extended and _is_smaller(made.input, own.sides):
-            short_side += 1  # its windows are not square, and slide over the input
-            made = fit(original, short_side, max_aspect=limits.max_aspect, multiple=self.network.multiple)
-        return check_input_size(made, limits.max_input_megapixels)
+        size = self.settings.explain.size if size is None else checked(ExplainOptions, "size", size)
+        sizes = self.network if self.closed is None and size != "crop" else self.closed
+        return frame_of(self.card.input, self.settings.explain, sizes, original, size)
 
     def own_frame(self, original: tuple[int, int]) -> Frame:
         """The whole photograph as the one size that every network takes, the one it was trained at."""
@@ -209,6 +336,8 @@ class Classifier:
         """SHA-256 of the weights file, or, for a module, of its parameters and buffers by name."""
         if self._weights_sha256 is not None:
             return self._weights_sha256
+        from camserve.models.snapshot import add_weights
+
         digest = hashlib.sha256()
         add_weights(digest, self.module)
         return digest.hexdigest()
@@ -229,8 +358,8 @@ class Classifier:
         return f"<camserve.Model {self.title}: {len(self.labels)} classes, layer {self.default_layer}>"
 
 
-# Of a short side: more are no size of anything, and from 309 on no float.
-_DIGITS = 6
+# What an answer is called that nobody named, where it is no class.
+_WORDS = {"none": "output", "embedding": "feature"}
 
 
 def _count(parts: Parts, output: Output | None) -> int | None:
@@ -242,31 +371,8 @@ def _count(parts: Parts, output: Output | None) -> int | None:
 def _check_labels(labels: Sequence[str] | None, classes: int, name: str, card: cards.Card) -> ClassNames:
     """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
     if labels is None:
-        word = "output" if card.scores == "none" else "class"
+        word = _WORDS.get(card.scores, "class")
         return ClassNames(f"{word} {index}" for index in range(classes))
     if len(labels) != classes:
         raise ModelError(f"'{name}' has {classes} classes, but {len(labels)} labels were given")
     return with_wnids(labels)
-
-
-def _at_own_size(original: tuple[int, int], own: tuple[int, int], size: str | int) -> Frame:
-    """The whole photograph as the only input a fixed network takes, (w, h). Raises OptionError for another size."""
-    if size in ("fit", min(own), str(min(own))) or (size == "native" and original == own):
-        return squeezed(original, own)
-    what = "a square" if own[0] == own[1] else "that"
-    raise OptionError(
-        f"size {shown(size)}: this network takes {own[0]} x {own[1]} pixels only; use fit (the whole image, squeezed "
-        f"to {what}) or crop"
-    )
-
-
-def _is_smaller(size: tuple[int, int], than: tuple[int, int]) -> bool:
-    return size[0] < than[0] or size[1] < than[1]
-
-
-def _short_side(size: str | int) -> int:
-    """`size` as a number of pixels; strings of digits count, since flags and queries are strings."""
-    number = int(size) if isinstance(size, str) and size.isdecimal() and len(size) <= _DIGITS else size
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 10**_DIGITS:
-        raise OptionError(f"size {shown(size)} is none of: fit, crop, native, or a short side in pixels such as 320")
-    return number

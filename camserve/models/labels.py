@@ -12,6 +12,8 @@ from camserve.errors import ModelError, OptionError, shown
 
 # Indices that an error names; there may be thousands.
 _LISTED = 10
+# Characters of a class's name.
+_LONGEST = 1000
 # Labels are ImageNet's where at least this share is: libraries differ in a few, such as the two cranes.
 _IMAGENET_SHARE = 0.95
 
@@ -25,12 +27,28 @@ def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
     """
     labels = getattr(labels, "id2label", labels)
     if isinstance(labels, Mapping):
-        return _by_index(labels)
-    if isinstance(labels, Set) or not isinstance(labels, Iterable):
-        raise ModelError(f"labels {shown(labels)} have no order; give a list of class names in the order of the logits")
-    several = [_names(label) for label in labels]
+        return checked_names(_by_index(labels))
+    several = [_names(label) for label in _listed(labels)]
     others = [(name, place) for place, names in enumerate(several) for name in names[1:]]
-    return ClassNames((names[0] for names in several), others)
+    return ClassNames(checked_names(tuple(names[0] for names in several)), others)
+
+
+def checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of classes. Raises ModelError for one that is no name but a text: each answer repeats it."""
+    for place, name in enumerate(names):
+        if len(name) > _LONGEST:
+            raise ModelError(f"labels: class {place} is called {shown(name)}; allowed are {_LONGEST} characters")
+    return names
+
+
+def _listed(labels: Any) -> list[Any]:
+    """What is in a list, an array or the like. Raises ModelError."""
+    try:
+        if not isinstance(labels, Set):
+            return list(labels)
+    except TypeError:  # also of an array without axes, which says that it has an order
+        pass
+    raise ModelError(f"labels {shown(labels)} have no order; give a list of class names in the order of the logits")
 
 
 def names_within(found: Any) -> tuple[str, ...] | None:
@@ -46,7 +64,7 @@ def with_wnids(labels: Sequence[str]) -> ClassNames:
 
     Each may begin with the name: "tench, Tinca tinca" is class n01440764, too.
     """
-    names = _shipped("imagenet.txt")
+    names = imagenet()
     found: Sequence[tuple[str, int]] = ()
     if len(labels) == len(names):
         same = sum(map(eq, names, (label.split(",")[0] for label in labels)))
@@ -70,6 +88,11 @@ def with_aliases(labels: ClassNames, aliases: Mapping[str, str], *, all_known: b
             if all_known:
                 raise ModelError(f"the alias '{alias}': {error}") from None
     return ClassNames(labels, (*labels.others, *found))
+
+
+def imagenet() -> tuple[str, ...]:
+    """The names of ImageNet-1k's classes, in the usual order."""
+    return _shipped("imagenet.txt")
 
 
 @cache

@@ -1,7 +1,6 @@
 """One layer of a model, ready to be looked at: cut, its head recognised, its cells placed."""
 
 import logging
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +9,8 @@ import torch
 from torch import nn
 
 from camserve.config.schema import Compute
-from camserve.errors import CutError, SizeError, first_line
+from camserve.errors import CamserveError, CutError, ModelError, SizeError, first_line, is_interrupt
+from camserve.geometry.cells import Cells, centred_offset, stride_of
 from camserve.geometry.frame import Frame, Pair, Placement
 from camserve.geometry.receptive_field import Field
 from camserve.graph.cut import Cut
@@ -31,9 +31,8 @@ class Layer:
 
     name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the
     layer. trained: (w, h) of the input the model was trained at, pixels. output_stride: dilate the network up
-    to this stride; None: as it is.
-    offset: the pixel (x, y) of the first cell at the size trained at, where it has been measured.
-    centred: the same by the centred rule. compute: which engine to run on; None: torch.
+    to this stride; None: as it is. offset: the pixel (x, y) of the first cell at the size trained at, where it has been
+    measured. compute: which engine to run on; None: torch.
     Raises UnknownName, OptionError, ConfigError.
     """
 
@@ -53,10 +52,24 @@ class Layer:
         if compute is not None:
             self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
         self.head = self.on_torch.head
-        self.stride = self._stride(self._cut)
-        # dilation puts cells between those there are, so the first one stays where it is
-        self.centred = self._centred(self._cut if output_stride is None else network.cut(name))
-        self._measured = offset
+        self._cells = self._placed(self._cut, self._cut if output_stride is None else network.cut(name), offset)
+
+    def _placed(self, cut: Cut, plain: Cut, measured: Pair | None) -> Cells:
+        """plain: the same without dilation, which puts cells between those there are, so the first one stays."""
+        field, trained = plain.field(0), self.trained
+        centred = centred_offset(field, trained, plain.cells, stride_of(field, trained, plain.cells))
+        stride = stride_of(cut.field(0), trained, cut.cells)
+        return Cells(trained, stride, centred, measured, cut.field, cut.period)
+
+    @property
+    def stride(self) -> Pair:
+        """Input pixels between neighbouring cells, (x, y)."""
+        return self._cells.stride
+
+    @property
+    def centred(self) -> Pair:
+        """The pixel (x, y) of the first cell at the size trained at, by the centred rule."""
+        return self._cells.centred
 
     def _on_torch(self, network: Network, *, dilated: bool) -> TorchEngine:
         """The two halves on torch, as fast as they still answer as the network does.
@@ -135,60 +148,22 @@ class Layer:
 
     @contextmanager
     def _taking(self, images: torch.Tensor) -> Iterator[None]:
+        said = f"the network fails on an input of {images.shape[-1]} x {images.shape[-2]} pixels"
         try:
             yield
+        except (CamserveError, MemoryError):
+            raise
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-            reason = first_line(error)
-            raise SizeError(
-                f"the network fails on an input of {images.shape[-1]} x {images.shape[-2]} pixels: {reason}. "
-                "Try size=fit, crop or a larger number"
-            ) from None
-
-    def _stride(self, cut: Cut) -> Pair:
-        """Input pixels between neighbouring cells, (x, y).
-
-        Where the graph is not known, the power of two nearest to size over cells: strides multiply by two.
-        """
-        field = cut.field(0)
-        if field is not None:
-            return field.stride
-        across, down = (
-            2.0 ** round(math.log2(side / cells)) for side, cells in zip(self.trained, cut.cells, strict=True)
-        )
-        return across, down
-
-    def _centred(self, plain: Cut) -> Pair:
-        """The offset at which the n cells lie around the middle of the size S trained at: ((S - 1) - (n - 1) J) / 2.
-
-        Trained networks learn away what their padding shifts, less than a cell; a network that looks at a part of the
-        image only is further off, and there the receptive field tells.
-        """
-        stride, field = self._stride(plain), plain.field(0)
-        x, y = (((self.trained[axis] - 1) - (plain.cells[axis] - 1) * stride[axis]) / 2 for axis in (0, 1))
-        if field is None or (abs(field.start[0] - x) <= stride[0] and abs(field.start[1] - y) <= stride[1]):
-            return x, y
-        return field.start
+            raise SizeError(f"{said}: {first_line(error)}. Try size=fit, crop or a larger number") from None
+        except BaseException as error:  # anybody's code
+            if is_interrupt(error):
+                raise
+            raise ModelError(f"{said}: {type(error).__name__}: {first_line(error)}") from None
 
     def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
-        """Where the cells of this layer sit in a photograph: the true stride, and the offset by the best rule there is.
-
-        The measured offset ("calibrated"), else the centred one, plus what the padding moves the receptive fields by
-        between the size trained at and this one. centred: that rule, also where there is a measurement.
-        """
-        rule = "centred" if centred or self._measured is None else "calibrated"
-        offset = self.centred if centred or self._measured is None else self._measured
-
-        def moved(axis: int) -> float:
-            now, trained = self.field(frame.input[axis], axis), self._cut.field(0)
-            return 0 if now is None or trained is None else now.start[axis] - trained.start[axis]
-
-        return Placement(frame, grid, self.stride, (offset[0] + moved(0), offset[1] + moved(1)), rule)
+        """Where the cells of this layer sit in a photograph; see `camserve.geometry.cells`."""
+        return self._cells.placement(frame, grid, centred=centred)
 
     def field(self, side: int | None = None, axis: int = 0) -> Field | None:
-        """The receptive field, as far as where its cells start along an axis of `side` pixels; None: not known.
-
-        side: default as trained; axis: 0 across, 1 down. Padding that depends on the size repeats with a period, so
-        one field per remainder serves all sizes.
-        """
-        more = 0 if side is None else side - self.trained[axis]
-        return self._cut.field(more % self._cut.period)
+        """The receptive field, as far as where its cells start along an axis of `side` pixels; see there."""
+        return self._cells.field(side, axis)

@@ -20,7 +20,7 @@ from camserve.graph.heads import LinearHead
 from camserve.models.classifier import Classifier
 from camserve.models.engines.engine import AGREEMENT
 from camserve.models.layer import Layer
-from camserve.system.files import write_all
+from camserve.system.files import given_path, write_all
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
@@ -49,7 +49,7 @@ def export(model: Classifier, path: str | Path, *, layer: str | None = None) -> 
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise OptionError(f"exporting needs {', '.join(missing)}: pip install 'camserve[onnx]'")
-    chosen = model.layer(layer)
+    path, chosen = given_path("path", path), model.layer(layer)
     if not isinstance(chosen.body, fx.GraphModule):
         raise OptionError("this network's graph is not known (torch.fx cannot trace it), so it cannot be exported")
     module, any_size = _Answers(chosen).eval(), model.network.takes_any_size
@@ -58,7 +58,6 @@ def export(model: Classifier, path: str | Path, *, layer: str | None = None) -> 
         made = Path(folder) / "model.onnx"
         _write(module, made, model, sizes[-1], any_size)
         difference = max(_difference(module, made, model.network.given.image(size)) for size in sizes)
-        path = Path(path)
         write_all(path.parent, {path.name: made})
     return Exported(path, chosen.name, module.outputs, any_size, sizes, difference)
 

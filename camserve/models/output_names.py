@@ -1,9 +1,11 @@
 """Networks with several outputs: which of them a model is about, and the class names of each."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from camserve.graph.original.answer_parts import AnswerParts
-from camserve.graph.original.logits import Part
+if TYPE_CHECKING:
+    from camserve.graph.original.answer_parts import AnswerParts
+    from camserve.graph.original.logits import Part
 
 Output = str | int
 # Of the output that is explained, or of several, each by its name.
@@ -25,7 +27,7 @@ def count_of(labels: Labels | None, output: Output | None) -> int | None:
 
 
 def labels_of(
-    part: Part, answered: AnswerParts, labels: Labels | None, asked: Output | None, card: Output | None
+    part: "Part", answered: "AnswerParts", labels: Labels | None, asked: Output | None, card: Output | None
 ) -> Sequence[str] | None:
     """The class names of the part that is explained, None where nobody names them.
 

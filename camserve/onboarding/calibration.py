@@ -32,8 +32,9 @@ from camserve.images.reading import Photo, Source
 from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 from camserve.model import Model
-from camserve.models.card import Measured, resolve_file
-from camserve.models.preprocessing import to_input
+from camserve.models.card import Measured
+from camserve.models.card_files import resolve_file
+from camserve.models.inputs.preprocessing import to_input
 from camserve.onboarding.stimuli import centres, pasted, places, soft_edged, turned
 
 # A class counts as seen where it is among this share of the classes, or the first, in this share of the trials.
@@ -113,7 +114,8 @@ def known_images(model: Model) -> Iterator[Path]:
     """The photographs of the card's known answers, those that are there."""
     for known in model.card.known if model.home else ():
         try:
-            yield resolve_file(known.image, model.home)  # type: ignore[arg-type]
+            shared = model.settings.models.shared
+            yield resolve_file(known.image, model.home, shared, key="known.image")  # type: ignore[arg-type]
         except ModelError:
             continue
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camserve.catalogue.method import Progress
 from camserve.errors import ModelError, OptionError
 from camserve.graph.devices import device_of, find_device
 from camserve.graph.original.given import Given
-from camserve.methods.evidence import Progress
-from camserve.models.card_input import Input
-from camserve.models.classifier import Parts
+from camserve.models.card_input import Input, Resize
+from camserve.models.parts import Parts
 from camserve.onboarding.labelled_photos import MOST, read_labelled
 from camserve.onboarding.photo_trials import SIZES, Answer, Search, Trial, rows
 from camserve.system.workers import Workers, shared
@@ -91,6 +91,10 @@ def _check(parts: Parts) -> None:
             f"--photos tries squares of red, green and blue, and this input is {said_of(spec)}: leave it out, and "
             "state what the network was trained with"
         )
+    if spec.resize is not None:
+        raise OptionError(
+            "--photos tries crops, and this model's own library states its input to the pixel: leave it out"
+        )
     if isinstance(parts.labels, Mapping):
         raise OptionError("--photos asks about one output of the network: give the labels of that output alone")
 
@@ -98,10 +102,17 @@ def _check(parts: Parts) -> None:
 def said_of(spec: Input) -> str:
     """An input in words."""
     bands = "" if spec.bands is None else f" {_numbers(spec.bands)}"
+    cut = f"crop {spec.crop:.3g}" if spec.resize is None else _resized(spec.resize)
     return (
-        f"{spec.sides[0]} x {spec.sides[1]} {spec.channels}{bands}, crop {spec.crop:.3g}, {spec.resample}, "
+        f"{spec.sides[0]} x {spec.sides[1]} {spec.channels}{bands}, {cut}, {spec.resample}, "
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}"
     )
+
+
+def _resized(resize: Resize) -> str:
+    size = "as it is" if resize.sides is None and resize.short is None else f"resized to {resize.short or resize.sides}"
+    last = {"middle": "cut from the middle", "none": "uncut", "first": "cut first"}[resize.cut]
+    return f"{size}, {last}, as by {resize.like}"
 
 
 def assumed_input(given: Collection[str], stated: Mapping[str, Any]) -> str:
@@ -123,7 +134,7 @@ def _right(trial: Trial, count: int) -> str:
 
 def _at_some_size(parts: Parts, given: Collection[str]) -> Given:
     """The network, met at its stated size, or at the first of the usual ones that it takes."""
-    module = parts.module.to(find_device(parts.settings.compute.device))
+    module = parts.network().to(find_device(parts.settings.compute.device))
     labels, stated = None if parts.labels is None else len(parts.labels), min(parts.card.input.sides)
     first: ModelError | None = None
     for size in [stated] if "size" in given else dict.fromkeys((stated, *SIZES)):

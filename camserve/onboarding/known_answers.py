@@ -9,7 +9,7 @@ import numpy.typing as npt
 from camserve.errors import ModelError
 from camserve.explanation.class_scores import scores_of
 from camserve.model import Model
-from camserve.models.card import resolve_file
+from camserve.models.card_files import resolve_file
 
 # Another build of torch, another JPEG decoder: scores move in the third digit. A wrong mean moves the first.
 TOLERANCE = 0.02
@@ -31,7 +31,7 @@ def check_known_answers(model: Model) -> Iterator[Check]:
         expected = f"{known.label} {known.score:.2f}"
         assert model.home is not None  # only a card has known answers
         try:
-            image = resolve_file(known.image, model.home)
+            image = resolve_file(known.image, model.home, model.settings.models.shared, key="known.image")
         except ModelError as error:
             yield Check(known.image, expected, str(error), None)
             continue

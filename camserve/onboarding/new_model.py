@@ -1,6 +1,5 @@
 """Adding a model: from a checkpoint to a folder with a card, tried out before anything is written."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,22 +9,28 @@ from typing import Any
 import numpy as np
 
 from camserve import config
-from camserve.errors import ModelError, OptionError, OutputError
+from camserve.catalogue.method import Progress
+from camserve.errors import ModelError, OptionError, OutputError, shown
 from camserve.explanation.explanation import Explanation
-from camserve.methods.evidence import Progress
 from camserve.model import Model
-from camserve.models.architectures.by_name import defaults_of, is_architecture
+from camserve.models.architectures.by_name import brought_along
 from camserve.models.architectures.factories import file_of
+from camserve.models.architectures.forms import is_architecture
 from camserve.models.architectures.hints import of_source
-from camserve.models.card import Card, find_cards
-from camserve.models.checkpoints import listed
-from camserve.models.classifier import Parts
-from camserve.models.loading import Labels, assemble, described, given, names_of
-from camserve.models.own_heads import assumed
+from camserve.models.architectures.hub_cache import repository_of
+from camserve.models.architectures.other_kinds import CHECKPOINT, kind_of, what_to_do
+from camserve.models.assembling import assemble
+from camserve.models.card import find_cards
+from camserve.models.compiled.model_file import is_model_file
+from camserve.models.describing import Labels, described, given, name_for, names_of
+from camserve.models.parts import Parts
+from camserve.models.weights.checkpoints import listed
+from camserve.models.weights.own_heads import assumed
 from camserve.onboarding.finding_input import Found, assumed_input, find_input, said_of
+from camserve.onboarding.new_card import LABELS, card_of, card_text, in_place
 from camserve.system.files import write_all
 
-CARD, LABELS = "card.toml", "labels.txt"
+CARD = "card.toml"
 # Also a name for a web address and on any file system; no separator, so it stays in its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -45,8 +50,8 @@ class Added:
 
 
 def add(
-    checkpoint: Path,
-    architecture: str,
+    checkpoint: str | Path,
+    architecture: str | None = None,
     *,
     labels: Labels | None = None,
     name: str | None = None,
@@ -60,59 +65,67 @@ def add(
 ) -> Added:
     """Make FOLDER/NAME/ with a card, the weights, the labels and the file of the architecture, if it is one.
 
-    The model is loaded and explains one picture first; where that fails, nothing is written. architecture, labels,
+    The model is loaded and explains one picture first; where that fails, nothing is written. checkpoint: a file,
+    "DEFAULT" or the like, or an architecture that has its weights with it, "hf:FOLDER" say: a folder is copied, unless
+    it is the card's own or lies beside that; what the hub's cache holds stays there. architecture, labels,
     layer, own: as for `camserve.load`. name: default the checkpoint's without its ending. folder: default the first
     of `models.folders`. force: replace files that are there. photos: labelled photographs, which tell what is not
     given of the input, see `find_input`; progress: told how far that is.
     Raises OptionError, OutputError where there is such a model already, and what `camserve.load` raises.
     """
-    target = _folder(folder, settings) / _checked(name or checkpoint.stem)
+    kept, weights = (str(checkpoint), None) if _is_whole(str(checkpoint)) else (None, checkpoint)
+    if kept is not None and architecture is not None:
+        raise OptionError(f"{shown(kept)} has its architecture with it: leave out --architecture")
+    if kept is None and architecture is None:
+        raise OptionError(_lacking(checkpoint))
+    architecture = kept or architecture or ""
     names, program = names_of(labels), _program(architecture)
-    sources = {path.name: path for path in (checkpoint, program) if path is not None}
-    _refuse_to_replace(target, [*sources, CARD, *([LABELS] if names or photos else [])], sources, force)
-    card = described(architecture, layer, {"weights": checkpoint, **own})
+    card = described(architecture, layer, {"weights": weights, **own})
+    own_name = name_for(card) if str(weights) == card.weights or kept else architecture.rpartition(":")[2]
+    target = folder_for(folder, settings) / checked_name(name or own_name)
+    own_files, stated = in_place(architecture, card.weights, program, target)
+    sources = {path.name: path for path in own_files}
+    refuse_to_replace(target, [*sources, CARD, *([LABELS] if names or photos else [])], sources, force)
     parts = assemble(card, Path(), target.name, names, settings)
     found = None if photos is None else find_input(parts, photos, given(own), progress)
     if found is not None:
         names = found.labels
         card = parts.card.model_copy(update={"input": found.best.input})
         parts = parts._replace(card=card, labels=names)
-    open_ = assumed_input(given(own), defaults_of(architecture)) if found is None else ""
+    stated_input = brought_along(architecture, stated_input=given(own)).input
+    open_ = assumed_input(given(own), stated_input) if found is None else ""
     model = _made(parts, size_is_open="size" in open_)
-    explanation = _tried(model)
+    explanation = tried(model)
     contents: dict[str, bytes | Path] = {**sources}
     if names:
         contents[LABELS] = ("\n".join(names) + "\n").encode()
-    contents[CARD] = card_text(_card(model, checkpoint, program, names)).encode()
+    contents[CARD] = card_text(card_of(model, stated, names)).encode()
     write_all(target, contents)
     facts = _facts(model, parts, explanation, names)
     if found is not None:
         facts["photos"] = found.words(len(model.labels))
     if open_:
         facts["assumed"] = open_
-    return Added(target / CARD, _reference(target, settings), facts, found)
+    return Added(target / CARD, reference_to(target, settings), facts, found)
 
 
-def card_text(card: Card) -> str:
-    """The TOML of a card, without what is as by default; `read_card` reads the same card from it."""
-    fields = card.model_dump(
-        exclude_none=True, exclude_defaults=True, exclude={"input", "known", "arguments", "aliases"}
-    )
-    lines = ["# Written by `camserve add`. models/README.md says what else a card can hold.", ""]
-    lines += [f"{key} = {_toml(value)}" for key, value in fields.items()]
-    lines += ["", "[input]", *(f"{key} = {_toml(v)}" for key, v in card.input.model_dump(exclude_none=True).items())]
-    for section, values in (("arguments", card.arguments), ("aliases", card.aliases)):
-        if values:
-            lines += ["", f"[{section}]", *(f"{_toml(key)} = {_toml(value)}" for key, value in values.items())]
-    return "\n".join(lines) + "\n"
+def _lacking(checkpoint: str | Path) -> str:
+    """Why it cannot be added without an architecture."""
+    if kind_of(Path(checkpoint)) in (CHECKPOINT, None) and not Path(checkpoint).is_dir():
+        return (
+            f"{shown(str(checkpoint))} needs the architecture that it was trained with: give --architecture; only "
+            "hf:FOLDER, hf:OWNER/NAME, timm:hf-hub:OWNER/NAME and model files such as net.onnx need none"
+        )
+    return what_to_do(checkpoint) or f"the folder {shown(str(checkpoint))} has no model in it; name a file of weights"
 
 
-def _toml(value: Any) -> str:
-    """A string, number or list: JSON but for one character that TOML wants escaped."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _is_whole(source: str) -> bool:
+    """Whether it names a network with its weights, which needs no architecture besides."""
+    return repository_of(source) is not None or is_model_file(source)
 
 
-def _checked(name: str) -> str:
+def checked_name(name: str) -> str:
+    """A name that a model may have. Raises OptionError."""
     if not _NAME.fullmatch(name):
         raise OptionError(
             f"'{name}' cannot be a model's name: up to 100 letters, digits, dots, dashes and underscores, a letter or "
@@ -134,13 +147,14 @@ def _program(architecture: str) -> Path | None:
     return file_of(architecture, Path())
 
 
-def _folder(folder: Path | None, settings: config.Settings) -> Path:
+def folder_for(folder: Path | None, settings: config.Settings) -> Path:
+    """Where models of the user's own go. Raises OptionError."""
     if folder is None and not settings.models.folders:
         raise OptionError("no folder for models of your own is set (models.folders); give one with --folder")
     return folder or settings.models.folders[0]
 
 
-def _refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path], force: bool) -> None:
+def refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path], force: bool) -> None:
     """A file that is in its place already, as where a folder was begun by hand, is not replaced."""
 
     def is_other(name: str) -> bool:
@@ -166,7 +180,7 @@ def _made(parts: Parts, *, size_is_open: bool) -> Model:
         ) from None
 
 
-def _tried(model: Model) -> Explanation:
+def tried(model: Model) -> Explanation:
     """One explanation, of a picture of noise that is wider than high. Raises ModelError where it is not finite."""
     width, height = model.card.input.sides
     samples = model.card.input.samples
@@ -180,39 +194,32 @@ def _tried(model: Model) -> Explanation:
     return explanation
 
 
-def _card(model: Model, checkpoint: Path, program: Path | None, labels: Sequence[str] | None) -> Card:
-    """The model's card, with files beside it in place of those it was made from."""
-    own = model.card
-    factory = own.architecture.rpartition(":")[2]
-    changes = {
-        "architecture": f"{program.name}:{factory}" if program else own.architecture,
-        "weights": checkpoint.name,
-        "sha256": model.weights_sha256,
-        "source": f"added from {checkpoint.name}",
-        "labels": LABELS if labels else None,
-    }
-    return own.model_copy(update=changes)
-
-
-def _reference(target: Path, settings: config.Settings) -> str:
+def reference_to(target: Path, settings: config.Settings) -> str:
     """The model's name where camserve finds it by that, else its folder."""
     known = find_cards(settings.models).get(target.name)
     return target.name if known and known.samefile(target / CARD) else str(target)
 
 
-def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequence[str] | None) -> dict[str, str]:
+def _weights(model: Model, parts: Parts) -> str:
+    """Where the weights come from, in words."""
     checkpoint, prefix = parts.checkpoint, parts.prefix
-    assert checkpoint is not None  # there is none without weights
-    stride = explanation.placement.stride[0]
+    if checkpoint is None:
+        whole = repository_of(parts.card.architecture) or parts.card.architecture
+        return f"{len(model.module.state_dict())} tensors of {whole}"
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""
     taken = f", '{prefix}' taken off their names" if prefix else ""
     others = f" (also there: {listed(checkpoint.others)}; --key)" if checkpoint.others else ""
+    return f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}{others}"
+
+
+def _facts(model: Model, parts: Parts, explanation: Explanation, labels: Sequence[str] | None) -> dict[str, str]:
+    stride = explanation.placement.stride[0]
     named = labels or tuple(parts.found_labels or ()) == model.labels
     classes = ", ".join(model.labels[:5]) + (" ..." if len(model.labels) > 5 else "")
     exact = ", whose map adds up to the logit" if explanation.completeness is not None else ""
     own_head = f"; {taken_for}" if (taken_for := assumed(model.module)) else ""
     return {
-        "weights": f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}{others}",
+        "weights": _weights(model, parts),
         "classes": f"{len(model.labels)}: {classes}" + ("" if named else " (no names: --labels FILE)"),
         "layer": f"{explanation.layer}, a cell every {stride:g} pixels",
         "head": f"{explanation.head}: explained by {explanation.method}{exact}{own_head}",

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camserve.catalogue.method import Progress
 from camserve.geometry.frame import crop
 from camserve.images.reading import Photo
-from camserve.methods.evidence import Progress
-from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, Input, Values
-from camserve.models.preprocessing import to_input
+from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, Deviations, Input, Means
+from camserve.models.inputs.preprocessing import to_input
 
 SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 240, 256, 260, 288, 299, 320, 384, 448, 512)
 # Of these the first look chooses; their neighbours, up to this factor away, are tried later.
@@ -26,7 +26,7 @@ _ROUGH, _NEAR = (32, 64, 128, 224), 1.5
 _CROPS = (1.0, 0.95, 0.875)
 _RESAMPLING = ("bilinear", "bicubic", "lanczos")
 # (mean, std) of RGB that training scripts have, in units of 0..255.
-_SCALES: tuple[tuple[Values, Values], ...] = (
+_SCALES: tuple[tuple[Means, Deviations], ...] = (
     (IMAGENET_MEAN, IMAGENET_STD),
     ((0, 0, 0), (255, 255, 255)),
     ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),

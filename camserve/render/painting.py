@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from camserve.errors import OptionError
+from camserve.catalogue.numbers import number_within
 from camserve.geometry import interpolation
+from camserve.system.deadlines import check_deadline
 
 Heat = npt.NDArray[np.float32]
 Rows = Callable[[int, int], Heat]
@@ -31,16 +32,20 @@ LIGHT, DARK = (255, 255, 255), (16, 16, 18)  # of lines and letters, which must 
 _STRIP_PIXELS = 2**18
 
 
-@lru_cache(maxsize=64)
 def opacity_of(alpha: float, *, signed: bool = False) -> tuple[int, ...]:
-    """The opacity, 0..255, of each level of heat: a smooth step from nothing to alpha.
+    """The opacity, 0..255, of each level of heat: a smooth step from nothing to alpha. Raises OptionError.
 
     signed: levels run from -1 to 1, and it is the distance from 0 that counts.
     """
+    return _opacity_of(checked_share("alpha", alpha), signed)
+
+
+@lru_cache(maxsize=64)
+def _opacity_of(alpha: float, signed: bool) -> tuple[int, ...]:
     heat = np.arange(256) / 255
     strength = np.abs(2 * heat - 1) if signed else heat
     rise = np.clip((strength - _CLEAR_TO) / (_OPAQUE_FROM - _CLEAR_TO), 0, 1)
-    return tuple(round(255 * checked_share("alpha", alpha) * t * t * (3 - 2 * t)) for t in rise.tolist())
+    return tuple(round(255 * alpha * t * t * (3 - 2 * t)) for t in rise.tolist())
 
 
 def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: Sequence[int]) -> bool:
@@ -114,9 +119,11 @@ def stretch(wide: Image.Image, factor: int, first: int, last: int) -> Image.Imag
 
 
 def strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """(first, last) of each strip of rows first..last-1, from top to bottom."""
+    """(first, last) of each strip of rows first..last-1, from top to bottom. Raises DeadlinePassed between two."""
     height = max(16, _STRIP_PIXELS // size[0])
-    return ((first, min(first + height, size[1])) for first in range(0, size[1], height))
+    for first in range(0, size[1], height):
+        check_deadline()
+        yield first, min(first + height, size[1])
 
 
 def levels_of(heat: Heat) -> npt.NDArray[np.uint8]:
@@ -136,9 +143,7 @@ def mask_of(places: npt.NDArray[np.bool_]) -> Image.Image:
 
 def checked_share(name: str, value: float) -> float:
     """`value` if it is 0..1. Raises OptionError that calls it `name`."""
-    if not 0 <= value <= 1:
-        raise OptionError(f"{name} must be a number from 0 to 1, not {value!r}")
-    return value
+    return number_within(name, value, 0, 1)
 
 
 def enlargement(size: tuple[int, int]) -> int:

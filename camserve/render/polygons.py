@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from camserve.render.painting import Rows
 from camserve.render.regions import Box, boxes_of, hot_runs, hottest_first, sample
+from camserve.system.deadlines import check_deadline
 
 Indices = npt.NDArray[np.intp]
 Ring = list[list[int]]
@@ -74,6 +75,7 @@ def _trace(hot: npt.NDArray[np.bool_]) -> Iterator[Indices]:
             done[first] = True
             ring.append(first)
             first = following[first]
+        check_deadline()
         if ring:
             yield starts[ring]
 

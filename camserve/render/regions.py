@@ -49,11 +49,17 @@ def hottest_first(box: Box) -> tuple[float, int, int]:
     return -box.share, box.top, box.left
 
 
-def sample(rows: Rows, size: tuple[int, int]) -> tuple[Heat, int]:
-    """The heat at the middle of each step x step block, and the step: a power of two, 1 where possible."""
+def sampling(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """How a picture of (W, H) is sampled: the step, a power of two, 1 where possible; and (h, w) of the sample."""
     step = 1
     while math.ceil(size[0] / step) * math.ceil(size[1] / step) > _SAMPLE_PIXELS:
         step *= 2
+    return step, (math.ceil(size[1] / step), math.ceil(size[0] / step))
+
+
+def sample(rows: Rows, size: tuple[int, int]) -> tuple[Heat, int]:
+    """The heat at the middle of each step x step block, and the step; see `sampling`."""
+    step, _ = sampling(size)
     x, y = (np.minimum(np.arange(0, length, step) + step // 2, length - 1) for length in size)
     parts = ((first, y[(first <= y) & (y < last)] - first, last) for first, last in strips(size))
     return np.concatenate([rows(first, last)[np.ix_(inside, x)] for first, inside, last in parts]), step

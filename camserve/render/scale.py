@@ -4,17 +4,21 @@ By itself a picture runs from 0 to its own map's maximum: it says where, not how
 pictures, equal colours are equal numbers, in the unit of the maps.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from camserve.catalogue.option_metadata import checked
+from camserve.catalogue.options import OverlayOptions
 from camserve.errors import OptionError
 
 Float32 = npt.NDArray[np.float32]
 
 _FLOAT = np.finfo(np.float32)
+# Of a map's peak: an end that is less draws the same picture, since no float32 next to the peak is that small, and the
+# shares stay numbers that can be interpolated and added up.
+_LEAST_END = 1e-30
 
 # Of a map: "logits" where the mean over its cells plus the bias is the logit; "own" where a method has a unit of its
 # own; "relative" where several maps were each divided by their maximum, so that how strong any was is gone; "output" as
@@ -34,10 +38,9 @@ class Scale:
         shown = shown_part(grid_map, signed=self.signed)
         if self.end <= 0:
             return np.zeros_like(shown)
-        with np.errstate(over="ignore"):  # of an end that is no float32 the shares are 0, or as large as there are
-            share = shown / np.clip(np.float32(self.end), _FLOAT.tiny, _FLOAT.max)
-        finite: Float32 = np.clip(share, -_FLOAT.max, _FLOAT.max)
-        return finite
+        least = max(float(_FLOAT.tiny), _LEAST_END * float(np.abs(shown).max()))
+        share: Float32 = shown / np.float32(min(max(self.end, least), float(_FLOAT.max)))
+        return share
 
     def words(self, grid_map: Float32, unit: str) -> tuple[str, str, str]:
         """What stands below the colour bar: its low end, its middle, its high end."""
@@ -60,12 +63,11 @@ def scale_of(grid_map: Float32, unit: str, *, signed: bool, end: float | None = 
     Raises OptionError where the end is not a positive number, and for a map that is relative: it has no end but 1,
     and nothing below 0.
     """
-    if end is not None and not (isinstance(end, int | float) and 0 < end < math.inf):
-        raise OptionError(f"scale {end!r} is not a positive number: the last colour's value, in the unit of the map")
+    end = checked(OverlayOptions, "scale", end)
     if signed or end is not None:
         check_raw(unit)
     own = float(np.abs(shown_part(grid_map, signed=signed)).max())
-    return Scale(own if end is None else float(end), signed)
+    return Scale(own if end is None else end, signed)
 
 
 def check_raw(unit: str) -> None:

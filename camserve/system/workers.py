@@ -5,7 +5,9 @@ thread, so here they are always ours. The number of threads per operation is fix
 same bits, and a caller inside `torch.no_grad()` still gets gradients.
 """
 
+import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,17 +16,30 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cache
 from typing import ParamSpec, Protocol, TypeVar
 
-import torch
-
 from camserve.errors import DeadlinePassed, Unavailable
 from camserve.system.cores import granted_cores
+from camserve.system.deadlines import within
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Of threads that give way: of the -20 to 19 that Linux knows; a tenth of the time where others want the same core.
+_NICE = 10
+# Seconds after its deadline, when a task is taken for one that does not end by itself.
+_LATE_SECONDS = 2.0
 
-# is_worker: whether the current thread is one, of whichever pool; until: when its task's caller stops waiting
+
+# Of the current thread: is_worker: whether it is one, of whichever pool; is_modest: whether it gives way to others
 _mine = threading.local()
+
+
+def _set_threads(threads: int, all_there: threading.Barrier) -> None:
+    """Of the current thread; each of a pool's gets one of these, as none is free before all have begun."""
+    import torch
+
+    torch.get_num_threads()  # a thread's first question resets its number to the default: ask it now
+    torch.set_num_threads(threads)
+    all_there.wait()
 
 
 class Pool(Protocol):
@@ -36,27 +51,51 @@ class Pool(Protocol):
 
 
 class Workers:
-    """`workers` threads, each running torch with `threads` intra-op threads, behind one queue. Callers bound it."""
+    """`workers` threads, each running torch with `threads` intra-op threads, behind one queue. Callers bound it.
 
-    def __init__(self, workers: int, threads: int) -> None:
-        self.count = workers
-        self._started = threading.Barrier(workers + 1)
-        callers = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(workers, "camserve-worker", self._start, (threads,))
-        for _ in range(workers):
-            self._pool.submit(self._started.wait)
-        self._started.wait()
-        # set_num_threads in a worker is also the default of threads that have not yet asked: give it back
-        torch.set_num_threads(callers)
+    modest: give way to other threads where cores are short, as `nice` does; on Linux only.
+    """
 
-    def _start(self, threads: int) -> None:
+    def __init__(self, workers: int, threads: int, *, modest: bool = False) -> None:
+        self.count, self._modest = workers, modest
+        self._due: dict[int, float] = {}
+        self._threads, self._is_settled, self._settling = threads, False, threading.Lock()
+        self._pool = ThreadPoolExecutor(workers, "camserve-worker", self._start)
+        self._settle()
+
+    def _start(self) -> None:
         _mine.is_worker = True
-        torch.get_num_threads()  # a thread's first question resets its number to the default: ask it now
-        torch.set_num_threads(threads)
+        _mine.is_modest = self._modest
+        if self._modest and sys.platform == "linux":  # elsewhere it would be the whole process
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+    def _settle(self) -> None:
+        """Tells torch the number of threads of each worker, once torch is loaded: not all that works needs it."""
+        if self._is_settled or "torch" not in sys.modules or getattr(_mine, "is_worker", False):
+            return
+        import torch
+
+        with self._settling:
+            if self._is_settled:
+                return
+            callers, all_there = torch.get_num_threads(), threading.Barrier(self.count + 1)
+            for _ in range(self.count):
+                self._pool.submit(_set_threads, self._threads, all_there)
+            all_there.wait()
+            # set_num_threads in a worker is also the default of threads that have not yet asked: give it back
+            torch.set_num_threads(callers)
+            self._is_settled = True
+
+    @property
+    def stuck(self) -> int:
+        """How many of the threads are at a task that nobody waits for any more, and that does not end."""
+        now = time.monotonic()
+        return sum(now > until + _LATE_SECONDS for until in list(self._due.values()))
 
     def submit(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Queue `task(*args, **kwargs)`. Raises Unavailable after `close`."""
         try:
+            self._settle()
             return self._pool.submit(task, *args, **kwargs)
         except RuntimeError:
             raise Unavailable("camserve is shutting down") from None
@@ -71,7 +110,7 @@ class Workers:
         if getattr(_mine, "is_worker", False):
             return task()
         until = None if deadline is None else time.monotonic() + deadline
-        future = self.submit(_within, task, until)
+        future = self.submit(self._by, until, task)
         try:
             return future.result(deadline)
         except FutureTimeout:
@@ -84,24 +123,23 @@ class Workers:
         except CancelledError:
             raise Unavailable("camserve is shutting down") from None
 
+    def _by(self, until: float | None, task: Callable[[], R]) -> R:
+        me = threading.get_ident()
+        self._due[me] = math.inf if until is None else until
+        try:
+            with within(until):
+                return task()
+        finally:
+            del self._due[me]
+
     def close(self) -> None:
         """Finish what was accepted, take nothing new."""
         self._pool.shutdown(wait=True)
 
 
-def _within(task: Callable[[], R], until: float | None) -> R:
-    _mine.until = until
-    try:
-        return task()
-    finally:
-        _mine.until = None
-
-
-def check_deadline() -> None:
-    """Between the steps of a long task: raises DeadlinePassed where nobody waits for it any more."""
-    until = getattr(_mine, "until", None)
-    if until is not None and time.monotonic() > until:
-        raise DeadlinePassed("nobody waits for this answer any more")
+def is_modest() -> bool:
+    """Whether the current thread is a worker that gives way to other threads; so do threads that it makes."""
+    return getattr(_mine, "is_modest", False)
 
 
 def shared(workers: int, threads: int) -> Workers:

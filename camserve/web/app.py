@@ -5,7 +5,6 @@ from werkzeug.routing import BaseConverter
 
 from camserve import config
 from camserve.web import problems as problem
-from camserve.web.admission import ENVELOPE_BYTES
 from camserve.web.auth import protect
 from camserve.web.logs import log_requests
 from camserve.web.request_record import keep_records
@@ -20,6 +19,7 @@ from camserve.web.routes.page import page
 from camserve.web.routes.prometheus import keep_metrics
 from camserve.web.service import EXTENSION, Service
 from camserve.web.upload import PARTS, UploadRequest
+from camserve.web.work.admission import ENVELOPE_BYTES
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -11,6 +11,8 @@ from flask import Flask, Response, request
 from gunicorn.glogging import Logger
 
 from camserve.web.request_record import Record, record
+from camserve.web.server.proxies import client_of
+from camserve.web.service import service
 
 log = logging.getLogger("camserve.request")
 
@@ -66,7 +68,11 @@ class AtOnce(logging.Handler):
 
 
 def log_to_stderr() -> None:
-    """Write everything from INFO on to stderr as JSON lines."""
+    """Write everything from INFO on to stderr as JSON lines; of Pillow only what is critical.
+
+    It logs errors of what clients send, which a problem in the answer says already, and which are no errors of ours.
+    """
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     handler = AtOnce()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -77,7 +83,8 @@ def log_requests(app: Flask) -> None:
 
     @app.after_request
     def _log(response: Response) -> Response:
-        about = {"client": request.remote_addr, "bytes_in": request.content_length or 0}
+        forwarded, proxies = request.headers.get("X-Forwarded-For", ""), service().settings.serve.proxies
+        about = {"client": client_of(request.remote_addr, forwarded, proxies), "bytes_in": request.content_length or 0}
         log_answer(response, record(), request.method, request.path, about)
         return response
 

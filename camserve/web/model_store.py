@@ -1,5 +1,6 @@
 """The models of the service in memory: which there are, which are loaded, and which has to go for another."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camserve.config.schema import Settings
-from camserve.errors import CamserveError, ConfigError, DeadlinePassed, ModelNotFound, Unavailable, UnknownName
-from camserve.models.card import card_path, check_files, find_cards
+from camserve.errors import ConfigError, DeadlinePassed, ModelNotFound, Unavailable, UnknownName
+from camserve.models.card import Seen, card_path, find_cards, look_at
 
 if TYPE_CHECKING:
     from camserve.model import Model
@@ -41,7 +42,11 @@ class Shelf:
     @property
     def count(self) -> int:
         """How many are in memory."""
-        return sum(load.done() and not _failed(load) for load in list(self._loads.values()))
+        return len(self.loaded())
+
+    def loaded(self) -> "list[Model]":
+        """Those that are in memory."""
+        return [load.result() for load in list(self._loads.values()) if load.done() and not _failed(load)]
 
     def cards(self) -> dict[str, Path]:
         """{name: card.toml} of every model that a request may name, the default first."""
@@ -58,12 +63,37 @@ class Shelf:
     def state(self, name: str) -> str:
         """UNLOADED, LOADING, READY or BROKEN: files are missing, or loading failed. Raises ModelNotFound."""
         path = self.card(name)
+        return self._state(name, lambda: look_at(path, self._settings.models).available)
+
+    def ready(self, name: str) -> "Model | None":
+        """A model that is in memory, as the one used last; without a look at the disk, as every request asks this."""
+        with self._lock:
+            load = self._loads.get(name)
+            if load is None or not load.done() or _failed(load):
+                return None
+            self._loads.move_to_end(name)
+            return load.result()
+
+    def listed(self) -> dict[str, tuple[str, Seen]]:
+        """By name the state of every model, and what a list says of its card, without where on the disk it is."""
+        return {name: self._listed(name, path) for name, path in self.cards().items()}
+
+    def _listed(self, name: str, path: Path) -> tuple[str, Seen]:
+        seen = look_at(path, self._settings.models)
+        state = self._state(name, lambda: seen.available)
+        if seen.error is not None:
+            return state, seen._replace(error=seen.error.replace(f"{path.parent.parent}{os.sep}", ""))
+        if state == BROKEN and seen.available:
+            return state, seen._replace(error="it could not be loaded; the log of the service says why")
+        return state, seen
+
+    def _state(self, name: str, is_available: Callable[[], bool]) -> str:
         load = self._loads.get(name)
-        if load is not None and not load.done():
+        if load is None:
+            return UNLOADED if is_available() else BROKEN
+        if not load.done():
             return LOADING
-        if load is not None:
-            return BROKEN if _failed(load) else READY
-        return UNLOADED if is_complete(path) else BROKEN
+        return BROKEN if _failed(load) else READY
 
     def get(self, name: str, seconds: float, submit: Submit) -> "Model":
         """The model of that name, loaded by `submit` where it is not. A failed loading is tried afresh.
@@ -106,15 +136,6 @@ class Shelf:
                 return
             if name != self.default and load.done():
                 del self._loads[name]
-
-
-def is_complete(path: Path) -> bool:
-    """Whether a card can be read and its files are there."""
-    try:
-        check_files(path)
-    except CamserveError:
-        return False
-    return True
 
 
 def _failed(load: "Future[Model]") -> bool:

@@ -13,7 +13,8 @@ from typing_extensions import TypedDict
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
-from camserve.errors import CamserveError, UnknownName
+from camserve.errors import CamserveError, OutOfMemory, UnknownName
+from camserve.system.shortage import is_shortage
 from camserve.web.request_record import Record, record
 from camserve.web.service import service
 from camserve.web.upload import PARTS
@@ -76,10 +77,20 @@ def register(app: Flask) -> None:
             return error
         return problem_of(error).response(record(), request.path)
 
+    @app.after_request
+    def _end(response: Response) -> Response:
+        """Where a body was not read to its end, the rest of it would be read as the next request."""
+        has_body = request.content_length or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+        if has_body and not g.get("body_read"):
+            response.headers["Connection"] = "close"
+        return response
+
 
 def problem_of(error: Exception) -> Problem:
     """What to tell the caller about an exception; logs what the caller must not see."""
-    if isinstance(error, CamserveError) and error.status != 500:
+    if is_shortage(error):
+        made = out_of_memory(error)
+    elif isinstance(error, CamserveError) and error.status != 500:
         made = Problem(error.status, error.code, str(error), _headers(error.status))
     elif isinstance(error, HTTPException) and error.code and error.code < 500:
         made = _from_http(error, error.code)
@@ -87,6 +98,13 @@ def problem_of(error: Exception) -> Problem:
         log.error("request %s failed: %s", record().id, error, exc_info=error)
         made = _internal(error)
     return made
+
+
+def out_of_memory(error: BaseException) -> Problem:
+    """What to tell the caller where memory was too little; logs where that was."""
+    log.warning("out of memory: %s", error, exc_info=error)
+    detail = "there is too little memory for this request now; try again shortly, or a smaller image"
+    return Problem(503, OutOfMemory.code, detail, {"Retry-After": str(RETRY_AFTER[503])})
 
 
 def _internal(error: Exception) -> Problem:
@@ -128,7 +146,4 @@ def _headers(status: int) -> dict[str, str]:
     headers = {"Retry-After": str(RETRY_AFTER[status])} if status in RETRY_AFTER else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    has_body = request.content_length or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    if has_body and not g.get("body_read"):  # else the rest of the body would be read as the next request
-        headers["Connection"] = "close"
     return headers

@@ -16,11 +16,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from camserve.catalogue import options
 from camserve.catalogue.option_metadata import About, about
 from camserve.catalogue.options import ExplainOptions, OverlayOptions
 from camserve.catalogue.questions import Questions, parse_questions
+from camserve.config.validation_words import words_of
 from camserve.errors import OptionError, UnknownName, shown
 from camserve.images.reading import OUTPUTS as FORMATS
 
@@ -33,8 +35,16 @@ SWITCHES = {
 # Characters of an option; the longest there is reason for is a list of regions.
 LONGEST = 1000
 
+
+def _number(value: object) -> object:
+    """Not true or false, which to Python are 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "should be a number")
+    return value
+
+
 Text = Annotated[str, Field(max_length=LONGEST)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_number)]
 
 _QUESTIONS = {name: one for name, (one, _) in about(options.Questioned).items()}
 _SEVERAL = "; several are separated by semicolons"
@@ -58,12 +68,15 @@ class Asked(BaseModel):
     if TYPE_CHECKING:
         target: int | str | None = None
         output: int | str | None = None
+        labels: str | None = None
 
     model: Annotated[
         Text | None,
         About("a name of `GET /api/v1/models`", str, unset="efficientnet-lite0", settings=("explain.model",)),
     ] = None
-    top_k: Annotated[int, Field(ge=1), About("how many classes the JSON lists", int, least=1)] = 5
+    top_k: Annotated[
+        int, Field(ge=1), BeforeValidator(_number), About("how many classes the JSON lists", int, least=1)
+    ] = 5
     threshold: Annotated[Share | None, _QUESTIONS["threshold"]] = None
     at: Annotated[Text | None, replace(_QUESTIONS["at"], help=_QUESTIONS["at"].help + _SEVERAL)] = None
     region: Annotated[Text | None, replace(_QUESTIONS["region"], help=_QUESTIONS["region"].help + _SEVERAL)] = None
@@ -140,7 +153,7 @@ class Asked(BaseModel):
 def _part(part: type, one: About) -> Any:
     """One type that an option may have, within its range."""
     if part is str:
-        return Text
+        return Text if one.longest is None else Annotated[str, Field(max_length=one.longest)]
     if part is bool:
         return bool
     finite = None if part is int else False
@@ -155,6 +168,8 @@ def _field(name: str, one: About, default: object) -> tuple[Any, object]:
     kind: Any = Union[tuple([*parts, None] if default is None else parts)]  # noqa: UP007 - made, not written
     if bool in parts:
         kind = Annotated[kind, BeforeValidator(_switch)]
+    elif {int, float} & set(get_args(one.wire) or (one.wire,)):
+        kind = Annotated[kind, BeforeValidator(_number)]
     if one.choices:
         kind = Annotated[kind, BeforeValidator(partial(_known, name, one.choices))]
     if one.check is not None:
@@ -230,7 +245,7 @@ def _explain(error: ValidationError) -> str:
     clauses = {}
     for problem in error.errors():
         name = str(problem["loc"][0])
-        said = problem["msg"].removeprefix("Input ")
+        said = words_of(problem)
         if name in _SWITCHED:
             said = f"should be on, off or a share of the maximum, {_SWITCHED[name].range}"
         clauses[name] = f"{name} {shown(problem['input'])}: {said}"

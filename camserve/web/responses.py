@@ -1,6 +1,5 @@
 """An Explanation as the media type that the caller asked for."""
 
-import base64
 import hashlib
 import io
 import json
@@ -17,6 +16,7 @@ from camserve.errors import shown
 from camserve.images.reading import OUTPUTS as FORMATS
 from camserve.images.reading import encode
 from camserve.system.timing import Timing
+from camserve.web.json_pieces import in_base64, json_pieces
 from camserve.web.operations import JSON
 from camserve.web.request_options import Options
 from camserve.web.upload import Upload
@@ -50,11 +50,11 @@ def answer(explanation: "Explanation", options: Options, kind: str, timing: Timi
     if kind == JSON:
         body = json_body(explanation, options, timing)
     elif kind == NPY:
-        body = b"".join(_made("heatmap", explanation, options, timing)[1])
+        body = list(_made("heatmap", explanation, options, timing)[1])
     elif kind == ZIP:
-        body = zip_body(explanation, options, timing)
+        body = [zip_body(explanation, options, timing)]
     else:
-        body = overlay_bytes(explanation, options, IMAGES[kind], timing)
+        body = [overlay_bytes(explanation, options, IMAGES[kind], timing)]
     response = Response(body, content_type=kind)
     response.headers.update(_facts(explanation))
     response.vary.add("Accept")
@@ -72,6 +72,8 @@ def etag(model: Mapping[str, Any], settings: Settings, upload: Upload, options: 
         *versions().values(),
         kind,
         upload.name or "",
+        "" if upload.like is None else hashlib.sha256(upload.like.data).hexdigest(),
+        "" if upload.like is None else upload.like.name or "",
         model,
         *(part.model_dump_json() for part in (options, settings.explain, settings.sharp, settings.render)),
     )
@@ -100,11 +102,15 @@ def overlay_bytes(explanation: "Explanation", options: Options, format: str, tim
         return encode(overlay, format, quality=style.quality)
 
 
-def json_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
-    """`json_facts` in bytes."""
-    body = json_facts(explanation, options, timing)
+def json_body(explanation: "Explanation", options: Options, timing: Timing) -> list[bytes]:
+    """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
+    body = _facts_for(explanation, options)
+    if options.outputs:
+        body["outputs"] = {name: output(name, explanation, options, timing) for name in options.outputs}
+        if (other := explanation.other) is not None:
+            body["other"]["outputs"] = {name: output(name, other, options, timing) for name in options.outputs}
     with timing("encode"):
-        return json.dumps(body, allow_nan=False).encode()
+        return json_pieces(body)
 
 
 def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
@@ -113,27 +119,21 @@ def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> by
     facts["outputs"] = {}
     # stored: of a heatmap deflating saves three tenths, and takes longer than all the rest
     with ZipFile(packed, "w") as archive:
-        for name in options.outputs or ("overlay", "heatmap"):
-            about, chunks = _made(name, explanation, options, timing)
-            file = f"{name}.{_ending(name, options)}"
-            facts["outputs"][name] = {"file": file, **about}
-            _pack(archive, file, chunks)
+        each = {"": explanation} if explanation.other is None else {"": explanation, "other-": explanation.other}
+        for prefix, one in each.items():
+            for name in options.outputs or ("overlay", "heatmap"):
+                about, chunks = _made(name, one, options, timing)
+                file = f"{prefix}{name}.{_ending(name, options)}"
+                facts["outputs"][f"{prefix}{name}"] = {"file": file, **about}
+                _pack(archive, file, chunks)
         _pack(archive, "facts.json", [json.dumps(facts, allow_nan=False, indent=1).encode()])
     return packed.getvalue()
 
 
-def json_facts(explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
-    """`Explanation.to_dict()` with the caller's threshold and top_k, and `outputs` in base64."""
-    body = _facts_for(explanation, options)
-    if options.outputs:
-        body["outputs"] = {name: output(name, explanation, options, timing) for name in options.outputs}
-    return body
-
-
 def output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
-    """One of OUTPUTS in base64, with what it is."""
+    """One of OUTPUTS in base64, with what it is, for `json_pieces`."""
     about, chunks = _made(name, explanation, options, timing)
-    return {**about, "b64": base64.b64encode(b"".join(chunks)).decode()}
+    return {**about, "b64": in_base64(chunks)}
 
 
 def _facts_for(explanation: "Explanation", options: Options) -> dict[str, Any]:
@@ -187,6 +187,8 @@ def _facts(explanation: "Explanation") -> dict[str, str]:
         "X-Cam-Layer": header_safe(explanation.layer),
         "X-Cam-Warnings": str(len(explanation.warnings)),
     }
+    if explanation.trust is not None:
+        facts["X-Cam-Trust"] = header_safe(explanation.trust.sentence)
     if explanation.score is not None:
         return {**facts, "X-Cam-Score": repr(explanation.score)}
     return facts if explanation.value is None else {**facts, "X-Cam-Value": repr(explanation.value)}

@@ -1,4 +1,4 @@
-"""What one process of the service owns: the gate, the pool of workers and the models, loaded once and shared."""
+"""What one process of the service owns: the gate, the pools of workers and the models, loaded once and shared."""
 
 import gc
 import logging
@@ -7,36 +7,42 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from flask import current_app
 
 from camserve.config.schema import Settings
-from camserve.errors import ImageTooLarge, Unavailable
+from camserve.errors import ImageTooLarge, OptionError, Unavailable
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.system.timing import TimedPool
-from camserve.web.admission import Gate
-from camserve.web.forecasts import Forecasts
 from camserve.web.model_store import BROKEN, LOADING, Shelf
 from camserve.web.request_options import Options
 from camserve.web.request_record import Record
-from camserve.web.result_cache import Memory
+from camserve.web.work.admission import Gate
+from camserve.web.work.forecasts import Forecasts
+from camserve.web.work.pricing import Demand, check_drawn, is_costly
+from camserve.web.work.result_cache import Memory
+from camserve.web.work.worker_pools import Pools
 
 if TYPE_CHECKING:
-    from camserve.catalogue.targets import Best
+    from camserve.catalogue.targets import Above, Best
     from camserve.explain.run import Run
     from camserve.explanation.explanation import Explanation
     from camserve.model import Model
-    from camserve.system.workers import Workers
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 EXTENSION = "camserve"
 # Of every model: another one has another name.
 VERSION = "1"
+# Of the form's file that an image is compared with.
+LIKE = "like"
 
 
 class Service:
@@ -53,7 +59,7 @@ class Service:
         self.gate = Gate(settings)
         self.memory = Memory(int(settings.serve.memory_megabytes * 2**20))
         self.forecasts = Forecasts()
-        self._workers: Workers | None = None
+        self._pools: Pools | None = None
         self._state = "loading"
 
     def load(self) -> None:
@@ -61,7 +67,7 @@ class Service:
 
         Raises ModelError, ModelNotFound.
         """
-        self._make_pool()
+        self._pools = Pools.made(self.gate, self.settings)
         for name in self.shelf.at_start:
             self.warm(name)
         if self._state == "loading":
@@ -69,7 +75,7 @@ class Service:
 
     def open(self) -> None:
         """Make the pool and take requests, with no model loaded yet."""
-        self._make_pool()
+        self._pools = Pools.made(self.gate, self.settings)
         self._state = "ready"
 
     def warm(self, name: str) -> None:
@@ -78,7 +84,7 @@ class Service:
         from camserve.explain.run import Run
 
         model = self._loaded(name, threading.TIMEOUT_MAX)
-        explain(model, plain_photo(model, 0), run=Run(workers=self._workers))
+        explain(model, plain_photo(model, 0), run=Run(workers=cast(Pools, self._pools).usual))
 
     def load_in_background(self, on_failure: Callable[[], None] = lambda: None) -> None:
         """`load` on a thread of its own. on_failure: called, after the reason was logged, where it raises."""
@@ -97,6 +103,11 @@ class Service:
 
         threading.Thread(target=run, name="camserve-loader").start()
 
+    def rest(self) -> None:
+        """Let go of what only speed needs: there is nothing to do."""
+        for model in self.shelf.loaded():
+            model.forget_sizes()
+
     def drain(self) -> None:
         """Say "not ready" from now on; what is accepted is still answered."""
         self._state = "draining"
@@ -104,20 +115,50 @@ class Service:
     def close(self) -> None:
         """Finish what was accepted, take nothing new."""
         self.drain()
-        if self._workers is not None:
-            self._workers.close()
+        if self._pools is not None:
+            self._pools.close()
 
     def check_ready(self) -> None:
-        """Raises Unavailable, saying why, where the service is not ready for new work."""
-        if self._state != "ready":
-            raise Unavailable(_REASONS[self._state].format(self.shelf.default))
+        """Raises Unavailable, saying why, where the service is not ready for new work, or answers none."""
+        is_stuck = self._state == "ready" and self._pools is not None and self._pools.is_stuck
+        if is_stuck or self._state != "ready":
+            raise Unavailable(_REASONS["stuck" if is_stuck else self._state].format(self.shelf.default))
 
     @property
-    def workers(self) -> "Workers":
-        """The pool. Raises Unavailable before the default model is loaded."""
-        if self._workers is None or self._state in ("loading", "broken"):
+    def pools(self) -> Pools:
+        """The threads that own the models. Raises Unavailable before the default model is loaded."""
+        if self._pools is None or self._state in ("loading", "broken"):
             self.check_ready()
-        return cast("Workers", self._workers)
+        return cast(Pools, self._pools)
+
+    def answered(self, now: Record, request: Demand, work: Callable[[float], R]) -> R:
+        """What `work` makes of a request at its turn. It is given the time, of time.monotonic, when the answer is due.
+
+        A costly one runs on a thread of the costly lane, from its first byte decoded to its last one encoded, so that
+        whatever of it cannot be interrupted holds nothing that others need.
+        Raises TooMuch, Busy, ClientGone, DeadlinePassed, and what `work` does.
+        """
+        check_drawn(request, self.settings.limits.megapixels)
+        asked, due = request.options, None
+        if (model := self._ready(asked.model, asked.output)) is None:
+            with self.gate.loading() as due:
+                model = self.model(asked.model, due, asked.output)
+        model.check_stride(asked.question().output_stride)
+        if not is_costly(model, request):
+            with self.gate.turn(now, until=due) as until:
+                return work(until)
+        now.facts["costly"] = True
+        with self.gate.turn(now, costly=True, until=due) as until:
+            run = partial(copy_context().run, work, until)
+            return self.pools.costly.run(run, until - time.monotonic())
+
+    def _ready(self, name: str | None, output: str | int | None) -> "Model | None":
+        """A model that is in memory, as far as that output. Raises ModelNotFound."""
+        name = name or self.shelf.default
+        if (model := self.shelf.ready(name)) is None:
+            self.shelf.card(name)
+            return None
+        return model.ready_output(output)
 
     def model(self, name: str | None = None, until: float | None = None, output: str | int | None = None) -> "Model":
         """The model of that name, default the service's own, loaded at its first use.
@@ -125,10 +166,17 @@ class Service:
         until: time.monotonic() when waiting ends. output: which of the network's. Raises ModelNotFound, ModelError,
         OptionError, UnknownName, Unavailable, DeadlinePassed.
         """
-        pool = self.workers  # raises while there is no pool to load on
+        pools = self.pools  # raises while there is none to load on
         until = until or time.monotonic() + self.settings.serve.deadline_seconds
         model = self._loaded(name or self.shelf.default, until - time.monotonic())
-        return model.of_output(output, pool, max(0, until - time.monotonic()))
+        return model.of_output(output, pools.loading, max(0, until - time.monotonic()))
+
+    def loaded(self, name: str | None, output: str | int | None = None) -> "Model":
+        """The same at once where it is in memory; else awaited at one of few places. Raises as `model`, and Busy."""
+        if (ready := self._ready(name, output)) is not None:
+            return ready
+        with self.gate.loading() as until:
+            return self.model(name, until, output)
 
     def check_model(self, name: str) -> None:
         """Raises ModelNotFound, and Unavailable where requests for that model are not answered now."""
@@ -137,10 +185,19 @@ class Service:
         if state in _UNREADY:
             raise Unavailable(_UNREADY[state].format(name))
 
-    def explain(self, image: Source, options: Options, now: Record, until: float) -> "Explanation":
-        """Read one image and explain it on the pool, or remember how it was. To be called at `gate.turn`.
+    def explain(
+        self,
+        image: Source,
+        options: Options,
+        now: Record,
+        until: float,
+        several: int = 1,
+        like: Source | None = None,
+    ) -> "Explanation":
+        """Read one image and explain it on the pool, or remember how it was. To be called by `answered`.
 
-        until: time.monotonic() when the answer is due.
+        until: time.monotonic() when the answer is due. several: how many images are to be explained until then. like:
+        an image that it is compared with, in place of a target.
         Raises OptionError, TooLong, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
         from camserve.explain.pipeline import explain
@@ -149,26 +206,33 @@ class Service:
         model = self.model(options.model, until, options.output)
         photo = self._read(model, image, now)
         key = how, target = options.question(), options.target
-        known = self.memory.attribution(model, photo, key)
+        if like is not None and target is not None:
+            raise OptionError(f"target and the file '{LIKE}' both say what is explained: give one of them")
+        other = None if like is None else self._read(model, like, now)
+        known = self.memory.attribution(model, photo, key) if other is None else None
         if known is None:
-            self.forecasts.check(model, photo, how, self._pool(now, until))
-            found = explain(model, photo, target, how, self._pool(now, until))
-            self.memory.keep(model, photo, key, found.attribution)
+            self.forecasts.check(model, photo, how, self._pool(now, until), several if other is None else 2)
+            found = explain(model, photo, target if other is None else other, how, self._pool(now, until))
+            if other is None:
+                self.memory.keep(model, photo, key, found.attribution)
         else:
             found = Explanation.of(known, photo, model.settings.render)
         now.facts |= {"model": model.name, "explained_by": found.method}
         return found
 
     def explain_classes(
-        self, image: Source, targets: "Best | list[str]", options: Options, now: Record, until: float
+        self, image: Source, targets: "Best | Above | list[str]", options: Options, now: Record, until: float
     ) -> "list[Explanation]":
         """The same for several classes, from one forward pass. Raises as `explain`."""
         from camserve.explain.pipeline import explain_classes
 
         model = self.model(options.model, until, options.output)
-        wanted = targets if isinstance(targets, list) else targets.among(model.labels)
+        how = options.question()
+        wanted = targets if isinstance(targets, list) else targets.among(how.labels or model.labels)
         photo = self._read(model, image, now)
-        how, count = options.question(), wanted if isinstance(wanted, int) else len(wanted)
+        count = len(wanted) if isinstance(wanted, list) else wanted
+        if not isinstance(count, int):
+            count = 1  # how many there are is known when the network has run
         self.forecasts.check(model, photo, how, self._pool(now, until), count)
         found = explain_classes(model, photo, wanted, how, self._pool(now, until))
         now.facts |= {"model": model.name, "explained_by": found[0].method}
@@ -206,22 +270,17 @@ class Service:
         from camserve.explain.run import Run, observed
 
         return Run(
-            TimedPool(self.workers, now.timing),
+            TimedPool(self.pools.usual, now.timing),
             deadline=max(0, until - time.monotonic()),
             progress=now.check_client,
             forward=partial(self.memory.forward, run=partial(observed, timing=now.timing)),
         )
 
-    def _make_pool(self) -> None:
-        from camserve.system.workers import Workers
-
-        self._workers = Workers(self.gate.workers, self.settings.compute.threads)
-
     def _loaded(self, name: str, seconds: float) -> "Model":
         from camserve.model import load
 
         def submit(card: Path) -> "Future[Model]":
-            return cast("Workers", self._workers).submit(load, card, settings=self.settings)
+            return cast(Pools, self._pools).loading.submit(load, card, settings=self.settings)
 
         return self.shelf.get(name, seconds, submit)
 
@@ -235,6 +294,7 @@ _REASONS = {
     "loading": "the model '{}' is still being loaded; try again in a moment",
     "broken": "the model '{}' could not be loaded; the service's log says why",
     "draining": "camserve is shutting down",
+    "stuck": "every worker is at work that nobody waits for any more and that does not end; nothing is answered",
 }
 
 

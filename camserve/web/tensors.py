@@ -4,8 +4,6 @@ https://github.com/kserve/open-inference-protocol, binary tensor data extension:
 little-endian, and its bytes; an FP32 element is float32 little-endian.
 """
 
-import base64
-import json
 import math
 import struct
 from collections.abc import Iterator, Sequence
@@ -15,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 
 from camserve.errors import OptionError, shown
 from camserve.images.reading import Source
-from camserve.web.bodies import decode_base64, named
+from camserve.web.bodies import check_images, decode_base64, emptied, named
+from camserve.web.json_pieces import Large, in_base64, in_numbers, json_pieces
 from camserve.web.request_options import Text
 
 HEADER = "Inference-Header-Content-Length"
@@ -32,13 +31,16 @@ class InputTensor(BaseModel):
 
     name: Text
     datatype: Text
-    shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=8)]
+    shape: Annotated[list[Annotated[StrictInt, Field(ge=0, lt=2**31)]], Field(max_length=8)]
     parameters: dict[str, Scalar] = {}
     data: list[Any] | None = None
 
 
 def images_of(inputs: Sequence[InputTensor], behind: bytes) -> list[Source]:
-    """The images of the one input, whatever its name. behind: the bytes that follow the JSON. Raises OptionError."""
+    """The images of the one input, whatever its name, whose data is emptied. behind: the bytes that follow the JSON.
+
+    Raises OptionError, TooMuch.
+    """
     tensor = _only(inputs)
     if tensor.datatype != "BYTES":
         raise OptionError(
@@ -48,7 +50,9 @@ def images_of(inputs: Sequence[InputTensor], behind: bytes) -> list[Source]:
     if size is not None:
         found = _behind(tensor.name, size, behind)
     else:
-        found = [decode_base64(text, f"inputs.0.data.{i}") for i, text in enumerate(_flat(tensor.data or []))]
+        texts = list(_flat(tensor.data or []))
+        check_images(len(texts))
+        found = [decode_base64(text, f"inputs.0.data.{i}") for i, text in enumerate(emptied(texts))]
     if not found or len(found) != math.prod(tensor.shape):
         raise OptionError(f"input {shown(tensor.name)} has the shape {tensor.shape} and {len(found)} elements")
     return list(found)
@@ -63,7 +67,7 @@ def _behind(name: str, size: Scalar, behind: bytes) -> list[bytes]:
 
 
 def _flat(data: list[Any]) -> Iterator[str]:
-    for one in data:
+    for one in emptied(data):
         if isinstance(one, list):
             yield from _flat(one)
         elif isinstance(one, str):
@@ -81,9 +85,10 @@ def _only(inputs: Sequence[InputTensor]) -> InputTensor:
 
 
 def split_bytes(data: bytes) -> list[bytes]:
-    """The elements of a BYTES tensor. Raises OptionError where the lengths do not add up."""
-    found, place = [], 0
+    """The elements of a BYTES tensor. Raises OptionError where the lengths do not add up, TooMuch."""
+    found, place = list[bytes](), 0
     while place < len(data):
+        check_images(len(found) + 1)
         (length,) = struct.unpack_from("<I", data, place) if place + 4 <= len(data) else (len(data),)
         if place + 4 + length > len(data):
             raise OptionError("the binary data of the input ends within an element (<uint32 length><bytes>)")
@@ -92,38 +97,44 @@ def split_bytes(data: bytes) -> list[bytes]:
     return found
 
 
-def encoded(name: str, tensor: Any, binary: bool) -> tuple[dict[str, Any], bytes]:
-    """One output: its entry in the JSON, and the bytes that follow, b"" where `binary` is not asked for.
+def encoded(name: str, rows: list[Any], binary: bool) -> tuple[dict[str, Any], list[bytes]]:
+    """One output: its entry in the JSON, for `json_pieces`, and the bytes that follow; none where not `binary`.
 
-    tensor: a list of bytes, or a float32 array.
+    rows: of each image its bytes, or a float32 array. Raises OptionError where they are of different sizes, or too many
+    for JSON.
     """
-    is_bytes = isinstance(tensor, list)
-    shape = [len(tensor)] if is_bytes else list(tensor.shape)
+    is_bytes = isinstance(rows[0], bytes)
+    shape = [len(rows)] if is_bytes else [len(rows), *_one_shape(name, rows)]
     entry: dict[str, Any] = {"name": name, "datatype": "BYTES" if is_bytes else "FP32", "shape": shape}
     if binary:
-        data = _joined(tensor) if is_bytes else tensor.astype("<f4").tobytes()
-        return {**entry, "parameters": {"binary_data_size": len(data)}}, data
-    return {**entry, "data": _listed(name, tensor)}, b""
+        data = _joined(rows) if is_bytes else [row.astype("<f4", copy=False).tobytes() for row in rows]
+        return {**entry, "parameters": {"binary_data_size": sum(map(len, data))}}, data
+    return {**entry, "data": [in_base64([one]) for one in rows] if is_bytes else _listed(name, rows)}, []
 
 
-def body_of(answer: dict[str, Any], outputs: Sequence[tuple[dict[str, Any], bytes]]) -> tuple[bytes, int | None]:
-    """The bytes of an answer, and how many of them are JSON; None: all."""
-    head = json.dumps({**answer, "outputs": [entry for entry, _ in outputs]}, allow_nan=False).encode()
-    is_binary = any("parameters" in entry for entry, _ in outputs)
-    return b"".join([head, *(data for _, data in outputs)]), len(head) if is_binary else None
+def body_of(answer: dict[str, Any], outputs: Sequence[tuple[dict[str, Any], list[bytes]]]) -> tuple[list[bytes], int]:
+    """The pieces of an answer, and how many bytes of them are JSON."""
+    head = json_pieces({**answer, "outputs": [entry for entry, _ in outputs]})
+    return head + [piece for _, data in outputs for piece in data], sum(map(len, head))
 
 
-def _joined(elements: Sequence[bytes]) -> bytes:
-    return b"".join(struct.pack("<I", len(one)) + one for one in elements)
+def _joined(elements: Sequence[bytes]) -> list[bytes]:
+    return [part for one in elements for part in (struct.pack("<I", len(one)), one)]
 
 
-def _listed(name: str, tensor: Any) -> list[Any]:
-    if isinstance(tensor, list):
-        return [base64.b64encode(one).decode() for one in tensor]
-    if tensor.size > MOST_IN_JSON:
+def _one_shape(name: str, rows: list[Any]) -> tuple[int, ...]:
+    shape: tuple[int, ...] = rows[0].shape
+    if any(row.shape != shape for row in rows):
+        raise OptionError(f"the images differ in size, so '{name}' is no tensor; send one, or ask for other outputs")
+    return shape
+
+
+def _listed(name: str, rows: list[Any]) -> Large:
+    import numpy as np
+
+    if (count := sum(row.size for row in rows)) > MOST_IN_JSON:
         raise OptionError(
-            f"output '{name}' has {tensor.size} numbers, too many for JSON; allowed are {MOST_IN_JSON}. "
+            f"output '{name}' has {count} numbers, too many for JSON; allowed are {MOST_IN_JSON}. "
             'Ask for it with "parameters": {"binary_data": true}, or name the other outputs only'
         )
-    # JSON has no word for what is not a number: where the model saw nothing, there is null
-    return [None if value != value else value for value in tensor.ravel().tolist()]
+    return in_numbers(np.concatenate([row.ravel() for row in rows]))

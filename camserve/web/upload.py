@@ -3,18 +3,21 @@
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, cast
 
 from flask import Request, g
+from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import ClientDisconnected
 
 from camserve.errors import BodyTooLarge, ImageTypeError, OptionError, shown
 from camserve.images.reading import Source
-from camserve.web.admission import ENVELOPE_BYTES
 from camserve.web.compression import CODINGS, Inflated
 from camserve.web.request_options import Options, parse_options
-from camserve.web.service import service
+from camserve.web.server.chunks import limit_chunks
+from camserve.web.service import LIKE, service
+from camserve.web.work.admission import ENVELOPE_BYTES
 
 FIELD = "image"
 # Names that a form's one file may have; the second is what TorchServe's clients call it.
@@ -22,21 +25,32 @@ FIELDS = (FIELD, "data")
 FORM = "multipart/form-data"
 PARTS = 64
 
+# Characters of what gunicorn says of a body, which quotes it.
+_QUOTED = 200
 _HOW = "Send the image as the body with its own Content-Type, such as image/jpeg, or as the form field 'image'"
 
 
 @dataclass(frozen=True)
 class Upload:
-    """data: the image's bytes. name: of the file, None where it has none. fields: the form's other fields, in order."""
+    """data: the image's bytes. name: of the file, None where it has none. fields: the form's other fields, in order.
+
+    like: the image that it is compared with, None where there is none.
+    """
 
     data: bytes
     name: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+    like: "Upload | None" = None
 
     @property
     def image(self) -> Source:
         """What `read_photo` takes."""
         return cast(IO[bytes], FileStorage(io.BytesIO(self.data), self.name))  # type: ignore[return-value]
+
+    @property
+    def images(self) -> list[Source]:
+        """All of it that `read_photo` takes."""
+        return [self.image] if self.like is None else [self.image, self.like.image]
 
 
 class UploadRequest(Request):
@@ -52,8 +66,8 @@ class UploadRequest(Request):
         return io.BytesIO()
 
 
-def read_upload(request: Request) -> Upload:
-    """Read the image, and the form's other fields.
+def read_upload(request: Request, *, two: bool = False) -> Upload:
+    """Read the image, and the form's other fields. two: whether the form may have a second image, `like`.
 
     Raises what `reading` does, ImageTypeError for a type we do not take, OptionError for a form without exactly one
     image.
@@ -61,8 +75,13 @@ def read_upload(request: Request) -> Upload:
     kind = request.mimetype
     if kind == FORM:
         with reading(request):
-            files, fields = request.files, tuple(request.form.items(multi=True))
-        return _from_form(files, fields)
+            files, fields = MultiDict(request.files), tuple(request.form.items(multi=True))
+        like: list[FileStorage] = files.poplist(LIKE) if two else []
+        if len(like) > 1:
+            raise OptionError(f"the form has {len(like)} files '{LIKE}'; an image is compared with one")
+        made = _from_form(files, fields)
+        others = [Upload(file.stream.read(), file.filename) for file in like if file.filename]
+        return replace(made, like=others[0]) if others else made
     if kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
         raise ImageTypeError(
             f"Content-Type {shown(kind)} is not taken; allowed are image/*, application/octet-stream and {FORM}. "
@@ -84,6 +103,7 @@ def read_bytes(request: Request) -> bytes:
         if len(data) > max_bytes:  # where there is no Content-Length, reading stops a little beyond the limit
             raise _too_large(len(data), max_bytes)
     if request.content_length not in (None, len(data)) and not _coding(request):
+        g.body_read = False
         raise OptionError(f"the body has {len(data)} bytes; Content-Length said {request.content_length}")
     return data
 
@@ -102,10 +122,16 @@ def reading(request: Request) -> Iterator[None]:
     max_bytes = ours.settings.limits.max_bytes
     if (length := request.content_length or 0) > max_bytes + ENVELOPE_BYTES:
         raise _too_large(length, max_bytes)
+    limit_chunks(request.environ["wsgi.input"])
     if coding := _coding(request):
         request.stream = cast(IO[bytes], Inflated(request.stream, coding, max_bytes))
     with ours.gate.upload(connection):
-        yield
+        try:
+            yield
+        except ParseException as error:
+            raise OptionError(f"the body's chunks are not as HTTP has them: {str(error)[:_QUOTED]}") from None
+        except ClientDisconnected:
+            raise OptionError("the body ends early; send it again") from None
     g.body_read = True
 
 

@@ -19,6 +19,7 @@ from camserve.batch import IMAGE_ENDINGS, Options, find_images, run_batch
 from camserve.batch.outputs import thumbnail
 from camserve.catalogue.options import ExplainOptions
 from camserve.errors import OptionError, OutputError, UnknownName
+from camserve.explain.pipeline import explain_classes
 from camserve.findings.sketch import from_text, sketch_of
 from camserve.images.decoding import EXTRAS
 from camserve.images.reading import OUTPUTS
@@ -216,6 +217,25 @@ def test_a_bad_target_in_a_table_is_that_row_s_failure(model: camserve.Model, fo
     summary = run_batch(model, str(tmp_path / "table.csv"), tmp_path / "out")
     assert (summary.explained, summary.failed) == (1, 1)
     assert "did you mean 'tench'" in results(tmp_path / "out")["in/cat.png"]["error"]
+
+
+def test_too_little_memory_is_that_row_s_failure(
+    model: camserve.Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([MemoryError(), RuntimeError("can't allocate memory")])
+
+    def at_first_too_much(*given: Any) -> Any:
+        for error in told:
+            raise error
+        return explain_classes(*given)
+
+    monkeypatch.setattr("camserve.batch.explain_item.explain_classes", at_first_too_much)
+    (tmp_path / "table.csv").write_text("file\nin/cat.png\nin/cat.jpg\n")
+    summary = run_batch(model, str(tmp_path / "table.csv"), tmp_path / "out")
+    assert (summary.explained, summary.failed) == (0, 2)
+    rows = results(tmp_path / "out").values()
+    assert {row["code"] for row in rows} == {"out_of_memory"}
+    assert all("there is too little memory" in row["error"] for row in rows)
 
 
 def test_folders_can_be_classes(model: camserve.Model, tmp_path: Path) -> None:

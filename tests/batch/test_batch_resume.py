@@ -88,8 +88,9 @@ def test_a_run_killed_twice_ends_as_if_it_had_not_been(folder: Path, undisturbed
     ended = subprocess.run(command(folder, out, "--resume", "--json"), capture_output=True, check=False)
     assert ended.returncode == 1  # two are broken
     said = json.loads(ended.stdout)
-    answers = said.pop("answers")
+    answers, findings = said.pop("answers"), said.pop("findings")
     assert answers["surest"]
+    assert findings["sentences"] == json.loads((out / "findings.json").read_text())["sentences"]
     assert answers["unknown"] == COUNT - 2  # those of before the kills are counted, too
     assert said == {
         "explained": COUNT - 2, "failed": 2, "ignored": 0, "interrupted": False, "left_out": [], "notes": [],

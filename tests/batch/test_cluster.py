@@ -145,7 +145,11 @@ def test_a_cluster_that_runs_already_is_used_and_left_running(folder: Path, addr
 
 
 @needs_ray
-def test_where_no_cluster_answers_a_token_is_thought_of(folder: Path, tmp_path: Path) -> None:
+def test_where_no_cluster_answers_a_token_is_thought_of(
+    folder: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    if not pytestconfig.getoption("--large"):
+        pytest.skip("Ray waits half a minute for a cluster (--large)")
     there = ("--engine-cluster", "ray", "--cluster-address", "ray://127.0.0.1:9")
     ended = subprocess.run(command(folder, tmp_path / "out", *there), capture_output=True, text=True, check=False)
     assert "no cluster answers at 'ray://127.0.0.1:9'" in ended.stderr

@@ -103,5 +103,5 @@ def test_what_runs_the_network_says_so(name: str) -> None:
 def test_needs_are_words_in_json_and_few() -> None:
     described = json.loads(json.dumps([method.described() for method in METHODS.values()]))
     assert {one["needs"] for one in described} == {"any head", "linear head", "ReLUs", "attention"} == set(Needs)
-    assert {one["name"] for one in described if one["needs"] == "linear head"} == {"cam"}
+    assert {one["name"] for one in described if one["needs"] == "linear head"} == {"cam", "affinitycam"}
     assert {m.name for m in FAMILIES["Attention"]} == {one["name"] for one in described if one["needs"] == "attention"}

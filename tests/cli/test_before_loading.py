@@ -36,6 +36,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         'architecture = "camserve.nets:efficientnet_lite0"\nweights = "package:no_such_package/a.pth"\n'
         'install = "pip install no-such-package"\n'
     )
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "lost").symlink_to("nowhere")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,6 +52,24 @@ NEVER = [
     ("batch empty out", 2, "no images in 'empty'"),
     ("batch table.csv out", 2, "one must be called 'file'"),
     ("batch photos file", 4, "is a file and no folder"),
+    ("batch photos photos", 2, "is the folder of the images, too"),
+    ("batch photos/*.png photos/../photos", 2, "is the folder of the images, too"),
+    *(
+        (f"{command} {out}", 4, f"cannot write into '{out}': {why}")
+        for command in ("batch photos", "explain photos/0.png -o", f"compare {LITE0} {LITE0} --images photos -o",
+                        "compare photos photos -o")
+        for out, why in (
+            ("/proc/x", "No such file or directory in '/proc'"), ("loop", "Too many levels of symbolic links"),
+            ("loop/x", "Too many levels of symbolic links"), ("lost", "it is a link that leads nowhere"),
+            ("new/" + "x" * 300, "a name in it is longer than 255 bytes"), ("x/" * 3000 + "x", "File name too long"),
+        )
+    ),
+    ("batch loop out", 2, "cannot read 'loop': Too many levels"),
+    ("batch loop/*.png out", 2, "cannot read 'loop': Too many levels"),
+    (f"batch {'x' * 300} out", 2, "File name too long"),
+    ("batch photos/*/../*.png out", 2, "'..' cannot stand behind a wildcard"),
+    ("compare photos photos --overlap nan", 2, "overlap = nan: allowed are numbers, such as 0.5"),
+    ("explain photos/0.png --limit nan", 2, "--limit nan: allowed are seconds"),
     ("batch photos out --objects boxes.csv", 2, "lacks the columns bottom, right, top"),
     ("batch photos out --objects nowhere.csv", 2, "is neither a .csv table of boxes nor a folder of masks"),
     ("batch photos out --export coco", 2, "COCO is made of boxes"),

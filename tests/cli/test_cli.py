@@ -13,7 +13,11 @@ from click.testing import CliRunner, Result
 from conftest import picture
 
 import camserve
+from camserve.batch import Summary
 from camserve.cli import main
+from camserve.cli.summarising import in_words
+from camserve.findings.answers import Answers
+from camserve.findings.confusion import Confusion
 from camserve.methods import METHODS
 
 
@@ -136,14 +140,21 @@ def test_batch_explains_what_it_can_and_says_what_it_could_not(image: Path, fake
 
 
 def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path: Path) -> None:
+    own = {"reason": "places of this batch's own results", "count": 1, "examples": ["out"]}
     result = run("batch", tmp_path, tmp_path / "out", "--json")
     said = json.loads(result.stdout)
-    answers = said.pop("answers")
+    answers, findings = said.pop("answers"), said.pop("findings")
     assert said == {
-        "explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [], "notes": [], "stopped": None,
+        "explained": 1, "failed": 0, "ignored": 0, "interrupted": False, "left_out": [own], "notes": [],
+        "stopped": None,
     }  # fmt: skip
     assert (answers["known"], answers["right"], answers["accuracy"]) == (0, 0, None)
     assert [one["file"] for one in answers["surest"]] == [image.name]
+    kept = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert (findings["sentences"], findings["cannot_tell"]) == (kept["sentences"], kept["cannot_tell"])
+    assert findings["cannot_tell"][0].startswith("Cannot tell whether the one class that was answered has a shortcut")
+    again = json.loads(run("batch", tmp_path, tmp_path / "out", "--json").stdout)  # finished: it reads what it kept
+    assert (again["findings"], again["answers"]) == (findings, answers)
     assert result.stderr == ""
 
 
@@ -167,6 +178,37 @@ def test_batch_says_how_many_are_right(image: Path, tmp_path: Path) -> None:
     assert result.stdout.splitlines()[1] == "0 of 1 right (0 %)"
     said = json.loads(run("batch", tmp_path / "table.csv", tmp_path / "again", "--json").stdout)["answers"]
     assert (said["known"], said["right"], said["accuracy"]) == (1, 0, 0)
+    (worst,) = said["worst"]
+    assert (worst["file"], worst["expected"], said["confusions"][0]["expected"]) == (image.name, "tench", "tench")
+    assert result.stdout.splitlines()[2:4] == [
+        f"  {'class':{len(worst['predicted'])}}  images  right  recall  precision",
+        f"  {'tench':{len(worst['predicted'])}}       1      0      0%          -",
+    ]
+    assert f"worst: {worst['predicted']} {worst['score']:.2f} for tench ({image.name})" in result.stdout
+    assert "- Cannot tell whether the one class that was answered has a shortcut: fewer than 8 images" in result.stdout
+
+
+def test_batch_says_of_many_classes_only_those_with_enough_images() -> None:
+    def said(images: dict[str, int]) -> list[str]:
+        confusion = Confusion()
+        for index, (name, count) in enumerate(images.items()):
+            for number in range(count):
+                answer = {"class_index": index, "class_name": name}
+                confusion.add(answer, answer if number else {"class_index": 0, "class_name": "first"})
+        answers = Answers(known=9, right=1, confusion=confusion)
+        summary = Summary(9, 0, 0, False, answers=answers, findings={"sentences": [str(one) for one in range(8)]})
+        return list(in_words(summary, Path("out")))
+
+    many = said({"first": 1, **{f"class {number}": 1 for number in range(20)}})
+    assert "class by class: cannot tell, none of 21 has 8 images; findings.json lists them all" in many
+    assert many[-3:] == ["- 5", f"- 2 more in {Path('out') / 'findings.json'}", f"-> {Path('out') / 'index.html'}"]
+    some = said({"first": 10, "a class of a very long name": 10, **{f"class {number}": 1 for number in range(20)}})
+    assert some[2:6] == [
+        "  class                     images  right  recall  precision",
+        "  a class of a very lon...      10      9     90%       100%",
+        "  first                         10     10    100%        32%",
+        "  the worst of those with 8 images and more; findings.json lists all 22 classes",
+    ]
 
 
 def test_models_and_methods_list_what_there_is() -> None:
@@ -184,7 +226,20 @@ def test_models_check_asks_the_known_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["explain", "batch", "compare", "models", "methods", "inspect", "calibrate", "serve"]
+    "command",
+    [
+        "explain",
+        "batch",
+        "compare",
+        "evaluate",
+        "models",
+        "methods",
+        "metrics",
+        "inspect",
+        "sanity",
+        "calibrate",
+        "serve",
+    ],
 )
 def test_every_command_s_help_has_an_example(command: str) -> None:
     result = run(command, "--help")

@@ -1,5 +1,6 @@
 """Settings: one source of defaults, three ways to change them, and no silence about a mistake."""
 
+import math
 import tomllib
 from pathlib import Path
 
@@ -104,3 +105,50 @@ def test_a_mistake_in_the_environment_is_named() -> None:
 def test_a_settings_file_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"cannot read the settings file 'nowhere\.toml'"):
         load_settings("nowhere.toml", environ={})
+
+
+HOSTILE = [
+    math.nan,
+    math.inf,
+    -1,
+    10**9,
+    10**30,
+    10**400,
+    10**5000,
+    1e-320,
+    1e308,
+    True,
+    "9" * 5000,
+    "a" * 5000,
+    [1e308, 1],
+]
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [(section, key) for section, keys in tomllib.loads(shipped("config.toml").read_text()).items() for key in keys],
+)
+def test_absurd_values_are_config_errors(section: str, key: str) -> None:
+    is_number = type(tomllib.loads(shipped("config.toml").read_text())[section][key]) in (int, float)
+    for value in HOSTILE:
+        try:
+            limits = load_settings(environ={}, overrides={section: {key: value}}).limits
+        except ConfigError as error:
+            assert f"{section}.{key}" in str(error)
+            assert len(str(error)) < 1000
+            continue
+        assert not is_number or (key, value) == ("side", 10**9) or value == 1e-320
+        assert max(limits.max_pixels, limits.max_bytes, limits.max_local_pixels, limits.max_local_bytes) < 2**63
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "1" * 5000, "a = \xff", "a = 1\x00"])
+def test_what_is_no_toml_is_a_config_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.toml").write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load_settings(tmp_path / "mine.toml", environ={})
+
+
+def test_a_settings_file_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "long.toml").write_text("#" * 2**20 + "\n")
+    with pytest.raises(ConfigError, match="the settings file '.*long.toml' may have 1 MB at most"):
+        load_settings(tmp_path / "long.toml", environ={})

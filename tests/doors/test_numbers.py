@@ -18,7 +18,7 @@ from torch import nn
 
 import camserve
 from camserve.batch import Options, run_batch
-from camserve.batch.batch_options import KINDS
+from camserve.catalogue.run_files import KINDS
 from camserve.cli import main
 from camserve.config import load_settings
 from camserve.errors import ModelError, OptionError

@@ -23,7 +23,7 @@ from camserve.findings.results import read_rows
 from camserve.images.reading import encode
 from camserve.models.architectures.by_name import build
 from camserve.models.card import Card, check_files, read_card
-from camserve.onboarding.new_model import card_text
+from camserve.onboarding.new_card import card_text
 from camserve.web.app import create_app
 from camserve.web.service import Service
 
@@ -239,7 +239,7 @@ def test_a_card_that_says_nothing_of_it_or_what_is_not_true(tmp_path: Path) -> N
     write_card(tmp_path / "missing")
     (tmp_path / "missing" / "shapes.txt").unlink()
     with pytest.raises(ModelError, match=r"shapes\.txt', which does not exist"):
-        check_files(tmp_path / "missing" / "card.toml")
+        check_files(tmp_path / "missing" / "card.toml", camserve.config.settings().models)
 
 
 def test_a_card_that_is_written_says_the_output(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ import camserve
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import Target, TargetOption, resolve_target
 from camserve.config import load_settings
-from camserve.explain.diagnosis import alike, compare, diagnose
-from camserve.explain.observation import fuse, observe, steepness
+from camserve.explain.diagnosis import alike, compare, diagnose, unsure_below
+from camserve.explain.looking import fuse
+from camserve.explain.observation import observe, steepness
 from camserve.explain.run import Run
+from camserve.explanation.class_scores import scores_of
 from camserve.methods import METHODS
 
 # scikit-image's photographs of things that the embedded model knows, and what it is unsure of nevertheless.
@@ -50,7 +52,9 @@ def test_photographs_of_what_the_model_knows_need_no_words(
     explanation = model.explain(photos / name, method=method)
     best = explanation.top(1)[0]
     assert explanation.unsure == (name in UNSURE) == (best.score < 0.3)
-    doubt = f"the model is unsure: its best answer, '{best.class_name}', has a score of {best.score:.2f}"
+    doubt = (
+        f"the model is unsure: its best answer, '{best.class_name}', has a score of {best.score:.2f}, less than 0.301"
+    )
     assert others(explanation) == ([doubt] if name in UNSURE else [])
 
 
@@ -63,11 +67,21 @@ def test_answers_are_unsure_below_the_setting_and_only_where_classes_share_a_pro
             net[0].bias.copy_(torch.tensor([1.0, 0, 0, 0]))
         return camserve.load(net, scores=scores, size=64, settings=settings).explain(picture())
 
-    best = math.e / (math.e + 3)  # 0.475
-    assert asked("softmax", best + 0.01).unsure
-    assert not asked("softmax", best - 0.01).unsure
+    best = math.e / (math.e + 3)  # 0.475, three tenths of the way from a quarter, which is chance, to 1
+    share = (best - 0.25) / 0.75
+    assert asked("softmax", share + 0.01).unsure
+    assert not asked("softmax", share - 0.01).unsure
     assert not asked("sigmoid", 1).unsure
-    assert any("the model is unsure" in text for text in asked("softmax", 0.9).warnings)
+    doubt = "the model is unsure: its best answer, 'class 0', has a score of 0.48, less than 0.925"
+    assert doubt in asked("softmax", 0.9).warnings
+
+
+def test_few_classes_can_be_unsure_too_and_chance_is_where_doubt_begins() -> None:
+    assert [round(unsure_below(classes, 0.3), 4) for classes in (2, 3, 10, 1000)] == [0.65, 0.5333, 0.37, 0.3007]
+    assert unsure_below(4, 0) == 0.25  # which the best of four always reaches, so 0 is never
+    for logit, unsure in ((0.5, True), (1.0, False)):  # of two classes: 0.62 and 0.73
+        explanation = colours([[1, 0, 0], [0, 0, 0]], [logit, 0]).explain(np.zeros((8, 8, 3), np.uint8))
+        assert explanation.unsure == unsure
 
 
 def test_of_many_photographs_few_need_words(model: camserve.Model, data: Path) -> None:
@@ -208,6 +222,7 @@ def test_a_cell_as_large_as_the_image_says_nothing_about_where(model: camserve.M
     assert f"a cell of the map is {width} x {round(32 * 300 / 56)} pixels of the photograph" in " ".join(
         explanation.warnings
     )
+    assert CELL in said(model.explain(cat, size=64))  # cells of exactly half: 64 down
     assert CELL not in said(model.explain(cat, size=96))
     assert CELL not in said(model.explain(cat, size=56, layer="blocks.10"))
     assert CELL not in said(model.explain(cat, size=56, method="integratedgradients"))  # cells are pixels
@@ -296,7 +311,11 @@ def test_words_cost_less_than_a_millisecond(model: camserve.Model, layer: str | 
     options = ExplainOptions(method="cam" if layer is None else "gradcam")
     seen = observe(model, pixels, [None], layer, options, Run())
     placed = fuse(seen, model.frame((448, 448)))
-    assert best_of(20, lambda: list(diagnose(model, seen, *placed))) < 1e-3
+
+    def words() -> list[str]:
+        return list(diagnose(model, seen, scores_of(seen[0].decided, each_alone=False), *placed))
+
+    assert best_of(20, words) < 1e-3
 
 
 def test_no_forward_more(model: camserve.Model, cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from camserve.methods import METHODS
 from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 from camserve.models.card import read_card
+from camserve.models.inputs.preprocessing import to_input
 from camserve.models.layer import Layer
-from camserve.models.preprocessing import to_input
 from camserve.onboarding.stimuli import centres, pasted, places, soft_edged
 
 # All photographs that scikit-image brings; what else it has is drawn.

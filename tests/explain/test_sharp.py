@@ -1,4 +1,4 @@
-"""Sharp: what must hold of a map of several sizes and mirror images, on nets that can be followed on paper."""
+"""Sharp: what must hold of a map of several sizes, on nets that can be followed on paper."""
 
 import json
 import subprocess
@@ -26,9 +26,10 @@ from camserve.explain.run import Run
 from camserve.explain.sharp import detail_layer, fine_lattice, scaled_frames, sharpen
 from camserve.explanation import Explanation
 from camserve.geometry.frame import Frame, Placement, fit, native, resample
-from camserve.models.preprocessing import to_input
+from camserve.models.inputs.preprocessing import to_input
 
 SIDE = 64
+SCALES = (1.0, 2.0, 3.0)
 
 
 class RedNet(nn.Module):
@@ -53,7 +54,11 @@ class RedNet(nn.Module):
 
 
 class Leaning(RedNet):
-    """Everything is seen 4 pixels too far to the right."""
+    """Everything is seen 4 pixels too far to the right, and the hottest place alone decides."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, 2)."""
+        return self.fc(self.coarse(self.fine(self.first(x))).amax((2, 3)))
 
     def first(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W), moved."""
@@ -109,9 +114,11 @@ def red() -> camserve.Model:
     return load(RedNet())
 
 
-def square(size: tuple[int, int], x: float, y: float, side: int = 12) -> Image.Image:
-    """A red square about (x, y) on grey, in an image of (W, H)."""
-    image = Image.new("RGB", size, (20, 20, 20))
+def square(
+    size: tuple[int, int], x: float, y: float, side: int = 12, on: tuple[int, int, int] = (0, 0, 20)
+) -> Image.Image:
+    """A red square about (x, y), on dark blue where nothing is said, in an image of (W, H)."""
+    image = Image.new("RGB", size, on)
     left, top = round(x - side / 2), round(y - side / 2)
     image.paste((255, 0, 0), (left, top, left + side, top + side))
     return image
@@ -146,11 +153,11 @@ def test_class_scores_and_completeness_are_those_of_the_nominal_size(red: camser
     for fact in ("class_index", "score", "completeness", "method", "layer", "head", "warnings"):
         assert getattr(once, fact) == getattr(sharp, fact), fact
     assert once.scales == ()
-    assert sharp.scales == (1, 2, 3)
+    assert sharp.scales == (1, 3)
     assert (sharp.map.min(), sharp.map.max()) >= (0, 1)
     assert sharp.map.dtype == np.float32
     assert once.provenance()["sharp"] is None
-    assert json.loads(json.dumps(sharp.to_dict()))["provenance"]["sharp"] == {"scales": [1, 2, 3]}
+    assert json.loads(json.dumps(sharp.to_dict()))["provenance"]["sharp"] == {"scales": [1, 3]}
 
 
 def test_the_map_is_the_sum_over_the_passes_written_out() -> None:
@@ -158,11 +165,14 @@ def test_the_map_is_the_sum_over_the_passes_written_out() -> None:
     photo = square((64, 64), 20, 40)
     cells = np.asarray(photo, np.float64).reshape(16, 4, 16, 4, 3).mean((1, 3)) / 255
     detail = cells[..., 0]  # LayerCAM: what speaks for red, times red
-    cam = (cells @ [1, -0.5, -0.5]).reshape(4, 4, 4, 4).mean((1, 3))
+    coarse = cells.reshape(4, 4, 4, 4, 3).mean((1, 3)).reshape(16, 3)
+    shares = coarse / coarse.sum(1, keepdims=True)
+    alike = shares / np.maximum(shares.sum(0), 1e-9) @ shares.T
+    cam = (alike @ alike @ coarse @ [1, -0.5, -0.5]).reshape(4, 4)
     clamped = np.clip((np.arange(16) - 1.5) / 4, 0, 3)
     columns = np.maximum(1 - np.abs(clamped[:, None] - np.arange(4)), 0)  # bilinear, four cells for one
     positive = np.maximum(cam, 0) / cam.max()
-    total = 2 * (detail / detail.max() + columns @ positive @ columns.T)  # the mirror image of this net adds the same
+    total = detail / detail.max() + columns @ positive @ columns.T
     wide = np.pad(total, 1, mode="edge")
     smooth = np.zeros((16, 16))
     for i, a in ((-1, 1), (0, 2), (1, 1)):
@@ -173,7 +183,7 @@ def test_the_map_is_the_sum_over_the_passes_written_out() -> None:
     np.testing.assert_allclose(sharp.map, smooth / smooth.max(), atol=1e-6)
 
 
-def test_mirror_images_cancel_what_leans_to_one_side() -> None:
+def test_where_no_evidence_is_shared_mirror_images_cancel_what_leans_to_one_side() -> None:
     model, photo = load(Leaning()), square((64, 64), 29, 32)
     assert abs(centroid(model.explain(photo, target="red"))[0] - 28.5) > 3
     sharp = model.explain(photo, target="red", sharp=True)
@@ -209,7 +219,7 @@ def test_a_cell_of_several_sizes_has_no_one_receptive_field(red: camserve.Model)
 
 
 def test_sizes_over_the_limit_are_left_out_and_the_nominal_one_stays() -> None:
-    model = load(RedNet(), explain={"max_input_megapixels": 0.02})
+    model = load(RedNet(), explain={"max_input_megapixels": 0.02}, sharp={"scales": SCALES})
     assert model.explain(picture(size=(64, 64)), sharp=True).scales == (1, 2)
     frame = fit((640, 64), 64, max_aspect=8)
     assert [scale for scale, _ in scaled_frames(model, frame, (16, 16))] == [1]  # it was allowed, or refused before
@@ -217,13 +227,14 @@ def test_sizes_over_the_limit_are_left_out_and_the_nominal_one_stays() -> None:
 
 def test_scaled_inputs_are_whole_cells_of_the_same_box() -> None:
     frame = Frame((100, 80), (10, 0, 90, 80), (64, 64))
-    inputs = dict(scaled_frames(load(RedNet()), frame, (16, 16)))
+    model = load(RedNet(), sharp={"scales": SCALES})
+    inputs = dict(scaled_frames(model, frame, (16, 16)))
     assert {scale: scaled.input for scale, scaled in inputs.items()} == {
         1: (64, 64), 2: (128, 128), 3: (192, 192),
     }  # fmt: skip
     assert {scaled.box for scaled in inputs.values()} == {frame.box}
     odd = native((100, 3))  # at scale 1 the input is what the decision was made on, whole cells or not
-    assert [scaled.input for _, scaled in scaled_frames(load(RedNet()), odd, (16, 16))] == [
+    assert [scaled.input for _, scaled in scaled_frames(model, odd, (16, 16))] == [
         (100, 3), (192, 16), (304, 16),
     ]  # fmt: skip
 
@@ -249,7 +260,7 @@ def test_one_size_at_a_time_is_in_memory(red: camserve.Model) -> None:
     how = ExplainOptions(method="cam")
     seen = observe(red, to_input(photo, frame, red.card.input), ["red"], None, how, Run())
     (sharp,) = sharpen(red, frame, pixels, [seen])
-    assert len(given) == len(sharp.scales) == 3
+    assert len(given) == len(sharp.scales) == 2
 
 
 def test_the_lattice_is_four_times_as_dense_over_the_same_pixels() -> None:
@@ -306,4 +317,4 @@ def test_the_same_map_through_every_door(model: camserve.Model, cat: Path, serve
     with urllib.request.urlopen(request, timeout=60) as answer:
         facts = json.load(answer)
     assert np.array_equal(np.array(facts["map"], np.float32), by_api.map)
-    assert facts["provenance"]["sharp"] == {"scales": [1, 2, 3]}
+    assert facts["provenance"]["sharp"] == {"scales": [1, 3]}

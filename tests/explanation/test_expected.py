@@ -77,7 +77,7 @@ def test_what_is_wrong_with_it_is_said(model: camserve.Model) -> None:
         model.explain(IMAGE, expected="foxx")
     with pytest.raises(OptionError, match="expected 4 is not a class; the model has classes 0 to 3"):
         model.explain(IMAGE, expected=4)
-    with pytest.raises(OptionError, match="expected 1.5 is neither a class index nor a class name"):
+    with pytest.raises(OptionError, match="expected 1.5 is neither a whole number nor text"):
         model.explain(IMAGE, expected=1.5)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="nobody said which that is: give expected, an index or a name"):
         model.explain(IMAGE, target="predicted-expected")

@@ -149,7 +149,7 @@ def test_maps_in_logits_compare_across_models_and_others_only_by_one_method_at_o
         ({"sharp": True}, "relative"),
         ({"layer": "head,blocks.10", "method": "layercam"}, "relative"),
     ],
-    ids=str,
+    ids=["class", "difference", "log-softmax", "gradcam", "function", "sharp", "two layers"],
 )
 def test_every_map_has_a_unit(model: camserve.Model, options: dict[str, object], unit: str) -> None:
     explanation = model.explain(picture(1), **options)  # type: ignore[arg-type]

@@ -12,11 +12,12 @@ from planted import LABELS, trained, write_pictures
 import camserve
 from camserve.batch import Summary, run_batch
 from camserve.batch.plan import read_plan
-from camserve.batch.shortcut_test import IMAGES, TESTED, cover, painted
+from camserve.batch.shortcut_test import IMAGES, NO_IMAGE, NO_MIRROR, NOT_AMONG, TESTED, cover, painted
 from camserve.findings.answers import count_answers
-from camserve.findings.findings import Findings, alike, overlap, to_dict
+from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Covering
+from camserve.findings.findings import NOT_COVERED, Findings, alike, overlap, to_dict
 from camserve.findings.results import read_rows
-from camserve.findings.shortcuts import find_shortcuts, is_refuted, lower_bound
+from camserve.findings.shortcuts import find_shortcuts, lower_bound
 from camserve.findings.sketch import (
     EVEN_BORDER,
     EVEN_CORNERS,
@@ -53,7 +54,7 @@ def found(rows: list[Any]) -> Findings:
     every, classes = gather(rows)
     shortcuts = find_shortcuts(every, classes)
     return Findings(
-        NAMES, count_answers(rows), every, classes, spreads(rows, classes), shortcuts, [None] * len(shortcuts)
+        NAMES, count_answers(rows), every, classes, spreads(rows, classes), shortcuts, [NOT_COVERED] * len(shortcuts)
     )
 
 
@@ -105,23 +106,6 @@ def test_hot_cells_reach_half_the_maximum_and_cold_maps_have_none() -> None:
     assert not heat_of(-sketch).any()
 
 
-def test_right_answers_are_counted_where_classes_are_known() -> None:
-    failed = {"file": "f", "status": "failed", "error": "broken", "code": "bad_image"}
-    right, wrong, unknown = (
-        row(0, blob(2, 2), expected=0, score=0.4),
-        row(0, blob(2, 2), expected=1),
-        row(2, blob(2, 2)),
-    )
-    answers = count_answers([right, wrong, wrong, unknown, failed])
-    assert (answers.known, answers.right, answers.unknown, answers.accuracy) == (3, 1, 1, 1 / 3)
-    assert answers.in_words == "1 of 3 right (33 %), 1 more whose class nobody said"
-    assert (answers.unsure, count_answers([{**right, "unsure": True}, wrong, failed]).unsure) == (0, 1)
-    assert count_answers([right, wrong]).in_words == "1 of 2 right (50 %)"
-    assert [one["class_name"] for one in answers.surest] == ["cat", "cat", "owl"]  # less sure ones are not named
-    assert count_answers([unknown, failed]).in_words == ""
-    assert to_dict(found([right, wrong]), [right, wrong])["answers"]["accuracy"] == 0.5
-
-
 def test_wilson_s_bound_by_hand() -> None:
     # eight of eight: (1 + z²/16 - z sqrt(z²/256)) / (1 + z²/8) = 1 / (1 + 1.96²/8)
     assert lower_bound(np.array([1.0]), 8)[0] == pytest.approx(1 / (1 + 1.96**2 / 8))
@@ -153,25 +137,52 @@ def test_a_place_off_the_middle_in_all_classes_is_a_shortcut_of_all() -> None:
     assert to_dict(found(rows), rows)["shortcuts"][0]["class"] is None
 
 
-def test_a_suspicion_that_its_test_refutes_is_no_finding() -> None:
-    assert is_refuted({"before": 0.57, "covered": 0.55, "elsewhere": 0.58})
-    assert is_refuted({"before": 0.5, "covered": 0.451, "elsewhere": 0.5})
-    assert not is_refuted({"before": 0.5, "covered": 0.449, "elsewhere": 0.5})
-    assert not is_refuted({"before": 0.95, "covered": 0.5, "elsewhere": 0.95})
-    assert not is_refuted(None)  # not tested
-    rows = scattered(1, 40) + [row(0, blob(12, 0)) for _ in range(10)] + [row(2, blob(0, 12)) for _ in range(10)]
-    tests = {0: {"before": 0.57, "covered": 0.55, "elsewhere": 0.58}}
-    tests[2] = {"before": 0.9, "covered": 0.2, "elsewhere": 0.9}
+def test_a_suspicion_is_a_finding_only_where_covering_confirms_it() -> None:
+    rows = [*scattered(1, 40), *(row(0, blob(12, 0)) for _ in range(10)), *(row(2, blob(0, 12)) for _ in range(10))]
     before = found(rows)
-    tested = replace(before, covered=[tests[one.class_index or 0] for one in before.shortcuts])
-    facts = to_dict(tested, rows)
-    assert {one["class"]: one["refuted"] for one in facts["shortcuts"]} == {"cat": True, "owl": False}
-    assert to_dict(before, rows)["counts"]["shortcut"] == 20
-    assert facts["counts"]["shortcut"] == 10
-    first, last = facts["sentences"][0], facts["sentences"][-1]
-    assert first.startswith("Possible shortcut: 'owl'")
-    assert last.startswith("No shortcut: 'cat' is looked for at the top right")
-    assert last.endswith("from 0.57 to 0.55, covering as much elsewhere to 0.58, so that place does not decide.")
+    assert [one.class_index for one in before.shortcuts] == [0, 2]
+    refuted, confirmed = Covering(8, 0.57, 0.55, 0.58, 6), Covering(8, 0.9, 0.2, 0.9, 8)
+    facts = to_dict(replace(before, tested=[refuted, confirmed]), rows)
+    assert {one["class"]: one["verdict"] for one in facts["shortcuts"]} == {"cat": REFUTED, "owl": CONFIRMED}
+    assert facts["shortcuts"][1]["covering"]["cost"] == pytest.approx(0.7 / 0.9)
+    assert (facts["counts"]["shortcut"], facts["counts"].get("suspected shortcut")) == (10, None)
+    first, *_, last = facts["sentences"]
+    assert first == (
+        "Shortcut: 'owl' is looked for at the bottom left, hot in 100% of its 10 images, in 0% of others; and that "
+        "place decides: covering it takes the score from 0.90 to 0.20, covering as much elsewhere to 0.90."
+    )
+    assert last == "1 suspected shortcut was tested and refuted: 'cat' at the top right."
+    assert facts["shortcuts"][0]["sentence"].startswith(
+        "No shortcut: 'cat' is looked for at the top right, hot in 100%"
+    )
+
+
+def test_a_suspicion_that_nobody_tested_is_said_to_be_one() -> None:
+    rows = [*scattered(1, 40), *(row(0, blob(12, 0)) for _ in range(10))]
+    facts = to_dict(found(rows), rows)
+    assert (facts["shortcuts"][0]["verdict"], facts["shortcuts"][0]["covering"]) == (CANNOT_TELL, None)
+    assert (facts["counts"].get("shortcut"), facts["counts"]["suspected shortcut"]) == (None, 10)
+    assert facts["sentences"][-1] == (
+        "Cannot tell whether this is a shortcut: 'cat' is looked for at the top right, hot in 100% of its 10 images, "
+        "in 0% of others; nobody has covered the place to see."
+    )
+
+
+def test_classes_of_too_few_images_are_said_to_be_untold() -> None:
+    seven = [*scattered(0, 7), *scattered(1, 20, 1), *scattered(2, 20, 2)]
+    facts = to_dict(found(seven), seven)
+    words = "Cannot tell whether 1 of 3 classes has a shortcut: fewer than 8 images each were explained as it."
+    assert facts["few"] == 1
+    assert facts["cannot_tell"] == [f"{words} Try more images."] == facts["sentences"][-1:]
+    enough = [*scattered(0, 8), *scattered(1, 8, 1)]
+    facts = to_dict(found(enough), enough)
+    assert (facts["few"], facts["cannot_tell"]) == (0, [])
+    (alone,) = to_dict(found(scattered(0, 20)), scattered(0, 20))["cannot_tell"]
+    assert alone.startswith("Cannot tell whether the most frequent class has a shortcut: fewer than 8 images of other ")
+    (one,) = to_dict(found(scattered(0, 2)), scattered(0, 2))["cannot_tell"]
+    assert one.startswith(
+        "Cannot tell whether the one class that was answered has a shortcut: fewer than 8 images were"
+    )
 
 
 def coarse(one: Any, *grid: int) -> Any:
@@ -186,8 +197,11 @@ def test_a_map_of_four_cells_says_nothing_of_places() -> None:
     small = [coarse(one, 2, 2) for one in marked]
     facts = to_dict(found(small), small)
     assert (facts["shortcuts"], facts["coarse"], facts["alike"], facts["outliers"]) == ([], 20, [], [])
-    assert facts["sentences"][-1] == (
-        "20 images have a map of fewer than 4 cells a side, too coarse to say where: no place is looked for in them."
+    (told,) = facts["cannot_tell"]
+    assert facts["sentences"][-1] == told
+    assert told == (
+        "Cannot tell where the model looks in 20 of 20 images: their maps have fewer than 4 x 4 cells. Try a larger "
+        "size, or an earlier layer."
     )
     assert found([coarse(row(0, blob(12, 0)), 4, 3) for _ in range(9)]).every.count == 0
     assert found([coarse(row(0, blob(12, 0)), 4, 4) for _ in range(9)]).every.count == 9
@@ -258,12 +272,17 @@ def test_a_planted_shortcut_is_found_named_and_confirmed(marked: Path, tmp_path:
     assert covering["before"] > 0.9
     assert covering["covered"] < 0.6
     assert covering["elsewhere"] > 0.9
+    assert (covering["images"], covering["worse"]) == (IMAGES, IMAGES)
+    assert shortcut["verdict"] == CONFIRMED
     sentence = facts["sentences"][0]
-    assert sentence.startswith("Possible shortcut: 'marked' is looked for at the top right: hot in ")
+    assert sentence.startswith("Shortcut: 'marked' is looked for at the top right, hot in ")
     assert sentence in (tmp_path / "out" / "index.html").read_text()
+    assert summary.findings["sentences"] == facts["sentences"]
+    assert [one["verdict"] for one in summary.findings["shortcuts"]] == [CONFIRMED]
 
 
-def test_the_strongest_of_many_suspicions_are_tested_each_as_if_it_were_alone(marked: Path, tmp_path: Path) -> None:
+def test_the_strongest_of_many_suspicions_are_tested_each_as_if_it_were_alone(tmp_path: Path) -> None:
+    marked = write_pictures(tmp_path / "in", 12, marked=True)
     network = camserve.load(trained(misled=True), labels=LABELS, size=64, mean=(128,) * 3, std=(64,) * 3)
     run_batch(network, marked, tmp_path / "out", folders_are_classes=True)
     plan = read_plan(tmp_path / "out")
@@ -272,9 +291,15 @@ def test_the_strongest_of_many_suspicions_are_tested_each_as_if_it_were_alone(ma
     (suspicion,) = find_shortcuts(every, classes)
     other = replace(suspicion, class_index=None, cells=blob(6, 6).astype(bool))
     (alone,), (other_alone,) = cover(network, plan, [suspicion]), cover(network, plan, [other])
-    assert alone is not None
-    assert alone["images"] == IMAGES
-    assert cover(network, plan, [suspicion, other] * 11) == [alone, other_alone] * (TESTED // 2) + [None, None]
+    assert isinstance(alone, Covering)
+    assert (alone.images, other_alone) == (IMAGES, NO_MIRROR)  # the middle's mirror image is the middle
+    aside = replace(other, cells=blob(0, 6).astype(bool))
+    (aside_alone,) = cover(network, plan, [aside])
+    assert isinstance(aside_alone, Covering)
+    assert cover(network, plan, [suspicion, aside] * 11) == [alone, aside_alone] * (TESTED // 2) + [NOT_AMONG] * 2
+    for image in marked.rglob("*.png"):
+        image.rename(image.with_suffix(".gone"))
+    assert cover(network, plan, [suspicion]) == [NO_IMAGE]
 
 
 def test_a_network_that_looks_at_the_object_is_not_suspected(marked: Path, tmp_path: Path) -> None:
@@ -288,6 +313,7 @@ def test_the_maps_of_a_small_network_are_too_coarse_for_places(marked: Path, tmp
     run_batch(network, marked, tmp_path / "out", folders_are_classes=True)
     facts = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert (facts["shortcuts"], facts["coarse"]) == ([], 48)
+    assert "Cannot tell where the model looks in 48 of 48 images" in facts["sentences"][-1]
     rows = list(read_rows(tmp_path / "out"))
     assert {tuple(row["explanations"][0]["grid"]) for row in rows} == {(2, 2)}
     assert {row["explanations"][0]["border"] for row in rows} == {None}

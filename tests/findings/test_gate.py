@@ -136,7 +136,7 @@ def test_the_gate_stops_a_network_that_takes_a_shortcut_although_it_answers_righ
     verdict = {check["name"]: check["passed"] for check in facts["checks"]}
     assert verdict["decisions changed"]
     assert verdict["accuracy lost"]
-    assert not verdict["new suspected shortcuts"]
+    assert not verdict["new confirmed shortcuts"]
     assert facts["shortcuts"][0].startswith("'marked' at the top right: hot in ")
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == facts
     # what moved most are the marked pictures, side by side on a page that finds them where the runs are
@@ -150,22 +150,66 @@ def test_the_gate_stops_a_network_that_takes_a_shortcut_although_it_answers_righ
         assert (tmp_path / "out" / picture_of.split('"')[0]).exists()
 
 
-def test_a_suspicion_that_its_own_test_refutes_passes_the_gate(tmp_path: Path) -> None:
+@pytest.fixture
+def suspected(tmp_path: Path) -> tuple[Path, Path]:
+    """Two runs, the second with a suspicion about cats at the top right."""
     others, before = scattered(1, 40, seed=1), scattered(0, 10, seed=2)
     after = [row(0, blob(12, 0)) for _ in before]
     for each in (others, before, after):
         for number, one in enumerate(each):
             one["file"] = f"{one['predicted']['class_name']}{number:02}"
-    a = results(tmp_path / "a", [*others, *before])
-    b = results(tmp_path / "b", [*others, *after])
-    assert len(compare_runs(a, b).shortcuts) == 1
-    covering = {"images": 8, "before": 0.57, "covered": 0.55, "elsewhere": 0.58}
-    listed = [{"class": "cat", "place": "top right", "covering": covering}]
-    (b / "findings.json").write_text(json.dumps({"shortcuts": listed}))
-    assert compare_runs(a, b).shortcuts == []
-    covering["covered"] = 0.1
-    (b / "findings.json").write_text(json.dumps({"shortcuts": listed}))
-    assert len(compare_runs(a, b).shortcuts) == 1
+    return results(tmp_path / "a", [*others, *before]), results(tmp_path / "b", [*others, *after])
+
+
+def say_tested(run: Path, covered: float | None) -> None:
+    """Write what the run's test of its suspicion says."""
+    covering = {"images": 8, "before": 0.57, "covered": covered, "elsewhere": 0.58, "worse": 8}
+    listed = [{"class": "cat", "place": "top right", "covering": covering if covered is not None else None}]
+    (run / "findings.json").write_text(json.dumps({"shortcuts": listed}))
+
+
+def verdict_of(a: Path, b: Path) -> tuple[bool, int, int]:
+    """Whether the gate lets shortcuts pass, and how many are confirmed and only suspected."""
+    made = compare_runs(a, b)
+    passed = {check.name: check.passed for check in checks(made, Limits())}
+    return passed["new confirmed shortcuts"], len(made.shortcuts), len(made.suspected)
+
+
+def test_only_a_confirmed_shortcut_stops_at_the_gate(suspected: tuple[Path, Path]) -> None:
+    a, b = suspected
+    assert verdict_of(a, b) == (True, 0, 1)  # nobody tested it
+    for covered, verdict in ((0.1, (False, 1, 0)), (0.5, (True, 0, 1)), (0.55, (True, 0, 0)), (None, (True, 0, 1))):
+        say_tested(b, covered)
+        assert verdict_of(a, b) == verdict, covered
+    say_tested(b, 0.1)
+    assert verdict_of(b, b) == (True, 0, 0)  # not new
+
+
+def test_what_is_only_suspected_is_said_with_the_reason(suspected: tuple[Path, Path], tmp_path: Path) -> None:
+    a, b = suspected
+    say_tested(b, 0.5)
+    said = run("compare", a, b, "-o", tmp_path / "out", "--overlap", "0", "--correlation", "-1", "--shift", "1")
+    assert said.exit_code == 0, said.output
+    words = (
+        "'cat' at the top right: hot in 100% of 10 images; covering it takes the score from 0.57 to 0.50, covering as "
+    )
+    assert f"suspected, not confirmed: {words}" in said.stdout
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert '<p class="shortcut quiet">Suspected, not confirmed: &#39;cat&#39; at the top right' in page
+    assert "New shortcut" not in page
+
+
+def test_the_gate_says_what_it_cannot_tell(tmp_path: Path) -> None:
+    a, b = (results(tmp_path / name, [row(0, blob(2, 2), name=str(each)) for each in range(3)]) for name in "ab")
+    said = run("compare", a, b, "-o", tmp_path / "out")
+    assert said.exit_code == 0, said.output
+    assert "passed      new confirmed shortcuts: cannot tell, at most 0" in said.stdout
+    assert "B: Cannot tell whether the one class that was answered has a shortcut: fewer than 8 images" in said.stdout
+    facts = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert facts["cannot_tell"][0] in said.stdout
+    (check,) = (one for one in facts["checks"] if one["name"] == "new confirmed shortcuts")
+    assert (check["value"], check["passed"]) == (None, True)
+    assert "blind" not in facts
 
 
 def test_a_comparison_names_what_the_runs_were_made_with(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import picture
+from PIL import Image
+from planted import LABELS, picture_of, trained
 
 import camserve
 from camserve.batch import Options, run_batch
 from camserve.catalogue.options import ExplainOptions
+from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED
 from camserve.findings.findings import find, write_findings
 from camserve.findings.report_page import safe, write_report
 from camserve.findings.results import read_rows
@@ -233,43 +236,103 @@ def test_unsure_answers_are_marked_and_can_be_filtered_for(page: "Page", out: Pa
     assert page.locator("figure .mark", has_text="unsure").count() == len(rows)
 
 
-def test_what_its_own_test_refutes_is_not_red(page: "Page", out: Path, model: camserve.Model, tmp_path: Path) -> None:
-    findings = find(out, model.labels)
-    said = ["Possible shortcut: at the top.", "2 images are wrong.", "No shortcut: at the bottom."]
-    suspected = [{"sentence": text, "class": None, "refuted": text == said[2]} for text in (said[0], said[2])]
-    facts = {**write_findings(out, findings), "sentences": said, "shortcuts": suspected}
-    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
-    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
-    (tmp_path / "thumbnails").symlink_to(out / "thumbnails")
-    page.goto(f"file://{tmp_path}/index.html")
+@pytest.fixture
+def written(out: Path, model: camserve.Model, tmp_path: Path) -> Callable[..., Path]:
+    """Writes the page of the run with other findings."""
+
+    def write(**changed: Any) -> Path:
+        findings = find(out, model.labels)
+        (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
+        for kind in ("overlays", "thumbnails"):
+            (tmp_path / kind).symlink_to(out / kind)
+        facts = {**write_findings(out, findings), **changed}
+        write_report(tmp_path, "many", model.name, findings, facts, "inferno")
+        return tmp_path / "index.html"
+
+    return write
+
+
+def suspicion(verdict: str, place: str) -> dict[str, Any]:
+    return {"sentence": f"About the {place}.", "class": None, "place": place, "verdict": verdict}
+
+
+def test_only_what_covering_confirms_is_red(page: "Page", written: Callable[..., Path]) -> None:
+    suspected = [suspicion(REFUTED, "left"), suspicion(CANNOT_TELL, "top"), suspicion(CONFIRMED, "bottom")]
+    page.goto(f"file://{written(shortcuts=suspected, counts={'wrong': 2}, alike=[], cannot_tell=['Cannot tell it.'])}")
     listed = page.locator("#sentences li")
-    assert [one.get_attribute("class") or "" for one in listed.all()] == ["", "quiet", "quiet"]
-    assert "show them" in listed.nth(0).inner_text()
-    assert "show them" not in listed.nth(2).inner_text()
+    assert [one.get_attribute("class") for one in listed.all()] == ["confirmed", "unknown", "unknown", "refuted"]
+    assert [one.inner_text().removesuffix(" show them") for one in listed.all()] == [
+        "About the bottom.",
+        "About the top.",
+        "Cannot tell it.",
+        "1 suspected shortcut was tested and refuted: all classes at the left.",
+    ]
+    assert [one.locator("button").count() for one in listed.all()] == [1, 1, 0, 0]
+    red, *others = (one.evaluate("one => getComputedStyle(one).borderLeftColor") for one in listed.all())
+    assert red not in others
     assert not page.locator("#nothing").is_visible()
 
 
-def test_no_findings_are_said(page: "Page", out: Path, model: camserve.Model, tmp_path: Path) -> None:
-    findings = find(out, model.labels)
-    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
-    facts = {**write_findings(out, findings), "sentences": []}
-    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
-    (tmp_path / "thumbnails").symlink_to(out / "thumbnails")
-    page.goto(f"file://{tmp_path}/index.html")
+def test_what_nobody_can_tell_is_no_finding(page: "Page", written: Callable[..., Path]) -> None:
+    page.goto(f"file://{written(shortcuts=[], counts={}, alike=[], cannot_tell=['Cannot tell it.'])}")
+    assert page.locator("#findings").inner_text().split()[:6] == [
+        "Findings",
+        "Nothing",
+        "found.",
+        "Cannot",
+        "tell",
+        "it.",
+    ]
+
+
+def test_answers_class_by_class(page: "Page", marked_run: Path) -> None:
+    page.goto(f"file://{marked_run}/index.html")
+    assert page.locator("#right").inner_text().startswith("2 of 4 right (50 %).")
+    page.locator("#each summary").click()
+    table = [row.inner_text().split("\t") for row in page.locator("#each tbody tr").all()]
+    assert table == [["level", "2", "0", "0 %", "-"], ["upright", "2", "2", "100 %", "50 %"]]
+    page.locator("#confused summary").click()
+    assert page.locator("#confused summary").inner_text() == (
+        "Confusion matrix: most often level is taken for upright, 2 of 2"
+    )
+    cells = [[cell.inner_text() for cell in row.locator("td").all()] for row in page.locator(".matrix tr").all()]
+    assert cells[1:] == [["2", ""], ["2", ""]]
+    page.locator(".matrix .miss button").click()
+    assert sorted(page.locator("figure .file").all_inner_texts()) == ["level/000.png", "level/001.png"]
+    page.click("#all")
+    page.locator("#each button", has_text="upright").click()
+    assert count(page) == "2 of 4 images"
+    page.locator("#right button").click()
+    assert count(page) == "2 of 4 images"
+    scores = [float(text) for text in page.locator("figure .class b").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.fixture(scope="module")
+def marked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pictures of upright stripes, two of them in a folder of another class."""
+    root = tmp_path_factory.mktemp("answers")
+    upright = LABELS.index("upright")
+    for number in range(4):
+        folder = root / "in" / ("upright" if number < 2 else "level")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = picture_of(upright, 10_000 + number, marked=False)
+        Image.fromarray(pixels).save(folder / f"{number % 2:03}.png")
+    network = camserve.load(trained(misled=False), labels=LABELS, size=64, mean=(128,) * 3, std=(64,) * 3)
+    run_batch(network, root / "in", root / "out", folders_are_classes=True)
+    return root / "out"
+
+
+def test_no_findings_are_said(page: "Page", written: Callable[..., Path]) -> None:
+    page.goto(f"file://{written(shortcuts=[], counts={}, alike=[], cannot_tell=[])}")
     assert page.locator("#findings").inner_text().split()[:3] == ["Findings", "Nothing", "found."]
 
 
-def test_many_findings_leave_the_pictures_in_sight(
-    page: "Page", out: Path, model: camserve.Model, tmp_path: Path
-) -> None:
-    findings = find(out, model.labels)
-    facts = {**write_findings(out, findings), "sentences": [f"Finding {number}." for number in range(300)]}
-    (tmp_path / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes())
-    write_report(tmp_path, "many", model.name, findings, facts, "inferno")
-    for kind in ("overlays", "thumbnails"):
-        (tmp_path / kind).symlink_to(out / kind)
-    page.goto(f"file://{tmp_path}/index.html")
+def test_many_findings_leave_the_pictures_in_sight(page: "Page", written: Callable[..., Path]) -> None:
+    many = [suspicion(CONFIRMED, f"{number}") for number in range(300)]
+    page.goto(f"file://{written(shortcuts=many, counts={}, alike=[], cannot_tell=[])}")
     assert page.locator("figure").count() == 5
     assert page.locator("#sentences li").count() == 6
     page.click("text=294 more")
-    assert page.locator("#more li:visible").all_inner_texts() == [f"Finding {number}." for number in range(6, 300)]
+    shown = [text.removesuffix(" show them") for text in page.locator("#more li:visible").all_inner_texts()]
+    assert shown == [f"About the {number}." for number in range(6, 300)]

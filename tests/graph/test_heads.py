@@ -98,7 +98,7 @@ def test_other_heads_have_no_class_map_and_say_what_to_try(name: str) -> None:
 
 
 def test_kinds_are_the_words_that_people_read() -> None:
-    assert [str(kind) for kind in HeadKind] == ["linear", "class map", "pooled", "general"]
+    assert [str(kind) for kind in HeadKind] == ["linear", "class map", "cosine", "pooled", "general"]
     assert json.dumps({"head": HeadKind.CLASS_MAP}) == '{"head": "class map"}'
     for make, kind in HEADS.values():
         head = head_of(split(trace(make().eval()), "features")[1])

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,29 @@ def test_an_empty_file_and_one_that_was_read_to_its_end_are_told_apart(tmp_path:
     stream.read()
     with pytest.raises(ImageError, match=r"'image' is empty; a file object .* try seek\(0\) first"):
         read(stream)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "gif"])
+def test_too_little_memory_is_not_said_to_be_damage(format: str) -> None:
+    code = f"""if True:
+        import io, resource
+        from PIL import Image
+        from camserve.errors import OutOfMemory
+        from camserve.images.reading import read_photo
+        small, large = io.BytesIO(), io.BytesIO()
+        Image.new("RGB", (40, 30), "olive").save(small, {format!r})
+        Image.new("RGB", (4000, 3000), "olive").save(large, {format!r})
+        how = {{"max_pixels": 10**8, "max_side": 10**5, "max_bytes": 10**8}}
+        read_photo(small.getvalue(), **how)
+        held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        for megabytes in (4, 12, 24):
+            resource.setrlimit(resource.RLIMIT_AS, (held + megabytes * 2**20, resource.RLIM_INFINITY))
+            try:
+                read_photo(large.getvalue(), **how)
+            except OutOfMemory as error:
+                print(error)
+    """
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("what a process holds is read from /proc, which is Linux's")
+    said = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert said == "'image' was not decoded: there is too little memory. Try again, or a smaller copy.\n" * 3

@@ -13,7 +13,7 @@ from camserve.explain import open_photo
 from camserve.explain.observation import evidence_of, stage_ends
 from camserve.graph.heads import Head
 from camserve.methods.evidence import Evidence
-from camserve.models.preprocessing import to_input
+from camserve.models.inputs.preprocessing import to_input
 
 
 @pytest.fixture(scope="module")

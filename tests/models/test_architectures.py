@@ -11,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 import camserve
 from camserve.errors import ModelError, UnknownName
-from camserve.models.architectures.by_name import build, defaults_of, is_architecture
+from camserve.models.architectures.by_name import brought_along, build
+from camserve.models.architectures.forms import is_architecture
 
 NETWORK = """
 from torch import nn
@@ -79,7 +80,7 @@ def test_every_classifier_of_torchvision_is_made_for_any_number_of_classes() -> 
     ],
 )
 def test_torchvision_says_what_input_it_was_made_for(architecture: str, size: int, crop: float, resample: str) -> None:
-    assert defaults_of(architecture) == {
+    assert brought_along(architecture).input == {
         "size": size, "crop": crop, "resample": resample,
         "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375),
     }  # fmt: skip
@@ -91,7 +92,7 @@ def test_every_default_of_torchvision_is_a_legal_input() -> None:
     from camserve.models.card import Input
 
     for name in models.list_models(module=models):
-        assert Input(**defaults_of(f"torchvision:{name}")).size >= 224
+        assert Input(**brought_along(f"torchvision:{name}").input).size >= 224
 
 
 def test_a_vision_transformer_takes_the_size_it_is_said_to_take() -> None:
@@ -205,14 +206,14 @@ def test_timm_models_are_made_with_the_input_that_timm_states() -> None:
     pytest.importorskip("timm")
     assert build("timm:resnet18.a1_in1k", 3).fc.out_features == 3
     assert build("timm:resnet18").fc.out_features == 1000
-    assert defaults_of("timm:resnet18.a1_in1k") == {
+    assert brought_along("timm:resnet18.a1_in1k").input == {
         "size": 224, "crop": 0.95, "resample": "bicubic",
         "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375),
     }  # fmt: skip
-    assert defaults_of("timm:inception_v3")["mean"] == (127.5, 127.5, 127.5)
+    assert brought_along("timm:inception_v3").input["mean"] == (127.5, 127.5, 127.5)
 
 
-@pytest.mark.parametrize("name", ["hf_hub:someone/model", "hf-hub:someone/model", "local-dir:/etc", "resnet81"])
+@pytest.mark.parametrize("name", ["local-dir:/etc", "resnet81"])
 def test_only_names_of_timm_s_own_reach_timm(name: str) -> None:
     pytest.importorskip("timm")
     with pytest.raises(UnknownName, match=f"unknown timm model '{name}'"):
@@ -229,3 +230,13 @@ def test_without_timm_the_command_that_installs_it_is_named(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ModelError, match=r"'timm:resnet18' needs the package timm.*: pip install \"camserve\[timm\]\""):
         build("timm:resnet18")
+
+
+@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large"])
+def test_segmentation_networks_and_detectors_have_names_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched for the part of them that is a classifier's."""
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("fetched"))
+    network = build(f"torchvision:{name}", 4)
+    assert any(parameter.shape[0] % 4 == 0 for parameter in network.parameters())
+    brought = brought_along(f"torchvision:{name}").input
+    assert brought.get("size") == (520 if name.startswith("lraspp") else None)

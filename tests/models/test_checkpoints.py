@@ -23,8 +23,8 @@ from torch import nn
 
 from camserve.errors import ModelError
 from camserve.models.architectures.by_name import build
-from camserve.models.checkpoints import Checkpoint, read_checkpoint
-from camserve.models.state_dicts import classes_of, fill, fit
+from camserve.models.weights.checkpoints import Checkpoint, read_checkpoint
+from camserve.models.weights.state_dicts import classes_of, fill, fit
 
 
 def net(classes: int = 3) -> nn.Sequential:

@@ -16,12 +16,12 @@ from torch import Tensor, fx, nn
 
 import camserve
 from camserve.config import load_settings
-from camserve.errors import ConfigError
+from camserve.errors import ConfigError, SizeError
 from camserve.models.engines import engine as engines
 
 if find_spec("openvino") is None:
     pytest.skip("camserve[openvino] is not installed", allow_module_level=True)
-from camserve.models.engines import converted
+from camserve.models.engines import compiled_model, kept_models
 
 SIZES = [(224, 224), (299, 240), (257, 391), (33, 40), (1, 1)]
 
@@ -124,10 +124,28 @@ def test_large_inputs_go_another_way_to_the_same_bits(
     images = torch.randn(1, 3, 96, 130, generator=torch.Generator().manual_seed(1))
     engine = pair[1].layer().engine
     small = engine(images)
-    monkeypatch.setattr(converted, "LARGE", 96 * 130 - 1)
+    monkeypatch.setattr(compiled_model, "LARGE", 3 * 96 * 130 - 1)
     large = engine(images)
     assert torch.equal(small[0], large[0])
     assert torch.equal(small[2], large[2])
+
+
+def test_a_model_that_has_seen_many_sizes_forgets_them_and_answers_as_before(
+    pair: tuple[camserve.Model, camserve.Model],
+) -> None:
+    made = pair[1]
+    engine = made.layer().engine
+    compiled = engine._observed  # type: ignore[attr-defined]
+    inputs = [torch.rand(1, 3, 64 + side, 64, generator=torch.Generator().manual_seed(side)) for side in range(20)]
+    before, model = [engine(one)[2] for one in inputs], compiled._models[False]
+    made.forget_sizes()
+    assert compiled._models[False] is not model
+    assert all(torch.equal(engine(one)[2], known) for one, known in zip(inputs, before, strict=True))
+    compiled._sizes.clear()
+    engine(inputs[0])
+    kept = compiled._models[False]
+    made.forget_sizes()
+    assert compiled._models[False] is kept  # for few sizes it is not worth it
 
 
 def test_auto_takes_openvino_for_a_card_s_own_layer_only(model: camserve.Model) -> None:
@@ -182,7 +200,7 @@ def test_a_network_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_only_the_latest_few_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converted, "KEPT", 2)
+    monkeypatch.setattr(kept_models, "KEPT", 2)
     for seed in range(4):
         load("openvino", Net(seed), cache=str(tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
@@ -207,7 +225,7 @@ def test_a_size_that_the_network_does_not_take_is_an_error_in_words(tmp_path: Pa
 
 
 def test_openvino_reports_to_nobody() -> None:
-    ask = "import camserve.models.engines.converted, sys; print(sys.modules['openvino_telemetry'])"
+    ask = "import camserve.models.engines.compiled_model, sys; print(sys.modules['openvino_telemetry'])"
     result = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert result.stdout == "None\n"
 
@@ -258,3 +276,17 @@ def test_bfloat16_is_near_and_said(pair: tuple[camserve.Model, camserve.Model], 
     assert load("torch", precision="bfloat16").explain(cat).provenance()["precision"] == "float32"
     of_engines = [model.layer().engine.precision for model in (*pair, load("openvino", precision="bfloat16"))]
     assert of_engines == ["float32", "float32", "bfloat16"]
+
+
+def test_a_size_that_fails_leaves_the_others_working(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    settings = load_settings(environ={}, overrides={"compute": {"engine": "openvino", "cache": str(tmp_path)}})
+    model = camserve.load(nn.Sequential(*body, nn.Linear(4, 2)), settings=settings, size=32)
+    before = model.explain(picture())
+    assert before.engine == "openvino"
+    for _ in range(3):
+        with pytest.raises(SizeError, match="2 pixels: Calculated padded input size"):
+            model.explain(picture(), size=2)
+        assert np.array_equal(model.explain(picture()).map, before.map)
+        assert len(model.class_maps(picture())) == 2

@@ -16,8 +16,8 @@ from camserve.cli import main
 from camserve.errors import ModelError, OptionError
 from camserve.images.reading import read_photo
 from camserve.models import onnx_export as exporting
+from camserve.models.inputs.preprocessing import to_input
 from camserve.models.onnx_export import export
-from camserve.models.preprocessing import to_input
 
 missing = [name for name in exporting.NEEDED if find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(missing), reason=f"camserve[onnx] is not installed: {missing}")

@@ -16,9 +16,9 @@ from camserve.catalogue.class_names import names_like, resolve_class
 from camserve.config import shipped
 from camserve.errors import ModelError, OptionError, UnknownName
 from camserve.models.card import read_card
+from camserve.models.describing import names_of
 from camserve.models.labels import names_in_order, with_wnids
-from camserve.models.loading import names_of
-from camserve.onboarding.new_model import card_text
+from camserve.onboarding.new_card import card_text
 
 
 @pytest.mark.parametrize(
@@ -258,3 +258,11 @@ def test_a_card_has_aliases_and_keeps_them(tmp_path: Path) -> None:
     assert [resolve_class(name, model.labels) for name in ("moggy", "my dog", "dog")] == [0, 1, 1]
     (tmp_path / "card.toml").write_text(card_text(model.card))
     assert read_card(tmp_path / "card.toml").aliases == {"moggy": "tabby", "my dog": "dog"}
+
+
+def test_a_name_is_no_long_text(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"cat\n{'x' * 1001}\n")
+    for labels in (["cat", "x" * 1001], {0: "cat", 1: "x" * 1001}, tmp_path / "labels.txt"):
+        with pytest.raises(ModelError, match=r"class 1 is called 'x+'?\.\.\. \(1001 characters\); allowed are 1000"):
+            names_of(labels)
+    assert names_of(["x" * 1000])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import camserve
-from camserve.models import classifier
+from camserve.models import layer
 from camserve.models.layer import Layer
 
 PATIENCE = 20
@@ -39,7 +39,7 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     made = Slow()
-    monkeypatch.setattr(classifier, "Layer", made)
+    monkeypatch.setattr(layer, "Layer", made)
     return made
 
 

@@ -47,7 +47,7 @@ def write_card(tmp_path: Path, **changes: str) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sha256": '"00"'}, "has sha256 5793.*but the card states 00: the file is damaged or another one"),
+        ({"sha256": '"00"'}, "has sha256 5793.*but the card states '00': the file is damaged or another one"),
         ({"weights": '"package:nowhere/x.pth"'}, "needs the package 'nowhere', which is not installed: pip"),
         ({"weights": '"gone.pth"'}, "needs the file '.*gone.pth', which does not exist"),
         ({"architecture": '"camserve.nets:efficientnet_lite1"'}, "does not fit .*160 keys are of another shape"),
@@ -57,7 +57,7 @@ def write_card(tmp_path: Path, **changes: str) -> Path:
             {"mean": "[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"},
             "units of 0..1.*multiply both by 255",
         ),
-        ({"size": '"large"'}, r"input\.size: .*'large' is no size"),
+        ({"size": '"large"'}, r"input\.size = 'large': 'large' is no size"),
         ({"labels": '"../gone.txt"'}, "needs the file"),
         ({"layer": '"haed"'}, "unknown layer 'haed'; did you mean 'head'"),
     ],
@@ -189,12 +189,12 @@ def test_names_of_no_layer_leave_nothing_behind(model: camserve.Model) -> None:
     for number in range(3):
         with pytest.raises(UnknownName):
             model.layer(f"nowhere{number}")
-    assert not model._building
+    assert not model._layers.in_the_making
 
 
 def test_a_network_that_is_no_classifier_is_a_clear_error() -> None:
-    with pytest.raises(ModelError, match=r"answers with shape \(N, 4, 30, 30\)"):
-        camserve.load(nn.Sequential(nn.Conv2d(3, 4, 3)), size=32)
+    with pytest.raises(ModelError, match=r"answers with shape \(N, 4, 2, 2\)"):
+        camserve.load(nn.Sequential(nn.Conv2d(3, 4, 16, 16)), size=32)
 
 
 def test_only_a_few_layers_are_kept_ready(model: camserve.Model, cat: Path) -> None:
@@ -222,6 +222,6 @@ def test_the_offset_is_the_measured_or_the_centred_one_and_follows_the_size(mode
 
 @pytest.mark.parametrize("size", ["9" * 5000, "9" * 400, 10**400, 10**6, "0", True])
 def test_a_size_that_is_none_is_refused_however_long(model: camserve.Model, size: str | int) -> None:
-    with pytest.raises(OptionError, match="is none of: fit, crop, native") as failure:
+    with pytest.raises(OptionError, match="fit, crop, native") as failure:
         model.frame((640, 480), size)
     assert len(str(failure.value)) < 300

@@ -75,7 +75,7 @@ def same_weights() -> nn.Module:
 def test_the_same_weights_in_timm_s_network_find_the_same_classes_in_the_same_places(
     same_weights: nn.Module, model: camserve.Model, photos: Path, photo: str, label: str
 ) -> None:
-    theirs = camserve.load(same_weights, size=224, mean=[127.0] * 3, std=[128.0] * 3, labels="imagenet")
+    theirs = camserve.load(same_weights, size=224, crop=0.875, mean=[127.0] * 3, std=[128.0] * 3, labels="imagenet")
     assert model.explain(photos / photo, size="fit").class_name == label
     assert theirs.explain(photos / photo, size="fit").class_name == label
     ours, other = (one.explain(photos / photo, size="crop") for one in (model, theirs))

@@ -19,6 +19,8 @@ from strangers import (
 )
 from torch import nn
 
+import camserve
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 cases = Cases()
 LAYER = "token|order|place|position|grid"
@@ -431,3 +433,11 @@ class NothingThatKeepsPlaces(Stranger):
 @pytest.mark.parametrize(("kind", "words"), cases.values(), ids=list(cases))
 def test_the_answer_and_the_map_are_the_networks_own(kind: Callable[[], Any], words: str | None) -> None:
     right_or_said(seeded(kind), words)
+
+
+def test_as_many_channels_as_classes_before_a_linear_layer_are_no_class_maps() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.ReLU())
+    net = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 6))
+    model = camserve.load(net, size=32)
+    assert (model.default_layer, model.layer().head.kind) == ("0", "linear")
+    assert camserve.load(nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=32).default_layer == "0.0"

@@ -218,14 +218,14 @@ def test_a_photo_read_without_its_bands_is_refused_in_words(model: camserve.Mode
     [
         ({"bands": [0, 1]}, "a network of bands has no usual mean and std: give both"),
         ({"bands": [0, 1], "mean": [1, 2, 3], "std": 1}, "mean has 3 numbers, but there are 2 channels"),
-        ({"bands": [], "mean": 1, "std": 1}, "bands: Tuple should have at least 1 item"),
-        ({"bands": [-1], "mean": 1, "std": 1}, "bands.0: Input should be greater than or equal to 0"),
+        ({"bands": [], "mean": 1, "std": 1}, r"bands = \(\): Tuple should have at least 1 item"),
+        ({"bands": [-1], "mean": 1, "std": 1}, "bands.0 = -1: should be greater than or equal to 0"),
         ({"bands": [0, 1], "channels": "RGB", "mean": 1, "std": 1}, "channels = .bands. and bands belong together"),
         ({"channels": "bands"}, "bands belong together"),
         ({"shown": [0, 1, 2]}, "shown says which bands of a picture are drawn; it belongs to bands"),
         ({"bands": [0], "shown": [1, 2], "mean": 1, "std": 1}, "shown lists one band, or three .* not 2"),
         ({"channels": "L", "mean": (1, 2, 3), "std": (1, 1, 1)}, "mean has 3 numbers, but there are 1 channels"),
-        ({"size": [256, 128, 3]}, r"size: .*\[256, 128, 3\] is no size: .* or \[height, width\], as \[256, 128\]"),
+        ({"size": [256, 128, 3]}, r"size = .*: \[256, 128, 3\] is no size: .* or \[height, width\], as \[256, 128\]"),
         ({"size": [0, 32]}, "is no size"),
     ],
 )
@@ -494,7 +494,7 @@ def test_clip_is_a_classifier_of_the_words_it_is_given() -> None:
     net, values = transformers.CLIPModel(config).eval(), noise(64, 64, 3)
     ids = torch.randint(3, 98, (5, 7))
     told = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    with pytest.raises(ModelError, match=r"input_ids.*arguments=\{'name': \.\.\.\}"):
+    with pytest.raises(ModelError, match="compares images with sentences"):
         camserve.load(net, size=64)
     model = camserve.load(net, size=64, labels=list("abcde"), arguments=told, mean=100, std=50)
     explanation = model.explain(values)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import camserve
 from camserve.images.reading import read_photo
-from camserve.models.preprocessing import to_input
+from camserve.models.inputs.preprocessing import to_input
 
 LAYERS = {
     r"alexnet|vgg\d+(_bn)?": "features",

@@ -16,7 +16,7 @@ from camserve.errors import ImageError, OptionError
 from camserve.geometry.frame import crop
 from camserve.images.reading import Photo
 from camserve.models.card import Input, read_card
-from camserve.models.preprocessing import to_input
+from camserve.models.inputs.preprocessing import to_input
 from camserve.onboarding.labelled_photos import MOST, read_labelled
 from camserve.onboarding.photo_trials import Search, Shown
 

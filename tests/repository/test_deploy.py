@@ -24,9 +24,9 @@ from conftest import Answer, picture, wait_until_ready
 import camserve
 from camserve.config import load_settings
 from camserve.images.reading import encode
-from camserve.web.admission import ENVELOPE_BYTES
 from camserve.web.problems import ProblemBody
 from camserve.web.server.serve import Server
+from camserve.web.work.admission import ENVELOPE_BYTES
 
 yaml: Any = pytest.importorskip("yaml")
 

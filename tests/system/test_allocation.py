@@ -44,3 +44,47 @@ def test_what_was_freed_is_taken_again_without_asking_the_system() -> None:
 
 def test_importing_camserve_leaves_the_process_as_it_is() -> None:
     assert faults("import camserve, camserve.explain", **GIVEN_BACK) > SOME * faults("", **GIVEN_BACK)
+
+
+# Blocks of 64 KB, 200 MB of them, of which every second is freed: in between lie those that stay.
+HELD = """
+import time
+from camserve.system import allocation
+allocation.keep_freed_memory()
+began, rested = 0.0, []
+allocation._LOOK_SECONDS, allocation._LOADING_SECONDS = 0.05, 0
+allocation._PAUSE_SECONDS = allocation._BUSY_SECONDS = 0.4
+allocation._GROWTH = {growth} * 2**20
+allocation.give_back_when_idle(lambda: {idle_seconds}, lambda: rested.append(1))
+time.sleep(0.5)  # until it knows what there was
+blocks = [bytearray(2**16) for _ in range(3200)]
+full = allocation._resident()
+del blocks[::2]
+began = time.monotonic()
+end = time.monotonic() + {patience}
+while time.monotonic() < end and full - allocation._resident() < 80 * 2**20:
+    time.sleep(0.05)
+print((full - allocation._resident()) // 2**20, len(rested))
+"""
+
+
+def given_back(*, patience: float = 20, **values: object) -> tuple[int, int]:
+    """10^6 bytes that came back within `patience` seconds, and how often the process rested."""
+    code = HELD.format(patience=patience, **values)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    freed, rested = done.stdout.split()
+    return int(freed), int(rested)
+
+
+def test_what_lies_between_other_blocks_comes_back_when_there_is_nothing_to_do() -> None:
+    freed, rested = given_back(growth=999, idle_seconds="began and time.monotonic() - began")
+    assert freed >= 80
+    assert rested == 1  # once for each time
+
+
+def test_what_grew_comes_back_in_the_middle_of_work() -> None:
+    freed, rested = given_back(growth=5, idle_seconds="0.0")
+    assert freed >= 80
+    assert rested == 0
+    freed, rested = given_back(growth=999, idle_seconds="0.0", patience=0.8)
+    assert freed < 20  # it is worth too little

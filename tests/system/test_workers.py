@@ -8,7 +8,8 @@ import torch
 
 from camserve.errors import DeadlinePassed, Unavailable
 from camserve.system.cores import granted_cores
-from camserve.system.workers import Workers, check_deadline, shared
+from camserve.system.deadlines import check_deadline
+from camserve.system.workers import Workers, shared
 
 
 def test_workers_have_their_threads_and_callers_keep_theirs() -> None:

@@ -114,7 +114,7 @@ def check(response: TestResponse, status: int, code: str, said: str) -> None:
         ({"instances": [{"b64": "/etc/passwd!"}]}, "instances.0 is not base64"),
         ({"instances": [{"b64": "https://example.com/cat.jpg"}]}, "URLs are not fetched"),
         ({"instances": [{"b64": 3}]}, "instances.0.b64 3: should be a valid string"),
-        ({"instances": [{"b64": B64}], "parametres": {}}, "parametres {}: Extra inputs are not permitted"),
+        ({"instances": [{"b64": B64}], "parametres": {}}, "parametres {}: is not known here"),
         (
             {"instances": [{"b64": B64}], "parameters": {"metod": "cam"}},
             "unknown option 'metod'; did you mean 'method'",
@@ -334,7 +334,7 @@ def test_long_values_are_refused_and_not_sent_back(client: FlaskClient) -> None:
         (f"{V2}/infer", {"inputs": [tensor], "parameters": {"target": long}}),
         (f"{V2}/infer", {"inputs": [{**tensor, "name": long}]}),
         (f"{V2}/infer", {"inputs": [{**tensor, "shape": [digits] * 4}]}),
-        (f"{V2}/infer", {"inputs": [{**tensor, "shape": [1] * 10_000}]}),
+        (f"{V2}/infer", {"inputs": [{**tensor, "shape": [1] * 1_000}]}),
         (f"{V2}/infer", {"inputs": [{**tensor, "parameters": {"binary_data_size": long}}]}),
         (f"{V2}/infer", {"inputs": [tensor], "outputs": [{"name": long}]}),
     ]

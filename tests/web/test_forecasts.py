@@ -1,5 +1,6 @@
 """What methods would take, and what is refused before it begins."""
 
+import base64
 import io
 import threading
 import time
@@ -21,10 +22,10 @@ from camserve.explain.pipeline import open_photo
 from camserve.explain.run import Run
 from camserve.explain.suitability import unsuitable
 from camserve.images.reading import encode
-from camserve.web import forecasts
 from camserve.web.app import create_app
-from camserve.web.forecasts import Forecasts
 from camserve.web.service import Service
+from camserve.web.work import forecasts
+from camserve.web.work.forecasts import Forecasts
 
 PNG, RISE = encode(picture(), "png"), "/api/v1/explain?method=rise"
 
@@ -47,7 +48,7 @@ def test_every_method_has_its_seconds_or_a_reason(client: FlaskClient) -> None:
 
 
 def test_a_method_that_cannot_end_in_time_is_not_begun(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("camserve.explain.pipeline.observe", lambda *_: pytest.fail("begun"))
+    monkeypatch.setattr("camserve.explain.seeing.observe", lambda *_: pytest.fail("begun"))
     monkeypatch.setattr(Forecasts, "seconds", lambda *_, **__: {"sscam": 95.4, "rise": 11.0})
     response = client.post("/api/v1/explain?method=sscam", data=PNG, content_type="image/png")
     said = "SS-CAM takes about 95 s on this image, and 30 s are allowed (serve.deadline_seconds); it was not begun"
@@ -56,6 +57,10 @@ def test_a_method_that_cannot_end_in_time_is_not_begun(client: FlaskClient, monk
     check_problem(several, 422, "too_long", "RISE takes about 33 s")
     v1 = client.post("/v1/models/efficientnet-lite0:explain?method=sscam", data=PNG, content_type="image/png")
     assert (v1.status_code, v1.get_json()["code"]) == (422, "too_long")
+    image = base64.b64encode(PNG).decode()
+    body = {"instances": 3 * [{"b64": image}], "parameters": {"method": "rise"}}
+    v1 = client.post("/v1/models/efficientnet-lite0:explain", json=body)
+    assert (v1.status_code, "RISE takes about 33 s for 3 images" in v1.get_json()["error"]) == (422, True)
 
 
 def test_what_was_explained_already_is_answered_whatever_it_took(
@@ -93,7 +98,7 @@ def test_a_busy_pool_keeps_nobody_beyond_the_deadline(monkeypatch: pytest.Monkey
     overrides: dict[str, dict[str, Any]] = {"compute": {"workers": 1}, "serve": {"deadline_seconds": 0.5}}
     small, end = Service(load_settings(environ={}, overrides=overrides)), threading.Event()
     small.load()
-    running, start = small.workers.submit(end.wait, 8), time.monotonic()
+    running, start = small.pools.usual.submit(end.wait, 8), time.monotonic()
     client = create_app(service=small).test_client()
     answers = [client.post(path, data=PNG, content_type="image/png") for path in (RISE, "/api/v1/explain/forecast")]
     assert time.monotonic() - start < 5

@@ -13,25 +13,30 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import picture
 
 import camserve
 from camserve.config import load_settings
 from camserve.errors import ClientGone
-from camserve.web.admission import Desks
+from camserve.images.reading import encode
 from camserve.web.app import create_app
 from camserve.web.request_record import Record
 from camserve.web.server.gunicorn_worker import PROBE
 from camserve.web.server.incoming import FIRST_BYTES, HEAD_BYTES, Arriving
+from camserve.web.server.outgoing import PACE_BYTES, PACE_SECONDS, Outgoing, Sending, too_slow
 from camserve.web.service import Service
+from camserve.web.work.desks import Desks
 
 if TYPE_CHECKING:
     from running import Running
 
+THREADS = 8
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\n"
 PLACES = 5
 
@@ -51,7 +56,11 @@ def running_service(beside: None, cache: Path) -> "Iterator[Running]":
 
     if not Path("/proc/self/status").exists():
         pytest.skip("what a process holds is read from /proc, which is Linux's")
-    small = {"CAMSERVE_COMPUTE_WORKERS": "1", "CAMSERVE_SERVE_QUEUE": str(PLACES - 1)}
+    small = {
+        "CAMSERVE_COMPUTE_WORKERS": "1",
+        "CAMSERVE_SERVE_QUEUE": str(PLACES - 1),
+        "CAMSERVE_SERVE_HTTP_THREADS": str(THREADS),
+    }
     with running(**FORGETFUL, **small, CAMSERVE_COMPUTE_CACHE=str(cache)) as made:
         yield made
 
@@ -168,6 +177,71 @@ def test_a_client_that_has_closed_its_side_is_gone() -> None:
     Record("x").check_client()
 
 
+# ---- an answer on its way out
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Outgoing, socket.socket]]:
+    """Our end of a connection, and the client's."""
+    ours, theirs = socket.socketpair()
+    with Outgoing(ours) as outgoing, theirs:
+        yield outgoing, theirs
+
+
+def test_an_answer_that_is_not_read_waits_for_nobody_and_loses_nothing(pair: tuple[Outgoing, socket.socket]) -> None:
+    ours, theirs = pair
+    sent, read = os.urandom(3_000_000), bytearray()
+    ours.sendall(sent[:10])
+    assert ours.unsent == 0
+    ours.sendall(sent[10:1_000_000])
+    ours.sendall(memoryview(sent)[1_000_000:])
+    assert 0 < ours.unsent == len(sent) - ours.accepted
+    while ours.unsent:
+        read += theirs.recv(100_000)
+        ours.send_more()
+    while len(read) < len(sent):
+        read += theirs.recv(100_000)
+    assert read == sent
+    ours.sendall(bytes(10_000_000))
+    theirs.close()
+    with pytest.raises(OSError, match="Broken pipe"):
+        ours.send_more()
+
+
+def test_who_reads_too_little_is_given_up(pair: tuple[Outgoing, socket.socket]) -> None:
+    ours, theirs = pair
+    ours.sendall(bytes(10_000_000))
+    one, before = Sending(ours, Future()), ours.accepted
+    assert not one.is_too_slow(one.began + 1)
+    while ours.accepted < before + PACE_BYTES:
+        theirs.recv(100_000)
+        ours.send_more()
+    assert not one.is_too_slow(one.began + PACE_SECONDS)
+    theirs.recv(1000)
+    ours.send_more()
+    assert not one.is_too_slow(one.began + 1.9 * PACE_SECONDS)
+    assert one.is_too_slow(one.began + 2 * PACE_SECONDS)
+
+
+def test_the_slowest_are_given_up_where_too_much_is_held() -> None:
+    with ExitStack() as stack:
+        sending = []
+        for read in (3, 0, 2):
+            ours, theirs = socket.socketpair()
+            mine = stack.enter_context(Outgoing(ours))
+            stack.enter_context(theirs)
+            mine.sendall(bytes(1_000_000))
+            sending.append(Sending(mine, Future(), time.monotonic() - 20))
+            for _ in range(read):
+                theirs.recv(50_000)
+                mine.send_more()
+        held = [one.connection.unsent for one in sending]
+        assert too_slow(sending, sum(held)) == []
+        assert too_slow(sending, sum(held) - 1) == [sending[1]]
+        assert too_slow(sending, held[0]) == [sending[1], sending[2]]
+        assert too_slow(sending, 0) == [sending[1], sending[2]]  # one answer may be larger than all that is allowed
+
+
 # ---- who works next
 
 
@@ -222,6 +296,36 @@ def test_a_client_that_plays_with_health_checks_stops_nobody(running_service: "R
     assert slowest < 2
 
 
+def test_slow_readers_hold_no_thread(running_service: "Running") -> None:
+    photograph = encode(picture(size=(1600, 1200)), "jpeg")
+    head = f"POST /api/v1/explain HTTP/1.1\r\nHost: x\r\nContent-Length: {len(photograph)}\r\n"
+
+    def ask(accept: str) -> socket.socket:
+        made = stack.enter_context(socket.socket())
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # else the system reads for the client
+        made.settimeout(30)
+        made.connect(running_service.address)
+        made.sendall(f"{head}Accept: {accept}\r\n\r\n".encode() + photograph)
+        return made
+
+    with ExitStack() as stack:
+        slow = [ask("application/x-npy")]
+        first = bytearray(slow[0].recv(2000))
+        for _ in range(THREADS + PLACES):
+            slow.append(ask("application/x-npy"))
+            assert b" 200 " in slow[-1].recv(100)
+        start = time.monotonic()
+        assert b" 200 " in ask("application/json").recv(100)
+        assert time.monotonic() - start < 5
+        headers, body = first.split(b"\r\n\r\n")
+        while len(body) < 4 * 1600 * 1200 + 128:
+            piece = slow[0].recv(2**20)
+            assert piece
+            body += piece
+        assert b"Content-Length: %d" % len(body) in headers
+    assert running_service.complaints() == []
+
+
 def test_beyond_its_capacity_every_request_is_answered_or_refused(
     running_service: "Running", requests: Iterator[bytes]
 ) -> None:
@@ -242,10 +346,13 @@ def test_beyond_its_capacity_every_request_is_answered_or_refused(
 
 
 def test_clients_that_disappear_leave_nothing_behind(running_service: "Running", requests: Iterator[bytes]) -> None:
+    from clients import ask, post
     from faults import WAYS, abandoned_after, among_vanishing
     from running import seconds_until
 
     gone: Counter[str] = Counter()
+    costly = post(encode(picture(), "jpeg"), "/api/v1/explain?size=700")  # the first one has an engine made
+    assert asyncio.run(ask(running_service.address, costly)).status == 200
     assert seconds_until(lambda: running_service.busy() == 0, 30) < 30
     before = running_service.holds()
     answers = asyncio.run(among_vanishing(running_service.address, requests, 50, 2, gone))

@@ -90,7 +90,7 @@ def test_a_route_is_described_from_its_view_alone() -> None:
         ("count", "path", True),
         ("word", "query", True),
     ]
-    assert set(made["responses"]) == {"200", "400", "401", "404", "503"}
+    assert set(made["responses"]) == {"200", "400", "401", "404", "414", "417", "431", "501", "503"}
 
 
 def test_options_and_names_come_from_the_registries(description: dict[str, Any]) -> None:

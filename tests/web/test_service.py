@@ -16,8 +16,8 @@ from camserve.images.reading import encode
 from camserve.models.layer import Layer
 from camserve.web.app import create_app
 from camserve.web.logs import AtOnce, JsonLines
-from camserve.web.result_cache import Memory
 from camserve.web.service import Service
+from camserve.web.work.result_cache import Memory
 
 PNG = encode(picture(), "png")
 
@@ -138,7 +138,7 @@ def test_metrics_count_what_was_done(client: FlaskClient) -> None:
 
 
 def test_metrics_tell_failed_from_rejected(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError
 
     monkeypatch.setattr(Service, "explain", fail)
@@ -192,3 +192,18 @@ def test_lines_are_whole_and_nobody_waits_for_a_lock(capfd: pytest.CaptureFixtur
     handler.release()
     lines = capfd.readouterr().err.splitlines()
     assert [json.loads(line)["message"] for line in lines] == ["x" * 3000] * 400
+
+
+@pytest.mark.parametrize("ask", [lambda: bytearray(2**60), lambda: __import__("torch").empty(2**60)])
+def test_too_little_memory_is_no_fault_of_the_request(
+    service: Service, ask: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(service=service)
+    app.get("/api/v1/much")(ask)
+    response = app.test_client().get("/api/v1/much")
+    problem = response.get_json(force=True)
+    assert (response.status_code, problem["code"]) == (503, "out_of_memory")
+    assert "too little memory" in problem["detail"]
+    assert response.headers["Retry-After"] == "2"
+    assert 'camserve_failed_total{code="out_of_memory"} 1.0' in app.test_client().get("/metrics").text
+    assert [one.levelname for one in caplog.records if "out of memory" in one.message] == ["WARNING"]

@@ -231,7 +231,7 @@ def test_numbers_that_are_not_finite_become_null(
 ) -> None:
     made = service.model().explain(PNG)
     made.map[0, 0] = np.nan
-    monkeypatch.setattr(Service, "explain", lambda *_: made)
+    monkeypatch.setattr(Service, "explain", lambda *_, **__: made)
     assert post(client, **asks("application/json")).get_json()["map"][0][0] is None
 
 
@@ -470,7 +470,7 @@ def small() -> Iterator[Service]:
 
 def test_504_of_an_answer_that_takes_too_long(small: Service) -> None:
     client, end = create_app(service=small).test_client(), threading.Event()
-    running = small.workers.submit(end.wait)
+    running = small.pools.usual.submit(end.wait)
     said = "no answer within 0.05 s, waiting included (serve.deadline_seconds)"
     check_problem(post(client), 504, "deadline_passed", said)
     with small.gate.turn(Record("x")), small.gate.turn(Record("x")):  # no room to work, and the queue is full
@@ -552,7 +552,7 @@ def test_500_tells_the_log_and_not_the_caller(
     error: Exception,
     code: str,
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(Service, "explain", fail)
@@ -592,7 +592,7 @@ from camserve.web import service
 
 explain = service.Service.explain
 
-def slow(self, image, options, now, until):
+def slow(self, image, options, now, until, **more):
     time.sleep(1.5 if options.target == "1" else 0)
     return explain(self, image, options, now, until)
 

@@ -4,6 +4,8 @@ const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLAN
 const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6, VALUE = 7;
 const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
 const SENTENCES = 6;  // shown at first
+const FILTERS = ["search", "class", "expected", "flag", "warning", "low", "high"];
+const GRAVE = ["shortcut", "confident and wrong"];  // flags that are red
 const byId = id => document.getElementById(id);
 const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
@@ -40,6 +42,7 @@ function fill(select, any, counts, name = value => value) {
 }
 
 fill(byId("class"), "all", counted(row => main(row) ? [main(row)[CLASS]] : []), named);
+fill(byId("expected"), "any", counted(row => row[EXPECTED] ? [row[EXPECTED][0]] : []), named);
 fill(byId("flag"), "any or none", counted(row => row[FLAGS]));
 fill(byId("warning"), "any or none", counted(row => warningsOf(row).map(kindOf)), kind => kind.slice(0, 60));
 
@@ -76,7 +79,7 @@ let chosen = [], columns = 1;
 const shown = new Map();
 
 function choose() {
-  const [text, index, flag, kind] = ["search", "class", "flag", "warning"].map(id => byId(id).value);
+  const [text, index, expected, flag, kind] = ["search", "class", "expected", "flag", "warning"].map(id => byId(id).value);
   const [low, high] = ["low", "high"].map(id => byId(id).valueAsNumber);
   const wanted = text.toLowerCase();
   chosen = [];
@@ -84,6 +87,7 @@ function choose() {
     const one = main(row);
     const fits = (!wanted || row[FILE].toLowerCase().includes(wanted))
       && (index === "" || (one && one[CLASS] === Number(index)))
+      && (expected === "" || (row[EXPECTED] && row[EXPECTED][0] === Number(expected)))
       && (!flag || row[FLAGS].includes(flag))
       && (!kind || warningsOf(row).some(warning => kindOf(warning) === kind))
       && (isNaN(low) || (one && one[SCORE] >= low)) && (isNaN(high) || (one && one[SCORE] <= high));
@@ -139,7 +143,7 @@ function cardOf(number) {
   caption.append(heading);
   if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
   caption.append(element("div", tail(row[FILE]), "file"));
-  for (const flag of row[FLAGS]) if (flag !== "wrong") marks.append(element("span", flag, "mark"));
+  for (const flag of row[FLAGS]) if (flag !== "wrong") marks.append(element("span", flag, "mark", ...(GRAVE.includes(flag) ? [] : ["plain"])));
   const warnings = warningsOf(row).length;
   if (warnings) marks.append(element("span", warnings === 1 ? "1 warning" : `${warnings} warnings`, "mark", "note"));
   caption.append(marks);
@@ -227,7 +231,7 @@ function heatmap(text) {
 }
 
 function filter(values) {
-  for (const id of ["search", "class", "flag", "warning", "low", "high"]) byId(id).value = values[id] ?? "";
+  for (const id of FILTERS) byId(id).value = values[id] ?? "";
   if (values.order) byId("order").value = values.order;
   choose();
   document.querySelector("nav").scrollIntoView();
@@ -239,10 +243,10 @@ function showing(text, values) {
   return button;
 }
 
-function sentence(text) {
-  const item = element("li", text), about = rowsOf(text);
-  if (!text.startsWith("Possible shortcut")) item.classList.add("quiet");
-  if (about) item.append(showing("show them", about));
+function sentence({text, kind, flag, of}) {
+  const item = element("li", text);
+  if (kind) item.classList.add(kind === "cannot tell" ? "unknown" : kind);
+  if (flag) item.append(" ", showing("show them", {flag, class: of === null ? "" : String(about.labels.indexOf(of))}));
   return item;
 }
 
@@ -253,16 +257,6 @@ function sentences() {
   list.append(...more);
   summary.textContent = `${more.length} more`;
   byId("more").hidden = !more.length;
-}
-
-function rowsOf(text) {
-  const suspected = about.findings.shortcuts.find(one => one.sentence === text);
-  if (suspected?.refuted) return null;
-  if (suspected) return {flag: "shortcut", class: suspected.class === null ? "" : String(about.labels.indexOf(suspected.class))};
-  const flags = ["confident and wrong", "unsure", "outlier", "outside the object", "border", "corners"];
-  const starts = [/wrong with a score/, /is unsure of/, /unlike those/, /outside the object/, /on the border/, /in the corners/];
-  const place = starts.findIndex(start => start.test(text));
-  return place < 0 ? null : {flag: flags[place]};
 }
 
 function means() {
@@ -277,11 +271,11 @@ function means() {
 const classes = about.findings.classes.filter(one => one.images).length;
 if (about.sentences.length || classes > 1) byId("findings").hidden = false;
 sentences();
-byId("nothing").hidden = about.sentences.length > 0;
+byId("nothing").hidden = about.sentences.some(one => !["cannot tell", "refuted"].includes(one.kind));
 byId("means").addEventListener("toggle", means, {once: true});
 byId("means").hidden = !classes;
 
-for (const id of ["search", "class", "flag", "warning", "low", "high", "order"]) byId(id).addEventListener("input", choose);
+for (const id of [...FILTERS, "order"]) byId(id).addEventListener("input", choose);
 byId("all").addEventListener("click", () => filter({}));
 addEventListener("scroll", () => requestAnimationFrame(draw), {passive: true});
 addEventListener("resize", draw);

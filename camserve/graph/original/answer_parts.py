@@ -69,17 +69,23 @@ class AnswerParts:
         ends = [name for name in self.outputs if name.endswith(f".{output}")]
         return ends[0] if len(ends) == 1 else None
 
-    def choose(self, labels: int | None, output: str | int | None = None) -> Part:
+    def choose(self, labels: int | None, output: str | int | None = None, *, as_features: bool = False) -> Part:
         """The part that is explained. labels: how many classes have names, None: not known. output: the user's choice.
 
         Where nobody chose, those with as many classes as labels come first, then those whose name says that they are
-        logits. Raises ModelError where there is no part (N, C), or no telling which, and as `named`.
+        logits, or features, where these are explained. Raises ModelError where there is no part (N, C), or no telling
+        which, and as `named`.
         """
         if output is not None:
             return self.named(output)
-        return Part() if self.kind == TENSOR else self._with_logits(labels)
+        if self.kind == TENSOR:
+            return Part()
+        features = [name for name in self.outputs if _is_features(name)]
+        if as_features and len(features or self.outputs) == 1:
+            return self.parts[(features or self.outputs)[0]]
+        return self._with_logits(labels, as_features=as_features)
 
-    def _with_logits(self, labels: int | None) -> Part:
+    def _with_logits(self, labels: int | None, *, as_features: bool) -> Part:
         if not self.outputs:
             held = self.others or "no tensor"
             raise ModelError(f"the network answers with {self.kind}, in which there are no logits (N, C): {held}")
@@ -89,13 +95,13 @@ class AnswerParts:
         usual = [name for name in _NAMES if name in left][:1]
         by_word = ([name for name in left if word in _last(name)] for word in _CLASSES)
         found = next((names for names in (usual, left, *by_word) if len(names) == 1), None)
-        if found is None:
+        if found is None or as_features:
             raise ModelError(self._several(labels, fitting))
         if _is_features(found[0]) and not fitting:
             raise ModelError(
-                f"the network answers with {self._with_shape(found[0])}: features, not classes. Put a classifier "
-                "behind it (nn.Sequential of a module that takes the features out, and nn.Linear), or load the one it "
-                "has"
+                f"the network answers with {self._with_shape(found[0])}: features, not classes. Load it "
+                "with scores='embedding' to see why two photographs look alike to it; put a classifier behind it "
+                "(nn.Sequential of a module that takes the features out, and nn.Linear); or load the one it has"
             )
         return self.parts[found[0]]
 
@@ -127,6 +133,14 @@ def parts_of_answer(answer: Any, images: int) -> AnswerParts:
         tuple(str(key) for key, _ in _pairs(answer)) if isinstance(answer, tuple | list) else (),
         ", ".join(f"{Part(way).name} {_shape(value)}" for way, value in members),
     )
+
+
+def maps_in(answer: Any, images: int) -> tuple[Part, tuple[int, int]] | None:
+    """The maps (N, C, h, w) in an answer to so many images, and (h, w): the only ones, or those named as logits are."""
+    found = {Part(way): value for way, value in _members(answer) if value.ndim == 4 and len(value) == images}
+    named = [part for name in _NAMES for part in found if _last(part.name) == name]
+    chosen = named[0] if named else next(iter(found)) if len(found) == 1 else None
+    return None if chosen is None else (chosen, (found[chosen].shape[2], found[chosen].shape[3]))
 
 
 def _explained(part: Part, held: Mapping[Part, Tensor], own: Mapping[Part, Tensor]) -> Part:

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camserve.errors import CamserveError, ModelError, first_line
+from camserve.errors import CamserveError, ModelError, OptionError, first_line, is_interrupt
 from camserve.graph.devices import structured
 from camserve.graph.original.agreement import same
 from camserve.graph.original.answer_parts import parts_of_answer
 from camserve.graph.original.logits import Part, is_embedding, with_batch
-from camserve.graph.original.probabilities import Kind, kind_of, undone
+from camserve.graph.original.of_places import Places, Region, places_in, scored
+from camserve.graph.original.probabilities import Kind, kind_of, kind_of_features, undone
 from camserve.graph.original.state import fingerprint, fresh, same_chance, without_hooks
 
 UNLIKE = (
@@ -34,7 +35,14 @@ PERHAPS = (
     "the network's answers look like probabilities (all between 0 and 1, or adding up to 100), made in a way that "
     "camserve does not see: they are explained as they are, as if they were logits"
 )
-NO_NUMBERS = "the network answers with values that are no numbers (not finite), so the picture means nothing"
+NO_NUMBERS = (
+    "the network answers an ordinary picture with values that are no numbers (NaN): its weights are broken, or mean "
+    "and std are not those it was trained with"
+)
+NO_LENGTHS = (
+    "the network scales its features to length 1 in a way that camserve does not see, so gradients show only what "
+    "turns them: load it without that step, or try a method without gradients, such as reciprocam or scorecam"
+)
 # Where random numbers are drawn, answers are compared for so many seeds: one block in two skipped is alike for some.
 _SEEDS = 8
 # Added to the sides (w, h) of the image trained at, in pixels, by what they have to be multiples of. Whatever that size
@@ -67,13 +75,17 @@ class Given(nn.Module):
 
     module: the user's network, frozen, in evaluation mode. size: (w, h) of the image it was trained at, or the side of
     a square one. labels: how many classes have names. output: which part of its answer, where the user says. channels:
-    c, of its images. as_numbers: whether its answers are numbers, not classes. Raises ModelError, in words, for what
-    cannot be called or answers with no logits, UnknownName and OptionError for an output that there is not.
+    c, of its images. as_numbers: whether its answers are numbers, not classes; as_features: whether they are features
+    of images, whose lengths do not count. region: of an answer for places, which of them. Raises ModelError, in words,
+    for what cannot be called or answers with no logits, UnknownName and OptionError for an output or a region that
+    there is not.
 
     What is found out:
     keyword: the argument that takes the images, where they cannot be given without its name.
     answered: the parts of its answer. part, kind: where in it the logits are, and what it makes of them itself.
-    scores: "softmax" or "sigmoid" where it says itself what its scores are, else None. dtype: of its own answers.
+    scores: "softmax" or "sigmoid" where it says itself what its scores are, "none" of places, else None. dtype: of its
+    own answers.
+    places: what it answers for places, where it does; `module` is then changed to answer with scores of classes.
     classes: C. is_binary: whether it gives one logit for two names: of the second class, whose negative is the
     first's. C is 2 then.
     remembers: whether a call can change later answers; such a network is called as a fresh copy each time.
@@ -92,10 +104,14 @@ class Given(nn.Module):
         channels: int = 3,
         *,
         as_numbers: bool = False,
+        as_features: bool = False,
+        region: Region | None = None,
     ) -> None:
         super().__init__()
         self.module, self.size, self.channels = module, (size, size) if isinstance(size, int) else size, channels
-        self._as_numbers = as_numbers
+        self._as_numbers, self._as_features = as_numbers or as_features, as_features
+        self.places: Places | None = None
+        self._region = region
         self.keyword, self.notes = _keyword(module), list[str]()
         self.answered, self._output = parts_of_answer(None, 0), output
         self.part, self.kind, self.remembers, self.together, self.writes = Part(), Kind(), False, 2, False
@@ -103,6 +119,9 @@ class Given(nn.Module):
         used = fresh(module)
         before = fingerprint(used)
         own = self._meet(used, labels)
+        if self.places is not None:
+            used = fresh(self.module)
+            before = fingerprint(used)
         if any(part._forward_hooks for part in module.modules()):
             self._drop_idle_hooks()
             used = fresh(self.module)
@@ -112,8 +131,6 @@ class Given(nn.Module):
         own = self.probes[0]
         if own.logits is None:
             raise ModelError(f"the network fails when it is asked a second time: {own.reason}")
-        if own.logits.isnan().any():
-            self.notes.append(NO_NUMBERS)
 
     @property
     def is_random(self) -> bool:
@@ -157,18 +174,24 @@ class Given(nn.Module):
             with torch.no_grad(), same_chance():
                 answer = self._called(used, given)
                 self.writes = not torch.equal(given, images)
+                if self._answers_for_places(answer, images, labels):
+                    return self._meet(fresh(self.module), labels)
                 self.answered = parts_of_answer(answer, len(images))
-                self.part = self.answered.choose(labels, self._output)
+                self.part = self.answered.choose(labels, self._output, as_features=self._as_features)
                 found = with_batch(self.part.of(answer), images)
                 self._check(found, labels)
                 if not self._as_numbers:  # such as a share of something, which is no probability of a class
                     self.kind = kind_of(lambda: self._called(used, images), self.part, found)
+                if self._as_features:
+                    self.kind = kind_of_features(lambda: self._called(used, images), self.part, found)
                 self.is_binary = found.shape[1] == 1 and labels == 2 and not self._as_numbers
                 plain = self.kind.name in ("logits", "perhaps") and not self.is_binary
                 logits = found.float() if plain else self.ask(used, images)
         except CamserveError:
             raise
-        except Exception as error:  # anything a user's forward raises
+        except BaseException as error:  # anybody's code
+            if is_interrupt(error):
+                raise
             if self.together > 1:  # some take one image at a time
                 self.together = 1
                 return self._meet(used, labels)
@@ -176,11 +199,29 @@ class Given(nn.Module):
         self.dtype, self.classes, self.scores = found.dtype, logits.shape[1], self.part.scores or self.kind.scores
         if self.is_binary:
             self.scores = "sigmoid"
+        if self.places is not None:
+            self.scores = "none"
+            self.notes.append(self.places.note(self._region))
         if self.kind.name == "perhaps":
             self.notes.append(PERHAPS)
         elif self.kind.name != "logits" and not self.kind.readable:
-            self.notes.append(NO_LOGITS)
+            self.notes.append(NO_LENGTHS if self._as_features else NO_LOGITS)
         return Probe(images, logits)
+
+    def _answers_for_places(self, answer: Any, images: Tensor, labels: int | None) -> bool:
+        """Whether it does; it is then changed to answer for the image. Raises OptionError for a region of others."""
+        if self.places is not None or self._as_features:
+            return False
+        self.places = places_in(answer, images, self.module, labels)
+        if self.places is not None:
+            self.module = scored(self.module, self.places, self._region)
+            self._as_numbers = True
+        elif self._region is not None:
+            raise OptionError(
+                "region is for networks that answer with a map of each class or with boxes, and this one does not: "
+                "leave it out; explanation.share(region) says what a region gives to a classifier's logit"
+            )
+        return self.places is not None
 
     def _check(self, found: Tensor, labels: int | None) -> None:
         """Raises ModelError for an answer to `together` images that holds no logits of classes."""
@@ -189,10 +230,15 @@ class Given(nn.Module):
             raise ModelError(f"the network answers with shape (N, {shape}); a classifier gives (N, C)")
         if not found.is_floating_point():
             raise ModelError(f"the network answers with {found.dtype}, not with logits: it may give class indices")
+        if found.shape[1] == 0:
+            raise ModelError("the network answers with shape (N, 0): it tells no classes apart")
+        if found.isnan().any():
+            raise ModelError(NO_NUMBERS)
         if labels is None and not self._as_numbers and is_embedding(found):
             raise ModelError(
                 f"every answer of the network has length 1 ({found.shape[1]} numbers): it is an embedding, not a set "
-                "of classes. Put a classifier behind it, or give labels if its numbers are classes"
+                "of classes. Load it with scores='embedding' to see why two photographs look alike to it; put a "
+                "classifier behind it; or give labels if its numbers are classes"
             )
 
     def _drop_idle_hooks(self) -> None:
@@ -208,8 +254,13 @@ class Given(nn.Module):
         images = self.image((width, height), count)
         try:
             with torch.no_grad(), same_chance(seed):
-                return Probe(images, self.ask(network, images))
-        except Exception as error:  # whatever a network raises at a size it does not take
+                logits = self.ask(network, images)
+            if len(logits) != len(images):  # as of a reshape that takes places for images
+                return Probe(images, None, f"it answers {len(images)} images with {len(logits)} rows")
+            return Probe(images, logits)
+        except BaseException as error:  # as at a size that it does not take
+            if is_interrupt(error):
+                raise
             return Probe(images, None, first_line(error))
 
     def _ask_sizes(self, network: Callable[[], nn.Module], own: Probe | None = None) -> None:
@@ -251,7 +302,9 @@ class Given(nn.Module):
             try:
                 with torch.no_grad(), same_chance(seed) as drawn:
                     answer = self.ask(network(), own.images[:count])
-            except Exception:  # anything a user's forward raises
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 return False
             if not same(answer, own.logits[:count]):
                 return False
@@ -276,7 +329,7 @@ def _keyword(module: nn.Module) -> str | None:
     return None if free or first is None else first.name
 
 
-def _why(module: nn.Module, images: Tensor, error: Exception) -> str:
+def _why(module: nn.Module, images: Tensor, error: BaseException) -> str:
     reason = first_line(error) or type(error).__name__
     return (
         f"the network fails on an input of {tuple(images.shape)}: {reason}. camserve calls "

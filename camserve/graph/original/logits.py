@@ -32,11 +32,16 @@ class Part:
 
     def of(self, answer: Any) -> Tensor:
         """The logits in an answer."""
+        answer = self.taken(answer)
+        if not isinstance(answer, Tensor):
+            raise ModelError(f"the network answers with {type(answer).__name__} where it gave logits before")
+        return answer
+
+    def taken(self, answer: Any) -> Any:
+        """What lies at the end of the way."""
         for key in self.way:
             indexed = isinstance(key, int) or isinstance(answer, Mapping)
             answer = answer[key] if indexed else getattr(answer, str(key))
-        if not isinstance(answer, Tensor):
-            raise ModelError(f"the network answers with {type(answer).__name__} where it gave logits before")
         return answer
 
     def in_graph(self, answer: Any) -> Any:
@@ -59,7 +64,12 @@ def with_batch(answer: Tensor, images: Tensor) -> Tensor:
 
 def is_embedding(answer: Tensor) -> bool:
     """Whether every row has length 1, which no logits have."""
-    if answer.ndim != 2 or answer.shape[1] < 2 or bool((answer >= 0).all()):
+    return has_unit_rows(answer) and not bool((answer >= 0).all())
+
+
+def has_unit_rows(answer: Tensor) -> bool:
+    """Whether every row has length 1."""
+    if answer.ndim != 2 or answer.shape[1] < 2:
         return False
     lengths = answer.float().norm(dim=1)
     return torch.allclose(lengths, torch.ones_like(lengths), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Networks that end in a softmax or a sigmoid: the logits before it, read while it runs.
+"""Networks that end in a softmax or a sigmoid, or scale features to length 1: what was before it, read as they run.
 
 A class map is exact for logits; a probability of 1 has no gradient left. So what is explained is what the network's
 last function was given, caught as torch calls it; the function itself, and so the network's answer, stays as it is.
@@ -13,12 +13,13 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from camserve.graph.original.logits import Part
+from camserve.graph.original.logits import Part, has_unit_rows
 
 _SOFTMAX = (torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax)
 _LOG_SOFTMAX = (torch.log_softmax, F.log_softmax, Tensor.log_softmax, torch.special.log_softmax)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, torch.sigmoid_, torch.special.expit)
-_FUNCTIONS = {"softmax": _SOFTMAX, "log-softmax": _LOG_SOFTMAX, "sigmoid": _SIGMOID}
+_SCALING = (F.normalize, torch.div, torch.true_divide, Tensor.div, Tensor.div_, Tensor.true_divide)
+_FUNCTIONS = {"softmax": _SOFTMAX, "log-softmax": _LOG_SOFTMAX, "sigmoid": _SIGMOID, "unit": _SCALING}
 _CLOSE = 1e-4
 
 
@@ -27,7 +28,8 @@ class Kind:
     """What a network makes of its logits.
 
     name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid"; "perhaps" where the answers look like probabilities
-    and nothing shows what made them. readable: whether the logits before it can be read.
+    and nothing shows what made them; "unit" of features that are scaled to length 1. readable: whether what was before
+    it can be read.
     """
 
     name: str = "logits"
@@ -58,13 +60,25 @@ def kind_of(call: Callable[[], Any], part: Part, answer: Tensor | None = None) -
     return Kind(name, found is not None)
 
 
+def kind_of_features(call: Callable[[], Any], part: Part, answer: Tensor) -> Kind:
+    """What features (N, D), the answer of a call, are: as they are, or scaled to length 1."""
+    if not has_unit_rows(answer):
+        return Kind()
+    caught = _Caught()
+    with torch.no_grad(), caught:
+        answer = part.of(call()).float()
+    return Kind("unit", caught.before(answer, "unit") is not None)
+
+
 def undone(call: Callable[[], Any], part: Part, kind: Kind) -> Tensor:
     """The logits (N, C) of a call."""
     if kind.name in ("logits", "perhaps"):
         return part.of(call())
     if not kind.readable:
         answer = part.of(call())
-        return answer if kind.name == "log-softmax" else answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
+        return (
+            answer if kind.name in ("log-softmax", "unit") else answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
+        )
     caught = _Caught()
     with caught:
         answer = part.of(call())
@@ -109,12 +123,13 @@ class _Caught(TorchFunctionMode):
         for kind, given, result in reversed(self.calls):
             if kind == name and given.shape == answer.shape:
                 with torch.no_grad():
-                    if torch.allclose(result.float(), answer.float(), rtol=0, atol=1e-6):
+                    if torch.allclose(result.float(), answer.float(), rtol=0, atol=1e-6, equal_nan=True):
                         return given
         return None
 
 
 _MODULES = {"softmax": nn.Softmax, "log-softmax": nn.LogSoftmax, "sigmoid": nn.Sigmoid}
+_NAMES = {"log-softmax": {"log_softmax"}, "unit": {"normalize", "truediv", "div", "true_divide"}}
 
 
 def without_probabilities(graph: fx.GraphModule, kind: Kind) -> fx.GraphModule | None:
@@ -126,8 +141,8 @@ def without_probabilities(graph: fx.GraphModule, kind: Kind) -> fx.GraphModule |
     if not kind.readable or not isinstance(last, fx.Node) or not last.all_input_nodes:
         return None
     called = graph.get_submodule(str(last.target)) if last.op == "call_module" else last.target
-    name = kind.name.replace("-", "_")
-    if not isinstance(called, _MODULES[kind.name]) and called != name and getattr(called, "__name__", "") != name:
+    names, modules = _NAMES.get(kind.name, {kind.name}), _MODULES.get(kind.name, ())
+    if not isinstance(called, modules) and called not in names and getattr(called, "__name__", "") not in names:
         return None
     output.args = (last.all_input_nodes[0],)
     return graph

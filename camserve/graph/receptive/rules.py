@@ -40,7 +40,7 @@ def _layer(layer: nn.Module) -> tuple[str, str, bool]:
         return label, label, False
     inherits = getattr(own, "forward", None) is getattr(bases[0], "forward", None)
     # a convolution with a forward of its own may pass: it is held to its grid, see _check_cells
-    return label, bases[0].__name__, inherits or bases[0] is nn.Conv2d
+    return label, bases[0].__name__, inherits or bases[0] is nn.Conv2d or hasattr(layer, "same_padding")
 
 
 def _function(target: Any) -> tuple[str, str, bool]:
@@ -121,6 +121,8 @@ def _check_cells(step: Step, reach: Pair, stride: Pair, paddings: tuple[Pair, Pa
 def _padded(step: Step) -> Seen:
     """Zeros around the map, or fewer cells where the padding is negative."""
     pad = step.option("padding" if isinstance(step.target, nn.Module) else "pad")
+    if hasattr(step.target, "same_padding"):
+        pad = step.target.same_padding(*step.value.shape[-2:])
     if step.option("mode", "constant") != "constant":
         raise NotKnown(f"{step.name} repeats cells of the map beyond its edge")
     before = [pad[-2 * axis - 2] if -2 * axis - 2 < len(pad) else 0 for axis in step.axes()]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from camserve.errors import ModelError
 from camserve.graph.receptive.step import Step
-from camserve.graph.surgery.replacements import LatticeConv2d, SlidingLinear
+from camserve.graph.surgery.replacements import LatticeConv2d, LatticePad2d, SlidingLinear
 from camserve.graph.surgery.twin import put, variant
 
 Pair = tuple[int, int]  # (y, x), torch's order
@@ -105,6 +105,9 @@ def pad_input(made: fx.GraphModule, node: fx.Node, edges: Any, value: float = 0)
 def place_padding(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) -> None:
     """Rewrite `node`, a padding by a constant: it pads as many cells of the original lattice as it did."""
     layer = step.target
+    if hasattr(layer, "same_padding"):
+        put(made, node, LatticePad2d(layer, onto.factor), node.all_input_nodes[0])
+        return
     edges = step.option("padding" if isinstance(layer, nn.Module) else "pad")
     across, down = (edge * onto.factor[1] for edge in edges[:2]), (edge * onto.factor[0] for edge in edges[2:4])
     scaled = (*across, *down, *edges[4:])

@@ -1,5 +1,6 @@
-"""The two layers that torch lacks: a classifier that slides, and SAME padding on a refined lattice."""
+"""The layers that torch lacks: a classifier that slides, and SAME padding on a refined lattice."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,9 @@ from torch.nn import functional as F
 from camserve.errors import OptionError
 from camserve.graph.surgery.twin import shared, variant
 from camserve.graph.trace import is_recording
+
+# Cells (left, right, top, bottom)
+Edges = tuple[int, int, int, int]
 
 
 class SlidingLinear(nn.Conv2d):
@@ -65,9 +69,7 @@ class LatticeConv2d(nn.Conv2d):
 
     def same_padding(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Zeros to add (left, right, top, bottom) for a dense input of height x width cells."""
-        down, across = self.factor
-        left, right, top, bottom = self._original(-(-height // down), -(-width // across))
-        return left * across, right * across, top * down, bottom * down
+        return _on_lattice(self._original, self.factor, height, width)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(N, C_in, h, w) -> (N, C_out, h', w'), every factor-th cell being one of the original's."""
@@ -75,3 +77,25 @@ class LatticeConv2d(nn.Conv2d):
         if not is_recording() and left == right and top == bottom:  # the convolution's own padding saves a copy
             return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         return super().forward(F.pad(input, (left, right, top, bottom)))
+
+
+class LatticePad2d(nn.ConstantPad2d):
+    """SAME padding by a layer of its own, of a map that is `factor` (y, x) times denser than it was made for."""
+
+    def __init__(self, layer: Any, factor: tuple[int, int]) -> None:
+        super().__init__(0, layer.value)
+        self.factor, self._original = factor, layer.same_padding
+
+    def same_padding(self, height: int, width: int) -> Edges:
+        """Cells to add around a dense map of height x width cells."""
+        return _on_lattice(self._original, self.factor, height, width)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(N, K, h, w) -> the same with more rows and columns."""
+        return F.pad(input, self.same_padding(input.shape[-2], input.shape[-1]), value=self.value)
+
+
+def _on_lattice(original: Callable[[int, int], Edges], factor: tuple[int, int], height: int, width: int) -> Edges:
+    down, across = factor
+    left, right, top, bottom = original(-(-height // down), -(-width // across))
+    return left * across, right * across, top * down, bottom * down

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from camserve.errors import ModelError, UnknownName
+from camserve.errors import ModelError, UnknownName, first_line, is_interrupt
 
 # What people call the number of classes, in the order in which we try.
 _CLASSES = ("num_classes", "classes", "n_classes", "num_labels")
@@ -35,7 +35,9 @@ def build(architecture: str, classes: int | None, folder: Path) -> object:
         if isinstance(factory, nn.Module):
             return copy.deepcopy(factory)
         return _call(factory, classes)
-    except (Exception, SystemExit) as error:  # theirs: a script without a main guard may even exit
+    except BaseException as error:  # theirs: a script without a main guard may even exit
+        if is_interrupt(error):
+            raise
         raise ModelError(f"cannot make architecture '{architecture}': {_words(error)}{_hint(error)}") from error
 
 
@@ -80,7 +82,7 @@ def _call(factory: Callable[..., object], classes: int | None) -> object:
     try:
         return factory(**{named or _CLASSES[0]: classes})
     except TypeError as error:
-        if named or _CLASSES[0] not in str(error):
+        if named or _CLASSES[0] not in first_line(error):
             raise
         return factory()
 
@@ -89,7 +91,7 @@ def _words(error: BaseException) -> str:
     """What went wrong and, where it is not ours, in which line of which file."""
     if isinstance(error, ModelError | UnknownName):
         return str(error)
-    return f"{type(error).__name__}: {shorten(str(error), 300, placeholder=' ...')}{_line(error)}"
+    return f"{type(error).__name__}: {shorten(first_line(error), 300, placeholder=' ...')}{_line(error)}"
 
 
 def _line(error: BaseException) -> str:
@@ -103,6 +105,6 @@ def _line(error: BaseException) -> str:
 def _hint(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return "; install it, or name a file that needs nothing beside it, as in ./net.py:Net"
-    if isinstance(error, TypeError) and "required" in str(error):
+    if isinstance(error, TypeError) and "required" in first_line(error):
         return "; a factory is called without arguments, so write a function that gives them, as in ./net.py:make"
     return ""

@@ -1,6 +1,10 @@
 """timm's models, and the preprocessing that its metadata states. The one place that imports timm, an extra."""
 
+import json
+import math
 import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -8,7 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from camserve.errors import ModelError, UnknownName
+from camserve.errors import ModelError, UnknownName, first_line
+from camserve.models.architectures.brought import Brought, names_given
+from camserve.models.labels import imagenet
 
 _RESAMPLING = ("bilinear", "bicubic", "lanczos")
 
@@ -45,6 +51,80 @@ def defaults(name: str) -> dict[str, Any]:
     }
 
 
+def brought(name: str, file: Path | None, sha256: str | None) -> Brought:
+    """What timm states of the weights that it lists first for `name`; or what a config.json beside the file does.
+
+    Raises UnknownName, ModelError.
+    """
+    beside = None if file is None else file.parent / "config.json"
+    if file is not None and file.name.startswith("model.") and beside is not None and beside.is_file():
+        with suppress(OSError, ValueError):
+            stated = json.loads(beside.read_text(encoding="utf-8"))
+            if isinstance(stated, dict) and is_folder_of(stated):
+                return brought_by_folder(stated)
+    return Brought(defaults(name))
+
+
+def input_of(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The preprocessing that a pretrained_cfg states, step by step as timm does it; {} for an empty one."""
+    if not stated:
+        return {}
+    timm: Any = _imported("timm")
+    found = timm.data.resolve_data_config(pretrained_cfg=dict(stated), args={"in_chans": 3})
+    height, width = found["input_size"][-2:]
+    made: dict[str, Any] = {
+        "size": (height, width),
+        "crop": found["crop_pct"],
+        "mean": tuple(round(255 * value, 4) for value in found["mean"]),
+        "std": tuple(round(255 * value, 4) for value in found["std"]),
+    }
+    if found["interpolation"] in _RESAMPLING:
+        made["resample"] = found["interpolation"]
+    large = tuple(math.floor(side / found["crop_pct"]) for side in (height, width))
+    if found["crop_mode"] == "squash":
+        made["resize"] = {"sides": large, "like": "torchvision"}
+    elif found["crop_mode"] == "center" and height == width:
+        made["resize"] = {"short": large[0], "like": "torchvision"}
+    return made
+
+
+def is_folder_of(stated: Mapping[str, Any]) -> bool:
+    """Whether a config.json is one of timm's own."""
+    return "architecture" in stated and "model_type" not in stated
+
+
+def from_folder(place: Path) -> nn.Module:
+    """The network in a folder as timm writes it for model hubs, with its weights. Raises ModelError."""
+    timm = _imported(f"hf:{place}")
+    try:
+        made: nn.Module = timm.create_model(f"local-dir:{place}", pretrained=True)
+    except Exception as error:  # an architecture that it does not know, files that are missing or damaged
+        raise ModelError(f"timm cannot load '{place}': {first_line(error)}") from error
+    return made
+
+
+def brought_by_folder(stated: Mapping[str, Any]) -> Brought:
+    """What a config.json of timm's own states of the network beside it."""
+    own = stated.get("pretrained_cfg") or {}
+    return Brought(input_of({**stated, **own}), _labels({**stated, **own}))
+
+
+def brought_by(module: nn.Module) -> Brought | None:
+    """What a model of timm's, made by the user, brings along; None for any other module."""
+    stated = getattr(module, "pretrained_cfg", None)
+    if not isinstance(stated, dict) or not any(kind.__module__.startswith("timm.") for kind in type(module).__mro__):
+        return None
+    return Brought(input_of(stated), _labels(stated))
+
+
+def _labels(stated: Mapping[str, Any]) -> Sequence[str] | None:
+    """The names of classes that it states, or ImageNet's, where its tag and their number say that it is that."""
+    names = stated.get("label_names")
+    if isinstance(names, list | tuple):
+        return names_given(list(map(str, names)))
+    return imagenet() if "in1k" in str(stated.get("tag")) and stated.get("num_classes") == len(imagenet()) else None
+
+
 def knows(name: str) -> bool:
     """Whether timm has such a model: looked up in its files, since importing it takes seconds."""
     spec, known = find_spec("timm"), re.compile(rf"^def {re.escape(name.partition('.')[0])}\(", re.MULTILINE)
@@ -73,17 +153,22 @@ def _check_tag(timm: ModuleType, name: str) -> None:
         raise UnknownName(f"tag of timm's {base}", tag, known)
 
 
-def _timm(name: str) -> ModuleType:
-    """timm, once it is sure that it knows `name` itself: it would look for some forms of names on a model hub."""
+def _imported(what: str) -> ModuleType:
     try:
         import timm
     except ModuleNotFoundError:
         raise ModelError(
-            f"'timm:{name}' needs the package timm, which is not installed: pip install \"camserve[timm]\""
+            f"'{what}' needs the package timm, which is not installed: pip install \"camserve[timm]\""
         ) from None
+    module: ModuleType = timm
+    return module
+
+
+def _timm(name: str) -> ModuleType:
+    """timm, once it is sure that it knows `name` itself: it would look for some forms of names on a model hub."""
+    timm = _imported(f"timm:{name}")
     known = timm.list_models()
     if name.partition(".")[0] not in known:
         last = name.rpartition("/")[2]  # as the hub calls it: timm/resnet18.a1_in1k
         raise UnknownName("timm model", name, known, close=[last] if last.partition(".")[0] in known else None)
-    module: ModuleType = timm
-    return module
+    return timm

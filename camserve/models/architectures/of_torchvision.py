@@ -1,10 +1,15 @@
-"""torchvision's classifiers, and the preprocessing that its metadata states. The one place that imports torchvision."""
+"""torchvision's networks, and the preprocessing that its metadata states. The one place that imports torchvision.
 
+Classifiers, and the segmentation networks and detectors of its names.
+"""
+
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from camserve.errors import UnknownName
+from camserve.models.architectures.brought import Brought
 
 # Auxiliary heads answer only in training. transform_input is what the published weights, and whatever was
 # fine-tuned from them, were trained with. init_weights=False: the slow initialisation, which warns as well.
@@ -13,7 +18,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {"googlenet": _INCEPTION, "inception_v3": 
 
 
 def build(name: str, classes: int | None) -> nn.Module:
-    """The classifier of that name, untrained, for `classes` classes (1000). Raises UnknownName."""
+    """The network of that name, untrained, for `classes` classes (1000 of a classifier). Raises UnknownName."""
     from torchvision import models
 
     _check(name)
@@ -35,8 +40,15 @@ def defaults(name: str) -> dict[str, Any]:
     from torchvision import models
 
     _check(name)
-    preset = models.get_model_weights(name).DEFAULT.transforms()
-    (size,), (resized,) = preset.crop_size, preset.resize_size
+    return _input(models.get_model_weights(name).DEFAULT)
+
+
+def _input(weights: Any) -> dict[str, Any]:
+    preset = weights.transforms()
+    if not hasattr(preset, "resize_size"):  # of a detector, which brings its pictures to its input itself
+        return {}
+    (resized,) = preset.resize_size
+    (size,) = getattr(preset, "crop_size", preset.resize_size)
     return {
         "size": size,
         "crop": size / resized,
@@ -46,11 +58,25 @@ def defaults(name: str) -> dict[str, Any]:
     }
 
 
-def knows(name: str) -> bool:
-    """Whether it has a classifier of that name."""
+def brought(name: str, file: Path | None, sha256: str | None) -> Brought:
+    """What torchvision states of weights that it has published itself, else the input of those it calls DEFAULT.
+
+    sha256: of the file, which its published name begins with. Raises UnknownName.
+    """
     from torchvision import models
 
-    return name in models.list_models(module=models)
+    _check(name)
+    for weights in models.get_model_weights(name):
+        published = weights.url.rpartition("/")[2]
+        mark = published.rpartition("-")[2].partition(".")[0]
+        if file is not None and file.name == published and mark and (sha256 or "").startswith(mark):
+            return Brought(_input(weights), weights.meta.get("categories"))
+    return Brought(defaults(name))
+
+
+def knows(name: str) -> bool:
+    """Whether it has a network of that name."""
+    return name in _known()
 
 
 def published(name: str) -> dict[str, str]:
@@ -64,12 +90,24 @@ def published(name: str) -> dict[str, str]:
 
 def _options(name: str) -> dict[str, Any]:
     fixed = {"image_size": defaults(name)["size"]} if name.startswith("vit_") else {}  # by its position embedding
-    return {**_OPTIONS.get(name, {}), **fixed}
+    of_parts: dict[str, Any] = {} if name in _classifiers() else {"weights_backbone": None}  # or it would fetch them
+    return {**_OPTIONS.get(name, {}), **fixed, **of_parts}
 
 
 def _check(name: str) -> None:
+    if name not in _known():
+        raise UnknownName("torchvision classifier", name, _known())
+
+
+def _classifiers() -> list[str]:
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if name not in known:
-        raise UnknownName("torchvision classifier", name, known)
+    found: list[str] = models.list_models(module=models)
+    return found
+
+
+def _known() -> list[str]:
+    from torchvision import models
+
+    parts = models.segmentation, models.detection
+    return [*_classifiers(), *(name for part in parts for name in models.list_models(module=part))]

@@ -3,5 +3,10 @@
 engine.py           START HERE: what a layer asks of an engine, and which engine it gets
 torch_engine.py     on torch: channels last, batch normalisation folded
 openvino_engine.py  on OpenVINO
+onnxruntime_engine.py  on onnxruntime
+observed.py         a body and its head as one module, which other libraries convert
+kept_models.py      converted models kept on disk
+compiled_model.py   a compiled OpenVINO model that any number of threads may call; no torch
 converted.py        from a torch module to a compiled OpenVINO model, kept on disk
+openvino_quietly.py  OpenVINO itself, which reports nothing
 """

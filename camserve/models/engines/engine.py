@@ -2,7 +2,7 @@
 
 import logging
 from importlib.util import find_spec
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -13,6 +13,10 @@ from camserve.graph.network import Network
 from camserve.graph.original.agreement import apart
 from camserve.graph.original.given import Probe
 from camserve.models.engines.torch_engine import TorchEngine, prepared
+
+if TYPE_CHECKING:
+    from camserve.models.engines.onnxruntime_engine import OnnxRuntimeEngine
+    from camserve.models.engines.openvino_engine import OpenVinoEngine
 
 __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
 
@@ -56,6 +60,10 @@ class Engine(Protocol):
         """(N, c, H, W) -> the CAM of every class, (N, C, h, w). Raises OptionError where there is none."""
         ...
 
+    def forget_sizes(self) -> None:
+        """Let go of what is kept to be quick with sizes of input that have come before."""
+        ...
+
 
 def engine_for(torch_engine: TorchEngine, compute: Compute, network: Network, what: str) -> Engine:
     """The engine that the settings ask for; "auto" takes OpenVINO where it is installed, works and agrees with torch.
@@ -65,22 +73,30 @@ def engine_for(torch_engine: TorchEngine, compute: Compute, network: Network, wh
     """
     if compute.engine == "torch" or (compute.engine == "auto" and not _may_be_openvino(compute)):
         return torch_engine
+    name = "openvino" if compute.engine == "auto" else compute.engine
     try:
-        from camserve.models.engines.openvino_engine import OpenVinoEngine
-
         example = (network.given.channels, *network.given.size)
-        engine = OpenVinoEngine(torch_engine, compute, any_size=network.takes_any_size, example=example)
+        engine = _kind(name)(torch_engine, compute, any_size=network.takes_any_size, example=example)
         for probe in network.given.probes:
             if probe.logits is not None or network.is_extended:
                 _check_agreement(engine, torch_engine, probe, network, AGREEMENTS[compute.precision])
     except (EngineError, ImportError) as error:
-        if compute.engine == "openvino":
-            raise ConfigError(
-                f"compute.engine = 'openvino' cannot run {what}: {error}. 'auto' and 'torch' can"
-            ) from None
+        if compute.engine != "auto":
+            raise ConfigError(f"compute.engine = '{name}' cannot run {what}: {error}. 'auto' and 'torch' can") from None
         log.warning("OpenVINO cannot run %s (%s); torch does", what, error)
         return torch_engine
     return engine
+
+
+def _kind(name: str) -> "type[OpenVinoEngine | OnnxRuntimeEngine]":
+    """The engine of that name; its library is loaded at the first use."""
+    if name == "openvino":
+        from camserve.models.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine
+    from camserve.models.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine
 
 
 def _may_be_openvino(compute: Compute) -> bool:

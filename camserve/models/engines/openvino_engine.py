@@ -1,21 +1,29 @@
 """The network on OpenVINO: one graph with three kinds of results, and another for the class maps."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from torch import Tensor, fx, nn
+import torch
+from torch import Tensor, nn
 
 from camserve.config.schema import Compute
-from camserve.errors import EngineError
+from camserve.errors import first_line
 from camserve.graph.heads import Carried, LinearHead
 from camserve.graph.original.agreement import TOLERANCE
-from camserve.models.engines.converted import Compiled, Converter
+from camserve.models.engines.compiled_model import Compiled
+from camserve.models.engines.converted import Converter
+from camserve.models.engines.observed import Observed
 from camserve.models.engines.torch_engine import TorchEngine
 from camserve.system.cores import granted_cores
 
 # How far a map's account of a logit may be from the logit, as a share of it: in bfloat16, numbers are 0.4 % apart, and
 # the embedded model's differ by up to 2 % (test_engines.py).
 TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.05}
+
+
+# Sizes of input that a network does not take; those that it takes are all but the smallest.
+_REMEMBERED = 1000
 
 
 class OpenVinoEngine:
@@ -30,21 +38,41 @@ class OpenVinoEngine:
     def __init__(
         self, torch_engine: TorchEngine, compute: Compute, *, any_size: bool, example: tuple[int, int, int]
     ) -> None:
-        if not isinstance(torch_engine.body, fx.GraphModule):
-            raise EngineError("its graph is not known")
-        self._torch = torch_engine
+        self._torch, observed = torch_engine, Observed(torch_engine)
         self.precision, self.tolerance = compute.precision, TOLERANCES[compute.precision]
         workers = compute.workers or granted_cores()
         cache = Path(compute.cache).expanduser() if compute.cache else None
         self._converter = Converter(cache, workers, compute.threads, compute.precision, example, any_size=any_size)
-        self._observed = self._converter.compiled(_Observed(torch_engine))
+        self._observed = self._converter.compiled(observed)
         self._maps: Compiled | None = None
+        self._refused = set[tuple[int, ...]]()
         self._lock = threading.Lock()
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Carried, Tensor]:
         """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
-        activations, *carried, logits = self._observed(images)
+        activations, *carried, logits = self._run(self._observed, images)
         return activations, tuple(carried), logits
+
+    def _run(self, compiled: Compiled, images: Tensor) -> list[Tensor]:
+        """Its results. Once OpenVINO has failed at one size it may fail at any other: it is then compiled anew.
+
+        A size that torch does not run either is remembered, and never given to it again. Raises RuntimeError in torch's
+        words.
+        """
+        size = tuple(images.shape[1:])
+        if size not in self._refused:
+            with suppress(RuntimeError):
+                return _called(compiled, images)
+        try:
+            self._torch(images)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if len(self._refused) < _REMEMBERED:
+                self._refused.add(size)
+            raise RuntimeError(first_line(error)) from None
+        compiled.renew()
+        return _called(compiled, images)
 
     def class_maps(self, images: Tensor) -> Tensor:
         """(N, c, H, W) -> the CAM of every class, (N, C, h, w): a 1x1 convolution inside the graph."""
@@ -54,23 +82,18 @@ class OpenVinoEngine:
         with self._lock:
             if self._maps is None:
                 self._maps = self._converter.compiled(_ClassMaps(self._torch.body, head))
-        (maps,) = self._maps(images)
+        (maps,) = self._run(self._maps, images)
         return maps
 
+    def forget_sizes(self) -> None:
+        """As `Engine` has it."""
+        for compiled in (self._observed, self._maps):
+            if compiled is not None:
+                compiled.forget_sizes()
 
-class _Observed(nn.Module):
-    """images -> (activations, *carried, logits)."""
 
-    def __init__(self, engine: TorchEngine) -> None:
-        super().__init__()
-        self.body, self.head = engine.body, engine.head.module
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, c, H, W) -> (N, K, h, w), whatever else the head needs, (N, C). Raises EngineError."""
-        activations, carried = self.body(images)
-        if not all(isinstance(value, Tensor) for value in carried):
-            raise EngineError("its head needs more than tensors from before the layer")
-        return activations, *carried, self.head(activations, *carried)
+def _called(compiled: Compiled, images: Tensor) -> list[Tensor]:
+    return [torch.from_numpy(one) for one in compiled(images.detach().numpy())]
 
 
 class _ClassMaps(nn.Module):

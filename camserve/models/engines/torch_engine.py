@@ -46,6 +46,9 @@ class TorchEngine:
         """(N, c, H, W) -> the CAM of every class, (N, C, h, w); the head is not run. Raises OptionError."""
         return self.head.class_maps(self.activations(images)[0])
 
+    def forget_sizes(self) -> None:
+        """As `Engine` has it: torch keeps nothing."""
+
 
 def prepared(body: nn.Module) -> nn.Module:
     """`body` as torch runs it fastest; equal to float precision. The modules of `body` keep their values."""

@@ -20,6 +20,11 @@ _KINDS = {
         "the layer is the class map itself, one channel a class, averaged to the logits",
         "CAM is exact, for every class from one forward pass, and no method needs a backward pass",
     ),
+    HeadKind.COSINE: (
+        "global average pooling, one linear layer, and the cosine of that feature with each class",
+        "CAM is exact, for every class from one forward pass, given the length of the feature. Grad-CAM, HiResCAM and "
+        "XGrad-CAM, which hold that length fixed, are the same map divided by the number of cells",
+    ),
     HeadKind.POOLED: (
         "global average pooling, then more than one linear layer",
         "Gradients are the same at every place, so Grad-CAM, HiResCAM and XGrad-CAM are one map. There is no CAM",

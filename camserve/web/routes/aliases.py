@@ -4,7 +4,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from camserve.errors import ImageTypeError, ModelNotFound
 from camserve.web.bodies import has_image_body, read_body
-from camserve.web.mlflow import MlflowRequest
+from camserve.web.mlflow import MOST_VALUES, MlflowRequest
 from camserve.web.operations import gives
 from camserve.web.routes import api, kserve
 from camserve.web.service import VERSION, service
@@ -24,10 +24,10 @@ def invocations() -> Response:
         return api.explain()
     if request.mimetype == "text/csv":  # MLflow's own tools send tables of numbers so
         raise ImageTypeError("Content-Type 'text/csv' is not taken; send JSON with dataframe_split, or an image")
-    body = read_body(request, MlflowRequest)
+    body = read_body(request, MlflowRequest, MOST_VALUES)
     if isinstance(body, Upload):
         return api.explained(body)
-    return kserve.explained(body.images, body.parameters.for_model(service().shelf.default))
+    return kserve.explained(body.take_images(), body.parameters.for_model(service().shelf.default))
 
 
 # curl's -T is TorchServe's own way to send an image, and a PUT.

@@ -1,21 +1,23 @@
 """The native dialect, /api/v1: for people, curl and the page."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NotRequired
 
 from flask import Blueprint, Response, jsonify, request
 from typing_extensions import TypedDict
 
+from camserve.catalogue.class_sentences import ZERO_SHOT
 from camserve.catalogue.methods import AUTO, METHODS
-from camserve.models.card import read_card
+from camserve.models.card import Seen
 from camserve.web.model_store import BROKEN, READY
 from camserve.web.operations import JSON, gives
 from camserve.web.request_options import parse_options
 from camserve.web.request_record import record
 from camserve.web.responses import IMAGES, NPY, ZIP, answer, choose_type, etag, unchanged
-from camserve.web.service import service
+from camserve.web.service import LIKE, service
 from camserve.web.upload import Upload, options_with, read_upload
+from camserve.web.work.pricing import demand_of
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -23,7 +25,10 @@ AUTO_SUMMARY = "the exact map where the model's head allows one, Grad-CAM elsewh
 
 
 class ModelEntry(TypedDict):
-    """A model that a request may name. available: whether card and files are in place; loaded: whether in memory."""
+    """A model that a request may name. available: whether card and files are in place; loaded: whether in memory.
+
+    takes_labels: whether its classes are sentences, which a request may choose. error: what is wrong with it.
+    """
 
     name: str
     default: bool
@@ -32,6 +37,8 @@ class ModelEntry(TypedDict):
     licence: NotRequired[str]
     source: NotRequired[str]
     input_size: NotRequired[int | list[int]]
+    takes_labels: NotRequired[bool]
+    error: NotRequired[str]
 
 
 class Models(TypedDict):
@@ -81,15 +88,16 @@ class Methods(TypedDict):
 
 
 ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: dict[str, Any], NPY: None, ZIP: None}
+LIKE_FILE = {LIKE: "another image: why the two look alike to the network's features, with a map of each"}
 NONE_MATCH = {"If-None-Match": "the ETag of an answer that the caller has"}
 
 
 @api.post("/explain")
-@gives(types=ANSWERS, image=True, statuses=(304, 406), headers=NONE_MATCH)
+@gives(types=ANSWERS, image=True, statuses=(304, 406), headers=NONE_MATCH, files=LIKE_FILE)
 def explain() -> Response:
     """One image in, its explanation out. What can be refused without reading the body is."""
     choose_type(request, parse_options(request.args.items(multi=True)))
-    return explained(read_upload(request))
+    return explained(read_upload(request, two=True))
 
 
 def explained(upload: Upload) -> Response:
@@ -101,13 +109,18 @@ def explained(upload: Upload) -> Response:
     def tag_of(model: Mapping[str, Any]) -> str:
         return etag(model, ours.settings, upload, options, kind)
 
-    if request.if_none_match and is_known(tag := tag_of(ours.model(options.model, output=options.output).described)):
+    if request.if_none_match and is_known(tag := tag_of(ours.loaded(options.model, options.output).described)):
         return unchanged(tag)
-    with ours.gate.turn(now) as until:
-        explanation = ours.explain(upload.image, options, now, until)
+
+    def work(until: float) -> Response:
+        explanation = ours.explain(
+            upload.image, options, now, until, like=None if upload.like is None else upload.like.image
+        )
         response = answer(explanation, options, kind, now.timing)
-    response.set_etag(tag_of(explanation.origin.model))
-    return response
+        response.set_etag(tag_of(explanation.origin.model))
+        return response
+
+    return ours.answered(now, demand_of(upload.images, options, heatmap=kind in (NPY, ZIP)), work)
 
 
 def is_known(tag: str) -> bool:
@@ -119,14 +132,14 @@ def is_known(tag: str) -> bool:
 @gives(Models)
 def models() -> Response:
     """Every model a request may name."""
-    return jsonify(models=[describe_model(name, path) for name, path in service().shelf.cards().items()])
+    return jsonify(models=described_models())
 
 
 @api.get("/models/<card:name>/layers")
 @gives(Layers, statuses=(504,))
 def layers(name: str) -> Response:
     """The layers of one model that can be explained, in the order of the network."""
-    model = service().model(name)
+    model = service().loaded(name)
     outputs = [] if model.output is None else list(model.outputs)
     return jsonify(model=name, default=model.default_layer, layers=list(model.layers()), outputs=outputs)
 
@@ -135,7 +148,7 @@ def layers(name: str) -> Response:
 @gives(Classes, statuses=(504,))
 def classes(name: str) -> Response:
     """The names of a model's classes."""
-    return jsonify(model=name, classes=list(service().model(name).labels))
+    return jsonify(model=name, classes=list(service().loaded(name).labels))
 
 
 @api.post("/explain/forecast")
@@ -145,8 +158,8 @@ def forecast() -> Response:
     ours, now = service(), record()
     upload = read_upload(request)
     options = options_with(request, upload)
-    with ours.gate.turn(now) as until:
-        seconds, reasons = ours.forecast(upload.image, options, now, until)
+    about = replace(demand_of([upload.image], options), measuring=True)
+    seconds, reasons = ours.answered(now, about, lambda until: ours.forecast(upload.image, options, now, until))
     found: list[Forecast] = [
         {"name": name, "reason": reasons[name]} if name in reasons else {"name": name, "seconds": round(takes, 3)}
         for name, takes in seconds.items()
@@ -162,19 +175,23 @@ def methods() -> Response:
     return jsonify(methods=[auto, *(method.described() for method in METHODS.values())])
 
 
-def describe_model(name: str, path: Path) -> ModelEntry:
-    """One entry of the list."""
-    shelf = service().shelf
-    state = shelf.state(name)
+def described_models() -> list[ModelEntry]:
+    """The entries of the list, the default first."""
+    return [_entry(name, *one) for name, one in service().shelf.listed().items()]
+
+
+def _entry(name: str, state: str, seen: Seen) -> ModelEntry:
     entry: ModelEntry = {
         "name": name,
-        "default": name == shelf.default,
+        "default": name == service().shelf.default,
         "loaded": state == READY,
         "available": state != BROKEN,
     }
-    if entry["available"]:
-        card = read_card(path)
-        size = card.input.size
-        entry |= {"licence": card.licence, "source": card.source}
+    if entry["available"] and seen.card is not None:
+        size = seen.card.input.size
+        entry |= {"licence": seen.card.licence, "source": seen.card.source}
         entry["input_size"] = size if isinstance(size, int) else list(size)
+        entry["takes_labels"] = seen.card.architecture.startswith(ZERO_SHOT)
+    if seen.error is not None:
+        entry["error"] = seen.error
     return entry

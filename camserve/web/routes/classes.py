@@ -1,28 +1,33 @@
 """POST /api/v1/explain/classes: several classes of one image, from one forward pass."""
 
-import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 from typing_extensions import TypedDict
 from werkzeug.exceptions import NotAcceptable
 
-from camserve.catalogue.targets import Best, parse_targets
-from camserve.errors import OptionError
+from camserve.catalogue.targets import Above, Best, parse_targets
+from camserve.errors import OptionError, TooMuch
 from camserve.images.reading import encode
 from camserve.system.timing import Timing
+from camserve.web.json_pieces import Large, json_pieces
 from camserve.web.operations import JSON, gives
 from camserve.web.request_options import LONGEST, Options, parse_options
 from camserve.web.request_record import record
-from camserve.web.responses import IMAGES, choose_type, json_facts
+from camserve.web.responses import IMAGES, choose_type, json_body
 from camserve.web.service import service
 from camserve.web.upload import read_upload
+from camserve.web.work.pricing import demand_of
 
 if TYPE_CHECKING:
     from camserve.explanation.explanation import Explanation
 
 classes = Blueprint("classes", __name__, url_prefix="/api/v1")
 
+# Classes above a score that a request is taken to ask for before that is known: so many are costly.
+_MANY = 16
 Pairs = list[tuple[str, str]]
 
 
@@ -33,7 +38,10 @@ class ClassesExplained(TypedDict):
 
 
 ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: ClassesExplained}
-TARGETS = {"targets": "classes separated by semicolons, or how many of the best, as in 3 or top 3; a form may carry it"}
+TARGETS = {
+    "targets": "classes separated by semicolons; how many of the best, as in 3 or top 3; or those that score at least "
+    "so much, as in above 0.5; a form may carry it"
+}
 
 
 @classes.post("/explain/classes")
@@ -49,10 +57,15 @@ def explain_classes() -> Response:
     kind = choose_type(request, options)
     if kind not in ANSWERS:
         raise NotAcceptable(f"several classes are not given as {kind}; there are {', '.join((JSON, *IMAGES))}")
-    with ours.gate.turn(now) as until:
+
+    def work(until: float) -> list[bytes]:
+        own = ours.model(options.model, until, options.output).labels
+        _check_count(targets, options.question().labels or own)
         explained = ours.explain_classes(upload.image, targets, options, now, until)
-        body = _listed(explained, options, now.timing) if kind == JSON else _sheet(explained, options, kind, now.timing)
-    response = Response(body, content_type=kind)
+        return _listed(explained, options, now.timing) if kind == JSON else _sheet(explained, options, kind, now.timing)
+
+    count = targets.count if isinstance(targets, Best) else len(targets) if isinstance(targets, list) else _MANY
+    response = Response(ours.answered(now, demand_of([upload.image], options, count), work), content_type=kind)
     response.vary.add("Accept")
     return response
 
@@ -61,25 +74,38 @@ def _without_targets(pairs: Pairs) -> Pairs:
     return [(name, value) for name, value in pairs if name != "targets"]
 
 
-def _targets(pairs: Pairs) -> Best | list[str]:
+def _targets(pairs: Pairs) -> Best | Above | list[str]:
     given = [value for name, value in pairs if name == "targets"]
     if len(given) != 1 or any(name == "target" and value for name, value in pairs):
         raise OptionError(
-            "give targets once, and no target: classes separated by semicolons, or how many of the best, such as "
-            "targets=tabby;tiger cat or targets=3"
+            "give targets once, and no target: classes separated by semicolons, how many of the best, or those above a "
+            "score, such as targets=tabby;tiger cat, targets=3 or targets=above 0.5"
         )
     if len(given[0]) > LONGEST:
         raise OptionError(f"targets has {len(given[0])} characters; allowed are {LONGEST}")
-    return parse_targets(given[0])
+    found = parse_targets(given[0])
+    if isinstance(found, Above):
+        return replace(found, most=service().settings.limits.explanations, setting="limits.explanations")
+    return found
 
 
-def _listed(explained: "list[Explanation]", options: Options, timing: Timing) -> bytes:
-    body = {"explanations": [json_facts(one, options, timing) for one in explained]}
-    with timing("encode"):
-        return json.dumps(body, allow_nan=False).encode()
+def _check_count(targets: Best | Above | list[str], labels: Sequence[str]) -> None:
+    """Raises TooMuch before anything is decoded. More than the model has is another error."""
+    limit = service().settings.limits.explanations
+    wanted = targets if isinstance(targets, list) else targets.among(labels)
+    if isinstance(wanted, Above):  # whose number is known when the network has run
+        return
+    count = len(wanted) if isinstance(wanted, list) else wanted if wanted <= len(labels) else 0
+    if count > limit:
+        raise TooMuch(f"targets asks for {count} classes; allowed are {limit} (limits.explanations)")
 
 
-def _sheet(explained: "list[Explanation]", options: Options, kind: str, timing: Timing) -> bytes:
+def _listed(explained: "list[Explanation]", options: Options, timing: Timing) -> list[bytes]:
+    each = [Large(json_body(one, options, timing)) for one in explained]
+    return json_pieces({"explanations": each})
+
+
+def _sheet(explained: "list[Explanation]", options: Options, kind: str, timing: Timing) -> list[bytes]:
     from camserve.explanation.contact_sheet import class_entries, draw_sheet
 
     first, style = explained[0], explained[0].style
@@ -88,4 +114,4 @@ def _sheet(explained: "list[Explanation]", options: Options, kind: str, timing: 
             first.photo.image, first.photo.name, list(class_entries(explained)), options.drawing(style.threshold)
         )
     with timing("encode"):
-        return encode(sheet, IMAGES[kind], quality=style.quality)
+        return [encode(sheet, IMAGES[kind], quality=style.quality)]

@@ -1,7 +1,7 @@
 """The KServe V1 dialect: images in base64 in, predictions and explanations out."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NotRequired, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -10,13 +10,15 @@ from typing_extensions import TypedDict
 from camserve.catalogue.methods import AUTO
 from camserve.images.reading import Source
 from camserve.system.json_values import finite
-from camserve.web.bodies import decode_base64, read_body
+from camserve.web.bodies import check_images, decode_base64, emptied, read_body
+from camserve.web.json_pieces import Large, json_pieces, json_response
 from camserve.web.operations import Names, Ready, gives
 from camserve.web.request_options import Options, make_options
 from camserve.web.request_record import record
 from camserve.web.responses import output
 from camserve.web.service import VERSION, service
 from camserve.web.upload import Upload, options_with
+from camserve.web.work.pricing import demand_of
 
 if TYPE_CHECKING:
     from camserve.explanation.explanation import Explanation
@@ -88,13 +90,17 @@ class Prediction(TypedDict):
 
 
 class Explained(TypedDict):
-    """Why, of one image. attributions: of the target, with the outputs asked for in base64. image: width and height."""
+    """Why, of one image. attributions: of the target, with the outputs asked for in base64. image: width and height.
+
+    trust: how far the map can be trusted, where that was asked.
+    """
 
     method: str
     layer: str
     attributions: list[dict[str, Any]]
     image: dict[str, int]
     warnings: list[str]
+    trust: NotRequired[dict[str, Any]]
 
 
 class Predictions(TypedDict):
@@ -129,16 +135,16 @@ def model(name: str) -> Response:
 @kserve.post("/<card:name>:predict")
 @gives(Predictions, body=V1Request, image=True)
 def predict(name: str) -> Response:
-    """The classes of each image. Of the options only size, output and top_k matter."""
+    """The classes of each image. Of the options only size, output, labels and top_k matter."""
     return predicted(*read(name))
 
 
-def predicted(images: Sequence[Source], options: Options) -> Response:
+def predicted(images: list[Source], options: Options) -> Response:
     """The predictions of the images."""
     return jsonify(predictions=predictions_of(images, options), **about(options.model))
 
 
-def predictions_of(images: Sequence[Source], options: Options) -> list[Prediction]:
+def predictions_of(images: list[Source], options: Options) -> list[Prediction]:
     """What the model says of each image."""
     record().facts["predict"] = True
     only_classes = make_options(
@@ -147,6 +153,7 @@ def predictions_of(images: Sequence[Source], options: Options) -> list[Predictio
             "method": AUTO,
             "size": options.question().size,
             "output": options.output,
+            "labels": options.labels,
             "sharp": False,
         }
     )
@@ -160,33 +167,49 @@ def explain(name: str) -> Response:
     return explained(*read(name))
 
 
-def explained(images: Sequence[Source], options: Options) -> Response:
+def explained(images: list[Source], options: Options) -> Response:
     """Predictions and explanations of the images."""
-    found = explain_all(images, options, lambda one: (prediction(one, options), explanation(one, options)))
+
+    def told(one: "Explanation") -> tuple[Prediction, Large]:
+        return prediction(one, options), Large(json_pieces(explanation(one, options)))
+
+    found = explain_all(images, options, told, heatmap="heatmap" in (options.outputs or DEFAULT_OUTPUTS))
     predictions, explanations = zip(*found, strict=True)
-    return jsonify(predictions=predictions, explanations=explanations, **about(options.model))
+    return json_response({"predictions": predictions, "explanations": explanations, **about(options.model)})
 
 
-def read(name: str) -> tuple[Sequence[Source], Options]:
+def read(name: str) -> tuple[list[Source], Options]:
     """The images of a request and its options, from JSON, an image or a form. Raises OptionError and more."""
-    body = read_body(request, V1Request)
-    images, options = given(body)
+    images, options = given(read_body(request, V1Request))
     return images, options.for_model(name)
 
 
-def given(body: Upload | V1Request) -> tuple[Sequence[Source], Options]:
-    """The images of a body that was read, and its options. Raises OptionError."""
+def given(body: Upload | V1Request) -> tuple[list[Source], Options]:
+    """The images of a body that was read, which holds them no longer, and its options. Raises OptionError, TooMuch."""
     if isinstance(body, Upload):
         return [body.image], options_with(request, body)
-    texts = enumerate(str(one.text) for one in body.instances)
+    check_images(len(body.instances))
+    texts = enumerate(str(one.text) for one in emptied(body.instances))
     return [decode_base64(text, f"instances.{i}") for i, text in texts], body.parameters
 
 
-def explain_all(images: Sequence[Source], options: Options, then: Callable[["Explanation"], Made]) -> list[Made]:
-    """What `then` makes of the explanation of each image, at one turn; one photograph is held at a time."""
+def explain_all(
+    images: list[Source], options: Options, then: Callable[["Explanation"], Made], *, heatmap: bool = False
+) -> list[Made]:
+    """What `then` makes of the explanation of each image, at one turn; one photograph is held at a time.
+
+    images: is emptied. heatmap: whether `then` makes one.
+    """
     ours, now = service(), record()
-    with ours.gate.turn(now) as until:
-        return [then(ours.explain(image, options, now, until)) for image in images]
+
+    def work(until: float) -> list[Made]:
+        left = range(len(images), 0, -1)
+        return [
+            then(ours.explain(image, options, now, until, several))
+            for several, image in zip(left, emptied(images), strict=True)
+        ]
+
+    return ours.answered(now, demand_of(images, options, heatmap=heatmap), work)
 
 
 def prediction(made: "Explanation", options: Options) -> Prediction:
@@ -211,13 +234,14 @@ def explanation(made: "Explanation", options: Options) -> Explained:
         "instance_output_value": finite(made.value if made.score is None else made.score),
         **{name: output(name, made, options, record().timing) for name in outputs},
     }
-    return {
+    told: Explained = {
         "method": made.method,
         "layer": made.layer,
         "attributions": [attribution],
         "image": {"width": width, "height": height},
         "warnings": list(made.warnings),
     }
+    return told if made.trust is None else {**told, "trust": finite(made.trust.to_dict())}
 
 
 def about(name: str | None) -> dict[str, str | None]:

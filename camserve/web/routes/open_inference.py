@@ -153,13 +153,12 @@ def infer(name: str, version: str = VERSION) -> Response:
     """Scores of each image, its heatmap and its overlay."""
     _check(name, version)
     asked = _read(name)
-    made = explain_all(asked.images, asked.options, lambda one: (_facts(one), _tensors(one, asked)))
+    heatmap = "heatmap" in asked.wanted
+    made = explain_all(asked.images, asked.options, lambda one: (_facts(one), _tensors(one, asked)), heatmap=heatmap)
     answer = {**about(name), "id": asked.id, "parameters": made[0][0] if len(made) == 1 else {}}
-    outputs = [
-        encoded(each, _stacked(each, [row[each] for _, row in made]), asked.wanted[each]) for each in asked.wanted
-    ]
+    outputs = [encoded(each, [row[each] for _, row in made], binary) for each, binary in asked.wanted.items()]
     body, json_length = body_of(answer, outputs)
-    if json_length is None:
+    if not any(asked.wanted.values()):
         return Response(body, content_type="application/json")
     return Response(body, headers={HEADER: str(json_length)}, content_type="application/octet-stream")
 
@@ -169,7 +168,7 @@ class Asked:
     """What infer was asked. wanted: whether as binary data, by name of the output."""
 
     id: str
-    images: Sequence[Source]
+    images: list[Source]
     options: Options
     wanted: dict[str, bool]
 
@@ -232,6 +231,7 @@ def _facts(made: "Explanation") -> dict[str, Any]:
         "method": made.method,
         "layer": made.layer,
         "warnings": "; ".join(made.warnings),
+        "trust": None if made.trust is None else made.trust.sentence,
     }
     return {key: value for key, value in facts.items() if value is not None}
 
@@ -246,14 +246,3 @@ def _tensors(made: "Explanation", asked: Asked) -> dict[str, Any]:
     if "overlay_png" in asked.wanted:
         rows["overlay_png"] = overlay_bytes(made, asked.options, "png", timing)
     return rows
-
-
-def _stacked(name: str, rows: list[Any]) -> Any:
-    """One tensor of all images' rows. Raises OptionError where they are of different sizes."""
-    import numpy as np
-
-    if name == "overlay_png":
-        return rows
-    if len({row.shape for row in rows}) > 1:
-        raise OptionError(f"the images differ in size, so '{name}' is no tensor; send one, or ask for other outputs")
-    return np.stack(rows)

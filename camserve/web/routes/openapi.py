@@ -18,13 +18,14 @@ from camserve.version import __version__
 from camserve.web.operations import JSON, Operation, gives, operation_of
 from camserve.web.problems import ProblemBody, media_type
 from camserve.web.request_options import Options, described
+from camserve.web.server.protocol_errors import STATUSES
 from camserve.web.service import service
 from camserve.web.upload import FIELD, FORM
 
 openapi = Blueprint("openapi", __name__)
 
-# Statuses of every operation, and of those that read a body.
-_ALWAYS, _READING = (401, 404, 503), (400, 408, 413, 415, 422, 429, 504)
+# Statuses of every operation, some of which the server gives by itself, and of those that read a body.
+_ALWAYS, _READING = (401, 404, 503, *STATUSES), (408, 413, 415, 422, 429, 504)
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _REFERENCE = "#/components/schemas/{model}"
 _BYTES = {"type": "string", "format": "binary"}
@@ -127,7 +128,8 @@ def _content(made: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     if made.image:
         kinds = [*(kind.content_type for kind in FORMATS.values()), "application/octet-stream"]
         content |= {kind: {"schema": _BYTES} for kind in kinds}
-        content[FORM] = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BYTES}}}
+        files = {name: {**_BYTES, "description": words} for name, words in made.files.items()}
+        content[FORM] = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BYTES, **files}}}
     if made.body is not None:
         content[JSON] = {"schema": _schema(made.body, schemas), "example": _example(made.body.__name__)}
         schemas.get("Options", {}).get("properties", {}).update(_options())
@@ -146,8 +148,7 @@ def _example(body: str) -> dict[str, Any]:
 
 def _responses(path: str, method: str, made: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     content = {kind: {"schema": _schema(answer, schemas)} for kind, answer in made.gives.items()}
-    refusing = _READING if method in ("POST", "PUT") else (400,) if made.query else ()
-    statuses = (*_ALWAYS, *refusing, *made.statuses)
+    statuses = (*_ALWAYS, *(_READING if method in ("POST", "PUT") else ()), *made.statuses)
     problem = {media_type(path): {"schema": {"$ref": _REFERENCE.format(model=ProblemBody.__name__)}}}
     refused: dict[str, Any] = {str(one): {"description": HTTPStatus(one).phrase} for one in sorted(statuses)}
     for one in set(refused) - {"304"}:

@@ -15,9 +15,10 @@ from camserve.web.problems import Problem, problem_of
 from camserve.web.request_options import Options, described, parse_options
 from camserve.web.request_record import record
 from camserve.web.responses import overlay_bytes
-from camserve.web.routes.api import AUTO_SUMMARY, describe_model
+from camserve.web.routes.api import AUTO_SUMMARY, described_models
 from camserve.web.service import service
 from camserve.web.upload import read_upload
+from camserve.web.work.pricing import demand_of
 
 if TYPE_CHECKING:
     from camserve.explanation.explanation import Explanation
@@ -55,9 +56,11 @@ def explain() -> Response:
     ours, now = service(), record()
     upload = read_upload(request)
     options = parse_options(upload.fields)
-    with ours.gate.turn(now) as until:
-        result = _result(ours.explain(upload.image, options, now, until), options)
-    return _render(result=result, chosen=options)
+
+    def work(until: float) -> dict[str, Any]:
+        return _result(ours.explain(upload.image, options, now, until), options)
+
+    return _render(result=ours.answered(now, demand_of([upload.image], options), work), chosen=options)
 
 
 @page.errorhandler(Exception)
@@ -73,14 +76,16 @@ def _render(
     *, result: dict[str, Any] | None = None, problem: Problem | None = None, chosen: Options | None = None
 ) -> Response:
     ours = service()
-    listed = [describe_model(name, path) for name, path in ours.shelf.cards().items()]
+    listed = described_models()
     return make_response(
         render_template(
             "page.html",
             version=__version__,
             settings=ours.settings,
             models=[model["name"] for model in listed if model["available"] or model["default"]],
+            broken={model["name"]: model["error"] for model in listed if "error" in model and not model["default"]},
             default_model=ours.shelf.default,
+            worded=[model["name"] for model in listed if model.get("takes_labels")],
             families=FAMILIES,
             auto=(AUTO, AUTO_SUMMARY),
             sizes=_sizes(str(ours.settings.explain.size)),
@@ -128,5 +133,6 @@ def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
         "class_name": explanation.class_name,
         "top": explanation.top(),
         "warnings": explanation.warnings,
+        "trust": None if explanation.trust is None else explanation.trust.sentence,
         "facts": f"{explanation.method} at layer {explanation.layer} of {explanation.model_name}",
     }

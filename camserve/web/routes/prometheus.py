@@ -9,11 +9,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from camserve.errors import OutOfMemory
 from camserve.version import __version__
 from camserve.web.operations import PLAIN, gives
 from camserve.web.request_record import Record, record
-from camserve.web.result_cache import Memory
 from camserve.web.service import Service
+from camserve.web.work.result_cache import Memory
 
 metrics = Blueprint("metrics", __name__)
 
@@ -37,6 +38,7 @@ class Metrics:
         for name, words, value in (
             ("queue_depth", "Requests that wait for others to be answered", lambda: gate.waiting),
             ("in_flight", "Requests that are decoded, explained or encoded", lambda: gate.working),
+            ("costly", "Costly requests that wait or are at work", lambda: gate.costly),
             ("uploads", "Bodies that are being read", lambda: gate.reading),
             ("models", "Models in memory", lambda: service.shelf.count),
         ):
@@ -62,7 +64,8 @@ class Metrics:
         status = response.status_code
         self.requests.labels(str(status)).inc()
         if code := now.facts.get("code"):
-            (self.failed if status in (500, 504) else self.rejected).labels(code).inc()
+            failed = status in (500, 504) or code == OutOfMemory.code
+            (self.failed if failed else self.rejected).labels(code).inc()
         if "megapixels" in now.facts:
             self.megapixels.observe(now.facts["megapixels"])
         if model := now.facts.get("model"):

@@ -1,25 +1,33 @@
 """gunicorn's threaded worker, held to what this service promises.
 
-As it comes, a thread waits for each request while it arrives, so that as many slow clients as there are threads stop
-everything; and it ends a connection on its one main thread by waiting up to two seconds for the client to close: forty
-refused uploads would keep every other connection waiting for a minute. Here the main thread waits for all of them at
-once, at both ends.
+As it comes, a thread waits for each request while it arrives, and for each answer until the client has read it, so that
+as many slow clients as there are threads stop everything; and it ends a connection on its one main thread by waiting up
+to two seconds for the client to close: forty refused uploads would keep every other connection waiting for a minute.
+Here the main thread waits for all of them at once, at both ends.
 """
 
+import logging
 import re
 import selectors
 import socket
 import sys
+import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from camserve.web.server.incoming import Arriving
+from camserve.web.server.bare_answers import bare_answer, head_of
+from camserve.web.server.incoming import HEAD_BYTES, Arriving
 from camserve.web.server.load_shedding import refused
+from camserve.web.server.outgoing import GIVEN_UP, Outgoing, Sending, too_slow
+from camserve.web.server.protocol_errors import head_too_long, protocol_problem
+
+log = logging.getLogger(__name__)
 
 # Seconds for a client to read its answer and close; what it still sends is thrown away. Closed at once, with bytes
 # unread, the connection would be reset and the answer lost on the way (RFC 9112, section 9.6).
@@ -35,7 +43,6 @@ _LOOK_SECONDS = 0.2
 _ACCEPTED_AT_ONCE = 32
 # Of web/routes/health.py.
 PROBE = re.compile(rb"GET /(livez|readyz|healthz|ping|v2/health/live|v2/health/ready) HTTP/1")
-_HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -44,8 +51,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._arriving: dict[TConn, Arriving] = {}
+        self._sending: dict[TConn, Sending] = {}
         self._lingering: dict[TConn, float] = {}
         self._next_look = 0.0
+        self._at_work = threading.local()
 
     def notify(self) -> None:
         """About once a second, whatever the threads do; it is called at every event."""
@@ -60,6 +69,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for conn in [conn for conn, one in self._arriving.items() if one.needed is None and now > one.until]:
             self._arrived(conn)
             self._end(conn)
+        self._give_up_slow_readers()
         super().notify()
 
     def run(self) -> None:
@@ -98,6 +108,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def enqueue_req(self, conn: TConn) -> None:
         """A request begins: it gets a thread at once where it is here, else it is awaited first."""
         first = not conn.initialized
+        if first:
+            conn.sock = Outgoing(conn.sock)
         accepted = self.alive or first  # before the service was asked to end
         conn.init()
         conn.sock.setblocking(False)
@@ -135,19 +147,34 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _go_on(self, conn: TConn, one: Arriving, first: bool) -> None:
         data, busy = bytes(one.data), self.app.service.gate.refusal() if one.has_body else None
         if one.too_long:
-            self._send_off(conn, _HEAD_TOO_LONG)
+            self._send_off(conn, bare_answer(self.app.flask, head_too_long(HEAD_BYTES), head_of(data), conn.client))
         elif one.needed is None:  # nobody to answer
             self._end(conn)
         elif busy and (answer := refused(self.app.flask, busy, data, conn.client)):
             self._send_off(conn, answer, lingering=not one.is_whole)
         else:
             conn.parser.unreader.unread(data)
-            conn.data_ready = True
+            conn.data_ready, conn.begins_with = True, data[:HEAD_BYTES]
             # only what this thread never waits for: no body that may not come, no answers before that nobody reads
             if first and one.is_head and PROBE.match(data):
                 self._answer_here(conn)
             else:
                 super().enqueue_req(conn)
+
+    def handle(self, conn: TConn) -> object:
+        """One request of a connection, on a thread."""
+        self._at_work.begins_with = conn.begins_with
+        try:
+            return super().handle(conn)
+        except BaseException as error:  # anybody's network raises anything, and the one main thread would end of it
+            self.handle_error(None, conn.sock, conn.client, error)
+            return False
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
+        """What gunicorn refuses by itself, or fails at, in the form of all other errors."""
+        answer = bare_answer(self.app.flask, protocol_problem(exc), head_of(self._at_work.begins_with), addr)
+        with suppress(OSError):  # gone already
+            write_nonblock(client, answer)
 
     def _answer_here(self, conn: TConn) -> None:
         """What asks for nothing but a word need not wait for a thread to have its turn."""
@@ -170,8 +197,39 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.unregister(conn.sock)
 
     def finish_request(self, conn: TConn, fs: "Future[object]") -> None:
-        """An answer is sent, on the main thread: keep the connection, or say that it is over."""
+        """An answer is made, on the main thread: send what is left of it, then keep the connection, or end it."""
         self.app.service.gate.forget(conn.sock)
+        if conn.sock.unsent:
+            conn.sock.setblocking(False)
+            self._sending[conn] = Sending(conn.sock, fs)
+            self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send_more, conn))
+        else:
+            self._answered(conn, fs)
+
+    def _send_more(self, conn: TConn, _: socket.socket) -> None:
+        try:
+            conn.sock.send_more()
+        except OSError:  # the client has gone
+            self._sent(conn)
+            self._end(conn)
+            return
+        if not conn.sock.unsent:
+            self._answered(conn, self._sent(conn))
+
+    def _sent(self, conn: TConn) -> "Future[object]":
+        self.app.service.gate.forget(conn.sock)
+        self.poller.unregister(conn.sock)
+        return self._sending.pop(conn).answered
+
+    def _give_up_slow_readers(self) -> None:
+        most = self.app.settings.serve.unsent_bytes
+        given_up = {one.connection for one in too_slow(self._sending.values(), most)} if self._sending else ()
+        for conn in [conn for conn in self._sending if conn.sock in given_up]:
+            log.warning(GIVEN_UP, conn.sock.unsent / 2**20, most / 2**20)
+            self._sent(conn)
+            self._end(conn)
+
+    def _answered(self, conn: TConn, fs: "Future[object]") -> None:
         if fs.cancelled() or fs.exception() is not None or fs.result() is not False:
             super().finish_request(conn, fs)
         else:

@@ -8,12 +8,15 @@ first spares these, too.
 import re
 from dataclasses import dataclass, field
 
+from camserve.web.server.chunks import Chunks
+
 # Of a head; what has not ended by then is refused. Of a body: who has sent so much will send the rest.
 HEAD_BYTES = FIRST_BYTES = 2**16
 
 # In the head in lower case.
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})")
-_HEAD_ENDS, _CHUNKS_END = b"\r\n\r\n", b"0\r\n\r\n"
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*(?:\r|$)")
+_HEAD_ENDS = b"\r\n\r\n"
 
 
 @dataclass
@@ -21,8 +24,8 @@ class Arriving:
     """largest: bytes of a body that is read at all. until: time.monotonic() by which the head has to be here.
 
     data: what has come. needed: how much has to come before the request gets a thread; None: the head has not ended.
-    has_body: whether there is more than a head; chunked: in chunks, whose end is looked for. to_its_end: whether what
-    is needed is all that there is.
+    has_body: whether there is more than a head; chunks: where it is in chunks, what looks for their end. to_its_end:
+    whether what is needed is all that there is.
     """
 
     largest: int
@@ -30,7 +33,7 @@ class Arriving:
     data: bytearray = field(default_factory=bytearray)
     needed: int | None = None
     has_body: bool = False
-    chunked: bool = False
+    chunks: Chunks | None = None
     to_its_end: bool = False
     _head: int = 0
 
@@ -47,7 +50,7 @@ class Arriving:
         """Whether enough of it is."""
         if self.needed is None:
             return False
-        return len(self.data) >= self.needed or (self.chunked and self.data.find(_CHUNKS_END, self._head) >= 0)
+        return len(self.data) >= self.needed or (self.chunks is not None and self.chunks.over(self.data))
 
     @property
     def is_head(self) -> bool:
@@ -66,11 +69,11 @@ class Arriving:
 
     def _awaited(self, head: bytes) -> int:
         """Bytes of the body to wait for: none where it will not be read, or is sent only when asked for."""
-        length = LENGTH.search(head)
-        self.chunked = length is None and b"\r\ntransfer-encoding:" in head
-        size = int(length[1]) if length else FIRST_BYTES * self.chunked
+        length, coded, chunked = LENGTH.search(head), b"\r\ntransfer-encoding:" in head, _CHUNKED.search(head)
+        size = FIRST_BYTES if coded else int(length[1]) if length else 0
         self.has_body = size > 0
-        if size > self.largest or b"\r\nexpect:" in head:
+        if size > self.largest or b"\r\nexpect:" in head or (coded and (length or not chunked)):
             return 0
-        self.to_its_end = not self.chunked and size <= FIRST_BYTES
+        self.chunks = Chunks(self._head) if chunked else None
+        self.to_its_end = not coded and size <= FIRST_BYTES
         return min(size, FIRST_BYTES)

@@ -16,10 +16,11 @@ from gunicorn.app.base import BaseApplication
 from camserve.config.schema import Settings
 from camserve.errors import ConfigError
 from camserve.models import card as cards
-from camserve.web.admission import Gate
+from camserve.system.allocation import give_back_when_idle
 from camserve.web.logs import ServerLogger, log_to_stderr
 from camserve.web.model_store import Shelf
 from camserve.web.server.gunicorn_worker import Worker
+from camserve.web.work.admission import Gate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,7 +48,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
     where a card that is to be loaded at the start, or its files, are missing.
     """
     for card in Shelf(settings).at_start.values():
-        cards.check_files(card)  # without torch, before anything starts
+        cards.check_files(card, settings.models)  # without torch, before anything starts
     listener = open_socket(settings.serve.host, settings.serve.port)
     message = _message(listener.getsockname(), bool(settings.serve.token.get_secret_value()))
     log_to_stderr()
@@ -101,11 +102,16 @@ class Server(BaseApplication):  # type: ignore[misc]
             "preload_app": False,
             "graceful_timeout": int(serve.upload_seconds + serve.deadline_seconds + _GRACE_SECONDS),
             "keepalive": 5,
+            "sendfile": False,  # it waits for the client
             "loglevel": "warning",
             "logger_class": ServerLogger,
             "proc_name": "camserve",
             "when_ready": lambda server: self.opened(),
             "control_socket_disable": True,
+            # of whom headers are taken that change the path or the scheme, whatever FORWARDED_ALLOW_IPS says
+            "forwarded_allow_ips": ",".join(serve.proxies),
+            "forwarder_headers": "SCRIPT_NAME",
+            "proxy_allow_ips": "",
         }
         for name, value in values.items():
             if name in self.cfg.settings:  # the control socket came with gunicorn 25
@@ -116,7 +122,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         from camserve.web.app import create_app
         from camserve.web.service import Service
 
-        self.service = Service(self.settings)
+        self.service = service = Service(self.settings)
+        give_back_when_idle(service.gate.idle_seconds, service.rest)
         self.service.load_in_background(on_failure=lambda: os._exit(_CANNOT_START))
         self.flask = create_app(service=self.service)
         return closes_connections(self.flask)

@@ -105,7 +105,7 @@ async function forecast(signal) {
   const key = [state.photo.name, state.photo.size, state.photo.lastModified, modelName(), $("size").value].join("/");
   if (state.forecast === key) return;
   try {
-    const changes = { method: "auto", target: "", contour: "", boxes: "", colormap: "", signed: "" };
+    const changes = { method: "auto", target: "", contour: "", boxes: "", colormap: "", signed: "", trust: "" };
     const answer = await ask("application/json", changes, signal, form.dataset.forecast);
     const told = await answer.json();
     if (signal.aborted) return;
@@ -118,10 +118,24 @@ async function forecast(signal) {
 
 const modelName = () => $("model")?.value ?? form.dataset.model;
 
+// Sentences are for models that compare images with them; the field is there for those alone.
+const sentences = () => ($("labels")?.disabled === false ? $("labels").value.split(/[\n;]/) : [])
+  .map((one) => one.trim()).filter(Boolean);
+
+function offerSentences() {
+  if (!$("labels")) return;
+  const takes = $("labels").dataset.models.split(" ").includes(modelName());
+  for (const one of [$("labels"), $("sentences"), form.querySelector("label[for=labels]")]) one.hidden = !takes;
+  $("labels").disabled = !takes;
+}
+
+offerSentences();
+
 const classesOf = new Map();
 
 // The names of a model's classes, asked for once.
 function classNames() {
+  if (sentences().length) return Promise.resolve(sentences());
   const model = modelName();
   if (!classesOf.has(model)) {
     const address = `${form.dataset.models}/${encodeURIComponent(model)}/classes`;
@@ -174,7 +188,7 @@ async function showPhoto() {
   const photo = state.photo;
   setSource("photo", photo);
   await $("photo").decode().catch(async () => {
-    setSource("photo", await (await ask("image/jpeg", { alpha: 0, contour: "", boxes: "", size: "fit" })).blob());
+    setSource("photo", await (await ask("image/jpeg", { alpha: 0, contour: "", boxes: "", size: "fit", trust: "" })).blob());
     await $("photo").decode();
   });
   state.shown = photo;
@@ -212,6 +226,8 @@ function showAnswer(answer, milliseconds) {
   $("overlay").alt = `Where the evidence for ${answer.target.name} is, by ${title}`;
   $("facts").textContent =
     `${title} at layer “${layer}” of ${model.name} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
+  $("trust").textContent = answer.trust ? answer.trust.sentence : "";
+  $("trust").hidden = !answer.trust;
   $("answers").hidden = false;
   if (refocus) $("top").querySelector("[aria-pressed=true]").focus();
 }
@@ -338,7 +354,7 @@ function setHints() {
 
 async function download() {
   try {
-    const response = await ask("image/png", { alpha: $("opacity").value });
+    const response = await ask("image/png", { alpha: $("opacity").value, trust: "" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await response.blob());
     link.download = `${(state.photo.name || "photo").replace(/\.\w+$/, "")}-why.png`;
@@ -358,7 +374,7 @@ watchPlaces({
   async ask(question) {
     const mine = state.request;
     // places and regions are the head's, whatever the method, so the cheapest one will do
-    const answer = await (await ask("application/json", { ...question, method: "auto" })).json();
+    const answer = await (await ask("application/json", { ...question, method: "auto", trust: "" })).json();
     return mine === state.request ? answer : null;
   },
 });
@@ -384,6 +400,8 @@ form.addEventListener("change", (event) => {
   if (event.target.id === "target" && asksTheSame()) return; // taken from the list, or by Enter, already
   if (event.target.id === "signed") $("colormap").value = "";
   if (event.target.id === "model") showForecast($("method"), $("why"), null);
+  if (event.target.id === "model") offerSentences();
+  if (event.target.id === "labels") setTarget("", "");
   setHints();
   explain();
 });

@@ -1,0 +1,19 @@
+"""The photograph of one item of a plan, from this machine or from elsewhere."""
+
+from io import BytesIO
+from pathlib import PurePosixPath
+
+from camserve.datasets.inputs import Item
+from camserve.datasets.remote import is_remote, read_remote
+from camserve.explain.pipeline import open_photo
+from camserve.images.reading import Photo
+from camserve.model import Model
+
+
+def open_item(model: Model, item: Item) -> Photo:
+    """The photograph, from this machine or from elsewhere. Raises ImageError."""
+    if not is_remote(item.path):
+        return open_photo(model, item.path)
+    stream = BytesIO(read_remote(item.path, model.settings.limits.max_local_bytes))
+    stream.name = PurePosixPath(item.name).name  # what an error calls it
+    return open_photo(model, stream)

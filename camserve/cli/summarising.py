@@ -1,0 +1,74 @@
+"""What `camserve batch` says in the end: how many are right, class by class, the worst cases, and what was found."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from camserve.batch import Summary
+    from camserve.findings.answers import Answers
+    from camserve.findings.confusion import ClassAnswers
+
+_CLASSES = 10  # with a line each
+_CASES = 3  # of everything else that is listed
+_SENTENCES = 6
+_WIDTH = 24  # letters of a class's name in the table
+
+
+def in_words(summary: "Summary", out: Path) -> Iterator[str]:
+    """A line each, and where the page is."""
+    answers = summary.answers
+    unsure = f", {answers.unsure} unsure" if answers.unsure else ""
+    yield f"{summary.explained} explained, {summary.failed} failed{unsure}"
+    if answers.known:
+        yield answers.in_words
+        yield from _by_class(answers.classes)
+        yield from _mistakes(answers)
+    if answers.surest:
+        named = (f"{one['class_name']} {one['score']:.2f} ({one['file']})" for one in answers.surest)
+        yield f"surest: {', '.join(named)}"
+    found = summary.findings.get("sentences", [])
+    yield from (f"- {text}" for text in found[:_SENTENCES])
+    if len(found) > _SENTENCES:
+        yield f"- {len(found) - _SENTENCES} more in {out / 'findings.json'}"
+    yield f"-> {out / 'index.html'}"
+
+
+def _by_class(classes: "list[ClassAnswers]") -> Iterator[str]:
+    """A table; of many classes the worst of those with enough images, of which a share says something."""
+    from camserve.findings.shortcuts import FEWEST
+
+    told = classes if len(classes) <= _CLASSES else [one for one in classes if one.images >= FEWEST]
+    if not told:
+        yield f"class by class: cannot tell, none of {len(classes)} has {FEWEST} images; findings.json lists them all"
+        return
+    shown = told[:_CLASSES]
+    names = [_cut(one.class_name) for one in shown]
+    width = max(len("class"), *map(len, names))
+    yield f"  {'class':{width}}  images  right  recall  precision"
+    for name, one in zip(names, shown, strict=True):
+        yield f"  {name:{width}}  {one.images:6}  {one.right:5}  {_share(one.recall):>6}  {_share(one.precision):>9}"
+    if len(classes) > len(shown):
+        yield f"  the worst of those with {FEWEST} images and more; findings.json lists all {len(classes)} classes"
+
+
+def _mistakes(answers: "Answers") -> Iterator[str]:
+    pairs = [one for one in answers.confusion.pairs[:_CASES] if one["count"] > 1]
+    if pairs:
+        said = (f"{one['expected']} taken for {one['predicted']}, {one['count']} of {one['of']}" for one in pairs)
+        yield f"confused most: {'; '.join(said)}"
+    if answers.worst:
+        yield f"worst: {'; '.join(_case(one) for one in answers.worst[:_CASES])}"
+
+
+def _case(one: dict[str, Any]) -> str:
+    score = "" if one["score"] is None else f" {one['score']:.2f}"
+    return f"{one['predicted']}{score} for {one['expected']} ({one['file']})"
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _WIDTH else f"{name[: _WIDTH - 3]}..."

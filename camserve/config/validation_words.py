@@ -1,0 +1,40 @@
+"""What pydantic finds wrong with values, in one line of ours: key, value, and what is allowed."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from camserve.errors import shown
+
+# In place of pydantic's own words, by the type of the fault.
+_WORDS = {"missing": "is missing", "extra_forbidden": "is not known here"}
+# Of several faults the first are told: a list of a million numbers may have a million.
+_TOLD = 3
+
+
+def faults_of(error: ValidationError, *, depth: int | None = None, hidden: str = "") -> str:
+    """`key = value: what is allowed`, of the first few faults.
+
+    depth: how many parts of a key are named; None: all. hidden: a key whose value is not shown.
+    """
+    faults = error.errors(include_url=False)
+    more = f"; and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
+    return "; ".join(_fault(fault, depth, hidden) for fault in faults[:_TOLD]) + more
+
+
+def _fault(fault: Any, depth: int | None, hidden: str) -> str:
+    key = ".".join(map(str, fault["loc"][:depth]))
+    said = words_of(fault)
+    if not key:
+        return str(said)
+    if fault["type"] == "missing":
+        return f"{key} {said}"
+    if key == hidden or isinstance(fault["input"], dict):  # as a whole it says nothing
+        return f"{key} = ...: {said}" if key == hidden else f"{key}: {said}"
+    return f"{key} = {shown(fault['input'])}: {said}"
+
+
+def words_of(fault: Any) -> str:
+    """What is wrong with a value, to be said behind its name. fault: one of `ValidationError.errors()`."""
+    own = _WORDS.get(fault["type"])
+    return own or str(fault["msg"]).removeprefix("Input ").removeprefix("Value error, ")

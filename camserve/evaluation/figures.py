@@ -1,0 +1,57 @@
+"""Figures for a paper: each method's mean and interval by each metric, as SVG and PDF. Drawn by matplotlib."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from camserve.catalogue.metrics import METRICS
+from camserve.errors import OptionError
+from camserve.evaluation.standings import Evaluation
+from camserve.system.files import make_folder
+
+FORMATS = ("svg", "pdf")
+# Inches of one metric's panel.
+_WIDTH, _ROW = 3.0, 0.24
+
+
+def check_figures() -> None:
+    """Raise OptionError where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise OptionError("figures are drawn by matplotlib, which is not installed: pip install 'camserve[figures]'")
+
+
+def draw_figures(found: Evaluation, out: Path) -> list[Path]:
+    """Write OUT/evaluation.svg and OUT/evaluation.pdf: a panel a metric, a row a method. Raises OptionError."""
+    check_figures()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    make_folder(out)
+    rows = [*found.standings, *found.baselines]
+    size = (_WIDTH * max(1, len(found.metrics)), 1.1 + _ROW * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, max(1, len(found.metrics)), sharey=True, squeeze=False)[0]
+    for panel, name in zip(panels, found.metrics, strict=False):
+        _panel(panel, name, found)
+    panels[0].set_yticks(range(len(rows)), [one.name for one in rows])
+    panels[0].invert_yaxis()
+    paths = [out / f"evaluation.{ending}" for ending in FORMATS]
+    for path in paths:
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"CreationDate": None})
+    return paths
+
+
+def _panel(panel: Any, name: str, found: Evaluation) -> None:
+    for place, one in enumerate((*found.standings, *found.baselines)):
+        figure, colour = one.figures.get(name), "#8a857d" if one in found.baselines else "#b83a14"
+        if figure is None:
+            continue
+        if figure.low is not None:
+            panel.plot([figure.low, figure.high], [place, place], color=colour, linewidth=1.5)
+        panel.plot([figure.mean], [place], "o", color=colour, markersize=4)
+    more = METRICS[name].more_is_better
+    panel.set_title(METRICS[name].title, fontsize=10)
+    panel.set_xlabel("" if more is None else "more is better" if more else "less is better", fontsize=8)
+    panel.grid(axis="x", color="#dedad3", linewidth=0.6)
+    panel.tick_params(labelsize=8)

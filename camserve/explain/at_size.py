@@ -1,0 +1,31 @@
+"""A photograph at the size that the network is asked to see; squeezed, where the network does not take that."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from camserve.errors import SizeError
+from camserve.explain.run import Run
+from camserve.geometry.frame import Frame
+from camserve.images.reading import Photo
+from camserve.models.classifier import Classifier
+
+R = TypeVar("R")
+
+
+def at_size(
+    model: Classifier, photo: Photo, size: str | int | None, see: Callable[[Frame], R], run: Run
+) -> tuple[Frame, tuple[str, ...], R]:
+    """What `see` makes of the photograph's frame on a worker, with that frame and warnings about it, in words.
+
+    Where the network fails at a size that nobody asked for, the whole image is squeezed to its own. Raises SizeError.
+    """
+    frame, workers = model.frame(photo.size, size), run.workers or model.workers
+    try:
+        return frame, (), workers.run(lambda: see(frame), run.deadline)
+    except SizeError as error:
+        own = model.own_frame(photo.size)
+        if size != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in
+            raise
+        shape = "a square" if own.input[0] == own.input[1] else "{} x {} pixels".format(*own.input)
+        said = f"{error}: the whole image was squeezed to {shape} instead"
+        return own, (said,), workers.run(lambda: see(own), run.deadline)

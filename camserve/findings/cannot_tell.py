@@ -1,0 +1,39 @@
+"""What nobody can tell from a run: maps of too few cells, and classes of too few images."""
+
+from collections.abc import Iterator
+
+from camserve.findings.shortcuts import FEWEST
+from camserve.findings.statistics import COARSE, Heat
+
+
+def few(classes: dict[int, Heat]) -> tuple[int, int]:
+    """How many classes have maps that can be looked at, but too few of them; and how many classes have any."""
+    counts = [one.count for one in classes.values() if one.count]
+    return sum(count < FEWEST for count in counts), len(counts)
+
+
+def tells_nothing(every: Heat, classes: dict[int, Heat]) -> bool:
+    """Whether no shortcut could have been found at all."""
+    judged = (one.count >= FEWEST and every.count - one.count >= FEWEST for one in classes.values())
+    return every.count < FEWEST and not any(judged)
+
+
+def cannot_tell(every: Heat, classes: dict[int, Heat]) -> Iterator[str]:
+    """In sentences, with the reason and what to try."""
+    if every.coarse:
+        yield (
+            f"Cannot tell where the model looks in {every.coarse} of {every.coarse + every.count} images: their maps "
+            f"have fewer than {COARSE} x {COARSE} cells. Try a larger size, or an earlier layer."
+        )
+    small, judged = few(classes)
+    if small:
+        whose = "the one class that was answered" if judged == 1 else f"{small} of {judged} classes"
+        yield (
+            f"Cannot tell whether {whose} {'has' if small == 1 else 'have'} a shortcut: fewer than {FEWEST} images "
+            f"{'' if judged == 1 else 'each '}were explained as {'it' if small == 1 else 'these'}. Try more images."
+        )
+    elif judged and every.count - max(one.count for one in classes.values()) < FEWEST:
+        yield (
+            f"Cannot tell whether the most frequent class has a shortcut: fewer than {FEWEST} images of other classes "
+            "are there to compare with. Try images of other classes, too."
+        )

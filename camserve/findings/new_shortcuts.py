@@ -1,0 +1,71 @@
+"""Shortcuts of one run that another does not have."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from camserve.findings.cannot_tell import cannot_tell, tells_nothing
+from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Tested, from_json, verdict
+from camserve.findings.findings import FINDINGS, NOT_COVERED
+from camserve.findings.results import read_rows
+from camserve.findings.shortcuts import Shortcut, find_shortcuts
+from camserve.findings.statistics import gather
+from camserve.system.files import open_file
+
+Key = tuple[str, str]  # class and place, in words
+
+
+class News(NamedTuple):
+    """In words. shortcuts: confirmed. suspected: neither confirmed nor refuted, with the reason.
+
+    untold: what nobody can tell of B. blind: whether no shortcut could have been found in B.
+    """
+
+    shortcuts: list[str]
+    suspected: list[str]
+    untold: list[str]
+    blind: bool
+
+
+def new_shortcuts(a: Path, b: Path) -> News:
+    """What is said in B of a class and a place of which A says nothing, or only what its own test refutes."""
+    before, after = _shortcuts(a), _shortcuts(b)
+    known = {key for key, (state, _) in before.items() if state != REFUTED}
+    new = [(state, words) for key, (state, words) in after.items() if key not in known]
+    every, classes = gather(read_rows(b))
+    return News(
+        [words for state, words in new if state == CONFIRMED],
+        [words for state, words in new if state == CANNOT_TELL],
+        list(cannot_tell(every, classes)),
+        tells_nothing(every, classes),
+    )
+
+
+def _shortcuts(run: Path) -> dict[Key, tuple[str, str]]:
+    """The suspicions of a run: the verdict, and words."""
+    every, classes = gather(read_rows(run))
+    names = {one["class_index"]: one["class_name"] for row in read_rows(run) for one in row.get("explanations", ())}
+    tests, found = _tests(run), {}
+    for one in find_shortcuts(every, classes):
+        key = _named(None if one.class_index is None else names[one.class_index]), one.place
+        state, reason = verdict(tests.get(key, NOT_COVERED))
+        found[key] = state, f"{_in_words(key, one)}; {reason}"
+    return found
+
+
+def _tests(run: Path) -> dict[Key, Tested]:
+    """What the run's own tests of its suspicions say; a run without findings has none."""
+    try:
+        with open_file(run / FINDINGS) as file:
+            listed = json.load(file)["shortcuts"]
+        return {(_named(one["class"]), one["place"]): from_json(one) for one in listed}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _named(name: str | None) -> str:
+    return "all classes" if name is None else f"'{name}'"
+
+
+def _in_words(key: Key, one: Shortcut) -> str:
+    return f"{key[0]} at the {key[1]}: hot in {one.here:.0%} of {one.count} images"

@@ -1,0 +1,57 @@
+"""A model file that is explained in closed form, as parts of a classifier. No torch until something else is asked."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camserve import config
+from camserve.models import card as cards
+from camserve.models import output_names as outputs
+from camserve.models.architectures.brought import brought_by_file
+from camserve.models.architectures.completing import completed
+from camserve.models.card_files import check_model_file
+from camserve.models.compiled.closed_file import closed_file_of
+from camserve.models.compiled.model_file import is_model_file, read_model_file
+from camserve.models.describing import files_and_labels
+from camserve.models.parts import Parts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def closed_parts(
+    card: cards.Card,
+    folder: Path,
+    name: str,
+    labels: outputs.Labels | None,
+    settings: config.Settings,
+    home: Path | None,
+) -> Parts | None:
+    """The parts of what a card says, where that is a model file of which nothing but closed forms is asked.
+
+    None where its network has to be looked at. folder, labels, home: as of `assemble`.
+    """
+    asks_more = card.layer is not None or card.output is not None or card.region is not None or card.arguments
+    if not is_model_file(card.architecture) or asks_more or card.input.bands is not None or not card.has_scores:
+        return None
+    files, labels = files_and_labels(card, labels, home, settings.models)
+    path = files["architecture"]
+    file, measured = read_model_file(path), card.placement
+    whole = completed(card, brought_by_file(file), name)
+    offset = None if measured is None else measured.offset
+    closed = closed_file_of(file, whole.input.sides, settings.compute, offset)
+    if closed is None or (labels is not None and outputs.count_of(labels, None) != closed.classes):
+        return None  # the network itself says what is wrong
+    if measured is not None and measured.layer != closed.name:
+        return None
+    make: Callable[[], nn.Module] = partial(_network, card, folder)
+    sha256 = check_model_file(path, card.sha256)
+    return Parts(None, whole, name, labels, settings, sha256, home, closed=closed, make=make)
+
+
+def _network(card: cards.Card, folder: Path) -> "nn.Module":
+    from camserve.models.architectures.by_name import build
+    from camserve.models.snapshot import frozen
+
+    return frozen(build(card.architecture, None, folder=folder))

@@ -1,0 +1,259 @@
+"""A model file explained in closed form: maps and logits from OpenVINO, their account by arithmetic. No torch.
+
+What importing torch and converting a network cost is most of the time from nothing to a picture; here neither is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.catalogue.head_kinds import HeadKind
+from camserve.config.schema import Compute
+from camserve.errors import CamserveError, SizeError, first_line
+from camserve.geometry.cells import Cells, centred_offset
+from camserve.geometry.frame import Frame, Pair, Placement
+from camserve.geometry.receptive_field import Field
+from camserve.models.compiled.closed_head import ClosedHead, closed_head_of
+from camserve.models.compiled.file_fields import field_of
+from camserve.models.compiled.model_file import ModelFile, fold, layer_names
+from camserve.system.cores import granted_cores
+
+if TYPE_CHECKING:
+    import openvino
+
+    from camserve.models.engines.compiled_model import Compiled
+
+Float32 = npt.NDArray[np.float32]
+
+# How far maps may be from accounting for the logits, as a share of their spread: as of every network.
+_TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
+# A size is tried that is larger by so many pixels (w, h), no multiple of any stride.
+_MORE = (35, 21)
+
+
+class _Head(NamedTuple):
+    kind: HeadKind
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What runs the file, as explanations say it."""
+
+    precision: str
+    tolerance: float
+    name: str = "openvino"
+
+
+class ClosedFile:
+    """The one layer of a model file whose class maps add up to its logits, and where its cells lie.
+
+    name: of the layer. head, engine: facts about them. weight: (C, K), None where the layer is a class map. bias: (C,).
+    trained: (w, h). takes_any_size, multiple, is_extended: as in `camserve.graph.network.Network`.
+    """
+
+    multiple, is_extended = 1, False
+
+    def __init__(self, file: ModelFile, head: ClosedHead, cells: Cells, compute: Compute, *, any_size: bool) -> None:
+        self.name, self.trained, self.takes_any_size = _name(head.maps, file.graph), cells.trained, any_size
+        self.head, self.weight, self.bias = _Head(head.kind), head.weight, head.bias
+        self.engine = EngineFacts(compute.precision, _TOLERANCES[compute.precision])
+        self.stride = cells.stride
+        self._file, self._head, self._cells = file, head, cells
+        self._compiled = _compiled(file.graph, head, compute)
+
+    @property
+    def classes(self) -> int:
+        """C of the logits."""
+        return len(self.bias)
+
+    def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
+        """Where the cells sit in a photograph; see `camserve.geometry.cells`."""
+        return self._cells.placement(frame, grid, centred=centred)
+
+    def field(self, side: int | None = None, axis: int = 0) -> Field | None:
+        """The receptive field; see there."""
+        return self._cells.field(side, axis)
+
+    def observe(self, images: Float32) -> tuple[Float32, Float32]:
+        """(1, c, H, W) -> what each place holds, (K, h, w); logits (C,).
+
+        Raises SizeError where the file does not take that size.
+        """
+        given = self._as_the_file(images)
+        try:
+            maps, logits = self._compiled(given)
+        except RuntimeError as error:
+            said = f"the network fails on an input of {images.shape[-1]} x {images.shape[-2]} pixels"
+            raise SizeError(f"{said}: {first_line(error)}. Try size=fit, crop or a larger number") from None
+        maps = np.ascontiguousarray(maps[0].transpose(2, 0, 1) if self._head.is_last else maps[0])
+        return maps, logits.reshape(-1)
+
+    def summed(self, maps: Float32) -> Float32:
+        """What is averaged of the maps (K, h, w): of those with a ReLU before the mean, the positive part."""
+        return np.maximum(maps, 0) if self._head.rectified else maps
+
+    def _as_the_file(self, images: Float32) -> npt.NDArray[Any]:
+        values = images.transpose(0, 2, 3, 1) if self._file.is_last else images
+        if self._file.dtype != np.float32:
+            limits = np.iinfo(self._file.dtype)
+            values = np.clip(np.rint(values), limits.min, limits.max)
+        return np.ascontiguousarray(values, self._file.dtype)
+
+    def accounts(self, size: tuple[int, int]) -> bool:
+        """Whether what it says at a size (w, h) adds up to the logits."""
+        try:
+            maps, logits = self.observe(_some(self._file, size))
+        except (CamserveError, ValueError):
+            return False
+        pooled = self.summed(maps).mean((1, 2), dtype=np.float64)
+        added = (pooled if self.weight is None else self.weight @ pooled) + self.bias
+        spread = float(np.ptp(logits)) or float(np.abs(logits).max())
+        return bool(np.abs(added - logits).max() <= self.engine.tolerance * spread)
+
+    def forget_sizes(self) -> None:
+        """Let go of what is kept to be quick with sizes of input that have come before."""
+        self._compiled.forget_sizes()
+
+
+def closed_file_of(
+    file: ModelFile, trained: tuple[int, int], compute: Compute, measured: Pair | None = None
+) -> ClosedFile | None:
+    """What a file gives in closed form; None where that is not all that there is to it.
+
+    trained: (w, h) of the input that it was trained at. measured: the pixel (x, y) of the first cell at that size,
+    where somebody has measured it. The graph of the file is changed to take any size where it can.
+    """
+    if (
+        compute.engine not in ("auto", "openvino")
+        or compute.device != "cpu"
+        or not all(map(_is_exact, file.graph.get_ops()))
+    ):
+        return None
+    any_size = _for_any_size(file)
+    fixed = _of_one_image(file, trained)
+    head = None if fixed is None else closed_head_of(fixed)
+    if head is None or (not any_size and file.size != trained):
+        return None
+    head = head._replace(maps=_counterpart(head.maps, file.graph), logits=_counterpart(head.logits, file.graph))
+    cells = _cells_of(file, head, trained, measured)
+    if cells is None:
+        return None
+    made = ClosedFile(file, head, cells, compute, any_size=any_size)
+    if not made.accounts(trained):
+        return None
+    made.takes_any_size = any_size and made.accounts((trained[0] + _MORE[0], trained[1] + _MORE[1]))
+    return made
+
+
+def _is_exact(operation: Any) -> bool:
+    """Whether OpenVINO computes it in float32 as the file says: int8 networks it rounds, and it gets LRN wrong."""
+    kind = operation.get_type_name()
+    in_whole = kind == "Constant" and operation.get_element_type().get_type_name() in ("i8", "u8", "i4", "u4")
+    return kind not in ("FakeQuantize", "LRN") and not in_whole
+
+
+def _for_any_size(file: ModelFile) -> bool:
+    """Have a graph that was written down for one size take any; whether it does."""
+    if file.size is None:
+        return True
+    image = file.graph.inputs[0]
+    try:
+        file.graph.reshape({image: _shape_of(file, image, None)})
+    except Exception:  # it stays as it is
+        file.graph.reshape({image: _shape_of(file, image, file.size)})
+        return False
+    return True
+
+
+def _shape_of(file: ModelFile, image: openvino.Output, size: tuple[int, int] | None) -> openvino.PartialShape:
+    whole = image.get_partial_shape()
+    sides = list(whole)
+    sides[slice(1, 3) if file.is_last else slice(2, 4)] = (-1, -1) if size is None else size[::-1]
+    shape: openvino.PartialShape = whole.__class__(sides)
+    return shape
+
+
+def _of_one_image(file: ModelFile, size: tuple[int, int]) -> openvino.Model | None:
+    """The graph for one image of a size (w, h), with all that it computes of sizes constant; None: it takes none."""
+    graph = file.graph.clone()
+    image = graph.inputs[0]
+    shape = _shape_of(file, image, size)
+    shape[0] = 1
+    try:
+        graph.reshape({image: shape})
+        fold(graph)
+    except Exception:  # whatever it raises at a size that it does not take
+        return None
+    return graph
+
+
+def _counterpart(output: openvino.Output, graph: openvino.Model) -> openvino.Output:
+    """What gives the same in a graph that was copied from the other's, or that the other was copied from."""
+    name = output.get_node().get_friendly_name()
+    (node,) = (one for one in graph.get_ops() if one.get_friendly_name() == name)
+    return node.output(output.get_index())
+
+
+def _cells_of(file: ModelFile, head: ClosedHead, trained: tuple[int, int], measured: Pair | None) -> Cells | None:
+    """Where the cells of the maps lie; None where that is not known."""
+
+    @cache
+    def at(more: int) -> tuple[Field | None, tuple[int, int]]:
+        graph = _of_one_image(file, (trained[0] + more, trained[1] + more))
+        if graph is None:
+            return None, (0, 0)
+        maps = _counterpart(head.maps, graph)
+        shape = [int(one.get_length()) for one in list(maps.get_partial_shape())[1:]]
+        down, across = shape[:2] if head.is_last else shape[1:]
+        return field_of(graph, file.image, maps, image_is_last=file.is_last), (across, down)
+
+    field, cells = at(0)
+    if field is None:
+        return None
+    by_size = any(map(_pads_by_size, file.graph.get_ops()))
+    by_side: Callable[[int], Field | None] = (lambda more: at(more)[0]) if by_size else (lambda more: field)
+    period = math.lcm(*(int(step) for step in field.stride))
+    return Cells(trained, field.stride, centred_offset(field, trained, cells, field.stride), measured, by_side, period)
+
+
+def _pads_by_size(operation: Any) -> bool:
+    """Whether how much an operation pads depends on the size of its input."""
+    if operation.get_type_name() == "Pad":
+        return bool(operation.input_value(1).get_node().get_type_name() != "Constant")
+    return str(operation.get_attributes().get("auto_pad", "")).lower().startswith("same")
+
+
+def _name(maps: openvino.Output, graph: openvino.Model) -> str:
+    """As the layer is called when the file is looked at in torch: a sum with a constant is the bias of what it sums."""
+    node = maps.get_node()
+    if node.get_type_name() == "Add":
+        kinds = [node.input_value(place).get_node().get_type_name() for place in (0, 1)]
+        if "Constant" in kinds:
+            node = node.input_value(1 - kinds.index("Constant")).get_node()
+    return layer_names(graph)[node.get_friendly_name()]
+
+
+def _compiled(graph: openvino.Model, head: ClosedHead, compute: Compute) -> Compiled:
+    from camserve.models.engines.compiled_model import Compiled, compiled_for
+    from camserve.models.engines.openvino_quietly import openvino
+
+    asked = openvino.Model([head.maps, head.logits], graph.get_parameters())
+    cache = Path(compute.cache).expanduser() / "files" if compute.cache else None
+    made = partial(compiled_for, asked, threads=compute.threads, precision=compute.precision, cache=cache)
+    return Compiled(lambda calls: made(calls=calls), compute.workers or granted_cores())
+
+
+def _some(file: ModelFile, size: tuple[int, int]) -> Float32:
+    """An image of the values that the file expects, different everywhere."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, file.channels or 3, size[1], size[0])).astype(np.float32)
+    mean, std = (file.pixels.get(name, (usual,))[0] for name, usual in (("mean", 120.0), ("std", 58.0)))
+    found: Float32 = ((pixels - np.float32(mean)) / np.float32(std)).astype(np.float32)
+    return found

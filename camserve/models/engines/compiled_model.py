@@ -1,0 +1,131 @@
+"""A compiled OpenVINO model, which any number of threads may call, on arrays. No torch.
+
+Kept apart from what makes one of a torch module: a model file is explained without torch.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camserve.errors import EngineError
+from camserve.models.engines.openvino_quietly import openvino
+from camserve.system.workers import is_modest
+
+Array = npt.NDArray[Any]
+
+# Numbers of an input, or of a batch together: a megapixel in colour.
+LARGE = 3_000_000
+# A stream keeps what it has prepared for every size of input, layer by layer: so many layers, which bounds its memory.
+# A model that has seen more than _FEW sizes is worth compiling anew when there is nothing else to do: 150 sizes took
+# 250 MB, for which OpenVINO has no other way back.
+_PREPARED, _FEW = 2000, 16
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class Compiled:
+    """A compiled model; each thread that calls it has a request of its own, so callers never meet.
+
+    compiled: makes the model for so many calls at once. OpenVINO keeps what the largest input needed, for every one of
+    them; so inputs of more than LARGE numbers go one at a time through a model of their own, which then lets go of it.
+
+    OpenVINO computes on threads of its own, which are as modest as the thread that has it compile: so modest threads
+    have a model of theirs, for half as many calls at once.
+    """
+
+    def __init__(self, compiled: "Callable[[int], openvino.CompiledModel]", workers: int) -> None:
+        self._compiled, self._calls = compiled, {False: workers, True: max(1, workers // 2)}
+        self._models, self._mine = {False: compiled(workers)}, threading.local()
+        self._for_large: openvino.CompiledModel | None = None
+        self._one_large, self._renewing = threading.Lock(), threading.Lock()
+        self._sizes = set[tuple[int, ...]]()
+
+    def forget_sizes(self) -> None:
+        """Lets go of what was prepared for sizes of input, where they were many."""
+        if len(self._sizes) > _FEW:
+            self._models.pop(True, None)
+            self.renew()
+
+    def renew(self) -> None:
+        """Compiles the model again, for calls from now on: one that has failed may go on failing."""
+        failed = self._models.get(is_modest())
+        with self._renewing, suppress(EngineError):
+            if self._models.get(is_modest()) is failed:  # else another thread has been faster
+                self._models[is_modest()] = self._compiled(self._calls[is_modest()])
+                self._mine = threading.local()
+                self._sizes.clear()
+
+    def __call__(self, images: Array) -> list[Array]:
+        """(N, c, H, W) -> its results, each in memory of its own."""
+        if images.size > LARGE:
+            return self._run_large(images)
+        self._sizes.add(images.shape)
+        if not hasattr(self._mine, "request"):
+            self._mine.request = self._model().create_infer_request()
+        return _run(self._mine.request, images)
+
+    def _model(self) -> "openvino.CompiledModel":
+        if (found := self._models.get(modest := is_modest())) is None:
+            with self._renewing:
+                if (found := self._models.get(modest)) is None:
+                    found = self._models[modest] = self._compiled(self._calls[modest])
+        return found
+
+    def _run_large(self, images: Array) -> list[Array]:
+        with self._one_large:
+            if self._for_large is None:
+                self._for_large = self._compiled(1)
+            try:
+                return _run(self._for_large.create_infer_request(), images)
+            finally:
+                self._for_large.release_memory()
+
+
+def _run(request: "openvino.InferRequest", images: Array) -> list[Array]:
+    given = openvino.Tensor(np.ascontiguousarray(images), shared_memory=True)
+    try:
+        request.set_input_tensor(given)  # `infer(given)` first asks at length what kind of input it has got
+        results = request.infer()
+    except RuntimeError as error:
+        raise RuntimeError(reason(error)) from None  # as torch's own, for whoever words it for users
+    found: list[Array] = list(results.to_tuple())
+    if not all(one.size for one in found):  # as of an image that is too small, or where memory was too little
+        raise RuntimeError("the engine gave an empty result")
+    return found
+
+
+def compiled_for(
+    model: "Path | openvino.Model", calls: int, threads: int, precision: str, cache: "Path | None"
+) -> "openvino.CompiledModel":
+    """A stream for each call, so that none waits for another; not bound to cores that others want.
+
+    calls: at once; threads: each one's. precision: as compute.precision. cache: a folder for what was compiled; None:
+    nowhere. Raises EngineError.
+    """
+    properties = {
+        "NUM_STREAMS": calls,
+        "INFERENCE_NUM_THREADS": calls * threads,
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+        "ENABLE_CPU_PINNING": False,
+        "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED,
+    }
+    given = str(model) if isinstance(model, Path) else model
+    try:
+        if cache is not None:
+            with suppress(RuntimeError):  # another process writes the same file at this moment, or the disk is full
+                return openvino.Core().compile_model(given, "CPU", {**properties, "CACHE_DIR": str(cache)})
+        return openvino.Core().compile_model(given, "CPU", properties)
+    except RuntimeError as error:
+        raise EngineError(reason(error)) from None
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error that says something."""
+    lines = [line.strip() for line in str(error).split("\n")]
+    return next(
+        (line for line in lines if line and not line.startswith(("Exception from", "Check"))), type(error).__name__
+    )

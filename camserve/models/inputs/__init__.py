@@ -1,0 +1,6 @@
+"""How a photograph becomes the input of a network.
+
+framing.py        which part of a photograph becomes the input
+channels.py       which channels a network takes, where nobody has said so
+preprocessing.py  from a photograph to the network's input
+"""

@@ -1,0 +1,52 @@
+"""What a classifier is made of."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from camserve.config import schema as config
+from camserve.models import card as cards
+from camserve.models.output_names import Labels, Output
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from camserve.models.architectures.zero_shot import Words
+    from camserve.models.compiled.closed_file import ClosedFile
+    from camserve.models.weights.checkpoints import Checkpoint
+
+
+class Parts(NamedTuple):
+    """What a classifier is made of.
+
+    module: the network, frozen. labels: None where nobody names the classes; by output for a network with several.
+    weights_sha256: of the file they came from, None for a module. home: the card's file, None without one. checkpoint:
+    the weights under the network's names, None where it was made without; prefix: what was taken off those names.
+    output: in place of the card's. found_labels: what the file of weights holds besides; they count where nobody else
+    names the classes, and where they are as many. has_layer: whether who loads a card names the layer in its place.
+    words: what makes classes of other sentences, None of a network whose classes are fixed. closed: what a model file
+    gives in closed form; its module is then made, by `make`, when something else is asked of it.
+    """
+
+    module: "nn.Module | None"
+    card: cards.Card
+    name: str
+    labels: Labels | None
+    settings: config.Settings
+    weights_sha256: str | None = None
+    home: Path | None = None
+    checkpoint: "Checkpoint | None" = None
+    prefix: str = ""
+    output: Output | None = None
+    found_labels: Sequence[str] | None = None
+    has_layer: bool = False
+    words: "Words | None" = None
+    closed: "ClosedFile | None" = None
+    make: "Callable[[], nn.Module] | None" = None
+
+    def network(self) -> "nn.Module":
+        """The module, made now where it has not been."""
+        if self.module is not None:
+            return self.module
+        assert self.make is not None
+        return self.make()
