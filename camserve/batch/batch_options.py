@@ -47,8 +47,7 @@ class Options:
                 raise UnknownName("output", output, (*KINDS, BOXES, POLYGONS))
         if self.image_format not in OUTPUTS:
             raise UnknownName("image format", self.image_format, OUTPUTS)
-        for metric in self.metrics:
-            find_metric(metric)
+        object.__setattr__(self, "metrics", tuple(find_metric(metric).name for metric in self.metrics))
         if len(set(self.methods)) < max(len(self.methods), 1):
             raise OptionError(f"methods {', '.join(self.methods) or '(none)'}: give at least one, and each once")
 

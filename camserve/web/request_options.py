@@ -27,6 +27,7 @@ from camserve.errors import OptionError, UnknownName, shown
 from camserve.images.reading import OUTPUTS as FORMATS
 
 OUTPUTS = ("overlay", "heatmap", "mask")
+TRUST = "trust"  # among the outputs another way to say trust=on
 SWITCHES = {
     **dict.fromkeys(("on", "true", "yes", "1"), True),
     **dict.fromkeys(("off", "false", "no", "0"), False),
@@ -83,7 +84,11 @@ class Asked(BaseModel):
     polygons: Annotated[Switch, _QUESTIONS["polygons"]] = False
     outputs: Annotated[
         tuple[str, ...],
-        About("of the JSON in base64, of an archive as files; several are separated by commas", str, choices=OUTPUTS),
+        About(
+            "of the JSON in base64, of an archive as files; several are separated by commas; `trust` among them is `trust=on`",
+            str,
+            choices=(*OUTPUTS, TRUST),
+        ),
     ] = ()
     format: Annotated[
         Literal["png", "jpeg", "webp"] | None,
@@ -96,7 +101,7 @@ class Asked(BaseModel):
         for name in values if isinstance(values, Mapping) else ():
             if name not in cls.model_fields:
                 raise UnknownName("option", name, cls.model_fields)
-        return values
+        return _with_trust(values) if isinstance(values, Mapping) else values
 
     @field_validator("format", mode="before")
     @classmethod
@@ -118,10 +123,10 @@ class Asked(BaseModel):
     @field_validator("outputs", mode="before")
     @classmethod
     def _known_outputs(cls, value: object) -> object:
-        names = value.split(",") if isinstance(value, str) else value
+        names = _names_of(value)
         for name in names if isinstance(names, list | tuple) else ():
             if name not in OUTPUTS:
-                raise UnknownName("output", name, OUTPUTS)
+                raise UnknownName("output", name, (*OUTPUTS, TRUST))
         return list(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
 
     @property
@@ -148,6 +153,18 @@ class Asked(BaseModel):
             if isinstance(look[name], bool):
                 look[name] = share if look[name] else None
         return options.OverlayOptions(**look)
+
+
+def _names_of(outputs: object) -> object:
+    return outputs.split(",") if isinstance(outputs, str) else outputs
+
+
+def _with_trust(values: Mapping[str, object]) -> Mapping[str, object]:
+    """The same options, with `trust` among the outputs as the option of its own that it is."""
+    names = _names_of(values.get("outputs"))
+    if not isinstance(names, list | tuple) or TRUST not in names:
+        return values
+    return {**values, "outputs": [name for name in names if name != TRUST], TRUST: True}
 
 
 def _part(part: type, one: About) -> Any:

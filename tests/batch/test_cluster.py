@@ -67,6 +67,17 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 @needs_ray
+def test_methods_are_evaluated_alike_on_ray(tmp_path: Path) -> None:
+    words = ["--method", "gradcam,random", "--metric", "deletion", "--json"]
+    found = []
+    for name, more in (("local", []), ("ray", ["--engine-cluster", "ray"])):
+        call = ["evaluate", "efficientnet-lite0", "photos", "-o", str(tmp_path / name), *words, *more]
+        done = subprocess.run([sys.executable, "-m", "camserve", *call], capture_output=True, check=True)
+        found.append([(row["name"], row["figures"]["deletion"]) for row in json.loads(done.stdout)["methods"]])
+    assert [name for name, _ in found[0]] == ["gradcam", "random"] and found[0] == found[1]
+
+
+@needs_ray
 def test_a_thousand_images_on_two_actors_one_of_which_is_killed(folder: Path, tmp_path: Path) -> None:
     local, out = tmp_path / "local", tmp_path / "ray"
     assert subprocess.run(command(folder, local, *QUICK), check=False).returncode == 1

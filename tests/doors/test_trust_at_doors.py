@@ -52,6 +52,9 @@ def test_http(client: FlaskClient, known: dict[str, Any]) -> None:
     ]
     assert answers[0].get_json()["trust"] == known
     assert unquote(answers[1].headers["X-Cam-Trust"]) == known["sentence"]
+    named = "/api/v1/explain?outputs=trust,heatmap"
+    among = client.post(named, data=CAT.read_bytes(), headers={"Accept": "application/json"}).get_json()
+    assert among["trust"] == known and list(among["outputs"]) == ["heatmap"]
     plain = client.post("/api/v1/explain", data=CAT.read_bytes(), headers={"Accept": "application/json"})
     assert plain.get_json()["trust"] is None and "X-Cam-Trust" not in plain.headers
     assert plain.headers["ETag"] != answers[0].headers["ETag"]
