@@ -85,7 +85,8 @@ class Asked(BaseModel):
     outputs: Annotated[
         tuple[str, ...],
         About(
-            "of the JSON in base64, of an archive as files; several are separated by commas; `trust` among them is `trust=on`",
+            "of the JSON in base64, of an archive as files; several are separated by commas; `trust` among "
+            "them is `trust=on`",
             str,
             choices=(*OUTPUTS, TRUST),
         ),
