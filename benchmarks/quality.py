@@ -1,10 +1,11 @@
 """Every method by every metric, for several models, with other libraries' maps as further rows.
 
-    python benchmarks/quality.py DATA [--model CARD ...] [--count 20] [--most 100] [--write]
+    python benchmarks/quality.py DATA [--model CARD ...] [--count 20] [--most 100] [--few 2] [--dearest 5000] [--write]
 
 DATA/val-boxes: photographs with boxes. Of those whose box is less than a quarter of the picture and that the model
 answers rightly, --count are measured, the same for every row. Methods that need more than --most runs of the network
-for a map are left out, and named with their cost. With --write the page benchmarks/quality.md is made.
+for a map have a table of their own, of the first --few of these photographs, with `cam` for comparison; those of more
+than --dearest runs are left out, and named with their cost. With --write the page benchmarks/quality.md is made.
 
 insertion and deletion take 20 steps, as in `camserve evaluate`. GridPG's mosaics are made of the same photographs.
 """
@@ -12,7 +13,7 @@ insertion and deletion take 20 steps, as in `camserve evaluate`. GridPG's mosaic
 import argparse
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,27 +58,29 @@ def right_ones(model: camserve.Model, data: Path, count: int) -> Photographs:
     return right[::step][:count]
 
 
-def affordable(model: camserve.Model, most: int) -> tuple[list[str], dict[str, str]]:
-    """The methods that go with the model and need so many runs at most for a map; why the others are left out."""
-    going, left_out = [], {}
+def affordable(model: camserve.Model, dearest: int) -> tuple[dict[str, int], dict[str, str]]:
+    """The methods that go with the model, with their runs for a map; why the others are left out."""
+    going, left_out = dict[str, int](), dict[str, str]()
     photo = open_photo(model, Image.new("RGB", (224, 224), (90, 120, 60)))
     pixels = to_input(photo, model.frame(photo.size), model.card.input)
     layer = model.layer()
     facts = facts_of(model, layer, layer.observe(pixels)[0], layer.observe(pixels)[0].shape[1])
     for method in METHODS.values():
         runs = 0 if method.cost.of is Runs.HEAD else method.cost.runs(facts)
-        if runs > most:
+        if runs > dearest:
             left_out[method.name] = f"{runs} runs of the network"
             continue
         try:
             model.explain(photo, method=method.name)
-            going.append(method.name)
+            going[method.name] = runs
         except CamserveError as error:
             left_out[method.name] = str(error).split(";")[0].split(". ")[0]
     return going, left_out
 
 
-def rows(model: camserve.Model, photographs: Photographs, methods: list[str]) -> Iterator[dict[str, Any]]:
+def rows(
+    model: camserve.Model, photographs: Photographs, methods: Sequence[str], *, with_others: bool
+) -> Iterator[dict[str, Any]]:
     """A row of `Evaluation` for each photograph: our methods, the other libraries' maps, baselines."""
     items = [Item(str(place), "", expected=str(one[1])) for place, one in enumerate(photographs)]
 
@@ -85,7 +88,8 @@ def rows(model: camserve.Model, photographs: Photographs, methods: list[str]) ->
         return open_photo(model, photographs[int(item.name)][0])
 
     examiner = Examiner(model, ASKED, Mosaics(model, pool_of(items), opened))
-    others = {str(other): (other.library, maps) for other in SHOWN if (maps := attached(other, model)) is not None}
+    shown = SHOWN if with_others else ()
+    others = {str(other): (other.library, maps) for other in shown if (maps := attached(other, model)) is not None}
     for item, (_, index, inside) in zip(items, photographs, strict=True):
         photo, made, took = opened(item), [], []
         for name in methods:
@@ -140,24 +144,32 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="can be repeated; default: the three embedded ones")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--most", type=int, default=100, help="runs of the network for one map")
+    parser.add_argument("--few", type=int, default=2, help="photographs for methods of more runs")
+    parser.add_argument("--dearest", type=int, default=5000, help="runs above which a method is left out")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     models = options.model or ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
     page, asked = io.StringIO(), "".join(f" --model {name}" for name in options.model or ())
     page.write(
         "# Every method by every metric\n\n"
-        f"`python benchmarks/quality.py DATA{asked} --count {options.count} --most {options.most} --write` made this "
-        f"page, with camserve {__version__}. Photographs with small objects that the model answers rightly. Rows "
-        "in italics are other libraries' maps of the same network and input, and, last, "
-        "maps that know nothing. ms: the median time for one map, machine shared. What each metric says: "
-        "[docs/metrics.md](../docs/metrics.md).\n"
+        f"`python benchmarks/quality.py DATA{asked} --count {options.count} --most {options.most} --few {options.few} "
+        f"--dearest {options.dearest} --write` made this page, with camserve {__version__}. Photographs with small "
+        "objects that the model answers rightly. Rows in italics are other libraries' maps of the same network and "
+        "input, and, last, maps that know nothing. ms: the median time for one map, machine shared. What each metric "
+        "says: [docs/metrics.md](../docs/metrics.md).\n"
     )
     for name in models:
         model = camserve.load(name)
         photographs = right_ones(model, options.data, options.count)
-        methods, left_out = affordable(model, options.most)
-        found = Evaluation(ASKED, rows(model, photographs, methods))
+        runs, left_out = affordable(model, options.dearest)
+        cheap, dear = ([name for name in runs if (runs[name] > options.most) is is_dear] for is_dear in (False, True))
+        found = Evaluation(ASKED, rows(model, photographs, cheap, with_others=True))
         page.write(f"\n## {model.name}, {len(photographs)} photographs\n\n{table(found)}\n")
+        if dear:
+            few = photographs[: options.few]
+            found = Evaluation(ASKED, rows(model, few, ["cam", *dear], with_others=False))
+            page.write(f"Methods of more than {options.most} runs, on the first {len(few)} of these photographs:\n\n")
+            page.write(f"{table(found)}\n")
         page.write(f"Left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}.\n")
         print(page.getvalue().rpartition("\n## ")[2])
     if options.write:
