@@ -266,12 +266,18 @@ class Answer(NamedTuple):
 
 def count_forwards(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by one with each forward pass of the model's own layer."""
-    kind, calls = type(model.layer().engine), []
-    forward = kind.__call__
+    calls = list[int]()
 
-    def counted(engine: Any, images: "Tensor") -> Any:
-        calls.append(1)
-        return forward(engine, images)
+    def counting(kind: type, name: str) -> None:
+        forward = getattr(kind, name)
 
-    monkeypatch.setattr(kind, "__call__", counted)
+        def counted(engine: Any, images: Any) -> Any:
+            calls.append(1)
+            return forward(engine, images)
+
+        monkeypatch.setattr(kind, name, counted)
+
+    counting(type(model.layer().engine), "__call__")
+    if model.closed is not None:
+        counting(type(model.closed), "observe")
     return calls

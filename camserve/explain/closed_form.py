@@ -20,7 +20,7 @@ from camserve.explanation.contributions import Account
 from camserve.geometry.frame import Frame, native
 from camserve.images.reading import Photo
 from camserve.models.classifier import Classifier
-from camserve.models.compiled.closed_file import ClosedFile
+from camserve.models.compiled.closed import Closed
 from camserve.models.inputs.preprocessing import to_array
 from camserve.system.deadlines import check_deadline
 
@@ -67,7 +67,7 @@ def class_maps_closed(model: Classifier, photo: Photo, frame: Frame, run: Run) -
     return maps
 
 
-def _closed(model: Classifier) -> ClosedFile:
+def _closed(model: Classifier) -> Closed:
     assert model.closed is not None  # who asks has seen to that
     return model.closed
 
@@ -79,13 +79,13 @@ def _observed(model: Classifier, photo: Photo, frame: Frame, run: Run) -> tuple[
         return _closed(model).observe(images)
 
 
-def _account(closed: ClosedFile, activations: Float32, size: tuple[int, int]) -> Account:
+def _account(closed: Closed, activations: Float32, size: tuple[int, int]) -> Account:
     height, width = activations.shape[1:]
     return Account(activations, closed.weight, closed.bias, closed.placement(native(size), (width, height)))
 
 
 def _observation(
-    closed: ClosedFile, account: Account, shown: Account, target: Target, logits: Float32, decided: Float32
+    closed: Closed, account: Account, shown: Account, target: Target, logits: Float32, decided: Float32
 ) -> Observation:
     method, added = find_method(EXACT), shown.of_target(target)
     own = account.class_map(target.index)

@@ -19,7 +19,7 @@ from camserve.geometry.frame import native
 from camserve.images.reading import Photo
 from camserve.metrics.subject import Asked, Float32, Float64, Subject
 from camserve.models.classifier import Classifier
-from camserve.models.compiled.closed_file import ClosedFile
+from camserve.models.compiled.closed import Closed
 from camserve.models.inputs.preprocessing import to_array
 
 # Inputs (M, c, H, W) -> logits (M, C)
@@ -39,11 +39,13 @@ def subject_of(model: Classifier, found: Attribution, photo: Photo) -> Subject:
     images = to_array(photo, found.placement.frame, model.card.input)
     place = replace(found.placement, frame=native(found.placement.frame.input))
     closed = model.closed if model.closed is not None and _is_of(model.closed, found) else None
-    logits = _by_network(model, found) if closed is None else _by_file(closed)
+    logits = _by_network(model, found) if closed is None else _by_closed(closed)
     height = images.shape[2]
 
     def explained(changed: Float32) -> Float32:
-        made = _map_by_network(model, found, changed) if closed is None else _map_by_file(closed, found.target, changed)
+        made = (
+            _map_by_network(model, found, changed) if closed is None else _map_by_closed(closed, found.target, changed)
+        )
         return place.rows(made, 0, height)
 
     return Subject(
@@ -95,15 +97,15 @@ def _in_logits(found: Attribution) -> bool:
     return exact and not found.scales and found.output_stride is None
 
 
-def _is_of(closed: ClosedFile, found: Attribution) -> bool:
+def _is_of(closed: Closed, found: Attribution) -> bool:
     return found.layers == (closed.name,) and found.method == "cam" and not found.scales and found.output_stride is None
 
 
-def _by_file(closed: ClosedFile) -> Logits:
+def _by_closed(closed: Closed) -> Logits:
     return lambda images: np.stack([closed.observe(one[None])[1] for one in images])
 
 
-def _map_by_file(closed: ClosedFile, target: Target, images: Float32) -> Float32:
+def _map_by_closed(closed: Closed, target: Target, images: Float32) -> Float32:
     activations, _ = closed.observe(images)
     maps = activations.reshape(len(activations), -1)
     weighted = maps if closed.weight is None else closed.weight @ maps

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from camserve.catalogue.class_names import ClassNames
@@ -15,6 +16,7 @@ from camserve.config import schema as config
 from camserve.errors import CutError, ModelError, OptionError
 from camserve.geometry.frame import Frame, check_cells, squeezed
 from camserve.models import card as cards
+from camserve.models.closed_network import closed_of
 from camserve.models.compiled.model_file import is_model_file
 from camserve.models.inputs.framing import frame_of
 from camserve.models.labels import with_aliases, with_wnids
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from camserve.graph.network import Network
-    from camserve.models.compiled.closed_file import EngineFacts
+    from camserve.models.closed_network import ClosedFacts
+    from camserve.models.compiled.closed import EngineFacts
     from camserve.models.engines.engine import Engine
     from camserve.models.layer import Layer
     from camserve.models.words.rewording import Swap
@@ -54,7 +57,8 @@ class Classifier:
     """A frozen snapshot of a classifier; safe to share between threads.
 
     name, card, labels. module: the network, frozen and in evaluation mode. home: the card's file, None for a module.
-    closed: what a model file gives without its network, None of everything else.
+    closed: what needs neither torch nor autograd: the exact maps of a model file, or of a network that OpenVINO runs;
+    None of everything else.
     settings: the defaults of every option. outputs: the names of the parts (N, C) of the network's answer, () where
     that is one tensor; output: which of them it is about, None where there are no others.
     Later training of a module it was made from does not reach it, and nothing it does reaches that module.
@@ -71,7 +75,7 @@ class Classifier:
         self._swap: Swap = {}
         self._parts, self._meeting = parts, threading.Lock()
         self._known: _Met | None = None
-        self.closed = parts.closed
+        self.closed = closed_of(parts.closed, self.layer)
         if self.closed is not None:
             self.outputs: tuple[str, ...] = ()
             self.output: str | None = None
@@ -87,6 +91,22 @@ class Classifier:
             labels = parts.found_labels
         named = _check_labels(labels, self.network.classes, self.name, self.card)
         self.labels = with_aliases(named, self.card.aliases, all_known=self.output is None)
+        self.closed = closed_of(self.workers.run(lambda: self._facts(parts.kept_at)), self.layer)
+
+    def _facts(self, kept_at: Path | None) -> "ClosedFacts | None":
+        """What the network that was met gives in closed form, which is kept where that may be."""
+        network, layer = self.network, self.layer()
+        says_more = network.given.is_random or network.is_extended or self.notes(layer.trained, (layer.name,))
+        if says_more or self.words is not None or self.output is not None:
+            return None
+        from camserve.models.closed_network import facts_of
+
+        facts = facts_of(layer, any_size=network.takes_any_size, multiple=network.multiple)
+        if facts is not None and kept_at is not None and facts.compiled.file is not None:
+            from camserve.models.kept_closed import keep
+
+            keep(kept_at, facts, self.card, tuple(self.labels), facts.compiled.file)
+        return facts
 
     @property
     def quantity(self) -> str:

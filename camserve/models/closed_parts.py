@@ -1,6 +1,9 @@
-"""A model file that is explained in closed form, as parts of a classifier. No torch until something else is asked."""
+"""What is explained in closed form, as parts of a classifier. No torch until something else is asked.
 
-from collections.abc import Callable
+A model file, or a card's network that was met at an earlier start.
+"""
+
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +13,11 @@ from camserve.models import card as cards
 from camserve.models import output_names as outputs
 from camserve.models.architectures.brought import brought_by_file
 from camserve.models.architectures.completing import completed
-from camserve.models.card_files import check_model_file
+from camserve.models.card_files import check_model_file, check_sha256
 from camserve.models.compiled.closed_file import closed_file_of
 from camserve.models.compiled.model_file import is_model_file, read_model_file
 from camserve.models.describing import files_and_labels
+from camserve.models.kept_closed import opened, place_of
 from camserve.models.parts import Parts
 
 if TYPE_CHECKING:
@@ -48,6 +52,46 @@ def closed_parts(
     make: Callable[[], nn.Module] = partial(_network, card, folder)
     sha256 = check_model_file(path, card.sha256)
     return Parts(None, whole, name, labels, settings, sha256, home, closed=closed, make=make)
+
+
+def kept_parts(
+    card: cards.Card,
+    folder: Path,
+    name: str,
+    labels: outputs.Labels | None,
+    settings: config.Settings,
+    home: Path | None,
+) -> tuple[Parts | None, Path | None]:
+    """The parts of a card whose network was met at an earlier start, None where it was not; and where they are kept.
+
+    That is None where they cannot be kept. Arguments as of `closed_parts`.
+    """
+    asks_more = card.output is not None or card.region is not None or card.arguments or card.zero_shot
+    if home is None or asks_more or isinstance(labels, Mapping) or is_model_file(card.architecture):
+        return None, None
+    files, names = files_and_labels(card, labels, home, settings.models)
+    if isinstance(names, Mapping) or "weights" not in files:
+        return None, None
+    sha256 = check_sha256(files["weights"], card.sha256)
+    place = place_of(card, sha256, None if names is None else tuple(names), settings.compute)
+    if place is None or (found := opened(place, settings.compute)) is None:
+        return None, place
+    facts, whole, known = found
+    make = partial(_assembled, card, folder, name, labels, settings, home)
+    return Parts(None, whole, name, known, settings, sha256, home, closed=facts, make=make), place
+
+
+def _assembled(
+    card: cards.Card,
+    folder: Path,
+    name: str,
+    labels: outputs.Labels | None,
+    settings: config.Settings,
+    home: Path | None,
+) -> "nn.Module":
+    from camserve.models.assembling import assemble
+
+    return assemble(card, folder, name, labels, settings, home=home).network()
 
 
 def _network(card: cards.Card, folder: Path) -> "nn.Module":

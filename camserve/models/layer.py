@@ -30,7 +30,8 @@ class Layer:
     """A layer at which a model is cut.
 
     name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the
-    layer. trained: (w, h) of the input the model was trained at, pixels. output_stride: dilate the network up
+    layer. cells: where they lie. trained: (w, h) of the input the model was trained at, pixels; image: makes one of
+    that size, as `Given.image`. output_stride: dilate the network up
     to this stride; None: as it is. offset: the pixel (x, y) of the first cell at the size trained at, where it has been
     measured. compute: which engine to run on; None: torch.
     Raises UnknownName, OptionError, ConfigError.
@@ -45,14 +46,14 @@ class Layer:
         compute: Compute | None = None,
     ) -> None:
         self._cut = network.cut(name, output_stride)
-        self.name, self.trained, self._image = name, network.given.size, network.given.image
+        self.name, self.trained, self.image = name, network.given.size, network.given.image
         self._device = device_of(network.given)
         self.on_torch = self._on_torch(network, dilated=output_stride is not None)
         self.engine: Engine = self.on_torch
         if compute is not None:
             self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
         self.head = self.on_torch.head
-        self._cells = self._placed(self._cut, self._cut if output_stride is None else network.cut(name), offset)
+        self.cells = self._placed(self._cut, self._cut if output_stride is None else network.cut(name), offset)
 
     def _placed(self, cut: Cut, plain: Cut, measured: Pair | None) -> Cells:
         """plain: the same without dilation, which puts cells between those there are, so the first one stays."""
@@ -64,12 +65,12 @@ class Layer:
     @property
     def stride(self) -> Pair:
         """Input pixels between neighbouring cells, (x, y)."""
-        return self._cells.stride
+        return self.cells.stride
 
     @property
     def centred(self) -> Pair:
         """The pixel (x, y) of the first cell at the size trained at, by the centred rule."""
-        return self._cells.centred
+        return self.cells.centred
 
     def _on_torch(self, network: Network, *, dilated: bool) -> TorchEngine:
         """The two halves on torch, as fast as they still answer as the network does.
@@ -81,7 +82,7 @@ class Layer:
         looks = replace(plain, body=prepared(self._cut.body), head=head_of(self._cut.head))
         unfolded, general = replace(looks, body=plain.body), replace(looks, head=plain.head)
         if dilated:  # another network, whose answers are not the given one's: held against itself, as it was cut
-            images = self._image()
+            images = self.image()
             return self._accounting(looks if same(looks(images)[2], unfolded(images)[2]) else unfolded)
         ways = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
         different = {(engine.body, engine.head.kind, engine.channels_last): engine for engine in ways}
@@ -111,7 +112,7 @@ class Layer:
         """`engine`, with the head that its numbers show where it looked general."""
         if engine.head.kind.has_class_maps:
             return engine
-        images = self._image(count=2)
+        images = self.image(count=2)
         activations, carried, _ = engine(images[:1])
         found = head_by_numbers(engine.head, activations, carried, engine.activations(images[1:])[1])
         made = replace(engine, head=found)
@@ -119,7 +120,7 @@ class Layer:
 
     def _accounting(self, engine: TorchEngine) -> TorchEngine:
         """`engine`, or the same without the head's closed forms where its maps do not account for its logits."""
-        activations, _, logits = engine(self._image())
+        activations, _, logits = engine(self.image())
         accounted = engine.head.accounted(activations)
         if accounted is None or apart(accounted, logits) <= TOLERANCE:
             return engine
@@ -162,8 +163,8 @@ class Layer:
 
     def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
         """Where the cells of this layer sit in a photograph; see `camserve.geometry.cells`."""
-        return self._cells.placement(frame, grid, centred=centred)
+        return self.cells.placement(frame, grid, centred=centred)
 
     def field(self, side: int | None = None, axis: int = 0) -> Field | None:
         """The receptive field, as far as where its cells start along an axis of `side` pixels; see there."""
-        return self._cells.field(side, axis)
+        return self.cells.field(side, axis)

@@ -14,7 +14,7 @@ from camserve.errors import ModelError, OptionError, shown
 from camserve.models import card as cards
 from camserve.models import output_names as outputs
 from camserve.models.architectures.forms import is_architecture
-from camserve.models.closed_parts import closed_parts
+from camserve.models.closed_parts import closed_parts, kept_parts
 from camserve.models.compiled.model_file import saved_model
 from camserve.models.describing import LabelsOfEach, check_options, described, given, name_for, names_by_output
 from camserve.models.parts import Parts
@@ -87,6 +87,9 @@ def _made(
     """As of `assemble`."""
     if (closed := closed_parts(card, folder, name, labels, settings, home)) is not None:
         return closed
+    kept, place = kept_parts(card, folder, name, labels, settings, home)
+    if kept is not None:
+        return kept
     from camserve.models.assembling import assemble
 
-    return assemble(card, folder, name, labels, settings, home=home)
+    return assemble(card, folder, name, labels, settings, home=home)._replace(kept_at=place)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from camserve.models.architectures.zero_shot import Words
-    from camserve.models.compiled.closed_file import ClosedFile
+    from camserve.models.closed_network import ClosedFacts
+    from camserve.models.compiled.closed import Closed
     from camserve.models.weights.checkpoints import Checkpoint
 
 
@@ -24,8 +25,9 @@ class Parts(NamedTuple):
     the weights under the network's names, None where it was made without; prefix: what was taken off those names.
     output: in place of the card's. found_labels: what the file of weights holds besides; they count where nobody else
     names the classes, and where they are as many. has_layer: whether who loads a card names the layer in its place.
-    words: what makes classes of other sentences, None of a network whose classes are fixed. closed: what a model file
-    gives in closed form; its module is then made, by `make`, when something else is asked of it.
+    words: what makes classes of other sentences, None of a network whose classes are fixed. closed: what a model file,
+    or a network that was met before, gives in closed form; its module is then made, by `make`, when something else is
+    asked of it. kept_at: the file in which the closed form of a card's network is to be kept for the next start.
     """
 
     module: "nn.Module | None"
@@ -41,8 +43,9 @@ class Parts(NamedTuple):
     found_labels: Sequence[str] | None = None
     has_layer: bool = False
     words: "Words | None" = None
-    closed: "ClosedFile | None" = None
+    closed: "Closed | ClosedFacts | None" = None
     make: "Callable[[], nn.Module] | None" = None
+    kept_at: Path | None = None
 
     def network(self) -> "nn.Module":
         """The module, made now where it has not been."""

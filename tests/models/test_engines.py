@@ -135,7 +135,7 @@ def test_a_model_that_has_seen_many_sizes_forgets_them_and_answers_as_before(
 ) -> None:
     made = pair[1]
     engine = made.layer().engine
-    compiled = engine._observed  # type: ignore[attr-defined]
+    compiled = engine.observed  # type: ignore[attr-defined]
     inputs = [torch.rand(1, 3, 64 + side, 64, generator=torch.Generator().manual_seed(side)) for side in range(20)]
     before, model = [engine(one)[2] for one in inputs], compiled._models[False]
     made.forget_sizes()

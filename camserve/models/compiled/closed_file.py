@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from camserve.catalogue.head_kinds import HeadKind
 from camserve.config.schema import Compute
 from camserve.errors import CamserveError, SizeError, first_line
 from camserve.geometry.cells import Cells, centred_offset
-from camserve.geometry.frame import Frame, Pair, Placement
+from camserve.geometry.frame import Pair
 from camserve.geometry.receptive_field import Field
+from camserve.models.compiled.closed import Closed, EngineFacts
 from camserve.models.compiled.closed_head import ClosedHead, closed_head_of
 from camserve.models.compiled.file_fields import field_of
 from camserve.models.compiled.model_file import ModelFile, fold, layer_names
@@ -39,54 +38,17 @@ _TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
 _MORE = (35, 21)
 
 
-class _Head(NamedTuple):
-    kind: HeadKind
-
-
-@dataclass(frozen=True)
-class EngineFacts:
-    """What runs the file, as explanations say it."""
-
-    precision: str
-    tolerance: float
-    name: str = "openvino"
-
-
-class ClosedFile:
-    """The one layer of a model file whose class maps add up to its logits, and where its cells lie.
-
-    name: of the layer. head, engine: facts about them. weight: (C, K), None where the layer is a class map. bias: (C,).
-    trained: (w, h). takes_any_size, multiple, is_extended: as in `camserve.graph.network.Network`.
-    """
-
-    multiple, is_extended = 1, False
+class ClosedFile(Closed):
+    """The closed form of a model file."""
 
     def __init__(self, file: ModelFile, head: ClosedHead, cells: Cells, compute: Compute, *, any_size: bool) -> None:
-        self.name, self.trained, self.takes_any_size = _name(head.maps, file.graph), cells.trained, any_size
-        self.head, self.weight, self.bias = _Head(head.kind), head.weight, head.bias
-        self.engine = EngineFacts(compute.precision, _TOLERANCES[compute.precision])
-        self.stride = cells.stride
-        self._file, self._head, self._cells = file, head, cells
-        self._compiled = _compiled(file.graph, head, compute)
-
-    @property
-    def classes(self) -> int:
-        """C of the logits."""
-        return len(self.bias)
-
-    def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
-        """Where the cells sit in a photograph; see `camserve.geometry.cells`."""
-        return self._cells.placement(frame, grid, centred=centred)
-
-    def field(self, side: int | None = None, axis: int = 0) -> Field | None:
-        """The receptive field; see there."""
-        return self._cells.field(side, axis)
+        engine = EngineFacts(compute.precision, _TOLERANCES[compute.precision])
+        name = _name(head.maps, file.graph)
+        super().__init__(name, head.kind, head.weight, head.bias, cells, engine, any_size=any_size)
+        self._file, self._head, self._compiled = file, head, _compiled(file.graph, head, compute)
 
     def observe(self, images: Float32) -> tuple[Float32, Float32]:
-        """(1, c, H, W) -> what each place holds, (K, h, w); logits (C,).
-
-        Raises SizeError where the file does not take that size.
-        """
+        """As `Closed` has it."""
         given = self._as_the_file(images)
         try:
             maps, logits = self._compiled(given)
@@ -97,7 +59,7 @@ class ClosedFile:
         return maps, logits.reshape(-1)
 
     def summed(self, maps: Float32) -> Float32:
-        """What is averaged of the maps (K, h, w): of those with a ReLU before the mean, the positive part."""
+        """As `Closed` has it: of maps with a ReLU before the mean, the positive part."""
         return np.maximum(maps, 0) if self._head.rectified else maps
 
     def _as_the_file(self, images: Float32) -> npt.NDArray[Any]:
@@ -119,7 +81,7 @@ class ClosedFile:
         return bool(np.abs(added - logits).max() <= self.engine.tolerance * spread)
 
     def forget_sizes(self) -> None:
-        """Let go of what is kept to be quick with sizes of input that have come before."""
+        """As `Closed` has it."""
         self._compiled.forget_sizes()
 
 

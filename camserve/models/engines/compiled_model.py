@@ -30,14 +30,19 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 class Compiled:
     """A compiled model; each thread that calls it has a request of its own, so callers never meet.
 
-    compiled: makes the model for so many calls at once. OpenVINO keeps what the largest input needed, for every one of
-    them; so inputs of more than LARGE numbers go one at a time through a model of their own, which then lets go of it.
+    compiled: makes the model for so many calls at once. file: where the model is kept, None where it is not.
+
+    OpenVINO keeps what the largest input needed, for every one of them; so inputs of more than LARGE numbers go one at
+    a time through a model of their own, which then lets go of it.
 
     OpenVINO computes on threads of its own, which are as modest as the thread that has it compile: so modest threads
     have a model of theirs, for half as many calls at once.
     """
 
-    def __init__(self, compiled: "Callable[[int], openvino.CompiledModel]", workers: int) -> None:
+    def __init__(
+        self, compiled: "Callable[[int], openvino.CompiledModel]", workers: int, file: Path | None = None
+    ) -> None:
+        self.file = file
         self._compiled, self._calls = compiled, {False: workers, True: max(1, workers // 2)}
         self._models, self._mine = {False: compiled(workers)}, threading.local()
         self._for_large: openvino.CompiledModel | None = None

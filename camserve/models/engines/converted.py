@@ -39,7 +39,7 @@ class Converter:
         return kept.opened(file, self._started, partial(self._convert, module), _save)
 
     def _started(self, model: "Path | openvino.Model") -> Compiled:
-        return Compiled(partial(self._compile, model), self.workers)
+        return Compiled(partial(self._compile, model), self.workers, model if isinstance(model, Path) else None)
 
     def _compile(self, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
         cache = model.parent / "compiled" if isinstance(model, Path) else None

@@ -29,6 +29,8 @@ _REMEMBERED = 1000
 class OpenVinoEngine:
     """What a TorchEngine runs, converted; its autograd stays on torch, and so do changed activations.
 
+    observed: images -> activations, what the head needs besides, and logits, compiled.
+
     torch_engine: what to convert. any_size: whether inputs of any size may come; else only those of `example`,
     (c, w, h). Raises EngineError where the network cannot be converted.
     """
@@ -43,14 +45,14 @@ class OpenVinoEngine:
         workers = compute.workers or granted_cores()
         cache = Path(compute.cache).expanduser() if compute.cache else None
         self._converter = Converter(cache, workers, compute.threads, compute.precision, example, any_size=any_size)
-        self._observed = self._converter.compiled(observed)
+        self.observed = self._converter.compiled(observed)
         self._maps: Compiled | None = None
         self._refused = set[tuple[int, ...]]()
         self._lock = threading.Lock()
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Carried, Tensor]:
         """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
-        activations, *carried, logits = self._run(self._observed, images)
+        activations, *carried, logits = self._run(self.observed, images)
         return activations, tuple(carried), logits
 
     def _run(self, compiled: Compiled, images: Tensor) -> list[Tensor]:
@@ -87,7 +89,7 @@ class OpenVinoEngine:
 
     def forget_sizes(self) -> None:
         """As `Engine` has it."""
-        for compiled in (self._observed, self._maps):
+        for compiled in (self.observed, self._maps):
             if compiled is not None:
                 compiled.forget_sizes()
 
