@@ -117,7 +117,7 @@ def keep(place: Path, facts: ClosedFacts, card: Card, labels: tuple[str, ...], m
 def opened(place: Path, compute: Compute) -> tuple[ClosedFacts, Card, tuple[str, ...]] | None:
     """What is kept there: the facts, the card as it came out, the class names; None where it is not to be had."""
     try:
-        with np.load(place, allow_pickle=False) as file:
+        with place.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         said: dict[str, Any] = json.loads(arrays["said"].tobytes())
         model, sha256 = Path(said["model"][0]), said["model"][1]
