@@ -8,5 +8,6 @@ observed.py         a body and its head as one module, which other libraries con
 kept_models.py      converted models kept on disk
 compiled_model.py   a compiled OpenVINO model that any number of threads may call; no torch
 converted.py        from a torch module to a compiled OpenVINO model, kept on disk
+same_upper.py       SAME padding as the convolution's own
 openvino_quietly.py  OpenVINO itself, which reports nothing
 """
