@@ -40,7 +40,7 @@ class Converter:
         return kept.opened(file, self._started, partial(self._convert, module), _save)
 
     def _started(self, model: "Path | openvino.Model") -> Compiled:
-        return Compiled(partial(self._compile, model), self.workers)
+        return Compiled(model, self._compile, self.workers)
 
     def _compile(self, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
         cache = model.parent / "compiled" if isinstance(model, Path) else None
