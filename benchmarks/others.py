@@ -151,7 +151,7 @@ def _captum(kind: Any, network: nn.Module, layer: str) -> Maps:
     made = kind(network, network.get_submodule(layer)) if of_layer else kind(network)
     options: dict[str, dict[str, Any]] = {
         "Occlusion": {"sliding_window_shapes": (3, 32, 32), "strides": (3, 16, 16)},
-        "IntegratedGradients": {"n_steps": 32, "method": "riemann_middle", "internal_batch_size": 4},
+        "IntegratedGradients": {"n_steps": 32, "method": "gausslegendre", "internal_batch_size": 4},
     }
     attribute = partial(made.attribute, **options.get(kind.__name__, {}))
 

@@ -259,7 +259,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             cost=Cost(32, "{n} forwards and backwards of the network", of=Runs.GRADIENT),
             lattice="input", at_layer=False,
             note=Note(
-                "sum_colours x mean_s dT/dx(s x), 32 midpoints s of 0 .. 1",
+                "sum_colours x sum_i w_i dT/dx(s_i x), the 32 points and weights of Gauss-Legendre on 0 .. 1",
                 "pixels that must add up: they sum to the logit less that of the mean colour",
                 "what has that colour gets nothing, however much it matters; single pixels are noisy",
             ),

@@ -9,7 +9,7 @@ from camserve.catalogue.method import Facts, Runs
 from camserve.catalogue.methods import METHODS
 from camserve.catalogue.options import ExplainOptions
 from camserve.errors import OptionError, SizeError
-from camserve.explain.observation import stage_ends
+from camserve.explain.observation import image_gradients, stage_ends
 from camserve.explain.run import Run
 from camserve.images.reading import Photo
 from camserve.models.classifier import Classifier
@@ -58,18 +58,15 @@ def _measured(model: Classifier, layer: Layer, pixels: torch.Tensor) -> tuple[Fa
         Runs.HEAD: _seconds(lambda: layer.head.logits(activations, carried)),
     }
     try:
-        seconds[Runs.GRADIENT] = _seconds(lambda: _gradient(model, pixels.to(activations.device)))
+        seconds[Runs.GRADIENT] = _seconds(lambda: _gradient(model, layer, pixels.to(activations.device)))
     except (OptionError, RuntimeError):  # no method of gradients goes with this network
         seconds[Runs.GRADIENT] = 3 * seconds[Runs.FORWARD]
     low, high = activations[0].amin((1, 2)), activations[0].amax((1, 2))
     return facts_of(model, layer, activations, int((high > low).sum())), seconds
 
 
-def _gradient(model: Classifier, pixels: torch.Tensor) -> torch.Tensor:
-    with torch.enable_grad():
-        leaf = pixels.detach().clone().requires_grad_()
-        (found,) = torch.autograd.grad(model.network.whole(leaf)[0].max(), leaf)
-        return found
+def _gradient(model: Classifier, layer: Layer, pixels: torch.Tensor) -> torch.Tensor:
+    return image_gradients(model, layer, pixels, lambda logits: logits.amax(1))
 
 
 def _seconds(work: Callable[[], torch.Tensor]) -> float:

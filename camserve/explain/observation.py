@@ -15,6 +15,7 @@ from camserve.explain.looking import Observation, classes_meant, rival_of
 from camserve.explain.run import Observed, Run
 from camserve.explanation.contributions import Account
 from camserve.geometry.frame import check_cells, native, spreading
+from camserve.graph.differentiation import gradients
 from camserve.graph.heads import TargetFunction
 from camserve.methods.affinity import apply_shared
 from camserve.methods.apply import apply
@@ -114,6 +115,7 @@ def evidence_of(
         images=pixels.to(seen[0].device),
         logits=lambda images: layer.observe(images)[2],
         network=model.network.whole,
+        gradients=partial(image_gradients, model, layer),
         spread=lambda maps: _spread(layer, maps, (pixels.shape[-1], pixels.shape[-2])),
         stages=lambda: _stages(model, layer, pixels, target, progress),
         observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images), progress),
@@ -121,6 +123,13 @@ def evidence_of(
         progress=partial(_report, progress),
     )
     return Evidence(seen[0], layer.head, target, seen[1], whole, PROBABILITIES[model.card.scores], seen[2])
+
+
+def image_gradients(model: Classifier, layer: Layer, images: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+    """d target / d images, (M, c, H, W): through the layer's halves as torch runs them, else the network as given."""
+    if layer.gives_image_gradients:
+        return layer.on_torch.image_gradients(images, target)
+    return gradients(lambda leaf: target(model.network.whole(leaf[0])).sum(), [images])[0]
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

@@ -25,6 +25,7 @@ class Whole:
 
     images: (N, c, H, W), the network's input, to be read only. logits: runs such images, (M, c, H, W) -> (M, C),
     without autograd, on the engine. network: the same as a module that autograd can go through, frozen.
+    gradients: d target / d such images, (M, c, H, W), quicker than through `network`; None: through it.
     spread: maps on the layer's grid (M, h, w) -> laid over the input, (M, H, W), by their true places.
     stages: the same evidence at the end of every stage of the network, fine grids first, this layer's last.
     observe: the same evidence of other images (M, c, H, W).
@@ -39,6 +40,7 @@ class Whole:
     observe: "Callable[[Tensor], Evidence]"
     batch: int = 16
     progress: Progress | None = None
+    gradients: Callable[[Tensor, TargetFunction], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class Evidence:
     def image_gradients(self, images: Tensor | None = None) -> Tensor:
         """d target / d images through the whole network, (M, c, H, W); of the input itself where none are given."""
         given = self.around.images if images is None else images
+        if self.around.gradients is not None:
+            return self.around.gradients(given, self.target)
         return gradients(lambda leaf: self.target(self.around.network(leaf[0])).sum(), [given])[0]
 
     def report(self, done: int, total: int) -> None:

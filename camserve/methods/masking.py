@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from camserve.graph.differentiation import steady
 from camserve.methods.evidence import Evidence, image_by_image
 
 # SS-CAM: how many noises, and their standard deviation where masks are 0..1 (the paper's values).
@@ -114,8 +113,9 @@ def opticam(evidence: Evidence) -> Tensor:
     for step in range(ITERATIONS if len(maps) else 0):
         with torch.enable_grad():
             mixed = torch.einsum("k,khw->hw", mixture.softmax(0), maps)[None]
-            score = evidence.target(evidence.around.network(images * _masks(evidence, mixed)))
-            (mixture.grad,) = torch.autograd.grad(steady(score.sum()), mixture)
+            masked = images * _masks(evidence, mixed)
+        slopes = evidence.image_gradients(masked.detach())
+        (mixture.grad,) = torch.autograd.grad(masked, mixture, slopes)
         adam.step()
         evidence.report(step + 1, ITERATIONS)
     return torch.einsum("k,khw->hw", mixture.detach().softmax(0), maps)[None]

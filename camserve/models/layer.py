@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from camserve.config.schema import Compute
 from camserve.errors import CamserveError, CutError, ModelError, SizeError, first_line, is_interrupt
@@ -48,7 +48,8 @@ class Layer:
         self._cut = network.cut(name, output_stride)
         self.name, self.trained, self.image = name, network.given.size, network.given.image
         self._device = device_of(network.given)
-        self.on_torch = self._on_torch(network, dilated=output_stride is not None)
+        self._is_dilated = output_stride is not None
+        self.on_torch = self._on_torch(network, dilated=self._is_dilated)
         self.engine: Engine = self.on_torch
         if compute is not None:
             self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
@@ -146,6 +147,12 @@ class Layer:
         """
         with self._taking(images):
             return self.engine.class_maps(images.to(self._device))
+
+    @property
+    def gives_image_gradients(self) -> bool:
+        """Whether `on_torch.image_gradients` are of the network's own answer: not of a dilated one, or another."""
+        is_own = not self._is_dilated and self.head is self.on_torch.head
+        return is_own and isinstance(self.on_torch.body, fx.GraphModule)
 
     @contextmanager
     def _taking(self, images: torch.Tensor) -> Iterator[None]:

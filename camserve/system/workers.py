@@ -66,8 +66,8 @@ class Workers:
     def _start(self) -> None:
         _mine.is_worker = True
         _mine.is_modest = self._modest
-        if self._modest and sys.platform == "linux":  # elsewhere it would be the whole process
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        if self._modest:
+            give_way()
 
     def _settle(self) -> None:
         """Tells torch the number of threads of each worker, once torch is loaded: not all that works needs it."""
@@ -140,6 +140,12 @@ class Workers:
 def is_modest() -> bool:
     """Whether the current thread is a worker that gives way to other threads; so do threads that it makes."""
     return getattr(_mine, "is_modest", False)
+
+
+def give_way() -> None:
+    """Has the current thread give way to others where cores are short, and threads that it makes; on Linux only."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def shared(workers: int, threads: int) -> Workers:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import evidence_around, picture
@@ -187,10 +188,11 @@ def test_integrated_gradients_add_up_to_the_score_above_the_baseline(rectified: 
 def test_integrated_gradients_in_loops(rectified: camserve.Model) -> None:
     evidence = evidence_around(rectified, images(), 1)
     expected = torch.zeros(2, 32, 32)
-    for step in range(STEPS):
-        between = (images() * (step + 0.5) / STEPS).requires_grad_()
+    points, weights = np.polynomial.legendre.leggauss(STEPS)
+    for point, weight in zip(((points + 1) / 2).tolist(), (weights / 2).tolist(), strict=True):
+        between = (images() * point).requires_grad_()
         (gradients,) = torch.autograd.grad(rectified.network.whole(between)[:, 1].sum(), between)
-        expected += (images() * gradients / STEPS).sum(1)
+        expected += (images() * gradients * weight).sum(1)
     torch.testing.assert_close(apply(METHODS["integratedgradients"], evidence), expected, rtol=1e-4, atol=1e-6)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,9 +208,13 @@ def _compiled(graph: openvino.Model, head: ClosedHead, compute: Compute) -> Comp
     from camserve.models.engines.openvino_quietly import openvino
 
     asked = openvino.Model([head.maps, head.logits], graph.get_parameters())
-    cache = Path(compute.cache).expanduser() / "files" if compute.cache else None
-    made = partial(compiled_for, asked, threads=compute.threads, precision=compute.precision, cache=cache)
-    return Compiled(lambda calls: made(calls=calls), compute.workers or granted_cores())
+    folder = Path(compute.cache).expanduser() / "files" if compute.cache else None
+
+    def compiled(model: Path | openvino.Model, calls: int) -> openvino.CompiledModel:
+        kept = folder if model is asked else None  # not those of single shapes
+        return compiled_for(model, calls, compute.threads, compute.precision, kept)
+
+    return Compiled(asked, compiled, compute.workers or granted_cores())
 
 
 def _some(file: ModelFile, size: tuple[int, int]) -> Float32:

@@ -1,11 +1,13 @@
 """A compiled OpenVINO model, which any number of threads may call, on arrays. No torch.
 
-Kept apart from what makes one of a torch module: a model file is explained without torch.
+Kept apart from what makes one of a torch module: a model file is explained without torch. Shapes that come often have
+graphs of their own, see `camserve.models.engines.frequent_shapes`.
 """
 
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camserve.errors import EngineError
+from camserve.models.engines.frequent_shapes import FrequentShapes, Shape, most_graphs
 from camserve.models.engines.openvino_quietly import openvino
 from camserve.system.workers import is_modest
 
@@ -30,27 +33,37 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 class Compiled:
     """A compiled model; each thread that calls it has a request of its own, so callers never meet.
 
-    compiled: makes the model for so many calls at once. file: where the model is kept, None where it is not.
-
-    OpenVINO keeps what the largest input needed, for every one of them; so inputs of more than LARGE numbers go one at
-    a time through a model of their own, which then lets go of it.
+    model: what is compiled, or the file of it. compiled: does that, for so many calls at once. OpenVINO keeps what the
+    largest input needed, for every one of them; so inputs of more than LARGE numbers go one at a time through a model
+    of their own, which then lets go of it.
 
     OpenVINO computes on threads of its own, which are as modest as the thread that has it compile: so modest threads
     have a model of theirs, for half as many calls at once.
     """
 
     def __init__(
-        self, compiled: "Callable[[int], openvino.CompiledModel]", workers: int, file: Path | None = None
+        self,
+        model: "Path | openvino.Model",
+        compiled: "Callable[[Path | openvino.Model, int], openvino.CompiledModel]",
+        workers: int,
     ) -> None:
-        self.file = file
-        self._compiled, self._calls = compiled, {False: workers, True: max(1, workers // 2)}
-        self._models, self._mine = {False: compiled(workers)}, threading.local()
+        self._source, self._compiled = model, compiled
+        self._calls = {False: workers, True: max(1, workers // 2)}
+        self._models, self._mine = {False: compiled(model, workers)}, threading.local()
         self._for_large: openvino.CompiledModel | None = None
         self._one_large, self._renewing = threading.Lock(), threading.Lock()
         self._sizes = set[tuple[int, ...]]()
+        self.frequent = FrequentShapes(self._of_shape, lambda: most_graphs(self._graph))
+
+    @property
+    def file(self) -> Path | None:
+        """Where the model is kept, None where it is not."""
+        return self._source if isinstance(self._source, Path) else None
 
     def forget_sizes(self) -> None:
-        """Lets go of what was prepared for sizes of input, where they were many."""
+        """Lets go of what was prepared for sizes of input, where they were many, or have become rare."""
+        self.frequent.rest()
+        self._mine = threading.local()
         if len(self._sizes) > _FEW:
             self._models.pop(True, None)
             self.renew()
@@ -60,7 +73,7 @@ class Compiled:
         failed = self._models.get(is_modest())
         with self._renewing, suppress(EngineError):
             if self._models.get(is_modest()) is failed:  # else another thread has been faster
-                self._models[is_modest()] = self._compiled(self._calls[is_modest()])
+                self._models[is_modest()] = self._compiled(self._source, self._calls[is_modest()])
                 self._mine = threading.local()
                 self._sizes.clear()
 
@@ -68,22 +81,48 @@ class Compiled:
         """(N, c, H, W) -> its results, each in memory of its own."""
         if images.size > LARGE:
             return self._run_large(images)
+        shape = Shape(images.shape, is_modest())
+        if (graph := self.frequent.graph(shape)) is not None:
+            with suppress(RuntimeError):
+                return _run(self._request(shape, graph), images)
+            self.frequent.drop(shape)
         self._sizes.add(images.shape)
-        if not hasattr(self._mine, "request"):
-            self._mine.request = self._model().create_infer_request()
-        return _run(self._mine.request, images)
+        results = _run(self._request(None, self._model()), images)
+        self.frequent.answered(shape, images, results)
+        return results
+
+    def _request(self, shape: Shape | None, model: "openvino.CompiledModel") -> "openvino.InferRequest":
+        """The current thread's, of the graph of a shape or, None, of any."""
+        requests: dict[Any, Any] = self._mine.__dict__
+        known, request = requests.get(shape, (None, None))
+        if known is not model:
+            request = model.create_infer_request()
+            requests[shape] = model, request
+            for gone in requests.keys() - self.frequent.graphs.keys() - {None}:
+                del requests[gone]
+        return request
 
     def _model(self) -> "openvino.CompiledModel":
         if (found := self._models.get(modest := is_modest())) is None:
             with self._renewing:
                 if (found := self._models.get(modest)) is None:
-                    found = self._models[modest] = self._compiled(self._calls[modest])
+                    found = self._models[modest] = self._compiled(self._source, self._calls[modest])
         return found
+
+    @cached_property
+    def _graph(self) -> "openvino.Model":
+        """Read where it is first needed: what was compiled is on the disk, too."""
+        return openvino.Core().read_model(self._source) if isinstance(self._source, Path) else self._source
+
+    def _of_shape(self, shape: Shape) -> "openvino.CompiledModel":
+        graph = self._graph.clone()
+        graph.reshape(list(shape.of))
+        return self._compiled(graph, self._calls[shape.is_modest])
 
     def _run_large(self, images: Array) -> list[Array]:
         with self._one_large:
             if self._for_large is None:
-                self._for_large = self._compiled(1)
+                self._for_large = self._compiled(self._source, 1)
             try:
                 return _run(self._for_large.create_infer_request(), images)
             finally:

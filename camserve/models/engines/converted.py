@@ -12,6 +12,7 @@ from camserve.errors import EngineError
 from camserve.models.engines.compiled_model import Compiled, compiled_for, reason
 from camserve.models.engines.kept_models import KeptModels
 from camserve.models.engines.openvino_quietly import openvino
+from camserve.models.engines.same_upper import pad_in_convolutions
 
 _FILE = "model.xml"
 
@@ -39,7 +40,7 @@ class Converter:
         return kept.opened(file, self._started, partial(self._convert, module), _save)
 
     def _started(self, model: "Path | openvino.Model") -> Compiled:
-        return Compiled(partial(self._compile, model), self.workers, model if isinstance(model, Path) else None)
+        return Compiled(model, self._compile, self.workers)
 
     def _compile(self, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
         cache = model.parent / "compiled" if isinstance(model, Path) else None
@@ -52,7 +53,9 @@ class Converter:
         try:
             # the tracer that OpenVINO calls is deprecated, and warns of what is checked afterwards: other sizes
             with warnings.catch_warnings(action="ignore"), torch.no_grad():
-                return openvino.convert_model(module.eval(), example_input=example, input=[shape])
+                graph = openvino.convert_model(module.eval(), example_input=example, input=[shape])
+            pad_in_convolutions(graph, module)
+            return graph
         except EngineError:
             raise
         except Exception as error:  # whatever the tracer or the translator raises

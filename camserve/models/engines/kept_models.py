@@ -26,6 +26,8 @@ log = logging.getLogger("camserve")
 Made = TypeVar("Made")
 Opened = TypeVar("Opened")
 
+# Raised whenever the same module is converted to another graph.
+_RECIPE = 2
 # Each takes about twice the size of its weights.
 KEPT = 16
 
@@ -41,7 +43,15 @@ class KeptModels:
     def place_of(self, module: nn.Module, only: tuple[int, ...]) -> Path:
         """The file of a module that was converted with an example of these sizes, whether it is there or not."""
         digest = hashlib.sha256()
-        about = [__version__, version("torch"), version(self.library), type(module).__name__, only, repr(module)]
+        about = [
+            __version__,
+            _RECIPE,
+            version("torch"),
+            version(self.library),
+            type(module).__name__,
+            only,
+            repr(module),
+        ]
         graphs = [part.code for part in module.modules() if isinstance(part, fx.GraphModule)]
         digest.update(repr((about, graphs)).encode())
         add_weights(digest, module)

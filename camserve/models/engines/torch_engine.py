@@ -1,15 +1,19 @@
 """The network on torch: channels last, batch normalisation folded into the convolutions before it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from camserve.graph.heads import Carried, Head
+from camserve.graph.differentiation import gradients
+from camserve.graph.heads import Carried, Head, TargetFunction
 from camserve.graph.original.agreement import TOLERANCE
 from camserve.graph.trace import Graph
+from camserve.models.engines.pointwise import with_matrices
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,28 @@ class TorchEngine:
             activations, carried = self.body(images.contiguous(memory_format=layout))
         # autograd refuses tensors made in inference mode; clones made outside it are ordinary ones
         return activations.clone(), tuple(v.clone() if isinstance(v, torch.Tensor) else v for v in carried)
+
+    def image_gradients(self, images: torch.Tensor, target: TargetFunction) -> torch.Tensor:
+        """d target / d images, (N, c, H, W): the body's own autograd, behind the head's gradient as it knows it.
+
+        Raises OptionError where there is none.
+        """
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+
+        def followed(leaves: Sequence[torch.Tensor]) -> torch.Tensor:
+            activations, carried = self._differentiated(leaves[0])
+            if carried:  # the head sees the images by another way, too
+                return target(self.head.module(activations, *carried)).sum()
+            slopes = self.head.gradients(activations.detach(), target)
+            product: torch.Tensor = activations * slopes
+            return product.sum()
+
+        return gradients(followed, [images.contiguous(memory_format=layout)])[0]
+
+    @cached_property
+    def _differentiated(self) -> nn.Module:
+        is_known = self.channels_last and isinstance(self.body, fx.GraphModule)
+        return with_matrices(self.body) if is_known else self.body  # type: ignore[arg-type]
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
         """(N, c, H, W) -> the CAM of every class, (N, C, h, w); the head is not run. Raises OptionError."""
