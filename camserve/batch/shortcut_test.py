@@ -92,7 +92,7 @@ def _scores(
         photo = open_item(model, item)
     except CamserveError:
         return None
-    pixels = np.asarray(photo.image) if photo.bands is None else photo.bands
+    pixels = photo.pixels if photo.bands is None else photo.bands
     pictures = pixels, painted(pixels, cells), painted(pixels, _opposite(cells))
     shown = (model.explain(one, target=index, size=size) for one in pictures)
     scored = partial(scores_of, each_alone=model.card.scores == "sigmoid")

@@ -108,7 +108,7 @@ def test_equal_colours_are_equal_numbers_on_a_common_scale(model: camserve.Model
     weaker = replace(one, map=one.map / np.float32(4))
     scale = common_scale([weaker, one, other])
     assert scale == max(one.map.max(), other.map.max())
-    flat = replace(one.photo, image=Image.new("RGB", (90, 70), "grey"))
+    flat = replace(one.photo, pixels=np.full((70, 90, 3), 128, np.uint8))
     strong, weak = (replace(e, photo=flat, map=np.full_like(e.map, e.map.max())) for e in (one, weaker))
     assert strong.overlay() == weak.overlay()
     assert strong.overlay(scale=scale) != weak.overlay(scale=scale)

@@ -43,7 +43,7 @@ def to_array(photo: Photo, frame: Frame, spec: Input) -> Float32:
 def plain(spec: Input, side: int, level: int) -> Photo:
     """A photo of one value, 0..255, for trying out a model."""
     bands = None if spec.bands is None else np.full((side, side, spec.samples), level, np.uint8)
-    return Photo(Image.new("RGB", (side, side), (level, level, level)), "plain", "array", bands=bands)
+    return Photo(np.full((side, side, 3), level, np.uint8), "plain", "array", bands=bands)
 
 
 def _normalised(planes: Float32, spec: Input) -> Float32:
