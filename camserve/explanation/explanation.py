@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,8 @@ from camserve.errors import OptionError, shown
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.class_scores import Answer
 from camserve.explanation.manifest import facts_of, provenance_of
+from camserve.geometry.laid import Laid
+from camserve.images.arrays.pixel_arrays import Pixels
 from camserve.images.reading import Photo, encode
 from camserve.render import overlay as render
 from camserve.render.legend import Legend
@@ -101,11 +102,11 @@ class Explanation(Attribution):
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
         shown = chosen.share_of(self.map)
         return paint(
-            enlarged(self.photo.image, factor),
+            self.photo.pixels if factor == 1 else enlarged(self.photo.image, factor),
             self.enlarged_rows(factor),
             look,
             self.style,
-            shown=partial(self.placement.enlarged(factor).rows, shown),
+            shown=Laid(self.placement.enlarged(factor), shown),
             boxes=[box.enlarged(factor) for box in self.boxes(look.boxes)] if look.boxes is not None else (),
             legend=self._legend(chosen) if look.legend else None,
         )
@@ -201,7 +202,7 @@ class Explanation(Attribution):
 
 
 def paint(
-    photo: Image.Image,
+    photo: Pixels | Image.Image,
     rows: Rows,
     look: OverlayOptions,
     style: Render,
@@ -226,4 +227,5 @@ def paint(
         contour=look.contour,
         boxes=boxes,
         legend=legend,
+        native=style.native,
     )
