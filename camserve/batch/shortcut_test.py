@@ -1,6 +1,6 @@
 """A suspected shortcut put to the test: cover the place, and cover as much elsewhere; see what the model still says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from camserve.batch.plan import Plan
 from camserve.datasets.inputs import Item
 from camserve.errors import CamserveError
 from camserve.explanation.class_scores import scores_of
-from camserve.findings.covering import FEWEST_COVERED, Covering, Tested
+from camserve.findings.covering import Covering, Tested
 from camserve.findings.results import name_in, read_rows
 from camserve.findings.shortcuts import Shortcut
 from camserve.findings.sketch import SIDE, from_text, hot_cells
@@ -24,7 +24,8 @@ from camserve.system.ordered import in_order
 # be suspected.
 TESTED, IMAGES = 20, 8
 # What a run may spend on it: a test is one suspicion on one image, which is explained three times. So of 400 images and
-# more an eighth of the time goes into tests at most.
+# more an eighth of the time goes into tests at most. On fewer images each more suspicions could be tested, and chance
+# would confirm eight times as many: benchmarks/covering.py --images 4.
 LEAST_TESTS, IMAGES_A_TEST = 16, 25
 # What is covered elsewhere has at least this share of the place's cells: of a place about the middle of the photograph
 # the mirror image is the place itself, and there is nothing to compare with.
@@ -45,14 +46,14 @@ def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | i
     with the region's mirror image through the middle covered; or why that was not done.
 
     Covered is painted with the photograph's mean colour. Not done are those after the first 20, those whose mirror
-    image is mostly the place itself, those for which the run has no tests left, see `allotted`, and those of which no
-    image can be read any more. Two passes, over the results and the plan, however many shortcuts there are.
+    image is mostly the place itself, those for which the run has no tests left, and those of which no image can be read
+    any more. Two passes, over the results and the plan, however many shortcuts there are.
     """
     why_not = [_why_not(place, one) for place, one in enumerate(shortcuts)]
     testable = [place for place, reason in enumerate(why_not) if reason is None]
-    wanted = dict(zip(testable, allotted(len(testable), plan.count), strict=True))
-    why_not = [NO_TESTS if wanted.get(place) == 0 else reason for place, reason in enumerate(why_not)]
-    examples = _examples(plan, shortcuts, wanted)
+    asked, left = testable[: suspicions_tested(plan.count)], testable[suspicions_tested(plan.count) :]
+    why_not = [NO_TESTS if place in left else reason for place, reason in enumerate(why_not)]
+    examples = _examples(plan, shortcuts, asked)
     scores: list[list[Scores]] = [[] for _ in shortcuts]
 
     def tested(test: tuple[int, Item]) -> tuple[int, Scores | None]:
@@ -68,16 +69,9 @@ def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | i
     return [reason or _means(found) for reason, found in zip(why_not, scores, strict=True)]
 
 
-def allotted(suspicions: int, images: int) -> list[int]:
-    """On how many images each suspicion is tested, the strongest first, in a run of so many images.
-
-    One test for every 25 images, and at least 16, in all: 4 each, without which nothing could be told, as far as that
-    goes, and then one more each by turns, up to 8.
-    """
-    tests = max(LEAST_TESTS, images // IMAGES_A_TEST)
-    tested = min(suspicions, tests // FEWEST_COVERED)
-    each, more = divmod(min(tests, tested * IMAGES), tested) if tested else (0, 0)
-    return [each + (place < more) if place < tested else 0 for place in range(suspicions)]
+def suspicions_tested(images: int) -> int:
+    """How many suspicions a run of so many images puts to the test: one test for every 25 images, and at least 16."""
+    return min(TESTED, max(LEAST_TESTS, images // IMAGES_A_TEST) // IMAGES)
 
 
 def _why_not(place: int, shortcut: Shortcut) -> str | None:
@@ -135,11 +129,11 @@ def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
     return changed
 
 
-def _examples(plan: Plan, shortcuts: Sequence[Shortcut], wanted: Mapping[int, int]) -> list[Examples]:
-    """For each shortcut images that are hot there, with the class explained. wanted: how many, by shortcut."""
+def _examples(plan: Plan, shortcuts: Sequence[Shortcut], asked: Sequence[int]) -> list[Examples]:
+    """For each shortcut images that are hot there, with the class explained; none for those not asked for."""
     found: list[Examples] = [{} for _ in shortcuts]
     for row, one in explained(read_rows(plan.out)):
-        lacking = [place for place, count in wanted.items() if len(found[place]) < count]
+        lacking = [place for place in asked if len(found[place]) < IMAGES]
         if not lacking:
             break
         places = [place for place in lacking if shortcuts[place].class_index in (None, one["class_index"])]

@@ -6,13 +6,14 @@ number of threads may render at once.
 
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from camserve.catalogue.colormaps import COLORMAPS, SIGNED_COLORMAPS, colormap_names, colours
-from camserve.render.canvas import Pixels, canvas_of
+from camserve.render.canvas import Canvas, Pixels, canvas_of
 from camserve.render.legend import Legend, place_legend
 from camserve.render.painting import (
     DARK,
@@ -33,7 +34,25 @@ from camserve.render.regions import Box, sample
 __all__ = ["COLORMAPS", "SIGNED_COLORMAPS", "colormap_names", "colours", "heat_image", "overlay"]
 
 
-def overlay(
+class Look(TypedDict, total=False):
+    """Keyword arguments of `painted_overlay`."""
+
+    colormap: Required[str]
+    alpha: Required[float]
+    contour: float | None
+    boxes: Sequence[Box]
+    legend: Legend | None
+    painted: Rows | None
+    signed: bool
+    native: bool
+
+
+def overlay(photo: Pixels | Image.Image, rows: Rows, **look: Unpack[Look]) -> Image.Image:
+    """As `painted_overlay`, as a Pillow image, RGB."""
+    return painted_overlay(photo, rows, **look).image
+
+
+def painted_overlay(
     photo: Pixels | Image.Image,
     rows: Rows,
     *,
@@ -45,8 +64,8 @@ def overlay(
     painted: Rows | None = None,
     signed: bool = False,
     native: bool = True,
-) -> Image.Image:
-    """The heat painted over the photograph, pixels (H, W, 3) or a Pillow image: RGB, of the photograph's size.
+) -> Canvas:
+    """The heat painted over the photograph, pixels (H, W, 3) or a Pillow image: of the photograph's size.
 
     Heat up to 0.1 leaves the photograph bit for bit; from there opacity grows, to alpha at 0.7. What the
     network did not see is greyed and framed, never painted.
@@ -64,14 +83,14 @@ def overlay(
     for box in boxes:
         _draw_box(canvas, box)
     if all_seen and level is None and legend is None:
-        return canvas
+        return whole
     heat, step = sample(rows, canvas.size)
     _outline(canvas, np.isnan(heat), step)
     if level is not None:
         _outline(canvas, heat >= level, step)
     if legend is not None:
         place_legend(canvas, legend, np.abs(sample(shown, canvas.size)[0]), step, palette, opacity)
-    return canvas
+    return whole
 
 
 def heat_image(rows: Rows, size: tuple[int, int]) -> Image.Image:
