@@ -1,10 +1,10 @@
 """What does covering a place cost by chance? It says which margin of covering.py confirms a suspected shortcut.
 
-    python benchmarks/covering.py DATA [--model efficientnet-lite0] [--sides 3 5 7]
+    python benchmarks/covering.py DATA [--model efficientnet-lite0] [--sides 3 5 7] [--images 8]
 
 DATA/samples/images: photographs of things. On each a square of SIDE x SIDE of the 16 x 16 cells, anywhere, is covered,
-and its mirror image through the middle, as `camserve batch` does. Printed per side, over 20,000 sets of eight
-photographs: the share of sets that cost at least 0.1 (less refutes), at least 0.2, and at least 0.2 with six of eight
+and its mirror image through the middle, as `camserve batch` does. Printed per side, over 20,000 sets of so many
+photographs: the share of sets that cost at least 0.1 (less refutes), at least 0.2, and at least 0.2 with three of four
 agreeing (what confirms).
 """
 
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="efficientnet-lite0")
     parser.add_argument("--sides", type=int, nargs="+", default=[3, 5, 7])
+    parser.add_argument("--images", type=int, default=IMAGES, help="in a set (default: %(default)s)")
     asked = parser.parse_args()
     model, random = camserve.load(asked.model), np.random.default_rng(0)
     files = sorted((asked.data / "samples" / "images").iterdir())
@@ -52,10 +53,10 @@ def main() -> None:
     )
     print(f"{len(files)} photographs; side: share of sets from {REFUTES}, from {CONFIRMS}, confirmed")
     for place, side in enumerate(asked.sides):
-        sets = found[np.array([random.choice(len(files), IMAGES, replace=False) for _ in range(SETS)]), place]
+        sets = found[np.array([random.choice(len(files), asked.images, replace=False) for _ in range(SETS)]), place]
         before, covered, elsewhere = (sets[..., each] for each in range(3))
         cost = (elsewhere - covered).mean(1) / before.mean(1)
-        agree = (covered < elsewhere).sum(1) >= AGREEING * IMAGES
+        agree = (covered < elsewhere).sum(1) >= AGREEING * asked.images
         shares = [(cost >= REFUTES).mean(), (cost >= CONFIRMS).mean(), ((cost >= CONFIRMS) & agree).mean()]
         print(f"{side} x {side}: {', '.join(f'{share:.3f}' for share in shares)}")
 

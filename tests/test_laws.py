@@ -61,7 +61,7 @@ DOORS = {"__init__.py": {"explanation", "model.py"}, "__main__.py": {"cli"}}
 GIVEN_AGAIN = ("batch", "cli", "config", "evaluation", "explain", "explanation", "methods", "nets")
 TORCH_FREE = ("catalogue", "geometry", "images", "config", "datasets", "render", "findings", "explanation", "metrics")
 LATE = ("web", "cli")  # load torch when they are asked for something, not before
-OPENERS = ("images/decoding.py", "images/samples.py")
+OPENERS = ("images/decoding.py", "images/samples.py", "images/arrays/quick_jpeg.py")
 HOMES = {
     "flask": "web/",
     "werkzeug": "web/",
@@ -80,6 +80,7 @@ HOMES = {
     "ray": "batch/ray_cluster.py",
     "cmap": "catalogue/colormaps.py",
     "isal": "images/png.py",
+    "simplejpeg": "images/arrays/quick_jpeg.py",
     "pillow_heif": "images/heic.py",
     "pillow_jxl": "images/jpeg_xl.py",
     "tifffile": "images/rare_tiff.py",

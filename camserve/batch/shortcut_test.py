@@ -23,10 +23,15 @@ from camserve.system.ordered import in_order
 # The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can
 # be suspected.
 TESTED, IMAGES = 20, 8
+# What a run may spend on it: a test is one suspicion on one image, which is explained three times. So of 400 images and
+# more an eighth of the time goes into tests at most. On fewer images each more suspicions could be tested, and chance
+# would confirm eight times as many: benchmarks/covering.py --images 4.
+LEAST_TESTS, IMAGES_A_TEST = 16, 25
 # What is covered elsewhere has at least this share of the place's cells: of a place about the middle of the photograph
 # the mirror image is the place itself, and there is nothing to compare with.
 COMPARABLE = 0.5
 NOT_AMONG = f"only the {TESTED} strongest suspicions are put to the test"
+NO_TESTS = "the tests that a run of so many images has went to stronger suspicions"
 NO_MIRROR = "it lies about the middle, so there is no place opposite to compare with"
 NO_IMAGE = "none of its images could be read again, or none has a score"
 
@@ -41,11 +46,14 @@ def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | i
     with the region's mirror image through the middle covered; or why that was not done.
 
     Covered is painted with the photograph's mean colour. Not done are those after the first 20, those whose mirror
-    image is mostly the place itself, and those of which no image can be read any more. Two passes, over the results and
-    the plan, however many shortcuts there are.
+    image is mostly the place itself, those for which the run has no tests left, and those of which no image can be read
+    any more. Two passes, over the results and the plan, however many shortcuts there are.
     """
     why_not = [_why_not(place, one) for place, one in enumerate(shortcuts)]
-    examples = _examples(plan, shortcuts, [place for place, reason in enumerate(why_not) if reason is None])
+    testable = [place for place, reason in enumerate(why_not) if reason is None]
+    asked, left = testable[: suspicions_tested(plan.count)], testable[suspicions_tested(plan.count) :]
+    why_not = [NO_TESTS if place in left else reason for place, reason in enumerate(why_not)]
+    examples = _examples(plan, shortcuts, asked)
     scores: list[list[Scores]] = [[] for _ in shortcuts]
 
     def tested(test: tuple[int, Item]) -> tuple[int, Scores | None]:
@@ -59,6 +67,11 @@ def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | i
         if found is not None:
             scores[place].append(found)
     return [reason or _means(found) for reason, found in zip(why_not, scores, strict=True)]
+
+
+def suspicions_tested(images: int) -> int:
+    """How many suspicions a run of so many images puts to the test: one test for every 25 images, and at least 16."""
+    return min(TESTED, max(LEAST_TESTS, images // IMAGES_A_TEST) // IMAGES)
 
 
 def _why_not(place: int, shortcut: Shortcut) -> str | None:
@@ -92,7 +105,7 @@ def _scores(
         photo = open_item(model, item)
     except CamserveError:
         return None
-    pixels = np.asarray(photo.image) if photo.bands is None else photo.bands
+    pixels = photo.pixels if photo.bands is None else photo.bands
     pictures = pixels, painted(pixels, cells), painted(pixels, _opposite(cells))
     shown = (model.explain(one, target=index, size=size) for one in pictures)
     scored = partial(scores_of, each_alone=model.card.scores == "sigmoid")

@@ -29,9 +29,9 @@ class Comparison:
 
     def add(self, image: str, folder: Path, explanation: "Explanation") -> None:
         """folder: where its results were written."""
-        from PIL import Image
+        import numpy as np
 
-        forgotten = replace(explanation.photo, image=Image.new("L", (1, 1)))
+        forgotten = replace(explanation.photo, pixels=np.zeros((1, 1, 3), np.uint8))
         self.kept.append((image, folder, replace(explanation, photo=forgotten, account=None)))
 
     @property

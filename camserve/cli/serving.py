@@ -48,7 +48,7 @@ def serve(
 
 
 def _check(settings: "Settings", as_json: bool) -> None:
-    from camserve.web.self_check import try_models
+    from camserve.web.self_check import painter_of, try_models
 
     trials = []
     for trial in try_models(settings):
@@ -57,6 +57,8 @@ def _check(settings: "Settings", as_json: bool) -> None:
             click.echo(_line(trial))
     if as_json:
         click.echo(json.dumps([vars(trial) for trial in trials], indent=1))
+    else:
+        click.echo(f"overlays are painted by {painter_of(settings)}")
     if any(trial.error for trial in trials):
         click.get_current_context().exit(SOME_FAILED)
 

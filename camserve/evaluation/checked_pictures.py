@@ -58,8 +58,8 @@ def made(spec: Input, seed: int) -> Photo:
         planes.append(mean + std * (fields + fine))
     values = np.stack(planes, -1)
     colours = values[..., :3] if values.shape[2] >= 3 else np.repeat(values[..., :1], 3, -1)
-    image = Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8))
-    return Photo(image, f"made {seed}", "array", bands=_bands(values, spec))
+    pixels = np.ascontiguousarray(np.clip(colours, 0, 255).astype(np.uint8))
+    return Photo(pixels, f"made {seed}", "array", bands=_bands(values, spec))
 
 
 def _bands(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", spec: Input) -> "np.ndarray | None":

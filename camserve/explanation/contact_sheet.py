@@ -115,7 +115,7 @@ def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) ->
         heat = _smaller(made, small.size)
     peak = np.nanmax(heat, initial=0)
     scaled = heat / peak if peak > 0 else heat
-    return paint(small, lambda first, last: scaled[first:last], replace(look, signed=False), made.style)
+    return paint(small, lambda first, last: scaled[first:last], replace(look, signed=False), made.style).image
 
 
 def _smaller(made: Explanation, size: tuple[int, int]) -> Float32:

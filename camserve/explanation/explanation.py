@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +17,11 @@ from camserve.errors import OptionError, shown
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.class_scores import Answer
 from camserve.explanation.manifest import facts_of, provenance_of
+from camserve.geometry.laid import Laid
+from camserve.images.arrays.pixel_arrays import Pixels
 from camserve.images.reading import Photo, encode
 from camserve.render import overlay as render
+from camserve.render.canvas import Canvas
 from camserve.render.legend import Legend
 from camserve.render.npy import npy_bytes, npy_in_pieces
 from camserve.render.painting import Rows, checked_share, enlarged, enlargement
@@ -95,17 +97,21 @@ class Explanation(Attribution):
         """
         return self.drawn(look)
 
-    def drawn(self, look: OverlayOptions, *, large: bool = False) -> Image.Image:
-        """As `overlay`, its options in one record. large: a small photograph enlarged, as it is with a legend."""
+    def drawn(self, look: OverlayOptions) -> Image.Image:
+        """As `overlay`, its options in one record."""
+        return self.painted(look).image
+
+    def painted(self, look: OverlayOptions, *, large: bool = False) -> Canvas:
+        """As `drawn`, with its pixels. large: a small photograph enlarged, as it is with a legend."""
         factor = enlargement(self.size) if look.legend or large else 1
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
         shown = chosen.share_of(self.map)
         return paint(
-            enlarged(self.photo.image, factor),
+            self.photo.pixels if factor == 1 else enlarged(self.photo.image, factor),
             self.enlarged_rows(factor),
             look,
             self.style,
-            shown=partial(self.placement.enlarged(factor).rows, shown),
+            shown=Laid(self.placement.enlarged(factor), shown),
             boxes=[box.enlarged(factor) for box in self.boxes(look.boxes)] if look.boxes is not None else (),
             legend=self._legend(chosen) if look.legend else None,
         )
@@ -201,7 +207,7 @@ class Explanation(Attribution):
 
 
 def paint(
-    photo: Image.Image,
+    photo: Pixels | Image.Image,
     rows: Rows,
     look: OverlayOptions,
     style: Render,
@@ -209,14 +215,14 @@ def paint(
     shown: Rows | None = None,
     boxes: Sequence[Box] = (),
     legend: Legend | None = None,
-) -> Image.Image:
-    """Heat on a photograph, RGB, of its size: overlays and the tiles of sheets are painted here.
+) -> Canvas:
+    """Heat on a photograph, of its size: overlays and the tiles of sheets are painted here.
 
     photo: all of it, or a smaller copy. rows: its heat, see `camserve.render.painting`. look: its scale, boxes and
     legend are the caller's to make. style: for what it leaves out. shown: what the colours show, where it is another
     scale of the same.
     """
-    return render.overlay(
+    return render.painted_overlay(
         photo,
         rows,
         painted=shown,
@@ -226,4 +232,5 @@ def paint(
         contour=look.contour,
         boxes=boxes,
         legend=legend,
+        native=style.native,
     )

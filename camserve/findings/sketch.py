@@ -6,13 +6,15 @@ as a share of the largest magnitude, NaN where the model saw nothing. In results
 
 import base64
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from camserve.geometry.frame import Frame, Placement
+from camserve.geometry.frame import Frame, Placement, spreading
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 SIDE = 16
 BORDER, CORNER = 2, 4  # cells: an eighth of the photograph on each side, a quarter by a quarter in each corner
@@ -28,15 +30,26 @@ def sketch_of(grid_map: Float32, placement: Placement) -> Float32:
     x, y = points / width, points / height
     square = Frame((points, points), (left * x, top * y, right * x, bottom * y), frame.input)
     finite = np.nan_to_num(grid_map, nan=0, posinf=0, neginf=0)
-    placed = replace(placement, frame=square).rows(finite, 0, points)
-    cells = placed.reshape(SIDE, _FINE, SIDE, _FINE)
-    seen = ~np.isnan(cells)
-    number = seen.sum((1, 3))
-    total = np.where(seen, cells, 0).sum((1, 3), dtype=np.float64)
-    means = np.full((SIDE, SIDE), np.nan)
-    np.divide(total, number, out=means, where=number > 0)
+    down, across = _averaging(replace(placement, frame=square))
+    means = down @ finite.astype(np.float64) @ across
     peak = np.nanmax(np.abs(means), initial=0)
     return (means / peak if peak > 0 else means).astype(np.float32)
+
+
+@lru_cache(maxsize=256)
+def _averaging(placement: Placement) -> tuple[Float64, Float64]:
+    """What averages a map (h, w) over the cells of a sketch, (16, h) and (w, 16); NaN for cells that were not seen.
+
+    placement: in a photograph of 128 x 128. How a map is laid over it and then averaged is linear, each axis by itself.
+    """
+    (left, top, right, bottom), points = placement.frame.box, np.arange(SIDE * _FINE) + 0.5
+    made = []
+    for spread, low, high in zip(spreading(placement), (top, left), (bottom, right), strict=True):
+        seen = (points >= low) & (points <= high)
+        number = seen.reshape(SIDE, _FINE).sum(1)[:, None]
+        total = np.where(seen[:, None], spread, 0).reshape(SIDE, _FINE, -1).sum(1, dtype=np.float64)
+        made.append(np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0))
+    return made[0], made[1].T
 
 
 def to_text(sketch: Float32) -> str:

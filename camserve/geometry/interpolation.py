@@ -10,7 +10,7 @@ Float32 = npt.NDArray[np.float32]
 
 def across(values: Float32, positions: npt.NDArray[np.float64]) -> Float32:
     """`values` (..., n) at `positions` (m,) along the last axis: (..., m)."""
-    before, share = _places(positions, values.shape[-1])
+    before, share = places(positions, values.shape[-1])
     after = np.minimum(before + 1, values.shape[-1] - 1)
     low = np.take(values, before, axis=-1)
     placed: Float32 = low + (np.take(values, after, axis=-1) - low) * share
@@ -32,7 +32,7 @@ def over(values: Float32, u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]
 
 def _over(values: Float32, v: npt.NDArray[np.float64], widened: Callable[[Float32], Float32]) -> Float32:
     """Rows of `values` at `v`, after `widened` has been at those that matter."""
-    before, share = _places(v, len(values))
+    before, share = places(v, len(values))
     used, before = widened(values[before[0] : before[-1] + 2]), before - before[0]
     placed: Float32 = np.diff(used, axis=0, append=used[-1:]).take(before, axis=0)
     placed *= share[:, None]
@@ -40,8 +40,8 @@ def _over(values: Float32, v: npt.NDArray[np.float64], widened: Callable[[Float3
     return placed
 
 
-def _places(positions: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.intp], Float32]:
-    """The sample before each position, and how far beyond it the position lies, 0..1."""
+def places(positions: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.intp], Float32]:
+    """The sample, of `count`, before each position, and how far beyond it the position lies, 0..1."""
     inside = np.clip(positions, 0, count - 1)
     before = np.minimum(inside.astype(np.intp), max(count - 2, 0))
     return before, (inside - before).astype(np.float32)

@@ -19,5 +19,6 @@ dicom_greys.py DICOM: which values of a frame are black and white
 rare_tiff.py   the numbers of a TIFF's page that tifffile unpacks
 coded_sizes.py what size a packed picture inside another file says it has
 quiet.py       no words of the C library about a TIFF on standard error
+arrays/        pixels as arrays, and plain JPEGs straight into them
 png.py         PNG for a service that is waited for
 """

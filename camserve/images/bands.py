@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from camserve.errors import ImageError
+from camserve.images.arrays.pixel_arrays import pixels_of
 from camserve.images.decoding import numbers_in, numbers_of
 from camserve.images.limits import Limits, check_size
 from camserve.images.pixels import from_numbers, turn_of
@@ -62,7 +63,7 @@ def read_bands(
             values = upright(values, turn)
     _check(values, bands, name)
     image, more = _shown(values, bands)
-    return Photo(image, name, kind, sha256 or _sha256(values), (*notes, *more), values)
+    return Photo(pixels_of(image), name, kind, sha256 or _sha256(values), (*notes, *more), values)
 
 
 def upright(values: npt.NDArray[Any], turn: Image.Transpose | None) -> npt.NDArray[Any]:

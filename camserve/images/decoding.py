@@ -21,6 +21,8 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from camserve.errors import ImageError
+from camserve.images.arrays.pixel_arrays import Pixels, pixels_of
+from camserve.images.arrays.quick_jpeg import quick_pixels
 from camserve.images.coded_sizes import coded_size
 from camserve.images.dicom import read_dicom
 from camserve.images.extras import Decoded
@@ -56,24 +58,32 @@ EXTRAS: dict[str, Callable[[bytes, str, Limits], Decoded | bytes]] = {
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # samples of a TIFF that are colours, by its photometric interpretation
 
 
-def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = True) -> tuple[Image.Image, list[str]]:
-    """The picture in `data`, upright, and notes. icc: whether colours become sRGB where a profile says what they are.
+def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = True) -> tuple[Pixels, list[str]]:
+    """The pixels (H, W, 3) of the picture in `data`, upright, and notes.
+
+    icc: whether colours become sRGB where a profile says what they are.
 
     Raises whatever the libraries raise of damaged bytes.
     """
     if kind == "TIFF":
-        return _decode_tiff(data, name, limits, icc)
+        picture, notes = _decode_tiff(data, name, limits, icc)
+        return pixels_of(picture), notes
     if kind in EXTRAS:
         return _decode_extra(data, name, kind, limits, icc)
     image = _opened(data, name, kind, limits)
+    if isinstance(image, JpegImageFile) and turn_of(image) is None:
+        quick = quick_pixels(data, image)
+        if quick is not None:
+            return quick, []
     moves = ["only the first picture of this animation is explained"] if _is_animated(image) else []
     raw = image.tile[0][3] if kind == "PNG" and image.tile else None
     image.load()
     profile = image.info.get("icc_profile") if icc else None
-    pixels, notes = _deep_png(data, image, raw, profile) or to_rgb(image, profile)
+    picture, notes = _deep_png(data, image, raw, profile) or to_rgb(image, profile)
     turn = turn_of(image)
     del image  # its pixels can go before turning makes another set
-    return pixels if turn is None else pixels.transpose(turn), [*moves, *notes]
+    picture = picture if turn is None else picture.transpose(turn)
+    return pixels_of(picture), [*moves, *notes]
 
 
 def _opened(data: bytes, name: str, kind: str, limits: Limits) -> ImageFile.ImageFile:
@@ -91,7 +101,7 @@ def _opened(data: bytes, name: str, kind: str, limits: Limits) -> ImageFile.Imag
     return image
 
 
-def _decode_extra(data: bytes, name: str, kind: str, limits: Limits, icc: bool) -> tuple[Image.Image, list[str]]:
+def _decode_extra(data: bytes, name: str, kind: str, limits: Limits, icc: bool) -> tuple[Pixels, list[str]]:
     """A format whose library is an extra. The libraries turn pictures upright themselves."""
     read = EXTRAS[kind](data, name, limits)
     if isinstance(read, bytes):  # of a JPEG that was made smaller
@@ -101,7 +111,7 @@ def _decode_extra(data: bytes, name: str, kind: str, limits: Limits, icc: bool) 
         image, notes = to_rgb(read.pixels, profile)
     else:
         image, notes = from_numbers(read.pixels, read.colours, alpha=read.alpha, depth=read.depth, profile=profile)
-    return image, [*read.notes, *notes]
+    return pixels_of(image), [*read.notes, *notes]
 
 
 def _is_animated(image: ImageFile.ImageFile) -> bool:
@@ -152,7 +162,7 @@ def numbers_in(
     """
     if kind in EXTRAS:
         picture, notes = decode(data, name, kind, limits, icc=False)
-        return numbers_of(picture), None, notes
+        return picture, None, notes
     if kind == "TIFF":
         page, notes = _page_of(data, name, limits)
         if is_rare(page) or (page.photometric in _COLOURS and page.one("compression", 1) in UNPACKED):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from camserve.images.pixels import strips
+from camserve.images.arrays.pixel_arrays import strips
 from camserve.images.windows import bounds
 
 _Floats = npt.NDArray[np.float64]

@@ -3,7 +3,6 @@
 Conversion goes strip by strip: of a large picture only the one that is handed over exists whole.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from camserve.errors import ImageError
+from camserve.images.arrays.pixel_arrays import strips
 from camserve.images.limits import Limits, check_size
 from camserve.images.profiles import conversion
 from camserve.images.windows import Window, first_white, not_numbers, window_of
@@ -25,11 +25,10 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_STRIP = 2**20  # pixels converted at a time: what bounds the temporaries
 
 
-def from_array(array: npt.NDArray[Any], limits: Limits) -> Image.Image:
-    """A uint8 array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA as a Pillow image that may share its memory.
+def from_array(array: npt.NDArray[Any], limits: Limits) -> Image.Image | npt.NDArray[np.uint8]:
+    """A uint8 array (H, W) or (H, W, 4) RGBA as a Pillow image that may share its memory; (H, W, 3) as it is.
 
     Raises ImageError for any other, ImageTooLarge before anything is copied.
     """
@@ -40,7 +39,7 @@ def from_array(array: npt.NDArray[Any], limits: Limits) -> Image.Image:
             "(255 * array).astype('uint8') of values 0..1; other numbers and channels are for models of bands (bands=)."
         )
     check_size(array.shape[1::-1], repr("array"), limits)
-    return Image.fromarray(np.ascontiguousarray(array))
+    return array if array.shape[2:] == (3,) else Image.fromarray(np.ascontiguousarray(array))
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
@@ -126,14 +125,6 @@ def _seen(values: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:
     """The pixels that are not transparent, if there are any."""
     kept = values if key is None else values[(values != key).any(-1)][None]
     return kept if kept.size else values
-
-
-def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of whole rows, about a megapixel each, from top to bottom."""
-    width, height = size
-    rows = max(1, _STRIP // width)
-    for top in range(0, height, rows):
-        yield 0, top, width, min(top + rows, height)
 
 
 def _with_alpha(strip: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from isal import isal_zlib
 from PIL import Image
 
-from camserve.images.pixels import strips
+from camserve.images.arrays.pixel_arrays import strips
 
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 _UP = 2  # each byte less the one above it

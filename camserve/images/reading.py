@@ -23,10 +23,11 @@ from PIL import Image
 
 from camserve import errors
 from camserve.errors import ImageError
+from camserve.images.arrays.pixel_arrays import Pixels, image_of, pixels_of
 from camserve.images.coded_sizes import coded_size
 from camserve.images.decoding import EXTRAS, READERS, decode
 from camserve.images.limits import Limits, check_size
-from camserve.images.pixels import from_array, strips, to_rgb, turn_of
+from camserve.images.pixels import from_array, to_rgb, turn_of
 from camserve.images.png import png_bytes
 from camserve.images.signatures import kind_of
 from camserve.images.sources import base_name, encoded
@@ -58,11 +59,11 @@ OUTPUTS = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """A decoded photograph.
 
-    image: RGB, upright, fully loaded; nobody modifies it, so threads may share it.
+    pixels: uint8 (H, W, 3), RGB, upright; nobody modifies them, so threads may share them.
     name: the file's name without its folder, "image" or "array"; for messages and provenance.
     format: "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC", "JPEG XL" or "DICOM"; "array" for pixels that
     come from no file.
@@ -71,27 +72,33 @@ class Photo:
     bands: numbers (H, W, C) as in the file, for a network that takes more or other samples than RGB; else None.
     """
 
-    image: Image.Image
+    pixels: Pixels = field(repr=False)
     name: str
     format: str
     encoded_sha256: str | None = None
     notes: tuple[str, ...] = ()
-    bands: npt.NDArray[Any] | None = field(default=None, repr=False, compare=False)
+    bands: npt.NDArray[Any] | None = field(default=None, repr=False)
+
+    @property
+    def image(self) -> Image.Image:
+        """The pixels as a Pillow image, RGB: made anew at each access, 4 bytes a pixel."""
+        return image_of(self.pixels)
 
     @cached_property
     def sha256(self) -> str:
         """Of the encoded bytes as given; for an array or a Pillow image, of mode, size and RGB pixels."""
         if self.encoded_sha256 is not None:
             return self.encoded_sha256
-        digest = hashlib.sha256(f"RGB {self.image.width} {self.image.height} ".encode())
-        for box in strips(self.image.size):
-            digest.update(self.image.crop(box).tobytes())
+        width, height = self.size
+        digest = hashlib.sha256(f"RGB {width} {height} ".encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
 
     @property
     def size(self) -> tuple[int, int]:
         """(W, H) in pixels."""
-        return self.image.size
+        height, width = self.pixels.shape[:2]
+        return width, height
 
 
 def read_photo(
@@ -115,7 +122,11 @@ def read_photo(
     """
     limits = Limits(max_pixels, max_side, local)
     if isinstance(source, np.ndarray):
-        return _adopt(from_array(source, limits), "array", limits, icc)
+        given = from_array(source, limits)
+        if isinstance(given, Image.Image):
+            return _adopt(given, "array", limits, icc)
+        with one_error("array", "array", limits):
+            return Photo(np.array(given, order="C"), "array", "array")
     name = base_name(source)
     if isinstance(source, Image.Image):
         return _adopt(source, name, limits, icc)
@@ -231,7 +242,8 @@ def _adopt(image: Image.Image, name: str, limits: Limits, icc: bool) -> Photo:
     check_size(image.size, repr(name), limits)
     with one_error(name, image.format or "image", limits):
         profile = image.info.get("icc_profile") if icc else None
-        pixels, notes = to_rgb(image.copy() if image.mode == "RGB" else image, profile)
+        picture, notes = to_rgb(image.copy() if profile and image.mode == "RGB" else image, profile)
         turn = turn_of(image)
-        pixels = pixels if turn is None else pixels.transpose(turn)
+        picture = picture if turn is None else picture.transpose(turn)
+        pixels = pixels_of(picture)
     return Photo(pixels, name, image.format or "array", notes=tuple(notes))

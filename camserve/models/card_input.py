@@ -120,7 +120,7 @@ class Input(Part):
     first three of the bands, of fewer the first.
     mean, std: per channel in that order, in units of 0..255, of bands in those of the file; one number stands for all.
     input = (value - mean) / std. resample: how pixels are interpolated. resampler: by whom:
-    "fast" takes torch for photographs of up to a megapixel, where one value in 200 differs by 1 from Pillow's; "pillow"
+    "fast" takes torch for photographs that are seen whole, where one value in 200 differs by 1 from Pillow's; "pillow"
     needs no torch, and is what model files get. resize: how the photograph is resized before
     the evaluation crop, of which `crop` then says nothing; left out, the crop's box is resampled at once.
     """

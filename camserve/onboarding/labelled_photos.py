@@ -10,6 +10,7 @@ from camserve.catalogue.class_names import resolve_class
 from camserve.config.schema import Settings
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import ImageError, OptionError
+from camserve.images.arrays.pixel_arrays import pixels_of
 from camserve.images.reading import Photo, read_photo
 from camserve.models.labels import with_wnids
 from camserve.onboarding.photo_trials import Shown
@@ -89,4 +90,4 @@ def _shuffled(items: list[Item]) -> list[Item]:
 def _small(photo: Photo) -> Photo:
     """All photographs are kept in memory, so large ones smaller by a whole factor."""
     factor = min(photo.size) // _SIDE
-    return replace(photo, image=photo.image.reduce(factor)) if factor > 1 else photo
+    return replace(photo, pixels=pixels_of(photo.image.reduce(factor))) if factor > 1 else photo

@@ -1,6 +1,8 @@
 """A map to pictures: colours, outlines, boxes and the numbers of a scale. No torch, no model.
 
 painting.py  heat in colours over a photograph, strip by strip
+canvas.py    what is painted on: an array and a Pillow image in one memory
+native_painter.py  the same painting by compiled code, bit for bit, where there is some
 overlay.py   the overlay with its lines and boxes, and the heatmap
 legend.py    what the colours mean, in words and a bar
 scale.py     what the ends of the colours of one picture stand for

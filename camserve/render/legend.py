@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from camserve.catalogue.colormaps import colours
+from camserve.render.canvas import canvas_of
 from camserve.render.painting import DARK, LIGHT, Heat, opacity_of, paint, side_of
 
 _GREY = (128, 128, 128)
@@ -45,10 +46,13 @@ def _legend_plate(legend: Legend, palette: bytes, opacity: Sequence[int], em: in
     below = 2 * max(small.getlength(f"{low}    "), small.getlength(f"    {high}")) + small.getlength(middle)
     needed = font.getlength(caption), below if middle else small.getlength(f"{low}    {high}")
     width, left, top = math.ceil(max(8 * em, *needed)), round(0.8 * em), round(1.35 * em if caption else 0)
-    bar, ramp = Image.new("RGB", (width, round(0.7 * em)), _GREY), np.linspace(0, 1, width, dtype=np.float32)
+    bar, ramp = (
+        canvas_of(Image.new("RGB", (width, round(0.7 * em)), _GREY), native=False),
+        np.linspace(0, 1, width, dtype=np.float32),
+    )
     paint(bar, lambda first, last: np.tile(ramp, (last - first, 1)), palette, opacity)
     plate = Image.new("RGB", (width + 2 * left, top + 3 * em), DARK)
-    plate.paste(bar, (left, top + round(0.8 * em)))
+    plate.paste(bar.image, (left, top + round(0.8 * em)))
     draw = ImageDraw.Draw(plate)
     draw.text((left, 1.5 * em), caption, font=font, fill=LIGHT, anchor="ls")
     draw.text((left, top + 2.4 * em), low, font=small, fill=LIGHT, anchor="ls")

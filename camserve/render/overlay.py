@@ -6,12 +6,14 @@ number of threads may render at once.
 
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from camserve.catalogue.colormaps import COLORMAPS, SIGNED_COLORMAPS, colormap_names, colours
+from camserve.render.canvas import Canvas, Pixels, canvas_of
 from camserve.render.legend import Legend, place_legend
 from camserve.render.painting import (
     DARK,
@@ -32,8 +34,26 @@ from camserve.render.regions import Box, sample
 __all__ = ["COLORMAPS", "SIGNED_COLORMAPS", "colormap_names", "colours", "heat_image", "overlay"]
 
 
-def overlay(
-    photo: Image.Image,
+class Look(TypedDict, total=False):
+    """Keyword arguments of `painted_overlay`."""
+
+    colormap: Required[str]
+    alpha: Required[float]
+    contour: float | None
+    boxes: Sequence[Box]
+    legend: Legend | None
+    painted: Rows | None
+    signed: bool
+    native: bool
+
+
+def overlay(photo: Pixels | Image.Image, rows: Rows, **look: Unpack[Look]) -> Image.Image:
+    """As `painted_overlay`, as a Pillow image, RGB."""
+    return painted_overlay(photo, rows, **look).image
+
+
+def painted_overlay(
+    photo: Pixels | Image.Image,
     rows: Rows,
     *,
     colormap: str,
@@ -43,38 +63,34 @@ def overlay(
     legend: Legend | None = None,
     painted: Rows | None = None,
     signed: bool = False,
-) -> Image.Image:
-    """The heat painted over the photograph: RGB, of the photograph's size.
+    native: bool = True,
+) -> Canvas:
+    """The heat painted over the photograph, pixels (H, W, 3) or a Pillow image: of the photograph's size.
 
     Heat up to 0.1 leaves the photograph bit for bit; from there opacity grows, to alpha at 0.7. What the
     network did not see is greyed and framed, never painted.
     colormap: see `colours`. alpha: opacity of hot places, 0..1. contour: heat, 0..1, at which a line is
     drawn. legend: in the coldest corner; left out where readable text would hide more than a quarter.
     painted: what the colours show, where it is another scale of the same; beyond 1 it is 1. signed: it runs from -1
-    to 1, opacity grows both ways, and 0 is the middle of the colour map.
+    to 1, opacity grows both ways, and 0 is the middle of the colour map. native: by compiled
+    code where there is some; the picture is the same.
     Raises OptionError, UnknownName.
     """
     palette, opacity = colours(colormap), opacity_of(alpha, signed=signed)
     level = None if contour is None else checked_share("contour", contour)
-    canvas = photo.convert("RGB")
-    shown = painted or rows
-    all_seen = paint(canvas, _from_middle(shown) if signed else shown, palette, opacity)
+    shown, whole = painted or rows, canvas_of(photo, native=native)
+    all_seen, canvas = paint(whole, shown, palette, opacity, signed=signed), whole.image
     for box in boxes:
         _draw_box(canvas, box)
     if all_seen and level is None and legend is None:
-        return canvas
+        return whole
     heat, step = sample(rows, canvas.size)
     _outline(canvas, np.isnan(heat), step)
     if level is not None:
         _outline(canvas, heat >= level, step)
     if legend is not None:
         place_legend(canvas, legend, np.abs(sample(shown, canvas.size)[0]), step, palette, opacity)
-    return canvas
-
-
-def _from_middle(rows: Rows) -> Rows:
-    """-1..1 as levels of a palette, over 255: 128 of them for each sign, so that turning it turns the colours."""
-    return lambda first, last: ((rows(first, last) + 1) * 128 - 0.5).astype(np.float32) / np.float32(255)
+    return whole
 
 
 def heat_image(rows: Rows, size: tuple[int, int]) -> Image.Image:

@@ -15,6 +15,9 @@ from PIL import Image
 
 from camserve.catalogue.numbers import number_within
 from camserve.geometry import interpolation
+from camserve.geometry.laid import Laid, Lines, lines_at
+from camserve.render.canvas import Canvas, block_of
+from camserve.render.native_painter import paint_strip
 from camserve.system.deadlines import check_deadline
 
 Heat = npt.NDArray[np.float32]
@@ -48,9 +51,39 @@ def _opacity_of(alpha: float, signed: bool) -> tuple[int, ...]:
     return tuple(round(255 * alpha * t * t * (3 - 2 * t)) for t in rise.tolist())
 
 
-def paint(canvas: Image.Image, rows: Rows, palette: bytes, opacity: Sequence[int]) -> bool:
-    """Lays the heat over `canvas`, and a veil over what was not seen. Whether everything was."""
-    all_seen, inks, mean = True, _inks(palette, tuple(opacity)), _Surroundings(canvas)
+def paint(canvas: Canvas, rows: Rows, palette: bytes, opacity: Sequence[int], *, signed: bool = False) -> bool:
+    """Lays the heat over `canvas`, and a veil over what was not seen. Whether everything was.
+
+    signed: it runs from -1 to 1, and 0 is the middle of the palette.
+    """
+    if canvas.memory is None:
+        return _paint_by_numpy(canvas, _from_middle(rows) if signed else rows, palette, tuple(opacity))
+    heat, around = rows.lines() if isinstance(rows, Laid) else rows, _Surroundings(canvas).lines
+    inks, veil = _colours(palette, tuple(opacity)), np.array(_VEIL, np.uint8)
+    all_seen = True
+    for first, last in strips(canvas.image.size):
+        part = heat if isinstance(heat, Lines) else heat(first, last)
+        all_seen &= paint_strip(canvas.memory, (first, last), part, around, inks, veil, signed=signed)
+    return all_seen
+
+
+@lru_cache(maxsize=64)
+def _colours(palette: bytes, opacity: tuple[int, ...]) -> npt.NDArray[np.uint32]:
+    """RGB and opacity of each level, as one number in memory's order."""
+    colours = np.empty((256, 4), np.uint8)
+    colours[:, :3] = np.frombuffer(palette, np.uint8).reshape(256, 3)
+    colours[:, 3] = opacity
+    return colours.view(np.uint32)[:, 0]
+
+
+def _from_middle(rows: Rows) -> Rows:
+    """-1..1 as levels of a palette, over 255: 128 of them for each sign, so that turning it turns the colours."""
+    return lambda first, last: ((rows(first, last) + 1) * 128 - 0.5).astype(np.float32) / np.float32(255)
+
+
+def _paint_by_numpy(whole: Canvas, rows: Rows, palette: bytes, opacity: tuple[int, ...]) -> bool:
+    """As `paint`, of levels 0..1; painter.c does the same."""
+    all_seen, inks, mean, canvas = True, _inks(palette, opacity), _Surroundings(whole), whole.image
     for first, last in strips(canvas.size):
         heat = rows(first, last)
         levels, unseen = levels_of(heat), np.isnan(heat)
@@ -83,15 +116,22 @@ def _inks(palette: bytes, opacity: tuple[int, ...]) -> npt.NDArray[np.uint32]:
 class _Surroundings:
     """The mean luminance around each pixel of a photograph, 0..255, as it is before it is painted on."""
 
-    def __init__(self, photo: Image.Image) -> None:
-        self._block = 2 ** max(1, round(math.log2(0.03 * side_of(photo.size))))
-        blocks = photo.reduce(self._block).convert("L")
-        self._wide = np.asarray(widen(blocks, self._block, photo.width), np.float32)
+    def __init__(self, canvas: Canvas) -> None:
+        (width, self._height), self._block = canvas.image.size, block_of(canvas.image.size)
+        self._wide = np.asarray(widen(canvas.blocks.convert("L"), self._block, width), np.float32)
+
+    @property
+    def lines(self) -> Lines:
+        """Those of the whole photograph, not yet made."""
+        return lines_at(self._wide, self._positions(0, self._height))
+
+    def _positions(self, top: int, bottom: int) -> npt.NDArray[np.float64]:
+        positions: npt.NDArray[np.float64] = (np.arange(top, bottom) + 0.5) / self._block - 0.5
+        return positions
 
     def rows(self, left: int, top: int, right: int, bottom: int) -> Heat:
         """Those of a box of pixels, float32 (bottom - top, right - left)."""
-        positions = (np.arange(top, bottom) + 0.5) / self._block - 0.5
-        return interpolation.down(self._wide[:, left:right], positions)
+        return interpolation.down(self._wide[:, left:right], self._positions(top, bottom))
 
 
 def _texture(part: Image.Image, around: Heat) -> npt.NDArray[np.uint8]:

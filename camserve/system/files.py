@@ -20,6 +20,7 @@ _PIECE = 2**20  # bytes that are copied at once
 _OF_A_PATH = (OSError, ValueError)  # the second for a NUL in it
 # Opening a pipe waits for whoever writes into it, unless it is told not to; and a terminal could become the process's.
 _READING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 
 
 def open_file(path: str | os.PathLike[str]) -> BufferedReader:
@@ -64,19 +65,24 @@ def write_all(folder: Path, contents: Mapping[str, bytes | Path | Iterable[bytes
     and the last file, a manifest, can be trusted to mean that the others are there. Raises OutputError, also where
     a name is that of a device or anything else that is no file; OptionError where the other file cannot be read.
     """
-    for name in contents:
-        check_target(folder / name)
-    parts = {folder / name: (folder / name).with_suffix(f".{secrets.token_hex(4)}.part") for name in contents}
+    paths, first = {name: os.path.join(folder, name) for name in contents}, secrets.randbits(32)  # noqa: PTH118 - quick
+    for path in paths.values():
+        check_target(path)
+    parts = {
+        name: f"{os.path.splitext(path)[0]}.{(first + place) % 2**32:08x}.part"  # noqa: PTH122
+        for place, (name, path) in enumerate(paths.items())
+    }
     with _blamed(f"cannot write into '{folder}'"):
         try:
-            for path, part in parts.items():
-                make_folder(part.parent)
-                _put(part, contents[path.relative_to(folder).as_posix()])
-            for path, part in parts.items():
-                part.replace(path)
-        finally:
+            for name, part in parts.items():
+                _put(part, contents[name])
+            for name, part in parts.items():
+                os.replace(part, paths[name])  # noqa: PTH105
+        except BaseException:
             for part in parts.values():
-                part.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(part)  # noqa: PTH108
+            raise
 
 
 def make_folder(folder: Path) -> None:
@@ -85,10 +91,10 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def check_target(path: Path) -> None:
+def check_target(path: str | Path) -> None:
     """Raise OutputError where what has that name, links followed, is no file: a device would become one by writing."""
     with _blamed(f"cannot write '{path}'", faults=_OF_A_PATH), suppress(FileNotFoundError, NotADirectoryError):
-        _check_regular(path.stat(), path)
+        _check_regular(os.stat(path), path)  # noqa: PTH116
 
 
 def check_folder(folder: Path) -> None:
@@ -151,10 +157,20 @@ def _blamed(what: str, where: str = "", faults: tuple[type[Exception], ...] = (O
         raise OutputError(f"{what}: {reason(error)}{where}") from None
 
 
-def _put(path: Path, content: bytes | Path | Iterable[bytes]) -> None:
+def _put(path: str, content: bytes | Path | Iterable[bytes]) -> None:
     pieces = _pieces(content) if isinstance(content, Path) else [content] if isinstance(content, bytes) else content
-    with path.open("wb") as file:
-        file.writelines(pieces)
+    try:
+        file = os.open(path, _WRITING, 0o666)
+    except FileNotFoundError:  # looked for only then: a folder is made once, and files are written all the time
+        make_folder(Path(path).parent)
+        file = os.open(path, _WRITING, 0o666)
+    try:
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(file, left) :]  # less than all of it where the disk is nearly full
+    finally:
+        os.close(file)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

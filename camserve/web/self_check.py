@@ -11,6 +11,7 @@ from camserve.config.schema import Settings
 from camserve.errors import CamserveError
 from camserve.images.reading import encode
 from camserve.models.card import find_cards
+from camserve.render.native_painter import described
 from camserve.web.request_options import Options
 from camserve.web.request_record import Record
 from camserve.web.responses import overlay_bytes
@@ -46,6 +47,11 @@ def try_models(settings: Settings) -> Iterator[Trial]:
             yield _try(service, name)
     finally:
         service.close()
+
+
+def painter_of(settings: Settings) -> str:
+    """Which painter overlays have, in words."""
+    return described(native=settings.render.native)
 
 
 def _try(service: Service, name: str) -> Trial:

@@ -23,6 +23,7 @@ from camserve.explain.pipeline import explain_classes
 from camserve.findings.sketch import from_text, sketch_of
 from camserve.images.decoding import EXTRAS
 from camserve.images.reading import OUTPUTS
+from camserve.render.canvas import canvas_of
 
 Rows = dict[str, dict[str, Any]]
 
@@ -322,10 +323,26 @@ def test_a_folder_without_images_says_what_was_looked_for(tmp_path: Path) -> Non
         find_images(tmp_path / "notes.txt", tmp_path / "out")
 
 
-def test_thumbnails_are_small_and_never_empty() -> None:
-    assert thumbnail(Image.new("RGB", (4000, 3000))).size == (360, 270)
-    assert thumbnail(Image.new("RGB", (4000, 1))).size == (360, 1)
-    assert thumbnail(Image.new("RGB", (20, 10))).size == (20, 10)
+@pytest.mark.parametrize("native", [True, False])
+def test_thumbnails_are_small_and_never_empty(native: bool) -> None:
+    for size, small in (
+        ((4000, 3000), (360, 270)),
+        ((4000, 1), (360, 1)),
+        ((20, 10), (20, 10)),
+        ((500, 400), (360, 288)),
+    ):
+        pixels = np.zeros((*size[::-1], 3), np.uint8)
+        assert thumbnail(canvas_of(pixels, native=native)).size == small
+
+
+def test_thumbnails_are_those_of_pillow_but_for_rounding() -> None:
+    random = np.random.default_rng(0)
+    for size in ((500, 400), (361, 20), (200, 700)):
+        coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        pixels = np.array(coarse.resize(size, Image.Resampling.BICUBIC))
+        quick, slow = (thumbnail(canvas_of(pixels, native=native)) for native in (True, False))
+        far = np.abs(np.asarray(quick).astype(int) - np.asarray(slow))
+        assert quick.mode == slow.mode == "RGB" and far.max() <= 1 and (far > 0).mean() < 0.01
 
 
 def test_every_ending_we_look_for_is_a_format_we_read() -> None:

@@ -1,6 +1,7 @@
 """What a folder's maps show together: exact on maps made by hand, and a shortcut planted and found."""
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ from planted import LABELS, trained, write_pictures
 import camserve
 from camserve.batch import Summary, run_batch
 from camserve.batch.plan import read_plan
-from camserve.batch.shortcut_test import IMAGES, NO_IMAGE, NO_MIRROR, NOT_AMONG, TESTED, cover, painted
+from camserve.batch.shortcut_test import (
+    IMAGES,
+    NO_IMAGE,
+    NO_MIRROR,
+    NO_TESTS,
+    NOT_AMONG,
+    TESTED,
+    cover,
+    painted,
+    suspicions_tested,
+)
 from camserve.findings.answers import count_answers
 from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Covering
 from camserve.findings.findings import NOT_COVERED, Findings, alike, overlap, to_dict
@@ -241,6 +252,27 @@ def test_confident_and_wrong_is_listed_with_how_far_the_two_maps_overlap() -> No
     assert "1 image is wrong with a score of 0.8 and more." in facts["sentences"]
 
 
+def test_sketches_are_means_over_the_points_of_each_cell() -> None:
+    """Laid over 128 x 128 points and averaged, which is the definition; and so within a level as they are kept."""
+    random = np.random.default_rng(0)
+    for number in range(60):
+        width, height = (int(side) for side in random.integers(1, 900, 2))
+        part = (0.2 * width, 0.1 * height, 0.75 * width, height)
+        frame = Frame((width, height), (0, 0, width, height) if number % 2 else part, (280, 224))
+        across, down = (int(side) for side in random.integers(1, 15, 2))
+        placement = Placement(frame, (across, down), (280 / across, 224 / down), (7.5, 3.5))
+        grid_map = random.normal(size=(down, across)).astype(np.float32)
+        left, top, right, bottom = frame.box
+        box = (left * 128 / width, top * 128 / height, right * 128 / width, bottom * 128 / height)
+        points = replace(placement, frame=Frame((128, 128), box, frame.input)).rows(grid_map, 0, 128)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of the mean of nothing
+            means = np.nanmean(points.reshape(SIDE, 8, SIDE, 8).astype(np.float64), axis=(1, 3))
+        expected, made = means / np.nanmax(np.abs(means)), sketch_of(grid_map, placement)
+        assert np.allclose(made, expected, atol=1e-6, equal_nan=True)
+        assert np.nanmax(np.abs(from_text(to_text(made)) - expected)) <= 1 / 253
+
+
 def test_painting_covers_just_the_cells() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     cells = np.zeros((SIDE, SIDE), bool)
@@ -296,10 +328,19 @@ def test_the_strongest_of_many_suspicions_are_tested_each_as_if_it_were_alone(tm
     aside = replace(other, cells=blob(0, 6).astype(bool))
     (aside_alone,) = cover(network, plan, [aside])
     assert isinstance(aside_alone, Covering)
-    assert cover(network, plan, [suspicion, aside] * 11) == [alone, aside_alone] * (TESTED // 2) + [NOT_AMONG] * 2
+    many = replace(plan, count=25 * TESTED * IMAGES)  # as many tests as are ever made
+    assert cover(network, many, [suspicion, aside] * 11) == [alone, aside_alone] * (TESTED // 2) + [NOT_AMONG] * 2
+    few = cover(network, plan, [suspicion, aside, other, aside])  # of 48 images: two suspicions
+    assert few == [alone, aside_alone, NO_MIRROR, NO_TESTS]
     for image in marked.rglob("*.png"):
         image.rename(image.with_suffix(".gone"))
     assert cover(network, plan, [suspicion]) == [NO_IMAGE]
+
+
+def test_tests_are_within_their_budget() -> None:
+    assert [suspicions_tested(images) for images in (1, 300, 599, 600, 1000, 4000, 10**9)] == [2, 2, 2, 3, 5, 20, 20]
+    for images in range(0, 9000, 77):
+        assert suspicions_tested(images) * IMAGES <= max(16, images / 25)
 
 
 def test_a_network_that_looks_at_the_object_is_not_suspected(marked: Path, tmp_path: Path) -> None:

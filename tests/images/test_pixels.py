@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from camserve.errors import ImageError
-from camserve.images import pixels
+from camserve.images.arrays import pixel_arrays
 from camserve.images.reading import Photo, read_photo
 
 Pixels = npt.NDArray[np.uint8]
@@ -143,7 +143,7 @@ def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     image = GRADIENT.copy()
     image.putalpha(GRADIENT.getchannel("R"))
     whole = read(image)
-    monkeypatch.setattr(pixels, "_STRIP", 7 * 60)
+    monkeypatch.setattr(pixel_arrays, "_STRIP", 7 * 60)
     assert read(image).sha256 == whole.sha256
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageCms
 from tiffs import Page, tiff
 
-from camserve.images import pixels as pixels_module
 from camserve.images import profiles
+from camserve.images.arrays import pixel_arrays
 from camserve.images.reading import Photo, read_photo
 
 NOISE = np.random.default_rng(0).integers(0, 256, (23, 37, 3), np.uint8)
@@ -191,7 +191,7 @@ def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     image.putalpha(200)
     data = file_of(image, icc_profile=P3)
     whole = pixels(data)
-    monkeypatch.setattr(pixels_module, "_STRIP", 5 * 37)
+    monkeypatch.setattr(pixel_arrays, "_STRIP", 5 * 37)
     assert np.array_equal(pixels(data), whole)
 
 

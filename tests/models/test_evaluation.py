@@ -26,7 +26,7 @@ def picture(width: int, height: int) -> Image.Image:
 
 
 def made(image: Image.Image, spec: Input) -> torch.Tensor:
-    photo = Photo(image, "picture", "array")
+    photo = Photo(np.array(image), "picture", "array")
     return to_input(photo, spec.evaluation(photo.size), spec)[0]
 
 

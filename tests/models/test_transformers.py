@@ -108,7 +108,7 @@ def test_pixels_are_the_processor_s(name: str, options: dict[str, Any]) -> None:
     processor = getattr(transformers, f"{name}ImageProcessor")(**options)
     spec = Input(**input_of(processor, Path("finch")))
     for make in PICTURES:
-        photo = Photo(Image.fromarray(make()), "picture", "array")
+        photo = Photo(make(), "picture", "array")
         own = to_input(photo, spec.evaluation(photo.size), spec)
         assert torch.allclose(own, processor(images=photo.image, return_tensors="pt")["pixel_values"], atol=1e-5)
 
@@ -304,7 +304,7 @@ def test_timm_s_networks_bring_theirs_along(tmp_path: Path, monkeypatch: pytest.
     spec = camserve.load(module).card.input
     own = timm.data.create_transform(**timm.data.resolve_model_data_config(module))
     for make in PICTURES:
-        photo = Photo(Image.fromarray(make()), "picture", "array")
+        photo = Photo(make(), "picture", "array")
         made = to_input(photo, spec.evaluation(photo.size), spec)[0]
         assert torch.allclose(made, own(photo.image), atol=1e-5)
     save_for_hf(module, str(tmp_path / "timm"), model_config={"label_names": list(NAMES)})

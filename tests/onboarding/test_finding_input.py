@@ -226,7 +226,7 @@ def test_large_photographs_are_kept_smaller(desk: Path) -> None:
 
 def shown(size: tuple[int, int] = (100, 80)) -> Shown:
     photos = [
-        Photo(coloured(colour, 100 * n + seed, size), "x", "array")
+        Photo(np.array(coloured(colour, 100 * n + seed, size)), "x", "array")
         for seed in range(5)
         for n, colour in enumerate(COLOURS.values())
     ]

@@ -120,7 +120,7 @@ def test_the_image_is_made_of_all_that_the_package_is_built_of() -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
-    needed |= {*wheel["packages"], *wheel["force-include"]}
+    needed |= {*wheel["packages"], *wheel["force-include"], "hatch_build.py"}
     assert {Path(name) for name in needed} <= copied
 
 

@@ -160,7 +160,7 @@ def _share_of(resize: dict[str, Any], sides: Sequence[int]) -> float:
 
 
 def _is_alike(spec: Input, picture: Pixels, answer: npt.NDArray[np.float32]) -> bool:
-    photo = Photo(Image.fromarray(picture), "picture", "array")
+    photo = Photo(picture, "picture", "array")
     frame = spec.evaluation(photo.size)
     if frame.input != answer.shape[:0:-1]:
         return False

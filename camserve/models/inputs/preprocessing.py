@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-# Photographs of at most so many pixels are resampled by torch, which needs a copy of them.
-_COPIED = 2**20
 # Pillow's filters that torch has too: the same weights with vector instructions, 4 times as fast.
 _IN_TORCH = ("bilinear", "bicubic")
 
@@ -33,8 +31,8 @@ def to_array(photo: Photo, frame: Frame, spec: Input) -> Float32:
     """The same as an array; without torch where `spec` says that Pillow resamples."""
     if spec.bands is not None:
         return _normalised(_bands(photo, frame, spec), spec)
-    image = photo.image.convert("L") if spec.channels == "L" else photo.image
-    small = _resampled(image, frame, spec) if spec.resize is None else _as_stated(image, frame, spec)
+    values = np.array(photo.image.convert("L")) if spec.channels == "L" else photo.pixels
+    small = _resampled(values, frame, spec) if spec.resize is None else _as_stated(values, frame, spec)
     if spec.channels == "BGR":
         small = small[::-1]
     return _normalised(np.ascontiguousarray(small, dtype=np.float32), spec)
@@ -43,7 +41,7 @@ def to_array(photo: Photo, frame: Frame, spec: Input) -> Float32:
 def plain(spec: Input, side: int, level: int) -> Photo:
     """A photo of one value, 0..255, for trying out a model."""
     bands = None if spec.bands is None else np.full((side, side, spec.samples), level, np.uint8)
-    return Photo(Image.new("RGB", (side, side), (level, level, level)), "plain", "array", bands=bands)
+    return Photo(np.full((side, side, 3), level, np.uint8), "plain", "array", bands=bands)
 
 
 def _normalised(planes: Float32, spec: Input) -> Float32:
@@ -55,7 +53,7 @@ def _normalised(planes: Float32, spec: Input) -> Float32:
 
 def _bands(photo: Photo, frame: Frame, spec: Input) -> Float32:
     """The bands of a picture, (c, h, w), unrounded. Raises ImageError where it was read without them."""
-    values = np.asarray(photo.image) if photo.bands is None else photo.bands
+    values = photo.pixels if photo.bands is None else photo.bands
     if values.shape[2] < spec.samples:
         raise ImageError(
             f"{photo.name!r} was read as an ordinary picture; this model takes bands, so give the file or the array "
@@ -71,34 +69,33 @@ def _bands(photo: Photo, frame: Frame, spec: Input) -> Float32:
     return planes
 
 
-def _resampled(image: Image.Image, frame: Frame, spec: Input) -> npt.NDArray[np.uint8]:
-    """(3, h, w), of grey (1, h, w).
+def _resampled(values: npt.NDArray[np.uint8], frame: Frame, spec: Input) -> npt.NDArray[np.uint8]:
+    """Of (H, W, 3) (3, h, w), of grey (H, W) (1, h, w).
 
     Torch and Pillow differ by 1 in about one value of 200, where rounding falls the other way.
     """
     size, filter = frame.input, spec.resample
-    if frame.sees_all and size == image.size:
-        return _planes(np.asarray(image))
-    by_torch = spec.resampler == "fast" and filter in _IN_TORCH
-    if by_torch and frame.sees_all and image.width * image.height <= _COPIED:
+    if frame.sees_all and size == values.shape[1::-1]:
+        return _planes(values)
+    if spec.resampler == "fast" and filter in _IN_TORCH and frame.sees_all:
         import torch
         from torch.nn import functional
 
-        planes = torch.from_numpy(_planes(np.array(image)))[None]
+        planes = torch.from_numpy(_planes(values))[None]
         return functional.interpolate(planes, size[::-1], mode=filter, antialias=True)[0].numpy()
-    small = image.resize(size, Image.Resampling[filter.upper()], box=frame.box)
+    small = Image.fromarray(values).resize(size, Image.Resampling[filter.upper()], box=frame.box)
     return _planes(np.asarray(small))
 
 
-def _as_stated(image: Image.Image, frame: Frame, spec: Input) -> npt.NDArray[np.uint8]:
+def _as_stated(values: npt.NDArray[np.uint8], frame: Frame, spec: Input) -> npt.NDArray[np.uint8]:
     """As `_resampled`, in the steps of the frame and by the library that the card's `resize` names."""
     assert spec.resize is not None
-    values = np.asarray(image)
+    whole = values
     if frame.alone:
         left, top, right, bottom = map(int, frame.box)
         values = values[top:bottom, left:right]
     if not frame.alone and not frame.sees_all and not frame.through:
-        return _resampled(image, frame, spec)
+        return _resampled(whole, frame, spec)
     is_cut = frame.through and not frame.sees_all
     for size in frame.through if is_cut else (*frame.through, frame.input):
         values = _made(values, size, spec.resample, by_torch=spec.resize.like != "torchvision")
