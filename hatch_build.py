@@ -1,8 +1,8 @@
-"""Compiles camserve/render/painter.c while camserve is installed, where there is a C compiler; else goes on without.
+"""Compiles camserve's few C files while it is installed, where there is a C compiler; else goes on without.
 
     python hatch_build.py
 
-does so in a checkout. Overlays are the same either way, bit for bit; camserve/render/native_painter.py loads it.
+does so in a checkout. All numbers are the same either way, bit for bit; the modules beside the files load them.
 """
 
 import os
@@ -21,8 +21,7 @@ except ImportError:  # run by hand
     BuildHookInterface = object
 
 ROOT = Path(__file__).parent
-SOURCE = ROOT / "camserve" / "render" / "painter.c"
-LIBRARY = SOURCE.with_suffix(".so")
+SOURCES = [ROOT / "camserve" / file for file in ("render/painter.c", "images/arrays/resampler.c")]
 # Without -ffp-contract=off a compiler may round once where numpy rounds twice. The first try asks for code for
 # processors with AVX2 beside code for all, which not every compiler and C library can do; the second does not.
 _FLAGS = ["-O3", "-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=default"]
@@ -36,8 +35,14 @@ def compiler() -> list[str] | None:
     return next(([found] for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
 
 
-def build(library: Path = LIBRARY) -> str | None:
-    """Make the library. Why that was not possible; None where it was."""
+def build_all() -> str | None:
+    """Make every library. Why that was not possible; None where it was."""
+    return next((problem for problem in map(build, SOURCES) if problem is not None), None)
+
+
+def build(source: Path) -> str | None:
+    """Make the library of one file. Why that was not possible; None where it was."""
+    library = source.with_suffix(".so")
     command = compiler()
     if sys.platform == "win32" or command is None:
         return "there is no C compiler"
@@ -45,7 +50,7 @@ def build(library: Path = LIBRARY) -> str | None:
     for more in _TRIES:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # put in place whole: another may be using it
             made = Path(folder) / library.name
-            words = [*command, *_FLAGS, *more, "-o", str(made), str(SOURCE)]
+            words = [*command, *_FLAGS, *more, "-o", str(made), str(source)]
             try:
                 done = subprocess.run(words, capture_output=True, text=True, check=False)
             except OSError as error:
@@ -57,24 +62,26 @@ def build(library: Path = LIBRARY) -> str | None:
     return said or "the C compiler failed"
 
 
-class PainterBuildHook(BuildHookInterface):  # type: ignore[misc]
-    """Of a wheel, an editable one too; a source distribution has painter.c and compiles nothing."""
+class CompilingBuildHook(BuildHookInterface):  # type: ignore[misc]
+    """Of a wheel, an editable one too; a source distribution has the C files and compiles nothing."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
             return
-        LIBRARY.unlink(missing_ok=True)  # of an earlier build, perhaps for another machine
-        problem = build()
+        libraries = [source.with_suffix(".so") for source in SOURCES]
+        for library in libraries:
+            library.unlink(missing_ok=True)  # of an earlier build, perhaps for another machine
+        problem = build_all()
         if problem is not None:
-            self.app.display_warning(f"overlays will be painted by numpy: {problem}")
+            self.app.display_warning(f"numpy will paint overlays and resample photographs: {problem}")
             return
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data.update(pure_python=False, tag=f"py3-none-{platform}")
-        build_data["artifacts"].append(f"/{LIBRARY.relative_to(ROOT).as_posix()}")
+        build_data["artifacts"] += [f"/{library.relative_to(ROOT).as_posix()}" for library in libraries]
 
 
 if __name__ == "__main__":
-    problem = build()
-    sys.exit(problem and f"{LIBRARY.name} was not made: {problem}")
+    problem = build_all()
+    sys.exit(problem and f"a library was not made: {problem}")

@@ -1,20 +1,20 @@
 """The files of one explanation in a batch, and what they are called."""
 
-import sys
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from camserve.batch.batch_options import Options
 from camserve.catalogue.run_files import KINDS, THUMBNAILS
 from camserve.explanation.explanation import Explanation
+from camserve.images.arrays.resampling import resample
 from camserve.images.reading import OUTPUTS, encode
 from camserve.render.canvas import Canvas
 from camserve.render.npy import npy_bytes
 from camserve.render.painting import ROOMY
 
 THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
-_GAP = 3  # so many times as large a picture is resampled at once; a larger one loses whole factors first
 
 
 class Made(NamedTuple):
@@ -62,23 +62,14 @@ def ending_of(kind: str, options: Options) -> str:
 
 
 def thumbnail(overlay: Canvas) -> Image.Image:
-    """A small copy for the page; never larger than the overlay.
-
-    Where compiled code has painted it and something has imported torch, torch makes it: the same filter in a quarter of
-    the time; about one value of 1,000 differs, by 1. Pillow makes that of a large one, of which it first takes means.
-    """
-    image, memory = overlay.image, overlay.memory
+    """A small copy for the page; never larger than the overlay."""
+    image = overlay.image
     share = min(1, THUMBNAIL / max(image.size))
     size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
-    if memory is None or "torch" not in sys.modules or max(image.size) >= _GAP * THUMBNAIL or size == image.size:
-        return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_GAP)
-    import torch
-    from torch.nn import functional
-
-    planes = torch.from_numpy(memory)[None].permute(0, 3, 1, 2)
-    small = functional.interpolate(planes, size[::-1], mode="bilinear", antialias=True)
-    pixels = small[0].permute(1, 2, 0).contiguous().numpy()
-    return Image.frombytes("RGB", size, pixels.tobytes(), "raw", "RGBX")
+    if size == image.size:
+        return image
+    pixels = np.asarray(image) if overlay.memory is None else overlay.memory
+    return Image.fromarray(resample(pixels, size, "bilinear"))
 
 
 def _bytes(kind: str, explanation: Explanation, threshold: float) -> bytes:

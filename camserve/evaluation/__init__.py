@@ -23,6 +23,18 @@ of_learning.py        other class, weights
 randomised.py         copies of a network with random weights
 """
 
-from camserve.evaluation.checklist import Sanity, sanity
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from camserve.evaluation.checklist import Sanity, sanity
 
 __all__ = ["Sanity", "sanity"]
+
+
+def __getattr__(name: str) -> object:
+    """The checks are loaded at their first use: they need torch, and a batch without metrics does not."""
+    if name not in __all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from camserve.evaluation import checklist
+
+    return getattr(checklist, name)
