@@ -30,6 +30,10 @@ OFTEN, _LATEST = 32, 256
 MOST, WEIGHTS = 6, 96 * 2**20
 
 
+# What makes one, and ends by itself.
+THREAD = "camserve-graph"
+
+
 class Shape(NamedTuple):
     """of: the input, (N, c, H, W). is_modest: whether its threads give way to others, as those of its graph do then."""
 
@@ -69,8 +73,8 @@ class FrequentShapes:
         with self._lock:
             if self._thread is not None or shape in self._refused or not self._has_room(shape):
                 return
-            copies = images.copy(), [one.copy() for one in results]
-            self._thread = threading.Thread(target=self._make, args=(shape, *copies, self._generation))
+            given = shape, images.copy(), [one.copy() for one in results], self._generation
+            self._thread = threading.Thread(target=self._make, args=given, name=THREAD)
         self._thread.start()
 
     def rest(self) -> None:
