@@ -43,6 +43,7 @@ def overlay(
     legend: Legend | None = None,
     painted: Rows | None = None,
     signed: bool = False,
+    grey: bool = False,
 ) -> Image.Image:
     """The heat painted over the photograph: RGB, of the photograph's size.
 
@@ -51,12 +52,12 @@ def overlay(
     colormap: see `colours`. alpha: opacity of hot places, 0..1. contour: heat, 0..1, at which a line is
     drawn. legend: in the coldest corner; left out where readable text would hide more than a quarter.
     painted: what the colours show, where it is another scale of the same; beyond 1 it is 1. signed: it runs from -1
-    to 1, opacity grows both ways, and 0 is the middle of the colour map.
+    to 1, opacity grows both ways, and 0 is the middle of the colour map. grey: the photograph without its colours.
     Raises OptionError, UnknownName.
     """
     palette, opacity = colours(colormap), opacity_of(alpha, signed=signed)
     level = None if contour is None else checked_share("contour", contour)
-    canvas = photo.convert("RGB")
+    canvas = photo.convert("L").convert("RGB") if grey else photo.convert("RGB")
     shown = painted or rows
     all_seen = paint(canvas, _from_middle(shown) if signed else shown, palette, opacity)
     for box in boxes:
