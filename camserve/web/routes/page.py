@@ -31,10 +31,10 @@ SIZES = {
     "448": "Whole photo, finest: 448 px",
     "crop": "Centre square, as in training",
 }
-# A setting's name in an error: for who runs the service, not for who looks at the page. static/page.js has the same.
+# A setting's name in an error: for who runs the service, not for who looks at the page. static/service.js has the same.
 _SETTING = re.compile(r" \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)")
 _COLOUR_LABELS = {"RdBu": "Blue to red"}
-# Pixels of a side up to which a photograph is drawn pixel by pixel; static/page.js has the same.
+# Pixels of a side up to which a photograph is drawn pixel by pixel; static/picture.js has the same.
 _SMALL = 128
 
 
@@ -90,8 +90,8 @@ def _render(
             auto=(AUTO, AUTO_SUMMARY),
             sizes=_sizes(str(ours.settings.explain.size)),
             colour_label=_colour_label,
-            colormaps={name: _stops(name) for name in _colormaps(ours.settings.render.colormap)},
-            signed_colormaps={name: _stops(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
+            colormaps={name: _table(name) for name in _colormaps(ours.settings.render.colormap)},
+            signed_colormaps={name: _table(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
             result=result,
             problem=problem,
             chosen=chosen or Options(),
@@ -118,10 +118,9 @@ def _colour_label(colormap: str) -> str:
     return _COLOUR_LABELS.get(name, name[:1].upper() + name[1:])
 
 
-def _stops(colormap: str) -> str:
-    """Nine colours along the map, for a CSS gradient."""
-    table = colours(colormap)
-    return ", ".join(f"#{table[3 * i : 3 * i + 3].hex()}" for i in (*range(0, 255, 32), 255))
+def _table(colormap: str) -> str:
+    """The 256 colours of a map, three bytes each, in base64."""
+    return base64.b64encode(colours(colormap)).decode()
 
 
 def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:

@@ -1,24 +1,32 @@
-// The page's behaviour: one photograph, one overlay over it at full opacity, whose CSS opacity the slider sets.
-// Painting is linear in opacity, so the heat shown is what the service paints with that `alpha`, to within 2 of
-// 255. Lines and the veil over what the model did not see fade with it here, and stay in the download.
+// START HERE. The page's behaviour: one photograph, what the service says of it, and the picture that is drawn of that.
+// service.js asks, picture.js draws, and each of the others has one part of the page.
 
+import { showAnswers } from "./answers.js";
 import { searchClasses } from "./classes.js";
+import { ClassMaps } from "./classmaps.js";
 import { inWords as lasting, secondsOf, showForecast, titleOf } from "./methods.js";
-import { clearPlace, short, watchPlaces } from "./places.js";
+import { redraw, setHeat, setPhotograph } from "./picture.js";
+import { clearPlace, showPlaceAgain, watchPlaces } from "./places.js";
+import { Placement } from "./placement.js";
+import { plain, Service } from "./service.js";
+import { download, restoreLink, showCommands } from "./takeaway.js";
+import { said } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
-// answered: the choices that the picture shown is the answer to; null: there is none.
-const state = { photo: null, request: null, answered: null, photoUrl: "", overlayUrl: "" };
+// answer: what the service said; maps: its class maps, null where it has none. target: what is shown, {index, against};
+// null: something else than a class or a difference of two. heat: of picture.js. live: other classes need no request.
+// others: the map of the answer where it is none of the class maps.
+// answered: the choices that the answer is to; null: there is none.
+const state = { photo: null, request: null, answered: null, answer: null, names: [], scores: [] };
+const service = new Service(form, (text) => ($("doing").textContent = text));
 
-// A loading model and a full queue pass by themselves; this many tries, then the reader decides.
-const PATIENCE = 20;
 // Milliseconds that the last picture stays, dimmed, while another is made: less than that would only flicker.
 const STAYS = 400;
-// Pixels of a side up to which a photograph is drawn pixel by pixel; routes/page.py has the same.
-const SMALL = 128;
-// A setting's name is for who runs the service; routes/page.py has the same.
-const SETTING = / \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)/g;
+// Classes whose names and scores come with an answer.
+const CLASSES = 1000;
+// Of a map's peak: maps that differ by less are one.
+const EQUAL = 1e-3;
 
 document.documentElement.classList.add("scripted");
 
@@ -26,11 +34,10 @@ document.documentElement.classList.add("scripted");
 
 async function take(photo) {
   if (!photo) return;
-  state.photo = photo;
-  state.answered = null;
-  setTarget("", "");
+  Object.assign(state, { photo, answered: null, answer: null, heat: null });
+  for (const id of ["target", "expected"]) if ($(id).dataset.index) setClass(id, "", "");
+  $("difference").setAttribute("aria-pressed", "false");
   $("answers").hidden = true;
-  $("overlay").hidden = true;
   await explain();
 }
 
@@ -52,49 +59,41 @@ document.addEventListener("dragleave", (event) => {
 
 // ---- asking the service
 
-function request(accept, changes, signal) {
-  const body = new FormData(form);
-  body.set("image", state.photo, state.photo.name || "pasted");
-  body.set("method", $("method").value); // a form leaves out what cannot be chosen any more
-  if ($("target").dataset.index) body.set("target", `#${$("target").dataset.index}`);
-  for (const [name, value] of Object.entries(changes)) body.set(name, value);
-  return { method: "POST", body, headers: { Accept: accept }, signal };
+// The options whose fields hold a name, as an index: two classes may share a name, and digits could be one.
+function asked() {
+  const options = {};
+  for (const id of ["target", "expected"]) if ($(id).dataset.index) options[id] = `#${$(id).dataset.index}`;
+  if (isDifference()) options.target = `#${state.target.index}-#${state.target.against}`;
+  return options;
 }
 
-async function ask(accept, changes, signal = state.request.signal, address = form.dataset.explain) {
-  for (let tries = 1; ; tries += 1) {
-    const response = await fetch(address, request(accept, changes, signal));
-    if (response.ok) return response;
-    const problem = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
-    const seconds = Number(response.headers.get("Retry-After"));
-    if (!seconds || tries === PATIENCE) throw Object.assign(new Error(problem.detail), problem);
-    $("doing").textContent = problem.code === "busy" ? "Waiting for other requests …" : "Waiting for the model …";
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  }
-}
-
-async function explain() {
+// quietly: the picture is right already, and what is said about it is on its way.
+async function explain({ quietly = false } = {}) {
   if (!state.photo) return;
   state.request?.abort();
   const mine = (state.request = new AbortController());
-  const asked = (state.asked = choices());
-  setBusy(true);
+  const choice = (state.asked = choices());
+  if (!quietly) setBusy(true);
   try {
-    $("problem").hidden = true;
-    clearPlace();
-    await showPhoto();
-    if (mine.signal.aborted) return;
+    if (!quietly) {
+      $("problem").hidden = true;
+      clearPlace();
+    }
     const start = performance.now();
-    const answer = await (await ask("application/json", { outputs: "overlay", format: "jpeg", alpha: 1 })).json();
+    const options = quietly ? asked() : { outputs: "maps", top_k: CLASSES, ...asked() };
+    const [response] = await Promise.all([
+      service.ask(state.photo, "application/json", options, mine.signal),
+      showPhoto(mine.signal),
+    ]);
+    const answer = await response.json();
     if (mine.signal.aborted) return;
-    await showOverlay(answer.outputs.overlay);
-    if (mine.signal.aborted) return;
-    showAnswer(answer, performance.now() - start);
-    state.answered = { ...asked, name: answer.target.name };
-    setCleared(false);
+    state.answered = choice;
+    if (quietly) showWords({ ...answer, top: state.answer.top, outputs: state.answer.outputs });
+    else showAnswer(answer, choice.target, performance.now() - start);
     forecast(mine.signal);
   } catch (error) {
     if (mine.signal.aborted) return;
+    mine.abort();
     showFailure(error);
   }
   if (mine === state.request) setBusy(false);
@@ -105,9 +104,8 @@ async function forecast(signal) {
   const key = [state.photo.name, state.photo.size, state.photo.lastModified, modelName(), $("size").value].join("/");
   if (state.forecast === key) return;
   try {
-    const changes = { method: "auto", target: "", contour: "", boxes: "", colormap: "", signed: "", trust: "" };
-    const answer = await ask("application/json", changes, signal, form.dataset.forecast);
-    const told = await answer.json();
+    const changes = { method: "auto", target: "", expected: "", trust: "" };
+    const told = await (await service.ask(state.photo, "application/json", changes, signal, form.dataset.forecast)).json();
     if (signal.aborted) return;
     state.forecast = key;
     showForecast($("method"), $("why"), told);
@@ -128,8 +126,6 @@ function offerSentences() {
   for (const one of [$("labels"), $("sentences"), form.querySelector("label[for=labels]")]) one.hidden = !takes;
   $("labels").disabled = !takes;
 }
-
-offerSentences();
 
 const classesOf = new Map();
 
@@ -153,19 +149,50 @@ function choices() {
   for (const { id, name, type, value, checked } of form.elements) {
     if (name && type !== "file") kept[id || name] = type === "checkbox" ? checked : value;
   }
-  return { kept, index: $("target").dataset.index ?? "" };
+  const indices = ["target", "expected"].map((id) => [id, $(id).dataset.index ?? ""]);
+  return { kept, indices, target: isDifference() ? state.target : null };
 }
 
-function restore({ kept, index }) {
+function restore({ kept, indices }) {
   for (const element of form.elements) {
     const was = kept[element.id || element.name];
     if (was === undefined) continue;
     if (element.type === "checkbox") element.checked = was;
     else element.value = was;
   }
-  $("target").dataset.index = index;
+  for (const [id, index] of indices) $(id).dataset.index = index;
   setHints();
 }
+
+function setClass(id, name, index) {
+  $(id).value = name;
+  $(id).dataset.index = index;
+  if (id === "target") $("difference").setAttribute("aria-pressed", "false");
+}
+
+const isDifference = () => $("difference").getAttribute("aria-pressed") === "true";
+
+// A class was chosen. Where its map is here it is drawn at once; what is said of it follows.
+function choose(name, index) {
+  setClass("target", name, index);
+  turnTo({ index, against: null });
+}
+
+function turnTo(target) {
+  const here = state.live && !state.cleared && canShow(target);
+  if (here) show(target);
+  explain({ quietly: here });
+}
+
+$("difference").addEventListener("click", () => {
+  const [best, { expected }] = [state.answer.top[0], state.answer];
+  if (isDifference()) return choose(best.class_name, best.class_index);
+  const target = { index: best.class_index, against: expected.class_index };
+  setClass("target", "", "");
+  $("difference").setAttribute("aria-pressed", "true");
+  if (!state.live) state.target = target;
+  return turnTo(target);
+});
 
 // Ends what is under way. The picture that was there is shown again, with what it was asked for.
 function cancel() {
@@ -183,101 +210,120 @@ function cancel() {
 // ---- showing what it said
 
 // Browsers show no TIFF: then the service's own reading of it, an overlay without opacity, is the photograph.
-async function showPhoto() {
-  if (state.shown === state.photo) return;
+async function showPhoto(signal) {
+  if (state.drawn === state.photo) return;
   const photo = state.photo;
-  setSource("photo", photo);
+  setSource(photo);
   await $("photo").decode().catch(async () => {
-    setSource("photo", await (await ask("image/jpeg", { alpha: 0, contour: "", boxes: "", size: "fit", trust: "" })).blob());
+    const plainly = { alpha: 0, size: "fit", trust: "", target: "", expected: "" };
+    setSource(await (await service.ask(photo, "image/png", plainly, signal)).blob());
     await $("photo").decode();
   });
-  state.shown = photo;
-  const { naturalWidth: width, naturalHeight: height } = $("photo");
-  $("frame").style.setProperty("--ratio", width / height);
-  $("frame").style.setProperty("--pixels", width);
-  $("frame").classList.toggle("small", Math.max(width, height) <= SMALL);
+  if (signal.aborted) return;
+  state.drawn = photo;
+  setPhotograph($("photo"));
+  $("overlay")?.remove();
   $("photo").hidden = $("figure").hidden = false;
   $("drop").hidden = true;
 }
 
-async function showOverlay(overlay) {
-  const bytes = Uint8Array.from(atob(overlay.b64), (letter) => letter.charCodeAt(0));
-  setSource("overlay", new Blob([bytes], { type: overlay.content_type }));
-  await $("overlay").decode();
-  $("overlay").hidden = false;
+function setSource(blob) {
+  URL.revokeObjectURL(state.url);
+  $("photo").src = state.url = URL.createObjectURL(blob);
 }
 
-function setSource(id, blob) {
-  URL.revokeObjectURL(state[`${id}Url`]);
-  $(id).src = state[`${id}Url`] = URL.createObjectURL(blob);
-}
-
-function showAnswer(answer, milliseconds) {
-  const { model, method, layer, image } = answer.provenance;
-  const title = titleOf($("method"), method);
-  const refocus = $("top").contains(document.activeElement);
-  $("top").replaceChildren(...listed(answer).map((one) => answerItem(one, one.class_index === answer.class_index)));
-  $("warnings").replaceChildren(...answer.warnings.map(warningItem));
-  $("warnings").hidden = !answer.warnings.length;
-  state.size = image;
-  $("for").textContent = answer.target.name;
-  $("by").textContent = title;
-  setScale(answer);
-  $("overlay").alt = `Where the evidence for ${answer.target.name} is, by ${title}`;
+// asked: the difference that was asked for; null: something else.
+function showAnswer(answer, asked, milliseconds) {
+  const { image, model, frame, method, layer } = answer.provenance;
+  const size = [image.width, image.height];
+  const { maps } = answer.outputs;
+  Object.assign(state, { answer, size, reason: maps.reason ?? "" });
+  state.maps = maps.b64 ? new ClassMaps(maps, frame, size) : null;
+  state.placement = new Placement(answer.provenance.placement, frame, size);
+  state.names = [];
+  state.scores = [];
+  for (const one of answer.top) {
+    state.names[one.class_index] = one.class_name;
+    state.scores[one.class_index] = said(one);
+  }
+  const isClass = answer.target.name === answer.class_name;
+  state.target = isClass ? { index: answer.class_index, against: null } : asked;
+  const found = { map: Float32Array.from(answer.map.flat()), placement: state.placement };
+  state.others = null;
+  state.live = Boolean(state.target && canShow(state.target)) && isEqual(found, heatOf(state.target));
+  if (!state.live) state.others = found;
+  state.title = titleOf($("method"), method);
+  setCleared(false);
+  showHeat(heatOf(state.target), state.target ? nameOf(state.target) : answer.target.name);
   $("facts").textContent =
-    `${title} at layer “${layer}” of ${model.name} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
+    `${state.title} at layer “${layer}” of ${model.name} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
+  showWords(answer);
+}
+
+// What an answer says beside its map.
+function showWords(answer) {
+  state.answer = answer;
+  showAnswers(answer, state.target?.against === null ? answer.class_index : null, { choose, preview });
   $("trust").textContent = answer.trust ? answer.trust.sentence : "";
   $("trust").hidden = !answer.trust;
-  $("answers").hidden = false;
-  if (refocus) $("top").querySelector("[aria-pressed=true]").focus();
 }
 
-// What the ends of the colours stand for, as the overlay has them: the map's own maximum, of either sign where signed.
-function setScale(answer) {
-  const signed = $("signed").checked;
-  const end = answer.map.flat().reduce((most, value) => Math.max(most, signed ? Math.abs(value) : value), 0);
-  const inLogits = answer.unit === "logits";
-  $("low").textContent = signed ? (inLogits ? `against ${short(-end)}` : "against") : inLogits ? "0" : "little";
-  $("high").textContent = inLogits ? `${signed ? "for " : ""}${short(end)} logits` : signed ? "for" : "most";
+// Whether two maps of the same cells are one.
+function isEqual(one, other) {
+  const peak = one.map.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return one.map.length === other.map.length && String(one.placement.grid) === String(other.placement.grid)
+    && one.map.every((value, cell) => Math.abs(value - other.map[cell]) <= EQUAL * peak);
 }
 
-// The five most likely classes, and the explained one where it is none of them.
-function listed(answer) {
-  const inside = answer.top.some((one) => one.class_index === answer.class_index);
-  return inside ? answer.top : [...answer.top, answer];
+const canShow = ({ index, against }) => Boolean(state.maps?.has(index)) && (against === null || state.maps.has(against));
+
+const isContrast = () => state.answer.target.quantity === "contrast";
+
+// What picture.js draws of a target, and `sum`: what its places add, null where that is not known.
+function heatOf(target) {
+  const adds = target && state.answer.target.quantity !== "log-softmax" && canShow(target);
+  const sum = adds ? state.maps.map(target, isContrast()) : null;
+  const signed = Boolean(target) && target.against !== null;
+  const found = state.others ?? { map: sum, placement: state.maps?.placement };
+  return { ...found, unit: state.answer.unit, signed, sum };
 }
 
-function answerItem(one, explained) {
-  const item = $("answer").content.cloneNode(true);
-  item.querySelector("span").textContent = one.class_name;
-  item.querySelector("output").textContent = said(one);
-  item.querySelector("meter").value = one.score ?? 0;
-  item.querySelector("meter").hidden = one.score === null;
-  const button = item.querySelector("button");
-  button.setAttribute("aria-pressed", explained);
-  button.addEventListener("click", () => {
-    setTarget(one.class_name, one.class_index);
-    explain();
-  });
-  return item;
+const nameOf = ({ index, against }) => [index, against].filter((one) => one !== null).map((one) => state.names[one]).join(" − ");
+
+// Shows another class, or difference, of whose map the page has all.
+function show(target) {
+  state.target = target;
+  showHeat(heatOf(target), nameOf(target));
+  for (const button of $("top").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", target.against === null && button.dataset.index === String(target.index));
+  }
+  showPlaceAgain(pointed());
 }
 
-// A score in percent; where there is no score, the number that the network gives.
-function said(one) {
-  if (one.score === null) return one.logit === null ? "?" : short(one.logit);
-  return one.score < 0.0005 ? "< 0.1 %" : `${(100 * one.score).toFixed(1)} %`;
+function showHeat(heat, name) {
+  state.heat = heat;
+  state.name = name;
+  setHeat(heat);
+  $("for").textContent = name;
+  $("by").textContent = state.title;
+  $("heat").setAttribute("aria-label", `Where the evidence for ${name} is, by ${state.title}`);
+  if ($("take").open) tellCommands();
 }
 
-// Two classes may share a name, so a chosen one is asked for by its index; the digits alone could be a name, too.
-function setTarget(name, index) {
-  $("target").value = name;
-  $("target").dataset.index = index;
+// A class is looked at in passing; null: no more.
+function preview(index) {
+  if (!state.live || state.cleared || (index === null && !state.previewed)) return;
+  const target = index === null ? state.target : { index, against: null };
+  if (!canShow(target)) return;
+  state.previewed = index !== null;
+  showHeat(heatOf(target), index === null ? nameOf(state.target) : nameOf(target));
 }
 
-function warningItem(text) {
-  const item = document.createElement("li");
-  item.textContent = text;
-  return item;
+// What places are asked of.
+function pointed() {
+  if (!state.heat || state.cleared || $("heat").hidden) return null;
+  const { size, maps, reason, names, heat, name, answer, placement } = state;
+  return { size, maps, reason, names, heat, name, field: answer.receptive_field, placement };
 }
 
 function showFailure(error, title = "That did not work.") {
@@ -287,24 +333,16 @@ function showFailure(error, title = "That did not work.") {
   $("top").querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
   $("warnings").hidden = true;
   $("problem-title").textContent = title;
-  $("problem-text").textContent = unreachable ? "The service does not answer. Is it still running?" : plain(error);
+  $("problem-text").textContent = unreachable
+    ? "The service does not answer. Is it still running?"
+    : plain(error, form.dataset.deadline, titleOf($("method"), $("method").value));
   $("again").hidden = !unreachable && !(error.status >= 429);
   $("problem").hidden = false;
   $("problem").scrollIntoView({ block: "nearest" });
-  if (state.shown !== state.photo) {
+  if (state.drawn !== state.photo) {
     $("figure").hidden = true;
     $("drop").hidden = false;
   }
-}
-
-// An error in words for who looks at a page: without settings, and without all the names there are.
-function plain({ code, message }) {
-  if (code === "deadline_passed") {
-    const title = titleOf($("method"), $("method").value);
-    return `There was no answer within ${form.dataset.deadline} s, which is the longest that one may take here. Choose a quicker method than ${title}, or a smaller size.`;
-  }
-  const said = message.replace(SETTING, "").replace(/^[a-z]/, (letter) => letter.toUpperCase());
-  return code === "unknown_name" ? said.replace(/ Known: .*$/s, "") : said;
 }
 
 function setBusy(busy) {
@@ -337,73 +375,81 @@ function setCleared(cleared, failed = false) {
 // ---- looking and keeping
 
 function asksTheSame() {
-  const { kept, index } = choices();
-  return state.asked?.index === index && state.asked?.kept.target === kept.target;
-}
-
-function setOpacity() {
-  $("overlay").style.opacity = $("opacity").value;
+  const now = choices();
+  return ["target", "expected"].every((id) => state.asked?.kept[id] === now.kept[id])
+    && String(state.asked?.indices) === String(now.indices);
 }
 
 function setHints() {
   $("summary").textContent = $("method").selectedOptions[0].dataset.summary;
-  const { stops, signed } = $("colormap").selectedOptions[0].dataset;
-  $("scale").style.setProperty("--stops", ($("signed").checked && signed) || stops);
-  $("scale").classList.toggle("signed", $("signed").checked);
+  redraw();
 }
 
-async function download() {
-  try {
-    const response = await ask("image/png", { alpha: $("opacity").value, trust: "" });
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await response.blob());
-    link.download = `${(state.photo.name || "photo").replace(/\.\w+$/, "")}-why.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  } catch (error) {
-    if (error.name !== "AbortError") showFailure(error);
-  }
+function setView() {
+  $("frame").classList.toggle("only-photo", $("only-photo").checked);
+  $("frame").style.setProperty("--split", `${$("split").value}%`);
+  $("frame").style.setProperty("--shown", $("only-photo").checked ? "0" : $("split").value);
 }
 
-$("opacity").addEventListener("input", setOpacity);
-$("target").addEventListener("input", () => setTarget($("target").value, ""));
+const bestFirst = () => (state.answer?.top ?? []).map((one) => one.class_index);
+
+function tellCommands() {
+  const chosen = $("target").dataset.index || isDifference() ? state.target : null;
+  if (state.heat && state.photo) showCommands(state.photo, chosen, state.heat);
+}
+
+$("download").addEventListener("click", () => {
+  const score = state.target?.against === null ? ` ${state.scores[state.target.index] ?? ""}` : "";
+  const lines = [`${state.name}${score}`, `${$("facts").textContent.split(" · ")[0]} · ${state.photo.name || "a pasted photograph"}`];
+  download(state.photo.name || "photo", $("photo"), state.heat, [...lines, `camserve ${form.dataset.version}`]);
+});
+$("take").addEventListener("toggle", tellCommands);
+for (const id of ["link", "curl", "python"]) $(id).addEventListener("focus", () => $(id).select());
 $("cancel").addEventListener("click", cancel);
 document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && cancel());
-watchPlaces({
-  size: () => (state.cleared || $("overlay").hidden ? null : state.size),
-  async ask(question) {
-    const mine = state.request;
-    // places and regions are the head's, whatever the method, so the cheapest one will do
-    const answer = await (await ask("application/json", { ...question, method: "auto", trust: "" })).json();
-    return mine === state.request ? answer : null;
-  },
-});
-searchClasses({
-  input: $("target"),
-  list: $("classes"),
-  found: $("found"),
-  names: classNames,
-  choose(name, index) {
-    setTarget(name, index);
-    explain();
-  },
-  submit: explain,
-});
-$("download").addEventListener("click", download);
-$("again").addEventListener("click", explain);
+watchPlaces(pointed);
+for (const id of ["target", "expected"]) {
+  $(id).addEventListener("input", () => setClass(id, $(id).value, ""));
+  searchClasses({
+    input: $(id),
+    list: $(`${id}-classes`),
+    found: $(`${id}-found`),
+    names: classNames,
+    order: (all) => [...new Set([...bestFirst(), ...all.keys()])].filter((index) => index < all.length),
+    saying: (index) => state.scores[index] ?? "",
+    preview,
+    choose(name, index) {
+      if (id === "target") return choose(name, index);
+      setClass(id, name, index);
+      return explain({ quietly: !state.cleared });
+    },
+    submit: explain,
+  });
+}
+$("again").addEventListener("click", () => explain());
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   explain();
 });
-form.addEventListener("change", (event) => {
-  if (["file", "opacity"].includes(event.target.id)) return;
-  if (event.target.id === "target" && asksTheSame()) return; // taken from the list, or by Enter, already
-  if (event.target.id === "signed") $("colormap").value = "";
-  if (event.target.id === "model") showForecast($("method"), $("why"), null);
-  if (event.target.id === "model") offerSentences();
-  if (event.target.id === "labels") setTarget("", "");
-  setHints();
-  explain();
+document.addEventListener("input", ({ target }) => {
+  if (target.form?.id === "here" || target.id === "threshold") {
+    setView();
+    redraw();
+  }
 });
-setOpacity();
+form.addEventListener("change", ({ target }) => {
+  const { id } = target;
+  if (id === "file" || target.form !== form) return;
+  if (["target", "expected"].includes(id) && asksTheSame()) return; // taken from the list, or by Enter, already
+  if (id === "signed") $("colormap").value = "";
+  if (id === "model") showForecast($("method"), $("why"), null);
+  if (id === "model") offerSentences();
+  if (id === "labels") setClass("target", "", "");
+  setHints();
+  if (!["colormap", "signed", "grey", "contour", "boxes", "threshold"].includes(id)) explain();
+});
+document.addEventListener("change", () => $("take").open && tellCommands());
+offerSentences();
+restoreLink();
+setView();
 setHints();
