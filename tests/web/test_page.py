@@ -4,7 +4,7 @@ import base64
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 from conftest import picture
@@ -251,15 +251,92 @@ def test_the_page_fits_a_phone(page: "Page") -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+def test_an_example_is_explained_at_a_click(page: "Page") -> None:
+    page.click("#examples button >> nth=0")
+    assert explained(page) == "Egyptian cat"
+    assert page.evaluate("photo.naturalWidth") == 451
+
+
+def test_several_photographs_are_gone_through(page: "Page") -> None:
+    files = [
+        {"name": f"{seed}.png", "mimeType": "image/png", "buffer": encode(picture(seed), "png")} for seed in (0, 1)
+    ]
+    page.set_input_files("#file", cast(Any, files))
+    first = explained(page)
+    assert page.inner_text("#which") == "1 of 2: 0.png"
+    page.click("#next")
+    page.wait_for_selector("#which:text-is('2 of 2: 1.png')")
+    page.wait_for_selector("#answers:visible")
+    page.click("#next")
+    page.wait_for_selector("#which:text-is('1 of 2: 0.png')")
+    assert explained(page) == first
+
+
+def test_what_all_places_add_up_to_is_said_in_words(page: "Page", model: camserve.Model) -> None:
+    upload(page)
+    explained(page)
+    found = model.explain(encode(picture(), "png"))
+    page.click(".words summary")
+    numbers = re.findall(r"-?[\d.]+\d", page.inner_text("#sum").replace("\N{MINUS SIGN}", "-"))
+    expected = found.share((0, 0, 90, 70)), found.bias, found.logit
+    assert [float(number) for number in numbers] == [float(f"{number:.3g}") for number in expected]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_hinders_people_in_any_state(page: "Page", cat: Path, scheme: Literal["light", "dark"]) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="no axe-core-python").Axe()
+
+    def check() -> None:
+        found = axe.run(page)["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+    page.emulate_media(color_scheme=scheme)
+    check()
+    upload(page, data=cat.read_bytes())
+    explained(page)
+    page.wait_for_selector("#why:visible")
+    check()
+    for details in ("#take", ".words", "#why"):
+        page.click(f"{details} summary")
+    page.fill("#expected", "tabby")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#expectation:visible")
+    page.click("#difference")
+    names_found(page, "retriever")
+    check()
+    page.keyboard.press("Escape")
+    page.fill("#target", "Egyptian cart")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#problem:visible")
+    check()
+
+
 def test_all_is_reached_by_keyboard(page: "Page") -> None:
     upload(page)
     explained(page)
+    page.check("#contour")
     page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(30):
+    for _ in range(40):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert {"opacity", "another", "download", "method", "size", "colormap", "target", "BUTTON"} <= set(reached)
+    assert {
+        "frame",
+        "both",
+        "split",
+        "expected",
+        "threshold",
+        "clip",
+        "grey",
+        "opacity",
+        "another",
+        "download",
+        "method",
+        "size",
+        "colormap",
+        "target",
+        "BUTTON",
+    } <= set(reached)
 
 
 # ---- as a plain form

@@ -3,6 +3,7 @@
 import io
 import re
 import shlex
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,42 @@ def test_the_canvas_is_the_overlay(page: "Page", model: camserve.Model, cat: Pat
     change(page)
     check_equal(page, model.explain(data).overlay(**options))
     assert [url for url in requests if url.startswith("http") and not url.endswith("forecast")] == []
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "turned", "clear", "webp"])
+def test_every_kind_of_file_is_drawn_as_the_service_reads_it(
+    page: "Page", model: camserve.Model, cat: Path, kind: str
+) -> None:
+    with Image.open(cat) as opened:
+        photo = opened.convert("RGB")
+    buffer, turn = io.BytesIO(), Image.Exif()
+    turn[0x112] = 6
+    if kind == "clear":
+        photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    save: dict[str, dict[str, Any]] = {
+        "jpeg": {"format": "JPEG"},
+        "turned": {"format": "JPEG", "exif": turn},
+        "clear": {"format": "PNG"},
+        "webp": {"format": "WEBP", "lossless": True},
+    }
+    photo.save(buffer, **save[kind])
+    upload(page, data=buffer.getvalue())
+    explained(page)
+    check_equal(page, model.explain(buffer.getvalue()).overlay())
+
+
+def test_the_archive_holds_all_of_it(page: "Page", model: camserve.Model, cat: Path, tmp_path: Path) -> None:
+    upload(page, "chelsea.png", cat.read_bytes())
+    explained(page)
+    page.check("#grey")
+    page.click("#take summary")
+    with page.expect_download() as download:
+        page.click("#archive")
+    assert download.value.suggested_filename == "chelsea-why.zip"
+    download.value.save_as(tmp_path / "why.zip")
+    with zipfile.ZipFile(tmp_path / "why.zip") as packed:
+        assert packed.namelist() == ["overlay.png", "heatmap.npy", "maps.npy", "facts.json"]
+        assert packed.read("overlay.png") == encode(model.explain(cat).overlay(grey=True), "png")
 
 
 def test_another_class_and_a_difference_are_drawn_before_the_service_says_a_word(

@@ -5,9 +5,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, jsonify, make_response, render_template, request
+from flask import Blueprint, Response, jsonify, make_response, render_template, request, send_from_directory
 
 from camserve.catalogue.methods import AUTO, FAMILIES
+from camserve.config.schema import shipped
 from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS, colours
 from camserve.version import __version__
 from camserve.web.operations import HTML, JSON, Status, gives
@@ -63,6 +64,12 @@ def explain() -> Response:
     return _render(result=ours.answered(now, demand_of([upload.image], options), work), chosen=options)
 
 
+@page.get("/examples/<name>")
+def example(name: str) -> Response:
+    """A photograph to try the page with: of photos/."""
+    return send_from_directory(shipped("photos"), name, max_age=86400)
+
+
 @page.errorhandler(Exception)
 def _failed(error: Exception) -> Response:
     problem = problem_of(error)
@@ -87,6 +94,7 @@ def _render(
             default_model=ours.shelf.default,
             worded=[model["name"] for model in listed if model.get("takes_labels")],
             families=FAMILIES,
+            examples=sorted(path.name for path in shipped("photos").glob("*.jpg")),
             auto=(AUTO, AUTO_SUMMARY),
             sizes=_sizes(str(ours.settings.explain.size)),
             colour_label=_colour_label,

@@ -3,10 +3,10 @@
 
 const MOST = 1000; // names in the list; of more it says: type on
 
-// names: () -> promise of all names, by index. order: () -> all indices, best first, where no text says which come first.
+// names: () -> promise of all names, by index. best: () -> indices that come first where no text says which.
 // saying: index -> what stands behind a name. choose(name, index): one was taken. submit(): what is typed is meant.
 // preview(index): one is looked at; null: none any more.
-export function searchClasses({ input, list, found, names, order, saying, choose, submit, preview }) {
+export function searchClasses({ input, list, found, names, best, saying, choose, submit, preview }) {
   let shown = [];
   let active = -1;
   let asked = 0;
@@ -31,7 +31,7 @@ export function searchClasses({ input, list, found, names, order, saying, choose
     const all = await names().catch(() => []);
     if (mine !== asked || document.activeElement !== input) return;
     const text = input.dataset.index ? "" : input.value;
-    const matches = text.trim() ? matching(all, text) : order(all);
+    const matches = text.trim() ? matching(all, text) : everyOne(all);
     shown = matches.slice(0, MOST);
     list.replaceChildren(...shown.map((index, place) => option(all, index, place)));
     found.textContent = said(matches.length, all.length, text);
@@ -41,6 +41,10 @@ export function searchClasses({ input, list, found, names, order, saying, choose
     list.scrollTop = 0;
     input.setAttribute("aria-expanded", String(!list.hidden));
     mark(shown.length && text.trim() ? 0 : -1);
+  }
+
+  function everyOne(all) {
+    return [...new Set([...best(), ...all.keys()])].filter((index) => index < all.length);
   }
 
   function option(all, index, place) {

@@ -9,6 +9,7 @@ export class ClassMaps {
     this.values = numbersOf(given.b64);
     this.rowOf = new Map(given.classes.map((index, row) => [index, row]));
     this.classes = given.classes;
+    this.bias = given.bias;
     this.placement = new Placement(given.placement, frame, size);
     this.cells = this.width * this.height;
   }
@@ -28,6 +29,11 @@ export class ClassMaps {
     if (!contrast || this.count < 2) return this.of(index);
     this.sum ??= this.total();
     return this.of(index).map((value, cell) => (value * this.count - this.sum[cell]) / (this.count - 1));
+  }
+
+  // What of a class's logit, or of a difference, comes from no place.
+  constant({ index, against = null }) {
+    return this.bias[this.rowOf.get(index)] - (against === null ? 0 : this.bias[this.rowOf.get(against)]);
   }
 
   total() {

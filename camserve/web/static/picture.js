@@ -37,6 +37,8 @@ function ground(grey, size) {
     const canvas = new OffscreenCanvas(...size);
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingQuality = "high";
+    context.fillStyle = "#fff"; // what is clear is white to the service, too
+    context.fillRect(0, 0, ...size);
     context.drawImage(shown.photo, 0, 0, ...size);
     shown.grounds[key] = new Ground(context.getImageData(0, 0, ...size), grey);
   }

@@ -107,7 +107,7 @@ function ofPlace(from, { maps, reason, size, names, field, placement }) {
   const seen = field ? ofField(placement.seenFrom(field, x, y), size) : "";
   if (!maps) return `What a place votes for is not known here: ${reason}.${seen}`;
   const among = maps.count < names.length ? `, of the ${maps.count} best classes` : "";
-  const votes = maps.votes(x, y, COUNT).map(([index, logits]) => `${names[index]} ${short(logits)}`);
+  const votes = maps.votes(x, y, COUNT).map(([index, logits]) => `${names[index] ?? `class ${index}`} ${short(logits)}`);
   return `At ${x}, ${y} the photograph speaks for ${votes.join(" · ")} (logits${among}).${seen}`;
 }
 

@@ -27,12 +27,7 @@ export async function download(name, photograph, heat, lines) {
   context.imageSmoothingEnabled = false;
   context.drawImage(picture, 0, 0, canvas.width, size[1] * factor);
   context.drawImage(caption, 0, size[1] * factor);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${name.replace(/\.\w+$/, "")}-why.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  save(await new Promise((resolve) => canvas.toBlob(resolve, "image/png")), name);
 }
 
 // Below the picture: what it is of, and the colours with what their ends stand for.
@@ -76,6 +71,21 @@ function wrapped(context, line, width) {
     else found.push(word);
   }
   return found.filter(Boolean);
+}
+
+// Everything at once: the picture as it is shown, the heat of each pixel, the maps of all classes, and all facts.
+export async function archive(name, heat, ask) {
+  const look = optionsOf(null, heat)[1].map(([option, value]) => [option, value === true ? "on" : value]);
+  const answer = await ask({ outputs: "overlay,heatmap,maps", ...Object.fromEntries(look) });
+  save(await answer.blob(), name);
+}
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 // ---- the same again
