@@ -342,6 +342,19 @@ def test_all_is_reached_by_keyboard(page: "Page") -> None:
 # ---- as a plain form
 
 
+def test_without_scripts_nothing_is_there_that_needs_them(browser: Any, address: str, cat: Path) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(address)
+    page.set_input_files("#file", str(cat))
+    page.check("#grey")
+    page.click("#submit")
+    page.wait_for_selector("#overlay:visible")
+    for one in ("#examples", "#opacity", "#split", "#heat", "#place", "#take", "#download", "#clip"):
+        assert page.is_hidden(one), one
+    assert page.is_checked("#grey")
+    page.close()
+
+
 def submit(client: FlaskClient, **fields: Any) -> str:
     return client.post("/", data=fields, content_type="multipart/form-data").text
 

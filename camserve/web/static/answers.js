@@ -14,7 +14,7 @@ export function showAnswers(answer, index, { choose, preview }) {
   const listed = inside || index === null ? best : [...best, other];
   $("top").replaceChildren(...listed.map((one) => item(one, one.class_index === index, choose, preview)));
   if (refocus) $("top").querySelector("[aria-pressed=true]")?.focus();
-  showWarnings(answer.warnings);
+  showWarnings(answer);
   showExpected(answer);
   $("answers").hidden = false;
 }
@@ -36,7 +36,10 @@ function item(one, isShown, choose, preview) {
   return made;
 }
 
-function showWarnings(warnings) {
+// All but what `showExpected` says in other words.
+function showWarnings(answer) {
+  const isMissed = (text) => answer.expected && text.includes("; expected was '");
+  const warnings = answer.warnings.filter((text) => !isMissed(text));
   $("warnings").replaceChildren(...warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   $("warnings").hidden = !warnings.length;
 }
