@@ -132,6 +132,20 @@ def test_another_class_and_a_difference_are_drawn_before_the_service_says_a_word
     assert page.is_hidden("#busy")
 
 
+def test_what_sets_a_class_apart_from_all_others_is_drawn_here_too(
+    page: "Page", model: camserve.Model, cat: Path
+) -> None:
+    page.route("**/api/v1/explain", lambda route: route.continue_(url=f"{route.request.url}?quantity=contrast"))
+    upload(page, data=cat.read_bytes())
+    explained(page)
+    found = model.explain(cat, quantity="contrast")
+    check_equal(page, found.overlay())
+    page.unroute_all()
+    page.route("**/api/v1/explain", lambda _: None)
+    page.click("#top li:nth-child(2) button")
+    check_equal(page, model.explain(cat, target=found.top(2)[1].class_index, quantity="contrast").overlay())
+
+
 def test_pointing_at_a_class_shows_its_heat_until_one_points_elsewhere(
     page: "Page", model: camserve.Model, cat: Path
 ) -> None:
