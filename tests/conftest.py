@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask.testing import FlaskClient
+    from playwright.sync_api import Page
     from running import Running
     from torch import Tensor
 
@@ -43,6 +44,9 @@ DEAR = {"scorecam", "sscam", "iscam", "groupcam", "opticam", "polycam", "rise", 
 DEAR |= {"integratedgradients", "refinecam", "fullgrad"}
 # Those to ask of the embedded model, which is no transformer.
 QUICK = [method.name for method in METHODS.values() if method.name not in DEAR and method.needs != "attention"]
+
+# Milliseconds within which a browser shows what is waited for, however busy the machine is.
+PATIENCE = 15000
 
 # Taken away at once: to camserve it is a setting that it does not know.
 TEST_DATA = os.environ.pop("CAMSERVE_TEST_DATA", None)
@@ -222,6 +226,46 @@ def browser() -> Iterator[Any]:
         opened = playwright.chromium.launch(executable_path=chromium, args=switches)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(service: "Service") -> Iterator[str]:
+    """Where `service` is served, for a browser."""
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    from camserve.web.app import create_app
+
+    class Quiet(WSGIRequestHandler):
+        def log(self, *_: Any) -> None:
+            """Writes no log of requests."""
+
+    made = make_server("127.0.0.1", 0, create_app(service=service), threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{made.port}/"
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> "Iterator[Page]":
+    """The page, freshly opened. Fails the test on any complaint of the browser, the CSP's among them."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    opened, complaints = context.new_page(), []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda said: complaints.append(said.text) if "Failed to load" not in said.text else None)
+    opened.on("request", lambda one: None if own(one.url, address) else complaints.append(f"asked {one.url}"))
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert not complaints
+
+
+def own(url: str, address: str) -> bool:
+    """Whether a browser that asks for that asks nobody but the server at `address`."""
+    return url.startswith((address, "blob:", "data:"))
 
 
 def wait_until_ready(url: str) -> None:

@@ -165,9 +165,9 @@ class OverlayOptions:
     alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap catalogue.
     contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum. legend: a colour bar
     with class, score and the values of its ends; a photograph whose long side is less than 256 pixels is drawn larger
-    then, by a whole number. signed: also what speaks against the class, in colours of their own,
-    clear at 0. scale: the value of the last colour, in the map's unit, so that pictures compare; see
-    `camserve.explanation.common_scale.common_scale`. Raises OptionError, UnknownName.
+    then, by a whole number. signed: also what speaks against the class, in colours of their own, clear at 0. grey: the
+    photograph without its own colours. scale: the value of the last colour, in the map's unit, so that pictures
+    compare; see `camserve.explanation.common_scale.common_scale`. Raises OptionError, UnknownName.
     """
 
     alpha: float | None = option(
@@ -195,6 +195,7 @@ class OverlayOptions:
     )
     legend: bool = option(False, "draw a colour bar with class, score and numbers; enlarges small photographs", bool)
     signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
+    grey: bool = option(False, "the photograph in grey below the colours, so that its own are not taken for heat", bool)
     scale: float | None = option(
         None,
         "value of the last colour, in logits where the map is, so that pictures compare",

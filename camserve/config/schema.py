@@ -241,7 +241,7 @@ class Settings(_Section):
 
 
 def shipped(name: str) -> Path:
-    """`config.toml` or `models` as they come with the package: inside the wheel, or beside a checkout's code."""
+    """`config.toml`, `models` or `photos` as they come with the package: in the wheel, or beside a checkout's code."""
     package = Path(__file__).parent.parent
     inside = package / "shipped" / name
     return inside if inside.exists() else package.parent / name

@@ -13,7 +13,7 @@ from camserve.catalogue.methods import find_method
 from camserve.catalogue.numbers import whole_within
 from camserve.catalogue.targets import Target
 from camserve.explanation.class_scores import Answer, number_in_short, ranked
-from camserve.explanation.contributions import Account, Region, Vote, account_at, summed
+from camserve.explanation.contributions import Account, ClassMaps, Region, Vote, account_at, summed
 from camserve.explanation.receptive_box import receptive_box
 from camserve.geometry.frame import Placement
 from camserve.geometry.receptive_field import Field
@@ -226,6 +226,14 @@ class Attribution:
         two.
         """
         return self._account.share(summed(self.target), region)
+
+    def class_maps(self, most: int) -> ClassMaps:
+        """The exact map of each class, whatever the method: the explained ones first, then the best.
+
+        most: numbers that all maps may have together; classes that do not fit are left out. Raises OptionError as `at`.
+        """
+        asked = [index for index in (self.target.index, self.target.against) if index is not None]
+        return self._account.class_maps(list(dict.fromkeys((*asked, *ranked(self._answers)))), most)
 
     @property
     def bias(self) -> float:

@@ -39,6 +39,19 @@ class Vote:
 
 
 @dataclass(frozen=True, eq=False)
+class ClassMaps:
+    """What each cell adds to the logits of some classes: logits[classes] = bias + the mean over cells of maps.
+
+    classes: indices. maps: float32 (n, h, w). bias: float32 (n,). placement: where the cells lie.
+    """
+
+    classes: tuple[int, ...]
+    maps: Float32
+    bias: Float32
+    placement: Placement
+
+
+@dataclass(frozen=True, eq=False)
 class Account:
     """What each cell of a layer adds to each logit: logits = bias + mean over cells of weight @ activations.
 
@@ -102,6 +115,18 @@ class Account:
         maps = self.activations
         added: Float32 = maps[index] if self.weight is None else np.einsum("k,khw->hw", self.weight[index], maps)
         return added
+
+    def class_maps(self, order: Sequence[int], most: int) -> "ClassMaps":
+        """The maps of the first of these classes, at least of one: as many as have no more numbers than `most`."""
+        cells = self.activations[0].size
+        classes = list(order[: max(1, most // cells)])
+        maps = self.activations[classes] if self.weight is None else self._weighed(classes)
+        return ClassMaps(tuple(classes), maps, self.bias[classes], self.placement)
+
+    def _weighed(self, classes: list[int]) -> Float32:
+        assert self.weight is not None
+        maps: Float32 = np.tensordot(self.weight[classes], self.activations, 1)
+        return maps
 
     def _under_mask(self, cells: Float64, mask: npt.NDArray[np.bool_]) -> float:
         width, height = self.placement.frame.original

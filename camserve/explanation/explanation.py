@@ -227,6 +227,7 @@ def paint(
         rows,
         painted=shown,
         signed=look.signed,
+        grey=look.grey,
         colormap=look.colormap or (style.signed_colormap if look.signed else style.colormap),
         alpha=style.alpha if look.alpha is None else look.alpha,
         contour=look.contour,

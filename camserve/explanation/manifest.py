@@ -7,6 +7,7 @@ from typing import Any
 from camserve.catalogue.questions import Questions
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.expectation import expected_facts
+from camserve.geometry.frame import Placement
 from camserve.images.reading import Photo
 from camserve.system.json_values import finite
 
@@ -25,6 +26,7 @@ def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, quest
         "expected": expected_facts(found),
         "map": found.map.tolist(),
         "unit": found.unit,
+        "receptive_field": _field(found),
         "boxes": [vars(box) for box in found.boxes_at(threshold)],
         "threshold": threshold,
         **answers(questions, found, top, threshold),
@@ -54,10 +56,30 @@ def provenance_of(found: Attribution, photo: Photo) -> dict[str, Any]:
         "output_stride": found.output_stride,
         "sharp": {"scales": found.scales} if found.scales else None,
         "frame": {"box": frame.box, "input": frame.input},
-        "placement": {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule},
+        "placement": placed(place),
         "engine": origin.engine,
         "precision": origin.precision,
         "versions": dict(origin.versions),
+    }
+
+
+def placed(place: Placement) -> dict[str, Any]:
+    """Where the cells of a map lie, for JSON: cell u sits at pixel stride u + offset of the network's input."""
+    return {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule}
+
+
+def _field(found: Attribution) -> dict[str, Any] | None:
+    """What a cell can have seen of the network's input, for JSON; None where that is not known.
+
+    Cell u takes pixels stride u + first to stride u + last, inclusive, (x, y); everywhere: all of them, whatever u is.
+    """
+    if found.receptive_fields is None or found.scales:
+        return None
+    across, down = found.receptive_fields
+    axes = across.x, down.y
+    return {
+        **{name: [getattr(axis, name) for axis in axes] for name in ("stride", "first", "last")},
+        "everywhere": across.global_context,
     }
 
 

@@ -45,6 +45,7 @@ class Look(TypedDict, total=False):
     painted: Rows | None
     signed: bool
     native: bool
+    grey: bool
 
 
 def overlay(photo: Pixels | Image.Image, rows: Rows, **look: Unpack[Look]) -> Image.Image:
@@ -64,6 +65,7 @@ def painted_overlay(
     painted: Rows | None = None,
     signed: bool = False,
     native: bool = True,
+    grey: bool = False,
 ) -> Canvas:
     """The heat painted over the photograph, pixels (H, W, 3) or a Pillow image: of the photograph's size.
 
@@ -73,12 +75,12 @@ def painted_overlay(
     drawn. legend: in the coldest corner; left out where readable text would hide more than a quarter.
     painted: what the colours show, where it is another scale of the same; beyond 1 it is 1. signed: it runs from -1
     to 1, opacity grows both ways, and 0 is the middle of the colour map. native: by compiled
-    code where there is some; the picture is the same.
+    code where there is some; the picture is the same. grey: the photograph without its colours.
     Raises OptionError, UnknownName.
     """
     palette, opacity = colours(colormap), opacity_of(alpha, signed=signed)
     level = None if contour is None else checked_share("contour", contour)
-    shown, whole = painted or rows, canvas_of(photo, native=native)
+    shown, whole = painted or rows, canvas_of(_greyed(photo) if grey else photo, native=native)
     all_seen, canvas = paint(whole, shown, palette, opacity, signed=signed), whole.image
     for box in boxes:
         _draw_box(canvas, box)
@@ -91,6 +93,10 @@ def painted_overlay(
     if legend is not None:
         place_legend(canvas, legend, np.abs(sample(shown, canvas.size)[0]), step, palette, opacity)
     return whole
+
+
+def _greyed(photo: Pixels | Image.Image) -> Image.Image:
+    return (photo if isinstance(photo, Image.Image) else Image.fromarray(photo)).convert("L")
 
 
 def heat_image(rows: Rows, size: tuple[int, int]) -> Image.Image:

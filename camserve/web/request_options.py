@@ -26,7 +26,7 @@ from camserve.config.validation_words import words_of
 from camserve.errors import OptionError, UnknownName, shown
 from camserve.images.reading import OUTPUTS as FORMATS
 
-OUTPUTS = ("overlay", "heatmap", "mask")
+OUTPUTS = ("overlay", "heatmap", "mask", "maps")
 TRUST = "trust"  # among the outputs another way to say trust=on
 SWITCHES = {
     **dict.fromkeys(("on", "true", "yes", "1"), True),

@@ -12,9 +12,12 @@ from flask import Request, Response
 from werkzeug.exceptions import NotAcceptable
 
 from camserve.config.schema import Settings
-from camserve.errors import shown
+from camserve.errors import OptionError, shown
+from camserve.explanation.manifest import placed
 from camserve.images.reading import OUTPUTS as FORMATS
 from camserve.images.reading import encode
+from camserve.render.npy import npy_bytes
+from camserve.system.json_values import finite
 from camserve.system.timing import Timing
 from camserve.web.json_pieces import in_base64, json_pieces
 from camserve.web.operations import JSON
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 NPY = "application/x-npy"
 ZIP = "application/zip"
+# Of class maps in one answer: 4 MB.
+MOST_NUMBERS = 2**20
 IMAGES = {kind.content_type: name for name, kind in FORMATS.items()}
 
 
@@ -123,6 +128,9 @@ def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> by
         for prefix, one in each.items():
             for name in options.outputs or ("overlay", "heatmap"):
                 about, chunks = _made(name, one, options, timing)
+                if "reason" in about:
+                    facts["outputs"][f"{prefix}{name}"] = about
+                    continue
                 file = f"{prefix}{name}.{_ending(name, options)}"
                 facts["outputs"][f"{prefix}{name}"] = {"file": file, **about}
                 _pack(archive, file, chunks)
@@ -131,9 +139,9 @@ def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> by
 
 
 def output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
-    """One of OUTPUTS in base64, with what it is, for `json_pieces`."""
+    """One of OUTPUTS in base64, with what it is, for `json_pieces`; or the reason why there is none."""
     about, chunks = _made(name, explanation, options, timing)
-    return {**about, "b64": in_base64(chunks)}
+    return about if "reason" in about else {**about, "b64": in_base64(chunks)}
 
 
 def _facts_for(explanation: "Explanation", options: Options) -> dict[str, Any]:
@@ -143,19 +151,21 @@ def _facts_for(explanation: "Explanation", options: Options) -> dict[str, Any]:
 def _made(
     name: str, explanation: "Explanation", options: Options, timing: Timing
 ) -> tuple[dict[str, Any], Iterable[bytes]]:
-    """One of OUTPUTS: what it is, and its bytes in pieces, as a heatmap has four a pixel."""
+    """One of OUTPUTS: what it is, and its bytes in pieces, as a heatmap has four a pixel; or a `reason` and none."""
     if name == "heatmap":
         width, height = explanation.photo.size
         about = {"shape": [height, width], "datatype": "FP32", "encoding": "npy"}
         return about, _timed(explanation.heatmap_npy(), timing)
     if name == "mask":
         return {"content_type": "image/png"}, [_mask_bytes(explanation, options, timing)]
+    if name == "maps":
+        return _class_maps(explanation)
     format = options.format or "png"
     return {"content_type": FORMATS[format].content_type}, [overlay_bytes(explanation, options, format, timing)]
 
 
 def _ending(name: str, options: Options) -> str:
-    return {"heatmap": "npy", "mask": "png"}.get(name) or options.format or "png"
+    return {"heatmap": "npy", "maps": "npy", "mask": "png"}.get(name) or options.format or "png"
 
 
 def _pack(archive: ZipFile, name: str, chunks: Iterable[bytes]) -> None:
@@ -177,6 +187,23 @@ def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) ->
         mask = explanation.mask_image(options.threshold)
     with timing("encode"):
         return encode(mask, "png")
+
+
+def _class_maps(explanation: "Explanation") -> tuple[dict[str, Any], Iterable[bytes]]:
+    """The exact maps of as many classes as `MOST_NUMBERS` hold; no bytes and the reason where the head has none."""
+    try:
+        found = explanation.class_maps(MOST_NUMBERS)
+    except OptionError as error:
+        return {"reason": str(error)}, []
+    about = {
+        "shape": list(found.maps.shape),
+        "datatype": "FP32",
+        "encoding": "npy",
+        "classes": list(found.classes),
+        "bias": finite(found.bias.tolist()),
+        "placement": placed(found.placement),
+    }
+    return about, [npy_bytes(found.maps)]
 
 
 def _facts(explanation: "Explanation") -> dict[str, str]:

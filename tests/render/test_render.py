@@ -54,6 +54,14 @@ def test_where_there_is_no_heat_the_photograph_stays_bit_for_bit() -> None:
     assert overlay(photo, rows_of(np.zeros((60, 90))), **LOOK) == photo
 
 
+def test_below_the_colours_the_photograph_may_be_grey() -> None:
+    photo, heat = photograph(60, 40), hill(60, 40)
+    grey = overlay(photo, rows_of(heat), **LOOK, grey=True)
+    assert grey.tobytes() == overlay(photo.convert("L").convert("RGB"), rows_of(heat), **LOOK).tobytes()
+    cold = overlay(photo, rows_of(0 * heat), **LOOK, grey=True)
+    assert cold.tobytes() == photo.convert("L").convert("RGB").tobytes()
+
+
 def test_full_heat_on_a_flat_photograph_is_the_known_blend() -> None:
     painted = overlay(Image.new("RGB", (40, 30), (100, 150, 200)), rows_of(np.ones((30, 40))), **LOOK)
     # inferno ends at (252, 255, 164); 0.8 of it over 0.2 of the photograph

@@ -71,7 +71,11 @@ def test_every_path_is_described(app: Flask, description: dict[str, Any]) -> Non
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert served - described == {("/static/{path:filename}", "GET"), ("/", "POST")}
+    assert served - described == {
+        ("/static/{path:filename}", "GET"),
+        ("/examples/{name}", "GET"),
+        ("/", "POST"),
+    }
 
 
 def test_a_route_is_described_from_its_view_alone() -> None:

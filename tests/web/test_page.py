@@ -3,74 +3,22 @@
 import base64
 import io
 import re
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 from conftest import picture
 from flask.testing import FlaskClient
+from page_driving import explained, upload
 from PIL import Image
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 import camserve
 from camserve.images.reading import encode
 from camserve.methods import METHODS
 from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS
-from camserve.web.app import create_app
-from camserve.web.service import Service
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-# An overlay is drawn within this time, in milliseconds, however busy the machine is.
-PATIENCE = 15000
-
-
-class Quiet(WSGIRequestHandler):
-    """Writes no log of requests."""
-
-    def log(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(service: Service) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_app(service=service), threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator["Page"]:
-    """The page, freshly opened. Fails the test on any complaint of the browser, the CSP's among them."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(PATIENCE)
-    opened, complaints = context.new_page(), []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda said: complaints.append(said.text) if "Failed to load" not in said.text else None)
-    opened.goto(address)
-    yield opened
-    context.close()
-    assert not complaints
-
-
-def upload(page: "Page", name: str = "noise.png", data: bytes | None = None) -> None:
-    file: Any = {"name": name, "mimeType": "", "buffer": data or encode(picture(), "png")}
-    page.set_input_files("#file", [file])
-
-
-def explained(page: "Page") -> str:
-    """The class that the picture is about, once nothing is under way any more."""
-    page.wait_for_selector("#answers:visible")
-    page.wait_for_selector("#busy", state="hidden")
-    return page.inner_text("#top [aria-pressed=true] span")
-
 
 # ---- in a browser
 
@@ -82,7 +30,7 @@ def test_an_upload_shows_the_overlay_the_classes_and_the_facts(page: "Page", mod
     assert page.locator("#top span").all_inner_texts() == [one.class_name for one in top]
     assert page.locator("#top output").first.inner_text() == f"{100 * top[0].score:.1f} %"
     assert page.inner_text("#facts").startswith("CAM at layer “head” of efficientnet-lite0 · 90")
-    assert page.evaluate("[overlay.naturalWidth, overlay.naturalHeight, photo.naturalWidth]") == [90, 70, 90]
+    assert page.evaluate("[heat.width, heat.height, photo.naturalWidth]") == [90, 70, 90]
 
 
 def test_another_class_and_method_are_explained_on_choice(page: "Page") -> None:
@@ -96,75 +44,6 @@ def test_another_class_and_method_are_explained_on_choice(page: "Page") -> None:
     page.wait_for_selector("#facts:has-text('LayerCAM at layer')")
     page.select_option("#size", "crop")
     page.wait_for_selector("#warnings li:has-text('the rest is marked as unseen')")
-
-
-def test_the_slider_sets_the_opacity_without_a_request(page: "Page") -> None:
-    upload(page)
-    explained(page)
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.focus("#opacity")
-    page.keyboard.press("Home")
-    assert page.evaluate("overlay.style.opacity") == "0"
-    assert not requests
-
-
-def test_the_download_is_the_overlay_as_shown(page: "Page", model: camserve.Model, tmp_path: Path) -> None:
-    upload(page)
-    explained(page)
-    page.focus("#opacity")
-    page.keyboard.press("End")
-    with page.expect_download() as download:
-        page.click("#download")
-    assert download.value.suggested_filename == "noise-why.png"
-    download.value.save_as(tmp_path / "why.png")
-    overlay = model.explain(encode(picture(), "png")).overlay(alpha=1)
-    assert (tmp_path / "why.png").read_bytes() == encode(overlay, "png")
-
-
-def test_the_scale_has_numbers_and_two_sides_where_asked(page: "Page", model: camserve.Model) -> None:
-    upload(page)
-    explained(page)
-    grid_map = model.explain(encode(picture(), "png")).map
-    assert page.inner_text(".bar") == f"0\n{grid_map.max():.3g} logits"
-    page.select_option("#colormap", "viridis")
-    page.check("#signed")
-    page.wait_for_selector("#low:has-text('against')")
-    end = f"{max(grid_map.max(), -grid_map.min()):.3g}"
-    assert page.inner_text(".bar") == f"against \N{MINUS SIGN}{end}\nfor {end} logits"
-    assert page.input_value("#colormap") == ""
-    page.select_option("#method", "gradcam")
-    page.wait_for_selector("#facts:has-text('Grad-CAM at layer')")
-    assert page.inner_text(".bar") == "against\nfor"
-
-
-def test_a_click_names_the_classes_of_a_place_and_a_drag_the_share_of_a_region(
-    page: "Page", model: camserve.Model
-) -> None:
-    upload(page)
-    explained(page)
-    explanation, frame = model.explain(encode(picture(), "png")), page.locator("#frame").bounding_box()
-    assert frame is not None
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return frame["x"] + frame["width"] * x, frame["y"] + frame["height"] * y
-
-    page.mouse.click(*at(0.5, 0.25))
-    page.wait_for_selector(
-        f"#place:has-text('At 45, 17 the photograph speaks for {explanation.at(45, 17)[0].class_name}')"
-    )
-    assert page.is_visible("#mark")
-    page.mouse.move(*at(0.001, 0.307))
-    page.mouse.down()
-    page.mouse.move(*at(0.499, 0.999), steps=3)
-    page.mouse.up()
-    page.wait_for_selector("#place:has-text('This region gives')")
-    numbers = re.findall(r"-?[\d.]+\d", page.inner_text("#place").replace("\N{MINUS SIGN}", "-"))
-    shares = explanation.share((0, 21, 45, 70)), explanation.share((0, 0, 90, 70))
-    assert [float(number) for number in numbers] == [float(f"{share:.3g}") for share in shares]
-    page.click("#top li:nth-child(2) button")
-    page.wait_for_selector("#place:has-text('Click a place')")
-    assert page.is_hidden("#mark")
 
 
 def test_what_is_no_image_is_said_in_words_and_the_next_upload_works(page: "Page") -> None:
@@ -188,8 +67,8 @@ def test_a_mistyped_class_is_answered_with_what_is_close(page: "Page") -> None:
 
 def names_found(page: "Page", text: str) -> list[str]:
     page.fill("#target", text)
-    page.wait_for_selector("#classes li >> nth=0")
-    return page.locator("#classes li").all_inner_texts()
+    page.wait_for_selector("#target-classes li >> nth=0")
+    return page.locator("#target-classes li span").all_inner_texts()
 
 
 def test_a_class_is_found_by_any_part_of_its_name_and_taken_by_keyboard(page: "Page") -> None:
@@ -198,14 +77,14 @@ def test_a_class_is_found_by_any_part_of_its_name_and_taken_by_keyboard(page: "P
     assert names_found(page, "cat")[:2] == ["tiger cat", "Persian cat"]  # before catamaran, which begins with it
     assert "polecat" in names_found(page, "LEC")
     assert names_found(page, "dog sled") == ["dogsled"]
-    assert page.inner_text("#found") == "1 of 1000 classes"
+    assert page.inner_text("#target-found") == "1 of 1000 classes"
     names_found(page, "retriever")
     assert page.get_attribute("#target", "aria-expanded") == "true"
-    assert page.inner_text("#classes [aria-selected=true]") == page.inner_text("#classes li:first-child")
+    assert page.inner_text("#target-classes [aria-selected=true]") == page.inner_text("#target-classes li:first-child")
     page.keyboard.press("ArrowDown")
-    second = page.inner_text("#classes li:nth-child(2)")
+    second = page.inner_text("#target-classes li:nth-child(2) span")
     assert page.get_attribute("#target", "aria-activedescendant") == page.get_attribute(
-        "#classes li:nth-child(2)", "id"
+        "#target-classes li:nth-child(2)", "id"
     )
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")  # from the first to the last
@@ -214,22 +93,22 @@ def test_a_class_is_found_by_any_part_of_its_name_and_taken_by_keyboard(page: "P
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#for:text-is('{second}')")
     assert (explained(page), page.input_value("#target")) == (second, second)
-    assert page.is_hidden("#classes")
+    assert page.is_hidden("#target-classes")
 
 
 def test_the_list_of_classes_closes_by_escape_and_opens_again(page: "Page") -> None:
     upload(page)
     first = explained(page)
     page.click("#target")
-    page.wait_for_selector("#classes li >> nth=49")
-    assert page.inner_text("#found") == "1000 classes; type a part of a name"
+    page.wait_for_selector("#target-classes li >> nth=49")
+    assert page.inner_text("#target-found") == "1000 classes; type a part of a name"
     page.keyboard.press("Escape")
-    assert page.is_hidden("#classes")
+    assert page.is_hidden("#target-classes")
     assert page.get_attribute("#target", "aria-expanded") == "false"
     page.keyboard.press("ArrowDown")
-    page.wait_for_selector("#classes:visible")
-    page.click("#classes li:nth-child(3)")
-    page.wait_for_selector("#for:text-is('great white shark')")
+    page.wait_for_selector("#target-classes:visible")
+    page.click("#target-classes li:nth-child(3)")
+    page.wait_for_selector(f"#for:text-is('{page.locator('#top span').nth(2).inner_text()}')")
     page.fill("#target", "")
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#for:text-is('{first}')")
@@ -242,7 +121,7 @@ def test_two_classes_of_one_name_are_told_apart(page: "Page", model: camserve.Mo
     explained(page)
     assert names_found(page, "crane")[:2] == ["crane (number 134)", "crane (number 517)"]
     with page.expect_request("**/api/v1/explain") as asked:
-        page.click("#classes li:nth-child(2)")
+        page.click("#target-classes li:nth-child(2)")
     assert '"target"\r\n\r\n#517\r\n' in (asked.value.post_data_buffer or b"").decode("latin-1")
     assert explained(page) == model.labels[517]
 
@@ -278,7 +157,7 @@ def test_no_old_picture_stays_while_another_is_made_and_cancel_brings_it_back(pa
     hold(page)
     page.select_option("#method", "layercam")
     page.wait_for_selector("body.cleared")
-    assert page.is_hidden("#overlay")
+    assert page.is_hidden("#heat")
     assert page.is_hidden("#facts")
     assert page.is_hidden(".scale")
     assert page.is_disabled("#download")
@@ -287,7 +166,7 @@ def test_no_old_picture_stays_while_another_is_made_and_cancel_brings_it_back(pa
     assert page.inner_text("#doing") == "Explaining by LayerCAM …"
     page.keyboard.press("Escape")
     page.wait_for_selector("#busy", state="hidden")
-    assert page.is_visible("#overlay")
+    assert page.is_visible("#heat")
     assert page.input_value("#method") == "auto"
     assert (page.inner_text("#for"), page.inner_text("#by")) == (first, "CAM")
     assert not page.is_disabled("#download")
@@ -298,12 +177,12 @@ def test_cancel_before_the_first_answer_leaves_the_photograph(page: "Page") -> N
     upload(page)
     page.click("#cancel")
     page.wait_for_selector("#problem:has-text('Stopped.')")
-    assert page.is_hidden("#overlay")
+    assert page.is_hidden("#heat")
     assert page.is_visible("#photo")
     page.unroute("**/api/v1/explain")
     page.click("#again")
     assert explained(page)
-    assert page.is_visible("#overlay")
+    assert page.is_visible("#heat")
 
 
 def test_an_error_leaves_no_old_picture_and_speaks_of_no_settings(page: "Page") -> None:
@@ -314,7 +193,7 @@ def test_an_error_leaves_no_old_picture_and_speaks_of_no_settings(page: "Page") 
     page.select_option("#method", "layercam")
     page.wait_for_selector("#problem:has-text('There was no answer within 30')")
     assert page.inner_text("#problem-text").endswith("Choose a quicker method than LayerCAM, or a smaller size.")
-    assert page.is_hidden("#overlay")
+    assert page.is_hidden("#heat")
     assert page.locator("#top [aria-pressed=true]").count() == 0
     other = {"status": 422, "code": "too_long", "detail": "RISE takes about 95 s (serve.deadline_seconds); so"}
     page.route("**/api/v1/explain", lambda route: route.fulfill(status=422, json=other))
@@ -323,7 +202,7 @@ def test_an_error_leaves_no_old_picture_and_speaks_of_no_settings(page: "Page") 
     page.unroute_all()
     page.select_option("#method", "hirescam")
     page.wait_for_selector("#by:text-is('HiResCAM')")
-    assert page.is_visible("#overlay")
+    assert page.is_visible("#heat")
     assert page.is_hidden("#problem")
 
 
@@ -372,18 +251,108 @@ def test_the_page_fits_a_phone(page: "Page") -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+def test_an_example_is_explained_at_a_click(page: "Page") -> None:
+    page.click("#examples button >> nth=0")
+    assert explained(page) == "Egyptian cat"
+    assert page.evaluate("photo.naturalWidth") == 451
+
+
+def test_several_photographs_are_gone_through(page: "Page") -> None:
+    files = [
+        {"name": f"{seed}.png", "mimeType": "image/png", "buffer": encode(picture(seed), "png")} for seed in (0, 1)
+    ]
+    page.set_input_files("#file", cast(Any, files))
+    first = explained(page)
+    assert page.inner_text("#which") == "1 of 2: 0.png"
+    page.click("#next")
+    page.wait_for_selector("#which:text-is('2 of 2: 1.png')")
+    page.wait_for_selector("#answers:visible")
+    page.click("#next")
+    page.wait_for_selector("#which:text-is('1 of 2: 0.png')")
+    assert explained(page) == first
+
+
+def test_what_all_places_add_up_to_is_said_in_words(page: "Page", model: camserve.Model) -> None:
+    upload(page)
+    explained(page)
+    found = model.explain(encode(picture(), "png"))
+    page.click(".words summary")
+    numbers = re.findall(r"-?[\d.]+\d", page.inner_text("#sum").replace("\N{MINUS SIGN}", "-"))
+    expected = found.share((0, 0, 90, 70)), found.bias, found.logit
+    assert [float(number) for number in numbers] == [float(f"{number:.3g}") for number in expected]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_hinders_people_in_any_state(page: "Page", cat: Path, scheme: Literal["light", "dark"]) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="no axe-core-python").Axe()
+
+    def check() -> None:
+        found = axe.run(page)["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+    page.emulate_media(color_scheme=scheme)
+    check()
+    upload(page, data=cat.read_bytes())
+    explained(page)
+    page.wait_for_selector("#why:visible")
+    check()
+    for details in ("#take", ".words", "#why"):
+        page.click(f"{details} summary")
+    page.fill("#expected", "tabby")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#expectation:visible")
+    page.click("#difference")
+    names_found(page, "retriever")
+    check()
+    page.keyboard.press("Escape")
+    page.fill("#target", "Egyptian cart")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#problem:visible")
+    check()
+
+
 def test_all_is_reached_by_keyboard(page: "Page") -> None:
     upload(page)
     explained(page)
+    page.check("#contour")
     page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(30):
+    for _ in range(40):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert {"opacity", "another", "download", "method", "size", "colormap", "target", "BUTTON"} <= set(reached)
+    assert {
+        "frame",
+        "both",
+        "split",
+        "expected",
+        "threshold",
+        "clip",
+        "grey",
+        "opacity",
+        "another",
+        "download",
+        "method",
+        "size",
+        "colormap",
+        "target",
+        "BUTTON",
+    } <= set(reached)
 
 
 # ---- as a plain form
+
+
+def test_without_scripts_nothing_is_there_that_needs_them(browser: Any, address: str, cat: Path) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(address)
+    page.set_input_files("#file", str(cat))
+    page.check("#grey")
+    page.click("#submit")
+    page.wait_for_selector("#overlay:visible")
+    for one in ("#examples", "#opacity", "#split", "#heat", "#place", "#take", "#download", "#clip"):
+        assert page.is_hidden(one), one
+    assert page.is_checked("#grey")
+    page.close()
 
 
 def submit(client: FlaskClient, **fields: Any) -> str:
@@ -399,7 +368,7 @@ def test_the_menus_come_from_the_registries(client: FlaskClient) -> None:
     assert "Blue to red</option>" in html
     assert "turned" not in html
     for colormap in (*COLORMAPS, *SIGNED_COLORMAPS):
-        assert f'<option value="{colormap}" data-stops="#' in html
+        assert f'<option value="{colormap}" data-colours="' in html
     assert "up to 25 MiB" in " ".join(html.split())
 
 
@@ -442,7 +411,8 @@ def test_the_form_draws_a_small_photograph_large(client: FlaskClient) -> None:
 
 
 def test_the_icon_and_the_files_of_the_page_are_served(client: FlaskClient) -> None:
-    scripts = {f"{name}.js": "text/javascript" for name in ("page", "classes", "methods", "places")}
+    static = Path(camserve.__file__).parent / "web" / "static"
+    scripts = {path.name: "text/javascript" for path in static.glob("*.js")}
     for name, kind in {**scripts, "page.css": "text/css", "icon.svg": "image/svg+xml"}.items():
         response = client.get(f"/static/{name}")
         assert response.content_type.startswith(kind)

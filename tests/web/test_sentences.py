@@ -2,14 +2,17 @@
 
 import io
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
+from page_driving import drawn, explained, upload
 from PIL import Image
 from towers import SENTENCES, saved
 
@@ -20,6 +23,9 @@ from camserve.errors import ModelError
 from camserve.images.reading import encode
 from camserve.web.app import create_app
 from camserve.web.service import Service
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytest.importorskip("transformers")
 
@@ -135,7 +141,7 @@ def test_the_page_has_a_field_for_them_where_a_model_takes_them(client: FlaskCli
     assert "<span>the red car</span>" in answered
     assert "a dog\nthe red car</textarea>" in answered
     without = create_app(service=Service(load_settings(environ={}))).test_client()
-    assert "<textarea" not in without.get("/", headers={"Accept": "text/html"}).text
+    assert '<textarea id="labels"' not in without.get("/", headers={"Accept": "text/html"}).text
 
 
 def test_the_command_line_takes_them_and_files_of_them(card: Path, tmp_path: Path) -> None:
@@ -185,3 +191,21 @@ def test_a_card_reads_no_folder_of_others(card: Path, tmp_path: Path) -> None:
     other.write_text(card.read_text().replace("../clip", str(card.parent.parent / "clip")))
     with pytest.raises(ModelError, match="is no folder that this card may read"):
         camserve.load(other)
+
+
+def test_the_page_draws_the_map_of_a_sentence(page: "Page", card: Path) -> None:
+    asked = OTHERS.replace("; ", "\n")
+    page.select_option("#model", "pets")
+    page.fill("#labels", asked)
+    upload(page, data=PNG)
+    first = explained(page)
+    found = camserve.load(card).explain(PICTURE, labels=OTHERS)
+    assert first == found.class_name
+    assert np.abs(drawn(page) - np.asarray(found.overlay()).astype(np.int16)).max() <= 6
+    page.click("#top li:nth-child(2) button")
+    page.wait_for_selector("#top li:nth-child(2) [aria-pressed=true]")
+    explained(page)
+    second = camserve.load(card).explain(PICTURE, labels=OTHERS, target=found.top(2)[1].class_index)
+    assert np.abs(drawn(page) - np.asarray(second.overlay()).astype(np.int16)).max() <= 6
+    page.hover("#frame")
+    assert re.match("At |What a place votes for is not known here: ", page.inner_text("#place"))

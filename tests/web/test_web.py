@@ -31,6 +31,7 @@ from camserve.config import load_settings
 from camserve.errors import ConfigError, ModelError, ModelNotFound
 from camserve.images.reading import encode
 from camserve.methods import METHODS
+from camserve.web import responses
 from camserve.web.app import create_app
 from camserve.web.request_options import make_options, parse_options
 from camserve.web.request_record import Record
@@ -161,6 +162,44 @@ def test_json_carries_the_outputs_asked_for(client: FlaskClient, model: camserve
     assert np.array_equal(np.asarray(Image.open(files["mask"])) == 255, heatmap >= 0.7)
     assert (body["threshold"], len(body["top"])) == (0.7, 2)
     assert body["boxes"] == [vars(box) for box in explanation.boxes(0.7)]
+
+
+def test_the_maps_of_all_classes_add_up_to_the_logits(client: FlaskClient, model: camserve.Model) -> None:
+    body = post(client, "outputs=maps&target=3&top_k=1000", **asks("application/json")).get_json()
+    about = body["outputs"]["maps"]
+    maps = np.load(io.BytesIO(base64.b64decode(about["b64"])))
+    explanation = model.explain(PNG, target=3)
+    assert list(maps.shape) == about["shape"] == [1000, *explanation.map.shape]
+    assert maps.dtype == np.float32
+    assert about["classes"][:2] == [3, model.explain(PNG).class_index]  # the explained one, then the best
+    assert sorted(about["classes"]) == list(range(1000))
+    assert np.allclose(maps[0], explanation.map, atol=1e-4)
+    logits = maps.mean((1, 2)) + np.array(about["bias"])
+    assert np.allclose(logits, explanation.logits[about["classes"]], atol=1e-3)
+    assert about["placement"] == body["provenance"]["placement"]
+    field, (across, down) = body["receptive_field"], explanation.receptive_fields or pytest.fail("there is one")
+    assert (field["first"], field["last"]) == ([across.x.first, down.y.first], [across.x.last, down.y.last])
+    with zipfile.ZipFile(io.BytesIO(post(client, "outputs=maps", **asks("application/zip")).data)) as archive:
+        assert archive.namelist() == ["maps.npy", "facts.json"]
+
+
+def test_so_many_maps_are_given_as_are_allowed(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responses, "MOST_NUMBERS", 700)
+    body = post(client, "outputs=maps&target=3", **asks("application/json")).get_json()
+    about = body["outputs"]["maps"]
+    assert about["classes"][:2] == [3, body["top"][0]["class_index"]]
+    count, height, width = about["shape"]
+    assert len(about["classes"]) == count == 700 // (height * width)
+
+
+def test_where_places_do_not_add_up_the_reason_stands_for_the_maps(client: FlaskClient, model: camserve.Model) -> None:
+    query = f"outputs=maps&method=gradcam&layer={list(model.layers())[-3]}"
+    about = post(client, query, **asks("application/json")).get_json()["outputs"]["maps"]
+    assert list(about) == ["reason"]
+    assert about["reason"].startswith("what a place adds to a logit is known where")
+    with zipfile.ZipFile(io.BytesIO(post(client, query, **asks("application/zip")).data)) as archive:
+        assert archive.namelist() == ["facts.json"]
+        assert json.loads(archive.read("facts.json"))["outputs"] == {"maps": about}
 
 
 def test_the_npy_answer_is_the_heatmap(client: FlaskClient, model: camserve.Model) -> None:

@@ -5,9 +5,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, jsonify, make_response, render_template, request
+from flask import Blueprint, Response, jsonify, make_response, render_template, request, send_from_directory
 
 from camserve.catalogue.methods import AUTO, FAMILIES
+from camserve.config.schema import shipped
 from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS, colours
 from camserve.version import __version__
 from camserve.web.operations import HTML, JSON, Status, gives
@@ -31,10 +32,10 @@ SIZES = {
     "448": "Whole photo, finest: 448 px",
     "crop": "Centre square, as in training",
 }
-# A setting's name in an error: for who runs the service, not for who looks at the page. static/page.js has the same.
+# A setting's name in an error: for who runs the service, not for who looks at the page. static/service.js has the same.
 _SETTING = re.compile(r" \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)")
 _COLOUR_LABELS = {"RdBu": "Blue to red"}
-# Pixels of a side up to which a photograph is drawn pixel by pixel; static/page.js has the same.
+# Pixels of a side up to which a photograph is drawn pixel by pixel; static/picture.js has the same.
 _SMALL = 128
 
 
@@ -63,6 +64,12 @@ def explain() -> Response:
     return _render(result=ours.answered(now, demand_of([upload.image], options), work), chosen=options)
 
 
+@page.get("/examples/<name>")
+def example(name: str) -> Response:
+    """A photograph to try the page with: of photos/."""
+    return send_from_directory(shipped("photos"), name, max_age=86400)
+
+
 @page.errorhandler(Exception)
 def _failed(error: Exception) -> Response:
     problem = problem_of(error)
@@ -87,11 +94,12 @@ def _render(
             default_model=ours.shelf.default,
             worded=[model["name"] for model in listed if model.get("takes_labels")],
             families=FAMILIES,
+            examples=sorted(path.name for path in shipped("photos").glob("*.jpg")),
             auto=(AUTO, AUTO_SUMMARY),
             sizes=_sizes(str(ours.settings.explain.size)),
             colour_label=_colour_label,
-            colormaps={name: _stops(name) for name in _colormaps(ours.settings.render.colormap)},
-            signed_colormaps={name: _stops(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
+            colormaps={name: _table(name) for name in _colormaps(ours.settings.render.colormap)},
+            signed_colormaps={name: _table(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
             result=result,
             problem=problem,
             chosen=chosen or Options(),
@@ -118,10 +126,9 @@ def _colour_label(colormap: str) -> str:
     return _COLOUR_LABELS.get(name, name[:1].upper() + name[1:])
 
 
-def _stops(colormap: str) -> str:
-    """Nine colours along the map, for a CSS gradient."""
-    table = colours(colormap)
-    return ", ".join(f"#{table[3 * i : 3 * i + 3].hex()}" for i in (*range(0, 255, 32), 255))
+def _table(colormap: str) -> str:
+    """The 256 colours of a map, three bytes each, in base64."""
+    return base64.b64encode(colours(colormap)).decode()
 
 
 def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:

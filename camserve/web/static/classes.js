@@ -1,10 +1,12 @@
 // The field for a class: what is typed is looked for in all names, wherever it stands. A combobox with a list, as
 // https://www.w3.org/WAI/ARIA/apg/patterns/combobox/ has it; without scripts it is a field for text.
 
-const MOST = 50; // names in the list; more than a screen of them says: type on
+const MOST = 1000; // names in the list; of more it says: type on
 
-// names: () -> promise of all names, by index. choose(name, index): one was taken. submit(): what is typed is meant.
-export function searchClasses({ input, list, found, names, choose, submit }) {
+// names: () -> promise of all names, by index. best: () -> indices that come first where no text says which.
+// saying: index -> what stands behind a name. choose(name, index): one was taken. submit(): what is typed is meant.
+// preview(index): one is looked at; null: none any more.
+export function searchClasses({ input, list, found, names, best, saying, choose, submit, preview }) {
   let shown = [];
   let active = -1;
   let asked = 0;
@@ -21,6 +23,7 @@ export function searchClasses({ input, list, found, names, choose, submit }) {
     found.textContent = "";
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
+    preview(null);
   }
 
   async function open() {
@@ -28,7 +31,7 @@ export function searchClasses({ input, list, found, names, choose, submit }) {
     const all = await names().catch(() => []);
     if (mine !== asked || document.activeElement !== input) return;
     const text = input.dataset.index ? "" : input.value;
-    const matches = matching(all, text);
+    const matches = text.trim() ? matching(all, text) : everyOne(all);
     shown = matches.slice(0, MOST);
     list.replaceChildren(...shown.map((index, place) => option(all, index, place)));
     found.textContent = said(matches.length, all.length, text);
@@ -40,14 +43,22 @@ export function searchClasses({ input, list, found, names, choose, submit }) {
     mark(shown.length && text.trim() ? 0 : -1);
   }
 
+  function everyOne(all) {
+    return [...new Set([...best(), ...all.keys()])].filter((index) => index < all.length);
+  }
+
   function option(all, index, place) {
     const item = document.createElement("li");
-    item.id = `class-${place}`;
+    item.id = `${list.id}-${place}`;
     item.setAttribute("role", "option");
-    item.textContent = all[index];
-    if (all.indexOf(all[index]) !== all.lastIndexOf(all[index])) item.textContent += ` (number ${index})`;
+    const [name, behind] = ["span", "output"].map((kind) => item.appendChild(document.createElement(kind)));
+    name.textContent = all[index];
+    if (all.indexOf(all[index]) !== all.lastIndexOf(all[index])) name.textContent += ` (number ${index})`;
+    behind.textContent = saying(index);
     item.addEventListener("pointerdown", (event) => event.preventDefault()); // the field keeps the focus
     item.addEventListener("click", () => take(all[index], index));
+    item.addEventListener("pointerenter", () => preview(index));
+    item.addEventListener("pointerleave", () => preview(null));
     item.dataset.index = index;
     item.dataset.name = all[index];
     return item;
@@ -59,6 +70,7 @@ export function searchClasses({ input, list, found, names, choose, submit }) {
     const item = list.children[place];
     if (!item) return input.removeAttribute("aria-activedescendant");
     item.setAttribute("aria-selected", "true");
+    preview(Number(item.dataset.index));
     item.scrollIntoView({ block: "nearest" });
     return input.setAttribute("aria-activedescendant", item.id);
   }

@@ -1,100 +1,76 @@
-// The page's behaviour: one photograph, one overlay over it at full opacity, whose CSS opacity the slider sets.
-// Painting is linear in opacity, so the heat shown is what the service paints with that `alpha`, to within 2 of
-// 255. Lines and the veil over what the model did not see fade with it here, and stay in the download.
+// START HERE. The page's behaviour: one photograph, what the service says of it, and the picture that is drawn of that.
+// photographs.js takes it, service.js asks, found.js holds the answer, picture.js draws; each other file is a part of
+// the page.
 
+import { showAnswers } from "./answers.js";
 import { searchClasses } from "./classes.js";
-import { inWords as lasting, secondsOf, showForecast, titleOf } from "./methods.js";
-import { clearPlace, short, watchPlaces } from "./places.js";
+import { Found } from "./found.js";
+import { showForecast, titleOf } from "./methods.js";
+import { classNames, modelName, offerSentences } from "./names.js";
+import { watchPhotographs } from "./photographs.js";
+import { redraw, setHeat, setPhotograph } from "./picture.js";
+import { clearPlace, showPlaceAgain, watchPlaces } from "./places.js";
+import { plain, Service } from "./service.js";
+import { archive, download, restoreLink, showCommands } from "./takeaway.js";
+import { isBusy, isCleared, setBusy, setCleared, showProblem } from "./waiting.js";
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
-// answered: the choices that the picture shown is the answer to; null: there is none.
-const state = { photo: null, request: null, answered: null, photoUrl: "", overlayUrl: "" };
+// found: of the last answer. target: what is chosen of it; shown: what is looked at in passing, and its heat. answered:
+// the choices that the answer is to; null: there is none. asked: those of the last request.
+const state = { photo: null, request: null, found: null, target: null, shown: null, heat: null, answered: null };
+const service = new Service(form, (text) => ($("doing").textContent = text));
 
-// A loading model and a full queue pass by themselves; this many tries, then the reader decides.
-const PATIENCE = 20;
-// Milliseconds that the last picture stays, dimmed, while another is made: less than that would only flicker.
-const STAYS = 400;
-// Pixels of a side up to which a photograph is drawn pixel by pixel; routes/page.py has the same.
-const SMALL = 128;
-// A setting's name is for who runs the service; routes/page.py has the same.
-const SETTING = / \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)/g;
+// Classes whose names and scores come with an answer.
+const CLASSES = 1000;
+// How it is drawn, for which nothing is asked.
+const DRAWN = ["colormap", "signed", "grey", "contour", "boxes", "threshold"];
 
 document.documentElement.classList.add("scripted");
 
-// ---- a photograph comes in
+// ---- asking the service
 
 async function take(photo) {
-  if (!photo) return;
-  state.photo = photo;
-  state.answered = null;
-  setTarget("", "");
+  Object.assign(state, { photo, answered: null, found: null, heat: null });
+  for (const id of ["target", "expected"]) if ($(id).dataset.index) setClass(id, "", "");
+  $("difference").setAttribute("aria-pressed", "false");
   $("answers").hidden = true;
-  $("overlay").hidden = true;
   await explain();
 }
 
-$("file").addEventListener("change", (event) => take(event.target.files[0]));
-$("another").addEventListener("click", () => $("file").click());
-document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dragging");
-  take(event.dataTransfer.files[0]);
-});
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.toggle("dragging", event.dataTransfer.types.includes("Files"));
-});
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("dragging");
-});
-
-// ---- asking the service
-
-function request(accept, changes, signal) {
-  const body = new FormData(form);
-  body.set("image", state.photo, state.photo.name || "pasted");
-  body.set("method", $("method").value); // a form leaves out what cannot be chosen any more
-  if ($("target").dataset.index) body.set("target", `#${$("target").dataset.index}`);
-  for (const [name, value] of Object.entries(changes)) body.set(name, value);
-  return { method: "POST", body, headers: { Accept: accept }, signal };
+// The options whose fields hold a name, as an index: two classes may share a name, and digits could be one.
+function asIndices() {
+  const options = {};
+  for (const id of ["target", "expected"]) if ($(id).dataset.index) options[id] = `#${$(id).dataset.index}`;
+  if (isDifference()) options.target = `#${state.target.index}-#${state.target.against}`;
+  return options;
 }
 
-async function ask(accept, changes, signal = state.request.signal, address = form.dataset.explain) {
-  for (let tries = 1; ; tries += 1) {
-    const response = await fetch(address, request(accept, changes, signal));
-    if (response.ok) return response;
-    const problem = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
-    const seconds = Number(response.headers.get("Retry-After"));
-    if (!seconds || tries === PATIENCE) throw Object.assign(new Error(problem.detail), problem);
-    $("doing").textContent = problem.code === "busy" ? "Waiting for other requests …" : "Waiting for the model …";
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  }
-}
-
-async function explain() {
+// quietly: the picture is right already, and what is said about it is on its way.
+async function explain({ quietly = false } = {}) {
   if (!state.photo) return;
   state.request?.abort();
   const mine = (state.request = new AbortController());
-  const asked = (state.asked = choices());
-  setBusy(true);
-  try {
+  const choice = (state.asked = choices());
+  const options = quietly ? asIndices() : { outputs: "maps", top_k: CLASSES, ...asIndices() };
+  if (!quietly) {
+    setBusy(true);
     $("problem").hidden = true;
     clearPlace();
-    await showPhoto();
-    if (mine.signal.aborted) return;
+  }
+  try {
     const start = performance.now();
-    const answer = await (await ask("application/json", { outputs: "overlay", format: "jpeg", alpha: 1 })).json();
+    const asking = service.ask(state.photo, "application/json", options, mine.signal);
+    const [response] = await Promise.all([asking, showPhoto(mine.signal)]);
+    const answer = await response.json();
     if (mine.signal.aborted) return;
-    await showOverlay(answer.outputs.overlay);
-    if (mine.signal.aborted) return;
-    showAnswer(answer, performance.now() - start);
-    state.answered = { ...asked, name: answer.target.name };
-    setCleared(false);
+    state.answered = choice;
+    if (quietly) showWords({ ...answer, top: state.found.answer.top });
+    else showAnswer(answer, choice.difference, performance.now() - start);
     forecast(mine.signal);
   } catch (error) {
     if (mine.signal.aborted) return;
+    mine.abort();
     showFailure(error);
   }
   if (mine === state.request) setBusy(false);
@@ -105,9 +81,8 @@ async function forecast(signal) {
   const key = [state.photo.name, state.photo.size, state.photo.lastModified, modelName(), $("size").value].join("/");
   if (state.forecast === key) return;
   try {
-    const changes = { method: "auto", target: "", contour: "", boxes: "", colormap: "", signed: "", trust: "" };
-    const answer = await ask("application/json", changes, signal, form.dataset.forecast);
-    const told = await answer.json();
+    const changes = { method: "auto", target: "", expected: "", trust: "" };
+    const told = await (await service.ask(state.photo, "application/json", changes, signal, form.dataset.forecast)).json();
     if (signal.aborted) return;
     state.forecast = key;
     showForecast($("method"), $("why"), told);
@@ -116,34 +91,27 @@ async function forecast(signal) {
   }
 }
 
-const modelName = () => $("model")?.value ?? form.dataset.model;
-
-// Sentences are for models that compare images with them; the field is there for those alone.
-const sentences = () => ($("labels")?.disabled === false ? $("labels").value.split(/[\n;]/) : [])
-  .map((one) => one.trim()).filter(Boolean);
-
-function offerSentences() {
-  if (!$("labels")) return;
-  const takes = $("labels").dataset.models.split(" ").includes(modelName());
-  for (const one of [$("labels"), $("sentences"), form.querySelector("label[for=labels]")]) one.hidden = !takes;
-  $("labels").disabled = !takes;
+// Browsers show no TIFF: then the service's own reading of it, an overlay without opacity, is the photograph.
+async function showPhoto(signal) {
+  if (state.drawn === state.photo) return;
+  const { photo } = state;
+  setSource(photo);
+  await $("photo").decode().catch(async () => {
+    const plainly = { alpha: 0, size: "fit", trust: "", target: "", expected: "" };
+    setSource(await (await service.ask(photo, "image/png", plainly, signal)).blob());
+    await $("photo").decode();
+  });
+  if (signal.aborted) return;
+  state.drawn = photo;
+  setPhotograph($("photo"));
+  $("overlay")?.remove();
+  $("photo").hidden = $("figure").hidden = false;
+  $("drop").hidden = true;
 }
 
-offerSentences();
-
-const classesOf = new Map();
-
-// The names of a model's classes, asked for once.
-function classNames() {
-  if (sentences().length) return Promise.resolve(sentences());
-  const model = modelName();
-  if (!classesOf.has(model)) {
-    const address = `${form.dataset.models}/${encodeURIComponent(model)}/classes`;
-    const names = fetch(address).then(async (answer) => (answer.ok ? (await answer.json()).classes : Promise.reject()));
-    names.catch(() => classesOf.delete(model));
-    classesOf.set(model, names);
-  }
-  return classesOf.get(model);
+function setSource(blob) {
+  URL.revokeObjectURL(state.url);
+  $("photo").src = state.url = URL.createObjectURL(blob);
 }
 
 // ---- what was chosen
@@ -153,23 +121,72 @@ function choices() {
   for (const { id, name, type, value, checked } of form.elements) {
     if (name && type !== "file") kept[id || name] = type === "checkbox" ? checked : value;
   }
-  return { kept, index: $("target").dataset.index ?? "" };
+  const indices = ["target", "expected"].map((id) => [id, $(id).dataset.index ?? ""]);
+  return { kept, indices, difference: isDifference() ? state.target : null };
 }
 
-function restore({ kept, index }) {
+function restore({ kept, indices, difference }) {
   for (const element of form.elements) {
     const was = kept[element.id || element.name];
     if (was === undefined) continue;
     if (element.type === "checkbox") element.checked = was;
     else element.value = was;
   }
-  $("target").dataset.index = index;
+  for (const [id, index] of indices) $(id).dataset.index = index;
+  $("difference").setAttribute("aria-pressed", difference !== null);
+  state.target = state.shown;
   setHints();
+}
+
+function asksTheSame() {
+  const now = choices();
+  return ["target", "expected"].every((id) => state.asked?.kept[id] === now.kept[id])
+    && String(state.asked?.indices) === String(now.indices);
+}
+
+function setClass(id, name, index) {
+  $(id).value = name;
+  $(id).dataset.index = index;
+  if (id === "target") $("difference").setAttribute("aria-pressed", "false");
+}
+
+const isDifference = () => $("difference").getAttribute("aria-pressed") === "true";
+
+function choose(name, index) {
+  setClass("target", name, index);
+  turnTo({ index, against: null });
+}
+
+// The predicted class less the expected one, and back.
+function chooseDifference() {
+  const { top, expected } = state.found.answer;
+  if (isDifference()) {
+    setClass("target", "", "");
+    turnTo({ index: top[0].class_index, against: null });
+    return;
+  }
+  setClass("target", "", "");
+  $("difference").setAttribute("aria-pressed", "true");
+  turnTo({ index: top[0].class_index, against: expected.class_index });
+}
+
+// Where the map of a target is here it is drawn at once; what is said of it follows.
+function turnTo(target) {
+  state.target = target;
+  const here = !isCleared() && Boolean(state.found?.live) && state.found.has(target);
+  if (here) {
+    showHeat(target);
+    for (const button of $("top").querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", target.against === null && button.dataset.index === String(target.index));
+    }
+    showPlaceAgain(pointed());
+  }
+  explain({ quietly: here });
 }
 
 // Ends what is under way. The picture that was there is shown again, with what it was asked for.
 function cancel() {
-  if ($("busy").hidden) return;
+  if (!isBusy()) return;
   state.request.abort();
   setBusy(false);
   if (state.answered) {
@@ -182,228 +199,147 @@ function cancel() {
 
 // ---- showing what it said
 
-// Browsers show no TIFF: then the service's own reading of it, an overlay without opacity, is the photograph.
-async function showPhoto() {
-  if (state.shown === state.photo) return;
-  const photo = state.photo;
-  setSource("photo", photo);
-  await $("photo").decode().catch(async () => {
-    setSource("photo", await (await ask("image/jpeg", { alpha: 0, contour: "", boxes: "", size: "fit", trust: "" })).blob());
-    await $("photo").decode();
-  });
-  state.shown = photo;
-  const { naturalWidth: width, naturalHeight: height } = $("photo");
-  $("frame").style.setProperty("--ratio", width / height);
-  $("frame").style.setProperty("--pixels", width);
-  $("frame").classList.toggle("small", Math.max(width, height) <= SMALL);
-  $("photo").hidden = $("figure").hidden = false;
-  $("drop").hidden = true;
+function showAnswer(answer, difference, milliseconds) {
+  const { image, model, method, layer } = answer.provenance;
+  state.found = new Found(answer, difference);
+  state.target = state.found.target;
+  if (answer.top.length === CLASSES) nameAll(state.found);
+  state.title = titleOf($("method"), method);
+  state.by = `${state.title} at layer “${layer}” of ${model.name}`;
+  setCleared(false);
+  showHeat(state.target);
+  $("facts").textContent = `${state.by} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
+  showWords(answer);
 }
 
-async function showOverlay(overlay) {
-  const bytes = Uint8Array.from(atob(overlay.b64), (letter) => letter.charCodeAt(0));
-  setSource("overlay", new Blob([bytes], { type: overlay.content_type }));
-  await $("overlay").decode();
-  $("overlay").hidden = false;
-}
+// Of more classes than came along the names are asked for.
+const nameAll = (found) => classNames().then((all) => (found.names = all)).catch(() => {});
 
-function setSource(id, blob) {
-  URL.revokeObjectURL(state[`${id}Url`]);
-  $(id).src = state[`${id}Url`] = URL.createObjectURL(blob);
-}
-
-function showAnswer(answer, milliseconds) {
-  const { model, method, layer, image } = answer.provenance;
-  const title = titleOf($("method"), method);
-  const refocus = $("top").contains(document.activeElement);
-  $("top").replaceChildren(...listed(answer).map((one) => answerItem(one, one.class_index === answer.class_index)));
-  $("warnings").replaceChildren(...answer.warnings.map(warningItem));
-  $("warnings").hidden = !answer.warnings.length;
-  state.size = image;
-  $("for").textContent = answer.target.name;
-  $("by").textContent = title;
-  setScale(answer);
-  $("overlay").alt = `Where the evidence for ${answer.target.name} is, by ${title}`;
-  $("facts").textContent =
-    `${title} at layer “${layer}” of ${model.name} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
+// What an answer says beside its map.
+function showWords(answer) {
+  state.found.answer = { ...state.found.answer, expected: answer.expected };
+  showAnswers(answer, state.target?.against === null ? answer.class_index : null, { choose, preview });
   $("trust").textContent = answer.trust ? answer.trust.sentence : "";
   $("trust").hidden = !answer.trust;
-  $("answers").hidden = false;
-  if (refocus) $("top").querySelector("[aria-pressed=true]").focus();
 }
 
-// What the ends of the colours stand for, as the overlay has them: the map's own maximum, of either sign where signed.
-function setScale(answer) {
-  const signed = $("signed").checked;
-  const end = answer.map.flat().reduce((most, value) => Math.max(most, signed ? Math.abs(value) : value), 0);
-  const inLogits = answer.unit === "logits";
-  $("low").textContent = signed ? (inLogits ? `against ${short(-end)}` : "against") : inLogits ? "0" : "little";
-  $("high").textContent = inLogits ? `${signed ? "for " : ""}${short(end)} logits` : signed ? "for" : "most";
+function showHeat(target) {
+  const heat = state.found.heat(target);
+  const name = state.found.name(target);
+  Object.assign(state, { heat, shown: target });
+  setHeat(heat);
+  $("for").textContent = name;
+  $("by").textContent = state.title;
+  $("heat").setAttribute("aria-label", `Where the evidence for ${name} is, by ${state.title}`);
+  $("sum").textContent = state.found.addedUp(target);
+  tellCommands();
 }
 
-// The five most likely classes, and the explained one where it is none of them.
-function listed(answer) {
-  const inside = answer.top.some((one) => one.class_index === answer.class_index);
-  return inside ? answer.top : [...answer.top, answer];
+// A class is looked at in passing; null: no more.
+function preview(index) {
+  if (!state.found?.live || isCleared()) return;
+  const target = index === null ? state.target : { index, against: null };
+  if (target !== state.shown && state.found.has(target)) showHeat(target);
 }
 
-function answerItem(one, explained) {
-  const item = $("answer").content.cloneNode(true);
-  item.querySelector("span").textContent = one.class_name;
-  item.querySelector("output").textContent = said(one);
-  item.querySelector("meter").value = one.score ?? 0;
-  item.querySelector("meter").hidden = one.score === null;
-  const button = item.querySelector("button");
-  button.setAttribute("aria-pressed", explained);
-  button.addEventListener("click", () => {
-    setTarget(one.class_name, one.class_index);
-    explain();
-  });
-  return item;
-}
-
-// A score in percent; where there is no score, the number that the network gives.
-function said(one) {
-  if (one.score === null) return one.logit === null ? "?" : short(one.logit);
-  return one.score < 0.0005 ? "< 0.1 %" : `${(100 * one.score).toFixed(1)} %`;
-}
-
-// Two classes may share a name, so a chosen one is asked for by its index; the digits alone could be a name, too.
-function setTarget(name, index) {
-  $("target").value = name;
-  $("target").dataset.index = index;
-}
-
-function warningItem(text) {
-  const item = document.createElement("li");
-  item.textContent = text;
-  return item;
+// What places are asked of.
+function pointed() {
+  return !state.heat || isCleared() ? null : { ...state.found, heat: state.heat, name: state.found.name(state.shown) };
 }
 
 function showFailure(error, title = "That did not work.") {
   const unreachable = error instanceof TypeError;
-  setCleared(true, true);
+  const text = unreachable
+    ? "The service does not answer. Is it still running?"
+    : plain(error, form.dataset.deadline, titleOf($("method"), $("method").value));
   state.answered = null;
-  $("top").querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
-  $("warnings").hidden = true;
-  $("problem-title").textContent = title;
-  $("problem-text").textContent = unreachable ? "The service does not answer. Is it still running?" : plain(error);
-  $("again").hidden = !unreachable && !(error.status >= 429);
-  $("problem").hidden = false;
-  $("problem").scrollIntoView({ block: "nearest" });
-  if (state.shown !== state.photo) {
+  showProblem(title, text, unreachable || error.status >= 429);
+  if (state.drawn !== state.photo) {
     $("figure").hidden = true;
     $("drop").hidden = false;
   }
 }
 
-// An error in words for who looks at a page: without settings, and without all the names there are.
-function plain({ code, message }) {
-  if (code === "deadline_passed") {
-    const title = titleOf($("method"), $("method").value);
-    return `There was no answer within ${form.dataset.deadline} s, which is the longest that one may take here. Choose a quicker method than ${title}, or a smaller size.`;
-  }
-  const said = message.replace(SETTING, "").replace(/^[a-z]/, (letter) => letter.toUpperCase());
-  return code === "unknown_name" ? said.replace(/ Known: .*$/s, "") : said;
-}
-
-function setBusy(busy) {
-  document.body.classList.toggle("busy", busy);
-  $("busy").hidden = !busy;
-  clearInterval(state.ticking);
-  clearTimeout(state.clearing);
-  if (!busy) return;
-  const [name, start] = [$("method").value, performance.now()];
-  const title = titleOf($("method"), name);
-  const takes = secondsOf($("method"), name);
-  $("doing").textContent = name === "auto" ? "Explaining …" : `Explaining by ${title} …`;
-  $("elapsed").textContent = "";
-  state.ticking = setInterval(() => {
-    const seconds = Math.round((performance.now() - start) / 1000);
-    $("elapsed").textContent = takes >= 2 ? `${seconds} s of about ${lasting(takes)}` : `${seconds} s`;
-  }, 1000);
-  state.clearing = setTimeout(() => setCleared(true), STAYS);
-}
-
-// Cleared: the photograph alone, without what was found about it by another method or for another class. failed: and
-// nothing is on its way.
-function setCleared(cleared, failed = false) {
-  state.cleared = cleared;
-  document.body.classList.toggle("cleared", cleared);
-  document.body.classList.toggle("failed", failed);
-  $("download").disabled = cleared;
-}
-
 // ---- looking and keeping
-
-function asksTheSame() {
-  const { kept, index } = choices();
-  return state.asked?.index === index && state.asked?.kept.target === kept.target;
-}
-
-function setOpacity() {
-  $("overlay").style.opacity = $("opacity").value;
-}
 
 function setHints() {
   $("summary").textContent = $("method").selectedOptions[0].dataset.summary;
-  const { stops, signed } = $("colormap").selectedOptions[0].dataset;
-  $("scale").style.setProperty("--stops", ($("signed").checked && signed) || stops);
-  $("scale").classList.toggle("signed", $("signed").checked);
+  redraw();
 }
 
-async function download() {
-  try {
-    const response = await ask("image/png", { alpha: $("opacity").value, trust: "" });
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await response.blob());
-    link.download = `${(state.photo.name || "photo").replace(/\.\w+$/, "")}-why.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  } catch (error) {
-    if (error.name !== "AbortError") showFailure(error);
-  }
+function setView() {
+  $("frame").classList.toggle("only-photo", $("only-photo").checked);
+  $("frame").style.setProperty("--split", `${$("split").value}%`);
+  $("frame").style.setProperty("--shown", $("only-photo").checked ? "0" : $("split").value);
 }
 
-$("opacity").addEventListener("input", setOpacity);
-$("target").addEventListener("input", () => setTarget($("target").value, ""));
+function tellCommands() {
+  const chosen = $("target").dataset.index || isDifference() ? state.target : null;
+  if ($("take").open && state.heat) showCommands(state.photo, chosen, state.heat);
+}
+
+const stem = () => (state.photo.name || "photo").replace(/\.\w+$/, "");
+
+$("download").addEventListener("click", () => {
+  const score = state.target?.against === null ? (state.found.scores[state.target.index] ?? "") : "";
+  const lines = [
+    `${state.found.name(state.target)} ${score}`, `${state.by} · ${state.photo.name || "a pasted photograph"}`,
+    `camserve ${form.dataset.version}`,
+  ];
+  download(`${stem()}-why.png`, $("photo"), state.heat, lines);
+});
+$("archive").addEventListener("click", () => {
+  const asking = (options) => service.ask(state.photo, "application/zip", { ...options, ...asIndices() }, state.request.signal);
+  archive(`${stem()}-why.zip`, state.heat, asking).catch((error) => error.name === "AbortError" || showFailure(error));
+});
+$("take").addEventListener("toggle", tellCommands);
+for (const id of ["link", "curl", "python"]) $(id).addEventListener("focus", () => $(id).select());
+$("difference").addEventListener("click", chooseDifference);
 $("cancel").addEventListener("click", cancel);
+$("again").addEventListener("click", () => explain());
 document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && cancel());
-watchPlaces({
-  size: () => (state.cleared || $("overlay").hidden ? null : state.size),
-  async ask(question) {
-    const mine = state.request;
-    // places and regions are the head's, whatever the method, so the cheapest one will do
-    const answer = await (await ask("application/json", { ...question, method: "auto", trust: "" })).json();
-    return mine === state.request ? answer : null;
-  },
-});
-searchClasses({
-  input: $("target"),
-  list: $("classes"),
-  found: $("found"),
-  names: classNames,
-  choose(name, index) {
-    setTarget(name, index);
-    explain();
-  },
-  submit: explain,
-});
-$("download").addEventListener("click", download);
-$("again").addEventListener("click", explain);
+watchPhotographs(take);
+watchPlaces(pointed);
+for (const id of ["target", "expected"]) {
+  $(id).addEventListener("input", () => setClass(id, $(id).value, ""));
+  searchClasses({
+    input: $(id),
+    list: $(`${id}-classes`),
+    found: $(`${id}-found`),
+    names: classNames,
+    best: () => (state.found?.answer.top ?? []).map((one) => one.class_index),
+    saying: (index) => state.found?.scores[index] ?? "",
+    preview,
+    choose(name, index) {
+      if (id === "target") return choose(name, index);
+      setClass(id, name, index);
+      return explain({ quietly: Boolean(state.found) && !isCleared() });
+    },
+    submit: () => explain(),
+  });
+}
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   explain();
 });
-form.addEventListener("change", (event) => {
-  if (["file", "opacity"].includes(event.target.id)) return;
-  if (event.target.id === "target" && asksTheSame()) return; // taken from the list, or by Enter, already
-  if (event.target.id === "signed") $("colormap").value = "";
-  if (event.target.id === "model") showForecast($("method"), $("why"), null);
-  if (event.target.id === "model") offerSentences();
-  if (event.target.id === "labels") setTarget("", "");
-  setHints();
-  explain();
+document.addEventListener("input", ({ target }) => {
+  if (target.form?.id !== "here" && target.id !== "threshold") return;
+  setView();
+  redraw();
 });
-setOpacity();
+form.addEventListener("change", ({ target }) => {
+  const { id } = target;
+  if (id === "file" || target.form !== form) return;
+  if (["target", "expected"].includes(id) && asksTheSame()) return; // taken from the list, or by Enter, already
+  if (id === "signed") $("colormap").value = "";
+  if (id === "model") showForecast($("method"), $("why"), null);
+  if (id === "model") offerSentences();
+  if (["labels", "model"].includes(id)) setClass("target", "", "");
+  setHints();
+  if (!DRAWN.includes(id)) explain();
+});
+document.addEventListener("change", tellCommands);
+offerSentences();
+restoreLink();
+setView();
 setHints();

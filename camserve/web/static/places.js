@@ -1,59 +1,122 @@
-// Asking about a place by a click on the photograph, and about a region by a drag over it.
+// Asking about a place by pointing, a tap or the arrow keys, and about a region by a drag, or Shift and the arrow keys.
+
+import { short } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const pressed = { down: false, at: null, from: null };
 const CLICK = 4; // CSS pixels: what moves less is a click
+const COUNT = 5; // classes that are named
+const WIDE = 0.97; // of the photograph: a cell that can have seen so much can have seen all
 
-export const short = (number) => String(Number(number.toPrecision(3))).replace("-", "−");
+const pointing = { from: null, at: null, kept: null };
 
 export function clearPlace() {
-  $("mark").hidden = true;
+  pointing.kept = null;
+  $("mark").hidden = $("seen").hidden = true;
   $("place").textContent = $("place").dataset.hint;
 }
 
-// size: () -> the photograph's, {width, height}; null: nothing can be asked now. ask: a question -> promise of the
-// answer; null: nobody waits for it any more.
-export function watchPlaces({ size, ask }) {
-  $("frame").addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || !size()) return;
-    Object.assign(pressed, { at: event, from: fractions(event), down: true });
-    $("frame").setPointerCapture(event.pointerId);
+// current: () -> what is shown: {size: [width, height], maps, reason, names, heat, name, field, placement}; null: nothing.
+export function watchPlaces(current) {
+  const frame = $("frame");
+  frame.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || !current()) return;
+    Object.assign(pointing, { from: fractions(event), at: event });
+    frame.setPointerCapture(event.pointerId);
   });
-  $("frame").addEventListener("pointermove", (event) => {
-    if (pressed.down && isDrag(event)) setMark(pressed.from, fractions(event));
+  frame.addEventListener("pointermove", (event) => {
+    if (!current()) return;
+    if (pointing.from && isDrag(event)) show({ from: pointing.from, to: fractions(event) }, current());
+    else if (!pointing.from && event.pointerType === "mouse") show({ from: fractions(event) }, current());
   });
-  $("frame").addEventListener("pointerup", (event) => {
-    if (!pressed.down) return;
-    pressed.down = false;
-    const to = isDrag(event) ? fractions(event) : pressed.from;
-    setMark(pressed.from, to);
-    if (size()) askPlace(pressed.from, to, size(), ask);
+  frame.addEventListener("pointerup", (event) => {
+    if (!pointing.from) return;
+    const asked = isDrag(event) ? { from: pointing.from, to: fractions(event) } : { from: pointing.from };
+    pointing.from = null;
+    if (current()) keep(asked, current());
   });
-  $("frame").addEventListener("pointercancel", () => {
-    pressed.down = false;
-    clearPlace();
+  frame.addEventListener("pointercancel", () => {
+    pointing.from = null;
+    back(current());
   });
+  frame.addEventListener("pointerleave", () => pointing.from || back(current()));
+  frame.addEventListener("keydown", (event) => {
+    if (current() && event.key.startsWith("Arrow")) step(event, current());
+    else if (event.key === "Escape" && pointing.kept) clearPlace();
+    else return;
+    event.preventDefault();
+  });
+  clearPlace();
 }
 
-async function askPlace(from, to, { width, height }, ask) {
-  const pixel = ({ x, y }) => [Math.min(Math.floor(x * width), width - 1), Math.min(Math.floor(y * height), height - 1)];
-  const [x, y] = pixel(from);
-  const [right, bottom] = pixel(to);
+// Shows once more what is asked, of another class.
+export function showPlaceAgain(now) {
+  if (pointing.kept && now) show(pointing.kept, now);
+}
+
+function keep(asked, now) {
+  pointing.kept = asked;
+  show(asked, now);
+}
+
+function back(now) {
+  if (pointing.kept && now) show(pointing.kept, now);
+  else clearPlace();
+}
+
+// An arrow key: to the next cell; with Shift it draws a region, whose other corner stays.
+function step(event, now) {
+  const [axis, way] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, -1], ArrowDown: [1, 1] }[event.key];
+  const { from, to = from } = pointing.kept ?? { from: middle(now) };
+  const moved = { ...to };
+  const [name, length] = [axis ? "y" : "x", now.size[axis]];
+  const { placement } = now;
+  const cell = Math.round(placement.cell(axis, to[name] * length - 0.5)) + way;
+  const low = placement.box[axis] / length;
+  const high = placement.box[axis + 2] / length;
+  moved[name] = Math.min(Math.max((placement.centre(axis, cell) + 0.5) / length, low), high);
+  keep(event.shiftKey ? { from, to: moved } : { from: moved }, now);
+}
+
+// The middle cell of the map, as a fraction of the photograph.
+function middle({ placement, size }) {
+  const [x, y] = [0, 1].map((axis) => (placement.centre(axis, placement.grid[axis] >> 1) + 0.5) / size[axis]);
+  return { x, y };
+}
+
+function show({ from, to = null }, now) {
+  setBox($("mark"), from, to ?? from);
+  $("mark").classList.toggle("point", !to);
+  $("seen").hidden = true;
+  $("place").textContent = to ? ofRegion(from, to, now) : ofPlace(from, now);
+}
+
+const pixelsOf = ({ x, y }, [width, height]) => [Math.min(Math.floor(x * width), width - 1), Math.min(Math.floor(y * height), height - 1)];
+
+function ofRegion(from, to, { maps, reason, size, heat, name }) {
+  if (!maps) return `How much a region gives is not known here: ${reason}`;
+  if (!heat.sum) return `How much a region gives is known for a class, or a difference of two, and not for ${name}.`;
+  const [[x, y], [right, bottom]] = [pixelsOf(from, size), pixelsOf(to, size)];
   const box = [Math.min(x, right), Math.min(y, bottom), Math.max(x, right) + 1, Math.max(y, bottom) + 1];
-  try {
-    const answer = await ask(from === to ? { at: `${x},${y}` } : { region: box.join(",") });
-    if (answer) $("place").textContent = inWords(answer);
-  } catch (error) {
-    if (error.name !== "AbortError") $("place").textContent = error.message;
-  }
+  const [gives, whole] = [box, [0, 0, ...size]].map((one) => short(maps.share(heat.sum, one)));
+  return `This region gives ${gives} logits for ${name}; all places together ${whole}.`;
 }
 
-function inWords({ places: [place] = [], regions: [region] = [], target }) {
-  if (region) {
-    return `This region gives ${short(region.logits)} logits for ${target.name}; all places together ${short(region.of)}.`;
-  }
-  const votes = place.votes.map((vote) => `${vote.class_name} ${short(vote.logits)}`);
-  return `At ${place.x}, ${place.y} the photograph speaks for ${votes.join(" · ")} (logits)`;
+function ofPlace(from, { maps, reason, size, names, field, placement }) {
+  const [x, y] = pixelsOf(from, size);
+  if (!placement.saw(0, x) || !placement.saw(1, y)) return `The model did not see the place ${x}, ${y}.`;
+  const seen = field ? ofField(placement.seenFrom(field, x, y), size) : "";
+  if (!maps) return `What a place votes for is not known here: ${reason}.${seen}`;
+  const among = maps.count < names.length ? `, of the ${maps.count} best classes` : "";
+  const votes = maps.votes(x, y, COUNT).map(([index, logits]) => `${names[index] ?? `class ${index}`} ${short(logits)}`);
+  return `At ${x}, ${y} the photograph speaks for ${votes.join(" · ")} (logits${among}).${seen}`;
+}
+
+// Which pixels a cell can have seen: dashed on the photograph, and in words.
+function ofField([left, top, right, bottom], [width, height]) {
+  const share = ((right - left) * (bottom - top)) / (width * height);
+  if (share > WIDE) return " The model can have used the whole photograph for it.";
+  setBox($("seen"), { x: left / width, y: top / height }, { x: right / width, y: bottom / height });
+  return ` The model can have used what is dashed for it, ${Math.round(100 * share)} % of the photograph.`;
 }
 
 function fractions(event) {
@@ -62,16 +125,15 @@ function fractions(event) {
   return { x: inside((event.clientX - left) / width), y: inside((event.clientY - top) / height) };
 }
 
-function setMark(from, to) {
+function setBox(element, from, to) {
   const percent = (number) => `${100 * number}%`;
-  $("mark").hidden = false;
-  $("mark").classList.toggle("point", from === to);
-  Object.assign($("mark").style, {
+  element.hidden = false;
+  Object.assign(element.style, {
     left: percent(Math.min(from.x, to.x)), top: percent(Math.min(from.y, to.y)),
     width: percent(Math.abs(to.x - from.x)), height: percent(Math.abs(to.y - from.y)),
   });
 }
 
 function isDrag(event) {
-  return Math.hypot(event.clientX - pressed.at.clientX, event.clientY - pressed.at.clientY) > CLICK;
+  return Math.hypot(event.clientX - pointing.at.clientX, event.clientY - pointing.at.clientY) > CLICK;
 }

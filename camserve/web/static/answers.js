@@ -1,0 +1,55 @@
+// What the model says: its best classes as bars, and the class that was expected.
+
+import { said } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const BEST = 5;
+
+// answer: of the service. index: the class that is shown, null for none. choose(name, index), preview(index or null).
+export function showAnswers(answer, index, { choose, preview }) {
+  const refocus = $("top").contains(document.activeElement);
+  const best = answer.top.slice(0, BEST);
+  const inside = best.some((one) => one.class_index === index);
+  const other = answer.top.find((one) => one.class_index === index) ?? answer;
+  const listed = inside || index === null ? best : [...best, other];
+  $("top").replaceChildren(...listed.map((one) => item(one, one.class_index === index, choose, preview)));
+  if (refocus) $("top").querySelector("[aria-pressed=true]")?.focus();
+  showWarnings(answer);
+  showExpected(answer);
+  $("answers").hidden = false;
+}
+
+function item(one, isShown, choose, preview) {
+  const made = $("answer").content.cloneNode(true);
+  made.querySelector("span").textContent = one.class_name;
+  made.querySelector("output").textContent = said(one);
+  made.querySelector("meter").value = one.score ?? 0;
+  made.querySelector("meter").hidden = one.score === null;
+  const button = made.querySelector("button");
+  button.dataset.index = one.class_index;
+  button.setAttribute("aria-pressed", isShown);
+  button.addEventListener("click", () => choose(one.class_name, one.class_index));
+  button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && preview(one.class_index));
+  button.addEventListener("pointerleave", () => preview(null));
+  button.addEventListener("focus", () => button.matches(":focus-visible") && preview(one.class_index));
+  button.addEventListener("blur", () => preview(null));
+  return made;
+}
+
+// All but what `showExpected` says in other words.
+function showWarnings(answer) {
+  const isMissed = (text) => answer.expected && text.includes("; expected was '");
+  const warnings = answer.warnings.filter((text) => !isMissed(text));
+  $("warnings").replaceChildren(...warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  $("warnings").hidden = !warnings.length;
+}
+
+function showExpected({ expected, top }) {
+  $("expectation").hidden = !expected;
+  if (!expected) return;
+  const place = expected.right
+    ? `as you expected, ${said(expected)}`
+    : `you expected ${expected.class_name}, which is its number ${expected.rank} with ${said({ logit: null, ...expected })}`;
+  $("expectation").querySelector("span").textContent = `The model says ${top[0].class_name}, ${place}.`;
+  $("difference").hidden = expected.right;
+}
