@@ -16,7 +16,7 @@ from camserve.config import schema as config
 from camserve.errors import CutError, ModelError, OptionError
 from camserve.geometry.frame import Frame, check_cells, squeezed
 from camserve.models import card as cards
-from camserve.models.closed_network import closed_of
+from camserve.models.compiled.closed_network import closed_of
 from camserve.models.compiled.model_file import is_model_file
 from camserve.models.inputs.framing import frame_of
 from camserve.models.labels import with_aliases, with_wnids
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from camserve.graph.network import Network
-    from camserve.models.closed_network import ClosedFacts
     from camserve.models.compiled.closed import EngineFacts
+    from camserve.models.compiled.closed_network import ClosedFacts
     from camserve.models.engines.engine import Engine
     from camserve.models.layer import Layer
     from camserve.models.words.rewording import Swap
@@ -99,11 +99,11 @@ class Classifier:
         says_more = network.given.is_random or network.is_extended or self.notes(layer.trained, (layer.name,))
         if says_more or self.words is not None or self.output is not None:
             return None
-        from camserve.models.closed_network import facts_of
+        from camserve.models.compiled.closed_network import facts_of
 
         facts = facts_of(layer, any_size=network.takes_any_size, multiple=network.multiple)
         if facts is not None and kept_at is not None and facts.compiled.file is not None:
-            from camserve.models.kept_closed import keep
+            from camserve.models.compiled.kept_closed import keep
 
             keep(kept_at, facts, self.card, tuple(self.labels), facts.compiled.file)
         return facts

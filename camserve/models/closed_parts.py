@@ -15,9 +15,9 @@ from camserve.models.architectures.brought import brought_by_file
 from camserve.models.architectures.completing import completed
 from camserve.models.card_files import check_model_file, check_sha256
 from camserve.models.compiled.closed_file import closed_file_of
+from camserve.models.compiled.kept_closed import opened, place_of
 from camserve.models.compiled.model_file import is_model_file, read_model_file
 from camserve.models.describing import files_and_labels
-from camserve.models.kept_closed import opened, place_of
 from camserve.models.parts import Parts
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from camserve.models.architectures.zero_shot import Words
-    from camserve.models.closed_network import ClosedFacts
     from camserve.models.compiled.closed import Closed
+    from camserve.models.compiled.closed_network import ClosedFacts
     from camserve.models.weights.checkpoints import Checkpoint
 
 

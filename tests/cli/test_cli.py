@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -252,18 +251,10 @@ def test_help_and_lists_load_no_torch() -> None:
         "import sys; from camserve.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "assert 'torch' not in sys.modules and 'PIL' not in sys.modules and 'flask' not in sys.modules"
+        "heavy = {'torch', 'PIL', 'flask', 'numpy', 'openvino', 'pydantic'}.intersection(sys.modules)\n"
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-
-
-def test_help_answers_in_well_under_half_a_second() -> None:
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "camserve", "--help"], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
 
 
 def test_python_dash_m_is_the_same_program() -> None:

@@ -10,8 +10,8 @@ from conftest import picture
 
 import camserve
 from camserve.config import load_settings
-from camserve.models.closed_network import ClosedNetwork
 from camserve.models.compiled.closed import Closed
+from camserve.models.compiled.closed_network import ClosedNetwork
 
 SIZES = [(500, 400), (224, 224), (97, 301), (640, 360), (257, 255)]
 

@@ -40,7 +40,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
     surroundings |= {"PYTHONPATH": str(FOLDER.parent), "CAMSERVE_MODELS_FOLDERS": ""}
     command = [sys.executable, str(FOLDER / "zoo.py"), "--quick", "--jobs", "2", "--results", str(results)]
-    subprocess.run(command, env=surroundings, check=False, timeout=600)
+    subprocess.run(command, env=surroundings, check=False, timeout=1200)
     found = [json.loads(line) for line in results.read_text().splitlines()]
     return {f"{row['library']}/{row['name']}": row for row in found}
 

@@ -5,8 +5,11 @@ model_file.py      a file, read by OpenVINO: its one image input, its outputs, w
 whole_numbers.py   int8 files that take and give whole numbers
 reading_errors.py  why a file cannot be read
 held_against.py    whether that answers as the file does
-closed_file.py     a file whose maps add up to its logits, explained without torch
-closed_head.py     whether they do, read off the graph
+closed.py          one layer whose maps add up to the logits, explained without torch
+closed_network.py  that of a card's network, which torch has met
+kept_closed.py     the same kept on disk for the next start, which needs no torch
+closed_file.py     that of a model file
+closed_head.py     whether its maps do add up, read off the graph
 file_fields.py     what the cells of a feature map can have seen, read off the graph
 translation.py     the graph that OpenVINO read, operation by operation, as a torch.fx graph
 values.py          what operations are given and give

@@ -1,7 +1,7 @@
 """What is explained in closed form: one run of the network, and arithmetic. No torch.
 
 A layer whose class maps add up to the logits, where its cells lie, and what runs it. `ClosedFile` has it of a model
-file, `camserve.models.closed_network` of a card's network that OpenVINO runs.
+file, `camserve.models.compiled.closed_network` of a card's network that OpenVINO runs.
 """
 
 from abc import ABC, abstractmethod

@@ -30,8 +30,8 @@ from camserve.errors import CamserveError
 from camserve.geometry.cells import Cells
 from camserve.geometry.receptive_field import Axis, Field
 from camserve.models.card import Card
-from camserve.models.closed_network import ClosedFacts
 from camserve.models.compiled.closed import EngineFacts
+from camserve.models.compiled.closed_network import ClosedFacts
 from camserve.system.cores import granted_cores
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ log = logging.getLogger("camserve")
 
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error, CamserveError)
 KEPT = 64  # files, of a few megabytes each
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 # Architectures whose code is known by the version of what they are from; a user's own file may import anything.
 _LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "camserve.nets": "camserve"}
 

@@ -1,7 +1,8 @@
 """A card's network that OpenVINO runs, explained in closed form. No torch.
 
 What torch found out about it when it was met, how its head adds up and where its cells lie, is a few numbers and one
-matrix; `camserve.models.kept_closed` keeps them beside the converted network, so that the next start needs no torch.
+matrix; `camserve.models.compiled.kept_closed` keeps them beside the converted network, so that the next start needs no
+torch.
 """
 
 from __future__ import annotations
