@@ -4,7 +4,6 @@ What `camserve.explain.seeing` does with a network, for the exact map at the fil
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -75,8 +74,8 @@ def _closed(model: Classifier) -> Closed:
 def _observed(model: Classifier, photo: Photo, frame: Frame, run: Run) -> tuple[Float32, Float32]:
     check_deadline()
     images = to_array(photo, frame, model.card.input)
-    with nullcontext() if run.timing is None else run.timing("forward"):
-        return _closed(model).observe(images)
+    maps, logits = run.forward(_closed(model), images)
+    return maps, logits
 
 
 def _account(closed: Closed, activations: Float32, size: tuple[int, int]) -> Account:

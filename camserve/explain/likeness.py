@@ -78,7 +78,8 @@ def _features(model: Classifier, photo: Photo, options: ExplainOptions, run: Run
     layer = model.layer()
 
     def seen(frame: Frame) -> Tensor:
-        return run.forward(layer, to_input(photo, frame, model.card.input))[2][0]
+        logits: Tensor = run.forward(layer, to_input(photo, frame, model.card.input))[2]
+        return logits[0]
 
     return at_size(model, photo, options.size or model.settings.explain.size, seen, run)[2]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from camserve.catalogue.method import Progress
 from camserve.system import workers as pool
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     import torch
 
     from camserve.graph.heads import Carried
+    from camserve.models.compiled.closed import Closed
     from camserve.models.layer import Layer
 
 Observed: TypeAlias = "tuple[torch.Tensor, Carried, torch.Tensor]"
-# Runs the network up to a layer: activations, what the head needs besides, and logits
-Forward: TypeAlias = "Callable[[Layer, torch.Tensor], Observed]"
+# `observe` of a Layer, from tensors to Observed, or of a Closed, from an array to arrays
+Forward: TypeAlias = "Callable[[Layer | Closed, Any], Any]"
 
 
-def observe_layer(layer: "Layer", images: "torch.Tensor") -> "Observed":
+def observe_layer(layer: "Layer | Closed", images: Any) -> Any:
     """`layer.observe(images)`."""
     return layer.observe(images)
 
@@ -37,15 +38,14 @@ class Run:
     deadline: float | None = None
     progress: Progress | None = None
     forward: "Forward" = observe_layer
-    timing: Timing | None = None
 
 
 def timed(workers: pool.Pool, timing: Timing, progress: Progress | None = None) -> Run:
     """A run on `workers`, timed as the steps "queue", "forward" and "method"."""
-    return Run(TimedPool(workers, timing), progress=progress, forward=partial(observed, timing=timing), timing=timing)
+    return Run(TimedPool(workers, timing), progress=progress, forward=partial(observed, timing=timing))
 
 
-def observed(layer: "Layer", images: "torch.Tensor", timing: Timing) -> "Observed":
+def observed(layer: "Layer | Closed", images: Any, timing: Timing) -> Any:
     """`layer.observe(images)`, timed as the step "forward"."""
     with timing("forward"):
         return layer.observe(images)

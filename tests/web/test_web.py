@@ -693,7 +693,7 @@ def test_the_server_says_where_it_listens_and_lives_before_it_is_ready(process: 
 
 def test_the_server_explains_in_a_child_of_a_process_without_torch(process: Process) -> None:
     process.wait_until_ready()
-    response = process.request("POST", EXPLAIN, PNG, **{"Content-Type": "image/png"})
+    response = process.request("POST", f"{EXPLAIN}?method=gradcam", PNG, **{"Content-Type": "image/png"})
     assert (response.status, response.headers["Content-Type"]) == (200, "image/png")
     maps = Path(f"/proc/{process.popen.pid}/maps")
     if not maps.exists():

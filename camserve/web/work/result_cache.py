@@ -7,18 +7,24 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import numpy as np
 
-    from camserve.explain.run import Forward, Observed
+if TYPE_CHECKING:
+    from camserve.explain.run import Forward
     from camserve.explanation.attribution import Attribution
     from camserve.images.reading import Photo
     from camserve.model import Model
+    from camserve.models.compiled.closed import Closed
     from camserve.models.layer import Layer
 
 
 # Bytes of what is small beside the arrays: names, placement, the key.
 _REST = 4096
+
+
+def _bytes_of(found: Any) -> int:
+    """Of arrays or tensors, and of tuples of them."""
+    return sum(map(_bytes_of, found)) if isinstance(found, tuple) else int(getattr(found, "nbytes", 0))
 
 
 class Memory:
@@ -42,23 +48,19 @@ class Memory:
         """Keep what was found in a photograph, without it."""
         self._put((weakref.ref(model), photo.sha256, options), found, found.nbytes + _REST)
 
-    def forward(self, layer: "Layer", images: "Tensor", run: "Forward") -> "Observed":
+    def forward(self, layer: "Layer | Closed", images: Any, run: "Forward") -> Any:
         """`run(layer, images)`, without running the network where it has been done with an equal input.
 
         The key is the input itself, so whatever makes another input (the model's card, size, sharp) needs no thought.
         """
         if not self._limit:
             return run(layer, images)
-        key = (
-            weakref.ref(layer),
-            images.shape,
-            hashlib.blake2b(images.contiguous().numpy().data, digest_size=16).digest(),
-        )
-        found: Observed | None = self._get("activations", key)
+        values = np.ascontiguousarray(images)
+        key = weakref.ref(layer), values.shape, hashlib.blake2b(values.data, digest_size=16).digest()
+        found = self._get("activations", key)
         if found is None:
             found = run(layer, images)
-            tensors = (found[0], *found[1], found[2])
-            self._put(key, found, sum(getattr(one, "nbytes", 0) for one in tensors) + _REST)
+            self._put(key, found, _bytes_of(found) + _REST)
         return found
 
     def _get(self, kind: str, key: Hashable) -> Any:
