@@ -95,6 +95,7 @@ class Render(_Section):
     alpha: Share
     threshold: Share
     quality: Annotated[int, Field(ge=1, le=100)]
+    subsampling: Literal["4:4:4", "4:2:2", "4:2:0"]
     native: bool
 
     @field_validator("colormap", "signed_colormap")

@@ -104,7 +104,7 @@ def overlay_bytes(explanation: "Explanation", options: Options, format: str, tim
     with timing("render"):
         overlay = explanation.drawn(options.drawing(style.threshold))
     with timing("encode"):
-        return encode(overlay, format, quality=style.quality)
+        return encode(overlay, format, quality=style.quality, subsampling=style.subsampling)
 
 
 def json_body(explanation: "Explanation", options: Options, timing: Timing) -> list[bytes]:
