@@ -17,6 +17,7 @@ from camserve.errors import CamserveError, OptionError, OutOfMemory, OutputError
 from camserve.explain.pipeline import explain_classes
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Answer, Explanation
+from camserve.explanation.overlay_size import overlay_facts
 from camserve.findings.results import Row
 from camserve.findings.sketch import shares, sketch_of, to_text
 from camserve.findings.statistics import is_coarse
@@ -63,7 +64,10 @@ class Work:
         write_all(self.out, {path: content for one in files for path, content in one.values()})
         for row, one in zip(rows, files, strict=True):
             row["files"] = {kind: path for kind, (path, _) in one.items()}
-        return {**_about(item, photo, made[0].explanation), "explanations": rows, **more}
+        smaller = (
+            overlay_facts(photo.size, made[0].explanation.style.max_side) if "overlay" in self.options.outputs else {}
+        )
+        return {**_about(item, photo, made[0].explanation), **smaller, "explanations": rows, **more}
 
     def _explain(self, photo: Photo, item: Item) -> list[Made]:
         """Each method and target; the expected class only where the predicted one is another."""

@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotAcceptable
 from camserve.config.schema import Settings
 from camserve.errors import OptionError, shown
 from camserve.explanation.manifest import placed
+from camserve.explanation.overlay_size import overlay_facts
 from camserve.images.reading import OUTPUTS as FORMATS
 from camserve.images.reading import encode
 from camserve.render.npy import npy_bytes
@@ -216,6 +217,8 @@ def _facts(explanation: "Explanation") -> dict[str, str]:
     }
     if explanation.trust is not None:
         facts["X-Cam-Trust"] = header_safe(explanation.trust.sentence)
+    for overlay in overlay_facts(explanation.size, explanation.style.max_side).values():
+        facts["X-Cam-Overlay-Scale"] = repr(overlay["scale"])
     if explanation.score is not None:
         return {**facts, "X-Cam-Score": repr(explanation.score)}
     return facts if explanation.value is None else {**facts, "X-Cam-Value": repr(explanation.value)}
