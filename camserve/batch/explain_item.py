@@ -14,6 +14,7 @@ from camserve.catalogue.targets import EXPECTED, TargetOption, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item
 from camserve.errors import CamserveError, OptionError, OutOfMemory, OutputError, Unavailable
+from camserve.explain.drafting import drafting
 from camserve.explain.pipeline import explain_classes
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Answer, Explanation
@@ -42,13 +43,15 @@ class Work:
         self.model, self.options, self.out, self.objects = model, options, out, objects
         self.variants = options.variants(labelled)
         self.several = len(options.methods) * max(len(self.variants), targets) > 1
+        is_seen = "overlay" in options.outputs or options.metrics
+        self._smaller = None if is_seen else drafting(model, options.how)
         self._examined = None if not options.metrics else Examined(model, options, objects, out)
 
     def __call__(self, item: Item) -> Row:
         """Explain one image, write its files, all or none; its row. Raises OutputError and Unavailable only."""
         try:
             with one_shortage(repr(item.file)):
-                photo = open_item(self.model, item)
+                photo = open_item(self.model, item, self._smaller)
                 made = self._explain(photo, item)
                 files = [files_of(one, item.name, self.options, folder=self.several) for one in made]
                 rows = [self._row(item, one) for one in made]

@@ -150,6 +150,7 @@ class Images(_Section):
     """How pictures are read."""
 
     icc: Literal["srgb", "ignore"]
+    draft: bool
 
     @property
     def to_srgb(self) -> bool:

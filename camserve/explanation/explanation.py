@@ -112,10 +112,10 @@ class Explanation(Attribution):
         boxes = self.boxes(look.boxes) if look.boxes is not None else []
         photo: Pixels | Image.Image
         if smaller == self.size:
-            photo = self.photo.pixels if factor == 1 else enlarged(self.photo.image, factor)
+            photo = self.photo.in_full if factor == 1 else enlarged(self.photo.image, factor)
             placement, boxes = self.placement.enlarged(factor), [box.enlarged(factor) for box in boxes]
         else:
-            photo = resample(self.photo.pixels, smaller, "bilinear")
+            photo = resample(self.photo.in_full, smaller, "bilinear")
             placement, boxes = self.placement.resized(smaller), [box.resized(self.size, smaller) for box in boxes]
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
         return paint(

@@ -81,7 +81,10 @@ def etag(model: Mapping[str, Any], settings: Settings, upload: Upload, options: 
         "" if upload.like is None else hashlib.sha256(upload.like.data).hexdigest(),
         "" if upload.like is None else upload.like.name or "",
         model,
-        *(part.model_dump_json() for part in (options, settings.explain, settings.sharp, settings.render)),
+        *(
+            part.model_dump_json()
+            for part in (options, settings.explain, settings.sharp, settings.render, settings.images)
+        ),
     )
     digest = hashlib.sha256(upload.data)
     digest.update(json.dumps(parts).encode())
