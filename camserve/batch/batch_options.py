@@ -75,7 +75,9 @@ def facts_of(model: "Model", asked: Options) -> dict[str, Any]:
     """All that results depend on besides the images: what may not change when a run goes on."""
     from camserve.system.versions import versions
 
-    settings = model.settings.model_dump(mode="json", include={"explain", "sharp", "render", "limits", "compute"})
+    settings = model.settings.model_dump(
+        mode="json", include={"explain", "sharp", "render", "limits", "images", "compute"}
+    )
     for key in ("workers", "cache"):  # how many at once, and where it is kept; never what they give
         settings["compute"].pop(key)
     settings["compute"]["engine"] = engine = model.engine.name  # what "auto" came to

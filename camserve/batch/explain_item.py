@@ -14,9 +14,11 @@ from camserve.catalogue.targets import EXPECTED, TargetOption, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item
 from camserve.errors import CamserveError, OptionError, OutOfMemory, OutputError, Unavailable
+from camserve.explain.drafting import drafting
 from camserve.explain.pipeline import explain_classes
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Answer, Explanation
+from camserve.explanation.overlay_size import overlay_facts
 from camserve.findings.results import Row
 from camserve.findings.sketch import shares, sketch_of, to_text
 from camserve.findings.statistics import is_coarse
@@ -41,13 +43,15 @@ class Work:
         self.model, self.options, self.out, self.objects = model, options, out, objects
         self.variants = options.variants(labelled)
         self.several = len(options.methods) * max(len(self.variants), targets) > 1
+        is_seen = "overlay" in options.outputs or options.metrics
+        self._smaller = None if is_seen else drafting(model, options.how)
         self._examined = None if not options.metrics else Examined(model, options, objects, out)
 
     def __call__(self, item: Item) -> Row:
         """Explain one image, write its files, all or none; its row. Raises OutputError and Unavailable only."""
         try:
             with one_shortage(repr(item.file)):
-                photo = open_item(self.model, item)
+                photo = open_item(self.model, item, self._smaller)
                 made = self._explain(photo, item)
                 files = [files_of(one, item.name, self.options, folder=self.several) for one in made]
                 rows = [self._row(item, one) for one in made]
@@ -63,7 +67,10 @@ class Work:
         write_all(self.out, {path: content for one in files for path, content in one.values()})
         for row, one in zip(rows, files, strict=True):
             row["files"] = {kind: path for kind, (path, _) in one.items()}
-        return {**_about(item, photo, made[0].explanation), "explanations": rows, **more}
+        smaller = (
+            overlay_facts(photo.size, made[0].explanation.style.max_side) if "overlay" in self.options.outputs else {}
+        )
+        return {**_about(item, photo, made[0].explanation), **smaller, "explanations": rows, **more}
 
     def _explain(self, photo: Photo, item: Item) -> list[Made]:
         """Each method and target; the expected class only where the predicted one is another."""

@@ -6,14 +6,15 @@ from pathlib import PurePosixPath
 from camserve.datasets.inputs import Item
 from camserve.datasets.remote import is_remote, read_remote
 from camserve.explain.pipeline import open_photo
+from camserve.images.arrays.drafts import Smaller
 from camserve.images.reading import Photo
 from camserve.model import Model
 
 
-def open_item(model: Model, item: Item) -> Photo:
-    """The photograph, from this machine or from elsewhere. Raises ImageError."""
+def open_item(model: Model, item: Item, smaller: Smaller | None = None) -> Photo:
+    """The photograph, from this machine or from elsewhere. smaller: as of `open_photo`. Raises ImageError."""
     if not is_remote(item.path):
-        return open_photo(model, item.path)
+        return open_photo(model, item.path, smaller)
     stream = BytesIO(read_remote(item.path, model.settings.limits.max_local_bytes))
     stream.name = PurePosixPath(item.name).name  # what an error calls it
-    return open_photo(model, stream)
+    return open_photo(model, stream, smaller)

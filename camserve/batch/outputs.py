@@ -1,5 +1,6 @@
 """The files of one explanation in a batch, and what they are called."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -40,12 +41,12 @@ def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[s
     for kind in (kind for kind in KINDS if kind in options.outputs):
         path = f"{KINDS[kind][0]}/{whole}{ending_of(kind, options)}"
         if kind == "overlay":
-            overlay, quality = made.explanation.painted(options.look), made.explanation.style.quality
-            found[kind] = path, encode(overlay.image, options.image_format, quality=quality)
+            overlay, style = made.explanation.painted(options.look), made.explanation.style
+            file = partial(encode, quality=style.quality, subsampling=style.subsampling)
+            found[kind] = path, file(overlay.image, options.image_format)
             roomy = max(overlay.image.size) >= ROOMY
             shown = overlay if roomy else made.explanation.painted(options.look, large=True)
-            small = encode(thumbnail(shown), "jpeg", quality=quality)
-            found["thumbnail"] = f"{THUMBNAILS}/{whole}.jpg", small
+            found["thumbnail"] = f"{THUMBNAILS}/{whole}.jpg", file(thumbnail(shown), "jpeg")
         else:
             found[kind] = path, _bytes(kind, made.explanation, options.threshold)
     return found

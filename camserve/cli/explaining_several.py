@@ -118,7 +118,8 @@ def _write_sheet(model: "Model", photo: "Photo", entries: "list[Entry]", folder:
     from camserve.system.files import write_whole
 
     sheet = draw_sheet(photo.image, _heading(photo, entries), entries, look)
-    write_whole(folder / SHEET, encode(sheet, "jpeg", quality=model.settings.render.quality))
+    style = model.settings.render
+    write_whole(folder / SHEET, encode(sheet, "jpeg", quality=style.quality, subsampling=style.subsampling))
 
 
 def _heading(photo: "Photo", entries: "list[Entry]") -> str:

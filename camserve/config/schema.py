@@ -95,7 +95,17 @@ class Render(_Section):
     alpha: Share
     threshold: Share
     quality: Annotated[int, Field(ge=1, le=100)]
+    subsampling: Literal["4:4:4", "4:2:2", "4:2:0"]
+    max_side: Annotated[int, Field(ge=0, le=65_535)]
     native: bool
+
+    @field_validator("max_side")
+    @classmethod
+    def _roomy(cls, value: int) -> int:
+        """As large as what is enlarged for its legend."""
+        if 0 < value < 512:
+            raise ValueError("allowed are 0, for any side, and 512 or more: words need room")
+        return value
 
     @field_validator("colormap", "signed_colormap")
     @classmethod
@@ -140,6 +150,7 @@ class Images(_Section):
     """How pictures are read."""
 
     icc: Literal["srgb", "ignore"]
+    draft: bool
 
     @property
     def to_srgb(self) -> bool:

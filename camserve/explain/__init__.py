@@ -2,6 +2,7 @@
 
 pipeline.py      the whole way, of one image or of many
 at_size.py       a photograph at the size that the network is asked to see
+drafting.py      by how much a JPEG may be decoded smaller, where no picture is asked for
 likeness.py      why two photographs look alike to an embedding
 run.py           how it is computed: where, until when, and who is told
 looking.py       what one layer showed, and which classes are asked about

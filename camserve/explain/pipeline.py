@@ -29,6 +29,7 @@ from camserve.explanation.attribution import Attribution
 from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
 from camserve.geometry.frame import Frame, native
+from camserve.images.arrays.drafts import Smaller
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.models.classifier import Classifier
@@ -199,11 +200,14 @@ def _opened(model: Classifier, image: Source | Photo) -> Photo:
     return image if isinstance(image, Photo) else open_photo(model, image)
 
 
-def open_photo(model: Classifier, image: Source) -> Photo:
-    """Read an image within the limits of what is no upload, with the bands that the model takes."""
+def open_photo(model: Classifier, image: Source, smaller: Smaller | None = None) -> Photo:
+    """Read an image within the limits of what is no upload, with the bands that the model takes.
+
+    smaller: see `camserve.explain.drafting`.
+    """
     limits, bands = model.settings.limits, model.card.input.of_bands
     if bands is None:
-        return open_picture(model, image)
+        return open_picture(model, image, smaller)
     pixels, size = limits.max_local_pixels, limits.max_local_bytes
     return read_bands(image, bands, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True)
 
@@ -213,11 +217,12 @@ def plain_photo(model: Classifier, level: int) -> Photo:
     return plain(model.card.input, 64, level)
 
 
-def open_picture(model: Classifier, image: Source) -> Photo:
+def open_picture(model: Classifier, image: Source, smaller: Smaller | None = None) -> Photo:
     """Read an ordinary picture, whatever the model takes: a mask, say. Within the limits of what is no upload."""
     limits, icc = model.settings.limits, model.settings.images.to_srgb
     pixels, size = limits.max_local_pixels, limits.max_local_bytes
-    return read_photo(image, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True, icc=icc)
+    side = limits.side
+    return read_photo(image, max_pixels=pixels, max_side=side, max_bytes=size, local=True, icc=icc, smaller=smaller)
 
 
 def _with_targets(

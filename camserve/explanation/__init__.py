@@ -6,6 +6,7 @@ explanation.py    START HERE: the numbers with their photograph, and everything 
 contributions.py  which part of a logit comes from where
 receptive_box.py  which pixels of the photograph a cell can have seen
 expectation.py    the class that an image shows, against what the model said of it
+overlay_size.py   how large an overlay is painted
 manifest.py       an explanation as JSON, and what it takes to find it again
 common_scale.py   one scale for the pictures of several classes, images or checkpoints
 contact_sheet.py  several explanations of one photograph as one picture

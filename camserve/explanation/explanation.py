@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,10 @@ from camserve.errors import OptionError, shown
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.class_scores import Answer
 from camserve.explanation.manifest import facts_of, provenance_of
+from camserve.explanation.overlay_size import overlay_facts, overlay_size
 from camserve.geometry.laid import Laid
 from camserve.images.arrays.pixel_arrays import Pixels
+from camserve.images.arrays.resampling import resample
 from camserve.images.reading import Photo, encode
 from camserve.render import overlay as render
 from camserve.render.canvas import Canvas
@@ -91,6 +94,7 @@ class Explanation(Attribution):
     def overlay(self, look: OverlayOptions) -> Image.Image:
         """The heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError.
 
+        Smaller where the photograph is larger than render.max_side, if that is set: see `overlay_size`.
         With a legend, a photograph whose long side is less than 256 pixels is drawn so many times as large, by a whole
         number, that it has them: words need room.
         Options that are left out come from the model's settings.
@@ -104,15 +108,23 @@ class Explanation(Attribution):
     def painted(self, look: OverlayOptions, *, large: bool = False) -> Canvas:
         """As `drawn`, with its pixels. large: a small photograph enlarged, as it is with a legend."""
         factor = enlargement(self.size) if look.legend or large else 1
+        smaller = overlay_size(self.size, self.style.max_side)
+        boxes = self.boxes(look.boxes) if look.boxes is not None else []
+        photo: Pixels | Image.Image
+        if smaller == self.size:
+            photo = self.photo.in_full if factor == 1 else enlarged(self.photo.image, factor)
+            placement, boxes = self.placement.enlarged(factor), [box.enlarged(factor) for box in boxes]
+        else:
+            photo = resample(self.photo.in_full, smaller, "bilinear")
+            placement, boxes = self.placement.resized(smaller), [box.resized(self.size, smaller) for box in boxes]
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
-        shown = chosen.share_of(self.map)
         return paint(
-            self.photo.pixels if factor == 1 else enlarged(self.photo.image, factor),
-            self.enlarged_rows(factor),
+            photo,
+            partial(placement.rows, self._relative_map),
             look,
             self.style,
-            shown=Laid(self.placement.enlarged(factor), shown),
-            boxes=[box.enlarged(factor) for box in self.boxes(look.boxes)] if look.boxes is not None else (),
+            shown=Laid(placement, chosen.share_of(self.map)),
+            boxes=boxes,
             legend=self._legend(chosen) if look.legend else None,
         )
 
@@ -154,6 +166,7 @@ class Explanation(Attribution):
         """
         share = self._share(threshold)
         facts = facts_of(self, self.photo, top, share, questions or Questions())
+        facts |= overlay_facts(self.size, self.style.max_side)
         if self.other is not None:
             facts["other"] = self.other.to_dict(top=top, threshold=share)
         return facts

@@ -108,6 +108,8 @@ def in_words(facts: dict[str, Any]) -> Iterator[str]:
         yield f"trust: {facts['trust']['sentence']}"
     are_numbers = facts["provenance"]["model"]["card"]["scores"] in ("none", "embedding")
     unit, of = ("", "") if are_numbers else (" logits", " (logits)")
+    if overlay := facts.get("overlay"):
+        yield f"overlay: {overlay['width']} x {overlay['height']}, {overlay['scale']:.3g} of the photograph's side"
     for place in facts.get("places", ()):
         votes = ", ".join(f"{vote['class_name']} {vote['logits']:.2f}" for vote in place["votes"])
         yield f"at {place['x']:g},{place['y']:g}: {votes}{of}"

@@ -67,6 +67,15 @@ class Frame:
         box = left * factor, top * factor, right * factor, bottom * factor
         return replace(self, original=(width * factor, height * factor), box=box)
 
+    def resized(self, size: tuple[int, int]) -> "Frame":
+        """The same of a copy of the photograph that has (w, h) pixels."""
+        (width, height), (left, top, right, bottom) = self.original, self.box
+        across, down = (
+            (left * size[0] / width, right * size[0] / width),
+            (top * size[1] / height, bottom * size[1] / height),
+        )
+        return replace(self, original=size, box=(across[0], down[0], across[1], down[1]))
+
     def to_input(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The place in the network's input of a point (or arrays of points) of the original."""
         (sx, sy), (left, top, _, _) = self.scale, self.box
@@ -179,6 +188,10 @@ class Placement:
     def enlarged(self, factor: int) -> "Placement":
         """Where the cells lie in a copy of the photograph that is `factor` times as wide and as high."""
         return replace(self, frame=self.frame.enlarged(factor))
+
+    def resized(self, size: tuple[int, int]) -> "Placement":
+        """Where the cells lie in a copy of the photograph that has (w, h) pixels."""
+        return replace(self, frame=self.frame.resized(size))
 
     def rows(self, grid_map: Float32, first: int, last: int) -> Float32:
         """Rows first..last-1 of `grid_map` (h, w) laid over the original: float32 (last - first, W).

@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from camserve.errors import ImageError
+from camserve.images.arrays.drafts import Smaller, shrink
 from camserve.images.arrays.pixel_arrays import Pixels, pixels_of
 from camserve.images.arrays.quick_jpeg import quick_pixels
 from camserve.images.coded_sizes import coded_size
@@ -75,6 +76,23 @@ def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = Tru
         quick = quick_pixels(data, image)
         if quick is not None:
             return quick, []
+    return _loaded(image, data, kind, icc)
+
+
+def decode_draft(
+    data: bytes, name: str, limits: Limits, smaller: Smaller, *, icc: bool = True
+) -> tuple[Pixels, list[str], tuple[int, int] | None]:
+    """A JPEG as `decode` gives it, or as much smaller as `smaller` allows; then also (W, H) of it in full, upright."""
+    image = _opened(data, name, "JPEG", limits)
+    drafted = shrink(image, smaller)
+    if drafted is None:
+        return *decode(data, name, "JPEG", limits, icc=icc), None
+    whole, said = drafted
+    pixels, notes = _loaded(image, data, "JPEG", icc)
+    return pixels, [*said, *notes], whole
+
+
+def _loaded(image: ImageFile.ImageFile, data: bytes, kind: str, icc: bool) -> tuple[Pixels, list[str]]:
     moves = ["only the first picture of this animation is explained"] if _is_animated(image) else []
     raw = image.tile[0][3] if kind == "PNG" and image.tile else None
     image.load()

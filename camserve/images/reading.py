@@ -23,9 +23,10 @@ from PIL import Image
 
 from camserve import errors
 from camserve.errors import ImageError
+from camserve.images.arrays.drafts import Smaller
 from camserve.images.arrays.pixel_arrays import Pixels, image_of, pixels_of
 from camserve.images.coded_sizes import coded_size
-from camserve.images.decoding import EXTRAS, READERS, decode
+from camserve.images.decoding import EXTRAS, READERS, decode, decode_draft
 from camserve.images.limits import Limits, check_size
 from camserve.images.pixels import from_array, to_rgb, turn_of
 from camserve.images.png import png_bytes
@@ -57,6 +58,8 @@ OUTPUTS = MappingProxyType(
         "webp": Output("image/webp", ".webp", 16383),
     }
 )
+# Of a JPEG: a colour for each pixel, for each two side by side, and for each square of four.
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,7 @@ class Photo:
     encoded_sha256: of the bytes that were decoded, if any were.
     notes: in words, what was chosen in reading it that the file does not settle: a window of values, a page.
     bands: numbers (H, W, C) as in the file, for a network that takes more or other samples than RGB; else None.
+    whole: (W, H) of the photograph where it was decoded smaller, so that pixels are a copy for a network; else None.
     """
 
     pixels: Pixels = field(repr=False)
@@ -78,6 +82,7 @@ class Photo:
     encoded_sha256: str | None = None
     notes: tuple[str, ...] = ()
     bands: npt.NDArray[Any] | None = field(default=None, repr=False)
+    whole: tuple[int, int] | None = None
 
     @property
     def image(self) -> Image.Image:
@@ -96,13 +101,34 @@ class Photo:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(W, H) in pixels."""
+        """(W, H) in pixels, of the photograph in full."""
+        return self.whole or self.drafted
+
+    @property
+    def in_full(self) -> Pixels:
+        """`pixels`, to paint on. Raises OptionError where the photograph was decoded smaller."""
+        if self.whole is not None:
+            raise errors.OptionError(
+                f"{self.name!r} was decoded smaller, for a network alone. Try images.draft = false"
+            )
+        return self.pixels
+
+    @property
+    def drafted(self) -> tuple[int, int]:
+        """(W, H) of `pixels`."""
         height, width = self.pixels.shape[:2]
         return width, height
 
 
 def read_photo(
-    source: Source, *, max_pixels: int, max_side: int, max_bytes: int, local: bool = False, icc: bool = True
+    source: Source,
+    *,
+    max_pixels: int,
+    max_side: int,
+    max_bytes: int,
+    local: bool = False,
+    icc: bool = True,
+    smaller: Smaller | None = None,
 ) -> Photo:
     """Decode one photograph to upright RGB; of an animation, its first frame.
 
@@ -115,6 +141,7 @@ def read_photo(
 
     local: whether the limits are those of one's own files rather than of uploads, for the names of settings in errors.
     icc: whether colours become sRGB where a colour profile says what they are.
+    smaller: by how much a JPEG of a size may be decoded smaller, for a network alone.
 
     Raises ImageTypeError for a format we do not take, ImageTooLarge for more than max_pixels or a side longer
     than max_side (read from the header, before decoding), BodyTooLarge for more than max_bytes, ImageError for
@@ -133,8 +160,12 @@ def read_photo(
     data = encoded(source, name, max_bytes, local=local)
     kind = known_kind(data, name)
     with one_error(name, kind, limits):
-        pixels, notes = decode(data, name, kind, limits, icc=icc)
-    return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest(), tuple(notes))
+        whole = None
+        if smaller is not None and kind == "JPEG":
+            pixels, notes, whole = decode_draft(data, name, limits, smaller, icc=icc)
+        else:
+            pixels, notes = decode(data, name, kind, limits, icc=icc)
+    return Photo(pixels, name, kind, hashlib.sha256(data).hexdigest(), tuple(notes), whole=whole)
 
 
 def announced_pixels(source: Source) -> int:
@@ -160,16 +191,19 @@ def _peeked(file: BinaryIO) -> bytes:
     return data
 
 
-def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
+def encode(image: Image.Image, format: str, *, quality: int = 90, subsampling: str = "4:4:4") -> bytes:
     """The bytes of `image` (RGB; for PNG and WebP also L or RGBA) as a file of `format`, a key of OUTPUTS.
 
-    quality: 1..100, of JPEG and WebP. Raises UnknownName for another format, OptionError for another quality
-    and for an image with a longer side than the format can hold.
+    quality: 1..100, of JPEG and WebP. subsampling: of a JPEG's colours, see SUBSAMPLINGS. Raises UnknownName for
+    another format or subsampling, OptionError for another quality and for an image with a longer side than the format
+    can hold.
     """
     if format not in OUTPUTS:
         raise errors.UnknownName("image format", format, OUTPUTS)
     if not 1 <= quality <= 100:
         raise errors.OptionError(f"quality = {quality}: allowed are 1 to 100; try 90")
+    if subsampling not in SUBSAMPLINGS:
+        raise errors.UnknownName("subsampling", subsampling, SUBSAMPLINGS)
     if max(image.size) > OUTPUTS[format].longest_side:
         raise errors.OptionError(
             f"the image is {image.width} x {image.height}; allowed in a {format} are "
@@ -178,10 +212,10 @@ def encode(image: Image.Image, format: str, *, quality: int = 90) -> bytes:
     if format == "png":
         return png_bytes(image)
     # For a service that is waited for; measured against Pillow's defaults on three overlays of 1500 x 1000.
-    # jpeg: colour at full resolution keeps the heat's edges for 35 % more bytes.
+    # jpeg: colour at full resolution, as it is by default, keeps the heat's edges for 35 % more bytes.
     # webp: 40 for 95 ms and 4 % more bytes.
     options: dict[str, dict[str, Any]] = {
-        "jpeg": {"quality": quality, "subsampling": "4:4:4"},
+        "jpeg": {"quality": quality, "subsampling": subsampling},
         "webp": {"quality": quality, "method": 2},
     }
     buffer = io.BytesIO()

@@ -33,6 +33,13 @@ class Box:
         left, top, right, bottom = (edge * factor for edge in (self.left, self.top, self.right, self.bottom))
         return Box(left, top, right, bottom, self.peak, self.share)
 
+    def resized(self, photo: tuple[int, int], size: tuple[int, int]) -> "Box":
+        """The pixels that it touches in a copy, of (w, h) pixels, of the photograph (W, H)."""
+        (across, down), (wide, high) = photo, size
+        left, top = self.left * wide // across, self.top * high // down
+        right, bottom = -(-self.right * wide // across), -(-self.bottom * high // down)
+        return Box(left, top, right, bottom, self.peak, self.share)
+
 
 def find_boxes(rows: Rows, size: tuple[int, int], *, threshold: float) -> list[Box]:
     """The connected regions of heat >= threshold, the one with most heat first; touching corners connect.

@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotAcceptable
 from camserve.config.schema import Settings
 from camserve.errors import OptionError, shown
 from camserve.explanation.manifest import placed
+from camserve.explanation.overlay_size import overlay_facts
 from camserve.images.reading import OUTPUTS as FORMATS
 from camserve.images.reading import encode
 from camserve.render.npy import npy_bytes
@@ -80,7 +81,10 @@ def etag(model: Mapping[str, Any], settings: Settings, upload: Upload, options: 
         "" if upload.like is None else hashlib.sha256(upload.like.data).hexdigest(),
         "" if upload.like is None else upload.like.name or "",
         model,
-        *(part.model_dump_json() for part in (options, settings.explain, settings.sharp, settings.render)),
+        *(
+            part.model_dump_json()
+            for part in (options, settings.explain, settings.sharp, settings.render, settings.images)
+        ),
     )
     digest = hashlib.sha256(upload.data)
     digest.update(json.dumps(parts).encode())
@@ -104,7 +108,7 @@ def overlay_bytes(explanation: "Explanation", options: Options, format: str, tim
     with timing("render"):
         overlay = explanation.drawn(options.drawing(style.threshold))
     with timing("encode"):
-        return encode(overlay, format, quality=style.quality)
+        return encode(overlay, format, quality=style.quality, subsampling=style.subsampling)
 
 
 def json_body(explanation: "Explanation", options: Options, timing: Timing) -> list[bytes]:
@@ -216,6 +220,8 @@ def _facts(explanation: "Explanation") -> dict[str, str]:
     }
     if explanation.trust is not None:
         facts["X-Cam-Trust"] = header_safe(explanation.trust.sentence)
+    for overlay in overlay_facts(explanation.size, explanation.style.max_side).values():
+        facts["X-Cam-Overlay-Scale"] = repr(overlay["scale"])
     if explanation.score is not None:
         return {**facts, "X-Cam-Score": repr(explanation.score)}
     return facts if explanation.value is None else {**facts, "X-Cam-Value": repr(explanation.value)}

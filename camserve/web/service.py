@@ -16,6 +16,7 @@ from flask import current_app
 
 from camserve.config.schema import Settings
 from camserve.errors import ImageTooLarge, OptionError, Unavailable
+from camserve.images.arrays.drafts import Smaller
 from camserve.images.bands import read_bands
 from camserve.images.reading import Photo, Source, read_photo
 from camserve.system.timing import TimedPool
@@ -193,19 +194,23 @@ class Service:
         until: float,
         several: int = 1,
         like: Source | None = None,
+        *,
+        seen: bool = True,
     ) -> "Explanation":
         """Read one image and explain it on the pool, or remember how it was. To be called by `answered`.
 
         until: time.monotonic() when the answer is due. several: how many images are to be explained until then. like:
-        an image that it is compared with, in place of a target.
+        an image that it is compared with, in place of a target. seen: whether an overlay may be asked for.
         Raises OptionError, TooLong, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
+        from camserve.explain.drafting import drafting
         from camserve.explain.pipeline import explain
         from camserve.explanation.explanation import Explanation
 
         model = self.model(options.model, until, options.output)
-        photo = self._read(model, image, now)
-        key = how, target = options.question(), options.target
+        how, target = options.question(), options.target
+        photo = self._read(model, image, now, None if seen or like is not None else drafting(model, how))
+        key = (how, target) if photo.whole is None else (how, target, photo.drafted)
         if like is not None and target is not None:
             raise OptionError(f"target and the file '{LIKE}' both say what is explained: give one of them")
         other = None if like is None else self._read(model, like, now)
@@ -250,11 +255,10 @@ class Service:
         now.facts |= {"model": model.name}
         return self.forecasts.seconds(model, photo, options.question(), run), self.forecasts.reasons(model, run)
 
-    def _read(self, model: "Model", image: Source, now: Record) -> Photo:
+    def _read(self, model: "Model", image: Source, now: Record, smaller: Smaller | None = None) -> Photo:
         limits, bands = self.settings.limits, model.card.input.of_bands
-        read = (
-            partial(read_photo, icc=self.settings.images.to_srgb) if bands is None else partial(read_bands, bands=bands)
-        )
+        plain = partial(read_photo, icc=self.settings.images.to_srgb, smaller=smaller)
+        read = plain if bands is None else partial(read_bands, bands=bands)
         with now.timing("decode"):
             photo = read(image, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, max_side=limits.side)
         together = now.facts["megapixels"] = now.facts.get("megapixels", 0) + math.prod(photo.size) / 1e6

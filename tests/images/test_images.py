@@ -16,7 +16,7 @@ from PIL import Image
 from camserve import errors
 from camserve.config import load_settings
 from camserve.images.decoding import READERS
-from camserve.images.reading import OUTPUTS, Photo, encode, read_photo
+from camserve.images.reading import OUTPUTS, SUBSAMPLINGS, Photo, encode, read_photo
 
 
 @pytest.fixture
@@ -198,9 +198,22 @@ def test_encode_says_what_it_cannot_do() -> None:
     assert encode(Image.new("RGB", (16383, 1)), "webp") and encode(Image.new("RGB", (65500, 1)), "jpeg")
 
 
-def test_the_default_quality_is_that_of_the_settings() -> None:
-    default = inspect.signature(encode).parameters["quality"].default
-    assert default == load_settings(environ={}).render.quality
+@pytest.mark.parametrize("name", ["quality", "subsampling"])
+def test_defaults_are_those_of_the_settings(name: str) -> None:
+    default = inspect.signature(encode).parameters[name].default
+    assert default == getattr(load_settings(environ={}).render, name)
+
+
+def test_colours_are_sampled_as_asked_and_by_default_in_full() -> None:
+    sizes = [len(encode(GRADIENT, "jpeg", subsampling=name)) for name in SUBSAMPLINGS]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 3
+    buffer = io.BytesIO()
+    GRADIENT.save(buffer, "jpeg", quality=90, subsampling="4:4:4")
+    assert encode(GRADIENT, "jpeg") == buffer.getvalue()
+    for format in ("png", "webp"):
+        assert encode(GRADIENT, format) == encode(GRADIENT, format, subsampling="4:2:0")
+    with pytest.raises(errors.UnknownName, match="unknown subsampling '4:1:1'"):
+        encode(GRADIENT, "jpeg", subsampling="4:1:1")
 
 
 @pytest.mark.parametrize("folder", ["exif", "pillow", "pngsuite"])

@@ -29,6 +29,7 @@ def to_array(photo: Photo, frame: Frame, spec: Input) -> Float32:
     """The same as an array, without torch."""
     if spec.bands is not None:
         return _normalised(_bands(photo, frame, spec), spec)
+    frame = frame if photo.whole is None else frame.resized(photo.drafted)
     values = np.array(photo.image.convert("L")) if spec.channels == "L" else photo.pixels
     small = _resampled(values, frame, spec) if spec.resize is None else _as_stated(values, frame, spec)
     if spec.channels == "BGR":

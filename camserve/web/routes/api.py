@@ -113,9 +113,9 @@ def explained(upload: Upload) -> Response:
         return unchanged(tag)
 
     def work(until: float) -> Response:
-        explanation = ours.explain(
-            upload.image, options, now, until, like=None if upload.like is None else upload.like.image
-        )
+        seen = kind != JSON or "overlay" in (options.outputs or ())
+        like = None if upload.like is None else upload.like.image
+        explanation = ours.explain(upload.image, options, now, until, like=like, seen=seen)
         response = answer(explanation, options, kind, now.timing)
         response.set_etag(tag_of(explanation.origin.model))
         return response

@@ -114,4 +114,4 @@ def _sheet(explained: "list[Explanation]", options: Options, kind: str, timing: 
             first.photo.image, first.photo.name, list(class_entries(explained)), options.drawing(style.threshold)
         )
     with timing("encode"):
-        return [encode(sheet, IMAGES[kind], quality=style.quality)]
+        return [encode(sheet, IMAGES[kind], quality=style.quality, subsampling=style.subsampling)]

@@ -1,0 +1,76 @@
+"""What do the settings of speed save, of a large photograph and of a small one?
+
+    python benchmarks/choices.py [--rounds 15] [--photo photos/cat.jpg]
+
+CPU time of this process by turns, one intra-op thread: from file to JPEG with render.max_side = 2000 and
+render.subsampling = "4:2:0" against the defaults, and from file to facts with images.draft.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+from statistics import median
+
+from PIL import Image
+from subjects import cache_folder
+
+import camserve
+from camserve.catalogue.options import ExplainOptions
+from camserve.config import load_settings
+from camserve.explain.drafting import drafting
+from camserve.explain.pipeline import open_photo
+from camserve.images.reading import encode
+
+SIZES = {"12 megapixels": (4000, 3000), "0.2 megapixels": (500, 400)}
+CHOICES: dict[str, dict[str, dict[str, object]]] = {
+    "as it comes": {},
+    "render.subsampling 4:2:0": {"render": {"subsampling": "4:2:0"}},
+    "render.max_side 2000": {"render": {"max_side": 2000}},
+    "both": {"render": {"subsampling": "4:2:0", "max_side": 2000}},
+    "as it comes, facts alone": {},
+    "images.draft, facts alone": {"images": {"draft": True}},
+}
+
+
+def main() -> None:
+    """Prints medians in milliseconds and, round by round, the ratio to what comes without the choice."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--photo", type=Path, default=Path(__file__).parent.parent / "photos" / "cat.jpg")
+    asked = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    compute = {"cache": cache_folder(), "threads": 1, "workers": 1}
+    models = {
+        name: camserve.load(settings=load_settings(environ={}, overrides={**changed, "compute": compute}))
+        for name, changed in CHOICES.items()
+    }
+    for title, size in SIZES.items():
+        with Image.open(asked.photo) as photo:
+            data = encode(photo.convert("RGB").resize(size, Image.Resampling.BICUBIC), "jpeg", subsampling="4:2:0")
+        took: dict[str, list[float]] = {name: [] for name in models}
+        sizes = {name: work(model, data, name) for name, model in models.items()}
+        for number in range(asked.rounds):
+            for name in list(models)[:: 1 if number % 2 else -1]:
+                start = time.process_time()
+                work(models[name], data, name)
+                took[name].append(1e3 * (time.process_time() - start))
+        print(f"{title}, a JPEG of {len(data)} bytes:")
+        for name, each in took.items():
+            base = took["as it comes, facts alone" if "facts" in name else "as it comes"]
+            ratio = median(one / other for one, other in zip(each, base, strict=True))
+            print(f"  {name}: {median(each):.1f} ms, {ratio:.3f}, {sizes[name]} bytes")
+
+
+def work(model: camserve.Model, data: bytes, name: str) -> int:
+    """From a file to its JPEG, or to its facts. How many bytes that is."""
+    is_seen = "facts" not in name
+    made = model.explain(open_photo(model, data, None if is_seen else drafting(model, ExplainOptions())))
+    if not is_seen:
+        return len(repr(made.to_dict()))
+    style = made.style
+    return len(encode(made.overlay(), "jpeg", quality=style.quality, subsampling=style.subsampling))
+
+
+if __name__ == "__main__":
+    main()
