@@ -11,7 +11,7 @@ common_scale.py     one scale for the pictures of several classes, images or che
 contact_sheet.py    several explanations of one photograph as one picture
 several.py          a list of explanations, which a notebook shows as a sheet
 matplotlib_axes.py  an explanation in axes of matplotlib, as SVG and as PDF
-showing.py          a picture on the screen
+showing.py          a picture or a page on the screen
 """
 
 from camserve.explanation.explanation import Explanation

@@ -1,8 +1,10 @@
-"""A picture on the screen: in the notebook, or in the viewer of the system."""
+"""A picture or a page on the screen: in the notebook, in the viewer of the system, or in a browser."""
 
 import os
 import sys
+import webbrowser
 from importlib import import_module
+from pathlib import Path
 
 from PIL import Image, ImageShow
 
@@ -26,6 +28,14 @@ def _in_notebook() -> bool:
     """Whether a kernel of Jupyter runs this process; a terminal's IPython shows no pictures."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return getattr(shell, "kernel", None) is not None
+
+
+def open_page(page: Path) -> bool:
+    """Opens a page, an absolute path, in the browser; whether there was one. The variable BROWSER names another.
+
+    A browser of the terminal would take the place of what a command says, so without a screen none is opened.
+    """
+    return bool((has_screen() or os.environ.get("BROWSER")) and webbrowser.open(page.as_uri()))
 
 
 def has_screen() -> bool:
