@@ -9,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from camserve.catalogue.method import Progress
+from camserve.catalogue.option_metadata import option
 from camserve.catalogue.options import ExplainOptions, Targeted, takes
 from camserve.catalogue.targets import PREDICTED, TargetOption
 from camserve.config.schema import Settings
 from camserve.errors import CamserveError, OptionError, shown
 from camserve.explain.pipeline import class_maps, explain, explain_classes, explain_many
 from camserve.explain.run import Run
+from camserve.explain.side_by_side import explain_methods
+from camserve.explanation.contact_sheet import class_entries
 from camserve.explanation.explanation import Explanation
+from camserve.explanation.several import Explanations
 from camserve.images.reading import Photo, Source
 from camserve.models.architectures.hub_cache import fetch
 from camserve.models.classifier import Classifier
@@ -46,6 +50,14 @@ class _AskedOne(_Asked, Targeted):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _AskedMethods(_AskedOne):
+    limit: float | None = option(
+        None, "seconds that each method may take; one that would take longer is left out", float, above=0,
+        unset="no end; 60 of all",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class _AskedMany(_Asked):
     target: TargetOption | Sequence[TargetOption] = None
     errors: str = "raise"
@@ -63,26 +75,36 @@ class Model(Classifier):
         logits; default the predicted class. See `camserve.catalogue.targets`. Or another photograph, as a Path or as
         any image but text: why the two look alike to the features before the network's last linear layer; the
         explanation's `other` is about that one. For an embedding text is a path, too, and the default the image itself.
-        Options that are left out come from the
-        model's settings.
+        Options that are left out come from the model's settings. For several methods or classes of one image see
+        `explain_methods` and `explain_classes`.
         progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it
         raises ends the work and is raised here. Raises OptionError, ImageError.
         """
-        target: TargetOption = asked.target
-        if self.card.scores == "embedding" and isinstance(target, str) and target not in (PREDICTED, "", *self.labels):
-            target = Path(target)
-        return explain(self, image, target, asked, Run(progress=asked.progress))
+        return explain(self, image, self._meant(asked.target), asked, Run(progress=asked.progress))
 
     @takes(_Asked)
     def explain_classes(
         self, image: Source | Photo, targets: int | str | Sequence[TargetOption], asked: _Asked
-    ) -> list[Explanation]:
-        """One explanation a target, all from one forward pass.
+    ) -> Explanations:
+        """One explanation a target, all from one forward pass: a list that shows as a sheet.
 
         targets: several, each as `target` of `explain`; or a number: so many of the best classes; or "above 0.5": every
         class with a score of at least that. Options and errors: as for `explain`; OptionError where no class has that.
         """
-        return explain_classes(self, image, targets, asked, Run(progress=asked.progress))
+        found = explain_classes(self, image, targets, asked, Run(progress=asked.progress))
+        return Explanations.of(class_entries(found))
+
+    @takes(_AskedMethods)
+    def explain_methods(
+        self, image: Source | Photo, methods: str | Sequence[str], asked: _AskedMethods
+    ) -> Explanations:
+        """One explanation a method, in that order: a list that shows as a sheet, with its `left_out`.
+
+        methods: a list of names, "cam,layercam", or "all". A method that is named and does not go with this model is an
+        OptionError; of "all" such a method is left out, with the reason. Options and errors: as for `explain`.
+        """
+        run = Run(progress=asked.progress, deadline=asked.limit)
+        return explain_methods(self, image, methods, self._meant(asked.target), asked, run)
 
     @takes(_AskedMany)
     def explain_many(self, images: Iterable[Source], asked: _AskedMany) -> Iterator[Explanation | CamserveError]:
@@ -93,6 +115,12 @@ class Model(Classifier):
         """
         run = Run(progress=asked.progress)
         return explain_many(self, images, asked.target, asked, run, errors=asked.errors)
+
+    def _meant(self, target: TargetOption) -> TargetOption:
+        """The target; of an embedding, which has no classes to name, text is the path of a photograph."""
+        if self.card.scores == "embedding" and isinstance(target, str) and target not in (PREDICTED, "", *self.labels):
+            return Path(target)
+        return target
 
     def class_maps(
         self, image: Source | Photo, *, size: str | int | None = None, output: str | int | None = None

@@ -87,7 +87,7 @@ HOMES = {
     "imagecodecs": "images/rare_tiff.py",
     "pydicom": "images/dicom.py images/dicom_greys.py",
     "scipy": "metrics/of_scipy.py",
-    "matplotlib": "evaluation/figures.py",
+    "matplotlib": "evaluation/figures.py explanation/matplotlib_axes.py",
 }
 OF_METHODS = {"torch", "camserve", "typing", "collections", "dataclasses", "functools", "importlib", "math"}
 OF_METHODS |= {"contextlib", "threading"}  # what a hook needs that only its own thread obeys

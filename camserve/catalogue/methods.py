@@ -9,11 +9,13 @@ from collections.abc import Iterable
 
 from camserve.catalogue.head_kinds import HeadKind
 from camserve.catalogue.method import Cost, Each, Method, Needs, Note, Runs
-from camserve.errors import UnknownName
+from camserve.errors import OptionError, UnknownName, shown
 
 AUTO = "auto"
 # In a list of methods: every one.
 EVERY = "all"
+# Seconds that each method may take where all are asked for. All but a few take less.
+PATIENCE = 60.0
 
 # What of a class is explained: its logit; the logarithm of its probability, which counts what speaks for others; or
 # its logit less the mean of all others'.
@@ -397,6 +399,24 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise UnknownName("method", name, [AUTO, *METHODS])
     return METHODS[name]
+
+
+def methods_in_order(given: object) -> tuple[str, ...]:
+    """Several methods as Python gives them: a list of names, "cam,rise", or "all"; in that order.
+
+    Raises OptionError, UnknownName.
+    """
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+    if not isinstance(names, Iterable) or not (several := list(names)):
+        raise OptionError(
+            f"methods {shown(given)} is no list of methods; give names, as in ['cam', 'layercam'], or 'all'"
+        )
+    for name in several:
+        if not isinstance(name, str):
+            raise OptionError(f"method {shown(name)} is not one name; give it as text")
+        if name not in (AUTO, EVERY):
+            find_method(name)
+    return tuple(METHODS) if EVERY in several else tuple(several)
 
 
 def parse_methods(texts: Iterable[str]) -> tuple[str, ...]:

@@ -20,9 +20,10 @@ class About:
     values there are. least, most: the range, both ends in it, or from least on; above: a range from there on, without
     its end. unit: of a number.
     unset: in words, what holds where it is left out; settings: the settings that say so, as `section.key`. see: the
-    page of docs with more. form: how text is put together. repeats: whether the command line takes several. several:
-    whether one value may be a list in Python; also: whether something else may be it there. switch: whether HTTP also
-    takes on and off, on for the settings' threshold. check: raises OptionError for a value that is none.
+    page of docs with more. form: how text is put together. repeats: whether the command line takes several.
+    several_by: what of a model takes several in Python. several: whether one value may be a list in Python; also:
+    whether something else may be it there. switch: whether HTTP also takes on and off, on for the settings' threshold.
+    check: raises OptionError for a value that is none.
     longest: characters of text in a request, where they are not as many as of all.
     """
 
@@ -38,6 +39,7 @@ class About:
     see: str = ""
     form: str | None = None
     repeats: bool = False
+    several_by: str = ""
     several: bool = False
     also: Callable[[Any], bool] | None = None
     switch: bool = False
@@ -107,7 +109,8 @@ class About:
         what = "not one name" if int not in kinds else "neither a whole number nor text"
         hint = f": {self.help}" if int in kinds else "; give it as text"
         if self.repeats and isinstance(value, list | tuple | set):
-            hint = f"; for several, call it once for each, or give `camserve explain` --{name} for each"
+            call = f"call model.{self.several_by}(image, [...])" if self.several_by else "call it once for each"
+            hint = f"; for several, {call}, or give `camserve explain` --{name} for each"
         return f"{name} {shown(value)} is {what}{hint}"
 
     @property

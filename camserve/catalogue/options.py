@@ -44,6 +44,7 @@ class Targeted:
         int | str,
         unset="the predicted class",
         repeats=True,
+        several_by="explain_classes",
         also=lambda value: callable(value) or is_photograph(value),
     )
 
@@ -71,6 +72,7 @@ class ExplainOptions:
         see="methods.md",
         form="NAME",
         repeats=True,
+        several_by="explain_methods",
         check=_known_method,
     )
     layer: str | Sequence[str] | None = option(
@@ -258,7 +260,8 @@ class takes(Generic[P, O_contra]):
             others = {name: keywords.pop(name) for name in names if name in keywords}
             for name in keywords.keys() - taken.keys():
                 raise UnknownName("option", name, taken)
-            return method(*given, **others, **{last.name: self._options(**keywords)})
+            own, more = given[: len(names)], given[len(names) :]
+            return method(*own, **others, **{last.name: self._options(*more, **keywords)})
 
         called.__signature__ = own.replace(parameters=[*before, *taken.values()])  # type: ignore[attr-defined]
         called.__doc__ = _with_options(method.__doc__, self._options)
@@ -267,5 +270,8 @@ class takes(Generic[P, O_contra]):
 
 def _with_options(said: str | None, options: Any) -> str:
     """A docstring, and below it a line of each option."""
-    lines = (f"    {name}: {one.line(default)}" for name, (one, default) in about(options).items())
+    lines = []
+    for name, (one, default) in about(options).items():
+        among = f" One of {', '.join(one.choices)}." if one.choices else ""
+        lines.append(f"    {name}: {one.line(default)}{among}")
     return "\n".join([inspect.cleandoc(said or ""), "", "Options:", *lines])

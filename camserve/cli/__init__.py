@@ -5,7 +5,7 @@ prechecks.py           what is wrong with a command line, said before a model is
 flags.py               options of the commands that explain
 adding.py              `camserve add`
 lists.py               options that take several numbers, and arguments of a network's own
-batching.py            `camserve batch`
+batching.py            `camserve batch` and `demo`
 summarising.py         what `camserve batch` says in the end
 calibrating.py         `camserve calibrate`
 comparing_runs.py      `camserve compare`
@@ -27,7 +27,7 @@ from pathlib import Path
 import click
 
 from camserve.cli.adding import add
-from camserve.cli.batching import batch
+from camserve.cli.batching import batch, demo
 from camserve.cli.calibrating import calibrate
 from camserve.cli.comparing_runs import compare
 from camserve.cli.evaluating import evaluate
@@ -50,6 +50,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
     """Why did my classifier say that? Heatmaps over photographs, from image classifiers.
 
     \b
+    camserve demo                            a first look, at photographs that come with camserve
     camserve explain photos/cat.jpg -o out   one photograph
     camserve batch photos out                a folder of them, with a page to look at
     camserve serve                           the HTTP service, with a page for uploads
@@ -59,7 +60,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 COMMANDS = (
-    add, explain, batch, compare, evaluate, models, layers, methods, metrics, inspect, sanity, calibrate, export,
+    demo, add, explain, batch, compare, evaluate, models, layers, methods, metrics, inspect, sanity, calibrate, export,
     serve,
 )  # fmt: skip
 for command in COMMANDS:

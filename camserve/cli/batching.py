@@ -1,4 +1,4 @@
-"""`camserve batch`: a folder of any size in; files, results and a page out."""
+"""`camserve batch`: a folder of any size in; files, results and a page out. `camserve demo`: its first look."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import click
 from camserve.cli.explaining import check_classes
 from camserve.cli.flags import Asked, explaining, threshold
 from camserve.cli.prechecks import check_model
-from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, Place
+from camserve.cli.program import INTERRUPTED, NOTHING_USABLE, SOME_FAILED, Place, read_settings
 from camserve.cli.summarising import in_words
 from camserve.errors import OptionError
 
@@ -144,6 +144,48 @@ def batch(
     if summary.stopped or (status and (quiet or as_json or not summary.explained)):
         click.echo(f"camserve: {_reason(summary, out)}", err=True)
     sys.exit(status)
+
+
+@click.command()
+@click.option("-o", "--out", type=Place(), default=Path("camserve-demo"), show_default=True)
+@click.option("--no-browser", is_flag=True, help="Open no browser.")
+@click.pass_obj
+def demo(config: Path | None, /, out: Path, no_browser: bool) -> None:
+    """Explain the photographs that come with camserve, and show the page.
+
+    Writes the same as `camserve batch` into OUT, says in three lines what was found and where to look, and opens
+    OUT/index.html in a browser if there is one. A second time, what is there is shown again.
+
+    \b
+    Example:
+      camserve demo
+      camserve demo -o look --no-browser
+    """
+    from camserve.batch import Options, run_batch
+    from camserve.batch.progress import progress_for
+    from camserve.catalogue.options import OverlayOptions
+    from camserve.config.schema import shipped
+    from camserve.explanation.showing import open_page
+    from camserve.model import load
+
+    settings = read_settings(config)
+    options = Options(
+        methods=(settings.explain.method,),
+        look=OverlayOptions(legend=True),
+        outputs=("overlay",),
+        threshold=settings.render.threshold,
+    )
+    photographs, model = str(shipped("photos")), load(settings=settings)
+    summary = run_batch(model, photographs, out, options, resume=True, progress=progress_for(quiet=True))
+    page = out.absolute() / "index.html"
+    named = (f"{one['class_name']} {one['score']:.2f} ({one['file']})" for one in summary.answers.surest)
+    click.echo(f"{model.name} explained {summary.explained} photographs: {', '.join(named)}")
+    click.echo(f"page: {page}")
+    click.echo("next: camserve explain YOUR-PHOTOGRAPH.jpg")
+    if summary.interrupted:
+        sys.exit(INTERRUPTED)
+    if not no_browser:
+        open_page(page)
 
 
 def _reason(summary: "Summary", out: Path) -> str:

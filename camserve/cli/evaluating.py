@@ -74,13 +74,13 @@ def evaluate(
     from camserve.catalogue.metrics import parse_metrics
     from camserve.evaluation.comparing_methods import usual_methods, usual_metrics
     from camserve.evaluation.examining import check_metrics
-    from camserve.evaluation.figures import check_figures
+    from camserve.explanation.matplotlib_axes import check_matplotlib
 
     settings = read_settings(config)
     if boxes is not None and masks is not None:
         raise OptionError("--boxes and --masks both say where the objects are: give one of them")
     if figures:
-        check_figures()
+        check_matplotlib()
     chosen = parse_methods(methods)
     objects = boxes or masks
     asked = parse_metrics(metrics) if metrics else usual_metrics(with_objects=objects is not None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camserve.catalogue.methods import METHODS
+from camserve.catalogue.methods import METHODS, PATIENCE
 from camserve.catalogue.questions import Questions
 from camserve.catalogue.targets import Above
 from camserve.cli.explaining_several import SheetOf
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from camserve.catalogue.targets import TargetOption
     from camserve.explanation.explanation import Explanation
     from camserve.model import Model
-
-# With --method all: seconds. A method that would take longer is not begun; all but a few take less.
-PATIENCE = 60.0
 
 
 @click.command()

@@ -1,28 +1,20 @@
 """Figures for a paper: each method's mean and interval by each metric, as SVG and PDF. Drawn by matplotlib."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from camserve.catalogue.metrics import METRICS
-from camserve.errors import OptionError
 from camserve.evaluation.standings import Evaluation
+from camserve.explanation.matplotlib_axes import FORMATS, check_matplotlib
 from camserve.system.files import make_folder
 
-FORMATS = ("svg", "pdf")
 # Inches of one metric's panel.
 _WIDTH, _ROW = 3.0, 0.24
 
 
-def check_figures() -> None:
-    """Raise OptionError where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        raise OptionError("figures are drawn by matplotlib, which is not installed: pip install 'camserve[figures]'")
-
-
 def draw_figures(found: Evaluation, out: Path) -> list[Path]:
     """Write OUT/evaluation.svg and OUT/evaluation.pdf: a panel a metric, a row a method. Raises OptionError."""
-    check_figures()
+    check_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

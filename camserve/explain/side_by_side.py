@@ -4,16 +4,50 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from camserve.catalogue.methods import AUTO, METHODS, family_of, find_method
+from camserve.catalogue.methods import AUTO, METHODS, PATIENCE, family_of, find_method, methods_in_order
 from camserve.catalogue.options import ExplainOptions
 from camserve.catalogue.targets import Above, TargetOption
-from camserve.errors import DeadlinePassed, OptionError
-from camserve.explain.pipeline import DEFAULTS, RUN, explain, explain_classes
+from camserve.errors import DeadlinePassed, OptionError, shown
+from camserve.explain.pipeline import DEFAULTS, RUN, explain, explain_classes, open_photo
 from camserve.explain.run import Run
 from camserve.explanation.contact_sheet import Entry, class_entries, folder_names, output_entry
 from camserve.explanation.explanation import Explanation
-from camserve.images.reading import Photo
+from camserve.explanation.several import Explanations
+from camserve.images.reading import Photo, Source
 from camserve.models.classifier import Classifier
+
+
+def explain_methods(
+    model: Classifier,
+    image: Source | Photo,
+    methods: object,
+    target: TargetOption = None,
+    options: ExplainOptions = DEFAULTS,
+    run: Run = RUN,
+) -> Explanations:
+    """One explanation a method, in that order: a list that shows as a sheet.
+
+    methods: a list of names, "cam,rise", or "all". A method that is named and does not go with the model is an
+    OptionError; of "all" such a method is left out. run: its deadline is that of each method, 60 s of "all"; what
+    would take longer is left out. Raises as `explain`.
+    """
+    names = methods_in_order(methods)
+    if options.method is not None:
+        raise OptionError(f"methods and method {shown(options.method)} both say how it is explained: give one of them")
+    photo = image if isinstance(image, Photo) else open_photo(model, image)
+    if names == tuple(METHODS) and run.deadline is None:
+        run = replace(run, deadline=PATIENCE)
+    expected = None
+    if run.deadline is not None:
+        from camserve.explain.estimate import estimate  # torch
+
+        expected = estimate(model, photo, options, run)
+    entries = []
+    for entry in compare_methods(model, photo, names, target, options, run, expected):
+        if entry.cause is not None and names != tuple(METHODS):
+            raise entry.cause
+        entries.append(entry)
+    return Explanations.of(entries)
 
 
 def compare_methods(
@@ -46,7 +80,7 @@ def compare_methods(
         except OptionError as error:
             plain = replace(options, method=AUTO, sharp=False)
             explain(model, photo, target, plain, replace(run, deadline=None))  # raises what no method could do with
-            yield _left_out(name, str(error))
+            yield replace(_left_out(name, str(error)), cause=error)
         else:
             seconds = time.perf_counter() - start
             yield Entry(name, _title(name), family_of(name), f"{_seconds(seconds)}, {_cost(model, made)}", made)

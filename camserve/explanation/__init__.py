@@ -1,17 +1,21 @@
 """What was found: the numbers, and the same with its photograph. No torch, no Classifier.
 
-attribution.py    the numbers: no pixels of the photograph, no network
-class_scores.py   what a model said of its classes: scores, order, and one class's part
-explanation.py    START HERE: the numbers with their photograph, and everything that can be made of both
-contributions.py  which part of a logit comes from where
-receptive_box.py  which pixels of the photograph a cell can have seen
-expectation.py    the class that an image shows, against what the model said of it
-overlay_size.py   how large an overlay is painted
-manifest.py       an explanation as JSON, and what it takes to find it again
-common_scale.py   one scale for the pictures of several classes, images or checkpoints
-contact_sheet.py  several explanations of one photograph as one picture
+attribution.py      the numbers: no pixels of the photograph, no network
+class_scores.py     what a model said of its classes: scores, order, and one class's part
+explanation.py      START HERE: the numbers with their photograph, and everything that can be made of both
+contributions.py    which part of a logit comes from where
+receptive_box.py    which pixels of the photograph a cell can have seen
+expectation.py      the class that an image shows, against what the model said of it
+overlay_size.py     how large an overlay is painted
+manifest.py         an explanation as JSON, and what it takes to find it again
+common_scale.py     one scale for the pictures of several classes, images or checkpoints
+contact_sheet.py    several explanations of one photograph as one picture
+several.py          a list of explanations, which a notebook shows as a sheet
+matplotlib_axes.py  an explanation in axes of matplotlib, as SVG and as PDF
+showing.py          a picture or a page on the screen
 """
 
 from camserve.explanation.explanation import Explanation
+from camserve.explanation.several import Explanations
 
-__all__ = ["Explanation"]
+__all__ = ["Explanation", "Explanations"]

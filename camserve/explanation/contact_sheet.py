@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from camserve.catalogue.options import OverlayOptions
+from camserve.errors import OptionError
 from camserve.explanation.class_scores import number_in_short
 from camserve.explanation.explanation import Explanation, paint
 from camserve.render.legend import plain_text
@@ -36,7 +37,7 @@ class Entry:
     """One method's or class's part of a comparison.
 
     name: of its folder. title: in words. group: what it stands under. detail: what it took. explanation: None where
-    there is none, for the `reason` given.
+    there is none, for the `reason` given; cause: the error that says so, where the method does not go with the model.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Entry:
     detail: str = ""
     explanation: Explanation | None = None
     reason: str = ""
+    cause: OptionError | None = None
 
 
 PLAIN = OverlayOptions()

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from camserve.errors import OptionError, shown
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.class_scores import Answer
 from camserve.explanation.manifest import facts_of, provenance_of
+from camserve.explanation.matplotlib_axes import Drawing, draw_into, write_figure
 from camserve.explanation.overlay_size import overlay_facts, overlay_size
+from camserve.explanation.showing import show_picture
 from camserve.geometry.laid import Laid
 from camserve.images.arrays.pixel_arrays import Pixels
 from camserve.images.arrays.resampling import resample
@@ -32,6 +34,9 @@ from camserve.render.polygons import Polygon
 from camserve.render.regions import Box
 from camserve.render.scale import Scale, scale_of
 from camserve.system.files import given_path, write_all
+
+if TYPE_CHECKING:
+    from camserve.explanation.matplotlib_axes import Axes
 
 __all__ = ["Answer", "Explanation"]
 
@@ -57,6 +62,11 @@ class _SaveOptions(OverlayOptions):
         super().__post_init__()
         if self.look is not None and not isinstance(self.look, OverlayOptions):
             raise OptionError(f"look {shown(self.look)} is no OverlayOptions")
+
+
+@dataclass(frozen=True)
+class _PlotOptions(OverlayOptions):
+    ax: "Axes | None" = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -126,6 +136,40 @@ class Explanation(Attribution):
             shown=Laid(placement, chosen.share_of(self.map)),
             boxes=boxes,
             legend=self._legend(chosen) if look.legend else None,
+        )
+
+    @takes(OverlayOptions)
+    def show(self, look: OverlayOptions) -> None:
+        """Shows the overlay with its legend: below the cell of a notebook, else in the system's viewer.
+
+        Raises OptionError where there is no screen.
+        """
+        show_picture(self.drawn(replace(look, legend=True)))
+
+    @takes(_PlotOptions)
+    def plot(self, options: _PlotOptions) -> "Axes":
+        """Draws the overlay into axes of matplotlib, with a title and a colour bar, and returns the axes.
+
+        ax: default axes of a new figure of pyplot. The legend is always drawn, as title and bar. Needs the extra
+        `figures`. Raises OptionError where that is not installed.
+        """
+        return draw_into(options.ax, self._drawing(options))
+
+    @takes(OverlayOptions)
+    def save_figure(self, path: str | Path, look: OverlayOptions) -> Path:
+        """Writes what `plot` draws as a figure for a paper, and returns the path. Needs the extra `figures`.
+
+        path: ends with .svg or .pdf. Words stay text, the photograph keeps its pixels. Raises OptionError, OutputError.
+        """
+        return write_figure(path, self._drawing(look))
+
+    def _drawing(self, look: OverlayOptions) -> Drawing:
+        return Drawing(
+            self.drawn(replace(look, legend=False)),
+            self._legend(scale_of(self.map, self.unit, signed=look.signed, end=look.scale)),
+            _colormap(look, self.style),
+            self.style.alpha if look.alpha is None else look.alpha,
+            look.signed,
         )
 
     def boxes(self, threshold: float | None = None) -> list[Box]:
@@ -219,6 +263,10 @@ class Explanation(Attribution):
         )
 
 
+def _colormap(look: OverlayOptions, style: Render) -> str:
+    return look.colormap or (style.signed_colormap if look.signed else style.colormap)
+
+
 def paint(
     photo: Pixels | Image.Image,
     rows: Rows,
@@ -241,7 +289,7 @@ def paint(
         painted=shown,
         signed=look.signed,
         grey=look.grey,
-        colormap=look.colormap or (style.signed_colormap if look.signed else style.colormap),
+        colormap=_colormap(look, style),
         alpha=style.alpha if look.alpha is None else look.alpha,
         contour=look.contour,
         boxes=boxes,

@@ -230,8 +230,8 @@ def test_several_methods_where_one_is_taken_are_refused_in_words(model: camserve
     with pytest.raises(OptionError) as raised:
         model.explain(picture(), method=["cam", "layercam"])  # type: ignore[arg-type]
     assert str(raised.value) == (
-        "method ['cam', 'layercam'] is not one name; for several, call it once for each, or give `camserve explain` "
-        "--method for each"
+        "method ['cam', 'layercam'] is not one name; for several, call model.explain_methods(image, [...]), or give "
+        "`camserve explain` --method for each"
     )
     with pytest.raises(OptionError, match="method 3 is not one name; give it as text"):
         model.explain(picture(), method=3)  # type: ignore[arg-type]
