@@ -15,6 +15,8 @@ CamserveError
 ├── UploadTooSlow          408  the body did not arrive in time
 ├── ClientGone             499  nobody waits for the answer any more
 ├── ModelNotFound          404  no card of that name
+├── UnknownJob             404  no job of that id, or none any more
+├── NoResult               409  a job has not ended, or was cancelled
 ├── ModelError             500  a card, its weights or its network do not work
 │   └── NotInstalled       500  a package that a card needs is not there
 ├── ConfigError            500  a setting is unknown or out of range
@@ -53,6 +55,8 @@ class CamserveError(Exception):
     code = "error"
     status = 500
     exit_code = 1
+    # Seconds after which it may be otherwise, where that is known.
+    retry_after: int | None = None
 
 
 class OptionError(CamserveError):
@@ -72,7 +76,7 @@ class SizeError(OptionError):
 
 
 class TooLong(OptionError):
-    """A method cannot end within `serve.deadline_seconds`, and was not begun."""
+    """A method cannot end within `serve.deadline_seconds`, or a job's `serve.job_seconds`, and was not begun."""
 
     code = "too_long"
     status = 422
@@ -205,6 +209,20 @@ class ModelNotFound(CamserveError):
         super().__init__(str(UnknownName("model", given, known)) + (f". {hint}" if hint else ""))
 
 
+class UnknownJob(CamserveError):
+    """No job of that id, or it has been forgotten."""
+
+    code = "unknown_job"
+    status = 404
+
+
+class NoResult(CamserveError):
+    """A job has not ended, or was cancelled."""
+
+    code = "no_result"
+    status = 409
+
+
 class ModelError(CamserveError):
     """A card, its weights or its network do not work."""
 
@@ -256,7 +274,7 @@ class Busy(Unavailable):
 
 
 class DeadlinePassed(Unavailable):
-    """No answer within `serve.deadline_seconds`."""
+    """No answer within `serve.deadline_seconds`, or of a job within `serve.job_seconds`."""
 
     code = "deadline_passed"
     status = 504

@@ -204,6 +204,20 @@ class Serve(_Section):
     preload: tuple[str, ...]
     memory_megabytes: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
     unsent_megabytes: Millions
+    jobs: Annotated[int, Field(ge=0, le=10_000)]
+    job_seconds: Seconds
+    job_kept_seconds: Seconds
+    job_megabytes: Millions
+
+    @property
+    def job_bytes(self) -> int:
+        """`job_megabytes` as a number of bytes."""
+        return int(self.job_megabytes * 2**20)
+
+    @property
+    def job_limit(self) -> float:
+        """The seconds that a job may take; 0 where none are taken."""
+        return self.job_seconds if self.jobs else 0.0
 
     @property
     def unsent_bytes(self) -> int:

@@ -12,6 +12,7 @@ from camserve.web.routes.aliases import aliases
 from camserve.web.routes.api import api
 from camserve.web.routes.classes import classes
 from camserve.web.routes.health import health
+from camserve.web.routes.jobs import jobs
 from camserve.web.routes.kserve import kserve
 from camserve.web.routes.open_inference import open_inference
 from camserve.web.routes.openapi import openapi
@@ -61,7 +62,7 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     log_requests(app)
     keep_metrics(app, service)
     protect(app, service.settings)
-    for blueprint in (api, classes, kserve, open_inference, aliases, openapi, health, page):
+    for blueprint in (api, classes, jobs, kserve, open_inference, aliases, openapi, health, page):
         app.register_blueprint(blueprint)
 
     @app.after_request

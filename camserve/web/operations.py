@@ -17,7 +17,8 @@ class Operation:
     """gives: by media type, what comes back: a TypedDict, or None for bytes. body: the JSON that is taken.
 
     image: whether an image or a form is, with options in the query. files: what else the form may carry. query: what
-    it must have beside the options, and headers: which are read, with what they mean. statuses: beyond 200 and those
+    it must have beside the options, and headers: which are read, with what they mean. status: where all went well.
+    statuses: beyond that and those
     that are described anyway: of all 401, 404, 503 and what the server refuses by itself, and of every POST what
     reading a body may end in. A view that loads a model may run out of time, too: 504.
     """
@@ -29,6 +30,7 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
 
 
 def gives(
@@ -41,9 +43,12 @@ def gives(
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> Callable[[View], View]:
     """Marks a view with its Operation. answer: of its JSON; types: of all its media types, where there are others."""
-    operation = Operation(types or {JSON: answer}, body, image, statuses, headers or {}, query or {}, files or {})
+    operation = Operation(
+        types or {JSON: answer}, body, image, statuses, headers or {}, query or {}, files or {}, status
+    )
 
     def mark(view: View) -> View:
         view.operation = operation  # type: ignore[attr-defined]

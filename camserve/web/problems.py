@@ -86,17 +86,18 @@ def register(app: Flask) -> None:
         return response
 
 
-def problem_of(error: Exception) -> Problem:
-    """What to tell the caller about an exception; logs what the caller must not see."""
+def problem_of(error: Exception, now: Record | None = None) -> Problem:
+    """What to tell the caller about an exception; logs what the caller must not see. now: default the request's own."""
     if is_shortage(error):
         made = out_of_memory(error)
     elif isinstance(error, CamserveError) and error.status != 500:
-        made = Problem(error.status, error.code, str(error), _headers(error.status))
+        made = Problem(error.status, error.code, str(error), _headers(error.status, error.retry_after))
     elif isinstance(error, HTTPException) and error.code and error.code < 500:
         made = _from_http(error, error.code)
     else:
-        log.error("request %s failed: %s", record().id, error, exc_info=error)
-        made = _internal(error)
+        name = (now or record()).id
+        log.error("request %s failed: %s", name, error, exc_info=error)
+        made = _internal(error, name)
     return made
 
 
@@ -107,12 +108,12 @@ def out_of_memory(error: BaseException) -> Problem:
     return Problem(503, OutOfMemory.code, detail, {"Retry-After": str(RETRY_AFTER[503])})
 
 
-def _internal(error: Exception) -> Problem:
+def _internal(error: Exception, name: str) -> Problem:
     if isinstance(error, CamserveError):
         cause = {"model_error": "the model does not work", "cannot_write": "a result could not be written"}
         said = cause.get(error.code, "the service is not set up right")
-        return Problem(500, error.code, f"{said}; the service's log says why, at request {record().id}")
-    detail = f"an error of camserve's own; the service's log has it, at request {record().id}"
+        return Problem(500, error.code, f"{said}; the service's log says why, at request {name}")
+    detail = f"an error of camserve's own; the service's log has it, at request {name}"
     return Problem(500, "internal_error", detail)
 
 
@@ -142,8 +143,8 @@ def _paths() -> list[str]:
     return sorted({rule.rule for rule in current_app.url_map.iter_rules() if rule.endpoint != "static"})
 
 
-def _headers(status: int) -> dict[str, str]:
-    headers = {"Retry-After": str(RETRY_AFTER[status])} if status in RETRY_AFTER else {}
+def _headers(status: int, seconds: int | None = None) -> dict[str, str]:
+    headers = {"Retry-After": str(seconds or RETRY_AFTER[status])} if status in RETRY_AFTER else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

@@ -20,6 +20,7 @@ class Record:
     """id: the caller's, where it is fit for a log, else made. started: of time.perf_counter().
 
     facts: "model", "method", "megapixels" and so on, as they become known. connection: to the client, if there is one.
+    limit: the setting of `serve` that says how long it may take.
     """
 
     id: str
@@ -27,14 +28,15 @@ class Record:
     timing: Timing = field(default_factory=Timing)
     facts: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    limit: str = "deadline_seconds"
 
     @property
     def seconds(self) -> float:
         """How long ago the request began."""
         return time.perf_counter() - self.started
 
-    def check_client(self, *_: object) -> None:
-        """Raises ClientGone where the client has closed its side: nobody reads the answer any more."""
+    def check_client(self, done: int = 0, total: int = 0) -> None:
+        """A Progress. Raises ClientGone where the client has closed its side: nobody reads the answer any more."""
         if self.connection is not None and _is_closed(self.connection):
             raise ClientGone("the client has closed the connection; nothing more is computed for it")
 

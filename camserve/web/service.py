@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -25,6 +26,7 @@ from camserve.web.request_options import Options
 from camserve.web.request_record import Record
 from camserve.web.work.admission import Gate
 from camserve.web.work.forecasts import Forecasts
+from camserve.web.work.job_store import Jobs
 from camserve.web.work.pricing import Demand, check_drawn, is_costly
 from camserve.web.work.result_cache import Memory
 from camserve.web.work.worker_pools import Pools
@@ -32,6 +34,7 @@ from camserve.web.work.worker_pools import Pools
 if TYPE_CHECKING:
     from camserve.catalogue.targets import Above, Best
     from camserve.explain.run import Run
+    from camserve.explanation.attribution import Attribution
     from camserve.explanation.explanation import Explanation
     from camserve.model import Model
 
@@ -44,13 +47,27 @@ EXTENSION = "camserve"
 VERSION = "1"
 # Of the form's file that an image is compared with.
 LIKE = "like"
+_BOTH = f"target and the file '{LIKE}' both say what is explained: give one of them"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is kept of an explanation: itself and that of the image it is compared with, without pixels."""
+
+    attribution: "Attribution"
+    other: "Attribution | None" = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of its arrays."""
+        return self.attribution.nbytes + (0 if self.other is None else self.other.nbytes)
 
 
 class Service:
     """The models that requests may name, and the pool that runs them. Nothing is loaded before `load`.
 
     settings: the defaults and limits of every request. gate: the way in. shelf: the models. memory: what was computed.
-    forecasts: what methods take.
+    forecasts: what methods take. jobs: what outlives its request.
     Raises ModelNotFound, ConfigError, as `Shelf`.
     """
 
@@ -60,6 +77,7 @@ class Service:
         self.gate = Gate(settings)
         self.memory = Memory(int(settings.serve.memory_megabytes * 2**20))
         self.forecasts = Forecasts()
+        self.jobs = Jobs(settings.serve)
         self._pools: Pools | None = None
         self._state = "loading"
 
@@ -104,14 +122,19 @@ class Service:
 
         threading.Thread(target=run, name="camserve-loader").start()
 
+    def idle_seconds(self) -> float:
+        """For how long nothing has been done, jobs included."""
+        return 0.0 if self.jobs.active else self.gate.idle_seconds()
+
     def rest(self) -> None:
         """Let go of what only speed needs: there is nothing to do."""
         for model in self.shelf.loaded():
             model.forget_sizes()
 
     def drain(self) -> None:
-        """Say "not ready" from now on; what is accepted is still answered."""
+        """Say "not ready" from now on; what is accepted is still answered, but jobs end: nobody could fetch them."""
         self._state = "draining"
+        self.jobs.stop()
 
     def close(self) -> None:
         """Finish what was accepted, take nothing new."""
@@ -212,11 +235,12 @@ class Service:
         photo = self._read(model, image, now, None if seen or like is not None else drafting(model, how))
         key = (how, target) if photo.whole is None else (how, target, photo.drafted)
         if like is not None and target is not None:
-            raise OptionError(f"target and the file '{LIKE}' both say what is explained: give one of them")
+            raise OptionError(_BOTH)
         other = None if like is None else self._read(model, like, now)
         known = self.memory.attribution(model, photo, key) if other is None else None
         if known is None:
-            self.forecasts.check(model, photo, how, self._pool(now, until), several if other is None else 2)
+            count = several if other is None else 2
+            self.forecasts.check(model, photo, how, self._pool(now, until), count, now.limit)
             found = explain(model, photo, target if other is None else other, how, self._pool(now, until))
             if other is None:
                 self.memory.keep(model, photo, key, found.attribution)
@@ -224,6 +248,29 @@ class Service:
             found = Explanation.of(known, photo, model.settings.render)
         now.facts |= {"model": model.name, "explained_by": found.method}
         return found
+
+    def shown(
+        self, image: Source, options: Options, now: Record, until: float, found: Found, like: Source | None = None
+    ) -> "Explanation":
+        """What was found before by `explain`, with its image read again. Raises as that, but for TooLong."""
+        from camserve.explanation.explanation import Explanation
+
+        model = self.model(options.model, until, options.output)
+        made = Explanation.of(found.attribution, self._read(model, image, now), model.settings.render)
+        if found.other is not None and like is not None:
+            other = Explanation.of(found.other, self._read(model, like, now), model.settings.render)
+            made = replace(made, other=other)
+        now.facts |= {"model": model.name, "explained_by": made.method}
+        return made
+
+    def check(self, image: Source, options: Options, now: Record, until: float, like: Source | None = None) -> None:
+        """Read what `explain` is to be asked of. Raises as that, for what is wrong with images and model."""
+        model = self.model(options.model, until, options.output)
+        if like is not None and options.target is not None:
+            raise OptionError(_BOTH)
+        for one in (image, like):
+            if one is not None:
+                self._read(model, one, now)
 
     def explain_classes(
         self, image: Source, targets: "Best | Above | list[str]", options: Options, now: Record, until: float

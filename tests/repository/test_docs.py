@@ -129,7 +129,7 @@ def test_the_programs_of_the_http_page_run(
     client: str, desk: Path, server: str, model: camserve.Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip(client)
-    (code,) = (
+    (code, *_) = (
         code for code in blocks(ROOT / "docs" / "http.md", "python") if re.search(f"(import|from) {client}", code)
     )
     exec(compile(code.replace("127.0.0.1:8080", urlsplit(server).netloc), client, "exec"), {})
@@ -137,6 +137,14 @@ def test_the_programs_of_the_http_page_run(
     assert capsys.readouterr().out.startswith(f"{made.class_name} {made.score}")
     if client != "requests":
         assert (desk / "why.png").read_bytes() == encode(made.overlay(), "png")
+
+
+def test_the_program_that_runs_a_job_gets_the_picture(desk: Path, server: str, model: camserve.Model) -> None:
+    pytest.importorskip("requests")
+    (code,) = (code for code in blocks(ROOT / "docs" / "http.md", "python") if "/api/v1/jobs" in code)
+    exec(compile(code.replace("127.0.0.1:8080", urlsplit(server).netloc), "jobs", "exec"), {})
+    made = model.explain(desk / "photos" / "cat.jpg", method="groupcam")
+    assert (desk / "why.png").read_bytes() == encode(made.overlay(), "png")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/http.md"])

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,9 +17,11 @@ import camserve
 from camserve.images.reading import encode
 from camserve.methods import METHODS
 from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS
+from camserve.web.service import Service
+from camserve.web.work.job_store import JobRecord
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 # ---- in a browser
 
@@ -126,7 +129,22 @@ def test_two_classes_of_one_name_are_told_apart(page: "Page", model: camserve.Mo
     assert explained(page) == model.labels[517]
 
 
+def forecast(page: "Page", **seconds: float) -> None:
+    """From now on methods take so many seconds, as the page is told."""
+
+    def told(route: "Route") -> None:
+        answer = route.fetch()
+        said = answer.json()
+        for one in said.get("methods", ()):  # none where it is to come back
+            if one["name"] in seconds:
+                one["seconds"] = seconds[one["name"]]
+        route.fulfill(response=answer, json=said)
+
+    page.route("**/forecast", told)
+
+
 def test_what_cannot_be_run_is_closed_and_the_reason_is_there(page: "Page") -> None:
+    forecast(page, sscam=5400.0)
     upload(page)
     explained(page)
     page.wait_for_selector("#why:visible")
@@ -143,12 +161,86 @@ def test_what_cannot_be_run_is_closed_and_the_reason_is_there(page: "Page") -> N
     (legrad,) = (one for one in reasons if one.startswith("LeGrad: "))
     assert "needs attention" in legrad
     (sscam,) = (one for one in reasons if one.startswith("SS-CAM: "))
-    assert sscam.endswith("on this photograph; 30 s are allowed")
+    assert sscam.endswith("on this photograph; 900 s are allowed")
+
+
+def test_what_takes_longer_than_an_answer_may_runs_as_a_job(
+    page: "Page", service: Service, model: camserve.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, real = threading.Semaphore(0), JobRecord.check_client
+
+    def stepwise(record: JobRecord, done: int = 0, total: int = 0) -> None:
+        if total:
+            go_on.acquire(timeout=60)
+        real(record, done, total)
+
+    monkeypatch.setattr(JobRecord, "check_client", stepwise)
+    forecast(page, groupcam=45.0)
+    upload(page)
+    first = explained(page)
+    page.wait_for_selector("#why:visible")
+    option = "#method option[value=groupcam]"
+    assert (page.inner_text(option), page.is_disabled(option)) == ("Group-CAM · about 45 s", False)
+    page.select_option("#method", "groupcam")
+    page.wait_for_selector("body.cleared")
+    assert page.is_hidden("#heat")
+    go_on.release()
+    page.wait_for_selector("#progress:visible")
+    page.wait_for_function("progress.value > 0")
+    before = page.evaluate("progress.position")
+    go_on.release()
+    page.wait_for_function("before => progress.position > before", arg=before)
+    assert page.is_hidden("#heat")  # of another method
+    assert page.inner_text("#doing") == "Explaining by Group-CAM …"
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as ended:
+        page.click("#cancel")
+    assert ended.value.status == 200
+    page.wait_for_selector("#busy", state="hidden")
+    assert (page.input_value("#method"), page.inner_text("#for"), page.inner_text("#by")) == ("auto", first, "CAM")
+    assert page.is_visible("#heat")
+    go_on.release(10_000)
+    with page.expect_response(lambda answer: answer.url.endswith("/result")) as result:
+        page.select_option("#method", "groupcam")
+    page.wait_for_selector("#by:text-is('Group-CAM')")
+    assert explained(page) == first
+    assert page.is_visible("#heat")
+    assert page.is_hidden("#progress")
+    assert result.value.json()["map"] == model.explain(encode(picture(), "png"), method="groupcam").map.tolist()
+    counts = service.jobs.counts()
+    assert (counts["done"], counts["cancelled"], service.jobs.active) == (1, 1, 0)
 
 
 def hold(page: "Page") -> None:
     """From now on no explanation arrives."""
     page.route("**/api/v1/explain", lambda _: None)
+
+
+def test_what_turns_out_to_take_too_long_becomes_a_job(page: "Page") -> None:
+    upload(page)
+    explained(page)
+    said = {"status": 422, "code": "too_long", "detail": "LayerCAM takes about 95 s"}
+    page.route("**/api/v1/explain", lambda route: route.fulfill(status=422, json=said))
+    page.select_option("#method", "layercam")
+    page.wait_for_selector("#by:text-is('LayerCAM')")
+    assert page.is_visible("#heat")
+    assert page.is_hidden("#problem")
+
+
+def test_a_job_that_fails_says_why(page: "Page", service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    forecast(page, groupcam=45.0)
+    upload(page)
+    explained(page)
+    page.wait_for_selector("#why:visible")
+    hurried = service.settings.serve.model_copy(update={"job_seconds": 0.001})
+    monkeypatch.setattr(service.jobs, "_settings", hurried)
+    page.select_option("#size", "320")
+    explained(page)
+    page.select_option("#method", "groupcam")
+    page.wait_for_selector("#problem:visible")
+    said = page.inner_text("#problem-text")
+    assert "it was not begun" in said or said == "The job did not end within 0.001 s."
+    assert service.jobs.counts()["failed"] > 0
+    assert page.is_hidden("#heat")
 
 
 def test_no_old_picture_stays_while_another_is_made_and_cancel_brings_it_back(page: "Page") -> None:
@@ -189,14 +281,15 @@ def test_an_error_leaves_no_old_picture_and_speaks_of_no_settings(page: "Page") 
     upload(page)
     explained(page)
     said = {"status": 504, "code": "deadline_passed", "detail": "no answer within 30 s (serve.deadline_seconds)"}
-    page.route("**/api/v1/explain", lambda route: route.fulfill(status=504, json=said))
+    asked = re.compile("/api/v1/(explain|jobs)$")
+    page.route(asked, lambda route: route.fulfill(status=504, json=said))
     page.select_option("#method", "layercam")
     page.wait_for_selector("#problem:has-text('There was no answer within 30')")
     assert page.inner_text("#problem-text").endswith("Choose a quicker method than LayerCAM, or a smaller size.")
     assert page.is_hidden("#heat")
     assert page.locator("#top [aria-pressed=true]").count() == 0
     other = {"status": 422, "code": "too_long", "detail": "RISE takes about 95 s (serve.deadline_seconds); so"}
-    page.route("**/api/v1/explain", lambda route: route.fulfill(status=422, json=other))
+    page.route(asked, lambda route: route.fulfill(status=422, json=other))
     page.select_option("#method", "gradcam")
     page.wait_for_selector("#problem:has-text('RISE takes about 95 s; so')")
     page.unroute_all()

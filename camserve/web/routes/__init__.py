@@ -2,6 +2,7 @@
 
 api.py             the native dialect, /api/v1
 classes.py         several classes of one image, from one forward pass
+jobs.py            explanations that take longer than a request may
 kserve.py          KServe V1
 open_inference.py  V2, the Open Inference Protocol
 aliases.py         SageMaker, MLflow, TorchServe

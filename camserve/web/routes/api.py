@@ -12,10 +12,10 @@ from camserve.catalogue.methods import AUTO, METHODS
 from camserve.models.card import Seen
 from camserve.web.model_store import BROKEN, READY
 from camserve.web.operations import JSON, gives
-from camserve.web.request_options import parse_options
+from camserve.web.request_options import Options, parse_options
 from camserve.web.request_record import record
 from camserve.web.responses import IMAGES, NPY, ZIP, answer, choose_type, etag, unchanged
-from camserve.web.service import LIKE, service
+from camserve.web.service import LIKE, Found, service
 from camserve.web.upload import Upload, options_with, read_upload
 from camserve.web.work.pricing import demand_of
 
@@ -75,9 +75,13 @@ class Forecast(TypedDict):
 
 
 class Forecasts(TypedDict):
-    """What every method would do. deadline_seconds: what an answer may take; longer ones are refused."""
+    """What every method would do. deadline_seconds: what an answer may take; longer ones are refused.
+
+    job_seconds: what a job may take, 0 where none are taken.
+    """
 
     deadline_seconds: float
+    job_seconds: float
     methods: list[Forecast]
 
 
@@ -100,10 +104,13 @@ def explain() -> Response:
     return explained(read_upload(request, two=True))
 
 
-def explained(upload: Upload) -> Response:
-    """The explanation of an image that was read, as the media type that was asked for."""
+def explained(upload: Upload, options: Options | None = None, found: Found | None = None) -> Response:
+    """The explanation of an image that was read, as the media type that was asked for.
+
+    options: default those that came with it. found: what was found before.
+    """
     ours, now = service(), record()
-    options = options_with(request, upload)
+    options = options or options_with(request, upload)
     kind = choose_type(request, options)
 
     def tag_of(model: Mapping[str, Any]) -> str:
@@ -115,12 +122,17 @@ def explained(upload: Upload) -> Response:
     def work(until: float) -> Response:
         seen = kind != JSON or "overlay" in (options.outputs or ())
         like = None if upload.like is None else upload.like.image
-        explanation = ours.explain(upload.image, options, now, until, like=like, seen=seen)
+        explanation = (
+            ours.explain(upload.image, options, now, until, like=like, seen=seen)
+            if found is None
+            else ours.shown(upload.image, options, now, until, found, like)
+        )
         response = answer(explanation, options, kind, now.timing)
         response.set_etag(tag_of(explanation.origin.model))
         return response
 
-    return ours.answered(now, demand_of(upload.images, options, heatmap=kind in (NPY, ZIP)), work)
+    about = demand_of(upload.images, options, heatmap=kind in (NPY, ZIP))
+    return ours.answered(now, replace(about, known=found is not None), work)
 
 
 def is_known(tag: str) -> bool:
@@ -164,7 +176,8 @@ def forecast() -> Response:
         {"name": name, "reason": reasons[name]} if name in reasons else {"name": name, "seconds": round(takes, 3)}
         for name, takes in seconds.items()
     ]
-    return jsonify(deadline_seconds=ours.settings.serve.deadline_seconds, methods=found)
+    serve = ours.settings.serve
+    return jsonify(deadline_seconds=serve.deadline_seconds, job_seconds=serve.job_limit, methods=found)
 
 
 @api.get("/methods")

@@ -153,7 +153,7 @@ def _responses(path: str, method: str, made: Operation, schemas: dict[str, Any])
     refused: dict[str, Any] = {str(one): {"description": HTTPStatus(one).phrase} for one in sorted(statuses)}
     for one in set(refused) - {"304"}:
         refused[one]["content"] = problem
-    return {"200": {"description": "OK", "content": content}, **refused}
+    return {str(made.status): {"description": HTTPStatus(made.status).phrase, "content": content}, **refused}
 
 
 def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Flask, Response, current_app
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from camserve.errors import OutOfMemory
@@ -14,6 +14,7 @@ from camserve.version import __version__
 from camserve.web.operations import PLAIN, gives
 from camserve.web.request_record import Record, record
 from camserve.web.service import Service
+from camserve.web.work.job_store import Jobs
 from camserve.web.work.result_cache import Memory
 
 metrics = Blueprint("metrics", __name__)
@@ -50,6 +51,8 @@ class Metrics:
             for step in (*_STEPS, "predict", "explain")
         }
         registry.register(_Memory(service.memory))
+        registry.register(_Jobs(service.jobs))
+        Gauge("camserve_jobs_bytes", "What jobs hold", registry=registry).set_function(lambda: service.jobs.nbytes)
         self.requests = Counter("camserve_requests", "Answers by status", ["status"], registry=registry)
         self.rejected = Counter("camserve_rejected", "Requests not taken, by code", ["code"], registry=registry)
         self.failed = Counter(
@@ -89,6 +92,19 @@ class _Memory(Collector):
             for kind, count in counts.items():
                 metric.add_metric([kind], count)
             yield metric
+
+
+@dataclass(frozen=True)
+class _Jobs(Collector):
+    """How many jobs are in each state."""
+
+    jobs: Jobs
+
+    def collect(self) -> Iterator[Metric]:
+        metric = GaugeMetricFamily("camserve_jobs", "Jobs that wait, run, or have ended and are kept", labels=["state"])
+        for state, count in self.jobs.counts().items():
+            metric.add_metric([state], count)
+        yield metric
 
 
 def keep_metrics(app: Flask, of: Service) -> None:

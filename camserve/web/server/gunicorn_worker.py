@@ -64,6 +64,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._next_look = now + _LOOK_SECONDS
         if self.app.service is not None:
             self.app.service.gate.cut_slow_uploads()
+            self.app.service.jobs.forget_old()
         for conn in [conn for conn, until in self._lingering.items() if now > until]:
             self._close(conn)
         for conn in [conn for conn, one in self._arriving.items() if one.needed is None and now > one.until]:

@@ -123,7 +123,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         from camserve.web.service import Service
 
         self.service = service = Service(self.settings)
-        give_back_when_idle(service.gate.idle_seconds, service.rest)
+        give_back_when_idle(service.idle_seconds, service.rest)
         self.service.load_in_background(on_failure=lambda: os._exit(_CANNOT_START))
         self.flask = create_app(service=self.service)
         return closes_connections(self.flask)

@@ -14,21 +14,30 @@ export function secondsOf(menu, name) {
   return Number(option?.dataset.seconds) || 0;
 }
 
+// Whether it takes longer than one answer may, and so is asked for as a job.
+export function needsJob(menu, name) {
+  const option = [...menu.options].find((one) => one.value === name);
+  return Boolean(option?.dataset.job);
+}
+
 // forecast: of /api/v1/explain/forecast; null: nothing is known any more.
 export function showForecast(menu, why, forecast) {
   const known = new Map((forecast?.methods ?? []).map((one) => [one.name, one]));
   const closed = [];
+  const deadline = forecast?.deadline_seconds ?? Infinity;
+  const allowed = Math.max(deadline, forecast?.job_seconds ?? 0);
   for (const option of menu.options) {
     const { seconds = 0, reason = "" } = known.get(option.value) ?? {};
-    const tooLong = seconds > (forecast?.deadline_seconds ?? Infinity);
+    const tooLong = seconds > allowed;
     option.dataset.title ??= option.text;
     option.dataset.seconds = seconds;
+    option.dataset.job = seconds > deadline && !tooLong ? "yes" : "";
     option.disabled = Boolean(reason) || tooLong;
     const behind = reason ? "not for this model" : seconds >= WORTH_SAYING ? `about ${inWords(seconds)}` : "";
     option.text = behind ? `${option.dataset.title} · ${behind}` : option.dataset.title;
     if (reason) closed.push([option.dataset.title, reason]);
     else if (tooLong) {
-      closed.push([option.dataset.title, `about ${inWords(seconds)} on this photograph; ${forecast.deadline_seconds} s are allowed`]);
+      closed.push([option.dataset.title, `about ${inWords(seconds)} on this photograph; ${allowed} s are allowed`]);
     }
   }
   why.querySelector("summary").textContent =

@@ -5,14 +5,15 @@
 import { showAnswers } from "./answers.js";
 import { searchClasses } from "./classes.js";
 import { Found } from "./found.js";
-import { showForecast, titleOf } from "./methods.js";
+import { runJob } from "./jobs.js";
+import { needsJob, showForecast, titleOf } from "./methods.js";
 import { classNames, modelName, offerSentences } from "./names.js";
 import { watchPhotographs } from "./photographs.js";
 import { redraw, setHeat, setPhotograph } from "./picture.js";
 import { clearPlace, showPlaceAgain, watchPlaces } from "./places.js";
 import { plain, Service } from "./service.js";
 import { archive, download, restoreLink, showCommands } from "./takeaway.js";
-import { isBusy, isCleared, setBusy, setCleared, showProblem } from "./waiting.js";
+import { isBusy, isCleared, setBusy, setCleared, setProgress, showProblem } from "./waiting.js";
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
@@ -60,7 +61,7 @@ async function explain({ quietly = false } = {}) {
   }
   try {
     const start = performance.now();
-    const asking = service.ask(state.photo, "application/json", options, mine.signal);
+    const asking = answerTo(options, mine.signal, quietly);
     const [response] = await Promise.all([asking, showPhoto(mine.signal)]);
     const answer = await response.json();
     if (mine.signal.aborted) return;
@@ -74,6 +75,20 @@ async function explain({ quietly = false } = {}) {
     showFailure(error);
   }
   if (mine === state.request) setBusy(false);
+}
+
+// What would take longer than one answer may runs as a job. quietly: it was found already, most likely.
+async function answerTo(options, signal, quietly) {
+  const { photo } = state;
+  const told = (job) => signal.aborted || setProgress(job);
+  const asJob = () => runJob(service, form.dataset.jobs, { photo, accept: "application/json", options, signal, told });
+  if (!quietly && needsJob($("method"), $("method").value)) return asJob();
+  try {
+    return await service.ask(photo, "application/json", options, signal);
+  } catch (error) {
+    if (!form.dataset.jobs || !["too_long", "deadline_passed"].includes(error.code)) throw error;
+    return asJob();
+  }
 }
 
 // What every method would take on this photograph; asked once the first picture is there, and nobody waits for it.

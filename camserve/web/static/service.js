@@ -14,10 +14,12 @@ export class Service {
   }
 
   // options: of the form's, what is asked otherwise. Throws what the service says: code, message, status.
-  async ask(photo, accept, options, signal, address = this.form.dataset.explain) {
+  // whole: whether what was sent is heard out though `signal` aborts, as something has begun by it.
+  async ask(photo, accept, options, signal, address = this.form.dataset.explain, { whole = false } = {}) {
     for (let tries = 1; ; tries += 1) {
+      signal?.throwIfAborted();
       const body = this.body(photo, options);
-      const response = await fetch(address, { method: "POST", body, headers: { Accept: accept }, signal });
+      const response = await fetch(address, { method: "POST", body, headers: { Accept: accept }, signal: whole ? null : signal });
       if (response.ok) return response;
       const problem = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
       const seconds = Number(response.headers.get("Retry-After"));
@@ -39,7 +41,7 @@ export class Service {
 
 // An error in words for who looks at a page: without settings, and without all the names there are.
 export function plain({ code, message }, deadline, method) {
-  if (code === "deadline_passed") {
+  if (code === "deadline_passed" && !message.startsWith("the job")) {
     return `There was no answer within ${deadline} s, which is the longest that one may take here. Choose a quicker method than ${method}, or a smaller size.`;
   }
   const said = message.replace(SETTING, "").replace(/^[a-z]/, (letter) => letter.toUpperCase());

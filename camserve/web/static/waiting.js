@@ -15,17 +15,29 @@ export function setBusy(busy) {
   $("busy").hidden = !busy;
   clearInterval(timers.ticking);
   clearTimeout(timers.clearing);
+  $("progress").hidden = true;
   if (!busy) return;
   const [name, start] = [$("method").value, performance.now()];
   const title = titleOf($("method"), name);
   const takes = secondsOf($("method"), name);
   $("doing").textContent = name === "auto" ? "Explaining …" : `Explaining by ${title} …`;
   $("elapsed").textContent = "";
+  timers.title = title;
   timers.ticking = setInterval(() => {
     const seconds = Math.round((performance.now() - start) / 1000);
     $("elapsed").textContent = takes >= 2 ? `${seconds} s of about ${inWords(takes)}` : `${seconds} s`;
   }, 1000);
   timers.clearing = setTimeout(() => setCleared(true), STAYS);
+}
+
+// How far a job is; null: others are before it.
+export function setProgress(job) {
+  if (!isBusy()) return;
+  $("doing").textContent = job ? `Explaining by ${timers.title} …` : "Waiting for others who asked before …";
+  $("progress").hidden = !job?.forwards_in_all;
+  if (!job?.forwards_in_all) return;
+  $("progress").max = job.forwards_in_all;
+  $("progress").value = job.forwards;
 }
 
 export const isCleared = () => document.body.classList.contains("cleared");

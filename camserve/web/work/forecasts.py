@@ -28,6 +28,7 @@ _KEPT = 64
 _FRESH = 60.0
 # Of runs: what takes fewer is begun without a look at the clock.
 _MANY = 30
+_OF_JOBS = "job_seconds"
 
 
 class _Within:
@@ -83,8 +84,19 @@ class Forecasts:
                 self._reasons[model] = known
         return known
 
-    def check(self, model: "Model", photo: "Photo", options: "ExplainOptions", run: "Run", several: int = 1) -> None:
-        """Raises TooLong where the method cannot end within the deadline of `run`. several: classes or images."""
+    def check(
+        self,
+        model: "Model",
+        photo: "Photo",
+        options: "ExplainOptions",
+        run: "Run",
+        several: int = 1,
+        limit: str = "deadline_seconds",
+    ) -> None:
+        """Raises TooLong where the method cannot end within the deadline of `run`.
+
+        several: classes or images. limit: the setting of `serve` that the deadline comes from.
+        """
         method = METHODS.get(options.method or model.settings.explain.method)
         if run.deadline is None or method is None or not runs_often(model, options, _MANY):
             return
@@ -92,10 +104,12 @@ class Forecasts:
         if takes > run.deadline:  # the machine may be less busy by now
             takes = self.seconds(model, photo, options, run, afresh=True)[method.name] * several
         if takes > run.deadline:
-            allowed = model.settings.serve.deadline_seconds
+            serve = model.settings.serve
+            allowed = getattr(serve, limit)
+            longer = ", or ask for a job (/api/v1/jobs)" if limit != _OF_JOBS and takes < serve.job_limit else ""
             raise TooLong(
                 f"{method.title} takes about {takes:.0f} s {_on(several)}, and {allowed:g} s are allowed "
-                "(serve.deadline_seconds); it was not begun. Try a smaller size or a quicker method, such as gradcam"
+                f"(serve.{limit}); it was not begun. Try a smaller size or a quicker method, such as gradcam{longer}"
             )
 
 

@@ -34,6 +34,7 @@ class Demand:
     """What a request is about. pixels: of all its images together, as their headers say. classes: of each image.
 
     measuring: whether methods are timed for it. heatmap: whether that is wanted, four bytes a pixel.
+    known: whether the network need not run for it.
     """
 
     options: "Options"
@@ -42,6 +43,7 @@ class Demand:
     classes: int = 1
     measuring: bool = False
     heatmap: bool = False
+    known: bool = False
 
 
 def demand_of(images: Sequence[Source], options: "Options", classes: int = 1, *, heatmap: bool = False) -> Demand:
@@ -56,6 +58,8 @@ def is_costly(model: "Model", request: Demand) -> bool:
     pixels = request.pixels * (_HEATMAP if request.heatmap else 1)
     if request.measuring or pixels > _PIXELS or request.images > _IMAGES or request.classes > _CLASSES:
         return True
+    if request.known:
+        return False
     how = request.options.question()
     sharp = model.settings.explain.sharp if how.sharp is None else how.sharp
     if sharp or how.trust or how.output_stride is not None or not all(model.has_ready(layer) for layer in how.layers):

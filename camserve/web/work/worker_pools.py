@@ -1,4 +1,4 @@
-"""The threads that own the models: of usual requests, of costly ones, and of the loading of models."""
+"""The threads that own the models: of usual requests, of costly ones, of jobs, and of the loading of models."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pools:
-    """Costly requests and loading have threads of their own. Those of costly ones give way where cores are short.
+    """Costly requests, jobs and loading have threads of their own. The first two give way where cores are short.
 
     Those of loading do not: what a model's engine runs on is made by them, for usual requests.
     """
 
     usual: "Workers"
     costly: "Workers"
+    jobs: "Workers"
     loading: "Workers"
 
     @classmethod
@@ -30,7 +31,8 @@ class Pools:
 
         threads = settings.compute.threads
         usual, costly = Workers(gate.workers, threads), Workers(gate.costly_workers, threads, modest=True)
-        return cls(usual, costly, Workers(settings.serve.models + 1, threads))
+        jobs = Workers(gate.costly_workers, threads, modest=True)
+        return cls(usual, costly, jobs, Workers(settings.serve.models + 1, threads))
 
     @property
     def is_stuck(self) -> bool:
@@ -39,5 +41,5 @@ class Pools:
 
     def close(self) -> None:
         """Finish what was accepted, take nothing new."""
-        for pool in (self.usual, self.costly, self.loading):
+        for pool in (self.usual, self.costly, self.jobs, self.loading):
             pool.close()
