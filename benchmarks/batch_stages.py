@@ -14,6 +14,7 @@ import camserve
 from camserve.batch import Options
 from camserve.batch.explain_item import Work
 from camserve.batch.outputs import thumbnail
+from camserve.catalogue.options import OverlayOptions
 from camserve.config import load_settings
 from camserve.datasets.inputs import Item
 from camserve.errors import ImageError
@@ -75,8 +76,8 @@ def in_pieces(work: Work, path: Path, clock: Clock) -> None:
         return
     one = clock("input, network, map", lambda: explain_classes(model, photo, ["predicted"]))[0]
     clock(INPUT, lambda: to_input(photo, model.frame(photo.size), model.card.input))
-    overlay = clock("overlay", one.overlay)
-    pictures = overlay, clock("thumbnail", lambda: thumbnail(overlay))
+    overlay = clock("overlay", lambda: one.painted(OverlayOptions()))
+    pictures = overlay.image, clock("thumbnail", lambda: thumbnail(overlay))
     quality = model.settings.render.quality
     files = clock("encode both as JPEG", lambda: [encode(one, "jpeg", quality=quality) for one in pictures])
     clock("sketch", lambda: sketched(one))

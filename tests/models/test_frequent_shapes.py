@@ -36,7 +36,7 @@ def images(size: tuple[int, int], count: int = 1, seed: int = 0) -> torch.Tensor
 
 
 def of(engine: Any) -> frequent_shapes.FrequentShapes:
-    found: frequent_shapes.FrequentShapes = engine._observed.frequent
+    found: frequent_shapes.FrequentShapes = engine.observed.frequent
     return found
 
 
