@@ -18,7 +18,7 @@ from camserve.models.card_files import check_model_file, check_sha256
 from camserve.models.compiled.model_file import is_model_file
 from camserve.models.describing import described, files_and_labels
 from camserve.models.labels import names_within
-from camserve.models.parts import Parts
+from camserve.models.parts import CardSource, Parts
 from camserve.models.snapshot import frozen, snapshot, unwrapped
 from camserve.models.weights.checkpoints import Checkpoint, read_checkpoint
 from camserve.models.weights.own_heads import with_its_head
@@ -26,19 +26,12 @@ from camserve.models.weights.state_dicts import Difference, classes_of, fill, fi
 from camserve.models.words.worded import is_worded, parts_named, parts_of_module
 
 
-def assemble(
-    card: cards.Card,
-    folder: Path,
-    name: str,
-    labels: outputs.Labels | None,
-    settings: config.Settings,
-    *,
-    home: Path | None = None,
-) -> Parts:
-    """Make what a card says. folder: what its files are relative to. labels: in place of the card's."""
+def assemble(source: CardSource) -> Parts:
+    """Make what a card says."""
+    card, folder, name, labels, settings, home = source
     files, labels = files_and_labels(card, labels, home, settings.models)
     if is_zero_shot(card.architecture):
-        return parts_named(card, folder, name, labels, settings, home)
+        return parts_named(source)
     file = files.get("weights")
     sha256 = None if file is None else check_sha256(file, card.sha256)
     if is_model_file(card.architecture):

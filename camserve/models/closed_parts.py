@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camserve import config
 from camserve.models import card as cards
 from camserve.models import output_names as outputs
 from camserve.models.architectures.brought import brought_by_file
@@ -18,24 +17,18 @@ from camserve.models.compiled.closed_file import closed_file_of
 from camserve.models.compiled.kept_closed import opened, place_of
 from camserve.models.compiled.model_file import is_model_file, read_model_file
 from camserve.models.describing import files_and_labels
-from camserve.models.parts import Parts
+from camserve.models.parts import CardSource, Parts
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def closed_parts(
-    card: cards.Card,
-    folder: Path,
-    name: str,
-    labels: outputs.Labels | None,
-    settings: config.Settings,
-    home: Path | None,
-) -> Parts | None:
+def closed_parts(source: CardSource) -> Parts | None:
     """The parts of what a card says, where that is a model file of which nothing but closed forms is asked.
 
-    None where its network has to be looked at. folder, labels, home: as of `assemble`.
+    None where its network has to be looked at.
     """
+    card, folder, name, labels, settings, home = source
     asks_more = card.layer is not None or card.output is not None or card.region is not None or card.arguments
     if not is_model_file(card.architecture) or asks_more or card.input.bands is not None or not card.has_scores:
         return None
@@ -54,18 +47,12 @@ def closed_parts(
     return Parts(None, whole, name, labels, settings, sha256, home, closed=closed, make=make)
 
 
-def kept_parts(
-    card: cards.Card,
-    folder: Path,
-    name: str,
-    labels: outputs.Labels | None,
-    settings: config.Settings,
-    home: Path | None,
-) -> tuple[Parts | None, Path | None]:
+def kept_parts(source: CardSource) -> tuple[Parts | None, Path | None]:
     """The parts of a card whose network was met at an earlier start, None where it was not; and where they are kept.
 
-    That is None where they cannot be kept. Arguments as of `closed_parts`.
+    That is None where they cannot be kept.
     """
+    card, _, name, labels, settings, home = source
     asks_more = card.output is not None or card.region is not None or card.arguments or card.zero_shot
     if home is None or asks_more or isinstance(labels, Mapping) or is_model_file(card.architecture):
         return None, None
@@ -77,21 +64,14 @@ def kept_parts(
     if place is None or (found := opened(place, settings.compute)) is None:
         return None, place
     facts, whole, known = found
-    make = partial(_assembled, card, folder, name, labels, settings, home)
+    make = partial(_assembled, source)
     return Parts(None, whole, name, known, settings, sha256, home, closed=facts, make=make), place
 
 
-def _assembled(
-    card: cards.Card,
-    folder: Path,
-    name: str,
-    labels: outputs.Labels | None,
-    settings: config.Settings,
-    home: Path | None,
-) -> "nn.Module":
+def _assembled(source: CardSource) -> "nn.Module":
     from camserve.models.assembling import assemble
 
-    return assemble(card, folder, name, labels, settings, home=home).network()
+    return assemble(source).network()
 
 
 def _network(card: cards.Card, folder: Path) -> "nn.Module":

@@ -17,7 +17,7 @@ from camserve.models.architectures.forms import is_architecture
 from camserve.models.closed_parts import closed_parts, kept_parts
 from camserve.models.compiled.model_file import saved_model
 from camserve.models.describing import LabelsOfEach, check_options, described, given, name_for, names_by_output
-from camserve.models.parts import Parts
+from camserve.models.parts import CardSource, Parts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ def parts_of(
     source = saved_model(source)
     if is_architecture(str(source)):
         card = described(str(source), layer, {**own, "output": output})
-        return _made(card, Path(), name_for(card), names_by_output(labels), settings)
+        return _made(CardSource(card, Path(), name_for(card), names_by_output(labels), settings))
     path = cards.card_path(source, settings.models)
     if own:
         raise OptionError(
@@ -69,27 +69,19 @@ def parts_of(
     if labels is not None and output is not None:
         card = card.model_copy(update={"output": None})  # or the labels given would count as those of its output
     try:
-        parts = _made(card, path.parent, path.parent.name, names_by_output(labels), settings, home=path)
+        parts = _made(CardSource(card, path.parent, path.parent.name, names_by_output(labels), settings, path))
     except OptionError as error:  # such as an architecture that there is not
         raise ModelError(f"the card '{path}' is wrong: {error}") from None
     return parts._replace(output=output, has_layer=layer is not None)
 
 
-def _made(
-    card: cards.Card,
-    folder: Path,
-    name: str,
-    labels: outputs.Labels | None,
-    settings: config.Settings,
-    *,
-    home: Path | None = None,
-) -> Parts:
+def _made(source: CardSource) -> Parts:
     """As of `assemble`."""
-    if (closed := closed_parts(card, folder, name, labels, settings, home)) is not None:
+    if (closed := closed_parts(source)) is not None:
         return closed
-    kept, place = kept_parts(card, folder, name, labels, settings, home)
+    kept, place = kept_parts(source)
     if kept is not None:
         return kept
     from camserve.models.assembling import assemble
 
-    return assemble(card, folder, name, labels, settings, home=home)._replace(kept_at=place)
+    return assemble(source)._replace(kept_at=place)

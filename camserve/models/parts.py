@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from camserve.models.weights.checkpoints import Checkpoint
 
 
+class CardSource(NamedTuple):
+    """A card, and all that says what its words mean.
+
+    folder: what its files are relative to. labels: in place of the card's. home: the card's file, None without one.
+    """
+
+    card: cards.Card
+    folder: Path
+    name: str
+    labels: Labels | None
+    settings: config.Settings
+    home: Path | None = None
+
+
 class Parts(NamedTuple):
     """What a classifier is made of.
 

@@ -23,7 +23,7 @@ from camserve.models.assembling import assemble
 from camserve.models.card import find_cards
 from camserve.models.compiled.model_file import is_model_file
 from camserve.models.describing import Labels, described, given, name_for, names_of
-from camserve.models.parts import Parts
+from camserve.models.parts import CardSource, Parts
 from camserve.models.weights.checkpoints import listed
 from camserve.models.weights.own_heads import assumed
 from camserve.onboarding.finding_input import Found, assumed_input, find_input, said_of
@@ -86,7 +86,7 @@ def add(
     own_files, stated = in_place(architecture, card.weights, program, target)
     sources = {path.name: path for path in own_files}
     refuse_to_replace(target, [*sources, CARD, *([LABELS] if names or photos else [])], sources, force)
-    parts = assemble(card, Path(), target.name, names, settings)
+    parts = assemble(CardSource(card, Path(), target.name, names, settings))
     found = None if photos is None else find_input(parts, photos, given(own), progress)
     if found is not None:
         names = found.labels

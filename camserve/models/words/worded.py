@@ -15,21 +15,15 @@ from camserve.models.architectures.zero_shot import Pair, Words, ZeroShot
 from camserve.models.architectures.zero_shot_sources import is_open_clip, pair_named, pair_of, place_of
 from camserve.models.architectures.zero_shot_transformers import is_dual
 from camserve.models.card_files import check_model_folder
-from camserve.models.parts import Parts
+from camserve.models.parts import CardSource, Parts
 from camserve.models.snapshot import add_weights, frozen
 
 HOW = "give its classes as sentences, as in labels=['a tabby cat', 'a dog on grass']"
 
 
-def parts_named(
-    card: cards.Card,
-    folder: Path,
-    name: str,
-    labels: outputs.Labels | None,
-    settings: config.Settings,
-    home: Path | None,
-) -> Parts:
-    """What a card with the architecture "clip:..." says. folder: what that is relative to. Raises as `load`."""
+def parts_named(source: CardSource) -> Parts:
+    """What a card with the architecture "clip:..." says. Raises as `load`."""
+    card, folder, name, labels, settings, home = source
     if card.weights is not None:
         raise OptionError(f"weights: '{card.architecture}' names a folder that has its own; leave them out")
     own = None if home is None else home.parent / place_of(card.architecture)
