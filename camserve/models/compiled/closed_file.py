@@ -19,7 +19,7 @@ from camserve.errors import CamserveError, SizeError, first_line
 from camserve.geometry.cells import Cells, centred_offset
 from camserve.geometry.frame import Pair
 from camserve.geometry.receptive_field import Field
-from camserve.models.compiled.closed import Closed, EngineFacts
+from camserve.models.compiled.closed import TOLERANCES, Closed, EngineFacts
 from camserve.models.compiled.closed_head import ClosedHead, closed_head_of
 from camserve.models.compiled.file_fields import field_of
 from camserve.models.compiled.model_file import ModelFile, fold, layer_names
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-# How far maps may be from accounting for the logits, as a share of their spread: as of every network.
-_TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
 # A size is tried that is larger by so many pixels (w, h), no multiple of any stride.
 _MORE = (35, 21)
 
@@ -42,7 +40,7 @@ class ClosedFile(Closed):
     """The closed form of a model file."""
 
     def __init__(self, file: ModelFile, head: ClosedHead, cells: Cells, compute: Compute, *, any_size: bool) -> None:
-        engine = EngineFacts(compute.precision, _TOLERANCES[compute.precision])
+        engine = EngineFacts(compute.precision, TOLERANCES[compute.precision])
         name = _name(head.maps, file.graph)
         super().__init__(name, head.kind, head.weight, head.bias, cells, engine, any_size=any_size)
         self._file, self._head, self._compiled = file, head, _compiled(file.graph, head, compute)

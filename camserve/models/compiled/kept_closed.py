@@ -19,7 +19,7 @@ from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -33,9 +33,6 @@ from camserve.models.card import Card
 from camserve.models.compiled.closed import EngineFacts
 from camserve.models.compiled.closed_network import ClosedFacts
 from camserve.system.cores import granted_cores
-
-if TYPE_CHECKING:
-    import openvino
 
 log = logging.getLogger("camserve")
 
@@ -137,25 +134,19 @@ def opened(place: Path, compute: Compute) -> tuple[ClosedFacts, Card, tuple[str,
 
 
 def _facts(said: dict[str, Any], arrays: dict[str, Any], model: Path, compute: Compute) -> ClosedFacts:
-    from camserve.models.engines.compiled_model import Compiled
+    from camserve.models.engines.compiled_model import Compiled, compiled_beside
 
     fields = [None if one is None else _field(one) for one in said["fields"]]
     trained, stride, centred, measured = (
         None if said[name] is None else tuple(said[name]) for name in ("trained", "stride", "centred", "measured")
     )
     cells = Cells(trained, stride, centred, measured, fields.__getitem__, len(fields))  # type: ignore[arg-type]
-    compiled = Compiled(model, partial(_compiled, compute), compute.workers or granted_cores())
+    made = partial(compiled_beside, threads=compute.threads, precision=compute.precision)
+    compiled = Compiled(model, made, compute.workers or granted_cores())
     return ClosedFacts(
         said["name"], HeadKind[said["kind"]], said["rectified"], arrays.get("weight"), arrays["bias"], cells,
         EngineFacts(**said["engine"]), said["any_size"], said["multiple"], compiled,
     )  # fmt: skip
-
-
-def _compiled(compute: Compute, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
-    from camserve.models.engines.compiled_model import compiled_for
-
-    cache = model.parent / "compiled" if isinstance(model, Path) else None
-    return compiled_for(model, calls, compute.threads, compute.precision, cache)
 
 
 def _field(said: dict[str, Any]) -> Field:

@@ -167,6 +167,15 @@ def compiled_for(
         raise EngineError(reason(error)) from None
 
 
+def compiled_beside(
+    model: "Path | openvino.Model", calls: int, threads: int, precision: str
+) -> "openvino.CompiledModel":
+    """As `compiled_for`; what is compiled of a file is kept beside it."""
+    return compiled_for(
+        model, calls, threads, precision, model.parent / "compiled" if isinstance(model, Path) else None
+    )
+
+
 def reason(error: Exception) -> str:
     """The first line of an error that says something."""
     lines = [line.strip() for line in str(error).split("\n")]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from camserve.errors import EngineError
-from camserve.models.engines.compiled_model import Compiled, compiled_for, reason
+from camserve.models.engines.compiled_model import Compiled, compiled_beside, reason
 from camserve.models.engines.kept_models import KeptModels
 from camserve.models.engines.openvino_quietly import openvino
 from camserve.models.engines.same_upper import pad_in_convolutions
@@ -40,11 +40,8 @@ class Converter:
         return kept.opened(file, self._started, partial(self._convert, module), _save)
 
     def _started(self, model: "Path | openvino.Model") -> Compiled:
-        return Compiled(model, self._compile, self.workers)
-
-    def _compile(self, model: "Path | openvino.Model", calls: int) -> "openvino.CompiledModel":
-        cache = model.parent / "compiled" if isinstance(model, Path) else None
-        return compiled_for(model, calls, self.threads, self.precision, cache)
+        made = partial(compiled_beside, threads=self.threads, precision=self.precision)
+        return Compiled(model, made, self.workers)
 
     def _convert(self, module: nn.Module) -> "openvino.Model":
         channels, width, height = self.example

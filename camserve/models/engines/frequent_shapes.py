@@ -52,7 +52,7 @@ class FrequentShapes:
         self._compiled, self._most = compiled, most
         self.graphs: dict[Shape, openvino.CompiledModel] = {}
         self._counts, self._counted, self._refused = Counter[Shape](), 0, set[Shape]()
-        self._lock, self._generation, self._limit = threading.Lock(), 0, MOST
+        self._lock, self._limit = threading.Lock(), MOST
         self._thread: threading.Thread | None = None
 
     def graph(self, shape: Shape) -> openvino.CompiledModel | None:
@@ -73,7 +73,7 @@ class FrequentShapes:
         with self._lock:
             if self._thread is not None or shape in self._refused or not self._has_room(shape):
                 return
-            given = shape, images.copy(), [one.copy() for one in results], self._generation
+            given = shape, images.copy(), [one.copy() for one in results]
             self._thread = threading.Thread(target=self._make, args=given, name=THREAD)
         self._thread.start()
 
@@ -84,16 +84,11 @@ class FrequentShapes:
             for shape in [shape for shape in self.graphs if self._counts[shape] < OFTEN // 2]:
                 del self.graphs[shape]
 
-    def drop(self, shape: Shape | None = None) -> None:
-        """Let go of one graph for good, or of all of them until they are made anew."""
+    def drop(self, shape: Shape) -> None:
+        """Let go of the graph of a shape for good."""
         with self._lock:
-            if shape is None:
-                self._generation += 1
-                self.graphs.clear()
-                self._refused.clear()
-            else:
-                self.graphs.pop(shape, None)
-                self._refused.add(shape)
+            self.graphs.pop(shape, None)
+            self._refused.add(shape)
 
     def settled(self) -> None:
         """Waits for a graph that is being made."""
@@ -115,7 +110,7 @@ class FrequentShapes:
         del self.graphs[rarest]
         return True
 
-    def _make(self, shape: Shape, images: Array, results: list[Array], generation: int) -> None:
+    def _make(self, shape: Shape, images: Array, results: list[Array]) -> None:
         if shape.is_modest:  # OpenVINO computes on threads as modest as the one that compiles
             give_way()
         graph = None
@@ -132,7 +127,7 @@ class FrequentShapes:
             with self._lock:
                 if graph is None:
                     self._refused.add(shape)
-                elif generation == self._generation and self._has_room(shape):
+                elif self._has_room(shape):
                     self.graphs[shape] = graph
                 self._thread = None
 

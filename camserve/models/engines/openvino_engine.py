@@ -10,17 +10,12 @@ from torch import Tensor, nn
 from camserve.config.schema import Compute
 from camserve.errors import first_line
 from camserve.graph.heads import Carried, LinearHead
-from camserve.graph.original.agreement import TOLERANCE
+from camserve.models.compiled.closed import TOLERANCES
 from camserve.models.engines.compiled_model import Compiled
 from camserve.models.engines.converted import Converter
 from camserve.models.engines.observed import Observed
 from camserve.models.engines.torch_engine import TorchEngine
 from camserve.system.cores import granted_cores
-
-# How far a map's account of a logit may be from the logit, as a share of it: in bfloat16, numbers are 0.4 % apart, and
-# the embedded model's differ by up to 2 % (test_engines.py).
-TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.05}
-
 
 # Sizes of input that a network does not take; those that it takes are all but the smallest.
 _REMEMBERED = 1000
