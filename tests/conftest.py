@@ -24,6 +24,7 @@ from PIL import Image
 
 import camserve
 from camserve.methods import METHODS, Method
+from camserve.render.overlay import overlay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -309,6 +310,11 @@ class Answer(NamedTuple):
     status: int
     headers: HTTPMessage
     data: bytes
+
+
+def overlaid(photo: Any, rows: Any, **look: Any) -> Image.Image:
+    """`camserve.render.overlay.overlay` as a Pillow image."""
+    return overlay(photo, rows, **look).image
 
 
 def count_forwards(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -283,7 +283,7 @@ def paint(
     legend are the caller's to make. style: for what it leaves out. shown: what the colours show, where it is another
     scale of the same.
     """
-    return render.painted_overlay(
+    return render.overlay(
         photo,
         rows,
         painted=shown,

@@ -220,6 +220,7 @@ def _terms_of(target: TargetFunction) -> tuple[tuple[int, float], ...] | None:
 
 
 def first_in_numpy(activations: torch.Tensor) -> Float32:
+    """Of (N, K, h, w) the first, float32 (K, h, w)."""
     values: Float32 = activations[0].float().contiguous().cpu().numpy()
     return values
 

@@ -6,7 +6,6 @@ number of threads may render at once.
 
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -34,26 +33,7 @@ from camserve.render.regions import Box, sample
 __all__ = ["COLORMAPS", "SIGNED_COLORMAPS", "colormap_names", "colours", "heat_image", "overlay"]
 
 
-class Look(TypedDict, total=False):
-    """Keyword arguments of `painted_overlay`."""
-
-    colormap: Required[str]
-    alpha: Required[float]
-    contour: float | None
-    boxes: Sequence[Box]
-    legend: Legend | None
-    painted: Rows | None
-    signed: bool
-    native: bool
-    grey: bool
-
-
-def overlay(photo: Pixels | Image.Image, rows: Rows, **look: Unpack[Look]) -> Image.Image:
-    """As `painted_overlay`, as a Pillow image, RGB."""
-    return painted_overlay(photo, rows, **look).image
-
-
-def painted_overlay(
+def overlay(
     photo: Pixels | Image.Image,
     rows: Rows,
     *,
@@ -67,7 +47,7 @@ def painted_overlay(
     native: bool = True,
     grey: bool = False,
 ) -> Canvas:
-    """The heat painted over the photograph, pixels (H, W, 3) or a Pillow image: of the photograph's size.
+    """The heat painted over the photograph, pixels (H, W, 3) or a Pillow image: of the photograph's size, RGB.
 
     Heat up to 0.1 leaves the photograph bit for bit; from there opacity grows, to alpha at 0.7. What the
     network did not see is greyed and framed, never painted.

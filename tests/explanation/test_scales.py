@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import overlaid as overlay
 from conftest import picture
 from PIL import Image
 
@@ -17,7 +18,6 @@ from camserve.config import load_settings
 from camserve.errors import OptionError
 from camserve.explanation.common_scale import common_scale
 from camserve.render import native_painter
-from camserve.render.overlay import overlay
 from camserve.render.scale import Scale, scale_of
 
 MAP = np.array([[8, -4], [0, 4]], np.float32)

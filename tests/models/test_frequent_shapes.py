@@ -105,7 +105,7 @@ def test_one_that_gives_other_bits_is_never_taken(engine: Any, monkeypatch: pyte
     assert all(torch.equal(one[2], before[2]) for one in made)
     monkeypatch.undo()
     wrong = before[0].numpy() + 1, before[2].numpy()
-    of(engine)._make(frequent_shapes.Shape((1, 3, 40, 40), is_modest=False), given.numpy(), list(wrong), 0)
+    of(engine)._make(frequent_shapes.Shape((1, 3, 40, 40), is_modest=False), given.numpy(), list(wrong))
     assert not of(engine).graphs
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import overlaid as overlay
 from PIL import Image, ImageChops
 
 from camserve.render.legend import Legend, legend_image
-from camserve.render.overlay import overlay
 from camserve.render.painting import Rows
 
 LOOK: dict[str, Any] = {"colormap": "inferno", "alpha": 0.8}

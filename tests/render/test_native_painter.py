@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import overlaid as overlay
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,7 +19,6 @@ from camserve.geometry.frame import Frame, Placement
 from camserve.geometry.laid import Laid
 from camserve.render import canvas, native_painter, painting
 from camserve.render.legend import Legend
-from camserve.render.overlay import overlay
 from camserve.render.regions import Box
 
 ROOT = Path(__file__).parents[2]

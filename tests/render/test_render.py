@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import overlaid as overlay
 from PIL import Image, ImageChops
 
 from camserve.errors import OptionError, UnknownName
 from camserve.render import overlay as render
 from camserve.render import painting
 from camserve.render.legend import Legend
-from camserve.render.overlay import COLORMAPS, heat_image, overlay
+from camserve.render.overlay import COLORMAPS, heat_image
 from camserve.render.regions import Box, find_boxes
 
 NAN = float("nan")
