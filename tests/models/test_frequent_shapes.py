@@ -1,5 +1,7 @@
 """Shapes that come often have graphs of their own: the same bits, made beside the work, few, and let go of."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -170,3 +172,48 @@ def test_explanations_of_a_file_have_them_too(monkeypatch: pytest.MonkeyPatch, t
         compiled.frequent.settled()
     assert compiled.frequent.graphs
     assert (again.map == before.map).all()
+
+
+FORKING = """
+import os, sys, threading, time
+import torch
+import camserve
+from camserve.config import load_settings
+from camserve.models.engines import frequent_shapes
+
+frequent_shapes.OFTEN = 4
+engine = camserve.load(settings=load_settings(overrides={"compute": {"engine": "openvino"}})).layer().engine
+frequent, given = engine.observed.frequent, torch.zeros(1, 3, 40, 40)
+asked, may_end = threading.Event(), threading.Event()
+
+def work():
+    for _ in range(8):
+        engine(given)
+        frequent.settled()
+    assert frequent.graphs
+    asked.set()
+    may_end.wait()
+
+thread = threading.Thread(target=work)
+thread.start()
+asked.wait()
+for shape in list(frequent.graphs):
+    frequent.drop(shape)
+child = os.fork()
+if not child:
+    os._exit(0)
+end = time.monotonic() + 60
+while (found := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < end:
+    time.sleep(0.05)
+if not found[0]:
+    os.kill(child, 9)
+may_end.set()
+thread.join()
+sys.exit("the child of a fork has not ended" if found != (child, 0) else 0)
+"""
+
+
+def test_a_thread_is_not_the_last_to_hold_a_graph_that_went() -> None:
+    """Or the child of a fork, where other threads' storage is destroyed, waits for what they would have to do."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr

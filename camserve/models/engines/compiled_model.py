@@ -30,8 +30,25 @@ _PREPARED, _FEW = 2000, 16
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
+class Running:
+    """A compiled model, with a request for each thread that calls it, so callers never meet.
+
+    The requests end with it. A thread's storage may not be the last to hold a model: in the child of a fork the storage
+    of all other threads is destroyed, and a model destroyed there waits for its own threads, of which there are none.
+    """
+
+    def __init__(self, model: "openvino.CompiledModel") -> None:
+        self._model, self._mine = model, threading.local()
+
+    def __call__(self, images: Array) -> list[Array]:
+        """Its results, each in memory of its own. Raises RuntimeError."""
+        if not hasattr(self._mine, "request"):
+            self._mine.request = self._model.create_infer_request()
+        return _run(self._mine.request, images)
+
+
 class Compiled:
-    """A compiled model; each thread that calls it has a request of its own, so callers never meet.
+    """A compiled model, which any number of threads may call.
 
     model: what is compiled, or the file of it. compiled: does that, for so many calls at once. OpenVINO keeps what the
     largest input needed, for every one of them; so inputs of more than LARGE numbers go one at a time through a model
@@ -49,7 +66,7 @@ class Compiled:
     ) -> None:
         self._source, self._compiled = model, compiled
         self._calls = {False: workers, True: max(1, workers // 2)}
-        self._models, self._mine = {False: compiled(model, workers)}, threading.local()
+        self._models = {False: Running(compiled(model, workers))}
         self._for_large: openvino.CompiledModel | None = None
         self._one_large, self._renewing = threading.Lock(), threading.Lock()
         self._sizes = set[tuple[int, ...]]()
@@ -63,7 +80,6 @@ class Compiled:
     def forget_sizes(self) -> None:
         """Lets go of what was prepared for sizes of input, where they were many, or have become rare."""
         self.frequent.rest()
-        self._mine = threading.local()
         if len(self._sizes) > _FEW:
             self._models.pop(True, None)
             self.renew()
@@ -73,8 +89,7 @@ class Compiled:
         failed = self._models.get(is_modest())
         with self._renewing, suppress(EngineError):
             if self._models.get(is_modest()) is failed:  # else another thread has been faster
-                self._models[is_modest()] = self._compiled(self._source, self._calls[is_modest()])
-                self._mine = threading.local()
+                self._models[is_modest()] = Running(self._compiled(self._source, self._calls[is_modest()]))
                 self._sizes.clear()
 
     def __call__(self, images: Array) -> list[Array]:
@@ -84,29 +99,18 @@ class Compiled:
         shape = Shape(images.shape, is_modest())
         if (graph := self.frequent.graph(shape)) is not None:
             with suppress(RuntimeError):
-                return _run(self._request(shape, graph), images)
+                return graph(images)
             self.frequent.drop(shape)
         self._sizes.add(images.shape)
-        results = _run(self._request(None, self._model()), images)
+        results = self._model()(images)
         self.frequent.answered(shape, images, results)
         return results
 
-    def _request(self, shape: Shape | None, model: "openvino.CompiledModel") -> "openvino.InferRequest":
-        """The current thread's, of the graph of a shape or, None, of any."""
-        requests: dict[Any, Any] = self._mine.__dict__
-        known, request = requests.get(shape, (None, None))
-        if known is not model:
-            request = model.create_infer_request()
-            requests[shape] = model, request
-            for gone in requests.keys() - self.frequent.graphs.keys() - {None}:
-                del requests[gone]
-        return request
-
-    def _model(self) -> "openvino.CompiledModel":
+    def _model(self) -> Running:
         if (found := self._models.get(modest := is_modest())) is None:
             with self._renewing:
                 if (found := self._models.get(modest)) is None:
-                    found = self._models[modest] = self._compiled(self._source, self._calls[modest])
+                    found = self._models[modest] = Running(self._compiled(self._source, self._calls[modest]))
         return found
 
     @cached_property
@@ -114,10 +118,10 @@ class Compiled:
         """Read where it is first needed: what was compiled is on the disk, too."""
         return openvino.Core().read_model(self._source) if isinstance(self._source, Path) else self._source
 
-    def _of_shape(self, shape: Shape) -> "openvino.CompiledModel":
+    def _of_shape(self, shape: Shape) -> Running:
         graph = self._graph.clone()
         graph.reshape(list(shape.of))
-        return self._compiled(graph, self._calls[shape.is_modest])
+        return Running(self._compiled(graph, self._calls[shape.is_modest]))
 
     def _run_large(self, images: Array) -> list[Array]:
         with self._one_large:

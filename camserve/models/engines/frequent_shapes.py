@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import openvino
 
 Array = npt.NDArray[Any]
+# (N, c, H, W) -> the results of the network
+Graph = Callable[[Array], list[Array]]
 
 # Images of a shape, of the latest few hundred, from which on it has a graph of its own: compiling the embedded model
 # takes as long as 50 images then save.
@@ -44,18 +46,18 @@ class Shape(NamedTuple):
 class FrequentShapes:
     """Which shapes come often, and their graphs.
 
-    most: says how many graphs there may be; asked off the path. compiled: makes the one for a shape. Any number of
-    threads may call.
+    most: says how many graphs there may be; asked off the path. compiled: makes the one for a shape, which raises
+    RuntimeError where it fails. Any number of threads may call.
     """
 
-    def __init__(self, compiled: Callable[[Shape], openvino.CompiledModel], most: Callable[[], int]) -> None:
+    def __init__(self, compiled: Callable[[Shape], Graph], most: Callable[[], int]) -> None:
         self._compiled, self._most = compiled, most
-        self.graphs: dict[Shape, openvino.CompiledModel] = {}
+        self.graphs: dict[Shape, Graph] = {}
         self._counts, self._counted, self._refused = Counter[Shape](), 0, set[Shape]()
         self._lock, self._limit = threading.Lock(), MOST
         self._thread: threading.Thread | None = None
 
-    def graph(self, shape: Shape) -> openvino.CompiledModel | None:
+    def graph(self, shape: Shape) -> Graph | None:
         """The graph of a shape of which there is an input; None where it has none, or none yet."""
         if not self._limit:
             return None
@@ -118,8 +120,7 @@ class FrequentShapes:
             self._limit = self._most()
             if self._limit:
                 graph = self._compiled(shape)
-                found = graph.create_infer_request().infer([images]).to_tuple()
-                pairs = zip(found, results, strict=True)
+                pairs = zip(graph(images), results, strict=True)
                 graph = graph if all(np.array_equal(one, other, equal_nan=True) for one, other in pairs) else None
         except (RuntimeError, MemoryError, EngineError):
             graph = None
