@@ -31,7 +31,7 @@ def assemble(source: CardSource) -> Parts:
     card, folder, name, labels, settings, home = source
     files, labels = files_and_labels(card, labels, home, settings.models)
     if is_zero_shot(card.architecture):
-        return parts_named(source)
+        return parts_named(source._replace(labels=labels))
     file = files.get("weights")
     sha256 = None if file is None else check_sha256(file, card.sha256)
     if is_model_file(card.architecture):

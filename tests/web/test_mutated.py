@@ -139,7 +139,7 @@ def _valid(description: dict[str, Any]) -> Iterator[tuple[bytes, bytes, list[byt
     """Method, path, headers and body of a request of each kind that is described."""
     for path, operations in description["paths"].items():
         for method, made in operations.items():
-            names = {"name": "efficientnet-lite0", "version": "1"}
+            names = {"name": "efficientnet-lite0", "version": "1", "job": "0" * 16}
             place, verb = path.format(**names).encode(), method.upper().encode()
             if any(one["name"] == "targets" for one in made["parameters"]):
                 place += b"?targets=2"

@@ -44,7 +44,7 @@ def test_each_model_has_a_line_and_the_broken_card_is_named(tmp_path: Path) -> N
     add_card(tmp_path, "bad", "net.py:nonesuch")
     done = serve("--check", CAMSERVE_MODELS_FOLDERS=str(tmp_path), CAMSERVE_SERVE_PRELOAD="efficientnet-lite1")
     assert done.returncode == 1, done.stderr
-    first, second, third = done.stdout.splitlines()
+    first, second, third, painted = done.stdout.splitlines()
     for line, name in ((first, "efficientnet-lite0"), (second, "efficientnet-lite1")):
         words = line.split()
         assert words[0] == f"{name}:"
@@ -53,6 +53,7 @@ def test_each_model_has_a_line_and_the_broken_card_is_named(tmp_path: Path) -> N
     assert third.startswith("bad: fails: ")
     assert "nonesuch" in third
     assert third.endswith(f"({tmp_path / 'bad' / 'card.toml'})")
+    assert painted.startswith("overlays are painted by ")
 
 
 def test_a_good_setup_passes_and_json_has_the_numbers() -> None:
