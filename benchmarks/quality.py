@@ -13,7 +13,7 @@ insertion and deletion take 20 steps, as in `camserve evaluate`. GridPG's mosaic
 import argparse
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,23 @@ def affordable(model: camserve.Model, dearest: int) -> tuple[dict[str, int], dic
     return going, left_out
 
 
+def others_for(model: camserve.Model) -> tuple[dict[str, tuple[str, Maps]], dict[str, str]]:
+    """The other libraries' methods, with their library and maps; why those are left out that refuse the model."""
+    going, left_out = dict[str, tuple[str, Maps]](), dict[str, str]()
+    for other in SHOWN:
+        try:
+            if (maps := attached(other, model)) is not None:
+                going[str(other)] = other.library, maps
+        except ValueError as error:
+            left_out[str(other)] = str(error)
+    return going, left_out
+
+
 def rows(
-    model: camserve.Model, photographs: Photographs, methods: Sequence[str], *, with_others: bool
+    model: camserve.Model,
+    photographs: Photographs,
+    methods: Sequence[str],
+    others: Mapping[str, tuple[str, Maps]],
 ) -> Iterator[dict[str, Any]]:
     """A row of `Evaluation` for each photograph: our methods, the other libraries' maps, baselines."""
     items = [Item(str(place), "", expected=str(one[1])) for place, one in enumerate(photographs)]
@@ -88,8 +103,6 @@ def rows(
         return open_photo(model, photographs[int(item.name)][0])
 
     examiner = Examiner(model, ASKED, Mosaics(model, pool_of(items), opened))
-    shown = SHOWN if with_others else ()
-    others = {str(other): (other.library, maps) for other in shown if (maps := attached(other, model)) is not None}
     for item, (_, index, inside) in zip(items, photographs, strict=True):
         photo, made, took = opened(item), [], []
         for name in methods:
@@ -163,17 +176,19 @@ def main() -> None:
         photographs = right_ones(model, options.data, options.count)
         runs, left_out = affordable(model, options.dearest)
         cheap, dear = ([name for name in runs if (runs[name] > options.most) is is_dear] for is_dear in (False, True))
-        found = Evaluation(ASKED, rows(model, photographs, cheap, with_others=True))
+        others, refused = others_for(model)
+        left_out |= refused
+        found = Evaluation(ASKED, rows(model, photographs, cheap, others))
         page.write(f"\n## {model.name}, {len(photographs)} photographs\n\n{table(found)}\n")
         if dear:
             few = photographs[: options.few]
-            found = Evaluation(ASKED, rows(model, few, ["cam", *dear], with_others=False))
+            found = Evaluation(ASKED, rows(model, few, ["cam", *dear], {}))
             page.write(f"Methods of more than {options.most} runs, on the first {len(few)} of these photographs:\n\n")
             page.write(f"{table(found)}\n")
         page.write(f"Left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}.\n")
-        print(page.getvalue().rpartition("\n## ")[2])
-    if options.write:
-        PAGE.write_text(page.getvalue(), encoding="utf-8")
+        print(page.getvalue().rpartition("\n## ")[2], flush=True)
+        if options.write:  # also before the next model, which may take an hour
+            PAGE.write_text(page.getvalue(), encoding="utf-8")
 
 
 if __name__ == "__main__":
