@@ -109,7 +109,6 @@ QUICK = (
     "transformers/LevitForImageClassification",
     "transformers/MobileViTForImageClassification",
     "transformers/PPLCNetForImageClassification",
-    "transformers/PerceiverForImageClassificationConvProcessing",
     "transformers/PvtV2ForImageClassification",
     "transformers/ResNetForImageClassification",
     "transformers/SegformerForImageClassification",
@@ -117,17 +116,11 @@ QUICK = (
     "transformers/SwinForImageClassification",
     "transformers/Swinv2ForImageClassification",
     "transformers/ViTForImageClassification",
-    "torchvision/alexnet",
     "torchvision/mnasnet0_5",
     "torchvision/mobilenet_v3_small",
-    "torchvision/resnet18",
     "torchvision/shufflenet_v2_x0_5",
     "torchvision/squeezenet1_1",
-    "timm/convnext_atto",
-    "timm/dla46x_c",
     "timm/lcnet_035",
-    "timm/mobilenetv2_100",
-    "timm/regnety_002",
     "timm/starnet_s050",
     "timm/test_byobnet",
     "timm/test_coatnet",
@@ -136,7 +129,6 @@ QUICK = (
     "timm/test_resnet",
     "timm/test_vit",
     "timm/test_vit3",
-    "timm/vit_tiny_patch16_224",
 )
 
 
