@@ -15,6 +15,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from camserve.catalogue.colormaps import colours
+from camserve.catalogue.run_files import PAGE
 from camserve.findings.findings import Findings
 from camserve.findings.results import Row, read_rows
 from camserve.findings.sentences import sentences
@@ -22,22 +23,24 @@ from camserve.findings.statistics import main_explanation
 from camserve.system.files import writing
 from camserve.version import __version__
 
-PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape())
 PAGES.filters["href"] = lambda path: quote(os.fsencode(path))
 _DATA = "@data@"
 
 
-def write_report(out: Path, source: str, model: str, findings: Findings, facts: dict[str, Any], colormap: str) -> None:
+def write_report(
+    out: Path, source: str, model: str, findings: Findings, facts: dict[str, Any], colormaps: tuple[str, str]
+) -> None:
     """Write OUT/index.html from OUT/results.jsonl. source: of the images. model: its name. Raises OutputError.
 
-    facts: of `write_findings`.
+    facts: of `write_findings`. colormaps: names of the colours of maps, and of differences of two.
     """
     about = {
         "model": model,
         "labels": list(findings.labels),
-        "palette": base64.b64encode(colours(colormap)).decode(),
+        "palette": base64.b64encode(colours(colormaps[0])).decode(),
+        "signed": base64.b64encode(colours(colormaps[1])).decode(),
         "findings": {key: facts[key] for key in ("alike", "classes", "border", "corners")},
         "sentences": [one._asdict() for one in sentences(facts)],
         "right": findings.answers.in_words,
@@ -69,7 +72,8 @@ def compact(row: Row, findings: Findings) -> list[Any]:
     """What the page shows of one image, in an order that report.js knows.
 
     [file, error, flags, border, deviations, [expected class, its score] or 0, [explanation ...]], an explanation being
-    [class, score, method, target, overlay, thumbnail, warnings, value], the main one first.
+    [class, score, method, target, overlay, thumbnail, warnings, value, trust, against], the main one first. trust:
+    [verdict, probability] or 0. against: [picture, the end of its scale, unit] or 0, of a wrong answer.
     """
     one = main_explanation(row)
     if one is None:
@@ -92,7 +96,17 @@ def _explanation(one: Row) -> list[Any]:
     files = one["files"]
     pictures = [files.get("overlay") or files.get("heatmap") or 0, files.get("thumbnail") or files.get("heatmap") or 0]
     said = one["class_index"], _short(one["score"]), one["method"], one["target"]
-    return [*said, *pictures, one["warnings"], _short(one.get("value"))]
+    return [*said, *pictures, one["warnings"], _short(one.get("value")), _trust(one), _against(one)]
+
+
+def _trust(one: Row) -> list[Any] | int:
+    found = one.get("trust")
+    return [found["verdict"], _short(found["probability"])] if found else 0
+
+
+def _against(one: Row) -> list[Any] | int:
+    found = one.get("against")
+    return [one["files"]["against"], _short(found["scale"]), found["unit"]] if found else 0
 
 
 def _short(number: float | None) -> float | None:
