@@ -47,7 +47,7 @@ def check_out(out: Path, source: str, *, resume: bool) -> Plan | None:
             raise OptionError(f"'{out}' holds {RESULTS} of a run, but not its {RUN}. {_WAYS}")
         if held := next((name for name in _OF_ALL if (out / name).exists()), None):
             raise OptionError(
-                f"'{out}' holds '{held}', which is of no run there. Give another OUT, or --restart, which writes over it"
+                f"'{out}' holds '{held}', which is of no run there. Give another OUT, or --restart, which removes it"
             )
         return None
     if not _same_source(plan.source, source):

@@ -1,4 +1,4 @@
-"""OUT of a comparison: the verdict as a page and as JSON, and the worst cases side by side. It can be moved by itself."""
+"""OUT of a comparison: the verdict as a page and as JSON, the worst cases side by side. It can be moved by itself."""
 
 import json
 import os
