@@ -1,5 +1,6 @@
 "use strict";
 const {about, rows} = JSON.parse(document.getElementById("data").textContent);
+const texts = rows.pop();  // what rows name by a number
 const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLANATIONS = 6;
 const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6, VALUE = 7, TRUST = 8, AGAINST = 9;
 const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
@@ -8,11 +9,13 @@ const FILTERS = ["search", "class", "expected", "flag", "warning", "low", "high"
 const GRAVE = ["shortcut", "confident and wrong"];  // flags that are red
 const DOUBTFUL = "doubtful";  // verdict of maps that are trusted least
 const byId = id => document.getElementById(id);
+const textOf = text => typeof text === "number" ? texts[text] : text;
+const pathOf = (row, path) => typeof path === "number" ? texts[path].replace("*", () => row[FILE]) : path;
 const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
 const score = value => value === null ? "?" : value.toFixed(2);
 // The class with its score; what has no score, such as a difference of classes, with its value.
-const answered = one => one[SCORE] === null ? [one[TARGET], score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
+const answered = one => one[SCORE] === null ? [textOf(one[TARGET]), score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
 const tail = text => text.length > 38 ? `…${text.slice(-37)}` : text;
 const images = number => number === 1 ? "1 image" : `${number.toLocaleString("en")} images`;
 
@@ -26,7 +29,9 @@ function element(tag, text, ...classes) {
 // what can be filtered for, once for all rows
 
 const main = row => row[EXPLANATIONS][0];
-const kindOf = warning => warning.replace(/'[^']*'/g, "…").replace(/-?\d[\d.e+-]*%?/g, "#");
+const kindIn = warning => warning.replace(/'[^']*'/g, "…").replace(/-?\d[\d.e+-]*%?/g, "#");
+const kinds = texts.map(kindIn);
+const kindOf = warning => typeof warning === "number" ? kinds[warning] : kindIn(warning);
 const warningsOf = row => row[EXPLANATIONS].flatMap(one => one[WARNINGS]);
 
 function counted(values) {
@@ -189,7 +194,7 @@ function picture(path, row, one) {
   const image = element("img");
   image.loading = "lazy";
   image.decoding = "async";
-  image.src = href(path);
+  image.src = href(pathOf(row, path));
   image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 256));
   image.alt = `Heat of ${named(one[CLASS])} over ${row[FILE]}`;
   return image;
@@ -206,9 +211,9 @@ function open(number) {
     const part = element("div");
     part.append(element("h3", answered(one).join(" ")));
     if (one[OVERLAY]) part.append(picture(one[OVERLAY], row, one));
-    const about = one[TARGET] === named(one[CLASS]) ? one[METHOD] : `${one[TARGET]}, ${one[METHOD]}`;
-    part.append(element("p", about + trusted(one[TRUST]), "fine"));
-    for (const warning of one[WARNINGS]) part.append(element("div", warning, "warning"));
+    const target = textOf(one[TARGET]), about = target === named(one[CLASS]) ? "" : `${target}, `;
+    part.append(element("p", about + textOf(one[METHOD]) + trusted(one[TRUST]), "fine"));
+    for (const warning of one[WARNINGS]) part.append(element("div", textOf(warning), "warning"));
     large.append(part);
   }
   const expected = row[EXPECTED] ? `Expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}. ` : "";
@@ -258,12 +263,12 @@ const ramp = bytes => `linear-gradient(to right, ${[...Array(17).keys()].map(ste
 
 function against(row, one) {
   const [path, end, unit] = one[AGAINST], made = element("div", undefined, "against"), [expected, its] = row[EXPECTED];
-  const last = `${Number(end.toPrecision(3))}${unit === "logits" ? " logits" : ""}`, name = named(one[CLASS]);
+  const last = `${Number(end.toPrecision(3))}${textOf(unit) === "logits" ? " logits" : ""}`, name = named(one[CLASS]);
   const parts = [["The photograph"], [`Predicted: ${answered(one).join(" ")}`, palette, "0", last], [`Expected: ${named(expected)} ${score(its)}`, palette, "0", last],
     [`For ${name} over ${named(expected)}`, signedPalette, `-${last}`, last]];
   parts.forEach(([caption, colours, low, high], place) => {
     const part = element("div"), box = element("div", undefined, "quarter"), image = element("img");
-    image.src = href(path);
+    image.src = href(pathOf(row, path));
     image.alt = `${caption}: ${row[FILE]}`;
     image.style.marginLeft = `${-100 * place}%`;
     box.append(image);
