@@ -158,6 +158,17 @@ def test_numbers_of_the_matrix_are_reached_by_arrows_and_show_their_pictures(pag
     assert not page.locator("dialog").is_visible()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_hinders_people_who_see_or_hear_it_otherwise(browser: Any, out: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="no axe-core-python").Axe()
+    with watched(browser, color_scheme=scheme) as page:
+        page.goto(f"file://{out}/index.html")
+        for act in ("", "for (const one of document.querySelectorAll('details')) one.open = true", "open(0)"):
+            page.evaluate(act)
+            found = axe.run(page)["violations"]
+            assert not found, [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
+
+
 def test_tab_comes_to_one_card_and_its_focus_is_seen(page: "Page") -> None:
     tabbed = "[...document.querySelectorAll('figure')].filter(one => one.tabIndex === 0).map(one => one.title)"
     cards = page.locator("figure")
