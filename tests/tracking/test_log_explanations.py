@@ -152,7 +152,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Any:
     def fit(callbacks: list[Any], logger: Any, epochs: int, root: Path) -> Net:
         torch.manual_seed(0)
         data = torch.utils.data.TensorDataset(torch.randn(8, 3, 32, 32), torch.arange(8) % 2)
-        loader = torch.utils.data.DataLoader(data, 4)
+        loader = torch.utils.data.DataLoader(data, 4, shuffle=True)
         trainer = lightning.Trainer(
             max_epochs=epochs, accelerator="cpu", logger=logger, callbacks=callbacks, default_root_dir=root,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1,
