@@ -1,5 +1,6 @@
 """What is wrong with a run's input, said before a model is loaded: that takes seconds, and this none."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,7 +45,7 @@ def check_run(
 
 def check_apart(source: str, out: Path) -> None:
     """Raise OptionError where OUT is that of a comparison, the images' folder, or one that holds it among pictures."""
-    if (out / COMPARISON).exists():
+    if os.path.exists(out / COMPARISON):  # noqa: PTH110 - False, too, where there can be no such name
         raise OptionError(f"'{out}' holds what `camserve compare` wrote: give OUT another place")
     folder = folder_of(source)
     if folder is None:
