@@ -57,8 +57,9 @@ def test_predicted_expected_and_their_difference_share_one_scale(network: camser
     assert (one["variant"], one["files"]["against"]) == ("predicted", f"against/auto.predicted/{row['name']}.jpg")
     source = json.loads((out / "run.json").read_text())["source"]
     explained = network.explain_classes(Path(source) / row["file"], [one["class_name"], other["class_name"]])
-    found = against(*explained, Options().look)
-    apart = explained[0].map - explained[1].map
+    predicted, expected = explained
+    found = against(predicted, expected, Options().look)
+    apart = predicted.map - expected.map
     assert found.end == max(common_scale(explained), float(np.abs(apart).max()))
     assert one["against"] == {"scale": pytest.approx(found.end), "unit": "logits"}
     width, height = found.image.width // 4, found.image.height

@@ -135,7 +135,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Any:
     lightning = pytest.importorskip("lightning.pytorch", reason="no lightning to train with")
     monkeypatch.setenv("TQDM_DISABLE", "1")
 
-    class Training(lightning.LightningModule):
+    class Training(lightning.LightningModule):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             super().__init__()
             self.model = Net()
