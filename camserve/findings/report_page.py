@@ -132,7 +132,10 @@ def _trust(one: Row) -> list[Any] | int:
 
 def _against(one: Row, file: str, texts: Texts) -> list[Any] | int:
     found = one.get("against")
-    return [texts.path(one["files"]["against"], file), _short(found["scale"]), texts(found["unit"])] if found else 0
+    if not found:
+        return 0
+    end = float(f"{found['scale']:.4g}")  # which may be tiny, in a method's own unit
+    return [texts.path(one["files"]["against"], file), end, texts(found["unit"])]
 
 
 def _short(number: float | None) -> float | None:
