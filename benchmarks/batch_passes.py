@@ -38,7 +38,7 @@ def passes(case: Case) -> Results:
     table("see what is done", lambda: sum(row["file"] == item.name for row, item in pairs))
     findings = table("findings: sums", lambda: find(out, model.labels))
     facts = table("findings: lists", lambda: write_findings(out, findings))
-    table("page", lambda: write_report(plan.out, plan.source, model.name, findings, facts, "inferno"))
+    table("page", lambda: write_report(plan.out, plan.source, model.name, findings, facts, ("inferno", "icefire")))
     table("export as CSV", lambda: export(out, "csv", model.labels))
     results = Results([Table(f"{len(names):,} rows", table.rows)])
     try:

@@ -1,7 +1,9 @@
-"""What the tests of the page do in a browser: upload, wait, move a control, read the canvas."""
+"""What tests of pages do in a browser: watch it; and upload, wait, move a control, read the canvas of the page at /."""
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,19 @@ from camserve.images.reading import encode
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+
+@contextmanager
+def watched(browser: Any, width: int = 1280, height: int = 900, **context: Any) -> Iterator["Page"]:
+    """A tab for pages from the disk. Fails on any complaint of the browser, and where a page asks for anything else."""
+    opened = browser.new_context(viewport={"width": width, "height": height}, **context)
+    page, complaints = opened.new_page(), list[str]()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text))
+    page.on("request", lambda sent: None if sent.url.startswith("file:") else complaints.append(sent.url))
+    yield page
+    opened.close()
+    assert not complaints
 
 
 def upload(page: "Page", name: str = "noise.png", data: bytes | None = None) -> None:

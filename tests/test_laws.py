@@ -47,6 +47,7 @@ FLOORS = [
         "model.py",
         "batch": "catalogue images system config datasets findings render explanation explain evaluation model.py",
         "web": "catalogue images system config render models explanation explain model.py",
+        "tracking": "catalogue images explanation model.py",
     },
     {
         "cli": "catalogue images system config findings models explanation explain evaluation model.py onboarding "
@@ -59,7 +60,7 @@ GROUND = ("errors.py", "version.py")
 DOORS = {"__init__.py": {"explanation", "model.py"}, "__main__.py": {"cli"}}
 
 # Documented imports: wings that give names of their files again. No other __init__ of a wing imports anything.
-GIVEN_AGAIN = ("batch", "cli", "config", "evaluation", "explain", "explanation", "methods", "nets")
+GIVEN_AGAIN = ("batch", "cli", "config", "evaluation", "explain", "explanation", "methods", "nets", "tracking")
 TORCH_FREE = ("catalogue", "geometry", "images", "config", "datasets", "render", "findings", "explanation", "metrics")
 LATE = ("web", "cli")  # load torch when they are asked for something, not before
 OPENERS = ("images/decoding.py", "images/samples.py", "images/arrays/quick_jpeg.py")
@@ -88,6 +89,9 @@ HOMES = {
     "imagecodecs": "images/rare_tiff.py",
     "pydicom": "images/dicom.py images/dicom_greys.py",
     "scipy": "metrics/of_scipy.py",
+    "lightning": "tracking/lightning_callback.py",
+    "wandb": "tracking/log_explanations.py",
+    "mlflow": "tracking/log_explanations.py",
     "matplotlib": "evaluation/figures.py explanation/matplotlib_axes.py",
 }
 OF_METHODS = {"torch", "camserve", "typing", "collections", "dataclasses", "functools", "importlib", "math"}

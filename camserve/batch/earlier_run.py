@@ -12,17 +12,26 @@ from typing import Any
 from camserve.batch.batch_options import Options
 from camserve.batch.outputs import below, ending_of
 from camserve.batch.plan import Plan, read_plan
-from camserve.catalogue.run_files import KINDS, PICTURES, RESULTS, RUN, THUMBNAILS
+from camserve.catalogue.run_files import (
+    AGAINST,
+    EVALUATION,
+    FINDINGS,
+    KINDS,
+    PAGE,
+    PICTURES,
+    RESULTS,
+    RUN,
+    THUMBNAILS,
+)
 from camserve.datasets.inputs import Item
 from camserve.datasets.remote import is_remote
 from camserve.errors import CamserveError, OptionError, OutputError
-from camserve.findings.exports import EXPORTS, path_of
-from camserve.findings.findings import FINDINGS
-from camserve.findings.report_page import PAGE
+from camserve.findings.exports import EXPORTS
 from camserve.findings.results import Ledger, Row, whole_rows
 from camserve.system.files import open_file, reason
 
 _WAYS = "Give another OUT, or --restart, which removes what that run wrote"
+_OF_ALL = (PAGE, FINDINGS, *EVALUATION)  # that a run would write over, or leave beside its own
 _NAMED = 5  # differences between two runs that an error names
 
 
@@ -36,6 +45,10 @@ def check_out(out: Path, source: str, *, resume: bool) -> Plan | None:
     if plan is None:
         if whole_rows(out)[0]:
             raise OptionError(f"'{out}' holds {RESULTS} of a run, but not its {RUN}. {_WAYS}")
+        if held := next((name for name in _OF_ALL if (out / name).exists()), None):
+            raise OptionError(
+                f"'{out}' holds '{held}', which is of no run there. Give another OUT, or --restart, which removes it"
+            )
         return None
     if not _same_source(plan.source, source):
         raise _other(plan, [_source_changed(plan, source)])
@@ -110,9 +123,13 @@ def _news(plan: Plan, listed: Iterable[Item]) -> str:
 def remove_run(out: Path) -> None:
     """Remove what the run in OUT wrote, by its plan and results, and nothing else. Its plan and results stay.
 
+    Without results, only a page and numbers of what was there once.
+
     Raises OutputError, also where another process is still writing.
     """
     if not (out / RESULTS).exists():
+        for path in _OF_ALL:
+            _remove(out, path)
         return
     with Ledger(out) as ledger:
         for path in chain(_of_rows(out), _of_the_rest(out, ledger.count), _about_all(out)):
@@ -152,12 +169,12 @@ def _of_items(plan: Plan, done: int) -> Iterator[str]:
     folders = ["", *(below(*pair) for pair in product(options.methods, variants))]
     for item in plan.items(done):
         for folder in folders:
-            yield f"{THUMBNAILS}/{folder}{item.name}.jpg"
+            yield from (f"{kind}/{folder}{item.name}.jpg" for kind in (THUMBNAILS, AGAINST))
             yield from (f"{KINDS[kind][0]}/{folder}{item.name}{ending_of(kind, options)}" for kind in KINDS)
 
 
 def _about_all(out: Path) -> Iterator[str]:
-    yield from (FINDINGS, PAGE, *(path_of(out, format).name for format in EXPORTS))
+    yield from (*_OF_ALL, *(path for files in EXPORTS.values() for path in files))
 
 
 def _remove(out: Path, path: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from camserve.batch.batch_options import BOXES, POLYGONS, Options
 from camserve.batch.examine_item import Examined
 from camserve.batch.open_item import open_item
-from camserve.batch.outputs import Made, files_of
+from camserve.batch.outputs import Made, files_of, mistake_of
 from camserve.catalogue.targets import EXPECTED, TargetOption, needs_expected
 from camserve.datasets.ground_truth import Objects
 from camserve.datasets.inputs import Item
@@ -55,6 +55,7 @@ class Work:
                 made = self._explain(photo, item)
                 files = [files_of(one, item.name, self.options, folder=self.several) for one in made]
                 rows = [self._row(item, one) for one in made]
+                mistake = mistake_of(made, item.name, self.options)
                 more = {} if self._examined is None else self._examined(item, photo, made, rows)
         except OutOfMemory as error:
             return failed(item, str(error), error.code)
@@ -64,6 +65,9 @@ class Work:
             return failed(item, str(error), error.code)
         except Exception as error:  # of torch, a network or a decoder: one image never stops the others
             return failed(item, f"{item.file!r}: {type(error).__name__}: {error}", "internal")
+        if mistake is not None:
+            files[mistake.place]["against"] = mistake.path, mistake.content
+            rows[mistake.place]["against"] = mistake.facts
         write_all(self.out, {path: content for one in files for path, content in one.values()})
         for row, one in zip(rows, files, strict=True):
             row["files"] = {kind: path for kind, (path, _) in one.items()}

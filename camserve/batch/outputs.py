@@ -1,13 +1,17 @@
 """The files of one explanation in a batch, and what they are called."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from camserve.batch.batch_options import Options
-from camserve.catalogue.run_files import KINDS, THUMBNAILS
+from camserve.catalogue.run_files import AGAINST, KINDS, THUMBNAILS
+from camserve.catalogue.targets import EXPECTED, PREDICTED
+from camserve.errors import OptionError
+from camserve.explanation.against import against
 from camserve.explanation.explanation import Explanation
 from camserve.images.arrays.resampling import resample
 from camserve.images.reading import OUTPUTS, encode
@@ -50,6 +54,37 @@ def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[s
         else:
             found[kind] = path, _bytes(kind, made.explanation, options.threshold)
     return found
+
+
+class Mistake(NamedTuple):
+    """Predicted against expected, as a picture. place: of the predicted class among what was made.
+
+    path, content: of the file, below OUT. facts: for the row.
+    """
+
+    place: int
+    path: str
+    content: bytes
+    facts: dict[str, Any]
+
+
+def mistake_of(made: Sequence[Made], name: str, options: Options) -> Mistake | None:
+    """Of a wrong answer why it is that and not the expected one, by the first method; None where there is none.
+
+    Nor where no overlays are asked for, or the maps have no scale in common, such as those of several sizes.
+    """
+    method = options.methods[0]
+    places = {one.variant: place for place, one in enumerate(made) if one.method == method}
+    if "overlay" not in options.outputs or not {PREDICTED, EXPECTED} <= places.keys():
+        return None
+    predicted, expected = (made[places[variant]].explanation for variant in (PREDICTED, EXPECTED))
+    try:
+        found = against(predicted, expected, options.look)
+    except OptionError:
+        return None
+    style, path = predicted.style, f"{AGAINST}/{below(method, PREDICTED)}{name}.jpg"
+    content = encode(found.image, "jpeg", quality=style.quality, subsampling=style.subsampling)
+    return Mistake(places[PREDICTED], path, content, {"scale": found.end, "unit": found.unit})
 
 
 def below(method: str, variant: str) -> str:

@@ -1,11 +1,13 @@
 """What is wrong with a run's input, said before a model is loaded: that takes seconds, and this none."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from camserve.batch.batch_options import BOXES, POLYGONS, Options
 from camserve.batch.earlier_run import check_out
+from camserve.catalogue.run_files import COMPARISON
 from camserve.datasets.batch_results import Results, same_place
 from camserve.datasets.ground_truth import check_objects
 from camserve.datasets.inputs import check_source, folder_of
@@ -42,7 +44,9 @@ def check_run(
 
 
 def check_apart(source: str, out: Path) -> None:
-    """Raise OptionError where the images' folder is OUT, or one of those in it that pictures are written to."""
+    """Raise OptionError where OUT is that of a comparison, the images' folder, or one that holds it among pictures."""
+    if os.path.exists(out / COMPARISON):  # noqa: PTH110 - False, too, where there can be no such name
+        raise OptionError(f"'{out}' holds what `camserve compare` wrote: give OUT another place")
     folder = folder_of(source)
     if folder is None:
         return
@@ -61,6 +65,8 @@ def check_exports(exports: Sequence[str], options: Options) -> None:
             raise UnknownName("export", format, EXPORTS)
     if "parquet" in exports:
         check_parquet()
+    if "fiftyone" in exports and "heatmap" not in options.outputs:
+        raise OptionError("FiftyOne shows heatmaps: add --output heatmap, beside others such as overlay")
     if "coco" in exports and not {BOXES, POLYGONS} & set(options.outputs):
         raise OptionError("COCO is made of boxes: add --output boxes or polygons, beside others such as overlay")
 

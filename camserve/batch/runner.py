@@ -126,7 +126,9 @@ def _look_at(model: Model, plan: Plan, options: Options) -> tuple[Answers, dict[
     """The findings and the page: passes over the results. Gives what was answered, and the findings in short."""
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
-    write_report(plan.out, plan.source, model.title, findings, facts, model.settings.render.colormap)
+    style = model.settings.render
+    colormaps = options.look.colormap or style.colormap, options.look.colormap or style.signed_colormap
+    write_report(plan.out, plan.source, model.title, findings, facts, colormaps)
     return findings.answers, in_short(facts)
 
 

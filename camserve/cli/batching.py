@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--export",
     "exports",
     multiple=True,
-    type=click.Choice(["csv", "parquet", "coco"]),
+    type=click.Choice(["csv", "parquet", "coco", "fiftyone", "label-studio"]),
     help="Also write the results as this. Can be repeated.",
 )
 @click.option("--engine-cluster", type=click.Choice(["ray"]), help="Run on a Ray cluster.")

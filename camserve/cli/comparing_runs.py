@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--images", metavar="IN", help="A and B are models: explain these images with both, into OUT.")
 @click.option("--folders-are-classes", is_flag=True, help="With --images: the folders below IN are classes.")
 @click.option("--method", metavar="NAME", help=f"With --images. {line('method')}")
-@click.option("--restart", is_flag=True, help="With --images: remove what the runs in OUT wrote, and begin anew.")
+@click.option("--restart", is_flag=True, help="Write over what OUT holds; with --images make its runs anew, too.")
 @click.option("-o", "--out", type=Place(), default=Path("compared"), show_default=True)
 @click.option("--changed", type=float, help="Largest share of decisions that changed. Default: 0.05.")
 @click.option("--overlap", type=float, help="Least mean overlap of hot regions. Default: 0.5.")
@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 @click.option("--shortcuts", type=int, help="How many new shortcuts that covering confirms are allowed. Default: 0.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.pass_obj
-def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **options: Any) -> None:
+def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, restart: bool, **options: Any) -> None:
     """Compare run B with run A: decisions that changed, maps that moved, new shortcuts.
 
     A and B are folders of `camserve batch` over the same images. With --images they are two models: their runs are made
     in OUT/a and OUT/b, and an unfinished run there is resumed. Writes OUT/index.html, with the images that changed most
-    side by side, and OUT/comparison.json.
+    side by side, and OUT/comparison.json; OUT can be moved by itself. A comparison of other runs is never overwritten
+    without --restart.
 
     \b
     Exit status: 0 all limits hold, 1 one does not.
@@ -49,27 +50,29 @@ def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, **
       camserve compare run-of-march run-of-april
       camserve compare efficientnet-lite0 efficientnet-lite1 --images photos --changed 0.2
     """
-    from camserve.findings.comparison_page import write_comparison
-    from camserve.findings.run_comparison import Limits, checks, compare_runs, to_dict
-    from camserve.system.files import check_folder, write_whole
+    from camserve.findings.comparison_page import check_place, write_comparison
+    from camserve.findings.run_comparison import Limits, checks, compare_runs
+    from camserve.system.files import check_folder
 
     given = {one.name: options.pop(one.name) for one in fields(Limits)}
     limits = Limits(**{key: value for key, value in given.items() if value is not None})
     check_folder(out)
-    runs = _runs(config, (a, b), out, quiet=as_json, **options)
+    places = (out / "a", out / "b") if options["images"] is not None else (Path(a), Path(b))
+    check_place(out, *places, restart=restart)
+    runs = _runs(config, (a, b), out, quiet=as_json, restart=restart, **options)
     difference = compare_runs(*runs)
     found = checks(difference, limits)
-    facts = json.dumps(to_dict(difference, found), ensure_ascii=False)
-    write_whole(out / "comparison.json", facts.encode("utf-8", "backslashreplace"))
-    write_comparison(out / "index.html", *runs, difference, found)
+    facts = write_comparison(out, *runs, difference, found)
     if as_json:
-        click.echo(facts)
+        click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         for name, folder, origin in zip("AB", runs, (difference.a, difference.b), strict=True):
             click.echo(f"{name}: {folder}: {origin or 'does not say what it was made with'}")
         for name, undone in zip("AB", (difference.undone_a, difference.undone_b), strict=True):
             if undone:
                 click.echo(f"{name} is unfinished: {undone} images were not explained yet, and are not compared")
+        if difference.other_classes:
+            click.echo(difference.other_classes)
         if not difference.compared:
             click.echo("no maps were compared: the runs have none of the same class by the same method")
         _say(found, difference, out)
@@ -83,8 +86,8 @@ def _runs(
 ) -> tuple[Path, Path]:  # fmt: skip
     """The folders of both runs; made first where models were given."""
     if images is None:
-        if method or folders_are_classes or restart:
-            raise OptionError("--method, --folders-are-classes and --restart say how models are run: give --images too")
+        if method or folders_are_classes:
+            raise OptionError("--method and --folders-are-classes say how models are run: give --images too")
         return Path(given[0]), Path(given[1])
     from camserve.batch.preflight import check_run
     from camserve.batch.progress import progress_for
@@ -112,8 +115,7 @@ def _runs(
 
 def _say(found: "list[Check]", difference: "Difference", out: Path) -> None:
     for check in found:
-        value = "cannot tell" if check.value is None else f"{check.value:.3g}"
-        click.echo(f"{'passed' if check.passed else 'NOT PASSED':10}  {check.name}: {value}, {check.limit}")
+        click.echo(f"{'passed' if check.passed else 'NOT PASSED':10}  {check.name}: {check.found}, {check.limit}")
     for words in difference.shortcuts:
         click.echo(f"            shortcut: {words}")
     for words in difference.suspected:

@@ -33,6 +33,7 @@ def write_evaluation(out: Path, found: Evaluation, model: str, source: str, *, f
         draw_figures(found, out)
     page = PAGES.get_template("evaluation.html").render(
         css=(TEMPLATES / "report.css").read_text("utf-8") + (TEMPLATES / "compare.css").read_text("utf-8"),
+        js=(TEMPLATES / "enlarge.js").read_text("utf-8"),
         model=model, source=source, found=found, metrics=[METRICS[name] for name in found.metrics],
         cases=list(_cases(out, found)), version=__version__,
     )  # fmt: skip

@@ -9,6 +9,7 @@ expectation.py      the class that an image shows, against what the model said o
 overlay_size.py     how large an overlay is painted
 manifest.py         an explanation as JSON, and what it takes to find it again
 common_scale.py     one scale for the pictures of several classes, images or checkpoints
+against.py          one class and not another: both maps and their difference on one scale
 contact_sheet.py    several explanations of one photograph as one picture
 several.py          a list of explanations, which a notebook shows as a sheet
 matplotlib_axes.py  an explanation in axes of matplotlib, as SVG and as PDF

@@ -14,7 +14,9 @@ findings.py         what a folder's maps show together: findings.json
 map_distance.py     how far one map lies from another
 run_comparison.py   one run against another, and whether the difference is still allowed
 new_shortcuts.py    shortcuts of one run that another does not have
-exports.py          results as CSV, Parquet and COCO
+exports.py          results as CSV, Parquet and COCO, and where every export is listed
+fiftyone_export.py  results as a dataset of FiftyOne
+studio_export.py    results as tasks of Label Studio
 report_page.py      the page of a run
-comparison_page.py  the page of a comparison
+comparison_page.py  the folder of a comparison: page, JSON, pictures
 """

@@ -1,30 +1,98 @@
-"""The page of a comparison: the verdict, and the worst cases side by side, from the disk."""
+"""OUT of a comparison: the verdict as a page and as JSON, the worst cases side by side. It can be moved by itself."""
 
+import json
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from camserve.catalogue.run_files import COMPARISON, PAGE, RESULTS, RUN
+from camserve.errors import OptionError
 from camserve.findings.report_page import PAGES, TEMPLATES
-from camserve.findings.run_comparison import Check, Difference
-from camserve.system.files import write_whole
+from camserve.findings.results import origin_of
+from camserve.findings.run_comparison import Check, Difference, to_dict
+from camserve.system.files import open_file, write_all
 from camserve.version import __version__
 
+_PICTURES = "pictures"
+_KINDS = ("thumbnail", "overlay")
 
-def write_comparison(path: Path, a: Path, b: Path, difference: Difference, found: list[Check]) -> None:
-    """Write the page; its pictures stay where the runs are. Raises OutputError."""
-    cases = [
-        {**case, **{side: _linked(case[side], run, path.parent) for side, run in (("a", a), ("b", b))}}
-        for case in difference.worst
-    ]
+
+def check_place(out: Path, a: Path, b: Path, *, restart: bool = False) -> None:
+    """Raise OptionError where OUT holds a run, a comparison of others, or a page that is none of a comparison.
+
+    restart: it may be a comparison of others.
+    """
+    if (out / RUN).exists() or (out / RESULTS).exists():
+        raise OptionError(f"'{out}' holds a run of `camserve batch`: give -o another folder, such as '{out}-compared'")
+    ways = "Give -o another folder, or --restart, which writes over it"
+    earlier = _earlier(out)
+    if restart or (not earlier and not (out / PAGE).exists()):
+        return
+    if not earlier:
+        raise OptionError(f"'{out / PAGE}' is not of `camserve compare`. {ways}")
+    if any(earlier[key] != value for key, value in _of(a, b).items()):
+        compared = " and ".join(f"'{folder}'" for folder in earlier["folders"].values())
+        raise OptionError(f"'{out}' holds a comparison of {compared}, as they were then. {ways}")
+
+
+def write_comparison(out: Path, a: Path, b: Path, difference: Difference, found: list[Check]) -> dict[str, Any]:
+    """Write comparison.json, index.html and copies of what they show, all or nothing; gives what the first says.
+
+    Pictures of runs that lie in OUT are not copied. Those of an earlier comparison are removed. Raises OutputError.
+    """
+    folders, copies = {"a": a, "b": b}, dict[str, bytes | Path]()
+    for (place, case), side in product(enumerate(difference.worst), folders):
+        for kind in _KINDS:
+            case[side][kind] = _shown(out, folders[side], case[side][kind], f"{side}/{place:03}-{kind}", copies)
+    facts = {**to_dict(difference, found), **_of(a, b), "pictures": list(copies)}
     page = PAGES.get_template("compare.html").render(
-        css=(TEMPLATES / "report.css").read_text(encoding="utf-8") + (TEMPLATES / "compare.css").read_text("utf-8"),
-        a=a, b=b, difference=difference, checks=found, passed=all(check.passed for check in found), cases=cases,
-        version=__version__,
+        css="".join((TEMPLATES / name).read_text("utf-8") for name in ("report.css", "compare.css")),
+        js=(TEMPLATES / "enlarge.js").read_text("utf-8"),
+        a=a, b=b, difference=difference, checks=found, passed=all(check.passed for check in found), version=__version__,
     )  # fmt: skip
-    write_whole(path, page.encode("utf-8", "backslashreplace"))
+    before = _earlier(out)
+    written = {PAGE: page, COMPARISON: json.dumps(facts, ensure_ascii=False)}
+    write_all(out, {**copies, **{name: text.encode("utf-8", "backslashreplace") for name, text in written.items()}})
+    for path in _own_pictures(before):
+        if path not in copies:
+            (out / path).unlink(missing_ok=True)
+    return facts
 
 
-def _linked(side: dict[str, Any], run: Path, page: Path) -> dict[str, Any]:
-    """With paths as the page sees them."""
-    paths = {kind: side[kind] for kind in ("thumbnail", "overlay") if side[kind]}
-    return {**side, **{kind: Path(os.path.relpath(run / path, page)).as_posix() for kind, path in paths.items()}}
+def _shown(out: Path, run: Path, path: str | None, name: str, copies: dict[str, bytes | Path]) -> str | None:
+    """A picture of a run as a page in OUT names it; noted to be copied there unless the run lies in OUT."""
+    if path is None or not (run / path).is_file():
+        return None
+    if run.absolute().is_relative_to(out.absolute()):
+        return Path(os.path.relpath(run / path, out)).as_posix()
+    shown = f"{_PICTURES}/{name}{PurePosixPath(path).suffix}"
+    copies[shown] = run / path
+    return shown
+
+
+def _of(a: Path, b: Path) -> dict[str, Any]:
+    """Which runs are compared: where they lie, and what they were made with."""
+    runs = {"a": origin_of(a), "b": origin_of(b)}
+    return {
+        "folders": {"a": str(a.absolute()), "b": str(b.absolute())},
+        "runs": {side: origin and origin._asdict() for side, origin in runs.items()},
+    }
+
+
+def _earlier(out: Path) -> dict[str, Any]:
+    """What the comparison in OUT says of itself; {} where there is none that says it."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with open_file(out / COMPARISON) as file:
+            kept = json.load(file)
+        return {"folders": dict(kept["folders"]), "runs": dict(kept["runs"]), "pictures": list(kept["pictures"])}
+    return {}
+
+
+def _own_pictures(earlier: dict[str, Any]) -> Iterator[str]:
+    for path in earlier.get("pictures", ()):
+        parts = PurePosixPath(str(path)).parts
+        if parts[0] == _PICTURES and os.pardir not in parts:
+            yield str(path)

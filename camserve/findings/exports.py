@@ -1,4 +1,4 @@
-"""results.jsonl as other programs want it: a table as CSV or Parquet, boxes as COCO. Each is a pass, row by row."""
+"""results.jsonl as other programs want it: tables, boxes, datasets and predictions. Each is a pass, row by row."""
 
 import csv
 import io
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from camserve.errors import OptionError
+from camserve.findings.fiftyone_export import write_samples
 from camserve.findings.results import Row, read_rows
+from camserve.findings.studio_export import write_interface, write_tasks
 from camserve.system.files import writing
 
 # What a table has of each image, and of each explanation; the Arrow type of each.
@@ -31,19 +33,14 @@ _GROUP = 4096  # lines of a Parquet row group, and all that is held at once
 
 
 def export(out: Path, format: str, labels: Iterable[str]) -> Path:
-    """Write OUT/results.FORMAT, FORMAT a key of EXPORTS. labels: the model's classes. Gives its path.
+    """Write the files of EXPORTS[format] below OUT. labels: the model's classes. Gives the path of the first.
 
     Raises OptionError where pyarrow is missing, OutputError.
     """
-    path = path_of(out, format)
-    with writing(path) as file:
-        EXPORTS[format](out, file, labels)
-    return path
-
-
-def path_of(out: Path, format: str) -> Path:
-    """Where an export lies."""
-    return out / ("coco.json" if format == "coco" else f"results.{format}")
+    for path, write in EXPORTS[format].items():
+        with writing(out / path) as file:
+            write(out, file, labels)
+    return out / next(iter(EXPORTS[format]))
 
 
 def lines(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
@@ -137,4 +134,11 @@ def _put(file: BinaryIO, values: Iterable[dict[str, Any]]) -> None:
         file.write((",\n" if place else "\n").encode() + json.dumps(value, ensure_ascii=False).encode())
 
 
-EXPORTS: dict[str, Callable[[Path, BinaryIO, Iterable[str]], None]] = {"csv": _csv, "parquet": _parquet, "coco": _coco}
+# Of each format the files below OUT, and what writes them.
+EXPORTS: dict[str, dict[str, Callable[[Path, BinaryIO, Iterable[str]], None]]] = {
+    "csv": {"results.csv": _csv},
+    "parquet": {"results.parquet": _parquet},
+    "coco": {"coco.json": _coco},
+    "fiftyone": {"fiftyone/samples.json": write_samples},
+    "label-studio": {"label-studio/tasks.json": write_tasks, "label-studio/interface.xml": write_interface},
+}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camserve.catalogue.run_files import FINDINGS
 from camserve.findings.answers import CONFIDENT, Answers, count_answers, is_wrong
 from camserve.findings.cannot_tell import cannot_tell, few
 from camserve.findings.covering import CANNOT_TELL, CONFIRMED, Tested, to_json, verdict
@@ -25,7 +26,6 @@ from camserve.findings.sketch import EVEN_BORDER, EVEN_CORNERS, from_text, hot_c
 from camserve.findings.statistics import Heat, Spread, distance, explained, gather, is_coarse, spreads
 from camserve.system.files import open_file, write_whole
 
-FINDINGS = "findings.json"
 ALIKE = 0.95  # correlation of two classes' mean maps, each less the mean of all, from which they coincide
 # From these shares on an image's heat is said to lie on the border, in the corners, beside the object. Even heat has
 # 0.44 and 0.25 in the first two.

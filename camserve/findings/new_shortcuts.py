@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from camserve.catalogue.run_files import FINDINGS
 from camserve.findings.cannot_tell import cannot_tell, tells_nothing
 from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Tested, from_json, verdict
-from camserve.findings.findings import FINDINGS, NOT_COVERED
+from camserve.findings.findings import NOT_COVERED
 from camserve.findings.results import read_rows
 from camserve.findings.shortcuts import Shortcut, find_shortcuts
 from camserve.findings.statistics import gather

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from camserve.catalogue.run_files import RESULTS, RUN
+from camserve.catalogue.run_files import INPUTS, RESULTS, RUN
 from camserve.errors import OptionError, OutputError
 from camserve.system.files import open_file, reason
 from camserve.system.folder_lock import in_use, take
@@ -35,6 +35,22 @@ def read_rows(out: Path) -> Iterator[Row]:
         raise OptionError(f"'{out}' holds no results of `camserve batch`: {reason(error)}") from None
 
 
+def read_sources(out: Path) -> Iterator[tuple[Row, str]]:
+    """The rows, each with where its image lies: an absolute path, or an address such as s3://...
+
+    Where the plan of the run is gone, `file` is taken for the path. Raises OptionError as `read_rows`.
+    """
+    with suppress(FileNotFoundError), open_file(out / INPUTS) as lines:
+        paths = (str(json.loads(line)[1]) for line in lines)
+        yield from ((row, _absolute(path)) for row, path in zip(read_rows(out), paths, strict=False))
+        return
+    yield from ((row, _absolute(row["file"])) for row in read_rows(out))
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100 - it stays as it was given
+
+
 def _row(line: bytes, where: str) -> Row:
     with suppress(ValueError, TypeError, AttributeError):  # no JSON, no object, a status that is none
         row: Row = json.loads(line)
@@ -44,14 +60,19 @@ def _row(line: bytes, where: str) -> Row:
 
 
 class Origin(NamedTuple):
-    """What a run was made with. model: its name. weights: the first digits of their hash. begun: the day."""
+    """What a run was made with. model: its name. weights: the first digits of their hash. begun: the day.
+
+    classes: how many the model has, None where the run does not say.
+    """
 
     model: str
     weights: str
     begun: str
+    classes: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.model}, weights {self.weights}, begun {self.begun}"
+        classes = "" if self.classes is None else f", {self.classes} classes"
+        return f"{self.model}, weights {self.weights}{classes}, begun {self.begun}"
 
 
 def origin_of(out: Path) -> Origin | None:
@@ -59,7 +80,8 @@ def origin_of(out: Path) -> Origin | None:
     try:
         model = _run_of(out)["facts"]["model"]
         begun = datetime.fromtimestamp((out / RUN).stat().st_mtime).astimezone()
-        return Origin(str(model["name"]), str(model["weights_sha256"])[:12], f"{begun:%Y-%m-%d %H:%M}")
+        classes = model.get("classes")
+        return Origin(str(model["name"]), str(model["weights_sha256"])[:12], f"{begun:%Y-%m-%d %H:%M}", classes)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

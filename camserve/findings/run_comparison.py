@@ -46,12 +46,26 @@ class Limits:
 
 
 class Check(NamedTuple):
-    """One line of the verdict. value: None where it cannot be said. limit: in words."""
+    """One line of the verdict. value: None where it cannot be said. limit: in words.
+
+    images: whose share of `of` images the value is; None of a mean, which is over `of` maps.
+    """
 
     name: str
     value: float | None
     limit: str
     passed: bool
+    images: int | None = None
+    of: int | None = None
+
+    @property
+    def found(self) -> str:
+        """Such as "23 of 200 (0.115)", or of a mean "0.631 over 190 maps"."""
+        if self.value is None:
+            return "cannot tell"
+        if self.images is not None:
+            return f"{self.images} of {self.of} ({self.value:.3g})"
+        return f"{self.value:.3g}" + ("" if self.of is None else f" over {self.of} maps")
 
 
 @dataclass
@@ -89,6 +103,14 @@ class Difference:
     a: Origin | None = None
     b: Origin | None = None
 
+    @property
+    def other_classes(self) -> str:
+        """That the models have not as many classes, in words; "" where they have, or do not say."""
+        counts = [run.classes for run in (self.a, self.b) if run is not None and run.classes is not None]
+        if len(set(counts)) < 2:
+            return ""
+        return f"A has {counts[0]} classes, B {counts[1]}: decisions are compared by the names of classes."
+
 
 def compare_runs(a: Path, b: Path) -> Difference:
     """Run B against run A, both folders of `camserve batch`.
@@ -107,24 +129,34 @@ def compare_runs(a: Path, b: Path) -> Difference:
 
 def checks(difference: Difference, limits: Limits) -> list[Check]:
     """Each limit with what was found, and whether it holds. Where no maps could be compared, theirs do not."""
-    both = max(difference.both, 1)
+    both, maps = max(difference.both, 1), difference.compared
     changed, failed = difference.changed / both, difference.failed / both
-    fall = (difference.right_a - difference.right_b) / difference.known if difference.known else None
+    lost = difference.right_a - difference.right_b
     new = None if difference.blind else len(difference.shortcuts)
     found = [
-        Check("decisions changed", changed, f"at most {limits.changed:g}", changed <= limits.changed),
+        Check(
+            "decisions changed",
+            changed,
+            f"at most {limits.changed:g}",
+            changed <= limits.changed,
+            difference.changed,
+            both,
+        ),
         *(
-            Check(f"map {name}, mean", mean, f"at least {least:g}", mean is not None and mean >= least)
+            Check(f"map {name}, mean", mean, f"at least {least:g}", mean is not None and mean >= least, of=maps)
             for name, mean, least in (
                 ("overlap", difference.overlap.mean, limits.overlap),
                 ("correlation", difference.correlation.mean, limits.correlation),
             )
         ),
-        _at_most("map shift, mean", difference.shift.mean, limits.shift),
+        _at_most("map shift, mean", difference.shift.mean, limits.shift)._replace(of=maps),
         _at_most("new confirmed shortcuts", new, limits.shortcuts),
-        Check("newly failed", failed, f"at most {limits.failed:g}", failed <= limits.failed),
+        Check("newly failed", failed, f"at most {limits.failed:g}", failed <= limits.failed, difference.failed, both),
     ]
-    return [*found, _at_most("accuracy lost", fall, limits.accuracy)] if fall is not None else found
+    if difference.known:
+        fall = _at_most("accuracy lost", lost / difference.known, limits.accuracy)
+        found.append(fall._replace(images=lost, of=difference.known))
+    return found
 
 
 def to_dict(difference: Difference, found: list[Check]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Tested, 
 from camserve.findings.shortcuts import Shortcut
 
 SHORTCUT, SUSPECTED = "shortcut", "suspected shortcut"  # flags of images that are hot at such a place
-NOTED = ""  # the kind of what is worth a look
+NOTED, NOTHING = "", "nothing"  # the kinds of what is worth a look, and of the words that nothing is
 
 
 class Sentence(NamedTuple):
-    """kind: CONFIRMED, a shortcut that covering confirms; NOTED; CANNOT_TELL; or REFUTED. flag: of the images that it
-    is about, None where these have none. of: the class explained, None for all.
+    """kind: CONFIRMED, a shortcut that covering confirms; NOTED; NOTHING; CANNOT_TELL; or REFUTED. flag: of the
+    images that it is about, None where these have none. of: the class explained, None for all.
     """
 
     text: str
@@ -28,8 +28,8 @@ def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
     if facts["undone"]:
         yield Sentence(f"Unfinished: {_images(facts['undone'], 'is', 'are')} not explained yet; --resume goes on.")
     shortcuts = facts["shortcuts"]
-    yield from _of_shortcuts(shortcuts, CONFIRMED, SHORTCUT)
-    yield from _of_images(facts)
+    worth_a_look = [*_of_shortcuts(shortcuts, CONFIRMED, SHORTCUT), *_of_images(facts)]
+    yield from worth_a_look or [Sentence(_nothing(facts), NOTHING)]
     yield from _of_shortcuts(shortcuts, CANNOT_TELL, SUSPECTED)
     yield from (Sentence(text, CANNOT_TELL) for text in facts["cannot_tell"])
     refuted = [_named(one["class"], one["place"]) for one in shortcuts if one["verdict"] == REFUTED]
@@ -37,6 +37,18 @@ def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
         many = "1 suspected shortcut was" if len(refuted) == 1 else f"{len(refuted)} suspected shortcuts were"
         more = ", ..." if len(refuted) > _NAMED else ""
         yield Sentence(f"{many} tested and refuted: {', '.join(refuted[:_NAMED])}{more}.", REFUTED)
+
+
+def _nothing(facts: dict[str, Any]) -> str:
+    """That nothing was found, and what was looked for; no more than could be told."""
+    untold = facts["cannot_tell"] or any(one["verdict"] == CANNOT_TELL for one in facts["shortcuts"])
+    if untold or not facts["images"]:
+        return "Nothing found, as far as it can be told."
+    wrong = f", no wrong answer with a score of {CONFIDENT:g} and more" if facts["answers"]["known"] else ""
+    return (
+        f"Nothing found in {_images(facts['images'])}: no class that is looked for at one place, no map unlike those "
+        f"of its class, no answer that the model is unsure of{wrong}."
+    )
 
 
 def of_shortcut(one: Shortcut, name: str | None, tested: Tested) -> str:

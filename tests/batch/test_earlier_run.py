@@ -205,3 +205,22 @@ def test_the_images_folder_is_no_place_for_the_results(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="is the folder of the images, too: give OUT another place"):
         check_run(str(tmp_path), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_pages_of_something_else_are_not_written_over(
+    model: camserve.Model, photos: Path, other: Path, out: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "index.html").write_text("mine")
+    with pytest.raises(OptionError, match=r"holds 'index.html', which is of no run there. Give another OUT"):
+        check_run(str(photos), site)
+    assert (site / "index.html").read_text() == "mine"
+    assert run("compare", out, out, "-o", tmp_path / "compared").exit_code == 0
+    for restart in (False, True):
+        with pytest.raises(OptionError, match="holds what `camserve compare` wrote: give OUT another place"):
+            check_run(str(photos), tmp_path / "compared", restart=restart)
+    for name in ("evaluation.html", "evaluation.json", "evaluation.csv", "evaluation.svg", "evaluation.pdf"):
+        (out / name).write_text("of the run before")
+    run_batch(model, other, out, PICTURES, restart=True)
+    assert not list(out.glob("evaluation.*"))

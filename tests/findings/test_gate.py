@@ -139,15 +139,15 @@ def test_the_gate_stops_a_network_that_takes_a_shortcut_although_it_answers_righ
     assert not verdict["new confirmed shortcuts"]
     assert facts["shortcuts"][0].startswith("'marked' at the top right: hot in ")
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == facts
-    # what moved most are the marked pictures, side by side on a page that finds them where the runs are
+    # what moved most are the marked pictures, side by side on a page that has copies of them
     assert {case["file"].split("/")[0] for case in facts["worst"][:10]} == {"marked"}
     page = (tmp_path / "out" / "index.html").read_text()
     assert "Not passed" in page
-    for run_folder in ("now", "misled"):
-        picture_of = next(
-            part for part in page.split('src="') if f"{run_folder}/thumbnails/auto.predicted/marked" in part
-        )
-        assert (tmp_path / "out" / picture_of.split('"')[0]).exists()
+    for side, name in (("a", "now"), ("b", "misled")):
+        shown, (case, *_) = f"pictures/{side}/000-thumbnail.jpg", facts["worst"]
+        original = runs[name] / f"thumbnails/auto.predicted/{case['file']}.jpg"
+        assert (tmp_path / "out" / shown).read_bytes() == original.read_bytes()
+        assert f'src="{shown}"' in page
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_a_comparison_names_what_the_runs_were_made_with(runs: dict[str, Path], 
     for name, folder in (("a", "now"), ("b", "anew")):
         model = json.loads((runs[folder] / "run.json").read_text())["facts"]["model"]
         assert (facts[name]["model"], facts[name]["weights"]) == (model["name"], model["weights_sha256"][:12])
-        words = f"{model['name']}, weights {model['weights_sha256'][:12]}, begun {facts[name]['begun']}"
+        words = f"{model['name']}, weights {model['weights_sha256'][:12]}, 4 classes, begun {facts[name]['begun']}"
         assert words in page
         assert f"{name.upper()}: {runs[folder]}: {words}" in result.stdout
     assert facts["a"]["weights"] != facts["b"]["weights"]

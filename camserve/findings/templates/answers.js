@@ -2,6 +2,8 @@
 // answers, where classes are known
 
 const {classes: each, confusions, matrix, known} = about.answers;
+const OPEN = 12;  // classes up to which table and matrix are open at once, where there is room
+const meanOf = new Map(about.findings.classes.filter(one => one.images).map(one => [one.class_index, one.mean]));
 const percent = share => share === null ? "-" : `${Math.round(100 * share)} %`;
 const ofThose = one => `${one.class_name}, ${one.right} of ${one.images}`;
 
@@ -12,28 +14,58 @@ function classRow(one) {
   name.append(one.images ? showing(one.class_name, only) : element("span", one.class_name));
   row.append(name);
   for (const number of [one.images, one.right, percent(one.recall), percent(one.precision)]) row.append(cell(String(number), "number"));
+  const mean = cell(undefined, "mean");
+  if (meanOf.has(one.class_index)) mean.append(heatmap(meanOf.get(one.class_index)));
+  row.append(mean);
   return row;
 }
 
 function counts() {
   const indices = each.map(one => one.class_index).sort((a, b) => a - b), table = element("table", undefined, "matrix");
   const heads = element("tr");
-  heads.append(element("td"), ...matrix.classes.map(name => element("th", name, "upright")));
+  heads.append(element("td"), ...matrix.classes.map(name => head("col", name, "upright")));
   table.append(heads);
   matrix.counts.forEach((row, down) => {
     const line = element("tr"), total = row.reduce((sum, count) => sum + count, 0);
-    line.append(element("th", matrix.classes[down]));
+    line.append(head("row", matrix.classes[down]));
     row.forEach((count, across) => {
       const one = cell(undefined, "number"), words = `${matrix.classes[down]}, answered ${matrix.classes[across]}: ${count}`;
       one.style.setProperty("--share", total ? `${Math.round(80 * count / total)}%` : "0%");
       one.classList.add(down === across ? "hit" : "miss");
       one.title = words;
-      if (count) one.append(showing(String(count), {expected: String(indices[down]), class: String(indices[across])}));
+      if (count) {
+        const button = showing(String(count), {expected: String(indices[down]), class: String(indices[across])});
+        button.ariaLabel = words;
+        button.tabIndex = -1;
+        one.append(button);
+      }
       line.append(one);
     });
     table.append(line);
   });
+  table.querySelector("button").tabIndex = 0;  // Tab comes to one of the numbers, arrows lead to the others
+  table.addEventListener("keydown", stepped);
   return table;
+}
+
+function head(scope, name, ...classes) {
+  const made = element("th", name, ...classes);
+  made.scope = scope;
+  return made;
+}
+
+function stepped(event) {
+  const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+  const lines = event.currentTarget.rows, from = event.target.closest("td");
+  if (!step || !from) return;
+  event.preventDefault();
+  let [across, down] = [from.cellIndex + step[0], from.parentElement.rowIndex + step[1]];
+  while (lines[down]?.cells[across] && !lines[down].cells[across].querySelector("button")) { across += step[0]; down += step[1]; }
+  const button = lines[down]?.cells[across]?.querySelector("button");
+  if (!button) return;
+  event.target.tabIndex = -1;
+  button.tabIndex = 0;
+  button.focus();
 }
 
 function pairs() {
@@ -51,7 +83,10 @@ function answers() {
   byId("right").textContent = `${about.right}. `;
   if (confusions.length) byId("right").append(showing("show the worst: wrong answers, the surest first", {flag: "wrong", order: "high"}));
   byId("each").firstElementChild.textContent = `Class by class: from ${ofThose(first)} right` + (last === first ? "" : `, to ${ofThose(last)}`);
-  byId("each").querySelector("tbody").append(...each.map(classRow));
+  const few = each.length <= OPEN, table = () => byId("each").querySelector("tbody").append(...each.map(classRow));
+  if (few) table();
+  else byId("each").addEventListener("toggle", table, {once: true});
+  byId("each").open = byId("confused").open = few && innerWidth >= 900;
   const [most] = confusions;
   byId("confused").hidden = !most;
   if (!most) return;

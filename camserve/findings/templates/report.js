@@ -1,17 +1,21 @@
 "use strict";
 const {about, rows} = JSON.parse(document.getElementById("data").textContent);
+const texts = rows.pop();  // what rows name by a number
 const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLANATIONS = 6;
-const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6, VALUE = 7;
+const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6, VALUE = 7, TRUST = 8, AGAINST = 9;
 const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
 const SENTENCES = 6;  // shown at first
 const FILTERS = ["search", "class", "expected", "flag", "warning", "low", "high"];
 const GRAVE = ["shortcut", "confident and wrong"];  // flags that are red
+const DOUBTFUL = "doubtful";  // verdict of maps that are trusted least
 const byId = id => document.getElementById(id);
+const textOf = text => typeof text === "number" ? texts[text] : text;
+const pathOf = (row, path) => typeof path === "number" ? texts[path].replace("*", () => row[FILE]) : path;
 const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
 const score = value => value === null ? "?" : value.toFixed(2);
 // The class with its score; what has no score, such as a difference of classes, with its value.
-const answered = one => one[SCORE] === null ? [one[TARGET], score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
+const answered = one => one[SCORE] === null ? [textOf(one[TARGET]), score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
 const tail = text => text.length > 38 ? `…${text.slice(-37)}` : text;
 const images = number => number === 1 ? "1 image" : `${number.toLocaleString("en")} images`;
 
@@ -25,7 +29,9 @@ function element(tag, text, ...classes) {
 // what can be filtered for, once for all rows
 
 const main = row => row[EXPLANATIONS][0];
-const kindOf = warning => warning.replace(/'[^']*'/g, "…").replace(/-?\d[\d.e+-]*%?/g, "#");
+const kindIn = warning => warning.replace(/'[^']*'/g, "…").replace(/-?\d[\d.e+-]*%?/g, "#");
+const kinds = texts.map(kindIn);
+const kindOf = warning => typeof warning === "number" ? kinds[warning] : kindIn(warning);
 const warningsOf = row => row[EXPLANATIONS].flatMap(one => one[WARNINGS]);
 
 function counted(values) {
@@ -53,29 +59,37 @@ byId("about").textContent = `Model ${about.model}. A click or Enter opens a pict
 
 // filter and sort
 
+const isWrong = row => row[FLAGS].includes("wrong");
+const alphabetical = new Map(about.labels.map((name, index) => [name, index]).sort((a, b) => a[0] < b[0] ? -1 : 1)
+  .map(([, index], place) => [index, place]));
+// What comes first has the least; what has no such number, the last.
 const ORDERS = {
-  file: (a, b) => a - b,
-  high: by(row => main(row)?.[SCORE], -1),
-  low: by(row => main(row)?.[SCORE], 1),
-  class: (a, b) => {
-    const [one, other] = [a, b].map(place => main(rows[place]) ? named(main(rows[place])[CLASS]) : "\uffff");
-    return one < other ? -1 : one > other ? 1 : a - b;
-  },
-  border: by(row => row[BORDER], -1),
-  away: by(row => row[AWAY], -1),
+  file: () => 0,
+  // wrong answers, the surest first; then the others, the least sure first
+  worst: row => row[ERROR] ? undefined : isWrong(row) ? -1 - main(row)[SCORE] : main(row)[SCORE],
+  high: row => negative(main(row)?.[SCORE]),
+  low: row => main(row)?.[SCORE],
+  trust: row => leastTrusted(main(row)?.[TRUST]),
+  class: row => alphabetical.get(main(row)?.[CLASS]),
+  border: row => negative(row[BORDER]),
+  away: row => negative(row[AWAY]),
 };
 
-function by(value, sign) {
-  // what has no value comes last, whichever way
-  const key = place => value(rows[place]) ?? null;
-  return (a, b) => {
-    const [one, other] = [key(a), key(b)];
-    if (one === other) return a - b;
-    return one === null ? 1 : other === null ? -1 : sign * (one - other);
-  };
+function negative(number) { return (number ?? null) === null ? undefined : -number; }
+
+function leastTrusted(trust) { return trust ? trust[1] ?? (trust[0] === DOUBTFUL ? 0 : undefined) : undefined; }
+
+function sort() {
+  const value = ORDERS[byId("order").value], keys = new Float64Array(rows.length);
+  for (const place of chosen) keys[place] = value(rows[place]) ?? Infinity;
+  chosen.sort((a, b) => keys[a] - keys[b] || a - b);
 }
 
-let chosen = [], columns = 1;
+byId("worst").hidden = !rows.some(isWrong);
+byId("trust").hidden = !rows.some(row => main(row)?.[TRUST]);
+byId("order").value = byId("worst").hidden ? "file" : "worst";
+
+let chosen = [], columns = 1, current = 0;
 const shown = new Map();
 
 function choose() {
@@ -93,7 +107,8 @@ function choose() {
       && (isNaN(low) || (one && one[SCORE] >= low)) && (isNaN(high) || (one && one[SCORE] <= high));
     if (fits) chosen.push(place);
   });
-  chosen.sort(ORDERS[byId("order").value]);
+  sort();
+  current = 0;
   byId("count").textContent = chosen.length === rows.length ? images(rows.length) : `${chosen.length} of ${images(rows.length)}`;
   byId("all").hidden = chosen.length === rows.length;
   for (const card of shown.values()) card.remove();
@@ -119,15 +134,22 @@ function draw() {
     card.style.cssText = `top:${row * (HEIGHT + GAP)}px;left:${parseFloat(style.paddingLeft) + column * (width + GAP)}px;` +
       `width:${width}px;height:${HEIGHT}px`;
   }
+  stop(Math.max(0, Math.floor(top / (HEIGHT + GAP))) * columns);
+}
+
+// Tab comes to one card, the last that had the focus, else the first on the screen; arrows lead to the others.
+function stop(first) {
+  const at = shown.has(current) ? current : first;
+  for (const [number, card] of shown) card.tabIndex = number === at ? 0 : -1;
 }
 
 function cardOf(number) {
   const row = rows[chosen[number]], card = element("figure"), pictures = element("div", undefined, "pictures"), caption = element("figcaption");
-  card.tabIndex = 0;
   card.role = "button";
   card.title = row[FILE];
   card.append(pictures, caption);
   card.addEventListener("click", () => open(number));
+  card.addEventListener("focus", () => { current = number; stop(number); });
   card.addEventListener("keydown", event => pressed(event, number));
   if (row[ERROR]) {
     card.classList.add("failed");
@@ -141,7 +163,7 @@ function cardOf(number) {
   const [name, figure] = answered(one);
   heading.append(element("span", name), element("b", figure));
   caption.append(heading);
-  if (row[FLAGS].includes("wrong")) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
+  if (isWrong(row)) caption.append(element("div", `expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}`, "expected"));
   caption.append(element("div", tail(row[FILE]), "file"));
   for (const flag of row[FLAGS]) if (flag !== "wrong") marks.append(element("span", flag, "mark", ...(GRAVE.includes(flag) ? [] : ["plain"])));
   const warnings = warningsOf(row).length;
@@ -152,7 +174,7 @@ function cardOf(number) {
 
 function pressed(event, number) {
   const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -number, End: chosen.length - 1 - number};
-  if (event.key === "Enter" || event.key === " ") open(number);
+  if (event.key === "Enter" || event.key === " ") { if (!event.repeat) open(number); }
   else if (event.key in steps) focus(number + steps[event.key]);
   else return;
   event.preventDefault();  // else the same stroke scrolls, or presses a button of what was opened
@@ -164,7 +186,7 @@ function focus(number) {
     scrollTo(0, byId("grid").offsetTop + Math.floor(number / columns) * (HEIGHT + GAP) - innerHeight / 3);
     draw();
   }
-  shown.get(number).focus({preventScroll: true});
+  shown.get(number).focus({preventScroll: true});  // the last that was opened, or the first that a filter leaves
   shown.get(number).scrollIntoView({block: "nearest"});
 }
 
@@ -172,7 +194,7 @@ function picture(path, row, one) {
   const image = element("img");
   image.loading = "lazy";
   image.decoding = "async";
-  image.src = href(path);
+  image.src = href(pathOf(row, path));
   image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 256));
   image.alt = `Heat of ${named(one[CLASS])} over ${row[FILE]}`;
   return image;
@@ -189,14 +211,15 @@ function open(number) {
     const part = element("div");
     part.append(element("h3", answered(one).join(" ")));
     if (one[OVERLAY]) part.append(picture(one[OVERLAY], row, one));
-    const about = one[TARGET] === named(one[CLASS]) ? one[METHOD] : `${one[TARGET]}, ${one[METHOD]}`;
-    part.append(element("p", about, "fine"));
-    for (const warning of one[WARNINGS]) part.append(element("div", warning, "warning"));
+    const target = textOf(one[TARGET]), about = target === named(one[CLASS]) ? "" : `${target}, `;
+    part.append(element("p", about + textOf(one[METHOD]) + trusted(one[TRUST]), "fine"));
+    for (const warning of one[WARNINGS]) part.append(element("div", textOf(warning), "warning"));
     large.append(part);
   }
   const expected = row[EXPECTED] ? `Expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}. ` : "";
   const words = row[ERROR] || expected + row[FLAGS].filter(flag => flag !== "wrong").join(", ");
-  byId("large").replaceChildren(file, element("p", words), large);
+  const apart = row[EXPLANATIONS].find(one => one[AGAINST]);
+  byId("large").replaceChildren(file, element("p", words), ...(apart ? [against(row, apart), element("h3", "Each over its own maximum")] : []), large);
   byId("place").textContent = `${number + 1} of ${chosen.length.toLocaleString("en")}`;
   byId("before").disabled = number === 0;
   byId("after").disabled = number === chosen.length - 1;
@@ -216,10 +239,11 @@ byId("after").addEventListener("click", () => open(opened + 1));
 
 // findings
 
-const palette = Uint8Array.from(atob(about.palette), letter => letter.charCodeAt(0));
+const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+const palette = bytesOf(about.palette), signedPalette = bytesOf(about.signed);
 
 function heatmap(text) {
-  const canvas = element("canvas"), bytes = new Int8Array(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
+  const canvas = element("canvas"), bytes = new Int8Array(bytesOf(text).buffer);
   const side = Math.sqrt(bytes.length), pixels = new ImageData(side, side);
   bytes.forEach((level, place) => {
     const colour = 3 * Math.max(0, Math.round(level * 255 / 127));
@@ -230,11 +254,47 @@ function heatmap(text) {
   return canvas;
 }
 
+// a wrong answer: the photograph, both classes and their difference are one picture, side by side
+
+const ramp = bytes => `linear-gradient(to right, ${[...Array(17).keys()].map(step => {
+  const at = 3 * Math.round(255 * step / 16);
+  return `rgb(${bytes[at]} ${bytes[at + 1]} ${bytes[at + 2]})`;
+})})`;
+
+function against(row, one) {
+  const [path, end, unit] = one[AGAINST], made = element("div", undefined, "against"), [expected, its] = row[EXPECTED];
+  const last = `${Number(end.toPrecision(3))}${textOf(unit) === "logits" ? " logits" : ""}`, name = named(one[CLASS]);
+  const parts = [["The photograph"], [`Predicted: ${answered(one).join(" ")}`, palette, "0", last], [`Expected: ${named(expected)} ${score(its)}`, palette, "0", last],
+    [`For ${name} over ${named(expected)}`, signedPalette, `-${last}`, last]];
+  parts.forEach(([caption, colours, low, high], place) => {
+    const part = element("div"), box = element("div", undefined, "quarter"), image = element("img");
+    image.src = href(pathOf(row, path));
+    image.alt = `${caption}: ${row[FILE]}`;
+    image.style.marginLeft = `${-100 * place}%`;
+    box.append(image);
+    part.append(box, element("div", caption, "caption"));
+    if (colours) {
+      const bar = element("div", undefined, "bar");
+      bar.style.background = ramp(colours);
+      const ends = element("div", undefined, "ends");
+      ends.append(element("span", low), element("span", high));
+      part.append(bar, ends);
+    }
+    made.append(part);
+  });
+  return made;
+}
+
+function trusted(trust) {
+  return trust ? `, trust: ${trust[0]}${trust[1] === null ? "" : ` (${Math.round(100 * trust[1])} %)`}` : "";
+}
+
 function filter(values) {
   for (const id of FILTERS) byId(id).value = values[id] ?? "";
   if (values.order) byId("order").value = values.order;
   choose();
   document.querySelector("nav").scrollIntoView();
+  focus(0);
 }
 
 function showing(text, values) {
@@ -268,12 +328,9 @@ function means() {
   }
 }
 
-const classes = about.findings.classes.filter(one => one.images).length;
-if (about.sentences.length || classes > 1) byId("findings").hidden = false;
 sentences();
-byId("nothing").hidden = about.sentences.some(one => !["cannot tell", "refuted"].includes(one.kind));
 byId("means").addEventListener("toggle", means, {once: true});
-byId("means").hidden = !classes;
+byId("means").hidden = !about.findings.classes.some(one => one.images);
 
 for (const id of [...FILTERS, "order"]) byId(id).addEventListener("input", choose);
 byId("all").addEventListener("click", () => filter({}));
