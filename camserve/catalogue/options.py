@@ -169,7 +169,8 @@ class OverlayOptions:
     with class, score and the values of its ends; a photograph whose long side is less than 256 pixels is drawn larger
     then, by a whole number. signed: also what speaks against the class, in colours of their own, clear at 0. smooth:
     see `camserve.geometry.smoothing`. grey: the photograph without its own colours. scale: the value of the last
-    colour, in the map's unit, so that pictures compare: `camserve.explanation.common_scale`. Raises OptionError, UnknownName.
+    colour, in the map's unit, so that pictures compare: `camserve.explanation.common_scale`.
+    Raises OptionError, UnknownName.
     """
 
     alpha: float | None = option(

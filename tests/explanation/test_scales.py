@@ -18,6 +18,7 @@ from camserve.config import load_settings
 from camserve.errors import OptionError
 from camserve.explanation.common_scale import common_scale
 from camserve.render import native_painter
+from camserve.render.legend import Legend, place_legend
 from camserve.render.scale import Scale, scale_of
 
 MAP = np.array([[8, -4], [0, 4]], np.float32)
@@ -191,8 +192,13 @@ def test_legends_name_the_target_and_its_numbers(
 ) -> None:
     from camserve.render import overlay as render
 
-    drawn = []
-    monkeypatch.setattr(render, "place_legend", lambda canvas, legend, *_: drawn.append(legend) or canvas)
+    drawn: list[Legend] = []
+
+    def placed(canvas: Image.Image, legend: Legend, *how: Any) -> Image.Image:
+        drawn.append(legend)
+        return place_legend(canvas, legend, *how)
+
+    monkeypatch.setattr(render, "place_legend", placed)
     end = f"{np.abs(otter.map).max():.3g}"
     otter.overlay(legend=True, signed=True)
     otter.overlay(legend=True, scale=100)

@@ -1,6 +1,9 @@
 """The map as it is drawn: equal at the centres of its cells, never beyond its neighbours, without folds between."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from camserve.geometry.frame import Frame, Placement
@@ -9,14 +12,14 @@ from camserve.geometry.smoothing import smoothed
 GRID = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
 
 
-def placed(grid_map: np.ndarray) -> Placement:  # type: ignore[type-arg]
+def placed(grid_map: npt.NDArray[Any]) -> Placement:
     height, width = grid_map.shape
     return Placement(Frame((320, 240), (0, 0, 320, 240), (224, 168)), (width, height), (32, 32), (15.5, 15.5))
 
 
 def test_it_is_exact_at_the_centres_of_cells() -> None:
     finer, place = smoothed(GRID, placed(GRID))
-    assert (finer.shape, finer.dtype, place.grid) == ((65, 97), np.float32, (97, 65))
+    assert (finer.shape, str(finer.dtype), place.grid) == ((65, 97), "float32", (97, 65))
     assert np.array_equal(finer[::16, ::16], GRID)
     assert place.cell_centre(16 * 3, 16 * 2) == placed(GRID).cell_centre(3, 2)
 

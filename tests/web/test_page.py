@@ -505,8 +505,9 @@ def test_the_form_draws_a_small_photograph_large(client: FlaskClient) -> None:
 
 def test_the_icon_and_the_files_of_the_page_are_served(client: FlaskClient) -> None:
     static = Path(camserve.__file__).parent / "web" / "static"
-    scripts = {path.name: "text/javascript" for path in static.glob("*.js")}
-    for name, kind in {**scripts, "page.css": "text/css", "icon.svg": "image/svg+xml"}.items():
+    scripts = {path.relative_to(static).as_posix(): "text/javascript" for path in static.rglob("*.js")}
+    others = {"page.css": "text/css", "compare.css": "text/css", "icon.svg": "image/svg+xml"}
+    for name, kind in (scripts | others).items():
         response = client.get(f"/static/{name}")
         assert response.content_type.startswith(kind)
         response.close()
