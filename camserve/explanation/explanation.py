@@ -131,12 +131,14 @@ class Explanation(Attribution):
             photo = resample(self.photo.in_full, smaller, "bilinear")
             placement, boxes = self.placement.resized(smaller), [box.resized(self.size, smaller) for box in boxes]
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
+        shown = self._laid(chosen.share_of(self.map), placement, look)
+        is_own = look.scale is None and not look.signed  # then the colours show the very shares that lines are drawn at
         return paint(
             photo,
-            self._laid(self._relative_map, placement, look),
+            shown if is_own else self._laid(self._relative_map, placement, look),
             look,
             self.style,
-            shown=self._laid(chosen.share_of(self.map), placement, look),
+            shown=shown,
             boxes=boxes,
             legend=self._legend(chosen) if look.legend else None,
         )

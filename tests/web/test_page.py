@@ -389,8 +389,14 @@ def test_nothing_hinders_people_in_any_state(page: "Page", cat: Path, scheme: Li
     explained(page)
     page.wait_for_selector("#why:visible")
     check()
-    for details in ("#take", ".words", "#why"):
-        page.click(f"{details} summary")
+    for details in page.query_selector_all("details summary"):
+        details.click()
+    page.click("#closer")
+    page.click("#side-by-side")
+    for name in ("cam", "eigencam"):
+        page.check(f"#chooser [value={name}]")
+    page.click("#compare-start")
+    page.wait_for_selector("#compare-said:text-is('Done.')")
     page.fill("#expected", "tabby")
     page.keyboard.press("Enter")
     page.wait_for_selector("#expectation:visible")
@@ -410,12 +416,15 @@ def test_all_is_reached_by_keyboard(page: "Page") -> None:
     page.check("#contour")
     page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(40):
+    for _ in range(48):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
     assert {
         "frame",
         "both",
+        "closer",
+        "smooth",
+        "side-by-side",
         "split",
         "expected",
         "threshold",
