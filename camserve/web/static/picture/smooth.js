@@ -6,30 +6,49 @@ const [FINEST, MOST] = [512, 16];
 export function smoothed(map, [columns, rows]) {
   const steps = Math.min(Math.max(Math.ceil(FINEST / Math.max(columns, rows)), 1), MOST);
   if (steps === 1) return { map, steps };
-  const wide = Math.max((columns - 1) * steps + 1, 1);
-  const high = Math.max((rows - 1) * steps + 1, 1);
+  const [wide, high] = [columns, rows].map((cells) => (cells - 1) * steps + 1);
   const across = new Float64Array(wide * rows);
-  for (let row = 0; row < rows; row += 1) filled(map, row * columns, 1, columns, steps, across, row * wide, 1);
-  const found = new Float64Array(wide * high);
-  for (let column = 0; column < wide; column += 1) filled(across, column, wide, rows, steps, found, column, wide);
-  return { map: Float32Array.from(found), steps };
+  const line = new Line(Math.max(columns, rows));
+  for (let row = 0; row < rows; row += 1) {
+    line.read(map, row * columns, 1, columns);
+    line.fill(across, row * wide, 1, steps);
+  }
+  const found = new Float32Array(wide * high);
+  for (let column = 0; column < wide; column += 1) {
+    line.read(across, column, wide, rows);
+    line.fill(found, column, wide, steps);
+  }
+  return { map: found, steps };
 }
 
-// Values from[start], from[start + step] ... with `steps` for each of theirs, into[place], into[place + stride] ...
-function filled(from, start, step, count, steps, into, place, stride) {
-  const value = (at) => from[start + Math.min(Math.max(at, 0), count - 1) * step];
-  const slope = (at) => limited(value(at) - value(at - 1), value(at + 1) - value(at));
-  for (let at = 0; at < count - 1; at += 1) {
-    const [low, high] = [value(at), value(at + 1)];
-    const [leaving, arriving] = [slope(at), slope(at + 1)];
-    const rise = high - low;
-    for (let part = 0; part < steps; part += 1) {
-      const t = part / steps;
-      const [square, cube] = [3 * rise - 2 * leaving - arriving, leaving + arriving - 2 * rise];
-      into[place + (at * steps + part) * stride] = low + t * (leaving + t * (square + t * cube));
-    }
+// A row or a column of a map: its values, and the slopes at them.
+class Line {
+  constructor(most) {
+    [this.values, this.slopes, this.count] = [new Float64Array(most), new Float64Array(most), 0];
   }
-  into[place + (count - 1) * steps * stride] = value(count - 1);
+
+  // From from[start] on, each `step` further.
+  read(from, start, step, count) {
+    const { values, slopes } = this;
+    this.count = count;
+    for (let at = 0; at < count; at += 1) values[at] = from[start + at * step];
+    slopes[0] = slopes[count - 1] = 0;
+    for (let at = 1; at < count - 1; at += 1) slopes[at] = limited(values[at] - values[at - 1], values[at + 1] - values[at]);
+  }
+
+  // To into[place] and on, each `stride` further, `steps` from one value to the next.
+  fill(into, place, stride, steps) {
+    const { values, slopes, count } = this;
+    for (let at = 0, to = place; at < count - 1; at += 1) {
+      const [low, rise, leaving, arriving] = [values[at], values[at + 1] - values[at], slopes[at], slopes[at + 1]];
+      const [square, cube] = [3 * rise - 2 * leaving - arriving, leaving + arriving - 2 * rise];
+      for (let part = 0; part < steps; part += 1, to += stride) {
+        const t = part / steps;
+        into[to] = low + t * (leaving + t * (square + t * cube));
+      }
+    }
+    into[place + (count - 1) * steps * stride] = values[count - 1];
+  }
 }
 
 function limited(before, after) {
