@@ -140,6 +140,22 @@ def _taken_along(page: Any) -> None:
     page.click(".words summary")
 
 
+def _closer(page: Any) -> None:
+    page.mouse.click(430, 400)
+    for _ in range(3):
+        page.click("#closer")
+
+
+def _methods(page: Any) -> None:
+    page.wait_for_selector("#why:visible")
+    page.click("#side-by-side")
+    for name in ("cam", "gradcam", "layercam", "ablationcam", "eigencam", "guidedgradcam", "fullgrad", "random"):
+        page.check(f"#chooser [value='{name}']")
+    page.click("#compare-start")
+    page.wait_for_selector("#compare-said:text-is('Done.')")
+    page.evaluate("scrollTo(0, 0)")
+
+
 # name: photograph, scheme, window, what is done first
 STATES: dict[str, tuple[str | None, str, dict[str, int], Callable[[Any], None]]] = {
     "empty": (None, "light", DESK, lambda page: None),
@@ -148,6 +164,9 @@ STATES: dict[str, tuple[str | None, str, dict[str, int], Callable[[Any], None]]]
     "search": ("tripod.jpg", "light", DESK, _search),
     "region": ("coffee.jpg", "dark", DESK, _region),
     "taken-along": ("cat.jpg", "light", DESK, _taken_along),
+    "closer": ("cat.jpg", "light", DESK, _closer),
+    "methods": ("cat.jpg", "light", DESK, _methods),
+    "methods-phone": ("coffee.jpg", "dark", PHONE, _methods),
     "phone": ("cat.jpg", "light", PHONE, _region),
     "phone-dark": (None, "dark", PHONE, lambda page: None),
 }

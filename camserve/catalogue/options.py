@@ -167,9 +167,10 @@ class OverlayOptions:
     alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap catalogue.
     contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum. legend: a colour bar
     with class, score and the values of its ends; a photograph whose long side is less than 256 pixels is drawn larger
-    then, by a whole number. signed: also what speaks against the class, in colours of their own, clear at 0. grey: the
-    photograph without its own colours. scale: the value of the last colour, in the map's unit, so that pictures
-    compare; see `camserve.explanation.common_scale.common_scale`. Raises OptionError, UnknownName.
+    then, by a whole number. signed: also what speaks against the class, in colours of their own, clear at 0. smooth:
+    see `camserve.geometry.smoothing`. grey: the photograph without its own colours. scale: the value of the last
+    colour, in the map's unit, so that pictures compare: `camserve.explanation.common_scale`.
+    Raises OptionError, UnknownName.
     """
 
     alpha: float | None = option(
@@ -197,6 +198,22 @@ class OverlayOptions:
     )
     legend: bool = option(False, "draw a colour bar with class, score and numbers; enlarges small photographs", bool)
     signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
+    smooth: bool | None = option(
+        None,
+        "draw the map without corners between its cells, exact at their centres",
+        bool,
+        unset="on",
+        settings=("render.smooth",),
+    )
+    min_side: int | None = option(
+        None,
+        "draw a smaller photograph larger, by a whole number, until its long side has so many",
+        int,
+        least=1,
+        most=1024,
+        unit="pixels",
+        unset="as large as it is",
+    )
     grey: bool = option(False, "the photograph in grey below the colours, so that its own are not taken for heat", bool)
     scale: float | None = option(
         None,

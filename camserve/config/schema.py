@@ -23,6 +23,9 @@ from camserve.errors import ConfigError, UnknownName, shown
 Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1, le=999_999)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0.001, le=86_400)]  # locks and timers take no infinity
+# In a list of origins: every page, wherever it is from.
+ANY_ORIGIN = "*"
+_ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?")
 # In 10^6 pixels or 2^20 bytes: from one of them to more than any machine has.
 Millions = Annotated[float, Field(ge=1e-6, le=1e7, allow_inf_nan=False)]
 
@@ -97,6 +100,7 @@ class Render(_Section):
     quality: Annotated[int, Field(ge=1, le=100)]
     subsampling: Literal["4:4:4", "4:2:2", "4:2:0"]
     max_side: Annotated[int, Field(ge=0, le=65_535)]
+    smooth: bool
     native: bool
 
     @field_validator("max_side")
@@ -200,6 +204,8 @@ class Serve(_Section):
     upload_seconds: Seconds
     token: SecretStr
     proxies: tuple[str, ...]
+    frame_ancestors: tuple[str, ...]
+    cors_origins: tuple[str, ...]
     models: Annotated[int, Field(ge=1, le=10_000)]
     preload: tuple[str, ...]
     memory_megabytes: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
@@ -224,7 +230,7 @@ class Serve(_Section):
         """`unsent_megabytes` as a number of bytes."""
         return int(self.unsent_megabytes * 2**20)
 
-    @field_validator("preload", "proxies", mode="before")
+    @field_validator("preload", "proxies", "frame_ancestors", "cors_origins", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
         """An environment variable holds several, separated by commas."""
@@ -241,6 +247,18 @@ class Serve(_Section):
                 raise ValueError(
                     f"{shown(one)} is no address, such as 10.0.0.7, nor a network, such as 10.0.0.0/8"
                 ) from None
+        return value
+
+    @field_validator("frame_ancestors", "cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Each as a browser writes it: scheme, host and, where it is not the scheme's own, port."""
+        for one in value:
+            if one != ANY_ORIGIN and not _ORIGIN.fullmatch(one):
+                raise ValueError(
+                    f"{shown(one)} is no origin, such as https://wiki.example.org or http://localhost:3000: small "
+                    'letters, no path, no slash at the end; or "*", for every page'
+                )
         return value
 
     @field_validator("token")

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from camserve.catalogue.options import OverlayOptions
 from camserve.errors import OptionError
 from camserve.explanation.class_scores import number_in_short
-from camserve.explanation.explanation import Explanation, paint
+from camserve.explanation.explanation import Explanation, is_smooth, paint
 from camserve.render.legend import plain_text
 from camserve.render.painting import enlarged
 
@@ -111,7 +111,9 @@ def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) ->
     small: or one enlarged by a whole number.
     """
     factor = small.width // made.photo.size[0]
-    if factor > 1 and made.placement.rule != "input":
+    if is_smooth(look, made.style) and made.placement.rule != "input":
+        heat = made.drawn_rows(small.size, look)(0, small.height)
+    elif factor > 1 and made.placement.rule != "input":
         heat = made.enlarged_rows(factor)(0, small.height)
     else:
         heat = _smaller(made, small.size)

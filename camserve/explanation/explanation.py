@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +20,9 @@ from camserve.explanation.manifest import facts_of, provenance_of
 from camserve.explanation.matplotlib_axes import Drawing, draw_into, write_figure
 from camserve.explanation.overlay_size import overlay_facts, overlay_size
 from camserve.explanation.showing import show_picture
+from camserve.geometry.frame import Placement
 from camserve.geometry.laid import Laid
+from camserve.geometry.smoothing import smoothed
 from camserve.images.arrays.pixel_arrays import Pixels
 from camserve.images.arrays.resampling import resample
 from camserve.images.reading import Photo, encode
@@ -29,7 +30,7 @@ from camserve.render import overlay as render
 from camserve.render.canvas import Canvas
 from camserve.render.legend import Legend
 from camserve.render.npy import npy_bytes, npy_in_pieces
-from camserve.render.painting import Rows, checked_share, enlarged, enlargement
+from camserve.render.painting import ROOMY, Rows, checked_share, enlarged, enlargement
 from camserve.render.polygons import Polygon
 from camserve.render.regions import Box
 from camserve.render.scale import Scale, scale_of
@@ -105,8 +106,9 @@ class Explanation(Attribution):
         """The heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError.
 
         Smaller where the photograph is larger than render.max_side, if that is set: see `overlay_size`.
-        With a legend, a photograph whose long side is less than 256 pixels is drawn so many times as large, by a whole
-        number, that it has them: words need room.
+        A photograph whose long side is less than `min_side`, or with a legend than 256 pixels, is drawn so many times
+        as large, by a whole number, that it has them: words need room. A legend that would hide more than a quarter of
+        the picture stands below it.
         Options that are left out come from the model's settings.
         """
         return self.drawn(look)
@@ -117,7 +119,8 @@ class Explanation(Attribution):
 
     def painted(self, look: OverlayOptions, *, large: bool = False) -> Canvas:
         """As `drawn`, with its pixels. large: a small photograph enlarged, as it is with a legend."""
-        factor = enlargement(self.size) if look.legend or large else 1
+        roomy = ROOMY if look.legend or large else 1
+        factor = enlargement(self.size, max(roomy, look.min_side or 1))
         smaller = overlay_size(self.size, self.style.max_side)
         boxes = self.boxes(look.boxes) if look.boxes is not None else []
         photo: Pixels | Image.Image
@@ -128,15 +131,27 @@ class Explanation(Attribution):
             photo = resample(self.photo.in_full, smaller, "bilinear")
             placement, boxes = self.placement.resized(smaller), [box.resized(self.size, smaller) for box in boxes]
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
+        shown = self._laid(chosen.share_of(self.map), placement, look)
+        is_own = look.scale is None and not look.signed  # then the colours show the very shares that lines are drawn at
         return paint(
             photo,
-            partial(placement.rows, self._relative_map),
+            shown if is_own else self._laid(self._relative_map, placement, look),
             look,
             self.style,
-            shown=Laid(placement, chosen.share_of(self.map)),
+            shown=shown,
             boxes=boxes,
             legend=self._legend(chosen) if look.legend else None,
         )
+
+    def _laid(self, grid_map: Float32, placement: Placement, look: OverlayOptions) -> Laid:
+        """A map as it is drawn, its cells where `placement` says."""
+        if is_smooth(look, self.style):
+            grid_map, placement = smoothed(grid_map, placement)
+        return Laid(placement, grid_map)
+
+    def drawn_rows(self, size: tuple[int, int], look: OverlayOptions) -> Rows:
+        """The heat as it is drawn on a copy of the photograph of (w, h) pixels, see `camserve.render.painting`."""
+        return self._laid(self._relative_map, self.placement.resized(size), look)
 
     @takes(OverlayOptions)
     def show(self, look: OverlayOptions) -> None:
@@ -261,6 +276,11 @@ class Explanation(Attribution):
             f"<camserve.Explanation {self.in_short} of {self.photo.name} "
             f"{' x '.join(map(str, self.size))} by {self.method} at {self.layer}>"
         )
+
+
+def is_smooth(look: OverlayOptions, style: Render) -> bool:
+    """Whether maps are drawn without corners."""
+    return style.smooth if look.smooth is None else look.smooth
 
 
 def _colormap(look: OverlayOptions, style: Render) -> str:

@@ -63,8 +63,11 @@ def _legend_plate(legend: Legend, palette: bytes, opacity: Sequence[int], em: in
 
 def place_legend(
     canvas: Image.Image, legend: Legend, heat: Heat, step: int, palette: bytes, opacity: Sequence[int]
-) -> None:
-    """Pastes the legend into the corner with the least heat, in the largest readable text that fits."""
+) -> Image.Image:
+    """The picture with the legend in the corner with the least heat, in the largest readable text that fits.
+
+    Where that would hide more than a quarter of it, the legend stands below it: another picture, which is higher.
+    """
     for share in (1, 0.75, 0.5, 0):
         em = max(_LEAST_TEXT, round(share * side_of(canvas.size) / 32))
         plate, gap = _legend_plate(legend, palette, opacity, em), em // 2
@@ -74,7 +77,12 @@ def place_legend(
             beyond = [np.nan_to_num(heat[y // step :, x // step :]) for x, y in corners]
             means = [part[: plate.height // step, : plate.width // step].mean() for part in beyond]
             canvas.paste(plate, corners[int(np.argmin(means))])
-            break
+            return canvas
+    plate = _legend_plate(legend, palette, opacity, _LEAST_TEXT)
+    higher = Image.new("RGB", (max(canvas.width, plate.width), canvas.height + plate.height), DARK)
+    higher.paste(canvas, (0, 0))
+    higher.paste(plate, (0, canvas.height))
+    return higher
 
 
 def plain_text(text: str) -> str:

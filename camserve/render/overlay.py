@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from camserve.catalogue.colormaps import COLORMAPS, SIGNED_COLORMAPS, colormap_names, colours
-from camserve.render.canvas import Canvas, Pixels, canvas_of
+from camserve.render.canvas import Canvas, Pixels, block_of, canvas_of
 from camserve.render.legend import Legend, place_legend
 from camserve.render.painting import (
     DARK,
@@ -52,7 +52,7 @@ def overlay(
     Heat up to 0.1 leaves the photograph bit for bit; from there opacity grows, to alpha at 0.7. What the
     network did not see is greyed and framed, never painted.
     colormap: see `colours`. alpha: opacity of hot places, 0..1. contour: heat, 0..1, at which a line is
-    drawn. legend: in the coldest corner; left out where readable text would hide more than a quarter.
+    drawn. legend: in the coldest corner; below, where readable text would hide more than a quarter.
     painted: what the colours show, where it is another scale of the same; beyond 1 it is 1. signed: it runs from -1
     to 1, opacity grows both ways, and 0 is the middle of the colour map. native: by compiled
     code where there is some; the picture is the same. grey: the photograph without its colours.
@@ -71,7 +71,9 @@ def overlay(
     if level is not None:
         _outline(canvas, heat >= level, step)
     if legend is not None:
-        place_legend(canvas, legend, np.abs(sample(shown, canvas.size)[0]), step, palette, opacity)
+        lettered = place_legend(canvas, legend, np.abs(sample(shown, canvas.size)[0]), step, palette, opacity)
+        if lettered is not canvas:
+            return Canvas(lettered, lettered.reduce(block_of(lettered.size)))
     return whole
 
 

@@ -186,9 +186,12 @@ def checked_share(name: str, value: float) -> float:
     return number_within(name, value, 0, 1)
 
 
-def enlargement(size: tuple[int, int]) -> int:
-    """How many times as large a photograph of (W, H) pixels is drawn to have room for words; 1 where it has."""
-    return math.ceil(ROOMY / max(size))
+def enlargement(size: tuple[int, int], side: int = ROOMY) -> int:
+    """How many times as large a photograph of (W, H) pixels is drawn so that its long side has `side`; 1 where it has.
+
+    side: default what gives room for words.
+    """
+    return math.ceil(side / max(size))
 
 
 def enlarged(photo: Image.Image, factor: int) -> Image.Image:

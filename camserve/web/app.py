@@ -1,15 +1,17 @@
 """START HERE: the Flask application, put together from one blueprint per dialect over one Service."""
 
-from flask import Flask, Response
+from flask import Flask
 from werkzeug.routing import BaseConverter
 
 from camserve import config
 from camserve.web import problems as problem
 from camserve.web.auth import protect
 from camserve.web.logs import log_requests
+from camserve.web.other_origins import answer_other_origins
 from camserve.web.request_record import keep_records
 from camserve.web.routes.aliases import aliases
 from camserve.web.routes.api import api
+from camserve.web.routes.api_docs import api_docs
 from camserve.web.routes.classes import classes
 from camserve.web.routes.health import health
 from camserve.web.routes.jobs import jobs
@@ -21,15 +23,6 @@ from camserve.web.routes.prometheus import keep_metrics
 from camserve.web.service import EXTENSION, Service
 from camserve.web.upload import PARTS, UploadRequest
 from camserve.web.work.admission import ENVELOPE_BYTES
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class CardName(BaseConverter):
@@ -61,13 +54,8 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     keep_records(app)
     log_requests(app)
     keep_metrics(app, service)
+    answer_other_origins(app, service.settings.serve)
     protect(app, service.settings)
-    for blueprint in (api, classes, jobs, kserve, open_inference, aliases, openapi, health, page):
+    for blueprint in (api, classes, jobs, kserve, open_inference, aliases, openapi, api_docs, health, page):
         app.register_blueprint(blueprint)
-
-    @app.after_request
-    def _add_headers(response: Response) -> Response:
-        response.headers.update(HEADERS)
-        return response
-
     return app

@@ -70,6 +70,7 @@ class Asked(BaseModel):
         target: int | str | None = None
         output: int | str | None = None
         labels: str | None = None
+        min_side: int | None = None
 
     model: Annotated[
         Text | None,

@@ -121,7 +121,8 @@ def test_keywords_and_their_defaults_are_as_they_were() -> None:
     assert {name: default for kind in KINDS for name, (_, default) in about.about(kind).items()} == {
         "target": None, "method": None, "layer": None, "output": None, "size": None, "output_stride": None,
         "sharp": None, "trust": False, "quantity": None, "expected": None, "labels": None, "alpha": None,
-        "colormap": None, "contour": None, "boxes": None, "legend": False, "signed": False, "grey": False,
+        "colormap": None, "contour": None, "boxes": None, "legend": False, "signed": False, "smooth": None,
+        "min_side": None, "grey": False,
         "scale": None,
     }  # fmt: skip
 

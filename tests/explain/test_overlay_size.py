@@ -144,3 +144,16 @@ def test_what_may_be_set() -> None:
     for value, said in ((511, "512 or more"), (-1, "greater than or equal to 0"), (1.5, "integer"), (True, "true")):
         with pytest.raises(ConfigError, match=rf"render.max_side.*{said}"):
             load_settings(environ={}, overrides={"render": {"max_side": value}})
+
+
+def test_small_photographs_are_drawn_so_many_times_as_large_as_asked(model: camserve.Model) -> None:
+    found = model.explain(picture(size=(90, 70)))
+    sizes = [found.overlay(min_side=side).size for side in (1, 90, 91, 256)]
+    assert sizes == [(90, 70), (90, 70), (180, 140), (270, 210)]
+    assert found.overlay(min_side=512, legend=True).size == (540, 420)
+
+
+def test_smooth_is_the_setting_s_choice_where_nothing_is_said(model: camserve.Model) -> None:
+    found = model.explain(picture(size=(90, 70)))
+    smooth, straight = (found.overlay(smooth=choice).tobytes() for choice in (True, False))
+    assert found.overlay().tobytes() == smooth != straight

@@ -18,6 +18,7 @@ from camserve.config import load_settings
 from camserve.errors import OptionError
 from camserve.explanation.common_scale import common_scale
 from camserve.render import native_painter
+from camserve.render.legend import Legend, place_legend
 from camserve.render.scale import Scale, scale_of
 
 MAP = np.array([[8, -4], [0, 4]], np.float32)
@@ -69,7 +70,7 @@ def test_signed_colours_are_clear_at_zero_and_grow_both_ways() -> None:
 
 def test_signed_shows_what_unsigned_leaves_out(otter: camserve.Explanation) -> None:
     photo = pixels(otter.photo.image)
-    plain, signed = (pixels(otter.overlay(signed=choice)) for choice in (False, True))
+    plain, signed = (pixels(otter.overlay(signed=choice, smooth=False)) for choice in (False, True))
     placed = otter.placement.rows(otter.map / np.abs(otter.map).max(), 0, photo.shape[0])
     changed = (signed != photo).any(2)
     assert not changed[np.abs(placed) < 0.099].any()
@@ -191,8 +192,13 @@ def test_legends_name_the_target_and_its_numbers(
 ) -> None:
     from camserve.render import overlay as render
 
-    drawn = []
-    monkeypatch.setattr(render, "place_legend", lambda canvas, legend, *_: drawn.append(legend))
+    drawn: list[Legend] = []
+
+    def placed(canvas: Image.Image, legend: Legend, *how: Any) -> Image.Image:
+        drawn.append(legend)
+        return place_legend(canvas, legend, *how)
+
+    monkeypatch.setattr(render, "place_legend", placed)
     end = f"{np.abs(otter.map).max():.3g}"
     otter.overlay(legend=True, signed=True)
     otter.overlay(legend=True, scale=100)

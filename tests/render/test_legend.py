@@ -64,8 +64,13 @@ def test_the_legend_takes_no_more_than_a_quarter_of_the_photograph(size: tuple[i
 
 
 @pytest.mark.parametrize("size", [(32, 32), (80, 60), (4000, 20), (20, 4000)])
-def test_no_legend_where_it_could_not_be_read(size: tuple[int, int]) -> None:
-    assert legend_corners(Image.new("RGB", size, "white"), np.zeros(size[::-1])) is None
+def test_the_legend_stands_below_where_it_would_hide_too_much(size: tuple[int, int]) -> None:
+    photo, legend = Image.new("RGB", size, "white"), Legend("Egyptian cat 0.42", "0", "", "9")
+    painted = overlay(photo, rows_of(np.zeros(size[::-1])), legend=legend, **LOOK)
+    plate = legend_image(legend, text_height=10, **LOOK)
+    assert painted.size == (max(size[0], plate.width), size[1] + plate.height)
+    assert painted.crop((0, 0, *size)).tobytes() == photo.tobytes()
+    assert painted.crop((0, size[1], plate.width, painted.height)).tobytes() == plate.tobytes()
 
 
 def test_the_legend_grows_with_its_text_and_shows_the_colours_of_the_overlay() -> None:

@@ -142,15 +142,13 @@ def test_threads_draw_the_same_picture() -> None:
 def test_extreme_shapes(size: tuple[int, int]) -> None:
     heat = np.linspace(0, 1, size[0] * size[1]).reshape(size[::-1])
     found = find_boxes(rows_of(heat), size, threshold=0)
-    painted = overlay(
-        Image.new("RGB", size),
-        rows_of(heat),
-        contour=0.5,
-        boxes=found,
-        legend=Legend("cat", "0", "", "1"),
-        **LOOK,
-    )
+    look: dict[str, Any] = {"contour": 0.5, "boxes": found, **LOOK}
+    painted = overlay(Image.new("RGB", size), rows_of(heat), **look)
     assert painted.size == heat_image(rows_of(heat), size).size == size
+    lettered = overlay(Image.new("RGB", size), rows_of(heat), legend=Legend("cat", "0", "", "1"), **look)
+    assert lettered.width >= size[0]  # the legend stands below, and may be wider
+    assert lettered.height > size[1]
+    assert lettered.crop((0, 0, *size)).tobytes() == painted.tobytes()
     assert [(box.left, box.top, box.right, box.bottom) for box in found] == [(0, 0, *size)]
 
 

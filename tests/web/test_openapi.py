@@ -75,6 +75,8 @@ def test_every_path_is_described(app: Flask, description: dict[str, Any]) -> Non
         ("/static/{path:filename}", "GET"),
         ("/examples/{name}", "GET"),
         ("/", "POST"),
+        ("/docs", "GET"),
+        ("/docs/{name}", "GET"),
     }
 
 

@@ -389,8 +389,14 @@ def test_nothing_hinders_people_in_any_state(page: "Page", cat: Path, scheme: Li
     explained(page)
     page.wait_for_selector("#why:visible")
     check()
-    for details in ("#take", ".words", "#why"):
-        page.click(f"{details} summary")
+    for details in page.query_selector_all("details summary"):
+        details.click()
+    page.click("#closer")
+    page.click("#side-by-side")
+    for name in ("cam", "eigencam"):
+        page.check(f"#chooser [value={name}]")
+    page.click("#compare-start")
+    page.wait_for_selector("#compare-said:text-is('Done.')")
     page.fill("#expected", "tabby")
     page.keyboard.press("Enter")
     page.wait_for_selector("#expectation:visible")
@@ -410,12 +416,15 @@ def test_all_is_reached_by_keyboard(page: "Page") -> None:
     page.check("#contour")
     page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(40):
+    for _ in range(48):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
     assert {
         "frame",
         "both",
+        "closer",
+        "smooth",
+        "side-by-side",
         "split",
         "expected",
         "threshold",
@@ -505,8 +514,9 @@ def test_the_form_draws_a_small_photograph_large(client: FlaskClient) -> None:
 
 def test_the_icon_and_the_files_of_the_page_are_served(client: FlaskClient) -> None:
     static = Path(camserve.__file__).parent / "web" / "static"
-    scripts = {path.name: "text/javascript" for path in static.glob("*.js")}
-    for name, kind in {**scripts, "page.css": "text/css", "icon.svg": "image/svg+xml"}.items():
+    scripts = {path.relative_to(static).as_posix(): "text/javascript" for path in static.rglob("*.js")}
+    others = {"page.css": "text/css", "compare.css": "text/css", "icon.svg": "image/svg+xml"}
+    for name, kind in (scripts | others).items():
         response = client.get(f"/static/{name}")
         assert response.content_type.startswith(kind)
         response.close()

@@ -49,6 +49,7 @@ LOOKS: dict[str, tuple[Callable[["Page"], None], dict[str, Any]]] = {
     "none": (lambda page: move(page, "opacity", 0), {"alpha": 0}),
     "colours": (lambda page: choose(page, "viridis"), {"colormap": "viridis"}),
     "signed": (lambda page: page.check("#signed"), {"signed": True}),
+    "straight": (lambda page: page.uncheck("#smooth"), {"smooth": False}),
     "grey": (lambda page: page.check("#grey"), {"grey": True}),
     "boxes": (lambda page: page.check("#boxes"), {"boxes": 0.5}),
 }
@@ -248,6 +249,7 @@ def test_the_map_and_the_photograph_alone_and_a_slider_between_them(
     upload(page, data=cat.read_bytes())
     explained(page)
     page.check("#only-map", force=True)
+    page.uncheck("#smooth")  # a heatmap has straight lines between its cells
     heat = model.explain(cat).heatmap
     table = np.frombuffer(colours("inferno"), np.uint8).reshape(256, 3).astype(np.int16)
     off = np.abs(drawn(page) - table[(heat * 255 + 0.5).astype(int)]).max(2)

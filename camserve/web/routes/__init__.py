@@ -10,4 +10,5 @@ page.py            the page at /
 health.py          whether the process lives, and can take work
 prometheus.py      what the service does, in numbers
 openapi.py         /openapi.json, from the views themselves
+api_docs.py        the page at /docs: the same, to read
 """

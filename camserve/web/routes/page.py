@@ -35,7 +35,7 @@ SIZES = {
 # A setting's name in an error: for who runs the service, not for who looks at the page. static/service.js has the same.
 _SETTING = re.compile(r" \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)")
 _COLOUR_LABELS = {"RdBu": "Blue to red"}
-# Pixels of a side up to which a photograph is drawn pixel by pixel; static/picture.js has the same.
+# Pixels of a side up to which a photograph is drawn pixel by pixel; static/picture/picture.js has the same.
 _SMALL = 128
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(rb"([A-Z]{1,20}) (/[^ ?\r\n]*)[^ \r\n]* HTTP/1\.[01]\r\n")
 _ID = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _FORWARDED = re.compile(rb"\r\nx-forwarded-for:[ \t]*([^\r\n]*)", re.IGNORECASE)
 # Characters of a path that the log has.
 _LONGEST_PATH = 300
@@ -28,6 +29,7 @@ class Head(NamedTuple):
     id: str = ""
     length: int = 0
     forwarded: str = ""
+    origin: str = ""
 
 
 def head_of(data: bytes) -> Head:
@@ -40,25 +42,27 @@ def head_of(data: bytes) -> Head:
         _first(_ID, head),
         int(_first(LENGTH, head.lower()) or 0),
         _first(_FORWARDED, head),
+        _first(_ORIGIN, head),
     )
 
 
 def bare_answer(app: "Flask", problem: "Problem", head: Head, client: object) -> bytes:
     """The bytes of an answer, after which the connection ends. client: its address, as sockets have it."""
-    from camserve.web.app import HEADERS
     from camserve.web.logs import log_answer
+    from camserve.web.other_origins import reading_headers, security_headers
     from camserve.web.request_record import begun
     from camserve.web.routes.prometheus import EXTENSION, Metrics
     from camserve.web.service import EXTENSION as SERVICE
 
     now = begun(head.id, None)
     response = problem.response(now, head.path)
-    response.headers.update({**HEADERS, "X-Request-Id": now.id, "Connection": "close"})
+    serve = app.extensions[SERVICE].settings.serve
+    told = {**security_headers(serve), **reading_headers(serve, head.origin)}
+    response.headers.update({**told, "X-Request-Id": now.id, "Connection": "close"})
     kept: Metrics = app.extensions[EXTENSION]
     kept.count(response, now)
     peer = client[0] if isinstance(client, tuple) else None
-    proxies = app.extensions[SERVICE].settings.serve.proxies
-    about = {"client": client_of(peer, head.forwarded, proxies), "bytes_in": head.length}
+    about = {"client": client_of(peer, head.forwarded, serve.proxies), "bytes_in": head.length}
     log_answer(response, now, head.method, head.path[:_LONGEST_PATH], about)
     lines = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.get_data()

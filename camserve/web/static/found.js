@@ -1,11 +1,18 @@
 // What an answer of the service found, and what can be drawn of it without another: of classes whose maps it has.
 
-import { ClassMaps } from "./classmaps.js";
-import { Placement } from "./placement.js";
+import { ClassMaps } from "./picture/classmaps.js";
+import { Placement } from "./picture/placement.js";
 import { said, short } from "./words.js";
 
 // Of a map's peak: maps that differ by less are one.
 const EQUAL = 1e-3;
+
+// What picture.js draws of an answer's own map. isDifference: whether it has two sides.
+export function heatOf(answer, isDifference) {
+  const { image, frame, placement } = answer.provenance;
+  const placed = new Placement(placement, frame, [image.width, image.height]);
+  return { map: Float32Array.from(answer.map.flat()), placement: placed, unit: answer.unit, signed: isDifference };
+}
 
 // target: what is explained, {index, against}; null: something else than a class or a difference of two. maps: of all
 // classes, null where there are none, for a reason. live: the answer's own map is among them, so that other classes

@@ -3,6 +3,20 @@
 // Milliseconds between two looks at how far it is.
 const LOOK = 400;
 
+// The answer to an explanation that is asked for; what takes longer than one answer may is run as a job. asJob: whether
+// that is known before. address: of jobs; "": none are taken. The rest as of `runJob`.
+export async function answered(service, address, { asJob, ...asked }) {
+  const { photo, options, signal } = asked;
+  const job = () => runJob(service, address, { ...asked, accept: "application/json" });
+  if (asJob) return job();
+  try {
+    return await service.ask(photo, "application/json", options, signal);
+  } catch (error) {
+    if (!address || !["too_long", "deadline_passed"].includes(error.code)) throw error;
+    return job();
+  }
+}
+
 // service: a Service. address: of jobs. told(job): how far it is; null: it waits.
 // Gives the answer of the service; throws what it says, as Service.ask does, and ends the job where `signal` aborts.
 export async function runJob(service, address, { photo, accept, options, signal, told }) {

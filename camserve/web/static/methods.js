@@ -32,19 +32,22 @@ export function showForecast(menu, why, forecast) {
     option.dataset.title ??= option.text;
     option.dataset.seconds = seconds;
     option.dataset.job = seconds > deadline && !tooLong ? "yes" : "";
+    option.dataset.reason = reason;
     option.disabled = Boolean(reason) || tooLong;
     const behind = reason ? "not for this model" : seconds >= WORTH_SAYING ? `about ${inWords(seconds)}` : "";
     option.text = behind ? `${option.dataset.title} · ${behind}` : option.dataset.title;
-    if (reason) closed.push([option.dataset.title, reason]);
-    else if (tooLong) {
-      closed.push([option.dataset.title, `about ${inWords(seconds)} on this photograph; ${allowed} s are allowed`]);
-    }
+    if (tooLong) option.dataset.reason = `about ${inWords(seconds)} on this photograph; ${allowed} s are allowed`;
+    if (option.disabled) closed.push([option.dataset.title, option.dataset.reason]);
   }
+  menu.dataset.known = forecast ? "yes" : "";
   why.querySelector("summary").textContent =
     closed.length === 1 ? "Why one method cannot be chosen" : `Why ${closed.length} methods cannot be chosen`;
   why.querySelector("ul").replaceChildren(...closed.map(reasonItem));
   why.hidden = !closed.length;
 }
+
+// What a method costs, in words.
+export const costIn = (seconds) => (seconds < 0.1 ? "under 0.1 s" : seconds < 10 ? `${seconds.toFixed(1)} s` : inWords(seconds));
 
 export const inWords = (seconds) => (seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
 

@@ -4,13 +4,15 @@
 
 import { showAnswers } from "./answers.js";
 import { searchClasses } from "./classes.js";
+import { cancelComparison, checkComparison, listMethods, watchComparison } from "./compare.js";
 import { Found } from "./found.js";
-import { runJob } from "./jobs.js";
+import { answered } from "./jobs.js";
 import { needsJob, showForecast, titleOf } from "./methods.js";
 import { classNames, modelName, offerSentences } from "./names.js";
 import { watchPhotographs } from "./photographs.js";
-import { redraw, setHeat, setPhotograph } from "./picture.js";
-import { clearPlace, showPlaceAgain, watchPlaces } from "./places.js";
+import { redraw, setHeat, setPhotograph } from "./picture/picture.js";
+import { resetZoom, watchZoom } from "./picture/zoom.js";
+import { clearPlace, dropDrag, keptPlace, showPlaceAgain, watchPlaces } from "./places.js";
 import { plain, Service } from "./service.js";
 import { archive, download, restoreLink, showCommands } from "./takeaway.js";
 import { isBusy, isCleared, setBusy, setCleared, setProgress, showProblem } from "./waiting.js";
@@ -36,6 +38,7 @@ async function take(photo) {
   for (const id of ["target", "expected"]) if ($(id).dataset.index) setClass(id, "", "");
   $("difference").setAttribute("aria-pressed", "false");
   $("answers").hidden = true;
+  resetZoom();
   await explain();
 }
 
@@ -55,6 +58,7 @@ async function explain({ quietly = false } = {}) {
   const choice = (state.asked = choices());
   const options = quietly ? asIndices() : { outputs: "maps", top_k: CLASSES, ...asIndices() };
   if (!quietly) {
+    checkComparison();
     setBusy(true);
     $("problem").hidden = true;
     clearPlace();
@@ -77,18 +81,11 @@ async function explain({ quietly = false } = {}) {
   if (mine === state.request) setBusy(false);
 }
 
-// What would take longer than one answer may runs as a job. quietly: it was found already, most likely.
-async function answerTo(options, signal, quietly) {
-  const { photo } = state;
+// quietly: it was found already, most likely.
+function answerTo(options, signal, quietly) {
   const told = (job) => signal.aborted || setProgress(job);
-  const asJob = () => runJob(service, form.dataset.jobs, { photo, accept: "application/json", options, signal, told });
-  if (!quietly && needsJob($("method"), $("method").value)) return asJob();
-  try {
-    return await service.ask(photo, "application/json", options, signal);
-  } catch (error) {
-    if (!form.dataset.jobs || !["too_long", "deadline_passed"].includes(error.code)) throw error;
-    return asJob();
-  }
+  const asJob = !quietly && needsJob($("method"), $("method").value);
+  return answered(service, form.dataset.jobs, { photo: state.photo, options, signal, told, asJob });
 }
 
 // What every method would take on this photograph; asked once the first picture is there, and nobody waits for it.
@@ -101,6 +98,7 @@ async function forecast(signal) {
     if (signal.aborted) return;
     state.forecast = key;
     showForecast($("method"), $("why"), told);
+    listMethods();
   } catch {
     // the menu stays as it is, and errors say the rest
   }
@@ -188,6 +186,7 @@ function chooseDifference() {
 // Where the map of a target is here it is drawn at once; what is said of it follows.
 function turnTo(target) {
   state.target = target;
+  checkComparison();
   const here = !isCleared() && Boolean(state.found?.live) && state.found.has(target);
   if (here) {
     showHeat(target);
@@ -223,6 +222,7 @@ function showAnswer(answer, difference, milliseconds) {
   state.by = `${state.title} at layer “${layer}” of ${model.name}`;
   setCleared(false);
   showHeat(state.target);
+  checkComparison();
   $("facts").textContent = `${state.by} · ${image.width} × ${image.height} · ${Math.round(milliseconds)} ms`;
   showWords(answer);
 }
@@ -260,6 +260,24 @@ function preview(index) {
 // What places are asked of.
 function pointed() {
   return !state.heat || isCleared() ? null : { ...state.found, heat: state.heat, name: state.found.name(state.shown) };
+}
+
+// What methods are compared about; see compare.js.
+function compared() {
+  if (!state.found || !state.photo) return null;
+  const options = asIndices();
+  if (state.target) options.target = `#${state.target.index}${state.target.against === null ? "" : `-#${state.target.against}`}`;
+  const { name, size, lastModified } = state.photo;
+  const key = [name, size, lastModified, modelName(), $("size").value, $("labels")?.value, options.target ?? $("target").value].join("\n");
+  return { photo: state.photo, target: state.target, name: state.found.name(state.target), options, key };
+}
+
+// Shows in the large picture what one of the compared methods found.
+function enlarge(name) {
+  $("method").value = name;
+  setHints();
+  explain();
+  $("figure").scrollIntoView({ block: "start" });
 }
 
 function showFailure(error, title = "That did not work.") {
@@ -312,8 +330,12 @@ for (const id of ["link", "curl", "python"]) $(id).addEventListener("focus", () 
 $("difference").addEventListener("click", chooseDifference);
 $("cancel").addEventListener("click", cancel);
 $("again").addEventListener("click", () => explain());
-document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && cancel());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.defaultPrevented && !cancelComparison()) cancel();
+});
 watchPhotographs(take);
+watchComparison(service, compared, enlarge);
+watchZoom(dropDrag, keptPlace);
 watchPlaces(pointed);
 for (const id of ["target", "expected"]) {
   $(id).addEventListener("input", () => setClass(id, $(id).value, ""));
@@ -348,6 +370,7 @@ form.addEventListener("change", ({ target }) => {
   if (["target", "expected"].includes(id) && asksTheSame()) return; // taken from the list, or by Enter, already
   if (id === "signed") $("colormap").value = "";
   if (id === "model") showForecast($("method"), $("why"), null);
+  if (["model", "size"].includes(id)) checkComparison();
   if (id === "model") offerSentences();
   if (["labels", "model"].includes(id)) setClass("target", "", "");
   setHints();

@@ -1,5 +1,6 @@
 // Asking about a place by pointing, a tap or the arrow keys, and about a region by a drag, or Shift and the arrow keys.
 
+import { reveal } from "./picture/zoom.js";
 import { short } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,6 +15,14 @@ export function clearPlace() {
   $("mark").hidden = $("seen").hidden = true;
   $("place").textContent = $("place").dataset.hint;
 }
+
+// What is being dragged is something else than a region.
+export function dropDrag() {
+  pointing.from = null;
+}
+
+// The place that was asked about last, {x, y} as fractions of the photograph; null: none.
+export const keptPlace = () => pointing.kept && (pointing.kept.to ?? pointing.kept.from);
 
 // current: () -> what is shown: {size: [width, height], maps, reason, names, heat, name, field, placement}; null: nothing.
 export function watchPlaces(current) {
@@ -75,6 +84,7 @@ function step(event, now) {
   const high = placement.box[axis + 2] / length;
   moved[name] = Math.min(Math.max((placement.centre(axis, cell) + 0.5) / length, low), high);
   keep(event.shiftKey ? { from, to: moved } : { from: moved }, now);
+  reveal(moved);
 }
 
 // The middle cell of the map, as a fraction of the photograph.
@@ -120,7 +130,7 @@ function ofField([left, top, right, bottom], [width, height]) {
 }
 
 function fractions(event) {
-  const { left, top, width, height } = $("frame").getBoundingClientRect();
+  const { left, top, width, height } = $("sheet").getBoundingClientRect();
   const inside = (value) => Math.min(Math.max(value, 0), 1);
   return { x: inside((event.clientX - left) / width), y: inside((event.clientY - top) / height) };
 }

@@ -1,13 +1,13 @@
 // What can be taken along: the picture with its caption, the commands that give the same, a link with the options.
 
-import { colourBar, draw, drawnSize, endsOf, lookOf } from "./picture.js";
+import { colourBar, draw, drawnSize, endsOf, lookOf } from "./picture/picture.js";
 
 const $ = (id) => document.getElementById(id);
 const LARGEST = 16e6; // pixels of a canvas that every browser has
 const NARROWEST = 480; // pixels of a caption that can be read
 // What a link restores: the controls by their id.
 const KEPT = [
-  "model", "method", "size", "target", "expected", "labels", "trust", "colormap", "signed", "grey", "contour", "boxes",
+  "model", "method", "size", "target", "expected", "labels", "trust", "colormap", "signed", "grey", "smooth", "contour", "boxes",
   "threshold", "clip", "opacity", "only-photo", "only-map", "split",
 ];
 
@@ -75,7 +75,7 @@ function wrapped(context, line, width) {
 
 // Everything at once: the picture as it is shown, the heat of each pixel, the maps of all classes, and all facts.
 export async function archive(name, heat, ask) {
-  const look = optionsOf(null, heat)[1].map(([option, value]) => [option, value === true ? "on" : value]);
+  const look = optionsOf(null, heat)[1].map(([option, value]) => [option, inText(value)]);
   const answer = await ask({ outputs: "overlay,heatmap,maps", ...Object.fromEntries(look) });
   save(await answer.blob(), name);
 }
@@ -94,7 +94,7 @@ function save(blob, name) {
 export function showCommands(photo, target, heat) {
   $("link").value = location.href.split("#")[0] + linked();
   const [how, drawn] = optionsOf(target, heat);
-  const query = new URLSearchParams([...how, ...drawn].map(([name, value]) => [name, value === true ? "on" : value]));
+  const query = new URLSearchParams([...how, ...drawn].map(([name, value]) => [name, inText(value)]));
   const name = photo.name || "photo.png";
   const asked = new URL(`${$("form").dataset.explain}?${query}`, location.href).href.replace(/\?$/, "");
   const kind = photo.type || "application/octet-stream";
@@ -110,9 +110,11 @@ export function showCommands(photo, target, heat) {
   ].join("\n");
 }
 
+const inText = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : value);
+
 const quoted = (text) => `'${text.replaceAll("'", `'"'"'`)}'`;
 
-const keyword = ([name, value]) => `${name}=${value === true ? "True" : JSON.stringify(value)}`;
+const keyword = ([name, value]) => `${name}=${value === true ? "True" : value === false ? "False" : JSON.stringify(value)}`;
 
 // What was chosen otherwise than it comes, in the names of docs/http.md: how it is explained, and how it is drawn.
 function optionsOf(target, heat) {
@@ -124,6 +126,7 @@ function optionsOf(target, heat) {
   const drawn = [...chosen("colormap")];
   if (changed($("opacity"))) drawn.push(["alpha", look.alpha]);
   for (const name of ["signed", "grey"]) if (look[name]) drawn.push([name, true]);
+  if (changed($("smooth"))) drawn.push(["smooth", look.smooth]);
   for (const name of ["contour", "boxes"]) if (look[name]) drawn.push([name, look.threshold]);
   if (look.clip < 100) drawn.push(["scale", look.end]);
   return [how, drawn];

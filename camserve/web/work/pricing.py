@@ -74,7 +74,8 @@ def check_drawn(request: Demand, allowed: float) -> None:
     options = request.options
     pictures = [*options.outputs, *([_OUTLINES] if options.polygons else [])] or ["overlay"]
     count, most = request.classes * len(pictures), _DRAWN * allowed
-    drawn = count * (request.pixels + _PICTURE * request.images) / 1e6
+    enlarged = (2 * (options.min_side or 0)) ** 2  # a side is less than twice what is asked for
+    drawn = count * (request.pixels + max(_PICTURE, enlarged) * request.images) / 1e6
     if drawn > most:
         raise TooMuch(
             f"{request.classes} times {', '.join(pictures)} of {request.pixels / 1e6:.2g} megapixels take as long as "

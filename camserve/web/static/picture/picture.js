@@ -1,8 +1,9 @@
 // The picture: a photograph, and the heat over it as the controls say, drawn here and at once.
 
 import { Ground } from "./heat.js";
-import { drawBoxes, drawOutline, drawUnseen } from "./lines.js";
-import { short } from "./words.js";
+import { SAMPLES, drawBoxes, drawOutline, drawUnseen } from "./lines.js";
+import { smoothed } from "./smooth.js";
+import { short } from "../words.js";
 
 const $ = (id) => document.getElementById(id);
 // Pixels that are drawn: of larger photographs a smaller copy, so that every change is drawn within a frame.
@@ -10,8 +11,12 @@ const MOST = 2 ** 20;
 // Pixels of a side up to which a photograph is drawn pixel by pixel; routes/page.py has the same.
 const SMALL = 128;
 
-// heat: of `setHeat`. grounds: the photograph, as it is painted on, by greyness and size.
-const shown = { photo: null, heat: null, grounds: {}, asked: false };
+// Of that, for a picture that is looked at closely.
+const CLOSE = 4;
+
+// heat: of `setHeat`. grounds: the photograph, as it is painted on, by greyness and size. close: whether it is looked at
+// closely. after: called when it was drawn.
+const shown = { photo: null, heat: null, grounds: {}, asked: false, close: false, after: [] };
 
 // ---- the photograph
 
@@ -45,7 +50,17 @@ function ground(grey, size) {
   return shown.grounds[key];
 }
 
+// Whether it is looked at closely, and so drawn with more pixels where the photograph has more.
+export function setClose(close) {
+  if (shown.close === close) return;
+  shown.close = close;
+  redraw();
+}
+
 // ---- the heat
+
+// told(): called whenever the controls may have changed how heat looks.
+export const onRedraw = (told) => shown.after.push(told);
 
 // heat: {map, placement, unit, signed}: a raw map, where its cells lie in the photograph, what its numbers are, and
 // whether it is a difference, which has two sides whatever the controls say. null: there is none.
@@ -59,31 +74,42 @@ export function setHeat(heat) {
 // Draws before the next frame, once, however many controls have moved until then.
 export function redraw() {
   setColours();
+  for (const told of shown.after) told();
   if (!shown.heat || shown.asked) return;
   shown.asked = true;
   requestAnimationFrame(() => {
     shown.asked = false;
     if (!shown.heat) return;
     performance.mark("draw");
-    draw($("heat"), drawnSize(shown.photo.naturalWidth, shown.photo.naturalHeight));
+    const most = shown.close ? CLOSE * MOST : MOST;
+    draw($("heat"), drawnSize(shown.photo.naturalWidth, shown.photo.naturalHeight, most));
     performance.measure("draw", "draw");
     setScale();
   });
 }
 
-// Draws the picture as it is shown on a canvas of another size.
-export function draw(canvas, size) {
-  const look = lookOf(shown.heat);
-  const { map, placement } = shown.heat;
+// Draws the picture as it is shown on a canvas of another size. heat: another one of the photograph's. end: the value of
+// its last colour, default as the controls say.
+export function draw(canvas, size, heat = shown.heat, end = lookOf(heat).end) {
+  const look = lookOf(heat);
   const context = canvas.getContext("2d");
   if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
-  const placed = placement.within(size);
-  const shares = sharesOf(map, look.end, look.signed);
-  context.putImageData(ground(look.grey, size).paint(shares, placed, look), 0, 0);
-  const own = sharesOf(map, highest(map, false), false);
+  const placed = heat.placement.within(size);
+  const painted = drawnMap(sharesOf(heat.map, end, look.signed), placed, look);
+  context.putImageData(ground(look.grey, size).paint(painted.map, painted.placed, look), 0, 0);
+  const own = sharesOf(heat.map, highest(heat.map, false), false);
   if (look.boxes) drawBoxes(context, own, placed, look.threshold);
   if (!placed.sawAll) drawUnseen(context, placed);
-  if (look.contour) drawOutline(context, own, placed, look.threshold);
+  if (!look.contour) return;
+  const outlined = drawnMap(own, placed, look);
+  drawOutline(context, outlined.map, outlined.placed, look.threshold, Math.ceil(SAMPLES / outlined.steps));
+}
+
+// The map as it is drawn, and where its cells lie. steps: how many make one of the map's own.
+function drawnMap(map, placed, { smooth }) {
+  if (!smooth) return { map, placed, steps: 1 };
+  const finer = smoothed(map, placed.grid);
+  return { ...finer, placed: placed.finer(finer.steps) };
 }
 
 // What the controls say, for one heat. end: the value of the last colour.
@@ -99,6 +125,7 @@ export function lookOf({ map, unit, signed: twoSides = false }) {
     grey: $("grey").checked,
     contour: $("contour").checked,
     boxes: $("boxes").checked,
+    smooth: $("smooth").checked,
     threshold: Number($("threshold").value),
   };
 }
@@ -153,10 +180,10 @@ function setScale() {
   [$("low").textContent, $("high").textContent] = endsOf(shown.heat);
 }
 
-export function endsOf(heat) {
-  const { signed, end, clip } = lookOf(heat);
+export function endsOf(heat, last = lookOf(heat).end) {
+  const { signed, clip } = lookOf(heat);
   const inLogits = heat.unit === "logits";
   const beyond = clip < 100 ? "≥ " : "";
-  const low = signed ? (inLogits ? `${heat.signed ? "for the other" : "against"} ${short(-end)}` : "against") : inLogits ? "0" : "little";
-  return [low, inLogits ? `${signed ? "for " : ""}${beyond}${short(end)} logits` : signed ? "for" : "most"];
+  const low = signed ? (inLogits ? `${heat.signed ? "for the other" : "against"} ${short(-last)}` : "against") : inLogits ? "0" : "little";
+  return [low, inLogits ? `${signed ? "for " : ""}${beyond}${short(last)} logits` : signed ? "for" : "most"];
 }

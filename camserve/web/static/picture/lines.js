@@ -2,7 +2,7 @@
 // camserve/render/overlay.py draws them, a light line with dark sides.
 
 const [LIGHT, DARK] = ["rgb(255 255 255)", "rgb(16 16 18)"];
-const SAMPLES = 16; // steps from one cell to the next: straight lines between them follow the heat
+export const SAMPLES = 16; // steps from one cell to the next: straight lines between them follow the heat
 
 const unitOf = ({ width, height }) => Math.max(0.6, Math.sqrt(width * height) / 500);
 
@@ -18,10 +18,10 @@ export function drawUnseen(context, placement) {
   stroke(context, path);
 }
 
-// map: shares of its own maximum. level: the share to draw the line at.
-export function drawOutline(context, map, placement, level) {
+// map: shares of its own maximum. level: the share to draw the line at. samples: steps from one cell to the next.
+export function drawOutline(context, map, placement, level, samples = SAMPLES) {
   const path = new Path2D();
-  for (const [from, to] of segments(map, placement, level)) {
+  for (const [from, to] of segments(map, placement, level, samples)) {
     path.moveTo(...from);
     path.lineTo(...to);
   }
@@ -40,8 +40,8 @@ function stroke(context, path) {
 }
 
 // The lines along which heat is `level`, by marching squares: [[x, y], [x, y]] in pixels.
-function segments(map, placement, level) {
-  const [xs, ys] = [0, 1].map((axis) => placesOf(placement, axis));
+function segments(map, placement, level, samples) {
+  const [xs, ys] = [0, 1].map((axis) => placesOf(placement, axis, samples));
   const heat = ys.map((y) => xs.map((x) => heatAt(map, placement, x, y) - level));
   const found = [];
   for (let row = 0; row + 1 < ys.length; row += 1) {
@@ -66,11 +66,11 @@ function segments(map, placement, level) {
 
 // Places along an axis of what the model saw, in pixels, close enough to follow the heat: its ends, and all between that
 // part the way from one cell's centre to the next into equal steps, since heat bends at the centres.
-function placesOf(placement, axis) {
+function placesOf(placement, axis, samples) {
   const ends = [Math.max(placement.box[axis], 0), Math.min(placement.box[axis + 2], placement.size[axis])];
   const [low, high] = ends.map((edge) => edge - 0.5);
   const [first, last] = [low, high].map((place) => placement.cell(axis, place));
-  const steps = Math.min(SAMPLES, Math.max(1, Math.floor((high - low) / (last - first))));
+  const steps = Math.min(samples, Math.max(1, Math.floor((high - low) / (last - first))));
   const found = [low];
   for (let step = Math.floor(first * steps) + 1; step < last * steps; step += 1) found.push(placement.centre(axis, step / steps));
   return [...found, high];

@@ -15,6 +15,13 @@ export class Placement {
     return new Placement(this, { box, input: this.input }, size);
   }
 
+  // The same of a map with `steps` cells for each.
+  finer(steps) {
+    const grid = this.grid.map((cells) => (cells - 1) * steps + 1);
+    const stride = this.stride.map((one) => one / steps);
+    return new Placement({ grid, stride, offset: this.offset }, { box: this.box, input: this.input }, this.size);
+  }
+
   // The cell, fractions included, at a pixel's centre.
   cell(axis, pixel) {
     const scale = this.input[axis] / (this.box[axis + 2] - this.box[axis]);
@@ -108,4 +115,22 @@ function integrals(place, cells) {
   upto[0] += Math.min(place, 0);
   upto[cells - 1] += Math.max(place - (cells - 1), 0);
   return upto;
+}
+
+// A map whose longer side has at most `most` cells: each the mean of block x block of its own; and where they lie. What
+// is left at the right and at the bottom, less than a block, is left out.
+export function averaged({ map, placement }, most) {
+  const [columns, rows] = placement.grid;
+  const block = Math.min(Math.ceil(Math.max(columns, rows) / most), columns, rows);
+  if (block <= 1) return { map, placement, block: 1 };
+  const grid = [columns, rows].map((cells) => Math.floor(cells / block));
+  const found = new Float32Array(grid[0] * grid[1]);
+  for (let row = 0; row < grid[1] * block; row += 1) {
+    for (let column = 0; column < grid[0] * block; column += 1) {
+      found[Math.floor(row / block) * grid[0] + Math.floor(column / block)] += map[row * columns + column] / block ** 2;
+    }
+  }
+  const stride = placement.stride.map((one) => one * block);
+  const offset = placement.offset.map((one, axis) => one + ((block - 1) / 2) * placement.stride[axis]);
+  return { map: found, placement: new Placement({ grid, stride, offset }, placement, placement.size), block };
 }

@@ -46,7 +46,8 @@ export class Ground {
   paint(map, placement, { palette, alpha, signed, bare }) {
     const { width, height, pixels, painted, texture, luminance } = this;
     const [gain, start] = signed ? [128, 128] : [255, 0.5];
-    const levels = Float32Array.from(map, (share) => share * gain + start);
+    const levels = new Float32Array(map.length);
+    for (let cell = 0; cell < map.length; cell += 1) levels[cell] = map[cell] * gain + start;
     const [inks, opacity] = inksOf(palette, alpha, signed, bare);
     painted.set(pixels);
     placement.eachRow(levels, (y, row, { before, share }) => {
