@@ -59,7 +59,9 @@ NETWORKS = (
     "squeezenet1_1",
 )
 COLUMNS = ("network", "sizes", "layer of the file", "head", "engine", "class maps", "Grad-CAM", "logits", "scores")
-HEADER = """# ONNX twins of torchvision's networks
+HEADER = """# Model files against the networks they were made of
+
+For people who explain model files: how far their explanations are from those of the network they were exported from.
 
 `python benchmarks/twins.py --write` made this page, with {versions}.
 

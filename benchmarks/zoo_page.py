@@ -8,6 +8,8 @@ from zoo_members import LIBRARIES
 
 _HEADER = """# Networks that were tried
 
+For people who ask whether their architecture works: what was found for each network that was tried.
+
 `python benchmarks/zoo.py --write` made this page, with {versions}.
 
 Every image-classification architecture of transformers, torchvision's 80 classifiers, and the smallest member of every
