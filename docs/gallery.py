@@ -1,7 +1,7 @@
 """Make the pictures of gallery.md, and what its commands print, again: `python docs/gallery.py`.
 
-A command stands in a block of bash; the block of text after it, where there is one, is what it prints; the picture after
-that is the sheet, or else the overlay, that it writes.
+A command stands in a block of bash; the block of text after it, where there is one, is what it prints; the picture
+after that is the sheet, or else the overlay, that it writes.
 """
 
 import io

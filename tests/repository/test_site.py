@@ -1,6 +1,7 @@
 """The documentation as a site: built with warnings as errors, every page in its menu, every link leading somewhere."""
 
 import functools
+import html
 import importlib.util
 import json
 import os
@@ -166,7 +167,7 @@ def test_the_api_page_has_every_public_name_with_its_arguments(site: Path) -> No
         own = {name for name, value in vars(kind).items() if callable(value) or isinstance(value, property)}
         public |= {f"camserve.{kind.__name__}.{name}" for name in own if not name.startswith("_")}
     assert public <= anchors
-    explain = re.sub("<[^>]+>", "", text.partition('id="camserve.Model.explain"')[2])[:3000]
+    explain = html.unescape(re.sub("<[^>]+>", "", text.partition('id="camserve.Model.explain"')[2]))[:3000]
     for argument in ("target: ", "method: str | None = None", "trust: bool = False", "-> Explanation"):
         assert argument in " ".join(explain.split()), argument
 
