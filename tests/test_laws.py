@@ -68,6 +68,7 @@ HOMES = {
     "werkzeug": "web/",
     "gunicorn": "web/",
     "mcp": "agents/",
+    "opentelemetry": "web/traces.py",
     "prometheus_client": "web/",
     "click": "cli/",
     "rich": "cli/ batch/progress.py",

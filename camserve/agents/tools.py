@@ -131,7 +131,8 @@ class Tools:
             if together > allowed:
                 raise TooLong(
                     f"these methods take about {together:.0f} s on {len(photos)} photographs; allowed are "
-                    f"{allowed:g} s (serve.deadline_seconds). Try fewer photographs, or methods with fewer forward passes."
+                    f"{allowed:g} s (serve.deadline_seconds). Try fewer photographs, or methods that run the network "
+                    "less often."
                 )
         found = used.compare_methods(photos, chosen, asked, classes)
         best = [one.name for one in found.standings[:_SHOWN]]

@@ -19,6 +19,7 @@ process that forks the workers never has it.
     operations.py       what each view takes and gives
     logs.py             one JSON object a line, one line a request
     auth.py             who may ask
+    traces.py           spans of each request for OpenTelemetry
     self_check.py       `camserve serve --check`
     work/               what is taken, what it costs, where it runs
     routes/             the dialects
