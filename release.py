@@ -166,11 +166,11 @@ def main() -> None:
     wheel = portable(wheel)
     check(wheel, sdist)
     found = {f"3.{sys.version_info.minor}": sys.executable} if asked.quick else pythons()
-    with tempfile.TemporaryDirectory() as work:
-        for name, python in found.items():
-            inside = installed(wheel, Path(work) / f"python-{name}", python, quick=asked.quick)
-            print(f"Python {name}: {tried(inside, Path(work) / f'desk-{name}').splitlines()[0]}")
-        listed = parts(inside, DIST)
+    for name, python in found.items():
+        with tempfile.TemporaryDirectory() as work:  # torch with CUDA takes gigabytes: one at a time
+            inside = installed(wheel, Path(work) / "python", python, quick=asked.quick)
+            print(f"Python {name}: {tried(inside, Path(work) / 'desk').splitlines()[0]}", flush=True)
+            listed = parts(inside, DIST)
     if left := [name for name in declared() if name not in found]:
         print(f"Python {', '.join(left)}: not tried here")
     print(*(path.relative_to(ROOT) for path in (wheel, sdist, listed)), sep="\n")
