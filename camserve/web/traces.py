@@ -10,6 +10,7 @@ from camserve.version import __version__
 from camserve.web.request_record import Record, record
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk import trace as sdk
     from opentelemetry.trace import Tracer, TracerProvider
 
 # Steps of one request that get a span: a method that runs the network a thousand times has as many.
@@ -23,7 +24,7 @@ _FACTS = {
 }
 
 
-def exporting() -> "TracerProvider":
+def exporting() -> "sdk.TracerProvider":
     """What sends spans by OTLP over HTTP to where the standard variables OTEL_* say. Raises ConfigError.
 
     Made in the process that answers, as it has a thread of its own.
