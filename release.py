@@ -16,7 +16,10 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
@@ -114,18 +117,37 @@ def pythons() -> dict[str, str]:
 def installed(wheel: Path, folder: Path, python: str, *, quick: bool) -> Path:
     """A clean environment with the wheel; the path of its Python.
 
-    quick: only camserve is new. Its requirements are those of this Python, reached by a path file, which leaves out an
-    editable camserve, as that has a path file of its own.
+    quick: its requirements are links to those of this Python, and nothing else is there: no extra.
     """
     run(python, "-m", "venv", "--without-pip" if quick else "--clear", folder)
     inside = folder / "bin" / "python"
     if quick:
         site = Path(run(inside, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-        (site / "beside.pth").write_text("\n".join(p for p in sys.path if p.endswith("-packages")) + "\n")
+        for top in required():
+            (site / top.name).symlink_to(top)
         run(sys.executable, "-m", "pip", "--python", inside, "install", "--no-deps", "--no-index", wheel)
     else:
         run(inside, "-m", "pip", "install", wheel)
     return inside
+
+
+def required() -> set[Path]:
+    """What stands at the top of site-packages here of all that camserve requires without extras, and what these do."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ahead, seen, tops = [(Requirement(one), "") for one in project["dependencies"]], set(), set()
+    while ahead:
+        requirement, extra = ahead.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for wanted in ("", *requirement.extras):
+            if (requirement.name, wanted) in seen:
+                continue
+            seen.add((requirement.name, wanted))
+            found = distribution(requirement.name)
+            names = {file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")}
+            tops |= {Path(str(found.locate_file(name))) for name in names}
+            ahead += [(Requirement(one), wanted) for one in found.requires or ()]
+    return tops
 
 
 def tried(inside: Path, folder: Path) -> str:

@@ -54,8 +54,10 @@ def test_it_is_built_whole_and_indexes_take_it(release: ModuleType, built: tuple
 def test_the_wheel_alone_explains_a_photograph_from_another_folder(
     release: ModuleType, built: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """About 8 s, most of them for torch to be read and a network to be converted, as at anybody's first time."""
+    """Some 8 s, most of them for torch to be read and the network to be checked, as at anybody's first time."""
     inside = release.installed(built[0], tmp_path / "python", release.sys.executable, quick=True)
+    extras = "import importlib.util as u; print([n for n in ('openvino', 'timm', 'mcp') if u.find_spec(n)])"
+    assert release.run(inside, "-c", extras, PYTHONPATH="") == "[]\n"
     assert release.tried(inside, tmp_path / "desk").startswith("cat.jpg: Egyptian cat 0.38")
     with pytest.raises(SystemExit, match="another camserve"):
         release.tried(Path(release.sys.executable), tmp_path / "other")
