@@ -59,12 +59,14 @@ NETWORKS = (
     "squeezenet1_1",
 )
 COLUMNS = ("network", "sizes", "layer of the file", "head", "engine", "class maps", "Grad-CAM", "logits", "scores")
-HEADER = """# ONNX twins of torchvision's networks
+HEADER = """# Model files against the networks they were made of
+
+For people who explain model files: how far their explanations are from those of the network they were exported from.
 
 `python benchmarks/twins.py --write` made this page, with {versions}.
 
 Twenty networks of torchvision with random weights were written to ONNX by `torch.onnx.export`. Each file, loaded by
-`camserve.load("net.onnx")` and run by each engine, was held against the module that it came from, loaded into camserve
+`camserve.load("net.onnx")` and run by each engine, was compared with the module that it came from, loaded into camserve
 and run by torch: the class maps of all {classes} classes where the head has them, the map of Grad-CAM, logits and
 scores. "Any" size: the centre crop of {side} pixels, the whole photograph, and one of 288 pixels; "own": three
 photographs at the one size of the file. Numbers are the largest differences: of maps as a share of their peak, of

@@ -94,7 +94,7 @@ class Oracle:
         """Whether cells depend most on the image where they are said to lie; asked of nine of them at most.
 
         What all cells depend on alike, such as what attention takes from everywhere, says nothing about places, so
-        it is taken off. The energy that lies in the right places is held against that in shuffled ones.
+        it is taken off. The energy that lies in the right places is compared with that in shuffled ones.
         """
         key = value.node, value.output, layout
         if key not in self._placed:

@@ -8,11 +8,13 @@ from zoo_members import LIBRARIES
 
 _HEADER = """# Networks that were tried
 
+For people who ask whether their architecture works: what was found for each network that was tried.
+
 `python benchmarks/zoo.py --write` made this page, with {versions}.
 
 Every image-classification architecture of transformers, torchvision's 80 classifiers, and the smallest member of every
 module of timm with some of further kinds were loaded into camserve, each with random weights in which nothing is zero.
-What camserve answers was held against the network itself, by plain autograd on the uncut module:
+What camserve answers was compared with the network itself, by plain autograd on the uncut module:
 
 - **logits**: as the module's own on the same pixels, at its own size, at others, and at its own again;
 - **layer**: its cells lie over the image, most of them have influence, nothing of the image reaches the logits beside

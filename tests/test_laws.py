@@ -46,12 +46,13 @@ FLOORS = [
         "onboarding": "catalogue geometry images system config graph models methods explanation datasets explain "
         "model.py",
         "batch": "catalogue images system config datasets findings render explanation explain evaluation model.py",
+        "agents": "catalogue images system config findings models explanation explain model.py",
         "web": "catalogue images system config render models explanation explain model.py",
         "tracking": "catalogue images explanation model.py",
     },
     {
         "cli": "catalogue images system config findings models explanation explain evaluation model.py onboarding "
-        "batch web"
+        "agents batch web"
     },
 ]
 WINGS = {wing: set(allowed.split()) for floor in FLOORS for wing, allowed in floor.items()}
@@ -62,12 +63,14 @@ DOORS = {"__init__.py": {"explanation", "model.py"}, "__main__.py": {"cli"}}
 # Documented imports: wings that give names of their files again. No other __init__ of a wing imports anything.
 GIVEN_AGAIN = ("batch", "cli", "config", "evaluation", "explain", "explanation", "methods", "nets", "tracking")
 TORCH_FREE = ("catalogue", "geometry", "images", "config", "datasets", "render", "findings", "explanation", "metrics")
-LATE = ("web", "cli")  # load torch when they are asked for something, not before
+LATE = ("web", "cli", "agents")  # load torch when they are asked for something, not before
 OPENERS = ("images/decoding.py", "images/samples.py", "images/arrays/quick_jpeg.py")
 HOMES = {
     "flask": "web/",
     "werkzeug": "web/",
     "gunicorn": "web/",
+    "mcp": "agents/",
+    "opentelemetry": "web/traces.py",
     "prometheus_client": "web/",
     "click": "cli/",
     "rich": "cli/ batch/progress.py",

@@ -55,8 +55,8 @@ def check_out(out: Path, source: str, *, resume: bool) -> Plan | None:
     done = whole_rows(out)[0]
     if done < plan.count and not resume:
         raise OptionError(
-            f"'{out}' holds an unfinished run, {done} of {plan.count} images: --resume goes on with it, --restart "
-            "begins anew"
+            f"'{out}' holds an unfinished run, {done} of {plan.count} images: --resume continues it, --restart "
+            "starts again"
         )
     return plan
 
@@ -87,11 +87,11 @@ def check_news(plan: Plan, listed: Iterable[Item], *, resume: bool) -> str:
         news = ""
     if not news:
         count = plan.count
-        return f"'{plan.out}' is finished: {count} of {count} images. --restart explains them anew"
+        return f"'{plan.out}' is finished: {count} of {count} images. --restart explains them again"
     said = f"'{plan.out}' holds a finished run of '{plan.source}', which has other images by now: {news}"
     if not resume:
-        raise OptionError(f"{said}. Give another OUT, or --restart to explain all of them anew")
-    return f"{said}; --restart explains all of them anew"
+        raise OptionError(f"{said}. Give another OUT, or --restart to explain all of them again")
+    return f"{said}; --restart explains all of them again"
 
 
 def has_page(out: Path) -> bool:

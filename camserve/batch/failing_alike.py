@@ -37,7 +37,7 @@ class Alike:
         cause = _CAUSES.get(row["code"], "the model, or an option")
         return (
             f"stopped, as the first {LIMIT} images all failed alike, the last with: {row['error'].rstrip('.')}. Likely "
-            f"cause: {cause}. When it is set right, --restart begins anew; --resume --keep-going goes on as it is"
+            f"cause: {cause}. When it is set right, --restart starts again; --resume --keep-going continues as it is"
         )
 
 

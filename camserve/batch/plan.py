@@ -51,7 +51,7 @@ class Plan:
             with open_file(path) as lines:
                 yield from map(item_of, islice(lines, first, None))
         except (OSError, ValueError, TypeError) as error:
-            raise OutputError(f"cannot read '{path}': {reason(error)}; --restart begins anew") from None
+            raise OutputError(f"cannot read '{path}': {reason(error)}; --restart starts again") from None
 
 
 def make_plan(
@@ -126,7 +126,7 @@ def read_plan(out: Path) -> Plan | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise OutputError(f"cannot read '{out / RUN}': {reason(error)}; --restart begins anew") from None
+        raise OutputError(f"cannot read '{out / RUN}': {reason(error)}; --restart starts again") from None
 
 
 def _resolved(item: Item, model: "Model", expected: int | str | None) -> Item:

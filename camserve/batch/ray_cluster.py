@@ -143,7 +143,7 @@ def _explained(lines: list[str], recipe: Recipe, actors: int, threads: int) -> I
         for row in made.iter_rows():
             yield row["row"]
     except ray.exceptions.RayError as error:
-        raise Unavailable(f"the cluster gave up: {_reason(error)}; --resume goes on with it") from None
+        raise Unavailable(f"the cluster gave up: {_reason(error)}; --resume continues it") from None
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def run_batch(
 
     source, folders_are_classes: see `find_items`. objects: see `Objects`. exports: of EXPORTS.
     resume: go on with an unfinished run; one that is finished, or none, is no error. restart: remove what the run in
-    OUT wrote, and begin anew. With neither, a run that is finished is left as it is, but for exports.
+    OUT wrote, and start again. With neither, a run that is finished is left as it is, but for exports.
     keep_going: also where the first 200 images all fail for one reason, which else stops the run.
     cluster: where to run; None is the process's own threads. Both give the same bits.
     Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
@@ -191,7 +191,7 @@ def _counts_of(plan: Plan, done: int) -> dict[str, int]:
         counts[row["status"]] += 1
     if sum(counts.values()) != done:
         raise OptionError(
-            f"'{plan.out / RESULTS}' has {done} rows, and the plan {plan.count} images; --restart begins anew"
+            f"'{plan.out / RESULTS}' has {done} rows, and the plan {plan.count} images; --restart starts again"
         )
     return counts
 

@@ -19,7 +19,7 @@ evaluating.py          `camserve evaluate`
 exporting.py           `camserve export`
 inspecting.py          `camserve inspect`
 listing.py             `camserve models`, `layers`, `methods` and `metrics`
-serving.py             `camserve serve`
+serving.py             `camserve serve` and `mcp`
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ from camserve.cli.inspecting import inspect
 from camserve.cli.listing import layers, methods, metrics, models
 from camserve.cli.program import Program
 from camserve.cli.sanity_checking import sanity
-from camserve.cli.serving import serve
+from camserve.cli.serving import mcp, serve
 from camserve.system.allocation import keep_freed_memory
 from camserve.version import __version__
 
@@ -61,7 +61,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 COMMANDS = (
     demo, add, explain, batch, compare, evaluate, models, layers, methods, metrics, inspect, sanity, calibrate, export,
-    serve,
+    serve, mcp,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 @click.option("--engine-cluster", type=click.Choice(["ray"]), help="Run on a Ray cluster.")
 @click.option("--cluster-address", help="With --engine-cluster: a running one. Default: one on this machine.")
 @click.option("--actors", type=click.IntRange(min=1), help="With --engine-cluster. Default: as many as fit.")
-@click.option("--resume", is_flag=True, help="Go on with a run that was killed or stopped.")
-@click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and begin anew.")
+@click.option("--resume", is_flag=True, help="Resume a run that was killed or stopped.")
+@click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and start again.")
 @click.option("--keep-going", is_flag=True, help="Also where the first 200 images all fail for one reason.")
 @click.option("--quiet", is_flag=True, help="Only say, in the end, what went wrong.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
@@ -87,8 +87,8 @@ def batch(
     IN is a folder or its URI, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and,
     if you like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line an image,
     failed ones with the reason; pictures in a folder for each kind; and OUT/index.html, a page to look at. One bad file
-    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped goes on with --resume. A run in OUT of other
-    images, options or weights is never overwritten without --restart.
+    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped continues with --resume. A run in OUT of
+    other images, options or weights is never overwritten without --restart.
 
     \b
     Exit status: 0 all explained, 1 some failed, 3 nothing could be explained or all failed alike,
@@ -195,7 +195,7 @@ def _reason(summary: "Summary", out: Path) -> str:
 
     done = summary.explained + summary.failed
     if summary.stopped or summary.interrupted:
-        return summary.stopped or f"interrupted after {done} images; --resume goes on"
+        return summary.stopped or f"interrupted after {done} images; --resume continues"
     first = next(row["error"].rstrip(".") for row in read_rows(out) if row["status"] == "failed")
     return f"{summary.failed} of {done} images failed, the first with: {first}. All reasons are in {out / RESULTS}"
 

@@ -61,7 +61,7 @@ class Place(click.Path):
 
 
 def _give_up_on_output() -> None:
-    """Let what could not be written go nowhere, lest Python tries again at its end and complains."""
+    """Let what could not be written go nowhere, so that Python does not try again at its end and complains."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

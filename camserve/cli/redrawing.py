@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What it takes to draw again: of each explanation all but the photograph, which is read anew."""
+    """What it takes to draw again: of each explanation all but the photograph, which is read again."""
 
     model: "Model"
     signed: bool
@@ -47,7 +47,7 @@ class Comparison:
         return self.kept[0][2].unit == "logits"
 
     def draw(self, look: "OverlayOptions") -> None:
-        """Write each overlay.png anew. Raises OutputError, ImageError."""
+        """Write each overlay.png again. Raises OutputError, ImageError."""
         from camserve.images.reading import encode
         from camserve.system.files import write_whole
 

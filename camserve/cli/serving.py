@@ -1,4 +1,4 @@
-"""`camserve serve`: the HTTP service."""
+"""`camserve serve`: the HTTP service; `camserve mcp`: tools for language models."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camserve.cli.program import SOME_FAILED, read_settings
+from camserve.cli.program import SOME_FAILED, Place, read_settings
 
 if TYPE_CHECKING:
     from camserve.config.schema import Settings
@@ -45,6 +45,28 @@ def serve(
     from camserve.web.server.serve import serve as run
 
     run(settings)
+
+
+@click.command(short_help="Start a server with tools for language models (MCP).")
+@click.argument("folders", nargs=-1, required=True, type=Place(), metavar="FOLDER...")
+@click.option("-m", "--model", help="The model used when a call names none. Default: efficientnet-lite0.")
+@click.pass_obj
+def mcp(config: Path | None, /, folders: tuple[Path, ...], model: str | None) -> None:
+    """Serve the tools explain, compare, evaluate and inspect to a language model, over the Model Context Protocol.
+
+    The server talks on standard input and output, as programs that start it expect. A language model may name the
+    photographs in each FOLDER, and models by the name of their card; no other file, and nothing is written. Needs the
+    extra mcp.
+
+    \b
+    Example:
+      pip install "camserve[mcp]"
+      camserve mcp photos
+    """
+    from camserve.agents.protocol import run
+    from camserve.agents.tools import tools_of
+
+    run(tools_of(folders, read_settings(config, explain={"model": model})))
 
 
 def _check(settings: "Settings", as_json: bool) -> None:

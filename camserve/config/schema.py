@@ -214,6 +214,7 @@ class Serve(_Section):
     job_seconds: Seconds
     job_kept_seconds: Seconds
     job_megabytes: Millions
+    traces: bool
 
     @property
     def job_bytes(self) -> int:

@@ -87,7 +87,7 @@ def _features(model: Classifier, photo: Photo, options: ExplainOptions, run: Run
 class Alike(Classifier):
     """An embedding model as one that knows a single thing: how much an image is like another one.
 
-    own: the features (D,) of the photograph to be explained. other: those that it is held against. It shares all else
+    own: the features (D,) of the photograph to be explained. other: those that it is compared with. It shares all else
     with `model`, and lives as long as one explanation.
     """
 

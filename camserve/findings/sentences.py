@@ -26,7 +26,7 @@ def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
     """The findings of findings.json in words: what is most serious first, then what nobody can tell, then, in one
     sentence, what was looked at and refuted."""
     if facts["undone"]:
-        yield Sentence(f"Unfinished: {_images(facts['undone'], 'is', 'are')} not explained yet; --resume goes on.")
+        yield Sentence(f"Unfinished: {_images(facts['undone'], 'is', 'are')} not explained yet; --resume continues.")
     shortcuts = facts["shortcuts"]
     worth_a_look = [*_of_shortcuts(shortcuts, CONFIRMED, SHORTCUT), *_of_images(facts)]
     yield from worth_a_look or [Sentence(_nothing(facts), NOTHING)]

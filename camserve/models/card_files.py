@@ -133,7 +133,7 @@ def check_sha256(path: Path, expected: str | None) -> str:
     if expected is not None and actual != expected.lower():
         raise ModelError(
             f"'{path.name}' has sha256 {actual}, but the card states {shown(expected)}: the file is damaged or another "
-            "one. Install it anew, or correct the card if the change is meant."
+            "one. Install it again, or correct the card if the change is meant."
         )
     return actual
 

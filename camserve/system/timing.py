@@ -13,10 +13,14 @@ R = TypeVar("R")
 
 
 class Timing:
-    """Collects durations by step: `with timing("decode"): ...`. A step inside another does not count for both."""
+    """Collects durations by step: `with timing("decode"): ...`. A step inside another does not count for both.
+
+    heard: is told of each step that ends, and when it began and ended, of time.perf_counter().
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.heard: Callable[[str, float, float], None] | None = None
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
@@ -25,8 +29,8 @@ class Timing:
         try:
             yield
         finally:
-            inside = sum(self.seconds.values()) - before
-            self.add(step, time.perf_counter() - start - inside)
+            inside, end = sum(self.seconds.values()) - before, time.perf_counter()
+            self._add(step, end - start - inside, start, end)
 
     def header(self) -> str:
         """The value of Server-Timing, in milliseconds: `decode;dur=12.3, method;dur=45.6`."""
@@ -37,8 +41,14 @@ class Timing:
         return {step: round(1000 * seconds, 1) for step, seconds in list(self.seconds.items())}
 
     def add(self, step: str, seconds: float) -> None:
-        """Count `seconds` for a step."""
+        """Count `seconds`, which end now, for a step."""
+        end = time.perf_counter()
+        self._add(step, seconds, end - seconds, end)
+
+    def _add(self, step: str, seconds: float, start: float, end: float) -> None:
         self.seconds[step] = self.seconds.get(step, 0) + seconds
+        if self.heard is not None:
+            self.heard(step, start, end)
 
 
 @dataclass(frozen=True)

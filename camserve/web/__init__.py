@@ -20,6 +20,7 @@ process that forks the workers never has it.
     logs.py             one JSON object a line, one line a request
     auth.py             who may ask
     other_origins.py    what pages of other origins may do: frames and CORS
+    traces.py           spans of each request for OpenTelemetry
     self_check.py       `camserve serve --check`
     work/               what is taken, what it costs, where it runs
     routes/             the dialects

@@ -21,6 +21,7 @@ from camserve.web.routes.openapi import openapi
 from camserve.web.routes.page import page
 from camserve.web.routes.prometheus import keep_metrics
 from camserve.web.service import EXTENSION, Service
+from camserve.web.traces import exporting, keep_traces
 from camserve.web.upload import PARTS, UploadRequest
 from camserve.web.work.admission import ENVELOPE_BYTES
 
@@ -56,6 +57,8 @@ def create_app(settings: config.Settings | None = None, *, service: Service | No
     keep_metrics(app, service)
     answer_other_origins(app, service.settings.serve)
     protect(app, service.settings)
+    if service.settings.serve.traces:
+        keep_traces(app, exporting())
     for blueprint in (api, classes, jobs, kserve, open_inference, aliases, openapi, api_docs, health, page):
         app.register_blueprint(blueprint)
     return app

@@ -33,7 +33,7 @@ class Inflated(io.RawIOBase):
         while not data and not self._inside.eof:
             data = self._next(len(buffer))
         if self._inside.eof and (self._inside.unused_data or (not data and self._stream.read(1))):
-            raise OptionError(f"the body goes on after the end of what Content-Encoding: {self._coding} says it is")
+            raise OptionError(f"the body continues after the end of what Content-Encoding: {self._coding} says it is")
         self._left -= len(data)
         if self._left < 0:
             raise BodyTooLarge(

@@ -174,7 +174,7 @@ def unfinished(folder: Path, undisturbed: Path, tmp_path: Path) -> Path:
 
 
 def test_an_unfinished_run_is_neither_lost_nor_mixed_up(model: camserve.Model, folder: Path, unfinished: Path) -> None:
-    with pytest.raises(OptionError, match="unfinished run, 4 of 40 images: --resume goes on with it, --restart begins"):
+    with pytest.raises(OptionError, match="unfinished run, 4 of 40 images: --resume continues it, --restart starts"):
         run_batch(model, folder, unfinished, LITTLE)
     assert rows_in(unfinished) == 4
     assert run_batch(model, folder, unfinished, LITTLE, restart=True).explained == COUNT - 2

@@ -142,7 +142,7 @@ def test_a_finished_run_says_so_and_does_nothing(model: camserve.Model, photos: 
     said = Said()
     summary = run_batch(model, f"{photos}/", out, PICTURES, progress=said)
     assert (summary.explained, summary.failed) == (2, 0)
-    assert said.lines == [f"'{out}' is finished: 2 of 2 images. --restart explains them anew"]
+    assert said.lines == [f"'{out}' is finished: 2 of 2 images. --restart explains them again"]
     assert {path: (out / path).stat().st_mtime_ns for path in files(out)} == before
     run_batch(model, photos, out, PICTURES, exports=("csv",))
     assert (out / "results.csv").stat().st_mtime_ns > before["results.csv"]
@@ -155,7 +155,7 @@ def test_images_added_since_are_never_passed_over_in_silence(model: camserve.Mod
         run_batch(model, photos, out, PICTURES)
     said = Said()
     assert run_batch(model, photos, out, PICTURES, resume=True, progress=said).explained == 2
-    assert "1 new, 1 gone; --restart explains all of them anew" in said.lines[0]
+    assert "1 new, 1 gone; --restart explains all of them again" in said.lines[0]
     for path in photos.iterdir():
         path.unlink()
     assert run_batch(model, photos, out, PICTURES, resume=True, exports=("csv",)).explained == 2

@@ -83,7 +83,7 @@ def test_an_unfinished_run_says_so_wherever_it_is_shown(model: camserve.Model, p
     whole, part = tmp_path / "whole", tmp_path / "part"
     run_batch(model, photos, whole, NOTHING)
     assert run_batch(model, photos, part, NOTHING, progress=Stop()).interrupted
-    said = "Unfinished: 2 images are not explained yet; --resume goes on."
+    said = "Unfinished: 2 images are not explained yet; --resume continues."
     assert said in (part / "index.html").read_text() and said not in (whole / "index.html").read_text()
     result = CliRunner().invoke(main, ["compare", str(whole), str(part), "-o", str(tmp_path)])
     assert "B is unfinished: 2 images were not explained yet" in result.stdout

@@ -248,7 +248,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureF
     (kept / "model.xml").write_text("no model")
     again = load("openvino", Net(), cache=str(tmp_path)).explain(picture())
     assert np.array_equal(first.map, again.map)
-    assert caplog.messages == [f"the converted model in '{kept}' cannot be read: it is made anew (compute.cache)"]
+    assert caplog.messages == [f"the converted model in '{kept}' cannot be read: it is made again (compute.cache)"]
     caplog.clear()
     load("openvino", Net(), cache=str(tmp_path))
     assert caplog.messages == []

@@ -70,7 +70,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureF
     (kept / "model.onnx").write_text("no model")
     assert np.array_equal(first.map, load("onnxruntime", tmp_path).explain(PHOTO).map)
     said = [record.getMessage() for record in caplog.records if record.name == "camserve"]  # the exporter says more
-    assert said == [f"the converted model in '{kept}' cannot be read: it is made anew (compute.cache)"]
+    assert said == [f"the converted model in '{kept}' cannot be read: it is made again (compute.cache)"]
 
 
 def test_what_it_cannot_do_is_said(cache: Path) -> None:

@@ -105,6 +105,21 @@ def test_generated_parts_are_fresh() -> None:
     assert checked.returncode == 0, f"run python docs/generate.py: {checked.stdout}{checked.stderr}"
 
 
+def test_the_readme_is_one_screen_and_the_chinese_one_has_its_blocks() -> None:
+    english, chinese = ROOT / "README.md", ROOT / "README.zh.md"
+    for page in (english, chinese):
+        assert len(page.read_text().splitlines()) <= 65
+    for language in ("bash", "python", "text"):
+        assert blocks(chinese, language) == blocks(english, language)  # other tests run them
+    links = [
+        set(re.findall(r"\]\(([^)]+)\)", page.read_text())) - {"README.md", "README.zh.md"}
+        for page in (english, chinese)
+    ]
+    assert links[0] == links[1]
+    letters = re.findall(r"[\u4e00-\u9fff]", chinese.read_text())
+    assert len(letters) > 200
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"(?:\]\(|src=\")([^)#\"]+)", page.read_text()):

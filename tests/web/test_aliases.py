@@ -272,8 +272,8 @@ def test_a_compressed_body_is_what_is_inside(client: FlaskClient, coding: str) -
         (gzip.compress(PNG)[:-9], "gzip", "the body, of Content-Encoding: gzip, ends early"),
         (zlib.compress(PNG)[:60], "deflate", "ends early"),
         (b"", "gzip", "ends early"),
-        (gzip.compress(PNG) + b"more", "gzip", "the body goes on after the end"),
-        (gzip.compress(PNG) * 2, "gzip", "the body goes on after the end"),
+        (gzip.compress(PNG) + b"more", "gzip", "the body continues after the end"),
+        (gzip.compress(PNG) * 2, "gzip", "the body continues after the end"),
     ],
 )
 def test_400_of_bodies_that_are_not_compressed_so(client: FlaskClient, data: bytes, coding: str, said: str) -> None:

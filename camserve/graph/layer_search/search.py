@@ -103,8 +103,8 @@ def _about_the_rest(
     around = [one.name for one in behind if one not in strict and _is_other_map(found[one.name], own, one, chosen)]
     if around:
         return (
-            f"layer '{chosen.name}' is the last one that everything passes through, but behind it the network goes on "
-            f"along several ways ('{around[-1]}' is on one): it may be early; name another with layer="
+            f"layer '{chosen.name}' is the last one that everything passes through, but behind it the network "
+            f"continues along several ways ('{around[-1]}' is on one): it may be early; name another with layer="
         )
     return ""
 

@@ -1,4 +1,4 @@
-"""The network as it was given, called as its user calls it: what everything made of it is held against.
+"""The network as it was given, called as its user calls it: what everything made of it is compared with.
 
 Found out once, when a model is loaded: how images are handed over, which part of the answer are the logits, whether
 the network turns them into probabilities itself, whether calls leave something behind, whether it answers twice

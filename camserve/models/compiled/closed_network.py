@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,6 +87,8 @@ def closed_of(closed: Closed | ClosedFacts | None, layer: Callable[[], Layer]) -
 
 def facts_of(layer: Layer, *, any_size: bool, multiple: int) -> ClosedFacts | None:
     """The facts of a layer, as torch has found them out; None where OpenVINO does not run it, or nothing adds up."""
+    if find_spec("openvino") is None:  # torch runs it
+        return None
     from camserve.models.engines.openvino_engine import OpenVinoEngine
 
     engine = layer.engine

@@ -129,7 +129,7 @@ def opened(place: Path, compute: Compute) -> tuple[ClosedFacts, Card, tuple[str,
         return _facts(said, arrays, model, compute), Card.model_validate(said["card"]), tuple(said["labels"])
     except _UNREADABLE as error:
         if place.exists():
-            log.warning("what is kept of the network in '%s' cannot be read: %s; it is met anew", place, error)
+            log.warning("what is kept of the network in '%s' cannot be read: %s; it is met again", place, error)
         return None
 
 

@@ -72,7 +72,7 @@ class KeptModels:
             try:
                 return start(file)
             except EngineError:
-                log.warning("the converted model in '%s' cannot be read: it is made anew (compute.cache)", file.parent)
+                log.warning("the converted model in '%s' cannot be read: it is made again (compute.cache)", file.parent)
                 self.drop(file)
         made = make()
         try:
