@@ -37,7 +37,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 def methods() -> str:
     """The registry of methods."""
     rows = ((f"[`{m.name}`](#{anchor(m)})", m.summary, m.needs, m.cost) for m in METHODS.values())
-    return table(("name", "what the map shows", "needs", "besides the prediction"), rows)
+    return table(("name", "what the map shows", "needs", "cost besides the prediction"), rows)
 
 
 def anchor(method: Method) -> str:
@@ -73,7 +73,7 @@ def metric_notes() -> str:
         text.append(f"### {group.capitalize()}\n")
         for metric in metrics_of(group):
             low, high = ("no end" if end is None else f"{end:g}" for end in metric.range)
-            facts = {"Is": metric.definition, "Range": f"{low} to {high}; {metric.unit}", "Tells": metric.tells}
+            facts = {"Definition": metric.definition, "Range": f"{low} to {high}; {metric.unit}", "Tells": metric.tells}
             facts |= {"Does not tell": metric.does_not_tell, "Source": metric.source}
             said = "".join(f"- {word}: {fact}\n" for word, fact in facts.items())
             head = f'#### <a id="metric-{metric.name}"></a>{metric.title} `{metric.name}`'

@@ -47,7 +47,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cost:
-    """What it costs, as `str` says it: "35 K forwards".
+    """What it costs, as `str` says it: "35 K forward passes".
 
     count: how often the first thing named in `words` is run, for each of `each` where that is given; None where that
     has no number. words: what is run, with {n} for the number. free_under: the kind of head that needs none of it.
@@ -63,7 +63,7 @@ class Cost:
     def __str__(self) -> str:
         symbol = self.each if self.each in SYMBOLS else None
         number = symbol if symbol and self.count == 1 else f"{self.count} {symbol or ''}".rstrip()
-        free = f"; none under a {self.free_under} head" if self.free_under else ""
+        free = f"; no cost under a {self.free_under} head" if self.free_under else ""
         return self.words.format(n=number) + free
 
     def counted(self, channels: int, cells: int, head: HeadKind) -> str:
@@ -90,7 +90,7 @@ class Cost:
         return 0.0 if self.of is None else self.runs(facts) * one[self.of]
 
 
-NOTHING = Cost(0, "no more forwards")
+NOTHING = Cost(0, "no extra forward pass")
 
 
 @dataclass(frozen=True)

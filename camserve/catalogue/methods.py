@@ -22,8 +22,8 @@ PATIENCE = 60.0
 QUANTITIES = ("logit", "log-softmax", "contrast")
 
 EDGES = (
-    "this method fails the sanity checks of Adebayo et al. (2018): it draws much the same edges whatever the network "
-    "has learned"
+    "this method fails the sanity checks of Adebayo et al. (2018): it draws nearly the same edges for every network, "
+    "trained or not"
 )
 
 FAMILIES: dict[str, tuple[Method, ...]] = {
@@ -33,19 +33,19 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             "weighted.cam", needs=Needs.LINEAR_HEAD, unit="logits",
             note=Note(
                 "sum_k W_ck A_k",
-                "whenever the head allows it: the mean of the map plus the bias is the logit, with nothing left over",
+                "whenever the head allows it: the mean of the map plus the bias is exactly the logit",
                 "needs global average pooling and one linear layer, or a class map, right after the layer",
             ),
         ),
         Method(
-            "affinitycam", "Affinity CAM", "CAM shared among places that look alike to the layer; still exact",
+            "affinitycam", "Affinity CAM", "CAM, averaged over places with similar features; still exact",
             "Wang et al., CVPR 2020, arXiv:2004.04581", "affinity.affinitycam", needs=Needs.LINEAR_HEAD, unit="logits",
             note=Note(
                 "P P CAM, P_uv = sum_k a_k(u) a_k(v) / sum_w a_k(w), a_k = ReLU(A_k) / sum_j ReLU(A_j)",
-                "the whole object, not its most telling part alone: nearer to boxes around objects than cam, at the "
-                "same price; its mean plus the bias is the logit, too",
-                "things that look alike share what one of them gave; a layer of few channels, or one that is the "
-                "class map itself, tells too little apart; needs a head as cam does",
+                "when the map should cover the whole object, not only its most decisive part: it fits boxes around "
+                "objects better than cam, at the same cost; the mean of the map plus the bias is also the logit",
+                "two things that look alike share the evidence of one of them; a layer of few channels, or the class "
+                "map itself, cannot tell places apart; needs the same head as cam",
             ),
         ),
         Method(
@@ -53,38 +53,40 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             "Selvaraju et al., ICCV 2017, arXiv:1610.02391", "weighted.gradcam",
             note=Note(
                 "sum_k mean(g_k) A_k",
-                "any other head, or a layer further up; under a linear head it is cam divided by the number of cells",
-                "one weight a channel: where gradients differ from place to place it also marks what the model did "
-                "not use",
+                "any head that is not linear, or an earlier layer; under a linear head the map is cam divided by the "
+                "number of cells",
+                "each channel has one weight: where gradients differ from place to place, the map also marks places "
+                "that the model did not use",
             ),
         ),
         Method(
-            "gradcam++", "Grad-CAM++", "as Grad-CAM, with weights that count each place where a feature fires",
+            "gradcam++", "Grad-CAM++", "as Grad-CAM, with weights that count every place where a feature is active",
             "Chattopadhyay et al., WACV 2018, arXiv:1710.11063", "weighted.gradcam_plus_plus",
             note=Note(
                 "sum_k w_k A_k, w_k = sum_xy ReLU(g_k) / (2 + g_k sum_xy A_k)",
-                "several instances of the class in one image: it weights large and small ones more alike",
-                "sees positive evidence only, so what speaks against the class cannot take anything away",
+                "several objects of the class in one image: large and small objects get more similar weights",
+                "it uses positive gradients only, so evidence against the class never lowers the map",
             ),
         ),
         Method(
-            "smoothgradcam++", "Smooth Grad-CAM++", "as Grad-CAM++, gradients averaged over noisy copies of the image",
+            "smoothgradcam++", "Smooth Grad-CAM++",
+            "as Grad-CAM++, with gradients averaged over noisy copies of the image",
             "Omeiza et al. 2019, arXiv:1908.01224", "weighted.smoothgradcam_plus_plus",
-            cost=Cost(8, "{n} forwards and backwards of the head", free_under=HeadKind.LINEAR, of=Runs.HEAD),
+            cost=Cost(8, "{n} forward and backward passes of the head", free_under=HeadKind.LINEAR, of=Runs.HEAD),
             note=Note(
                 "sum_k w_k A_k, w_k = sum_xy E[g_k^2] ReLU(E[g_k]) / (2 E[g_k^2] + E[g_k^3] sum_xy A_k), E over 8 "
                 "noisy images",
-                "gradients that are noisy, as where the layer behaves far from linearly between here and the logits",
-                "under a linear head it is gradcam++ itself; otherwise as gradcam++",
+                "noisy gradients, for example where the head is far from linear",
+                "under a linear head it is the same map as gradcam++; otherwise it fails where gradcam++ does",
             ),
         ),
         Method(
-            "xgradcam", "XGrad-CAM", "as Grad-CAM, gradients weighted by the activations",
+            "xgradcam", "XGrad-CAM", "as Grad-CAM, with gradients weighted by the activations",
             "Fu et al., BMVC 2020, arXiv:2008.02312", "weighted.xgradcam",
             note=Note(
                 "sum_k w_k A_k, w_k = sum_xy g_k A_k / sum_xy A_k",
-                "heads of piecewise linear layers: the map's sum is the logit less what biases add",
-                "as gradcam; a channel whose activations sum to nearly nothing is left to chance",
+                "heads of piecewise linear layers: the sum of the map is the logit minus what the biases add",
+                "where gradcam does; the weight of a channel whose activations sum to nearly zero is arbitrary",
             ),
         ),
         Method(
@@ -92,8 +94,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             "Draelos & Carin 2020, arXiv:2011.08891", "local.hirescam",
             note=Note(
                 "sum_k g_k A_k, place by place",
-                "when you must know that the model used the place, such as behind a flattened layer",
-                "coarse like all maps of late layers, and noisy at early ones",
+                "when you must know that the model used the place, for example where the head flattens the layer",
+                "coarse at late layers, as all maps are, and noisy at early layers",
             ),
         ),
         Method(
@@ -101,202 +103,214 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             "Jiang et al., IEEE TIP 2021, doi:10.1109/TIP.2021.3089943", "local.layercam",
             note=Note(
                 "sum_k ReLU(g_k) A_k, place by place",
-                "early layers, whose gradients differ from place to place; several layers fused",
-                "no evidence against the class; an early layer marks edges wherever they are",
+                "early layers, whose gradients differ from place to place; several layers combined",
+                "shows no evidence against the class; an early layer marks every edge of the image",
             ),
         ),
         Method(
-            "elementwise", "Element-wise Grad-CAM", "gradient times activation, positive channel by channel",
+            "elementwise", "Element-wise Grad-CAM",
+            "gradient times activation, only the positive products of each channel",
             "Gildenblat 2021, pytorch-grad-cam", "local.elementwise",
             note=Note(
                 "sum_k ReLU(g_k A_k), place by place",
-                "layers with negative activations: it also counts a negative gradient on them",
-                "cancels nothing, so evidence against the class is invisible",
+                "layers with negative activations: a negative gradient times a negative activation also counts",
+                "nothing cancels, so evidence against the class is invisible",
             ),
         ),
         Method(
-            "shapleycam", "Shapley-CAM", "as Grad-CAM, less half of what channels add only together",
+            "shapleycam", "Shapley-CAM", "as Grad-CAM, minus half of what channels add only in combination",
             "Cai 2025, arXiv:2501.06261", "weighted.shapleycam",
-            cost=Cost(2, "two backwards through the head", of=Runs.HEAD),
+            cost=Cost(2, "two backward passes of the head", of=Runs.HEAD),
             note=Note(
                 "sum_k w_k A_k, w_k = mean(g_k - (H A)_k / 2), H the Hessian of S_c + log softmax(S)_c",
-                "the layer behaves far from linearly between here and the logits: Grad-CAM corrected to second order",
-                "under a linear head it is a CAM of other weights; a third order it does not see",
+                "heads that are far from linear: it is Grad-CAM with a correction of second order",
+                "under a linear head it is a CAM with other weights; it ignores effects of third order",
             ),
         ),
         Method(
-            "finercam", "Finer-CAM", "what sets the class apart from the three most like it",
+            "finercam", "Finer-CAM", "what distinguishes the class from the three most similar classes",
             "Zhang et al., CVPR 2025, arXiv:2501.11309", "weighted.finercam",
             note=Note(
                 "Grad-CAM of S_c - sum_i p_i S_i, p the softmax over the 3 classes nearest in logit",
-                "classes that look alike: what sets this one apart from the three nearest",
-                "needs a class as its target, not a difference; with little to tell them apart it shows little",
+                "classes that look alike: it shows what distinguishes this class from the three nearest",
+                "the target must be a class, not a difference; where the classes hardly differ, the map shows little",
             ),
         ),
         Method(
-            "refinecam", "Refine-CAM", "Grad-CAM++ of every stage, multiplied: fine edges where the class is",
+            "refinecam", "Refine-CAM", "product of the Grad-CAM++ maps of every stage: fine edges where the class is",
             "Domeniconi et al. 2026, arXiv:2605.14641", "stages.refinecam",
-            cost=Cost(1, "a forward and a backward for each stage", Each.STAGE, of=Runs.GRADIENT), lattice="input",
+            cost=Cost(1, "a forward and a backward pass for each stage", Each.STAGE, of=Runs.GRADIENT), lattice="input",
             note=Note(
                 "product over stages of ReLU(Grad-CAM++), each laid over the input and divided by its maximum",
                 "sharper edges than one layer can give",
-                "one stage that misses the object erases it",
+                "if one stage misses the object, the object is missing in the product",
             ),
         ),
     ),
     "Changing the layer": (
         Method(
-            "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls without each",
+            "ablationcam", "Ablation-CAM", "feature maps weighted by how far the score falls when each is removed",
             "Desai & Ramaswamy, WACV 2020, doi:10.1109/WACV45572.2020.9093360", "ablation.ablationcam",
-            cost=Cost(1, "{n} forwards of the head, one a channel", Each.CHANNEL, HeadKind.LINEAR, Runs.HEAD),
+            cost=Cost(1, "{n} forward passes of the head, one per channel", Each.CHANNEL, HeadKind.LINEAR, Runs.HEAD),
             note=Note(
                 "sum_k w_k A_k, w_k = (T(A) - T(A with A_k = 0)) / |T(A)|; linear head: W_ck mean(A_k) / |S_c|",
-                "what the network does when a feature is gone, not what it would do for an infinitely small change",
-                "misses what several channels say alike, since any one of them can go unnoticed",
+                "to see what the network does without a feature; a gradient describes only an infinitely small change",
+                "misses features that several channels share: without one of these channels the score hardly falls",
             ),
         ),
         Method(
-            "reciprocam", "Recipro-CAM", "the score that each cell would reach alone",
+            "reciprocam", "Recipro-CAM", "the score that each cell reaches alone",
             "Byun & Lee 2022, arXiv:2209.14074", "ablation.reciprocam",
-            cost=Cost(1, "{n} forwards of the head, one a cell", Each.CELL, HeadKind.LINEAR, Runs.HEAD),
+            cost=Cost(1, "{n} forward passes of the head, one per cell", Each.CELL, HeadKind.LINEAR, Runs.HEAD),
             note=Note(
                 "T(A with one cell kept) - T(0), cell by cell; linear head: CAM / (h w)",
-                "the choice without gradients for a transformer",
-                "behind attention or a convolution a lone cell is nothing the network has ever seen",
+                "transformers, when you want no gradients",
+                "where attention or a convolution follows the layer, a single cell is an input that the network never "
+                "saw in training",
             ),
         ),
     ),
     "Changing the image": (
         Method(
-            "groupcam", "Group-CAM", "32 groups of feature maps, weighted by the probability seen through each",
+            "groupcam", "Group-CAM",
+            "32 groups of feature maps, weighted by the probability of the image masked with each",
             "Zhang et al. 2021, arXiv:2103.13859", "masking.groupcam",
-            cost=Cost(33, "{n} forwards and the head's gradient", of=Runs.FORWARD), scored="probability",
+            cost=Cost(33, "{n} forward passes and the head's gradient", of=Runs.FORWARD), scored="probability",
             note=Note(
                 "sum_l (P(x H_l + B (1 - H_l)) - P(B)) H_l over 32 groups l of channels weighted as in Grad-CAM, B "
                 "a blurred x",
-                "the first to try of those that change the image: 33 forwards, however many channels there are",
-                "what no group of feature maps shows; a masked image is unlike any photograph",
+                "the first choice among methods that change the image: 33 forward passes for any number of channels",
+                "cannot show what no group of feature maps shows; a masked image is unlike any photograph",
             ),
         ),
         Method(
-            "scorecam", "Score-CAM", "feature maps weighted by the score of the image seen through each",
+            "scorecam", "Score-CAM", "feature maps weighted by the score of the image masked with each",
             "Wang et al., CVPR workshops 2020, arXiv:1910.01279", "masking.scorecam",
-            cost=Cost(1, "{n} forwards, one a channel", Each.CHANNEL, of=Runs.FORWARD),
+            cost=Cost(1, "{n} forward passes, one per channel", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k T(x H_k)",
-                "no gradient to be trusted, and few channels or much time",
-                "every weight is positive, so channels of other objects stay in the map, the more so the more there "
-                "are",
+                "when you do not trust gradients, and the layer has few channels or you have much time",
+                "every weight is positive, so channels of other objects stay in the map; the more channels, the "
+                "stronger this effect",
             ),
         ),
         Method(
             "iscam", "IS-CAM", "as Score-CAM, averaged while the masked image fades in",
             "Naidu et al. 2020, arXiv:2010.03023", "masking.iscam",
-            cost=Cost(10, "{n} forwards", Each.CHANNEL, of=Runs.FORWARD),
+            cost=Cost(10, "{n} forward passes", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k mean_i T(x H_k i / 10), i = 1 .. 10",
-                "as scorecam, where the score jumps as the masked image fades in",
-                "as scorecam, at ten times its price",
+                "where scorecam is used, and the score jumps while the masked image fades in",
+                "where scorecam does, at ten times its cost",
             ),
         ),
         Method(
-            "sscam", "SS-CAM", "as Score-CAM, averaged over noise on the masks",
+            "sscam", "SS-CAM", "as Score-CAM, averaged over masks with added noise",
             "Wang et al. 2020, arXiv:2006.14255", "masking.sscam",
-            cost=Cost(35, "{n} forwards", Each.CHANNEL, of=Runs.FORWARD),
+            cost=Cost(35, "{n} forward passes", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k mean_i T(x (H_k + e_i)), e_i normal of deviation 2, i = 1 .. 35",
-                "as scorecam, where single masks' edges decide",
-                "as scorecam, at 35 times its price",
+                "where scorecam is used, and the edges of single masks decide the score",
+                "where scorecam does, at 35 times its cost",
             ),
         ),
         Method(
-            "opticam", "Opti-CAM", "the mixture of feature maps through which the image scores highest",
+            "opticam", "Opti-CAM", "the mixture of feature maps that, as a mask, gives the image the highest score",
             "Zhang et al., CVIU 2024, arXiv:2301.07002", "masking.opticam",
-            cost=Cost(100, "{n} forwards with gradients of the whole network", of=Runs.GRADIENT),
+            cost=Cost(100, "{n} forward and backward passes of the network", of=Runs.GRADIENT),
             note=Note(
                 "sum_k softmax(u)_k A_k, u by gradient ascent on T(x H) of that map, 100 steps",
-                "the one mixture of feature maps that the network likes best",
-                "what raises the score need not be what the photograph's score came from: it may light the background",
+                "when you want the one mixture of feature maps that raises the score most",
+                "what raises the score may differ from what the photograph's score came from: the map may mark the "
+                "background",
             ),
         ),
         Method(
-            "polycam", "Poly-CAM", "the layer's map sharpened by the maps of finer layers, seen through their features",
+            "polycam", "Poly-CAM",
+            "the layer's map, sharpened with maps of earlier layers that are weighted as in Score-CAM",
             "Englebert et al., ICPR 2022, arXiv:2204.13359", "masking.polycam",
-            cost=Cost(2, "{n} forwards for each channel of every stage", Each.CHANNEL_OF_STAGE, of=Runs.FORWARD),
+            cost=Cost(2, "{n} forward passes for each channel of every stage", Each.CHANNEL_OF_STAGE, of=Runs.FORWARD),
             lattice="input", scored="probability",
             note=Note(
                 "m_L prod_l m_l / U(D(m_l)) over stages l; m_l = ReLU(sum_k w_k A_k), "
                 "w_k = ReLU(P(x H_k) + P(x) - P(x (1 - H_k))), U(D(m_l)) m_l made as coarse as stage l + 1",
-                "fine edges without gradients, given time",
-                "twice Score-CAM's price for every stage; where one stage shows nothing, nothing is left",
+                "fine edges without gradients, when you have time",
+                "every stage costs twice as much as Score-CAM; where one stage shows nothing, the map shows nothing",
             ),
         ),
         Method(
-            "occlusion", "Occlusion", "how far the probability falls when a window over the place is hidden",
+            "occlusion", "Occlusion", "how far the probability falls when a window around the place is hidden",
             "Zeiler & Fergus, ECCV 2014, arXiv:1311.2901", "occluding.occlusion",
-            cost=Cost(170, "at most {n} forwards", of=Runs.FORWARD),
+            cost=Cost(170, "at most {n} forward passes", of=Runs.FORWARD),
             lattice="input", scored="probability", at_layer=False,
             note=Note(
                 "mean of P(x) - P(x with a window hidden) over the windows that cover a pixel",
-                "any network, layers unknown: what the answer depends on when it is taken away",
-                "two objects of the class hide each other; its windows are a seventh of each side",
+                "any network, without knowledge of its layers: it shows what the answer needs",
+                "where two objects of the class are in the image, hiding one changes little; the windows are coarse, "
+                "a seventh of each side",
             ),
         ),
         Method(
-            "rise", "RISE", "pixels shown whenever the class is probable, under 1000 random masks",
+            "rise", "RISE", "pixels that are visible when the class is probable, over 1000 random masks",
             "Petsiuk et al., BMVC 2018, arXiv:1806.07421", "occluding.rise",
-            cost=Cost(1000, "{n} forwards", of=Runs.FORWARD),
+            cost=Cost(1000, "{n} forward passes", of=Runs.FORWARD),
             lattice="input", scored="probability", at_layer=False,
             note=Note(
                 "sum_i (P(x M_i) - mean P) M_i / (1000 * 0.5), M_i random masks of 7 x 7 cells, half of them shown",
-                "any network, layers unknown: what matters together with whatever else is shown",
-                "noisy with 1000 masks, and no finer than a seventh of the image",
+                "any network, without knowledge of its layers: it shows what helps the class, alone or with other "
+                "places",
+                "noisy with 1000 masks; the cells of a mask are coarse, a seventh of each side",
             ),
         ),
     ),
     "Gradients of the pixels": (
         Method(
-            "integratedgradients", "Integrated gradients", "what each pixel adds to the score, from mean grey on",
+            "integratedgradients", "Integrated gradients",
+            "what each pixel adds to the score, compared with an image of the mean colour",
             "Sundararajan et al., ICML 2017, arXiv:1703.01365", "pixel_gradients.integratedgradients",
-            cost=Cost(32, "{n} forwards and backwards of the network", of=Runs.GRADIENT),
+            cost=Cost(32, "{n} forward and backward passes of the network", of=Runs.GRADIENT),
             lattice="input", at_layer=False,
             note=Note(
                 "sum_colours x sum_i w_i dT/dx(s_i x), the 32 points and weights of Gauss-Legendre on 0 .. 1",
-                "pixels that must add up: they sum to the logit less that of the mean colour",
-                "what has that colour gets nothing, however much it matters; single pixels are noisy",
+                "when pixels must add up: their sum is the logit minus the logit of the baseline, an image of the mean "
+                "colour",
+                "pixels of the mean colour get zero, even where they matter; single pixels are noisy",
             ),
         ),
         Method(
-            "fullgrad", "FullGrad", "the score shared out between the pixels and every layer's biases",
+            "fullgrad", "FullGrad", "the score, divided among the pixels and the biases of every layer",
             "Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780", "pixel_gradients.fullgrad",
-            cost=Cost(1, "one forward and backward of the network, and a forward for each stage", of=Runs.GRADIENT),
+            cost=Cost(
+                1, "one forward and backward pass of the network, and a forward pass for each stage", of=Runs.GRADIENT
+            ),
             lattice="input",
             at_layer=False,
             note=Note(
                 "sum_colours |x dT/dx| + sum over layers of sum_k |b_k dT/dz_k| laid over the input",
-                "one map of the whole network, whatever the layer",
-                "unsigned: it cannot tell for from against",
+                "one map of the whole network, without the choice of a layer",
+                "it has no sign, so it cannot separate evidence for the class from evidence against it",
             ),
         ),
         Method(
-            "guidedbackprop", "Guided backpropagation", "edges that excite the network; says little about the class",
+            "guidedbackprop", "Guided backpropagation", "edges that activate the network; says little about the class",
             "Springenberg et al. 2015, arXiv:1412.6806", "pixel_gradients.guidedbackprop", needs=Needs.RELUS,
-            cost=Cost(1, "one forward and backward of the network", of=Runs.GRADIENT),
+            cost=Cost(1, "one forward and backward pass of the network", of=Runs.GRADIENT),
             lattice="input", check=EDGES, at_layer=False,
             note=Note(
                 "sum_colours dT/dx, only positive gradients passing each ReLU",
-                "only because people ask for it",
-                "draws edges that hardly depend on what the network learned; needs ReLUs, ReLU6 among them",
+                "to compare with papers that use it",
+                "draws edges that hardly depend on what the network learned; needs ReLU or ReLU6 layers",
             ),
         ),
         Method(
             "guidedgradcam", "Guided Grad-CAM", "edges of guided backpropagation where Grad-CAM is positive",
             "Selvaraju et al., ICCV 2017, arXiv:1610.02391", "pixel_gradients.guidedgradcam", needs=Needs.RELUS,
-            cost=Cost(1, "one forward and backward of the network", of=Runs.GRADIENT), lattice="input", check=EDGES,
+            cost=Cost(1, "one forward and backward pass of the network", of=Runs.GRADIENT),
+            lattice="input", check=EDGES,
             note=Note(
                 "guidedbackprop times ReLU(Grad-CAM) laid over the input",
-                "only because people ask for it",
-                "as guidedbackprop, where Grad-CAM is positive",
+                "to compare with papers that use it",
+                "where guidedbackprop does; Grad-CAM only limits the area",
             ),
         ),
     ),
@@ -306,42 +320,43 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             "Bousselham et al., ICCV 2025, arXiv:2404.03214", "attention.legrad", needs=Needs.ATTENTION,
             cost=Cost(
                 2,
-                "two forwards, and a backward for every block; a forward for every block where torch.fx sees no graph",
+                "two forward passes, and a backward pass for every block; also a forward pass for every block where "
+                "torch.fx sees no graph",
                 of=Runs.GRADIENT,
             ),
             at_layer=False,
             note=Note(
                 "mean over blocks, heads and rows of ReLU(dT_l/da_l), a_l attention, T_l read out behind block l",
-                "transformers whose tokens all attend to each other (ViT, DeiT): where more attention would raise "
-                "the score",
-                "needs attention between all tokens, so a network in stages (Swin, PVT) shows its last stage or is "
-                "refused",
+                "transformers whose tokens all attend to each other, such as ViT and DeiT",
+                "needs attention between all tokens: of a network in stages (Swin, PVT) the map shows the last stage, "
+                "or the network is refused",
             ),
         ),
         Method(
-            "attentionrollout", "Attention rollout", "what the class token attends to; for transformers, any class",
+            "attentionrollout", "Attention rollout",
+            "what the class token attends to; for transformers; the same for every class",
             "Abnar & Zuidema, ACL 2020, arXiv:2005.00928", "attention.attentionrollout", needs=Needs.ATTENTION,
-            cost=Cost(1, "one forward", of=Runs.FORWARD), at_layer=False,
+            cost=Cost(1, "one forward pass", of=Runs.FORWARD), at_layer=False,
             of_class=False,
             note=Note(
                 "the class token's row of the product over blocks of (mean over heads of a_l + I) / 2, a_l attention",
-                "transformers: what the class token can have heard of",
-                "follows attention alone: the same for every class, and blind to what is carried along; "
+                "transformers: it shows from which tokens the class token can have information",
+                "it follows attention only, not the values of the tokens, so it is the same for every class; "
                 "needs attention between all tokens in every block",
             ),
         ),
     ),
     "Features alone": (
         Method(
-            "eigencam", "Eigen-CAM", "the main pattern of the feature maps, whatever the class",
+            "eigencam", "Eigen-CAM", "the main pattern of the feature maps, the same for every class",
             "Muhammad & Yeasin, IJCNN 2020, arXiv:2008.00299", "decomposition.eigencam",
             cost=Cost(1, "one singular value decomposition"),
             of_class=False,
             note=Note(
                 "Z v_1, Z = A less its mean over places, v_1 its first right singular vector",
-                "to see what the layer reacts to at all",
-                "the same for every class, so never evidence for one; its sign is a convention: more where "
-                "channels' sums are",
+                "to see what the layer reacts to",
+                "the same for every class, so it is no evidence for a class; its sign is a convention: positive where "
+                "the sum of the channels is larger",
             ),
         ),
         Method(
@@ -350,43 +365,43 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             cost=Cost(1, "one singular value decomposition"),
             note=Note(
                 "Z v_1, Z = g A less its mean over places, v_1 its first right singular vector",
-                "the main pattern of what speaks for or against the class",
-                "its sign is a convention, so for and against cannot be told apart",
+                "the main pattern of the evidence for or against the class",
+                "its sign is a convention, so it cannot separate evidence for the class from evidence against it",
             ),
         ),
         Method(
-            "kpcacam", "KPCA-CAM", "the main pattern of the feature maps, curved ones too, whatever the class",
+            "kpcacam", "KPCA-CAM", "the main pattern of the feature maps, linear or not, the same for every class",
             "Karmani et al. 2024, arXiv:2410.00267", "decomposition.kpcacam",
             cost=Cost(None, "eigenvectors of a cells x cells matrix"),
             of_class=False,
             note=Note(
                 "sqrt(l_1) u_1, l_1 and u_1 the first eigenvalue and -vector of the centred kernel "
                 "tanh(Z Z^T / K + 1), Z = A less its mean over places",
-                "as eigencam, where the pattern is no straight line in the space of the channels",
+                "where eigencam is used, and the pattern is not linear in the space of the channels",
                 "the same for every class; takes at most 48 x 48 cells",
             ),
         ),
         Method(
-            "fem", "FEM", "where features fire far above their mean, whatever the class",
+            "fem", "FEM", "where features are far above their mean, the same for every class",
             "Fuad et al., IPTA 2020, doi:10.1109/IPTA50016.2020.9286629", "decomposition.fem",
             of_class=False,
             note=Note(
                 "sum_k mean(A_k) [A_k > mean(A_k) + 2 std(A_k)]",
-                "where features fire far above their mean",
+                "to see where features are unusually strong",
                 "the same for every class; shows nothing on grids of fewer than six cells",
             ),
         ),
     ),
     "Baseline": (
         Method(
-            "random", "Random", "noise: what every other method has to beat", "none", "occluding.random",
-            check="this map is random on purpose: it explains nothing, and is here to measure others against",
+            "random", "Random", "noise, as a baseline: every other method must be better", "none", "occluding.random",
+            check="this map is random on purpose: it explains nothing and serves as a baseline for other methods",
             at_layer=False,
             of_class=False,
             note=Note(
                 "independent uniform noise from a seed made of the image",
-                "beside the method you trust: a figure that it reaches too says nothing",
-                "everything",
+                "beside the method that you trust: a metric on which random noise is as good says nothing",
+                "always: it explains nothing",
             ),
         ),
     ),

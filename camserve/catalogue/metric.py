@@ -33,7 +33,7 @@ class Metric:
     its first author first. group: what it tests. function: "module.function" of metrics/. asks: what it needs.
     more_is_better: None where neither is. range: the lowest and the highest value there can be, None for no end. unit:
     what it is counted in. forwards: how often it runs the network, the input itself counted. maps: how many maps are
-    made anew, None for one of each depth or class. definition: frozen, with its parameters. tells, does_not_tell: what
+    made again, None for one of each depth or class. definition: frozen, with its parameters. tells, does_not_tell: what
     the number says, and what it is easily taken for.
     """
 
@@ -62,7 +62,7 @@ class Metric:
     @property
     def cost(self) -> str:
         """What it runs, in words."""
-        words = [f"{self.forwards} forwards"] if self.forwards > 1 else ["1 forward"] if self.forwards else []
+        words = ["1 forward pass" if self.forwards == 1 else f"{self.forwards} forward passes"] if self.forwards else []
         if self.maps is None:
             words.append("a map for each depth" if self.asks is Asks.WEIGHTS else "a map for each class")
         elif self.maps:

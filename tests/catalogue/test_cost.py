@@ -9,39 +9,40 @@ from camserve.catalogue.head_kinds import HeadKind
 from camserve.catalogue.method import NOTHING, Cost, Each, Facts, Needs, Runs
 from camserve.catalogue.methods import FAMILIES, METHODS
 
-# As printed by `camserve methods` and docs/methods.md; all others say "no more forwards".
+# As printed by `camserve methods` and docs/methods.md; all others say "no extra forward pass".
 WORDS = {
-    "smoothgradcam++": "8 forwards and backwards of the head; none under a linear head",
-    "shapleycam": "two backwards through the head",
-    "refinecam": "a forward and a backward for each stage",
-    "ablationcam": "K forwards of the head, one a channel; none under a linear head",
-    "reciprocam": "h w forwards of the head, one a cell; none under a linear head",
-    "groupcam": "33 forwards and the head's gradient",
-    "scorecam": "K forwards, one a channel",
-    "iscam": "10 K forwards",
-    "sscam": "35 K forwards",
-    "opticam": "100 forwards with gradients of the whole network",
-    "polycam": "2 forwards for each channel of every stage",
-    "occlusion": "at most 170 forwards",
-    "rise": "1000 forwards",
-    "integratedgradients": "32 forwards and backwards of the network",
-    "fullgrad": "one forward and backward of the network, and a forward for each stage",
-    "guidedbackprop": "one forward and backward of the network",
-    "guidedgradcam": "one forward and backward of the network",
-    "legrad": "two forwards, and a backward for every block; a forward for every block where torch.fx sees no graph",
-    "attentionrollout": "one forward",
+    "smoothgradcam++": "8 forward and backward passes of the head; no cost under a linear head",
+    "shapleycam": "two backward passes of the head",
+    "refinecam": "a forward and a backward pass for each stage",
+    "ablationcam": "K forward passes of the head, one per channel; no cost under a linear head",
+    "reciprocam": "h w forward passes of the head, one per cell; no cost under a linear head",
+    "groupcam": "33 forward passes and the head's gradient",
+    "scorecam": "K forward passes, one per channel",
+    "iscam": "10 K forward passes",
+    "sscam": "35 K forward passes",
+    "opticam": "100 forward and backward passes of the network",
+    "polycam": "2 forward passes for each channel of every stage",
+    "occlusion": "at most 170 forward passes",
+    "rise": "1000 forward passes",
+    "integratedgradients": "32 forward and backward passes of the network",
+    "fullgrad": "one forward and backward pass of the network, and a forward pass for each stage",
+    "guidedbackprop": "one forward and backward pass of the network",
+    "guidedgradcam": "one forward and backward pass of the network",
+    "legrad": "two forward passes, and a backward pass for every block; also a forward pass for every block where "
+    "torch.fx sees no graph",
+    "attentionrollout": "one forward pass",
     "eigencam": "one singular value decomposition",
     "eigengradcam": "one singular value decomposition",
     "kpcacam": "eigenvectors of a cells x cells matrix",
 }
-SPELLED = {"no more": 0, "a": 1, "one": 1, "two": 2}
+SPELLED = {"no extra": 0, "a": 1, "one": 1, "two": 2}
 # What has no number: its eigenvectors are found by steps that depend on the matrix.
 UNCOUNTED = {"kpcacam"}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_words_are_what_they_were(name: str) -> None:
-    assert str(METHODS[name].cost) == WORDS.get(name, "no more forwards")
+    assert str(METHODS[name].cost) == WORDS.get(name, "no extra forward pass")
     assert METHODS[name].described()["cost"] == str(METHODS[name].cost)
 
 
@@ -62,19 +63,19 @@ def test_a_layer_s_numbers_stand_for_its_symbols() -> None:
     def counted(name: str, head: HeadKind = HeadKind.GENERAL) -> str:
         return METHODS[name].cost.counted(112, 14 * 14, head)
 
-    assert counted("sscam") == "3920 forwards"
-    assert counted("scorecam", HeadKind.LINEAR) == "112 forwards, one a channel"
-    assert counted("reciprocam") == "196 forwards of the head, one a cell"
-    assert counted("ablationcam") == "112 forwards of the head, one a channel"
-    assert counted("smoothgradcam++") == "8 forwards and backwards of the head"
+    assert counted("sscam") == "3920 forward passes"
+    assert counted("scorecam", HeadKind.LINEAR) == "112 forward passes, one per channel"
+    assert counted("reciprocam") == "196 forward passes of the head, one per cell"
+    assert counted("ablationcam") == "112 forward passes of the head, one per channel"
+    assert counted("smoothgradcam++") == "8 forward and backward passes of the head"
     for free in ("ablationcam", "reciprocam", "smoothgradcam++"):
-        assert counted(free, HeadKind.LINEAR) == "no more forwards"
+        assert counted(free, HeadKind.LINEAR) == "no extra forward pass"
     for same in set(METHODS) - {method.name for method in METHODS.values() if method.cost.each}:
-        assert counted(same) == WORDS.get(same, "no more forwards").removesuffix("; none under a linear head")
+        assert counted(same) == WORDS.get(same, "no extra forward pass").removesuffix("; no cost under a linear head")
 
 
 def test_a_cost_on_paper() -> None:
-    assert (str(NOTHING), NOTHING.count) == ("no more forwards", 0)
+    assert (str(NOTHING), NOTHING.count) == ("no extra forward pass", 0)
     assert str(Cost(3, "{n} steps", Each.CELL)) == "3 h w steps"
     assert Cost(3, "{n} steps", Each.CELL).counted(5, 4, HeadKind.LINEAR) == "12 steps"
 
@@ -95,7 +96,7 @@ def test_runs_are_counted_and_timed_by_hand() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_what_runs_the_network_says_so(name: str) -> None:
     cost = METHODS[name].cost
-    words = cost.words.removesuffix("no more forwards")
+    words = cost.words.removesuffix("no extra forward pass")
     assert (cost.of is not None) == ("forward" in words or "backward" in words)
     assert (cost.of is Runs.HEAD) == ("head" in words and name != "groupcam")
 

@@ -102,7 +102,7 @@ def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image
         reports.append(time.monotonic())
 
     (found,) = compare_methods(model, photo, ["rise"], run=Run(deadline=0.5, progress=progress))
-    assert (found.explanation, found.reason) == (None, "given up after 0.5 s: it costs 1000 forwards")
+    assert (found.explanation, found.reason) == (None, "given up after 0.5 s: it costs 1000 forward passes")
     model.explain(photo.image)  # waits for nothing but a batch
     time.sleep(2)
     assert len(reports) < 60  # of 63 batches
@@ -158,11 +158,11 @@ def test_the_command_names_what_it_did_not_begin(image: Path, tmp_path: Path) ->
 def test_entries_say_what_they_took_in_this_layer_s_numbers(model: camserve.Model, image: Path) -> None:
     photo = open_photo(model, image)
     details = {one.name: one.detail for one in compare_methods(model, photo, ["cam", "ablationcam", "gradcam++"])}
-    assert all(detail.endswith(", no more forwards") for detail in details.values())
+    assert all(detail.endswith(", no extra forward pass") for detail in details.values())
     made = next(iter(compare_methods(model, photo, ["reciprocam"], None, AT_10))).explanation
     assert made is not None
     height, width = made.map.shape
-    assert comparing._cost(model, made) == f"{width * height} forwards of the head, one a cell"
+    assert comparing._cost(model, made) == f"{width * height} forward passes of the head, one per cell"
 
 
 def test_classes_have_folders_of_their_own(model: camserve.Model, image: Path) -> None:

@@ -85,7 +85,7 @@ def test_forwards_are_counted(results: tuple[dict[str, Any], str]) -> None:
     guided = rows["guidedgradcam"]
     if not str(guided["camserve: time"]).startswith("over"):  # given up on a machine with much else to do
         assert guided["camserve: forwards"] == 2  # the prediction, and the guided pass
-    assert rows["sscam"]["camserve: time"] == "over 0.5 s: 35 K forwards"
+    assert rows["sscam"]["camserve: time"] == "over 0.5 s: 35 K forward passes"
     if find_spec("torchcam"):
         assert rows["cam"]["torchcam: forwards"] == 1
         assert rows["sscam"]["torchcam: time"].startswith("not begun")
