@@ -1,4 +1,4 @@
-"""What may be asked, as data: options, targets, questions, methods, colour maps. No torch.
+"""What users may ask, as data: options, targets, questions, methods, colour maps. No torch.
 
 options.py          each option once, with its type, range, default and a line of help
 colormaps.py        colour maps by name

@@ -1,4 +1,4 @@
-"""The command line: a thin skin over the Python API. `camserve COMMAND --help` says what each command does.
+"""The command line: a thin layer over the Python API. `camserve COMMAND --help` says what each command does.
 
 program.py             what every command shares: how errors end it, and where settings come from
 prechecks.py           what is wrong with a command line, said before a model is loaded

@@ -1,4 +1,4 @@
-"""Settings: what a legal value is, and where values come from.
+"""Settings: which values are legal, and where values come from.
 
 schema.py           every setting with its type and range; `load_settings` and the process's own `settings`
 setting_sources.py  files and variables that settings are read from, before anybody looks at their values

@@ -1,4 +1,4 @@
-"""Which images there are and what is known of them: folders, tables, buckets, boxes and masks. No model.
+"""Which images there are and what is known about them: folders, tables, buckets, boxes and masks. No model.
 
 inputs.py         START HERE: a folder, a pattern, a list of files, or a table with a class for each
 folders.py        the files of a folder, links to folders followed, and none twice

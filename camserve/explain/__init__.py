@@ -1,4 +1,4 @@
-"""START HERE: a photograph, preprocessed and observed in a layer, to an Explanation.
+"""START HERE: from a photograph to an Explanation: preprocess, run the network, apply a method.
 
 pipeline.py      the whole way, of one image or of many
 at_size.py       a photograph at the size that the network is asked to see

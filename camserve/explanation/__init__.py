@@ -1,4 +1,4 @@
-"""What was found: the numbers, and the same with its photograph. No torch, no Classifier.
+"""The result: its numbers, and the same with the photograph. No torch, no Classifier.
 
 attribution.py      the numbers: no pixels of the photograph, no network
 class_scores.py     what a model said of its classes: scores, order, and one class's part

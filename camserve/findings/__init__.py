@@ -1,4 +1,4 @@
-"""results.jsonl and what it says: statistics, shortcuts, run against run, pages, exports. Runs no model.
+"""What results.jsonl says: statistics, shortcuts, comparisons of runs, pages, exports. Runs no model.
 
 results.py          one line an image in the order of the plan, each whole or not there
 sketch.py           a map in 256 numbers

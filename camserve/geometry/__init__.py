@@ -1,4 +1,4 @@
-"""Where things lie, in numbers: frames, placements and the arithmetic of receptive fields.
+"""Coordinates: frames, placements and the arithmetic of receptive fields.
 
 cells.py            where the cells of a layer lie at any size of the input
 evaluation.py       how other libraries make a network's input, to the pixel

@@ -1,4 +1,4 @@
-"""A module to body and head: traced, hooked or a black box. torch only; no card, setting or image.
+"""From a module to body and head: traced, hooked or a black box. torch only; no card, setting or image.
 
 network.py           START HERE: what is asked of a network: its layers, and its two halves at one of them
 traced.py            a network whose graph torch.fx gives

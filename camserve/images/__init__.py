@@ -1,4 +1,4 @@
-"""Bytes to upright RGB and back: the only place that opens or saves a picture.
+"""From bytes to upright RGB and back: the only place that opens or saves a picture.
 
 reading.py     START HERE: a photograph from whatever is given; limits, errors, hashes; pictures to encoded bytes
 sources.py     a path, bytes or a binary file, to a name and its encoded bytes

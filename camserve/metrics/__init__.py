@@ -1,4 +1,4 @@
-"""Metrics of explanations: one paper, one function; numbers and callables only. numpy, no torch, no model.
+"""Metrics of explanations: one paper, one function, of numbers and callables only. numpy, no torch, no model.
 
 The registry is catalogue/metrics.py.
 

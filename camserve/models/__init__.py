@@ -1,4 +1,4 @@
-"""What a user names to a Classifier: cards, architectures, weights, engines. Knows no explanation.
+"""From what a user names to a Classifier: cards, architectures, weights, engines. Knows no explanation.
 
 classifier.py     START HERE: a frozen snapshot of a network with its card, its layers and its labels
 parts.py          what a classifier is made of

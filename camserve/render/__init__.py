@@ -1,4 +1,4 @@
-"""A map to pictures: colours, outlines, boxes and the numbers of a scale. No torch, no model.
+"""From a map to pictures: colours, outlines, boxes and the numbers of a scale. No torch, no model.
 
 painting.py  heat in colours over a photograph, strip by strip
 canvas.py    what is painted on: an array and a Pillow image in one memory

@@ -1,4 +1,4 @@
-"""The machine: threads, cores, freed memory, clocks, and files that are whole or not there. No image, no model.
+"""The machine: threads, cores, freed memory, clocks, and files that are never half written. No image, no model.
 
 workers.py        the fixed pool of threads that owns the models
 deadlines.py      until when somebody waits for what a thread does
