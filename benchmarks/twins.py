@@ -1,4 +1,4 @@
-"""Does a network explain itself alike from its ONNX file? Twenty of torchvision, held against the originals.
+"""Does an ONNX file get the same explanations as its network? Twenty networks of torchvision and their files.
 
     python benchmarks/twins.py [--only resnet18,swin_t] [--engines torch,openvino]
     python benchmarks/twins.py --write             # docs/twins.md from a run of all
@@ -61,7 +61,7 @@ NETWORKS = (
 COLUMNS = ("network", "sizes", "layer of the file", "head", "engine", "class maps", "Grad-CAM", "logits", "scores")
 HEADER = """# Model files against the networks they were made of
 
-For people who explain model files: how far their explanations are from those of the network they were exported from.
+For people who explain model files: how much the explanations of a file differ from those of the exported network.
 
 `python benchmarks/twins.py --write` made this page, with {versions}.
 
