@@ -67,10 +67,10 @@ For people who explain model files: how much the explanations of a file differ f
 
 Twenty networks of torchvision with random weights were written to ONNX by `torch.onnx.export`. Each file, loaded by
 `camserve.load("net.onnx")` and run by each engine, was compared with the module from which it was exported, loaded into
-camserve and run by torch. Compared were the class maps of all {classes} classes where the head has them, the map of Grad-CAM,
-logits and scores. Files of "any" size got the centre crop of {side} pixels, the whole photograph, and an input of 288 pixels;
-files of one size ("own") got three photographs at this size. Numbers are the largest differences: for maps as a share of
-their peak, for logits as a share of their spread. A difference of {most:g} is allowed.
+camserve and run by torch. Compared were the class maps of all {classes} classes where the head has them, the map of
+Grad-CAM, logits and scores. Files of "any" size got the centre crop of {side} pixels, the whole photograph, and an
+input of 288 pixels; files of one size ("own") got three photographs at this size. Numbers are the largest differences:
+for maps as a share of their peak, for logits as a share of their spread. A difference of {most:g} is allowed.
 
 """
 

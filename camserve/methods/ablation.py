@@ -45,7 +45,7 @@ def _linear_falls(evidence: Evidence, head: LinearHead) -> Tensor:
 
 
 def reciprocam(evidence: Evidence) -> Tensor:
-    """Recipro-CAM: the score that each cell would reach alone.
+    """Recipro-CAM: the score that each cell reaches alone.
 
     map(u) = T(A with every cell but u set to 0) - T(0). T(0), the score of no cell at all, is taken off so that 0 means
     that a cell adds nothing; the paper scales the map to 0..1 instead, which any constant leaves alone. In logits,
