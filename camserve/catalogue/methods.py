@@ -200,8 +200,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             cost=Cost(10, "{n} forward passes", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k mean_i T(x H_k i / 10), i = 1 .. 10",
-                "where scorecam is used, and the score jumps while the masked image fades in",
-                "where scorecam does, at ten times its cost",
+                "instead of scorecam, where the score jumps while the masked image fades in",
+                "where scorecam does, and it costs ten times as much",
             ),
         ),
         Method(
@@ -210,8 +210,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             cost=Cost(35, "{n} forward passes", Each.CHANNEL, of=Runs.FORWARD),
             note=Note(
                 "sum_k w_k A_k, w = softmax_k mean_i T(x (H_k + e_i)), e_i normal of deviation 2, i = 1 .. 35",
-                "where scorecam is used, and the edges of single masks decide the score",
-                "where scorecam does, at 35 times its cost",
+                "instead of scorecam, where the edges of single masks decide the score",
+                "where scorecam does, and it costs 35 times as much",
             ),
         ),
         Method(
@@ -377,7 +377,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
             note=Note(
                 "sqrt(l_1) u_1, l_1 and u_1 the first eigenvalue and -vector of the centred kernel "
                 "tanh(Z Z^T / K + 1), Z = A less its mean over places",
-                "where eigencam is used, and the pattern is not linear in the space of the channels",
+                "instead of eigencam, where the pattern is not linear in the space of the channels",
                 "the same for every class; takes at most 48 x 48 cells",
             ),
         ),

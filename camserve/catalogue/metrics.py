@@ -137,7 +137,7 @@ _LOCALISATION = (
         does_not_tell="whether the model uses the object: a correct map may mark the background",
     ),
     Metric(
-        "pixel_auroc", "Pixel AUROC", "how often a pixel of the object is hotter than another pixel",
+        "pixel_auroc", "Pixel AUROC", "how often a pixel of the object is hotter than a pixel outside it",
         "Fawcett, Pattern Recognition Letters 2006, doi:10.1016/j.patrec.2005.10.010", Group.LOCALISATION,
         "localisation.pixel_auroc",
         asks=Asks.MASK, more_is_better=True, range=(0, 1), unit="probability",
