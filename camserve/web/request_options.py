@@ -86,15 +86,15 @@ class Asked(BaseModel):
     outputs: Annotated[
         tuple[str, ...],
         About(
-            "of the JSON in base64, of an archive as files; several are separated by commas; `trust` among "
-            "them is `trust=on`",
+            "pictures and maps that the answer also holds: in the JSON as base64, in an archive as files; several are "
+            "separated by commas; `trust` is the same as `trust=on`",
             str,
             choices=(*OUTPUTS, TRUST),
         ),
     ] = ()
     format: Annotated[
         Literal["png", "jpeg", "webp"] | None,
-        About("of the overlay, where Accept leaves the choice", str, choices=tuple(FORMATS), unset="png"),
+        About("format of the overlay, where Accept allows several", str, choices=tuple(FORMATS), unset="png"),
     ] = None
 
     @model_validator(mode="before")
