@@ -22,6 +22,7 @@ from camserve.graph.network import Network
 from camserve.graph.original.agreement import TOLERANCE, apart, same
 from camserve.graph.original.guard import difference
 from camserve.models.engines.engine import Engine, TorchEngine, engine_for, prepared
+from camserve.models.inputs.calibration import Calibration
 
 log = logging.getLogger("camserve")
 
@@ -33,7 +34,7 @@ class Layer:
     layer. cells: where they lie. trained: (w, h) of the input the model was trained at, pixels; image: makes one of
     that size, as `Given.image`. output_stride: dilate the network up
     to this stride; None: as it is. offset: the pixel (x, y) of the first cell at the size trained at, where it has been
-    measured. compute: which engine to run on; None: torch.
+    measured. compute: which engine to run on; None: torch. calibration: what that needs in int8.
     Raises UnknownName, OptionError, ConfigError.
     """
 
@@ -44,6 +45,7 @@ class Layer:
         output_stride: int | None = None,
         offset: Pair | None = None,
         compute: Compute | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self._cut = network.cut(name, output_stride)
         self.name, self.trained, self.image = name, network.given.size, network.given.image
@@ -52,7 +54,7 @@ class Layer:
         self.on_torch = self._on_torch(network, dilated=self._is_dilated)
         self.engine: Engine = self.on_torch
         if compute is not None:
-            self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
+            self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'", calibration)
         self.head = self.on_torch.head
         self.cells = self._placed(self._cut, self._cut if output_stride is None else network.cut(name), offset)
 

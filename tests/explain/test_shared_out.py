@@ -1,6 +1,9 @@
 """Methods with many forwards, done by one worker and by several: the same bits."""
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +31,8 @@ def test_several_workers_give_the_bits_of_one(
     monkeypatch.setattr(masking, "_varying", lambda maps: varying(maps)[:18])
     helped, given = list[object](), Workers.spare
 
-    def spare(pool: Workers, task: object) -> object:
-        helped.append(found := given(pool, task))  # type: ignore[arg-type]
+    def spare(pool: Workers, task: Callable[[], Any]) -> Future[Any] | None:
+        helped.append(found := given(pool, task))
         return found
 
     monkeypatch.setattr(Workers, "spare", spare)

@@ -10,6 +10,7 @@ kept_models.py      converted models kept on disk
 compiled_model.py   a compiled OpenVINO model that any number of threads may call; no torch
 frequent_shapes.py  graphs for the shapes of input that come often; no torch
 converted.py        from a torch module to a compiled OpenVINO model, kept on disk
+quantising.py       a converted network in 8-bit integers: a program of its own
 same_upper.py       SAME padding as the convolution's own
 openvino_quietly.py  OpenVINO itself, which reports nothing
 """
