@@ -14,7 +14,7 @@ from camserve.geometry.cells import Cells, centred_offset, stride_of
 from camserve.geometry.frame import Frame, Pair, Placement
 from camserve.geometry.receptive_field import Field
 from camserve.graph.cut import Cut
-from camserve.graph.devices import device_of
+from camserve.graph.devices import device_of, sent
 from camserve.graph.head_recognition import head_of
 from camserve.graph.heads import Carried, Head
 from camserve.graph.linearity import head_by_numbers
@@ -140,7 +140,7 @@ class Layer:
         images: (N, c, H, W). Raises OptionError where the network does not take that size.
         """
         with self._taking(images):
-            return self.engine(images.to(self._device))
+            return self.engine(sent(images, self._device))
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
         """The CAM of every class, (N, C, h, w). The head is not run: logits are the maps' means plus the bias.
@@ -148,7 +148,7 @@ class Layer:
         images: (N, c, H, W). Raises OptionError as `observe`, and where the head has no class map.
         """
         with self._taking(images):
-            return self.engine.class_maps(images.to(self._device))
+            return self.engine.class_maps(sent(images, self._device))
 
     @property
     def gives_image_gradients(self) -> bool:

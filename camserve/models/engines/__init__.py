@@ -2,6 +2,7 @@
 
 engine.py           START HERE: what a layer asks of an engine, and which engine it gets
 torch_engine.py     on torch: channels last, batch normalisation folded
+half_precision.py   on torch in bfloat16
 pointwise.py        1 x 1 convolutions as matrix products, for autograd
 openvino_engine.py  on OpenVINO
 onnxruntime_engine.py  on onnxruntime

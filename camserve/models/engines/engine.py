@@ -78,17 +78,30 @@ def engine_for(
     int8 where it cannot.
     """
     if compute.engine == "torch" or (compute.engine == "auto" and not _may_be_openvino(compute)):
-        return torch_engine
+        if compute.device == "cpu" or compute.precision != "bfloat16":
+            return torch_engine
+        return _in_half_precision(torch_engine, compute, network, what)
     name = "openvino" if compute.engine == "auto" else compute.engine
     try:
         engine = _made(name, torch_engine, compute, network, calibration)
-        for probe in network.given.probes:
-            if probe.logits is not None or network.is_extended:
-                _check_agreement(engine, torch_engine, probe, network, AGREEMENTS[compute.precision])
+        _check_all(engine, torch_engine, network, compute)
     except (EngineError, ImportError) as error:
         if compute.engine != "auto":
             raise ConfigError(f"compute.engine = '{name}' cannot run {what}: {error}. 'auto' and 'torch' can") from None
         log.warning("OpenVINO cannot run %s (%s); torch does", what, error)
+        return torch_engine
+    return engine
+
+
+def _in_half_precision(torch_engine: TorchEngine, compute: Compute, network: Network, what: str) -> Engine:
+    """The same on a device in bfloat16, where that agrees."""
+    from camserve.models.engines.half_precision import HalfPrecisionEngine
+
+    try:
+        engine = HalfPrecisionEngine(torch_engine)
+        _check_all(engine, torch_engine, network, compute)
+    except EngineError as error:
+        log.warning("%s runs in float32, not in bfloat16: %s", what, error)
         return torch_engine
     return engine
 
@@ -109,6 +122,13 @@ def _made(
 
 def _may_be_openvino(compute: Compute) -> bool:
     return compute.device == "cpu" and find_spec("openvino") is not None
+
+
+def _check_all(engine: Engine, torch_engine: TorchEngine, network: Network, compute: Compute) -> None:
+    """Raises EngineError where the two differ on what the network was asked when it was given."""
+    for probe in network.given.probes:
+        if probe.logits is not None or network.is_extended:
+            _check_agreement(engine, torch_engine, probe, network, AGREEMENTS[compute.precision])
 
 
 def _check_agreement(
