@@ -319,7 +319,7 @@ class Classifier:
         return self._cut_at(network, name, output_stride, is_own=is_own)
 
     def _cut_at(self, network: "Network", name: str, output_stride: int | None, *, is_own: bool) -> "Layer":
-        from camserve.models.inputs.calibration import calibration_of
+        from camserve.models.inputs.calibration_photos import calibration_of
         from camserve.models.layer import Layer
 
         measured = self.card.placement

@@ -22,7 +22,7 @@ from camserve.graph.network import Network
 from camserve.graph.original.agreement import TOLERANCE, apart, same
 from camserve.graph.original.guard import difference
 from camserve.models.engines.engine import Engine, TorchEngine, engine_for, prepared
-from camserve.models.inputs.calibration import Calibration
+from camserve.models.inputs.calibration_photos import Calibration
 
 log = logging.getLogger("camserve")
 

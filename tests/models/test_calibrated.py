@@ -12,7 +12,7 @@ from torch import nn
 import camserve
 from camserve.config import Settings, load_settings
 from camserve.errors import ConfigError
-from camserve.models.inputs.calibration import LEAST, MOST, calibration_mark
+from camserve.models.inputs.calibration_photos import LEAST, MOST, calibration_mark
 
 # not importorskip: imported before camserve, OpenVINO reports its use; nncf starts threads
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")

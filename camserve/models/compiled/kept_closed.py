@@ -32,7 +32,7 @@ from camserve.geometry.receptive_field import Axis, Field
 from camserve.models.card import Card
 from camserve.models.compiled.closed import EngineFacts
 from camserve.models.compiled.closed_network import ClosedFacts
-from camserve.models.inputs.calibration import calibration_mark
+from camserve.models.inputs.calibration_photos import calibration_mark
 from camserve.system.cores import granted_cores
 
 log = logging.getLogger("camserve")

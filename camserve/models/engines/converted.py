@@ -14,7 +14,7 @@ from camserve.models.engines.kept_models import KeptModels
 from camserve.models.engines.openvino_quietly import openvino
 from camserve.models.engines.quantising import quantised
 from camserve.models.engines.same_upper import pad_in_convolutions
-from camserve.models.inputs.calibration import Calibration
+from camserve.models.inputs.calibration_photos import Calibration
 
 _FILE = "model.xml"
 

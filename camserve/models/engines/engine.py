@@ -17,7 +17,7 @@ from camserve.models.engines.torch_engine import TorchEngine, prepared
 if TYPE_CHECKING:
     from camserve.models.engines.onnxruntime_engine import OnnxRuntimeEngine
     from camserve.models.engines.openvino_engine import OpenVinoEngine
-    from camserve.models.inputs.calibration import Calibration
+    from camserve.models.inputs.calibration_photos import Calibration
 
 __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
 

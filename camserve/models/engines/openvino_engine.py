@@ -15,7 +15,7 @@ from camserve.models.engines.compiled_model import Compiled
 from camserve.models.engines.converted import Converter
 from camserve.models.engines.observed import Observed
 from camserve.models.engines.torch_engine import TorchEngine
-from camserve.models.inputs.calibration import Calibration
+from camserve.models.inputs.calibration_photos import Calibration
 from camserve.system.cores import granted_cores
 
 # Sizes of input that a network does not take; those that it takes are all but the smallest.
