@@ -83,6 +83,7 @@ def etag(
         "" if upload.like is None else upload.like.name or "",
         digests,
         model,
+        (settings.compute.engine, settings.compute.precision, settings.compute.calibration),
         *(
             part.model_dump_json()
             for part in (options, settings.explain, settings.sharp, settings.render, settings.images)
