@@ -10,6 +10,8 @@ from typing import Any
 
 import griffe
 
+from camserve.errors import CamserveError
+
 NAMED = re.compile(r"^((?:\w+, )*\w+): ", re.MULTILINE)
 
 
@@ -30,7 +32,7 @@ class Docstrings(griffe.Extension):
         """
         try:
             home, found = import_module(function.module.path), None
-        except ImportError:
+        except (ImportError, CamserveError):
             return
         for part in function.path.removeprefix(f"{function.module.path}.").split("."):
             found = getattr(home if found is None else found, part, None)
