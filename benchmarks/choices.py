@@ -1,9 +1,10 @@
 """What do the settings of speed save, of a large photograph and of a small one?
 
-    python benchmarks/choices.py [--rounds 15] [--photo photos/cat.jpg]
+    python benchmarks/choices.py [--rounds 15] [--photo photos/cat.jpg] [--calibration PHOTOGRAPHS]
 
 CPU time of this process by turns, one intra-op thread: from file to JPEG with render.max_side = 2000 and
-render.subsampling = "4:2:0" against the defaults, and from file to facts with images.draft.
+render.subsampling = "4:2:0", and with compute.precision = "bfloat16" and, where photographs to calibrate on are given,
+"int8", against the defaults; and from file to facts with images.draft.
 """
 
 import argparse
@@ -28,6 +29,8 @@ CHOICES: dict[str, dict[str, dict[str, object]]] = {
     "render.subsampling 4:2:0": {"render": {"subsampling": "4:2:0"}},
     "render.max_side 2000": {"render": {"max_side": 2000}},
     "both": {"render": {"subsampling": "4:2:0", "max_side": 2000}},
+    "compute.precision bfloat16": {"compute": {"precision": "bfloat16"}},
+    "compute.precision int8": {"compute": {"precision": "int8"}},
     "as it comes, facts alone": {},
     "images.draft, facts alone": {"images": {"draft": True}},
 }
@@ -38,12 +41,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--photo", type=Path, default=Path(__file__).parent.parent / "photos" / "cat.jpg")
+    parser.add_argument("--calibration", type=Path, help="photographs that int8 is calibrated on")
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    compute = {"cache": cache_folder(), "threads": 1, "workers": 1}
+    compute: dict[str, object] = {"cache": cache_folder(), "threads": 1, "workers": 1}
+    if asked.calibration is not None:
+        compute["calibration"] = str(asked.calibration)
     models = {
-        name: camserve.load(settings=load_settings(environ={}, overrides={**changed, "compute": compute}))
+        name: camserve.load(settings=load_settings(environ={}, overrides=_with(changed, compute)))
         for name, changed in CHOICES.items()
+        if asked.calibration is not None or "int8" not in name
     }
     for title, size in SIZES.items():
         with Image.open(asked.photo) as photo:
@@ -60,6 +67,10 @@ def main() -> None:
             base = took["as it comes, facts alone" if "facts" in name else "as it comes"]
             ratio = median(one / other for one, other in zip(each, base, strict=True))
             print(f"  {name}: {median(each):.1f} ms, {ratio:.3f}, {sizes[name]} bytes")
+
+
+def _with(changed: dict[str, dict[str, object]], compute: dict[str, object]) -> dict[str, dict[str, object]]:
+    return {**changed, "compute": {**compute, **changed.get("compute", {})}}
 
 
 def work(model: camserve.Model, data: bytes, name: str) -> int:

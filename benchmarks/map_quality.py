@@ -1,6 +1,6 @@
 """How well do maps point at small objects? One pass, four and the sharp mode, beside other libraries and trivial maps.
 
-    python benchmarks/map_quality.py DATA [--model efficientnet-lite0] [--threads 1]
+    python benchmarks/map_quality.py DATA [--model efficientnet-lite0] [--threads 1] [--calibration PHOTOGRAPHS]
 
 DATA/val-boxes/boxes.csv as for benchmarks/fit_size.py. Photographs count whose boxes cover less than a quarter and
 whose class the model names first at its own size; the map is that of the true class. Printed per map, over all of
@@ -17,6 +17,9 @@ the entropy stands beside it. Time is relative to one pass, taken image by image
 
 The other libraries get the same network and the same input, and their maps are laid over the photograph as they do it:
 resized to the whole of it, however far apart the cells lie.
+
+With --calibration, photographs other than DATA's, also in int8. Of each precision is printed what else it changes, over
+all of DATA's photographs: the best class, its score, and how far the map is from adding up to the logit.
 """
 
 import argparse
@@ -31,7 +34,7 @@ from others import SHOWN, Other, attached, laid_over
 from PIL import Image
 
 import camserve
-from camserve.config import load_settings
+from camserve.config import Settings, load_settings
 from camserve.explain import open_photo
 from camserve.metrics import baselines
 from camserve.metrics.complexity import entropy
@@ -62,6 +65,11 @@ def centre(photo: Image.Image, index: int) -> np.ndarray:
 def random(photo: Image.Image, index: int) -> np.ndarray:
     """7 x 7 random numbers, resized: as coarse as a real map."""
     return baselines.random(photo.size[::-1], index)
+
+
+def once(model: camserve.Model) -> Map:
+    """One pass."""
+    return lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap
 
 
 def four_passes(model: camserve.Model) -> Map:
@@ -103,6 +111,7 @@ def main() -> None:
     parser.add_argument("--model", default="efficientnet-lite0")
     parser.add_argument("--count", type=int, help="so many photographs at most; default: all")
     parser.add_argument("--only", help="names of maps, separated by commas; one pass is always there")
+    parser.add_argument("--calibration", type=Path, help="photographs that int8 is calibrated on")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -112,7 +121,8 @@ def main() -> None:
     print(f"{options.model}, {len(right)} of {len(small)} photographs with small boxes, torch {torch.__version__}")
     heads = ("AP", "pointing", "IoU*", "energy", "entropy", "time")
     print(f"{'':32}" + "".join(f"{head:>9}" for head in heads) + "   AP pointing IoU* of either half")
-    maps = maps_of(model)
+    short = {name: camserve.load(model.name, settings=made) for name, made in precisions(options.calibration).items()}
+    maps = maps_of(model, short)
     asked = {ONE_PASS, *options.only.split(",")} if options.only else set(maps)
     measured = measure({name: made for name, made in maps.items() if name in asked}, right)
     for name, (figures, seconds) in measured.items():
@@ -121,22 +131,49 @@ def main() -> None:
         halves = "  ".join(" ".join(f"{v:.3f}" for v in part.mean(0)[:3]) for part in (figures[:half], figures[half:]))
         print(f"{name:32}" + "".join(f"{value:9.3f}" for value in figures.mean(0)) + f"{ratio:9.1f}   {halves}")
 
+    every = [(photo, index) for photo, index, *_ in boxed(options.data)][: options.count]
+    for name, other in short.items():
+        if f"{ONE_PASS} in {name}" in asked:
+            print(changed(model, other, name, every))
 
-def maps_of(model: camserve.Model) -> dict[str, Map]:
+
+def precisions(calibration: Path | None) -> dict[str, Settings]:
+    """The settings of what is less exact than float32."""
+    asked = {"bfloat16": {}} if calibration is None else {"bfloat16": {}, "int8": {"calibration": str(calibration)}}
+    return {name: load_settings(overrides={"compute": {"precision": name, **more}}) for name, more in asked.items()}
+
+
+def changed(model: camserve.Model, other: camserve.Model, name: str, photos: list[tuple[Image.Image, int]]) -> str:
+    """What another precision changes, in words."""
+    rows = []
+    for photo, index in photos:
+        one, two = (made.explain(photo, sharp=False) for made in (model, other))
+        best = int(one.logits.argmax())
+        right = [int(made.logits.argmax()) == index for made in (one, two)]
+        off = abs(float(one.scores[best] - two.scores[best]))
+        rows.append((*right, best == int(two.logits.argmax()), off, two.completeness))
+    float32, right, same, off, missing = np.array(rows, float).T
+    return (
+        f"{name}, {len(rows)} photographs: right {right.mean():.3f} (float32 {float32.mean():.3f}), the same best "
+        f"class {same.mean():.3f}; its score is off by {off.mean():.3f} on average, {off.max():.2f} at most; maps miss "
+        f"their logit by {np.median(missing):.1g}, at most {missing.max():.1g}"
+    )
+
+
+def maps_of(model: camserve.Model, short: dict[str, camserve.Model]) -> dict[str, Map]:
     """What is compared, by name."""
     others = {str(other): made for other in SHOWN if (made := theirs(model, other)) is not None}
-    rounded = load_settings(overrides={"compute": {"precision": "bfloat16"}})
-    short = camserve.load(model.name, settings=rounded)
+    rounded = {f"{ONE_PASS} in {name}": once(other) for name, other in short.items()}
     return {
         "random": random,
         "uniform": uniform,
         "centre Gaussian": centre,
-        ONE_PASS: lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap,
+        ONE_PASS: once(model),
         "affinitycam": shared(model, model.card.input.size),
         "affinitycam at twice the size": shared(model, 2 * model.card.input.size),
         "four passes, summed": four_passes(model),
         "sharp": lambda photo, index: model.explain(photo, target=index, sharp=True).heatmap,
-        "one pass in bfloat16": lambda photo, index: short.explain(photo, target=index, sharp=False).heatmap,
+        **rounded,
         **others,
     }
 

@@ -50,7 +50,7 @@ _BRIEF.maxlong, _BRIEF.maxlevel = 4 * _SHOWN, 8
 
 
 class CamserveError(Exception):
-    """The root of the tree: catch this one to catch them all."""
+    """The root of the tree: catch it to catch every error of camserve."""
 
     code = "error"
     status = 500
@@ -60,7 +60,7 @@ class CamserveError(Exception):
 
 
 class OptionError(CamserveError):
-    """An option's value is not one we take."""
+    """An option has a value that camserve does not take."""
 
     code = "bad_option"
     status = 400
@@ -68,7 +68,7 @@ class OptionError(CamserveError):
 
 
 class CutError(OptionError):
-    """Cut at that layer, a network is no longer itself."""
+    """A network that is cut at that layer gives other answers."""
 
 
 class SizeError(OptionError):
@@ -76,21 +76,21 @@ class SizeError(OptionError):
 
 
 class TooLong(OptionError):
-    """A method cannot end within `serve.deadline_seconds`, or a job's `serve.job_seconds`, and was not begun."""
+    """A method would take longer than `serve.deadline_seconds`, or a job's `serve.job_seconds`, and was not started."""
 
     code = "too_long"
     status = 422
 
 
 class TooMuch(OptionError):
-    """More work, images, classes or values than one request may have, known before any of it was done."""
+    """A request asks for more work, images, classes or values than it may have. Nothing of it was done."""
 
     code = "too_much"
     status = 422
 
 
 class UnknownName(OptionError):
-    """A name that is in none of our lists.
+    """A name that camserve does not know.
 
     >>> raise UnknownName("method", "grad_cam", ["cam", "gradcam"])
     Traceback (most recent call last):
@@ -151,7 +151,7 @@ def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -
 
 
 class ImageError(CamserveError):
-    """The bytes are no image that can be decoded."""
+    """The bytes are not an image that can be decoded."""
 
     code = "bad_image"
     status = 422
@@ -178,7 +178,7 @@ class BodyTooLarge(CamserveError):
 
 
 class Unauthorised(CamserveError):
-    """The bearer token of `serve.token` is missing or another."""
+    """The bearer token of `serve.token` is missing or wrong."""
 
     code = "unauthorised"
     status = 401
@@ -192,14 +192,14 @@ class UploadTooSlow(CamserveError):
 
 
 class ClientGone(CamserveError):
-    """The client has closed the connection before its answer."""
+    """The client has closed the connection before the answer."""
 
     code = "client_gone"
     status = 499  # of no standard, but what nginx writes into its log
 
 
 class ModelNotFound(CamserveError):
-    """No card of that name."""
+    """There is no card of that name."""
 
     code = "unknown_model"
     status = 404
@@ -210,7 +210,7 @@ class ModelNotFound(CamserveError):
 
 
 class UnknownJob(CamserveError):
-    """No job of that id, or it has been forgotten."""
+    """There is no job of that id, or the service has forgotten it."""
 
     code = "unknown_job"
     status = 404
@@ -230,7 +230,7 @@ class ModelError(CamserveError):
 
 
 class NotInstalled(ModelError):
-    """A package that a card needs is not there: nothing is wrong with the card."""
+    """A package that a card needs is not installed; nothing is wrong with the card."""
 
 
 class ConfigError(CamserveError):
@@ -241,7 +241,7 @@ class ConfigError(CamserveError):
 
 
 class EngineError(CamserveError):
-    """An engine cannot run a network, or not as torch does."""
+    """An engine cannot run a network, or gives other answers than torch."""
 
     code = "bad_engine"
 
@@ -261,7 +261,7 @@ class Unavailable(CamserveError):
 
 
 class OutOfMemory(Unavailable):
-    """There is too little memory for it now; nothing is wrong with what was given."""
+    """There is too little memory now; nothing is wrong with the request."""
 
     code = "out_of_memory"
 
@@ -274,7 +274,7 @@ class Busy(Unavailable):
 
 
 class DeadlinePassed(Unavailable):
-    """No answer within `serve.deadline_seconds`, or of a job within `serve.job_seconds`."""
+    """There was no answer within `serve.deadline_seconds`, or for a job within `serve.job_seconds`."""
 
     code = "deadline_passed"
     status = 504

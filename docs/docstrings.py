@@ -10,6 +10,8 @@ from typing import Any
 
 import griffe
 
+from camserve.errors import CamserveError
+
 NAMED = re.compile(r"^((?:\w+, )*\w+): ", re.MULTILINE)
 
 
@@ -24,8 +26,14 @@ class Docstrings(griffe.Extension):
             self._sign(obj)
 
     def _sign(self, function: griffe.Function) -> None:
-        """Gives a function that is wrapped the parameters that it takes, with its class's names in short."""
-        home, found = import_module(function.module.path), None
+        """Gives a function that is wrapped the parameters that it takes, with its class's names in short.
+
+        A module that needs an extra which is not installed keeps the parameters as they are written.
+        """
+        try:
+            home, found = import_module(function.module.path), None
+        except (ImportError, CamserveError):
+            return
         for part in function.path.removeprefix(f"{function.module.path}.").split("."):
             found = getattr(home if found is None else found, part, None)
         if not hasattr(found, "__wrapped__"):

@@ -166,8 +166,10 @@ def _values(one: About, switch: tuple[str, str], quote: str) -> str:
 
 def _unset(one: About, default: object, switch: tuple[str, str], quote: str) -> str:
     """What holds where an option is left out, and the settings that say so."""
-    if isinstance(default, bool) or one.wire is bool:
+    if isinstance(default, bool):
         words = switch[not default]
+    elif one.wire is bool:  # a setting decides
+        words = switch[one.unset != "on"]
     elif default in (None, ()):
         words = one.unset or "none"
     else:

@@ -65,7 +65,7 @@ class ExplainOptions:
 
     method: str | None = option(
         None,
-        "how it is explained: a name that `camserve methods` lists",
+        "explanation method: a name that `camserve methods` lists",
         str,
         unset="auto",
         settings=("explain.method",),
@@ -77,14 +77,14 @@ class ExplainOptions:
     )
     layer: str | Sequence[str] | None = option(
         None,
-        "layer to look at, or several, as in a,b; `camserve layers` lists them",
+        "layer that is explained, or several, as in a,b; `camserve layers` lists them",
         str,
         unset="the model's own",
         several=True,
     )
     output: str | int | None = option(
         None,
-        "which output is explained, where the network has several: a name, a way such as heads.colour, or an index",
+        "which output is explained, if the network has several: a name, a path such as heads.colour, or an index",
         int | str,
         unset="the model's own",
         see="python.md#several-outputs",
@@ -100,7 +100,7 @@ class ExplainOptions:
     )
     output_stride: int | None = option(
         None,
-        "dilate the network to a cell every so many pixels of its input, a divisor of the layer's stride",
+        "dilate the network so that its cells are so many input pixels apart, a divisor of the layer's stride",
         int,
         least=1,
         most=WIDEST_STRIDE,
@@ -109,7 +109,7 @@ class ExplainOptions:
     )
     sharp: bool | None = option(
         None,
-        "one map of several sizes, sharper than one pass",
+        "combine maps of several input sizes into one sharper map",
         bool,
         unset="off",
         settings=("explain.sharp",),
@@ -117,28 +117,28 @@ class ExplainOptions:
     )
     trust: bool = option(
         False,
-        "say how far the map can be trusted: what it calls hottest is hidden, and the model asked 6 times more",
+        "test how far the map can be trusted: hide its hottest places and run the model 6 more times",
         bool,
         see="trust.md",
     )
     quantity: str | None = option(
         None,
-        "of the class: its logit; log-softmax, which also counts what speaks for other classes; or contrast, its logit "
-        "less the mean of all others'",
+        "what is explained of the class: its logit; log-softmax, which also counts what speaks for other classes; or "
+        "contrast, its logit minus the mean logit of all other classes",
         str,
         choices=QUANTITIES,
-        unset="logit; contrast where the classes are sentences",
+        unset="logit; contrast if the classes are sentences",
     )
     expected: int | str | None = option(
         None,
-        "index or name of the class that the image shows; it is compared with the predicted one",
+        "index or name of the class that the image shows, to compare it with the predicted class",
         int | str,
         unset="not known",
     )
     labels: str | Sequence[str] | None = option(
         None,
-        "other sentences as classes, separated by semicolons or one a line, of a model that compares images with "
-        "sentences",
+        "other sentences as classes, for a model that compares images with sentences: separated by semicolons, or one "
+        "a line",
         str,
         unset="the model's own",
         see="words.md",
@@ -191,33 +191,35 @@ class OverlayOptions:
         check=colours,
     )
     contour: float | None = option(
-        None, "outline heat of at least this share of the maximum", float, least=0, most=1, switch=True
+        None, "draw an outline around heat of at least this share of the maximum", float, least=0, most=1, switch=True
     )
     boxes: float | None = option(
-        None, "box heat of at least this share of the maximum", float, least=0, most=1, switch=True
+        None, "draw boxes around heat of at least this share of the maximum", float, least=0, most=1, switch=True
     )
-    legend: bool = option(False, "draw a colour bar with class, score and numbers; enlarges small photographs", bool)
+    legend: bool = option(
+        False, "draw a colour bar with class, score and numbers; this enlarges small photographs", bool
+    )
     signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
     smooth: bool | None = option(
         None,
-        "draw the map without corners between its cells, exact at their centres",
+        "draw the map smoothly between its cells; at their centres it stays exact",
         bool,
         unset="on",
         settings=("render.smooth",),
     )
     min_side: int | None = option(
         None,
-        "draw a smaller photograph larger, by a whole number, until its long side has so many",
+        "enlarge a smaller photograph by a whole number, until its long side has at least so many pixels",
         int,
         least=1,
         most=1024,
         unit="pixels",
         unset="as large as it is",
     )
-    grey: bool = option(False, "the photograph in grey below the colours, so that its own are not taken for heat", bool)
+    grey: bool = option(False, "draw the photograph in grey, so that its own colours do not look like heat", bool)
     scale: float | None = option(
         None,
-        "value of the last colour, in logits where the map is, so that pictures compare",
+        "value of the last colour, in the unit of the map; pictures with one scale compare",
         float,
         above=0,
         unset="the map's own maximum",
@@ -234,7 +236,7 @@ class Questioned:
 
     threshold: float | None = option(
         None,
-        "masks, boxes and polygons hold heat of at least this share of the maximum",
+        "masks, boxes and polygons contain heat of at least this share of the maximum",
         float,
         least=0,
         most=1,
@@ -245,7 +247,9 @@ class Questioned:
     region: tuple[str, ...] = option(
         (), "say how much of the logit these pixels give", str, form="L,T,R,B", repeats=True, see="regions.md"
     )
-    polygons: bool = option(False, "outline the heat of boxes in the JSON, as GeoJSON does", bool, see="regions.md")
+    polygons: bool = option(
+        False, "add outlines of the heat to the JSON, in the form of GeoJSON", bool, see="regions.md"
+    )
 
 
 class takes(Generic[P, O_contra]):

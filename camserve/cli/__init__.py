@@ -50,9 +50,9 @@ def main(ctx: click.Context, config: Path | None) -> None:
     """Why did my classifier say that? Heatmaps over photographs, from image classifiers.
 
     \b
-    camserve demo                            a first look, at photographs that come with camserve
+    camserve demo                            photographs that come with camserve, for a first look
     camserve explain photos/cat.jpg -o out   one photograph
-    camserve batch photos out                a folder of them, with a page to look at
+    camserve batch photos out                a folder of photographs, with a page that shows them
     camserve serve                           the HTTP service, with a page for uploads
     """
     keep_freed_memory()

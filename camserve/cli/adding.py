@@ -19,50 +19,59 @@ from camserve.models.architectures.hub_cache import fetch
 @click.option(
     "-a",
     "--architecture",
-    help="torchvision:NAME, timm:NAME, package.module:factory or ./net.py:factory; none for hf:FOLDER, clip:FOLDER and "
-    "model files.",
+    help="torchvision:NAME, timm:NAME, package.module:factory or ./net.py:factory. Not needed for hf:FOLDER, "
+    "clip:FOLDER and model files.",
 )
 @download()
-@click.option("--key", help="Which state dict of CHECKPOINT, where it holds several, as in ema.state_dict.")
+@click.option("--key", help="Which state dict of CHECKPOINT, if it holds several, as in ema.state_dict.")
 @click.option(
-    "--template", "templates", multiple=True, help="Of clip:FOLDER: a prompt with {} for the sentence. Repeatable."
+    "--template",
+    "templates",
+    multiple=True,
+    help="For clip:FOLDER: a prompt with {} for the sentence. Can be repeated.",
 )
 @click.option("--labels", help='Text file with one class name a line, or "imagenet".')
 @click.option(
     "--photos",
     type=click.Path(path_type=Path),
-    help="Labelled photographs, by which the input is found: a folder with a folder for each class, or a .csv table "
-    "with the columns file and class.",
+    help="Labelled photographs, to find the input with: a folder with a folder for each class, or a .csv table with "
+    "the columns file and class.",
 )
-@click.option("--name", help="Default: the checkpoint's, without its ending.")
+@click.option("--name", help="Name of the model. Default: the name of the checkpoint, without its ending.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="Default: the first of models.folders, ~/.camserve/models."
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Where the card is written. Default: the first of models.folders, ~/.camserve/models.",
 )
 @click.option("--size", type=NUMBERS, help="Side of the square input, in pixels, or its height and width.")
 @click.option("--crop", type=float, help="Share of the short side that the evaluation crop covers.")
-@click.option("--mean", type=NUMBERS, help="Per channel, in units of 0..255; of bands in those of the file.")
-@click.option("--std", type=NUMBERS, help="Per channel, as --mean.")
+@click.option("--mean", type=NUMBERS, help="For each channel, in units of 0..255; for bands in the units of the file.")
+@click.option("--std", type=NUMBERS, help="For each channel, as --mean.")
 @click.option(
-    "--channels", type=click.Choice(["RGB", "BGR", "L"]), help="Their order, or L for grey. Default: RGB; L where one."
+    "--channels",
+    type=click.Choice(["RGB", "BGR", "L"]),
+    help="Order of the channels, or L for grey. Default: RGB; L if there is one channel.",
 )
-@click.option("--bands", type=NUMBERS, help="Instead of colours: samples of a picture, counted from 0.")
-@click.option("--shown", type=NUMBERS, help="Of bands: those that are drawn, one or three. Default: the first three.")
+@click.option("--bands", type=NUMBERS, help="Samples of a picture in place of colours, counted from 0.")
+@click.option(
+    "--shown", type=NUMBERS, help="With --bands: the samples that are drawn, one or three. Default: the first three."
+)
 @click.option(
     "--argument",
     "arguments",
     multiple=True,
     metavar="NAME=VALUE",
     callback=read_arguments,
-    help="What forward takes besides images, the same for every picture; VALUE as in TOML. Repeatable.",
+    help="What forward takes besides images, the same for every picture; VALUE as in TOML. Can be repeated.",
 )
 @click.option("--resample", type=click.Choice(["bilinear", "bicubic", "lanczos"]), help="How pixels are interpolated.")
 @click.option(
     "--scores",
     type=click.Choice(["softmax", "sigmoid", "none", "embedding"]),
-    help="sigmoid for multi-label heads, none for numbers, as of regression. Default: softmax.",
+    help="sigmoid for multi-label heads, none for numbers, as in regression. Default: softmax.",
 )
-@click.option("--output", help="Which output is explained, where the network has several: a name or an index.")
-@click.option("--layer", help="Layer to look at. Default: found by itself.")
+@click.option("--output", help="Which output is explained, if the network has several: a name or an index.")
+@click.option("--layer", help="Layer that is explained. Default: found automatically.")
 @click.option("--force", is_flag=True, help="Replace a model of that name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.pass_obj
@@ -71,17 +80,17 @@ def add(
 ) -> None:
     """Add a model of your own: CHECKPOINT with its architecture, labels and input.
 
-    CHECKPOINT is a file of weights; DEFAULT for those that the local cache of torchvision or timm holds; or
+    CHECKPOINT is a file of weights; DEFAULT for the published weights in the local cache of torchvision or timm; or
     hf:FOLDER, hf:OWNER/NAME or timm:hf-hub:OWNER/NAME, which states its architecture, labels and input itself; or a
-    model file such as net.onnx, net.xml or net.tflite, which holds its network.
+    model file such as net.onnx, net.xml or net.tflite, which contains its network.
 
-    Reads the weights, finds the number of classes, loads the model and explains one picture. Where all that works,
-    writes FOLDER/NAME/ with card.toml and copies of the weights, the labels and, if the architecture is a class or
-    function in a file, of that file, which is run. clip:FOLDER, a model that compares images with sentences, takes the
-    place of CHECKPOINT, and the labels are sentences. The input is, where not given, what torchvision or timm state for
-    the architecture, else 224 pixels and ImageNet's usual mean and std. With --photos, a few dozen photographs whose
-    class is known, sizes, crops, means, channel orders and resamplings are tried, and the best are taken; what is given
-    stays as it is.
+    Reads the weights, finds the number of classes, loads the model and explains one picture. If all of this works, the
+    command writes FOLDER/NAME/ with card.toml and copies of the weights and the labels. If the architecture is a class
+    or function in a file, the command runs that file and copies it, too. clip:FOLDER, a model that compares images with
+    sentences, takes the place of CHECKPOINT; its labels are sentences. If you do not describe the input, it is what
+    torchvision or timm state for the architecture, or else 224 pixels and ImageNet's usual mean and std. With --photos,
+    a few dozen photographs whose class is known, the command tries sizes, crops, means, channel orders and resamplings,
+    and takes the best; it does not change what you give.
 
     \b
     Example:

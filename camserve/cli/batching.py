@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("out", type=Place())
-@click.option("--folders-are-classes", is_flag=True, help="The folders below IN are called by the class they show.")
-@click.option("--objects", type=Place(), help="Where the objects are: a .csv of boxes, or masks.")
+@click.option(
+    "--folders-are-classes", is_flag=True, help="The names of the folders below IN are the classes they show."
+)
+@click.option("--objects", type=Place(), help="Where the objects are: a .csv of boxes, or a folder of masks.")
 @click.option("--top", type=int, metavar="N", help="Explain the N best classes of each image.")
 @click.option(
     "--output",
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     type=click.Choice(["jpeg", "png", "webp"]),
     default="jpeg",
     show_default=True,
-    help="Of overlays.",
+    help="Format of overlays.",
 )
 @threshold
 @click.option(
@@ -48,15 +50,22 @@ if TYPE_CHECKING:
     "exports",
     multiple=True,
     type=click.Choice(["csv", "parquet", "coco", "fiftyone", "label-studio"]),
-    help="Also write the results as this. Can be repeated.",
+    help="Also write the results in this format. Can be repeated.",
 )
 @click.option("--engine-cluster", type=click.Choice(["ray"]), help="Run on a Ray cluster.")
-@click.option("--cluster-address", help="With --engine-cluster: a running one. Default: one on this machine.")
-@click.option("--actors", type=click.IntRange(min=1), help="With --engine-cluster. Default: as many as fit.")
+@click.option(
+    "--cluster-address",
+    help="With --engine-cluster: address of a running cluster. Default: start one on this machine.",
+)
+@click.option(
+    "--actors",
+    type=click.IntRange(min=1),
+    help="With --engine-cluster: number of actors. Default: as many as fit.",
+)
 @click.option("--resume", is_flag=True, help="Resume a run that was killed or stopped.")
 @click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and start again.")
-@click.option("--keep-going", is_flag=True, help="Also where the first 200 images all fail for one reason.")
-@click.option("--quiet", is_flag=True, help="Only say, in the end, what went wrong.")
+@click.option("--keep-going", is_flag=True, help="Continue even if the first 200 images all fail for one reason.")
+@click.option("--quiet", is_flag=True, help="Only print, at the end, what failed.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
 @partial(explaining, taken=("--output",))
 @click.pass_obj
@@ -85,10 +94,10 @@ def batch(
     """Explain every image of IN into OUT.
 
     IN is a folder or its URI, a pattern in quotes, a list of files (.txt), or a table (.csv) with the columns file and,
-    if you like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line an image,
-    failed ones with the reason; pictures in a folder for each kind; and OUT/index.html, a page to look at. One bad file
-    does not stop the rest. What a kill, Ctrl-C or a full disk has stopped continues with --resume. A run in OUT of
-    other images, options or weights is never overwritten without --restart.
+    if you like, class (what the image shows) and target (what to explain). Writes OUT/results.jsonl, one line for each
+    image, with the reason if it failed; pictures, in a folder for each kind; and OUT/index.html, a page that shows
+    them. One bad file does not stop the rest. A run that was stopped by a kill, Ctrl-C or a full disk continues with
+    --resume. A run in OUT of other images, options or weights is never overwritten without --restart.
 
     \b
     Exit status: 0 all explained, 1 some failed, 3 nothing could be explained or all failed alike,
@@ -154,7 +163,7 @@ def demo(config: Path | None, /, out: Path, no_browser: bool) -> None:
     """Explain the photographs that come with camserve, and show the page.
 
     Writes the same as `camserve batch` into OUT, says in three lines what was found and where to look, and opens
-    OUT/index.html in a browser if there is one. A second time, what is there is shown again.
+    OUT/index.html in a browser if there is one. A second run shows the existing results again.
 
     \b
     Example:

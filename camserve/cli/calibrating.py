@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--images",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A photograph, or a folder of them; can be repeated. Default: those of the card's known answers.",
+    help="A photograph, or a folder of photographs; can be repeated. Default: those of the card's known answers.",
 )
 @click.option("--dry-run", is_flag=True, help="Measure, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 def calibrate(config: Path | None, /, model: str, images: tuple[Path, ...], dry_run: bool, as_json: bool) -> None:
     """Measure where the cells of MODEL's layer sit, and write it into its card.
 
-    Pastes the middle of each photograph, turned eight ways, at known places on a plain background, and compares them
-    with where the heat of its class is. Needs a dozen photographs or more of what the model knows, one object in the
-    middle of each; class names are not needed. docs/geometry.md tells what the figures mean. Of the card only the
-    section [placement] is written; everything made with the model from then on is placed by it.
+    Pastes the middle of each photograph, turned eight ways, at known places on a plain background, and compares these
+    places with the heat of its class. Needs a dozen photographs or more of what the model knows, one object in the
+    middle of each; class names are not needed. docs/geometry.md says what the figures mean. The command writes only the
+    section [placement] of the card; after that, camserve places every map of the model by it.
 
     \b
     Example:

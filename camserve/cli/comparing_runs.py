@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 @click.option("--images", metavar="IN", help="A and B are models: explain these images with both, into OUT.")
 @click.option("--folders-are-classes", is_flag=True, help="With --images: the folders below IN are classes.")
 @click.option("--method", metavar="NAME", help=f"With --images. {line('method')}")
-@click.option("--restart", is_flag=True, help="Write over what OUT holds; with --images make its runs anew, too.")
+@click.option("--restart", is_flag=True, help="Overwrite what OUT holds; with --images, run both models again, too.")
 @click.option("-o", "--out", type=Place(), default=Path("compared"), show_default=True)
-@click.option("--changed", type=float, help="Largest share of decisions that changed. Default: 0.05.")
-@click.option("--overlap", type=float, help="Least mean overlap of hot regions. Default: 0.5.")
-@click.option("--correlation", type=float, help="Least mean correlation of the cells' ranks. Default: 0.6.")
-@click.option("--shift", type=float, help="Largest mean shift of the heat, in diagonals. Default: 0.1.")
-@click.option("--accuracy", type=float, help="How much accuracy may be lost, where classes are known. Default: 0.01.")
-@click.option("--failed", type=float, help="Largest share of images that fail only in B. Default: 0.")
-@click.option("--shortcuts", type=int, help="How many new shortcuts that covering confirms are allowed. Default: 0.")
+@click.option("--changed", type=float, help="Largest allowed share of changed decisions. Default: 0.05.")
+@click.option("--overlap", type=float, help="Smallest allowed mean overlap of hot regions. Default: 0.5.")
+@click.option("--correlation", type=float, help="Smallest allowed mean correlation of the cells' ranks. Default: 0.6.")
+@click.option("--shift", type=float, help="Largest allowed mean shift of the heat, in diagonals. Default: 0.1.")
+@click.option("--accuracy", type=float, help="Largest allowed loss of accuracy, if classes are known. Default: 0.01.")
+@click.option("--failed", type=float, help="Largest allowed share of images that fail only in B. Default: 0.")
+@click.option("--shortcuts", type=int, help="Allowed number of new shortcuts that covering confirms. Default: 0.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.pass_obj
 def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, restart: bool, **options: Any) -> None:
     """Compare run B with run A: decisions that changed, maps that moved, new shortcuts.
 
-    A and B are folders of `camserve batch` over the same images. With --images they are two models: their runs are made
-    in OUT/a and OUT/b, and an unfinished run there is resumed. Writes OUT/index.html, with the images that changed most
-    side by side, and OUT/comparison.json; OUT can be moved by itself. A comparison of other runs is never overwritten
+    A and B are folders of `camserve batch` over the same images. With --images they are two models: the command runs
+    both, in OUT/a and OUT/b, and resumes an unfinished run there. Writes OUT/index.html, with the images that changed
+    most side by side, and OUT/comparison.json. You can move OUT alone. A comparison of other runs is never overwritten
     without --restart.
 
     \b
-    Exit status: 0 all limits hold, 1 one does not.
+    Exit status: 0 all limits hold, 1 a limit does not hold.
     \b
     Example:
       camserve compare run-of-march run-of-april

@@ -21,17 +21,31 @@ OUT = Path("evaluated")
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.argument("images", metavar="IMAGES")
-@click.option("-o", "--out", type=Place(), default=OUT, show_default=True, help="Folder of results; can be resumed.")
-@click.option("--method", "methods", multiple=True, metavar="NAME", help="Can be repeated, or a,b,c; all is every one.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Can be repeated, or a,b,c; or a group.")
+@click.option("-o", "--out", type=Place(), default=OUT, show_default=True, help="Folder of results.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help="Method to compare. Can be repeated, or a,b,c; all is every method.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Metric or group of metrics. Can be repeated, or a,b,c.",
+)
 @click.option("--boxes", type=Place(), help="Where the objects are: a .csv with file, left, top, right, bottom.")
 @click.option("--masks", type=Place(), help="Where the objects are: a folder with a mask for each image.")
-@click.option("--folders-are-classes", is_flag=True, help="The folders below IMAGES are called by the class they show.")
+@click.option(
+    "--folders-are-classes", is_flag=True, help="The names of the folders below IMAGES are the classes they show."
+)
 @click.option("--figures", is_flag=True, help="Also draw figures for a paper, as SVG and PDF (needs matplotlib).")
 @click.option("--engine-cluster", type=click.Choice(["ray"]), help="Run on a Ray cluster.")
 @click.option("--resume", is_flag=True, help="Resume a run that was killed or stopped.")
 @click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and start again.")
-@click.option("--quiet", is_flag=True, help="Only say, in the end, what was found.")
+@click.option("--quiet", is_flag=True, help="Only print, at the end, what was found.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table, no progress.")
 @click.pass_obj
 def evaluate(
@@ -54,9 +68,9 @@ def evaluate(
 ) -> None:
     """Which method explains this model best? Compare methods by metrics over images.
 
-    IMAGES is a folder, a pattern in quotes, a list (.txt), or a table (.csv) with the columns file and class. Where the
-    classes are known, mosaics of four of your own images show whether a map finds its class (GridPG); no boxes are
-    needed for that. Every figure stands beside maps that know nothing: centre, uniform and random. Writes
+    IMAGES is a folder, a pattern in quotes, a list (.txt), or a table (.csv) with the columns file and class. If the
+    classes are known, mosaics of four of your own images show whether a map finds its class (GridPG); this needs no
+    boxes. The table also has three maps that know nothing of the picture: centre, uniform and random. Writes
     OUT/evaluation.html, evaluation.json and evaluation.csv, beside what `camserve batch` writes.
 
     \b

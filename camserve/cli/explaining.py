@@ -41,19 +41,19 @@ if TYPE_CHECKING:
     "--above",
     type=click.FloatRange(0, 1),
     metavar="SCORE",
-    help="Explain every class that scores at least so much, as of a multi-label model, with a sheet of all.",
+    help="Explain every class with at least this score, for example of a multi-label model, and draw a sheet of all.",
 )
 @click.option(
     "--like",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Why each image looks like this photograph to the network's features; other-overlay.png is about this one.",
+    help="Explain why the network finds each image similar to this photograph, whose overlay is other-overlay.png.",
 )
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
 @click.option(
     "--limit",
     type=click.FloatRange(min=0),
-    help="Seconds that each of several methods may take, 0 for no end. Default: 60 with all.",
+    help="Seconds that each of several methods may take; 0 means no limit. Default: 60 with --method all.",
 )
 @click.option("--timings", is_flag=True, help="Say how long each step took.")
 @asking
@@ -78,10 +78,10 @@ def explain(
 
     Writes OUT/NAME/ with overlay.png, heatmap.png (8 bits), heatmap.npy (float32, 0 to 1), map.npy (raw) and
     manifest.json; with --top, OUT/NAME/1-CLASS/ and so on. With several methods (a,b,c or all), several targets or
-    several outputs of the network each has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. With
-    --like there are other-overlay.png and so on of the second photograph. A
-    method that would take longer than --limit is not begun, and named with what it would take. A file that fails is
-    reported, and the others are still explained.
+    several outputs of the network, each has such a folder in OUT/NAME/, and OUT/NAME/sheet.jpg shows all of them. With
+    --like there are also other-overlay.png and so on for the second photograph. A method that would take longer than
+    --limit does not start; the command names it with its estimated time. If a file fails, the command reports it and
+    still explains the others.
 
     \b
     Example:

@@ -20,8 +20,9 @@ from camserve.system.files import check_folder, check_target
 def export(config: Path | None, /, model: str, file: Path, layer: str | None, as_json: bool) -> None:
     """Write MODEL as ONNX to FILE, with its class maps as a second output.
 
-    images (N, 3, H, W) gives logits (N, C) and class_maps (N, C, h, w); activations where the head has no class map.
-    The file is kept only if onnxruntime answers as torch does. Needs camserve[onnx].
+    The input is images (N, 3, H, W). The outputs are logits (N, C) and class_maps (N, C, h, w), or activations if the
+    head has no class map. The command keeps the file only if onnxruntime gives the same answers as torch. Needs
+    camserve[onnx].
 
     \b
     Example:

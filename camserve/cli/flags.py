@@ -27,7 +27,7 @@ R = TypeVar("R")
 # Other names of a flag. `batch` writes outputs of another kind, so there --model-output is the only one.
 FLAGS = {"target": ("-t", "--target"), "output": ("--output", "--model-output")}
 # Of options that can be repeated, what else several are.
-SEVERAL = {"method": ", or a,b,c; all is every one"}
+SEVERAL = {"method": ", or a,b,c; all is every method"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def explaining(command: F, taken: Collection[str] = ()) -> F:
 
 def download() -> Callable[[F], F]:
     """The option of that name; see `downloading`."""
-    said = "Fetch hf:OWNER/NAME or timm:hf-hub:OWNER/NAME where it is not on this machine."
+    said = "Fetch hf:OWNER/NAME or timm:hf-hub:OWNER/NAME if it is not on this machine."
     return click.option("--download", is_flag=True, help=said)
 
 

@@ -28,7 +28,7 @@ _BAR = 12
 @click.command()
 @click.argument("model", required=False)
 @download()
-@click.option("--all", "every", is_flag=True, help="Every layer, not one row per block, and every saving.")
+@click.option("--all", "every", is_flag=True, help="Show every layer, not one row per block, and every saving.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every layer, instead of a table.")
 @click.pass_obj
 @downloading
@@ -36,9 +36,9 @@ def inspect(config: Path | None, /, model: str | None, every: bool, as_json: boo
     """Show what MODEL is made of, what it costs and which images it takes.
 
     One row per block: what it is, its output, receptive field and stride in pixels of the input, parameters, and
-    multiply-adds (MACs) for one image. Below: what depthwise separable convolutions save, the layer that explanations
-    look at, the kind of head, and the input sizes that work, each of them tried. MODEL is a card's name or path, or an
-    architecture such as torchvision:resnet50; the default model where it is left out.
+    multiply-adds (MACs) for one image. Below: what depthwise separable convolutions save, the layer that is explained,
+    the kind of head, and the input sizes that work, each of them tried. MODEL is a card's name or path, or an
+    architecture such as torchvision:resnet50. Without MODEL the command takes the default model.
 
     \b
     Example:

@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
-@click.option("--check", is_flag=True, help="Load each and ask it the known answers of its card.")
+@click.option("--check", is_flag=True, help="Load each model and check the known answers of its card.")
 @click.pass_obj
 def models(config: Path | None, /, as_json: bool, check: bool) -> None:
     """List the models that can be used, shipped ones and your own.
@@ -84,7 +84,7 @@ def _known_answers(name: str, settings: "Settings") -> list[dict[str, Any]]:
 @click.argument("names", nargs=-1, metavar="[METHOD]...")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def methods(names: tuple[str, ...], as_json: bool) -> None:
-    """List the explanation methods, or say all about some: formula, cost, when to use it, what it fails.
+    """List the explanation methods, or describe some: formula, cost, when to use them, where they fail.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def _about(method: Method) -> Iterator[str]:
 @click.argument("names", nargs=-1, metavar="[METRIC|GROUP]...")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def metrics(names: tuple[str, ...], as_json: bool) -> None:
-    """List the metrics of explanations, or say all about some: definition, unit, what a number can and cannot tell.
+    """List the metrics of explanations, or describe some: definition, unit, what a number can and cannot tell.
 
     A group is faithfulness, localisation, randomisation, robustness or complexity.
 
@@ -153,10 +153,10 @@ def _about_metric(metric: Metric) -> Iterator[str]:
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 @click.pass_obj
 def layers(config: Path | None, /, model: str | None, as_json: bool) -> None:
-    """List the layers of MODEL that can be looked at, in the order of the network.
+    """List the layers of MODEL that can be explained, in the order of the network.
 
-    MODEL is a card's name or path, or an architecture such as torchvision:resnet18; the default model where left out.
-    A layer's channels and grid are those at the size the model was trained at.
+    MODEL is a card's name or path, or an architecture such as torchvision:resnet18. Without MODEL the command takes the
+    default model. A layer's channels and grid are those at the size that the model was trained at.
 
     \b
     Example:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     type=Place(),
     multiple=True,
     help="A photograph of what the model knows; can be repeated, three or more are best. Default: those of the card's "
-    "known answers, else made pictures of coloured fields and noise.",
+    "known answers, or else generated pictures of coloured fields and noise.",
 )
-@click.option("--method", metavar="NAME", help="Whose maps are checked. Default: the settings', auto.")
+@click.option("--method", metavar="NAME", help="Method whose maps are checked. Default: auto.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with all numbers, instead of lines.")
 @click.pass_obj
 @downloading
@@ -37,13 +37,14 @@ def sanity(
 ) -> None:
     """Check whether explanations of MODEL can be trusted.
 
-    Twelve checks, a line each: ok, FAILED or cannot tell; the number that counts and its limit; what that means. Among
-    them: does the map add up to the logit, does plain autograd on the uncut network give the same, does the engine
-    answer as torch does, is heat drawn where it belongs, does the map change with the class and with random weights.
-    docs/sanity.md says what each can and cannot tell. MODEL is as for `camserve inspect`.
+    Runs twelve checks and prints a line for each: ok, FAILED or cannot tell; the number that counts and its limit; what
+    the result means. Some of the questions: Does the map add up to the logit? Does plain autograd on the uncut network
+    give the same? Does the engine answer as torch does? Is heat drawn where it belongs? Does the map change with the
+    class and with random weights? docs/sanity.md says what each check can and cannot tell. MODEL is as for `camserve
+    inspect`.
 
     \b
-    Exit status: 0 no check failed, 1 one did.
+    Exit status: 0 no check failed, 1 a check failed.
     \b
     Example:
       camserve sanity efficientnet-lite0

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Start the HTTP service, with a page for uploads.")
-@click.option("-m", "--model", help="The model served when a request names none. Default: efficientnet-lite0.")
+@click.option("-m", "--model", help="Model for requests that name no model. Default: efficientnet-lite0.")
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
-@click.option("--port", type=int, help="Default: 8080; 0 takes a free one.")
+@click.option("--port", type=int, help="Default: 8080; 0 takes a free port.")
 @click.option(
-    "--check", is_flag=True, help="Start nothing: try every model that the settings name, and say how it went."
+    "--check", is_flag=True, help="Start no service: test every model that the settings name, and print the result."
 )
-@click.option("--json", "as_json", is_flag=True, help="What --check finds, as a JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="Print what --check finds as a JSON list.")
 @click.pass_obj
 def serve(
     config: Path | None, /, model: str | None, host: str | None, port: int | None, check: bool, as_json: bool
 ) -> None:
     """Start the HTTP service: a page for uploads at /, and POST /api/v1/explain for programs.
 
-    With --check, the default model, those of serve.preload and all in models.folders explain one small image each. The
-    exit status is 0 where all do, 1 where one does not, and 2 where a setting is wrong.
+    With --check, the default model, the models of serve.preload and all models in models.folders explain one small
+    image each. The exit status is 0 if all of them work, 1 if a model fails, and 2 if a setting is wrong.
 
     \b
     Example:
@@ -49,14 +49,14 @@ def serve(
 
 @click.command(short_help="Start a server with tools for language models (MCP).")
 @click.argument("folders", nargs=-1, required=True, type=Place(), metavar="FOLDER...")
-@click.option("-m", "--model", help="The model used when a call names none. Default: efficientnet-lite0.")
+@click.option("-m", "--model", help="Model for calls that name no model. Default: efficientnet-lite0.")
 @click.pass_obj
 def mcp(config: Path | None, /, folders: tuple[Path, ...], model: str | None) -> None:
     """Serve the tools explain, compare, evaluate and inspect to a language model, over the Model Context Protocol.
 
-    The server talks on standard input and output, as programs that start it expect. A language model may name the
-    photographs in each FOLDER, and models by the name of their card; no other file, and nothing is written. Needs the
-    extra mcp.
+    The server uses standard input and output, as programs that start it expect. A language model may name the
+    photographs in each FOLDER, and models by the name of their card. It cannot name other files, and the server writes
+    nothing. Needs the extra mcp.
 
     \b
     Example:

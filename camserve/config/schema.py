@@ -167,7 +167,8 @@ class Compute(_Section):
 
     device: str
     engine: Literal["auto", "torch", "openvino", "onnxruntime"]
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16", "int8"]
+    calibration: str
     cache: str
     workers: Annotated[int, Field(ge=0, le=1024)]
     threads: Annotated[int, Field(ge=1, le=1024)]

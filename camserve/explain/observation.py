@@ -23,6 +23,7 @@ from camserve.methods.evidence import Evidence, Whole, class_probabilities
 from camserve.models.classifier import Classifier
 from camserve.models.layer import Layer
 from camserve.system.deadlines import check_deadline
+from camserve.system.spare_workers import shared_out
 
 Float32 = npt.NDArray[np.float32]
 
@@ -121,6 +122,7 @@ def evidence_of(
         observe=lambda images: evidence_of(model, layer, images, target, layer.observe(images), progress),
         batch=model.settings.compute.batch if model.network.given.together > 1 else 1,
         progress=partial(_report, progress),
+        steps=shared_out,
     )
     return Evidence(seen[0], layer.head, target, seen[1], whole, PROBABILITIES[model.card.scores], seen[2])
 

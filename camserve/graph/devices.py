@@ -23,6 +23,13 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def sent(images: Tensor, device: torch.device) -> Tensor:
+    """`images` on a device; to a GPU by way of memory that it reads by itself, while the thread goes on."""
+    if device.type == "cuda" and images.device.type == "cpu":
+        return images.pin_memory().to(device, non_blocking=True)
+    return images.to(device)
+
+
 def structured(module: nn.Module, width: int, height: int, count: int = 1, channels: int = 3) -> Tensor:
     """The same (count, channels, height, width) every time, where `module` is: waves, edges, a bright border, noise.
 

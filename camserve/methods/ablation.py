@@ -30,11 +30,12 @@ def _falls(evidence: Evidence) -> Tensor:
     """T(A) - T(A with A_k = 0) for every channel, by running the head: (1, K)."""
     activations = evidence.activations
     channels = torch.arange(activations.shape[1], device=activations.device)
-    left = []
-    for part in evidence.parts(len(channels)):
+
+    def left(part: Tensor) -> Tensor:
         kept = channels[None] != part[:, None]
-        left.append(evidence.score_layer(activations * kept[:, :, None, None]))
-    return (evidence.target(evidence.logits) - torch.cat(left))[None]
+        return evidence.score_layer(activations * kept[:, :, None, None])
+
+    return (evidence.target(evidence.logits) - torch.cat(list(evidence.of_parts(len(channels), left))))[None]
 
 
 def _linear_falls(evidence: Evidence, head: LinearHead) -> Tensor:
@@ -64,11 +65,12 @@ def _cells(evidence: Evidence) -> Tensor:
     activations = evidence.activations
     height, width = activations.shape[-2:]
     cells = torch.arange(height * width, device=activations.device).view(height, width)
-    scores = []
-    for part in evidence.parts(height * width):
+
+    def alone(part: Tensor) -> Tensor:
         kept = cells[None] == part[:, None, None]
-        scores.append(evidence.score_layer(activations * kept[:, None]))
-    return torch.cat(scores).view(1, height, width)
+        return evidence.score_layer(activations * kept[:, None])
+
+    return torch.cat(list(evidence.of_parts(height * width, alone))).view(1, height, width)
 
 
 def _linear_cells(evidence: Evidence, head: LinearHead) -> Tensor:

@@ -1,9 +1,10 @@
 """What one observation of a model gives a method."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,21 @@ from camserve.catalogue.method import Progress
 from camserve.errors import OptionError
 from camserve.graph.differentiation import gradients
 from camserve.graph.heads import Head, TargetFunction
+
+Result = TypeVar("Result")
+
+
+class Steps(Protocol):
+    """`step(item)` for every item, in order; who does them, and how many at once, is its own business."""
+
+    def __call__(self, step: Callable[[Tensor], Result], items: Iterable[Tensor]) -> Generator[Result]:
+        """As above."""
+        ...
+
+
+def one_by_one(step: Callable[[Tensor], Result], items: Iterable[Tensor]) -> Generator[Result]:
+    """Steps without help."""
+    yield from map(step, items)
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -29,7 +45,8 @@ class Whole:
     spread: maps on the layer's grid (M, h, w) -> laid over the input, (M, H, W), by their true places.
     stages: the same evidence at the end of every stage of the network, fine grids first, this layer's last.
     observe: the same evidence of other images (M, c, H, W).
-    batch: how many images may be run at once. progress: see Progress.
+    batch: how many images may be run at once. progress: see Progress. steps: who runs the parts of a method that runs
+    many.
     """
 
     images: Tensor
@@ -41,6 +58,7 @@ class Whole:
     batch: int = 16
     progress: Progress | None = None
     gradients: Callable[[Tensor, TargetFunction], Tensor] | None = None
+    steps: Steps = one_by_one
 
 
 @dataclass(frozen=True)
@@ -95,12 +113,22 @@ class Evidence:
         """How many variants of one image may be run at once."""
         return self.whole.batch if self.whole is not None else 16
 
-    def parts(self, count: int, forwards: int = 1) -> Iterator[Tensor]:
-        """0 .. count - 1, as many at once as may be run; after each part its forwards, so many each, are reported."""
-        for start in range(0, count, self.batch):
-            end = min(start + self.batch, count)
-            yield torch.arange(start, end, device=self.activations.device)
-            self.report(end * forwards, count * forwards)
+    def of_parts(
+        self, count: int, step: Callable[[Tensor], Result], forwards: int = 1, batch: int | None = None
+    ) -> Iterator[Result]:
+        """`step` of 0 .. count - 1, `batch` or as many at once as may be run, in order: what each part gives.
+
+        Several threads may do steps at once, so one must not change anything. After each part its forwards, so many for
+        each, are reported.
+        """
+        every, size = torch.arange(count, device=self.activations.device), batch or self.batch
+        parts = [every[start : start + size] for start in range(0, count, size)]
+        steps, done = one_by_one if self.whole is None else self.whole.steps, 0
+        with closing(steps(step, parts)) as results:
+            for part, result in zip(parts, results, strict=True):
+                yield result
+                done += len(part)
+                self.report(done * forwards, count * forwards)
 
     def each(self) -> "list[Evidence]":
         """One Evidence per image, for methods that work image by image."""

@@ -91,11 +91,15 @@ def groupcam(evidence: Evidence) -> Tensor:
     groups = _varying(torch.where(groups > floor, groups, 0))
     blurred, total = _blur(images), torch.zeros_like(evidence.activations[:, 0])
     nothing = scored.score_images(blurred)
-    for part in evidence.parts(len(groups)):
+
+    def gained(part: Tensor) -> Tensor:
         low, high = _range(evidence.around.spread(groups[part]))
         masks = _scaled(evidence.around.spread(groups[part]), low, high)[:, None]
         gains = scored.score_images(blurred + (images - blurred) * masks) - nothing
-        total = total + torch.einsum("m,mhw->hw", gains, _scaled(groups[part], low, high))
+        return torch.einsum("m,mhw->hw", gains, _scaled(groups[part], low, high))
+
+    for added in evidence.of_parts(len(groups), gained):
+        total = total + added
     return total
 
 
@@ -147,11 +151,14 @@ def polycam(evidence: Evidence) -> Tensor:
 def _relevance(stage: Evidence) -> Tensor:
     """m_l of one image, (1, h, w)."""
     images, scored, maps = stage.around.images, stage.of_probabilities, _varying(stage.activations[0])
-    weights, whole = [maps.new_empty(0)], scored.score_images(images)
-    for part in stage.parts(len(maps), 2):
+    whole = scored.score_images(images)
+
+    def weighed(part: Tensor) -> Tensor:
         masks = _masks(stage, maps[part])
-        weights.append(scored.score_images(images * masks) + whole - scored.score_images(images * (1 - masks)))
-    return torch.einsum("k,khw->hw", torch.cat(weights).clamp(min=0), maps).clamp(min=0)[None]
+        return scored.score_images(images * masks) + whole - scored.score_images(images * (1 - masks))
+
+    weights = torch.cat([maps.new_empty(0), *stage.of_parts(len(maps), weighed, 2)])
+    return torch.einsum("k,khw->hw", weights.clamp(min=0), maps).clamp(min=0)[None]
 
 
 def _weighted(evidence: Evidence, score: Callable[[Tensor], Tensor], forwards: int = 1) -> Tensor:
@@ -160,7 +167,7 @@ def _weighted(evidence: Evidence, score: Callable[[Tensor], Tensor], forwards: i
     score: masks (M, 1, H, W) -> (M,), by so many forwards a mask.
     """
     maps = _varying(evidence.activations[0])
-    scores = [score(_masks(evidence, maps[part])) for part in evidence.parts(len(maps), forwards)]
+    scores = evidence.of_parts(len(maps), lambda part: score(_masks(evidence, maps[part])), forwards)
     weights = torch.cat([maps.new_empty(0), *scores]).softmax(0)
     return torch.einsum("k,khw->hw", weights, maps)[None]
 

@@ -33,13 +33,18 @@ def rise(evidence: Evidence) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     grids = (torch.rand(MASKS, CELLS, CELLS, generator=draw) < SHOWN).to(images)
     shifts = torch.rand(MASKS, 2, generator=draw)
-    scores, total, cover = [], torch.zeros_like(images[0, 0]), torch.zeros_like(images[0, 0])
-    for part in evidence.parts(MASKS):
+    total, cover = torch.zeros_like(images[0, 0]), torch.zeros_like(images[0, 0])
+
+    def shown(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         masks = _enlarged(grids[part], shifts[part.cpu()], images.shape[-2:])
-        scores.append(scored.score_images(images * masks[:, None]))
-        total = total + torch.einsum("m,mhw->hw", scores[-1], masks)
-        cover = cover + masks.sum(0)
-    return (total - torch.cat(scores).mean() * cover)[None] / (MASKS * SHOWN)
+        scores = scored.score_images(images * masks[:, None])
+        return scores, torch.einsum("m,mhw->hw", scores, masks), masks.sum(0)
+
+    every = []
+    for scores, weighted, masks in evidence.of_parts(MASKS, shown):
+        every.append(scores)
+        total, cover = total + weighted, cover + masks
+    return (total - torch.cat(every).mean() * cover)[None] / (MASKS * SHOWN)
 
 
 def _enlarged(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
@@ -67,11 +72,14 @@ def occlusion(evidence: Evidence) -> Tensor:
     rows, columns = (_windows(side).to(images) for side in images.shape[-2:])
     score = scored.score_images(images)
     total, cover = torch.zeros_like(images[0, 0]), torch.zeros_like(images[0, 0])
-    for part in evidence.parts(len(rows) * len(columns)):
+
+    def fallen(part: Tensor) -> tuple[Tensor, Tensor]:
         hidden = rows[part // len(columns)][:, :, None] * columns[part % len(columns)][:, None]
         falls = score - scored.score_images(images * (1 - hidden[:, None]))
-        total = total + torch.einsum("m,mhw->hw", falls, hidden)
-        cover = cover + hidden.sum(0)
+        return torch.einsum("m,mhw->hw", falls, hidden), hidden.sum(0)
+
+    for falls, hidden in evidence.of_parts(len(rows) * len(columns), fallen):
+        total, cover = total + falls, cover + hidden
     return (total / cover)[None]
 
 

@@ -30,12 +30,15 @@ def integratedgradients(evidence: Evidence) -> Tensor:
     """
     images, batch = evidence.around.images, max(1, evidence.around.batch // 2)  # autograd keeps what it passes
     total, (points, weights) = torch.zeros_like(images), (one.to(images) for one in gauss_legendre(STEPS))
-    for start in range(0, STEPS, batch):
-        share, weight = (one[start : start + batch, None, None, None, None] for one in (points, weights))
+
+    def passed(part: Tensor) -> Tensor:
+        share, weight = (one[part, None, None, None, None] for one in (points, weights))
         between = share * images
         gradients = evidence.image_gradients(between.flatten(0, 1))
-        total = total + (weight * gradients.reshape(between.shape)).sum(0)
-        evidence.report(min(start + batch, STEPS), STEPS)
+        return (weight * gradients.reshape(between.shape)).sum(0)
+
+    for added in evidence.of_parts(STEPS, passed, batch=batch):
+        total = total + added
     return (images * total).sum(1)
 
 

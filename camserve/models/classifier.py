@@ -319,11 +319,14 @@ class Classifier:
         return self._cut_at(network, name, output_stride, is_own=is_own)
 
     def _cut_at(self, network: "Network", name: str, output_stride: int | None, *, is_own: bool) -> "Layer":
+        from camserve.models.inputs.calibration_photos import calibration_of
         from camserve.models.layer import Layer
 
         measured = self.card.placement
         offset = measured.offset if measured and measured.layer == name else None
-        return Layer(network, name, output_stride, offset, self._compute(is_own=is_own))
+        compute = self._compute(is_own=is_own)
+        calibration = None if compute is None else calibration_of(self.settings, self.card.input, network)
+        return Layer(network, name, output_stride, offset, compute, calibration)
 
     def _compute(self, *, is_own: bool) -> config.Compute | None:
         """What decides a layer's engine; None: torch, where "auto" would spend a second for few images."""

@@ -29,6 +29,8 @@ def closed_parts(source: CardSource) -> Parts | None:
     None where its network has to be looked at.
     """
     card, folder, name, labels, settings, home = source
+    if settings.compute.precision == "int8":  # which is made of a network
+        return None
     asks_more = card.layer is not None or card.output is not None or card.region is not None or card.arguments
     if not is_model_file(card.architecture) or asks_more or card.input.bands is not None or not card.has_scores:
         return None

@@ -14,7 +14,7 @@ from camserve.geometry.cells import Cells, centred_offset, stride_of
 from camserve.geometry.frame import Frame, Pair, Placement
 from camserve.geometry.receptive_field import Field
 from camserve.graph.cut import Cut
-from camserve.graph.devices import device_of
+from camserve.graph.devices import device_of, sent
 from camserve.graph.head_recognition import head_of
 from camserve.graph.heads import Carried, Head
 from camserve.graph.linearity import head_by_numbers
@@ -22,6 +22,7 @@ from camserve.graph.network import Network
 from camserve.graph.original.agreement import TOLERANCE, apart, same
 from camserve.graph.original.guard import difference
 from camserve.models.engines.engine import Engine, TorchEngine, engine_for, prepared
+from camserve.models.inputs.calibration_photos import Calibration
 
 log = logging.getLogger("camserve")
 
@@ -33,7 +34,7 @@ class Layer:
     layer. cells: where they lie. trained: (w, h) of the input the model was trained at, pixels; image: makes one of
     that size, as `Given.image`. output_stride: dilate the network up
     to this stride; None: as it is. offset: the pixel (x, y) of the first cell at the size trained at, where it has been
-    measured. compute: which engine to run on; None: torch.
+    measured. compute: which engine to run on; None: torch. calibration: what that needs in int8.
     Raises UnknownName, OptionError, ConfigError.
     """
 
@@ -44,6 +45,7 @@ class Layer:
         output_stride: int | None = None,
         offset: Pair | None = None,
         compute: Compute | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self._cut = network.cut(name, output_stride)
         self.name, self.trained, self.image = name, network.given.size, network.given.image
@@ -52,7 +54,7 @@ class Layer:
         self.on_torch = self._on_torch(network, dilated=self._is_dilated)
         self.engine: Engine = self.on_torch
         if compute is not None:
-            self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'")
+            self.engine = engine_for(self.on_torch, compute, network, f"layer '{name}'", calibration)
         self.head = self.on_torch.head
         self.cells = self._placed(self._cut, self._cut if output_stride is None else network.cut(name), offset)
 
@@ -138,7 +140,7 @@ class Layer:
         images: (N, c, H, W). Raises OptionError where the network does not take that size.
         """
         with self._taking(images):
-            return self.engine(images.to(self._device))
+            return self.engine(sent(images, self._device))
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
         """The CAM of every class, (N, C, h, w). The head is not run: logits are the maps' means plus the bias.
@@ -146,7 +148,7 @@ class Layer:
         images: (N, c, H, W). Raises OptionError as `observe`, and where the head has no class map.
         """
         with self._taking(images):
-            return self.engine.class_maps(images.to(self._device))
+            return self.engine.class_maps(sent(images, self._device))
 
     @property
     def gives_image_gradients(self) -> bool:

@@ -1,6 +1,7 @@
 """The machine: threads, cores, freed memory, clocks, and files that are never half written. No image, no model.
 
 workers.py        the fixed pool of threads that owns the models
+spare_workers.py  the steps of one long task, shared out between workers that have nothing else to do
 deadlines.py      until when somebody waits for what a thread does
 cores.py          how many cores this process has
 allocation.py     what the C library does with memory that was freed

@@ -14,7 +14,7 @@ _mine = threading.local()
 @contextmanager
 def within(until: float | None) -> Iterator[None]:
     """While a thread works for somebody who waits until then, by time.monotonic(); None: for as long as it takes."""
-    before = getattr(_mine, "until", None)
+    before = due()
     _mine.until = until
     try:
         yield
@@ -22,8 +22,13 @@ def within(until: float | None) -> Iterator[None]:
         _mine.until = before
 
 
+def due() -> float | None:
+    """Until when somebody waits for what this thread does, by time.monotonic(); None: for as long as it takes."""
+    until: float | None = getattr(_mine, "until", None)
+    return until
+
+
 def check_deadline() -> None:
     """Between the steps of a long task: raises DeadlinePassed where nobody waits for it any more."""
-    until = getattr(_mine, "until", None)
-    if until is not None and time.monotonic() > until:
+    if (until := due()) is not None and time.monotonic() > until:
         raise DeadlinePassed("nobody waits for this answer any more")

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from camserve.errors import DeadlinePassed, Unavailable
@@ -29,7 +30,7 @@ _NICE = 10
 _LATE_SECONDS = 2.0
 
 
-# Of the current thread: is_worker: whether it is one, of whichever pool; is_modest: whether it gives way to others
+# Of the current thread: pool: whose worker it is, where it is one; is_modest: whether it gives way to others
 _mine = threading.local()
 
 
@@ -59,19 +60,20 @@ class Workers:
     def __init__(self, workers: int, threads: int, *, modest: bool = False) -> None:
         self.count, self._modest = workers, modest
         self._due: dict[int, float] = {}
+        self._under_way, self._counting = 0, threading.RLock()  # whoever submits may be told at once that it is done
         self._threads, self._is_settled, self._settling = threads, False, threading.Lock()
         self._pool = ThreadPoolExecutor(workers, "camserve-worker", self._start)
         self._settle()
 
     def _start(self) -> None:
-        _mine.is_worker = True
+        _mine.pool = self
         _mine.is_modest = self._modest
         if self._modest:
             give_way()
 
     def _settle(self) -> None:
         """Tells torch the number of threads of each worker, once torch is loaded: not all that works needs it."""
-        if self._is_settled or "torch" not in sys.modules or getattr(_mine, "is_worker", False):
+        if self._is_settled or "torch" not in sys.modules or own_pool() is not None:
             return
         import torch
 
@@ -94,11 +96,31 @@ class Workers:
 
     def submit(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Queue `task(*args, **kwargs)`. Raises Unavailable after `close`."""
+        self._settle()
+        with self._counting:
+            return self._counted(partial(task, *args, **kwargs))
+
+    def spare(self, task: Callable[[], R]) -> "Future[R] | None":
+        """`task()` on a worker that has nothing else to do, at once; None where each has, or something waits."""
+        with self._counting:
+            if self._under_way >= self.count:
+                return None
+            with suppress(Unavailable):  # what was accepted is finished, by the worker that has it
+                return self._counted(task)
+            return None
+
+    def _counted(self, task: Callable[[], R]) -> "Future[R]":
         try:
-            self._settle()
-            return self._pool.submit(task, *args, **kwargs)
+            future = self._pool.submit(task)
         except RuntimeError:
             raise Unavailable("camserve is shutting down") from None
+        self._under_way += 1
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, _: object) -> None:
+        with self._counting:
+            self._under_way -= 1
 
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
         """The result of `task()` on a worker; its exceptions are raised here.
@@ -107,7 +129,7 @@ class Workers:
         next `check_deadline`. Called from a
         worker, of this pool or another, it runs in place, so a task may use a pool without waiting for itself.
         """
-        if getattr(_mine, "is_worker", False):
+        if own_pool() is not None:
             return task()
         until = None if deadline is None else time.monotonic() + deadline
         future = self.submit(self._by, until, task)
@@ -135,6 +157,12 @@ class Workers:
     def close(self) -> None:
         """Finish what was accepted, take nothing new."""
         self._pool.shutdown(wait=True)
+
+
+def own_pool() -> Workers | None:
+    """The pool that the current thread is a worker of; None where it is none."""
+    pool: Workers | None = getattr(_mine, "pool", None)
+    return pool
 
 
 def is_modest() -> bool:

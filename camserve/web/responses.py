@@ -67,10 +67,12 @@ def answer(explanation: "Explanation", options: Options, kind: str, timing: Timi
     return response
 
 
-def etag(model: Mapping[str, Any], settings: Settings, upload: Upload, options: Options, kind: str) -> str:
+def etag(
+    model: Mapping[str, Any], settings: Settings, upload: Upload, options: Options, kind: str, digests: tuple[str, ...]
+) -> str:
     """What an answer depends on, as one name: the image, the model, the options with their defaults, the versions.
 
-    model: as `Classifier.described` says.
+    model: as `Classifier.described` says. digests: SHA-256 of the upload's image, and of the one it is compared with.
     """
     from camserve.system.versions import versions
 
@@ -78,17 +80,16 @@ def etag(model: Mapping[str, Any], settings: Settings, upload: Upload, options: 
         *versions().values(),
         kind,
         upload.name or "",
-        "" if upload.like is None else hashlib.sha256(upload.like.data).hexdigest(),
         "" if upload.like is None else upload.like.name or "",
+        digests,
         model,
+        (settings.compute.engine, settings.compute.precision, settings.compute.calibration),
         *(
             part.model_dump_json()
             for part in (options, settings.explain, settings.sharp, settings.render, settings.images)
         ),
     )
-    digest = hashlib.sha256(upload.data)
-    digest.update(json.dumps(parts).encode())
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def unchanged(tag: str) -> Response:

@@ -1,5 +1,6 @@
 """The image of a request, as a raw body or as a form's file, and the options that came with it."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,12 @@ class Upload:
     def image(self) -> Source:
         """What `read_photo` takes."""
         return cast(IO[bytes], FileStorage(io.BytesIO(self.data), self.name))  # type: ignore[return-value]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of all of it that is an image, as `Photo.sha256` has them once they are read."""
+        several = (self,) if self.like is None else (self, self.like)
+        return tuple(hashlib.sha256(one.data).hexdigest() for one in several)
 
     @property
     def images(self) -> list[Source]:

@@ -263,7 +263,7 @@ def test_defaults_in_words_are_the_settings(kind: type) -> None:
         if one.settings:
             section, key = one.settings[0].split(".")
             value = getattr(getattr(settings(), section), key)
-            assert one.unset == ("off" if value is False else str(value))
+            assert one.unset == ({True: "on", False: "off"}[value] if isinstance(value, bool) else str(value))
 
 
 def test_nothing_names_a_private_place() -> None:

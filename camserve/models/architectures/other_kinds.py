@@ -35,8 +35,8 @@ CHECKPOINT = Kind(
 )
 SCRIPT = Kind(
     (".torchscript", ".ptl"),
-    "a TorchScript program, in which no layer can be looked at",
-    "load the module that it was made of, camserve.load(module), or write that as net.onnx with torch.onnx.export",
+    "a TorchScript program, whose layers camserve cannot read",
+    "load the module that it was made from, camserve.load(module), or write it as net.onnx with torch.onnx.export",
     "torchscript-and-torchexport",
 )
 _IR_WEIGHTS = Kind((".bin",), "the weights of OpenVINO's IR", "name the .xml beside it", "a-model-file")
@@ -45,8 +45,8 @@ KINDS = (
     SCRIPT,
     Kind(
         (".pt2", ".pte"),
-        "a program of torch.export, in which no layer can be looked at",
-        "load the module that it was made of, camserve.load(module), or write that as net.onnx with torch.onnx.export",
+        "a program of torch.export, whose layers camserve cannot read",
+        "load the module that it was made from, camserve.load(module), or write it as net.onnx with torch.onnx.export",
         "torchscript-and-torchexport",
     ),
     Kind(
@@ -67,11 +67,11 @@ KINDS = (
         "load the .onnx that it was built from",
         "a-model-file",
     ),
-    Kind((".ort",), "a file of onnxruntime's own", "load the .onnx that it was made of", "a-model-file"),
+    Kind((".ort",), "a file of onnxruntime's own", "load the .onnx that it was made from", "a-model-file"),
     Kind(
         (".mlmodel", ".mlpackage", ".mlmodelc"),
         "a model of Core ML",
-        "load the network that it was converted from, or write that as net.onnx",
+        "load the network that it was converted from, or write that network as net.onnx",
         "a-model-file",
     ),
     Kind(
@@ -95,14 +95,14 @@ KINDS = (
     Kind(
         (".pkl", ".pickle", ".joblib", ".dill"),
         "a pickled Python object, which camserve does not run",
-        "where you trust it, open it in Python and load the module, camserve.load(module); a file of weights takes "
+        "if you trust it, open it in Python and load the module, camserve.load(module); a file of weights takes "
         "weights='{path}' with its architecture",
         "your-own-module",
     ),
     Kind(
         (".mar",),
         "an archive of TorchServe",
-        "unzip it; the weights in it go with the class in its model file, as in `camserve add weights.pth -a "
+        "unzip it; load its weights with the class in its model file, as in `camserve add weights.pth -a "
         "./model.py:Net`",
         "a-checkpoint",
     ),

@@ -21,7 +21,8 @@ Float32 = npt.NDArray[np.float32]
 # How far a map's account of a logit may be from the logit, as a share of it, by precision. In float32 as of every
 # network (`camserve.graph.original.agreement`); in bfloat16 numbers are 0.4 % apart, and the embedded model's differ by
 # up to 2 % (test_engines.py).
-TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
+# In int8 what adds up, pooling and classifier, is in float32.
+TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05, "int8": 1e-4}
 
 
 class HeadFacts(NamedTuple):

@@ -32,6 +32,7 @@ from camserve.geometry.receptive_field import Axis, Field
 from camserve.models.card import Card
 from camserve.models.compiled.closed import EngineFacts
 from camserve.models.compiled.closed_network import ClosedFacts
+from camserve.models.inputs.calibration_photos import calibration_mark
 from camserve.system.cores import granted_cores
 
 log = logging.getLogger("camserve")
@@ -54,7 +55,8 @@ def place_of(card: Card, weights_sha256: str, labels: tuple[str, ...] | None, co
         return None
     if find_spec("openvino") is None:
         return None
-    about = [card.model_dump_json(), weights_sha256, labels, compute.precision, _own_code(), _versions(library)]
+    precision = compute.precision, calibration_mark(compute)
+    about = [card.model_dump_json(), weights_sha256, labels, precision, _own_code(), _versions(library)]
     digest = hashlib.sha256(repr(about).encode()).hexdigest()[:32]
     return Path(compute.cache).expanduser() / "closed" / f"{digest}.npz"
 

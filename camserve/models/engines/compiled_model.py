@@ -27,7 +27,8 @@ LARGE = 3_000_000
 # A model that has seen more than _FEW sizes is worth compiling anew when there is nothing else to do: 150 sizes took
 # 250 MB, for which OpenVINO has no other way back.
 _PREPARED, _FEW = 2000, 16
-_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+# Of what is not in integers.
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 class Running:

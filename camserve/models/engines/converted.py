@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from camserve.errors import EngineError
+from camserve.errors import ConfigError, EngineError
 from camserve.models.engines.compiled_model import Compiled, compiled_beside, reason
 from camserve.models.engines.kept_models import KeptModels
 from camserve.models.engines.openvino_quietly import openvino
+from camserve.models.engines.quantising import quantised
 from camserve.models.engines.same_upper import pad_in_convolutions
+from camserve.models.inputs.calibration_photos import Calibration
 
 _FILE = "model.xml"
 
@@ -20,8 +22,8 @@ _FILE = "model.xml"
 @dataclass(frozen=True)
 class Converter:
     """cache: folder for converted models, None to keep nothing. workers: threads that call at once; threads: each
-    one's. precision: "float32" or "bfloat16". example: channels and a size (c, w, h) to trace with, the only one that
-    works where not any_size.
+    one's. precision: as compute.precision; calibration: what int8 needs. example: channels and a size (c, w, h) to
+    trace with, the only one that works where not any_size.
     """
 
     cache: Path | None
@@ -30,13 +32,15 @@ class Converter:
     precision: str
     example: tuple[int, int, int]
     any_size: bool
+    calibration: Calibration | None = None
 
     def compiled(self, module: nn.Module) -> Compiled:
         """`module`, images -> tensors, compiled; from the disk if it has been before. Raises EngineError."""
         if self.cache is None:
             return self._started(self._convert(module))
         kept = KeptModels(self.cache, "openvino", _FILE)
-        file = kept.place_of(module, self.example[:1] if self.any_size else self.example)
+        only = self.example[:1] if self.any_size else self.example
+        file = kept.place_of(module, only if self.calibration is None else (*only, self.calibration.mark))
         return kept.opened(file, self._started, partial(self._convert, module), _save)
 
     def _started(self, model: "Path | openvino.Model") -> Compiled:
@@ -52,8 +56,8 @@ class Converter:
             with warnings.catch_warnings(action="ignore"), torch.no_grad():
                 graph = openvino.convert_model(module.eval(), example_input=example, input=[shape])
             pad_in_convolutions(graph, module)
-            return graph
-        except EngineError:
+            return graph if self.calibration is None else quantised(graph, self.calibration.images())
+        except (EngineError, ConfigError):
             raise
         except Exception as error:  # whatever the tracer or the translator raises
             raise EngineError(reason(error)) from None

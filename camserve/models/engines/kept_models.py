@@ -40,8 +40,8 @@ class KeptModels:
     library: str
     file: str
 
-    def place_of(self, module: nn.Module, only: tuple[int, ...]) -> Path:
-        """The file of a module that was converted with an example of these sizes, whether it is there or not."""
+    def place_of(self, module: nn.Module, only: tuple[int | str, ...]) -> Path:
+        """The file of a module that was converted for what `only` says, such as a size, whether it is there or not."""
         digest = hashlib.sha256()
         about = [
             __version__,

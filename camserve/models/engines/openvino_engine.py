@@ -15,6 +15,7 @@ from camserve.models.engines.compiled_model import Compiled
 from camserve.models.engines.converted import Converter
 from camserve.models.engines.observed import Observed
 from camserve.models.engines.torch_engine import TorchEngine
+from camserve.models.inputs.calibration_photos import Calibration
 from camserve.system.cores import granted_cores
 
 # Sizes of input that a network does not take; those that it takes are all but the smallest.
@@ -27,19 +28,27 @@ class OpenVinoEngine:
     observed: images -> activations, what the head needs besides, and logits, compiled.
 
     torch_engine: what to convert. any_size: whether inputs of any size may come; else only those of `example`,
-    (c, w, h). Raises EngineError where the network cannot be converted.
+    (c, w, h). calibration: what int8 needs. Raises EngineError where the network cannot be converted, and ConfigError.
     """
 
     name = "openvino"
 
     def __init__(
-        self, torch_engine: TorchEngine, compute: Compute, *, any_size: bool, example: tuple[int, int, int]
+        self,
+        torch_engine: TorchEngine,
+        compute: Compute,
+        *,
+        any_size: bool,
+        example: tuple[int, int, int],
+        calibration: Calibration | None = None,
     ) -> None:
         self._torch, observed = torch_engine, Observed(torch_engine)
         self.precision, self.tolerance = compute.precision, TOLERANCES[compute.precision]
         workers = compute.workers or granted_cores()
         cache = Path(compute.cache).expanduser() if compute.cache else None
-        self._converter = Converter(cache, workers, compute.threads, compute.precision, example, any_size=any_size)
+        self._converter = Converter(
+            cache, workers, compute.threads, compute.precision, example, any_size=any_size, calibration=calibration
+        )
         self.observed = self._converter.compiled(observed)
         self._maps: Compiled | None = None
         self._refused = set[tuple[int, ...]]()
@@ -74,7 +83,10 @@ class OpenVinoEngine:
     def class_maps(self, images: Tensor) -> Tensor:
         """(N, c, H, W) -> the CAM of every class, (N, C, h, w): a 1x1 convolution inside the graph."""
         head = self._torch.head
-        if not isinstance(head, LinearHead):  # the activations themselves, or an error that says why there is none
+        is_calibrated = self.precision == "int8"  # as one graph, whose classifier stays in float
+        if is_calibrated or not isinstance(
+            head, LinearHead
+        ):  # or class maps themselves, or an error why there are none
             return head.class_maps(self(images)[0])
         with self._lock:
             if self._maps is None:

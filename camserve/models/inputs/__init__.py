@@ -3,4 +3,5 @@
 framing.py        which part of a photograph becomes the input
 channels.py       which channels a network takes, where nobody has said so
 preprocessing.py  from a photograph to the network's input
+calibration_photos.py  the photographs that a network in 8-bit integers is calibrated on
 """

@@ -113,11 +113,13 @@ def explained(upload: Upload, options: Options | None = None, found: Found | Non
     options = options or options_with(request, upload)
     kind = choose_type(request, options)
 
-    def tag_of(model: Mapping[str, Any]) -> str:
-        return etag(model, ours.settings, upload, options, kind)
+    def tag_of(model: Mapping[str, Any], digests: tuple[str, ...]) -> str:
+        return etag(model, ours.settings, upload, options, kind, digests)
 
-    if request.if_none_match and is_known(tag := tag_of(ours.loaded(options.model, options.output).described)):
-        return unchanged(tag)
+    if request.if_none_match:
+        tag = tag_of(ours.loaded(options.model, options.output).described, upload.digests)
+        if is_known(tag):
+            return unchanged(tag)
 
     def work(until: float) -> Response:
         seen = kind != JSON or "overlay" in (options.outputs or ())
@@ -128,7 +130,8 @@ def explained(upload: Upload, options: Options | None = None, found: Found | Non
             else ours.shown(upload.image, options, now, until, found, like)
         )
         response = answer(explanation, options, kind, now.timing)
-        response.set_etag(tag_of(explanation.origin.model))
+        read = (explanation,) if explanation.other is None else (explanation, explanation.other)
+        response.set_etag(tag_of(explanation.origin.model, tuple(one.photo.sha256 for one in read)))
         return response
 
     about = demand_of(upload.images, options, heatmap=kind in (NPY, ZIP))
