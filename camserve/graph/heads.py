@@ -46,9 +46,12 @@ class Summands(NamedTuple):
 
 
 class Head:
-    """Any head. module: (activations, *carried) -> logits (N, C), as `camserve.graph.cut.Cut.head`."""
+    """Any head. module: (activations, *carried) -> logits (N, C), as `camserve.graph.cut.Cut.head`.
 
-    kind = HeadKind.GENERAL
+    rectified: whether it is known that a ReLU comes first.
+    """
+
+    kind, rectified = HeadKind.GENERAL, False
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

@@ -1,7 +1,8 @@
 """Methods that ask what the feature maps have in common, not what the class needs: no gradients, bar one.
 
 A is read as a table of h w places by K channels. A principal component has no sign of its own; here the map's sign is
-such that it rises with the sum over channels: where more fires, there is more.
+such that it rises with the sum over channels: where more fires, there is more. Where a ReLU comes next, as behind the
+class map of SqueezeNet, A is what it lets through: else most of the sum would be what the network never sees.
 """
 
 import torch
@@ -20,7 +21,7 @@ def eigencam(evidence: Evidence) -> Tensor:
     map = X v_1, X = A - mean_xy A as a table (h w, K), v_1 its first right singular vector; it rises with sum_k A_k.
     Muhammad & Yeasin, IJCNN 2020, whose table is not centred: without that v_1 is little but the mean of the channels.
     """
-    return _first_component(evidence.activations)
+    return _first_component(evidence.fired)
 
 
 def eigengradcam(evidence: Evidence) -> Tensor:
@@ -40,7 +41,7 @@ def kpcacam(evidence: Evidence) -> Tensor:
     Karmani et al. 2024, arXiv:2410.00267, with the sigmoid kernel, gamma = 1/K, of the authors' code.
     Raises OptionError above 48 x 48 cells.
     """
-    rows = _centred_rows(evidence.activations)
+    rows = _centred_rows(evidence.fired)
     if rows.shape[1] > MOST_CELLS:
         height, width = evidence.activations.shape[-2:]
         raise OptionError(
@@ -51,7 +52,7 @@ def kpcacam(evidence: Evidence) -> Tensor:
     centred = kernel - kernel.mean(1, keepdim=True) - kernel.mean(2, keepdim=True) + kernel.mean((1, 2), keepdim=True)
     values, vectors = torch.linalg.eigh(centred)
     component = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
-    return _rising_with_sum(component, evidence.activations)
+    return _rising_with_sum(component, evidence.fired)
 
 
 def fem(evidence: Evidence) -> Tensor:
@@ -61,7 +62,7 @@ def fem(evidence: Evidence) -> Tensor:
     0, whatever rounding makes of its mean. No value of five lies two deviations above their mean, so a grid needs six
     cells. Fuad et al., IPTA 2020.
     """
-    a = evidence.activations
+    a = evidence.fired
     mean, deviation = a.mean((2, 3), keepdim=True), a.std((2, 3), correction=0, keepdim=True)
     varies = a.amax((2, 3), keepdim=True) > a.amin((2, 3), keepdim=True)
     return (mean * (varies & (a > mean + 2 * deviation))).sum(1)

@@ -80,6 +80,11 @@ class Evidence:
     probabilities: Callable[[Tensor], Tensor] = class_probabilities
     answered: Tensor | None = None
 
+    @property
+    def fired(self) -> Tensor:
+        """Activations as the network goes on with them: nothing is negative where its next step is a ReLU."""
+        return self.activations.clamp(min=0) if self.head.rectified else self.activations
+
     @cached_property
     def logits(self) -> Tensor:
         """What the model answers, (N, C)."""

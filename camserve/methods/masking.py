@@ -1,9 +1,9 @@
 """Methods that show the network the image through masks made of its feature maps, and weigh each by the score.
 
-X is the network's input, A_k the activation of channel k, T(X) the target's score of an image, U a map laid over the
-input by its cells' true places, H_k = (U(A_k) - min) / (max - min) in 0..1, min and max over pixels. A masked pixel is
-0 in the network's own units, the mean colour it was trained on. A channel that is constant over the cells masks
-nothing and is left out: H_k would be 0/0.
+X is the network's input, A_k the activation of channel k (of a class map that a ReLU follows, what that lets through),
+T(X) the target's score of an image, U a map laid over the input by its cells' true places, H_k =
+(U(A_k) - min) / (max - min) in 0..1, min and max over pixels. A masked pixel is 0 in the network's own units, the mean
+colour it was trained on. A channel that is constant over the cells masks nothing and is left out: H_k would be 0/0.
 
 Scores are logits, as the papers' formulas have them, unless said otherwise. Whatever is drawn at random comes from a
 seed, so that a map can be made again bit for bit.
@@ -111,7 +111,7 @@ def opticam(evidence: Evidence) -> Tensor:
     H(map) the map laid over the input and scaled to 0..1. The authors' code may stop early; here every step is made.
     Zhang et al., CVIU 2024, arXiv:2301.07002.
     """
-    images, maps = evidence.around.images, _varying(evidence.activations[0])
+    images, maps = evidence.around.images, _varying(evidence.fired[0])
     mixture = torch.zeros(len(maps), device=maps.device, requires_grad=True)
     adam = torch.optim.Adam([mixture], RATE, maximize=True)
     for step in range(ITERATIONS if len(maps) else 0):
@@ -150,7 +150,7 @@ def polycam(evidence: Evidence) -> Tensor:
 
 def _relevance(stage: Evidence) -> Tensor:
     """m_l of one image, (1, h, w)."""
-    images, scored, maps = stage.around.images, stage.of_probabilities, _varying(stage.activations[0])
+    images, scored, maps = stage.around.images, stage.of_probabilities, _varying(stage.fired[0])
     whole = scored.score_images(images)
 
     def weighed(part: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def _weighted(evidence: Evidence, score: Callable[[Tensor], Tensor], forwards: i
 
     score: masks (M, 1, H, W) -> (M,), by so many forwards a mask.
     """
-    maps = _varying(evidence.activations[0])
+    maps = _varying(evidence.fired[0])
     scores = evidence.of_parts(len(maps), lambda part: score(_masks(evidence, maps[part])), forwards)
     weights = torch.cat([maps.new_empty(0), *scores]).softmax(0)
     return torch.einsum("k,khw->hw", weights, maps)[None]
