@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--images", metavar="IN", help="A and B are models: explain these images with both, into OUT.")
 @click.option("--folders-are-classes", is_flag=True, help="With --images: the folders below IN are classes.")
 @click.option("--method", metavar="NAME", help=f"With --images. {line('method')}")
-@click.option("--restart", is_flag=True, help="Write over what OUT holds; with --images make its runs anew, too.")
+@click.option("--restart", is_flag=True, help="Write over what OUT holds; with --images make its runs again, too.")
 @click.option("-o", "--out", type=Place(), default=Path("compared"), show_default=True)
 @click.option("--changed", type=float, help="Largest share of decisions that changed. Default: 0.05.")
 @click.option("--overlap", type=float, help="Least mean overlap of hot regions. Default: 0.5.")
