@@ -236,7 +236,7 @@ class Serve(_Section):
     @classmethod
     def _list(cls, value: object) -> object:
         """An environment variable holds several, separated by commas."""
-        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("proxies")
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camserve.errors import ConfigError, UnknownName, first_line
+from camserve.errors import ConfigError, UnknownName, first_line, shown
 
 PREFIX = "CAMSERVE_"
 FILE_VARIABLE = "CAMSERVE_CONFIG"
@@ -43,14 +43,23 @@ def merge(values: dict[str, Any], more: Mapping[str, Any], source: str) -> None:
             values[section][key] = value
 
 
-def from_environment(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def from_environment(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """What CAMSERVE_* variables say of the keys of `values`. Raises ConfigError for one that is none of them."""
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name != FILE_VARIABLE and not _SERVICE_LINK.match(f"{name}={environ[name]}"):
             section, _, key = name.removeprefix(PREFIX).lower().partition("_")
             if key not in values.get(section, {}):
                 known = [f"{PREFIX}{s}_{k}".upper() for s, keys in values.items() for k in keys]
                 raise ConfigError(str(UnknownName("environment variable", name, known)))
-            found.setdefault(section, {})[key] = environ[name]
+            is_list = isinstance(values[section][key], list) and environ[name].lstrip().startswith("[")
+            found.setdefault(section, {})[key] = _as_in_a_file(name, environ[name]) if is_list else environ[name]
     return found
+
+
+def _as_in_a_file(name: str, text: str) -> Any:
+    """A list in a variable, written as a settings file has it: `["a", "b"]`. Raises ConfigError."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        raise ConfigError(f'{name} = {shown(text)} is no list: allowed is one such as ["a", "b"]') from None

@@ -7,7 +7,13 @@ from pydantic import ValidationError
 from camserve.errors import shown
 
 # In place of pydantic's own words, by the type of the fault.
-_WORDS = {"missing": "is missing", "extra_forbidden": "is not known here"}
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "bool_parsing": "allowed are on and off, or true and false",
+    "int_parsing": "should be a whole number",
+    "float_parsing": "should be a number",
+}
 # Of several faults the first are told: a list of a million numbers may have a million.
 _TOLD = 3
 

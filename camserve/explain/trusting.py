@@ -44,7 +44,12 @@ def trust_of(model: Classifier, found: Attribution, photo: Photo) -> Trust:
         return asked(images)
 
     explain = subject.explain if _is_cheap(found.method) else None
-    return trust(replace(subject, score=score, explain=explain), score_of(model, found))
+    said = trust(replace(subject, score=score, explain=explain), score_of(model, found))
+    return (
+        said
+        if found.own_logits is None
+        else replace(said, answer=score_of(model, replace(found, logits=found.own_logits)))
+    )
 
 
 def disagrees(found: Attribution) -> bool:

@@ -20,6 +20,9 @@ from camserve.system.folder_lock import reading_from
 
 WORST = 60  # images kept to look at
 
+# Of the limits that are shares: what allows everything.
+_LOOSEST = {"changed": 1, "overlap": 0, "correlation": -1, "shift": 1, "accuracy": 1, "failed": 1}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -28,7 +31,8 @@ class Limits:
     changed: decisions that are others. overlap, correlation: at least so much on average, 0..1, of hot cells
     (intersection over union) and of cells' ranks. shift: at most so far on average, in diagonals of the photograph.
     accuracy: may fall by so much, where classes are known. failed: images that fail now and did not before.
-    shortcuts: confirmed ones that there were not before. Raises OptionError for what is no number.
+    shortcuts: confirmed ones that there were not before. Raises OptionError for what is no number, and for a share that
+    nothing can break, such as 5 where 5 % is meant.
     """
 
     changed: float = 0.05
@@ -43,6 +47,12 @@ class Limits:
         for name, value in vars(self).items():
             if math.isnan(value):
                 raise OptionError(f"{name} = {value}: allowed are numbers, such as {getattr(Limits, name):g}")
+            loosest = _LOOSEST.get(name)
+            if loosest is not None and (value > loosest if loosest == 1 else value < loosest):
+                raise OptionError(
+                    f"{name} = {value:g}: nothing can break this limit. It is a share, such as 0.05 for 5 %; {loosest} "
+                    f"allows everything, and the default is {getattr(Limits, name):g}"
+                )
 
 
 class Check(NamedTuple):

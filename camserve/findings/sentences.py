@@ -41,8 +41,10 @@ def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
 
 def _nothing(facts: dict[str, Any]) -> str:
     """That nothing was found, and what was looked for; no more than could be told."""
+    if not facts["images"]:
+        return "Nothing was looked at, as there is no map."
     untold = facts["cannot_tell"] or any(one["verdict"] == CANNOT_TELL for one in facts["shortcuts"])
-    if untold or not facts["images"]:
+    if untold:
         return "Nothing found, as far as it can be told."
     wrong = f", no wrong answer with a score of {CONFIDENT:g} and more" if facts["answers"]["known"] else ""
     return (

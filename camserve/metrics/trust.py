@@ -36,6 +36,8 @@ WITHOUT, TRUSTED_FROM_WITHOUT = (-0.66, 1.08), 0.3
 LEAST = 1e-6
 # Correlations above this count as this.
 MOST = 0.999
+# From this difference on, the score of the model's own crop is told beside that of the input.
+_OTHER = 0.05
 # Where the input scores less than this, there is too little to lose.
 SURE = 0.01
 
@@ -48,7 +50,8 @@ class Trust:
     broken; None where it cannot be told, or where the map is broken by itself. reason: why; "" elsewhere. before: the
     score of the input that the map is of. kept, removed: the score with the hottest of SHARES alone, and without them.
     without_random: with as much as the first share hidden elsewhere. mirror: correlation with the map of the mirror
-    image, mirrored back, -1..1; None where it was not explained. forwards: of the network.
+    image, mirrored back, -1..1; None where it was not explained. forwards: of the network. answer: the score that the
+    model gives its own crop, which is the one reported; None where the input that the map is of answers itself.
     """
 
     verdict: str
@@ -60,6 +63,7 @@ class Trust:
     without_random: float | None = None
     mirror: float | None = None
     forwards: int = 0
+    answer: float | None = None
 
     @property
     def sentence(self) -> str:
@@ -68,6 +72,10 @@ class Trust:
         words = [f"{said}: {self.reason}" if self.reason else f"{said}: {_hiding(self)}"]
         if not self.reason and self.mirror is not None:
             words.append(f"the mirror image's map agrees by {self.mirror:.2f}")
+        if not self.reason and self.answer is not None and abs(self.answer - (self.before or 0)) >= _OTHER:
+            words.append(
+                f"these scores are of the map's input, the answer's {self.answer:.2f} is of the model's own crop"
+            )
         return "; ".join(words)
 
     def to_dict(self) -> dict[str, Any]:

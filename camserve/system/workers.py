@@ -30,17 +30,34 @@ _NICE = 10
 _LATE_SECONDS = 2.0
 
 
-# Of the current thread: pool: whose worker it is, where it is one; is_modest: whether it gives way to others
+# Of the current thread, where it is a worker: pool: whose; threads: of each of its torch's operations; is_settled: whether
+# torch knows. Of any: is_modest: whether it gives way to others
 _mine = threading.local()
+_settling = threading.Lock()
 
 
-def _set_threads(threads: int, all_there: threading.Barrier) -> None:
-    """Of the current thread; each of a pool's gets one of these, as none is free before all have begun."""
-    import torch
+def _settle() -> None:
+    """Tell torch the number of threads of the current worker, once torch is loaded: not all that works needs it.
 
-    torch.get_num_threads()  # a thread's first question resets its number to the default: ask it now
-    torch.set_num_threads(threads)
-    all_there.wait()
+    A worker tells its own, as it begins something: nobody waits for one that is busy, such as with a job of minutes.
+    Where another thread is loading torch just now, its functions may not be there yet: then later.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or _mine.is_settled or not hasattr(torch, "set_num_threads"):
+        return
+    with _settling:
+        usual = torch.get_num_threads()  # a thread's first question resets its number to the default: ask it now
+        torch.set_num_threads(_mine.threads)
+        # that is also the default of threads that have not yet asked: one that ends here gives it back
+        back = threading.Thread(target=torch.set_num_threads, args=(usual,))
+        back.start()
+        back.join()
+    _mine.is_settled = True
+
+
+def _settled(task: Callable[[], R]) -> R:
+    _settle()
+    return task()
 
 
 class Pool(Protocol):
@@ -61,32 +78,14 @@ class Workers:
         self.count, self._modest = workers, modest
         self._due: dict[int, float] = {}
         self._under_way, self._counting = 0, threading.RLock()  # whoever submits may be told at once that it is done
-        self._threads, self._is_settled, self._settling = threads, False, threading.Lock()
+        self._threads = threads
         self._pool = ThreadPoolExecutor(workers, "camserve-worker", self._start)
-        self._settle()
 
     def _start(self) -> None:
-        _mine.pool = self
+        _mine.pool, _mine.threads, _mine.is_settled = self, self._threads, False
         _mine.is_modest = self._modest
         if self._modest:
             give_way()
-
-    def _settle(self) -> None:
-        """Tells torch the number of threads of each worker, once torch is loaded: not all that works needs it."""
-        if self._is_settled or "torch" not in sys.modules or own_pool() is not None:
-            return
-        import torch
-
-        with self._settling:
-            if self._is_settled:
-                return
-            callers, all_there = torch.get_num_threads(), threading.Barrier(self.count + 1)
-            for _ in range(self.count):
-                self._pool.submit(_set_threads, self._threads, all_there)
-            all_there.wait()
-            # set_num_threads in a worker is also the default of threads that have not yet asked: give it back
-            torch.set_num_threads(callers)
-            self._is_settled = True
 
     @property
     def stuck(self) -> int:
@@ -96,7 +95,6 @@ class Workers:
 
     def submit(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Queue `task(*args, **kwargs)`. Raises Unavailable after `close`."""
-        self._settle()
         with self._counting:
             return self._counted(partial(task, *args, **kwargs))
 
@@ -111,7 +109,7 @@ class Workers:
 
     def _counted(self, task: Callable[[], R]) -> "Future[R]":
         try:
-            future = self._pool.submit(task)
+            future = self._pool.submit(_settled, task)
         except RuntimeError:
             raise Unavailable("camserve is shutting down") from None
         self._under_way += 1
@@ -130,7 +128,7 @@ class Workers:
         worker, of this pool or another, it runs in place, so a task may use a pool without waiting for itself.
         """
         if own_pool() is not None:
-            return task()
+            return _settled(task)
         until = None if deadline is None else time.monotonic() + deadline
         future = self.submit(self._by, until, task)
         try:

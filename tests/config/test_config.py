@@ -50,6 +50,22 @@ def test_environment_variables_take_numbers_names_and_path_lists() -> None:
     assert chosen.models.folders == (Path("/a"), Path("/b"))
 
 
+def test_a_variable_takes_a_list_as_a_file_writes_it_too() -> None:
+    environ = {
+        "CAMSERVE_MODELS_FOLDERS": '["/a", "/b:c"]',
+        "CAMSERVE_SERVE_PRELOAD": "finch, wren",
+        "CAMSERVE_SERVE_CORS_ORIGINS": '["https://a.example.org"]',
+        "CAMSERVE_SHARP_SCALES": "[1, 2.5]",
+        "CAMSERVE_SERVE_TOKEN": "[secret-of-sixteen]",
+    }
+    chosen = load_settings(environ=environ)
+    assert chosen.models.folders == (Path("/a"), Path("/b:c"))
+    assert (chosen.serve.preload, chosen.serve.cors_origins) == (("finch", "wren"), ("https://a.example.org",))
+    assert (chosen.sharp.scales, chosen.serve.token.get_secret_value()) == ((1, 2.5), "[secret-of-sixteen]")
+    with pytest.raises(ConfigError, match=r"CAMSERVE_MODELS_FOLDERS = '\[/a\]' is no list: allowed is one such as"):
+        load_settings(environ={"CAMSERVE_MODELS_FOLDERS": "[/a]"})
+
+
 def test_kubernetes_service_links_are_not_settings() -> None:
     environ = {
         "CAMSERVE_SERVICE_HOST": "10.0.0.1",

@@ -97,6 +97,14 @@ def test_each_limit_can_fail_alone() -> None:
         assert [check.passed for check in one].count(False) == 1, name
 
 
+@pytest.mark.parametrize("name", ["changed", "overlap", "correlation", "shift", "accuracy", "failed"])
+def test_a_limit_that_nothing_can_break_is_refused(name: str, tmp_path: Path) -> None:
+    value = {"overlap": -0.1, "correlation": -1.1}.get(name, 5)
+    result = run("compare", tmp_path / "a", tmp_path / "b", f"--{name}", value, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"{name} = {value:g}: nothing can break this limit. It is a share, such as 0.05 for 5 %" in result.stderr
+
+
 def test_runs_without_a_common_image_are_refused(tmp_path: Path) -> None:
     a, b = (
         results(tmp_path / "a", [row(0, blob(2, 2), name="a")]),

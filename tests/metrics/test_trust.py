@@ -125,6 +125,14 @@ def test_words(change: dict[str, Any], words: str) -> None:
     assert said.endswith("the mirror image's map agrees by 0.95") == ("mirror" not in change)
 
 
+def test_the_score_of_the_models_own_crop_is_told_where_it_is_another() -> None:
+    found = Trust(TRUSTED, 0.97, "", 0.59, (0.8, 0.9), (0.06, 0.1), 0.39, 0.99, 6, answer=0.953)
+    assert found.sentence.endswith(
+        "agrees by 0.99; these scores are of the map's input, the answer's 0.95 is of the model's own crop"
+    )
+    assert replace(found, answer=0.6).sentence.endswith("agrees by 0.99")
+
+
 def test_the_hottest_pixels_are_as_many_as_asked_whatever_is_equal() -> None:
     rng = np.random.default_rng(0)
     for values in (rng.normal(size=(7, 9)), rng.integers(0, 3, (7, 9)), np.zeros((7, 9))):

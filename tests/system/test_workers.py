@@ -1,5 +1,6 @@
 """The pool: fixed, and invisible to the threads around it."""
 
+import sys
 import threading
 import time
 
@@ -22,6 +23,21 @@ def test_workers_have_their_threads_and_callers_keep_theirs() -> None:
     newcomer.start()
     newcomer.join()
     assert seen == [before]
+    pool.close()
+
+
+def test_torch_may_be_loaded_while_a_worker_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked, before = threading.Event(), torch.get_num_threads()
+    with monkeypatch.context() as without:
+        without.delitem(sys.modules, "torch")
+        pool = Workers(2, 1)
+        busy = pool.submit(lambda: (blocked.wait(10), pool.run(torch.get_num_threads)))
+        pool.run(int)
+    assert pool.run(torch.get_num_threads, deadline=5) == 1  # asked while the other worker is busy
+    assert not busy.done()
+    blocked.set()
+    assert busy.result(5) == (True, 1)
+    assert torch.get_num_threads() == before
     pool.close()
 
 

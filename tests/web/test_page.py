@@ -307,7 +307,7 @@ def test_a_photograph_of_few_pixels_is_drawn_large_with_a_legible_scale(page: "P
     assert frame["width"] >= 300
     assert frame["height"] == pytest.approx(frame["width"] * 24 / 32, abs=1)
     assert page.evaluate("getComputedStyle(photo).imageRendering") == "pixelated"
-    bar = page.locator(".bar").bounding_box()
+    bar = page.locator("#figure .bar").bounding_box()
     assert bar is not None
     assert bar["width"] >= 200
     assert page.inner_text("#high").endswith("logits")
@@ -339,9 +339,11 @@ def test_a_photograph_may_be_dropped_or_pasted(page: "Page") -> None:
 
 def test_the_page_fits_a_phone(page: "Page") -> None:
     page.set_viewport_size({"width": 360, "height": 740})
+    assert "what an image classifier says of a photograph" in page.inner_text("#drop p >> nth=0")
     upload(page)
     explained(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("split.getBoundingClientRect().width") >= 120
 
 
 def test_an_example_is_explained_at_a_click(page: "Page") -> None:
