@@ -30,8 +30,8 @@ _NICE = 10
 _LATE_SECONDS = 2.0
 
 
-# Of the current thread, where it is a worker: pool: whose; threads: of each of its torch's operations; is_settled: whether
-# torch knows. Of any: is_modest: whether it gives way to others
+# Of the current thread, where it is a worker: pool: whose; threads: of each of its torch's operations; is_settled:
+# whether torch knows. Of any thread: is_modest: whether it gives way to others
 _mine = threading.local()
 _settling = threading.Lock()
 
