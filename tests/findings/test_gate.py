@@ -100,7 +100,7 @@ def test_each_limit_can_fail_alone() -> None:
 @pytest.mark.parametrize("name", ["changed", "overlap", "correlation", "shift", "accuracy", "failed"])
 def test_a_limit_that_nothing_can_break_is_refused(name: str, tmp_path: Path) -> None:
     value = {"overlap": -0.1, "correlation": -1.1}.get(name, 5)
-    result = run("compare", tmp_path / "a", tmp_path / "b", f"--{name}", value, "-o", tmp_path / "out")
+    result = run("compare", tmp_path / "a", tmp_path / "b", f"--{name}", str(value), "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert f"{name} = {value:g}: nothing can break this limit. It is a share, such as 0.05 for 5 %" in result.stderr
 

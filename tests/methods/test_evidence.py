@@ -1,5 +1,7 @@
 """What a method may ask: scores of changed layers and images, gradients of pixels, earlier stages."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from camserve.errors import OptionError
 from camserve.explain import open_photo
 from camserve.explain.observation import evidence_of, stage_ends
 from camserve.graph.heads import Head
+from camserve.methods import METHODS
+from camserve.methods.apply import apply
 from camserve.methods.evidence import Evidence
 from camserve.models.inputs.preprocessing import to_input
 
@@ -72,3 +76,30 @@ def test_each_image_has_its_own_evidence() -> None:
     assert torch.equal(second.activations, both.activations[1:])
     assert torch.equal(second.carried[0], both.carried[0][1:])
     assert second.carried[1] == 5
+
+
+class ClassMap(nn.Module):
+    """A class map, most of it negative, that a ReLU follows, as in SqueezeNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.stem, self.scores = nn.Conv2d(3, 6, 3, 4, 1), nn.Conv2d(6, 5, 1)
+        self.behind = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.behind(self.scores(self.stem(images).relu()))
+
+
+@pytest.mark.parametrize("name", ["scorecam", "opticam", "eigencam", "kpcacam", "fem"])
+def test_what_a_relu_holds_back_is_no_firing(name: str) -> None:
+    """Maps that count how much channels fire are those of the class map that the ReLU lets through."""
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    asked = camserve.load(ClassMap(), layer="scores", size=32)
+    layer = asked.layer()
+    observed = evidence_of(asked, layer, pixels, class_target(1), layer.observe(pixels))
+    assert observed.head.rectified
+    assert (observed.activations < 0).any()
+    assert (observed.fired == observed.activations.clamp(min=0)).all()
+    seen = replace(observed, activations=observed.fired)
+    torch.testing.assert_close(apply(METHODS[name], observed), apply(METHODS[name], seen))
