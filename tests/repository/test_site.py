@@ -55,7 +55,8 @@ class Links(HTMLParser):
 
 def run(root: Path, *words: str, whole: bool = False) -> "subprocess.CompletedProcess[str]":
     """A command of this Python's. whole: with the page of docstrings, which takes most of the time."""
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "CAMSERVE_API_PAGES": str(whole).lower()}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # mike asks for mkdocs by name
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "CAMSERVE_API_PAGES": str(whole).lower(), "PATH": path}
     return subprocess.run(
         [sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False
     )
