@@ -150,7 +150,12 @@ def test_pictures_and_sheets_carry_the_number(age: camserve.Model, monkeypatch: 
     from camserve.render import overlay as render
 
     drawn: list[Any] = []
-    monkeypatch.setattr(render, "place_legend", lambda canvas, legend, *_: drawn.append(legend) or canvas)
+
+    def placed(canvas: Image.Image, legend: Any, *how: Any) -> Image.Image:
+        drawn.append(legend)
+        return canvas
+
+    monkeypatch.setattr(render, "place_legend", placed)
     age.explain(PHOTO).overlay(legend=True)
     assert (drawn[0].caption, "logits" in drawn[0].high) == ("age 58.3", False)
     entries = list(class_entries(age.explain_classes(PHOTO, [0, "-0"])))
