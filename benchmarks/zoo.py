@@ -1,7 +1,7 @@
 """Is camserve ever silently wrong? Every image classifier of transformers, 80 of torchvision, one a module of timm.
 
     python benchmarks/zoo.py [--library timm] [--only 'timm/vit*,*resnet*'] [--jobs 2]
-    python benchmarks/zoo.py --quick               # 32 fast networks of every kind: what continuous integration tries
+    python benchmarks/zoo.py --quick               # 24 fast networks of every kind: what continuous integration tries
     python benchmarks/zoo.py --wrong               # again what was not right
     python benchmarks/zoo.py --write               # docs/networks.md from what has been found
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--only", metavar="PATTERNS", help="such as 'timm/vit*', several separated by commas")
     made.add_argument("--library", choices=["transformers", "torchvision", "timm"])
-    made.add_argument("--quick", action="store_true", help="32 fast networks of every kind")
+    made.add_argument("--quick", action="store_true", help="24 fast networks of every kind")
     made.add_argument("--again", action="store_true", help="also what has been checked")
     made.add_argument("--wrong", action="store_true", help="also what has been checked and is WRONG or not done")
     made.add_argument("--jobs", type=int, default=1, help="networks at a time, a core each; default: %(default)s")

@@ -60,11 +60,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as quick what stands in a place of quick tests."""
+    """Marks as quick what stands in a place of quick tests; leaves out what is marked large unless it is asked for."""
     places = [Path(__file__).parent / place for place in QUICK_PLACES]
     for test in items:
         if any(test.path.is_relative_to(place) for place in places):
             test.add_marker("quick")
+        if test.get_closest_marker("large") and not test.config.getoption("--large"):
+            test.add_marker(pytest.mark.skip(reason="takes over half a minute; --large runs it"))
 
 
 @pytest.fixture(autouse=True)

@@ -67,6 +67,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 @needs_ray
+@pytest.mark.large
 def test_methods_are_evaluated_alike_on_ray(tmp_path: Path) -> None:
     words = ["--method", "gradcam,random", "--metric", "deletion", "--json"]
     found = []
@@ -113,6 +114,7 @@ def test_files_are_the_same_bit_for_bit_and_a_local_run_goes_on_on_ray(folder: P
 
 
 @needs_ray
+@pytest.mark.large
 def test_images_that_all_fail_alike_stop_a_cluster_s_run_too(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(250):

@@ -124,6 +124,7 @@ def scale(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
     return json.loads(out.with_suffix(".json").read_text()), out.with_suffix(".md").read_text()
 
 
+@pytest.mark.large
 def test_batches_at_scale_are_watched_killed_and_looked_at(scale: tuple[dict[str, Any], str]) -> None:
     found, page = scale
     assert list(found["parts"]) == ["stages", "run", "kills", "report", "passes"]
@@ -135,6 +136,7 @@ def test_batches_at_scale_are_watched_killed_and_looked_at(scale: tuple[dict[str
     assert "| files that differ after 1 kills | 0 | at most 0 | yes |" in page
 
 
+@pytest.mark.large
 def test_the_stages_of_an_image_add_up_to_the_whole(scale: tuple[dict[str, Any], str]) -> None:
     rows = tables(scale, "stages")[0]["rows"]
     *parts, whole = (row["share"] for row in rows if not row["stage"].startswith("of that"))
@@ -143,6 +145,7 @@ def test_the_stages_of_an_image_add_up_to_the_whole(scale: tuple[dict[str, Any],
     assert 0.5 < sum(parts) < 2
 
 
+@pytest.mark.large
 def test_passes_are_timed_over_ten_times_the_rows(scale: tuple[dict[str, Any], str]) -> None:
     table, *pages = tables(scale, "passes")
     assert table["title"] == "240 rows"
@@ -150,6 +153,7 @@ def test_passes_are_timed_over_ten_times_the_rows(scale: tuple[dict[str, Any], s
     assert all(page["title"].startswith("index.html of 240 images") for page in pages)  # none without a Chromium
 
 
+@pytest.mark.large
 def test_the_page_of_a_batch_is_timed(scale: tuple[dict[str, Any], str]) -> None:
     rows = {row["what"]: row for row in tables(scale, "report")[0]["rows"]}
     assert {"first rows", "filter by class", "sort by score", "scroll"} <= set(rows)

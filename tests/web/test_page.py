@@ -186,7 +186,7 @@ def test_what_takes_longer_than_an_answer_may_runs_as_a_job(
     assert page.is_hidden("#heat")
     go_on.release()
     page.wait_for_selector("#progress:visible")
-    page.wait_for_function("progress.value > 0")
+    page.wait_for_function("() => progress.value > 0")
     before = page.evaluate("progress.position")
     go_on.release()
     page.wait_for_function("before => progress.position > before", arg=before)

@@ -44,7 +44,7 @@ def test_the_wheel_keeps_the_place_below_the_pointer(pointed: "Page", model: cam
     for _ in range(4):
         pointed.mouse.wheel(0, -150)
     pointed.keyboard.up("Control")
-    pointed.wait_for_function("zoomed.innerText !== '100 %'")
+    pointed.wait_for_function("() => zoomed.innerText !== '100 %'")
     assert scale(pointed) == pytest.approx(4.48, rel=0.02)  # exp(0.0025 * 600)
     x, y = at(pointed, 0.705, 0.805)
     pointed.mouse.move(x + 1, y)
@@ -152,6 +152,6 @@ def test_a_large_photograph_is_drawn_with_more_pixels_close_up(page: "Page", cat
     explained(page)
     assert page.evaluate("heat.width") < 1300
     page.click("#closer")
-    page.wait_for_function("heat.width === 1804")
+    page.wait_for_function("() => heat.width === 1804")
     page.click("#whole")
-    page.wait_for_function("heat.width < 1300")
+    page.wait_for_function("() => heat.width < 1300")
