@@ -53,6 +53,7 @@ def tables(results: tuple[dict[str, Any], str], part: str) -> list[dict[str, Any
     return list(found["results"]["tables"])
 
 
+@pytest.mark.large
 def test_one_command_measures_everything_and_says_on_what(results: tuple[dict[str, Any], str]) -> None:
     found, page = results
     assert found["versions"]["camserve"] == camserve.__version__
@@ -63,6 +64,7 @@ def test_one_command_measures_everything_and_says_on_what(results: tuple[dict[st
     assert re.findall("^## (.*)", page, re.MULTILINE)[1:] == PARTS
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_has_tables_and_they_are_on_the_page(part: str, results: tuple[dict[str, Any], str]) -> None:
     for table in tables(results, part):
@@ -72,6 +74,7 @@ def test_every_part_has_tables_and_they_are_on_the_page(part: str, results: tupl
     assert all(f"| {aim['what']} | " in results[1] for aim in aims)
 
 
+@pytest.mark.large
 def test_cost_is_relative_to_the_forward_pass(results: tuple[dict[str, Any], str]) -> None:
     rows = tables(results, "cost")[0]["rows"]
     assert rows[0]["what"] == "forward alone"
@@ -79,6 +82,7 @@ def test_cost_is_relative_to_the_forward_pass(results: tuple[dict[str, Any], str
     assert all(0 < row["quartiles ms"][0] <= row["median ms"] <= row["quartiles ms"][1] for row in rows)
 
 
+@pytest.mark.large
 def test_forwards_are_counted(results: tuple[dict[str, Any], str]) -> None:
     rows = {row["method"]: row for row in tables(results, "methods")[0]["rows"]}
     assert rows["cam"]["camserve: forwards"] == 1
@@ -91,12 +95,14 @@ def test_forwards_are_counted(results: tuple[dict[str, Any], str]) -> None:
         assert rows["sscam"]["torchcam: time"].startswith("not begun")
 
 
+@pytest.mark.large
 def test_the_service_answers_wrk(results: tuple[dict[str, Any], str]) -> None:
     found = tables(results, "service")
     assert [table["title"] for table in found] == ["image/jpeg, 4 clients", "image/png, 4 clients"]
     assert all(row["answers a second"] > 0 and row["p99 ms"] >= row["p50 ms"] for t in found for row in t["rows"])
 
 
+@pytest.mark.large
 def test_a_larger_photograph_needs_more_memory(results: tuple[dict[str, Any], str]) -> None:
     _, large = tables(results, "memory")[0]["rows"]
     assert 3 <= large["peak over idle, MB"] < 600  # at least the pixels of its million
