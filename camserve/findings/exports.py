@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, BinaryIO
 
 from camserve.errors import OptionError
 from camserve.findings.fiftyone_export import write_samples
-from camserve.findings.results import Row, read_rows
+from camserve.findings.results import Row, put_items, read_rows
 from camserve.findings.studio_export import write_interface, write_tasks
 from camserve.system.files import writing
 
@@ -97,11 +96,11 @@ def _coco(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
     outline of its heat, holes left out, where polygons were asked for, else the box.
     """
     file.write(b'{"images": [')
-    _put(file, _coco_images(read_rows(out)))
+    put_items(file, _coco_images(read_rows(out)))
     file.write(b'], "annotations": [')
-    _put(file, _coco_boxes(read_rows(out)))
+    put_items(file, _coco_boxes(read_rows(out)))
     file.write(b'], "categories": [')
-    _put(file, ({"id": index, "name": name} for index, name in enumerate(labels)))
+    put_items(file, ({"id": index, "name": name} for index, name in enumerate(labels)))
     file.write(b"]}\n")
 
 
@@ -127,11 +126,6 @@ def _coco_boxes(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
             "id": identity, "image_id": image, "category_id": one["class_index"], "bbox": [left, top, width, height],
             "area": width * height, "segmentation": [outline], "iscrowd": 0, **about,
         }  # fmt: skip
-
-
-def _put(file: BinaryIO, values: Iterable[dict[str, Any]]) -> None:
-    for place, value in enumerate(values):
-        file.write((",\n" if place else "\n").encode() + json.dumps(value, ensure_ascii=False).encode())
 
 
 # Of each format the files below OUT, and what writes them.

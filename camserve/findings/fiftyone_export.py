@@ -4,22 +4,20 @@ The layout is FiftyOne's own, JSON without the `version` of its database, which 
 `fiftyone.Dataset.from_dir("OUT/fiftyone", fiftyone.types.FiftyOneDataset)`. Paths are absolute.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from camserve.findings.answers import is_wrong
-from camserve.findings.results import Row, read_sources
+from camserve.findings.results import Row, put_items, read_sources
 
 
 def write_samples(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
     """Write samples.json, sample by sample. Images that failed have none."""
     file.write(b'{"samples": [')
     samples = (_sample(out, row, path) for row, path in read_sources(out) if row["status"] == "ok")
-    for place, sample in enumerate(samples):
-        file.write((",\n" if place else "\n").encode() + json.dumps(sample).encode())
+    put_items(file, samples)
     file.write(b"\n]}\n")
 
 

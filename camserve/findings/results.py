@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from camserve.catalogue.run_files import INPUTS, RESULTS, RUN
 from camserve.errors import OptionError, OutputError
@@ -45,6 +45,13 @@ def read_sources(out: Path) -> Iterator[tuple[Row, str]]:
         yield from ((row, _absolute(path)) for row, path in zip(read_rows(out), paths, strict=False))
         return
     yield from ((row, _absolute(row["file"])) for row in read_rows(out))
+
+
+def put_items(file: BinaryIO, items: Iterable[Any]) -> None:
+    """Write JSON values with commas between, a line each; names that are no UTF-8 keep their bytes as escapes."""
+    for place, item in enumerate(items):
+        text = json.dumps(item, ensure_ascii=False)
+        file.write((",\n" if place else "\n").encode() + text.encode("utf-8", "backslashreplace"))
 
 
 def _absolute(path: str) -> str:

@@ -3,14 +3,14 @@
 Images are linked as Label Studio serves files of its own machine, below the document root "/"; see docs/cli.md.
 """
 
-import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from camserve.findings.results import Row, origin_of, read_rows, read_sources
+from camserve.findings.results import Row, origin_of, put_items, read_rows, read_sources
 from camserve.findings.statistics import main_explanation
 
 # What a region is called in results.jsonl, and in Label Studio: the tag's name, the tag, its kind of result.
@@ -23,8 +23,7 @@ def write_tasks(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
     version = "camserve" if origin is None else f"{origin.model} {origin.weights}"
     file.write(b"[")
     tasks = (_task(out, row, path, version) for row, path in read_sources(out) if row["status"] == "ok")
-    for place, task in enumerate(tasks):
-        file.write((",\n" if place else "\n").encode() + json.dumps(task, ensure_ascii=False).encode())
+    put_items(file, tasks)
     file.write(b"\n]\n")
 
 
@@ -97,4 +96,4 @@ def _kind(box: Row) -> tuple[str, str, str]:
 
 
 def _address(path: str) -> str:
-    return path if "://" in path else f"/data/local-files/?d={quote(path.lstrip('/'))}"
+    return path if "://" in path else f"/data/local-files/?d={quote(os.fsencode(path.lstrip('/')))}"

@@ -1,6 +1,7 @@
 """The same results as a dataset of FiftyOne and as tasks of Label Studio, which reads them where it is installed."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -137,3 +138,17 @@ def test_without_its_plan_a_run_is_exported_by_the_names_of_its_files(
 def test_fiftyone_without_heatmaps_is_refused_before_the_work() -> None:
     with pytest.raises(OptionError, match="FiftyOne shows heatmaps: add --output heatmap"):
         check_exports(["fiftyone"], Options())
+
+
+def test_names_that_are_no_utf8_are_exported_too(model: camserve.Model, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    picture(1).save(os.fsencode(tmp_path / "in") + b"/caf\xe9.png", "png")
+    exports = ("fiftyone", "label-studio", "coco")
+    options = Options(outputs=("overlay", "heatmap", "boxes"))
+    run_batch(model, tmp_path / "in", tmp_path / "out", options, exports=exports)
+    (task,) = json.loads((tmp_path / "out" / "label-studio" / "tasks.json").read_text())
+    assert task["data"]["image"].endswith("/in/caf%E9.png")
+    (sample,) = json.loads((tmp_path / "out" / "fiftyone" / "samples.json").read_text())["samples"]
+    assert os.fsencode(sample["filepath"]).endswith(b"/in/caf\xe9.png")
+    (image,) = json.loads((tmp_path / "out" / "coco.json").read_text())["images"]
+    assert image["file_name"].startswith("caf")
