@@ -12,9 +12,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPMessage
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -231,6 +233,27 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+@contextmanager
+def in_background(server: Any) -> Iterator[str]:
+    """The origin of an HTTP server of the standard library's kind, while a thread serves it."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def program(path: Path) -> ModuleType:
+    """A Python program that is in no package, as a module."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def address(service: "Service") -> Iterator[str]:
     """Where `service` is served, for a browser."""
@@ -243,12 +266,8 @@ def address(service: "Service") -> Iterator[str]:
             """Writes no log of requests."""
 
     made = make_server("127.0.0.1", 0, create_app(service=service), threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{made.port}/"
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with in_background(made) as origin:
+        yield f"{origin}/"
 
 
 @pytest.fixture

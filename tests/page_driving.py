@@ -2,19 +2,25 @@
 
 import base64
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from conftest import picture
 from PIL import Image
 
 from camserve.images.reading import encode
+from camserve.web.work.job_store import JobRecord
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
+
+
+NOISE = encode(picture(), "png")
 
 
 @contextmanager
@@ -31,7 +37,7 @@ def watched(browser: Any, width: int = 1280, height: int = 900, **context: Any) 
 
 
 def upload(page: "Page", name: str = "noise.png", data: bytes | None = None) -> None:
-    file: Any = {"name": name, "mimeType": "", "buffer": data or encode(picture(), "png")}
+    file: Any = {"name": name, "mimeType": "", "buffer": data or NOISE}
     page.set_input_files("#file", [file])
 
 
@@ -52,6 +58,40 @@ def move(page: "Page", control: str, value: float) -> None:
         }""",
         value,
     )
+
+
+def at(page: "Page", x: float, y: float) -> tuple[float, float]:
+    """Where a place of the photograph is, as shares of its sides, in pixels of the window."""
+    sheet = page.locator("#sheet").bounding_box()
+    assert sheet is not None
+    return sheet["x"] + sheet["width"] * x, sheet["y"] + sheet["height"] * y
+
+
+def forecast(page: "Page", **seconds: float) -> None:
+    """From now on methods take so many seconds, as the page is told."""
+
+    def told(route: "Route") -> None:
+        answer = route.fetch()
+        said = answer.json()
+        for one in said.get("methods", ()):  # none where it is to come back
+            if one["name"] in seconds:
+                one["seconds"] = seconds[one["name"]]
+        route.fulfill(response=answer, json=said)
+
+    page.route("**/forecast", told)
+
+
+def stepwise(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Has jobs wait at each of their steps until what is given here is released."""
+    go_on, real = threading.Semaphore(0), JobRecord.check_client
+
+    def check(record: JobRecord, done: int = 0, total: int = 0) -> None:
+        if total:
+            go_on.acquire(timeout=60)
+        real(record, done, total)
+
+    monkeypatch.setattr(JobRecord, "check_client", check)
+    return go_on
 
 
 def settle(page: "Page") -> None:

@@ -30,9 +30,9 @@ from camserve.explanation.expectation import missed
 from camserve.explanation.explanation import Explanation
 from camserve.geometry.frame import Frame, native
 from camserve.images.arrays.drafts import Smaller
-from camserve.images.bands import read_bands
-from camserve.images.reading import Photo, Source, read_photo
+from camserve.images.reading import Photo, Source
 from camserve.models.classifier import Classifier
+from camserve.models.inputs.local_photos import read_local
 from camserve.models.inputs.preprocessing import plain, to_input
 from camserve.system.ordered import in_order
 
@@ -205,11 +205,7 @@ def open_photo(model: Classifier, image: Source, smaller: Smaller | None = None)
 
     smaller: see `camserve.explain.drafting`.
     """
-    limits, bands = model.settings.limits, model.card.input.of_bands
-    if bands is None:
-        return open_picture(model, image, smaller)
-    pixels, size = limits.max_local_pixels, limits.max_local_bytes
-    return read_bands(image, bands, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True)
+    return read_local(image, model.settings, model.card.input.of_bands, smaller)
 
 
 def plain_photo(model: Classifier, level: int) -> Photo:
@@ -219,10 +215,7 @@ def plain_photo(model: Classifier, level: int) -> Photo:
 
 def open_picture(model: Classifier, image: Source, smaller: Smaller | None = None) -> Photo:
     """Read an ordinary picture, whatever the model takes: a mask, say. Within the limits of what is no upload."""
-    limits, icc = model.settings.limits, model.settings.images.to_srgb
-    pixels, size = limits.max_local_pixels, limits.max_local_bytes
-    side = limits.side
-    return read_photo(image, max_pixels=pixels, max_side=side, max_bytes=size, local=True, icc=icc, smaller=smaller)
+    return read_local(image, model.settings, smaller=smaller)
 
 
 def _with_targets(

@@ -45,11 +45,9 @@ def trust_of(model: Classifier, found: Attribution, photo: Photo) -> Trust:
 
     explain = subject.explain if _is_cheap(found.method) else None
     said = trust(replace(subject, score=score, explain=explain), score_of(model, found))
-    return (
-        said
-        if found.own_logits is None
-        else replace(said, answer=score_of(model, replace(found, logits=found.own_logits)))
-    )
+    if found.own_logits is None:
+        return said
+    return replace(said, answer=score_of(model, replace(found, logits=found.own_logits)))
 
 
 def disagrees(found: Attribution) -> bool:

@@ -11,7 +11,8 @@ from camserve.config.schema import Settings
 from camserve.datasets.inputs import Item, find_items
 from camserve.errors import ImageError, OptionError
 from camserve.images.arrays.pixel_arrays import pixels_of
-from camserve.images.reading import Photo, read_photo
+from camserve.images.reading import Photo
+from camserve.models.inputs.local_photos import read_local
 from camserve.models.labels import with_wnids
 from camserve.onboarding.photo_trials import Shown
 
@@ -43,19 +44,12 @@ def read_labelled(
         groups.setdefault(_class_of(item, known), []).append(item)
     shuffled = [[(index, item) for item in _shuffled(group)] for index, group in sorted(groups.items())]
     order = (pair for pair in chain(*zip_longest(*shuffled)) if pair is not None)
-    photos, limits = list[tuple[int, Photo]](), settings.limits
+    photos = list[tuple[int, Photo]]()
     for index, item in order:
         if len(photos) == MOST:
             break
         try:
-            photo = read_photo(
-                item.path,
-                max_pixels=limits.max_local_pixels,
-                max_side=limits.side,
-                max_bytes=limits.max_local_bytes,
-                local=True,
-                icc=settings.images.to_srgb,
-            )
+            photo = read_local(item.path, settings)
         except ImageError:  # one of many
             continue
         photos.append((index, _small(photo)))

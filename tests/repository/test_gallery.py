@@ -1,6 +1,5 @@
 """docs/gallery.md shows what its commands make."""
 
-import importlib.util
 import io
 import re
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import program
 from PIL import Image
 
 import camserve
@@ -18,12 +18,7 @@ DOCS = Path(camserve.__file__).parent.parent / "docs"
 @pytest.fixture(scope="module")
 def gallery() -> ModuleType:
     """docs/gallery.py."""
-    spec = importlib.util.spec_from_file_location("gallery", DOCS / "gallery.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program(DOCS / "gallery.py")
 
 
 def timeless(said: str) -> str:

@@ -1,6 +1,5 @@
 """The notebooks of docs/ run from beginning to end, and show what they are kept with."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import program
 
 import camserve
 
@@ -22,12 +22,7 @@ def runner() -> ModuleType:
     """docs/run_notebooks.py."""
     for package in ("nbclient", "ipykernel"):
         pytest.importorskip(package, reason=f"notebooks are run by {package}")
-    spec = importlib.util.spec_from_file_location("run_notebooks", DOCS / "run_notebooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program(DOCS / "run_notebooks.py")
 
 
 def cells(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """A release can be made: the wheel is built, checked, installed where nothing else is, and run from another folder."""
 
-import importlib.util
 import json
 import re
 import tarfile
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import program
 
 import camserve
 
@@ -21,12 +21,7 @@ def release() -> ModuleType:
     """release.py."""
     for package in ("build", "hatchling", "twine", "check_wheel_contents", "auditwheel", "cyclonedx_py"):
         pytest.importorskip(package, reason="what a release is made with comes with the extra dev")
-    spec = importlib.util.spec_from_file_location("release", ROOT / "release.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program(ROOT / "release.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
 """Pages of other origins: closed by default, opened by settings, on the real server and in a real browser."""
 
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import in_background
 from flask.testing import FlaskClient
 
 import camserve
@@ -93,13 +93,8 @@ class Pages(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[str]:
     """The origin of another server; the same port of localhost is a third origin."""
-    made = HTTPServer(("127.0.0.1", 0), Pages)
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{made.server_port}"
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with in_background(HTTPServer(("127.0.0.1", 0), Pages)) as origin:
+        yield origin
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 import base64
 import io
 import re
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 from conftest import picture
 from flask.testing import FlaskClient
-from page_driving import explained, upload
+from page_driving import explained, forecast, stepwise, upload
 from PIL import Image
 
 import camserve
@@ -18,10 +17,9 @@ from camserve.images.reading import encode
 from camserve.methods import METHODS
 from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS
 from camserve.web.service import Service
-from camserve.web.work.job_store import JobRecord
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Page
 
 # ---- in a browser
 
@@ -129,20 +127,6 @@ def test_two_classes_of_one_name_are_told_apart(page: "Page", model: camserve.Mo
     assert explained(page) == model.labels[517]
 
 
-def forecast(page: "Page", **seconds: float) -> None:
-    """From now on methods take so many seconds, as the page is told."""
-
-    def told(route: "Route") -> None:
-        answer = route.fetch()
-        said = answer.json()
-        for one in said.get("methods", ()):  # none where it is to come back
-            if one["name"] in seconds:
-                one["seconds"] = seconds[one["name"]]
-        route.fulfill(response=answer, json=said)
-
-    page.route("**/forecast", told)
-
-
 def test_what_cannot_be_run_is_closed_and_the_reason_is_there(page: "Page") -> None:
     forecast(page, sscam=5400.0)
     upload(page)
@@ -167,14 +151,7 @@ def test_what_cannot_be_run_is_closed_and_the_reason_is_there(page: "Page") -> N
 def test_what_takes_longer_than_an_answer_may_runs_as_a_job(
     page: "Page", service: Service, model: camserve.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, real = threading.Semaphore(0), JobRecord.check_client
-
-    def stepwise(record: JobRecord, done: int = 0, total: int = 0) -> None:
-        if total:
-            go_on.acquire(timeout=60)
-        real(record, done, total)
-
-    monkeypatch.setattr(JobRecord, "check_client", stepwise)
+    go_on = stepwise(monkeypatch)
     forecast(page, groupcam=45.0)
     upload(page)
     first = explained(page)

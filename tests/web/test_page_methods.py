@@ -2,28 +2,23 @@
 
 import base64
 import io
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import picture
-from page_driving import explained, settle, upload
+from page_driving import NOISE, explained, forecast, settle, stepwise, upload
 from PIL import Image
 
 import camserve
 from camserve.explanation.common_scale import common_scale
-from camserve.images.reading import encode
 from camserve.methods import FAMILIES
 from camserve.web.service import Service
-from camserve.web.work.job_store import JobRecord
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
-NOISE = encode(picture(), "png")
 STEP = 6  # of a colour's 255, see test_page_picture.py
 
 
@@ -134,23 +129,8 @@ def test_a_method_that_fails_says_why_and_the_others_go_on(open_page: "Page") ->
 def test_a_long_one_runs_as_a_job_shows_how_far_it_is_and_is_stopped(
     page: "Page", service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, real = threading.Semaphore(0), JobRecord.check_client
-
-    def stepwise(record: JobRecord, done: int = 0, total: int = 0) -> None:
-        if total:
-            go_on.acquire(timeout=60)
-        real(record, done, total)
-
-    def told(route: "Route") -> None:
-        answer = route.fetch()
-        said = answer.json()
-        for one in said.get("methods", ()):
-            if one["name"] == "groupcam":
-                one["seconds"] = 45.0
-        route.fulfill(response=answer, json=said)
-
-    monkeypatch.setattr(JobRecord, "check_client", stepwise)
-    page.route("**/forecast", told)
+    go_on = stepwise(monkeypatch)
+    forecast(page, groupcam=45.0)
     upload(page, data=NOISE)
     explained(page)
     page.wait_for_selector("#why:visible")

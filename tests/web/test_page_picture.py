@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import picture
 from flask.testing import FlaskClient
-from page_driving import drawn, explained, move, settle, upload
+from page_driving import NOISE, drawn, explained, move, settle, upload
 from PIL import Image
 
 import camserve
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 # Of a colour's 255: a share of heat rounds to the next of 256 levels where the last bit of a number differs, and two
 # levels of a colour map are so far apart at most.
 STEP = 6
-NOISE = encode(picture(), "png")
 
 
 def differences(page: "Page", overlay: Image.Image) -> np.ndarray[Any, Any]:

@@ -5,16 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import picture
-from page_driving import explained, upload
+from page_driving import NOISE, at, explained, upload
 
 import camserve
-from camserve.images.reading import encode
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
-
-NOISE = encode(picture(), "png")
 
 
 @pytest.fixture
@@ -24,12 +20,6 @@ def pointed(page: "Page") -> "Page":
     explained(page)
     page.route("**/api/v1/explain", lambda _: None)
     return page
-
-
-def at(page: "Page", x: float, y: float) -> tuple[float, float]:
-    frame = page.locator("#frame").bounding_box()
-    assert frame is not None
-    return frame["x"] + frame["width"] * x, frame["y"] + frame["height"] * y
 
 
 def numbers(page: "Page") -> list[float]:

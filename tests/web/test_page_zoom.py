@@ -4,16 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import picture
-from page_driving import explained, upload
+from page_driving import NOISE, at, explained, upload
 
 import camserve
 from camserve.images.reading import encode
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-NOISE = encode(picture(), "png")
 
 
 @pytest.fixture
@@ -28,13 +25,6 @@ def scale(page: "Page") -> float:
     assert sheet is not None
     assert frame is not None
     return sheet["width"] / frame["width"]
-
-
-def at(page: "Page", x: float, y: float) -> tuple[float, float]:
-    """Where a place of the photograph is, in pixels of the window."""
-    sheet = page.locator("#sheet").bounding_box()
-    assert sheet is not None
-    return sheet["x"] + sheet["width"] * x, sheet["y"] + sheet["height"] * y
 
 
 def test_the_wheel_keeps_the_place_below_the_pointer(pointed: "Page", model: camserve.Model) -> None:

@@ -4,14 +4,13 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import picture
+from conftest import in_background, picture
 
 from camserve.config import load_settings
 from camserve.errors import ConfigError
@@ -92,15 +91,11 @@ def test_the_setting_sends_them_by_otlp(tmp_path: Path, monkeypatch: pytest.Monk
         def log_message(self, *_: Any) -> None:
             """Writes no log of requests."""
 
-    with HTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with in_background(HTTPServer(("127.0.0.1", 0), Collector)) as origin:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", origin)
         provider = exporting()
         provider.get_tracer("test").start_span("a-span-of-ours").end()
         provider.shutdown()
-        server.shutdown()
-        thread.join()
     (sent,) = got
     assert sent.startswith(b"/v1/traces")
     assert load_settings(environ={}).serve.traces is False

@@ -83,10 +83,9 @@ class OpenVinoEngine:
     def class_maps(self, images: Tensor) -> Tensor:
         """(N, c, H, W) -> the CAM of every class, (N, C, h, w): a 1x1 convolution inside the graph."""
         head = self._torch.head
-        is_calibrated = self.precision == "int8"  # as one graph, whose classifier stays in float
-        if is_calibrated or not isinstance(
-            head, LinearHead
-        ):  # or class maps themselves, or an error why there are none
+        # What is calibrated is one graph, whose classifier stays in float. Other heads: class maps themselves, or an
+        # error that says why there are none.
+        if self.precision == "int8" or not isinstance(head, LinearHead):
             return head.class_maps(self(images)[0])
         with self._lock:
             if self._maps is None:

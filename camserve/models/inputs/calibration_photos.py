@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +11,9 @@ import numpy.typing as npt
 
 from camserve.config.schema import Compute, Settings
 from camserve.errors import CamserveError, ConfigError
-from camserve.images.bands import read_bands
-from camserve.images.reading import Photo, read_photo
 from camserve.models.card_input import Input
 from camserve.models.inputs.framing import Sizes, frame_of
+from camserve.models.inputs.local_photos import read_local
 from camserve.models.inputs.preprocessing import to_array
 
 Float32 = npt.NDArray[np.float32]
@@ -58,25 +56,16 @@ def calibration_of(settings: Settings, spec: Input, sizes: Sizes) -> Calibration
     def images() -> Iterator[Float32]:
         count = 0
         for file in files:
-            if (photo := _read(file.path, settings, spec)) is not None:
-                count += 1
-                yield to_array(photo, frame_of(spec, settings.explain, sizes, photo.size, settings.explain.size), spec)
+            try:
+                photo = read_local(file.path, settings, spec.of_bands)
+            except CamserveError:  # no photograph, or none that can be read
+                continue
+            count += 1
+            yield to_array(photo, frame_of(spec, settings.explain, sizes, photo.size, settings.explain.size), spec)
         if count < LEAST:
             raise _too_few(settings.compute, count)
 
     return Calibration(_mark(files), images)
-
-
-def _read(path: Path, settings: Settings, spec: Input) -> Photo | None:
-    """A photograph; None of a file that is none that can be read."""
-    limits, bands = settings.limits, spec.of_bands
-    plain = partial(read_photo, icc=settings.images.to_srgb)
-    read = plain if bands is None else partial(read_bands, bands=bands)
-    pixels, size = limits.max_local_pixels, limits.max_local_bytes
-    try:
-        return read(path, max_pixels=pixels, max_side=limits.side, max_bytes=size, local=True)
-    except CamserveError:
-        return None
 
 
 def _files(compute: Compute) -> list[_File]:

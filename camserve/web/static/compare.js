@@ -107,7 +107,7 @@ async function start() {
   const mine = (state.request = new AbortController());
   state.key = about.key;
   addTiles(names.map((name) => ({ name, title: titleOf(menu, name), open: () => state.enlarge(name) })), about.name);
-  setRunning(true, names);
+  setRunning(true);
   for (const [place, name] of names.entries()) {
     if (mine.signal.aborted) break;
     await explainBy(name, names, place, about, mine.signal);

@@ -2,23 +2,19 @@
 
 const WORTH_SAYING = 2; // seconds
 
+const optionOf = (menu, name) => [...menu.options].find((one) => one.value === name);
+
 // What a method is called, whatever is written behind it.
 export function titleOf(menu, name) {
-  const option = [...menu.options].find((one) => one.value === name);
+  const option = optionOf(menu, name);
   return option ? (option.dataset.title ?? option.text) : name;
 }
 
 // About how many seconds it takes, where that is known.
-export function secondsOf(menu, name) {
-  const option = [...menu.options].find((one) => one.value === name);
-  return Number(option?.dataset.seconds) || 0;
-}
+export const secondsOf = (menu, name) => Number(optionOf(menu, name)?.dataset.seconds) || 0;
 
 // Whether it takes longer than one answer may, and so is asked for as a job.
-export function needsJob(menu, name) {
-  const option = [...menu.options].find((one) => one.value === name);
-  return Boolean(option?.dataset.job);
-}
+export const needsJob = (menu, name) => Boolean(optionOf(menu, name)?.dataset.job);
 
 // forecast: of /api/v1/explain/forecast; null: nothing is known any more.
 export function showForecast(menu, why, forecast) {
