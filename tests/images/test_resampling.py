@@ -78,3 +78,54 @@ def test_one_pixel_wide_or_high(way: str, size: tuple[int, int]) -> None:
             axis = 0 if size[0] == 1 else 1
             other = by_torch(np.repeat(line, 2, 1 - axis), (wide, high), "bilinear")
             assert np.array_equal(made, other)
+
+
+def in_float64(pixels: Any, size: tuple[int, int], filter: str, box: Any) -> Any:
+    """A box of pixels resampled with unrounded weights, rounded nowhere on the way."""
+    for axis, (start, end) in ((1, box[0::2]), (0, box[1::2])):
+        wanted, given = size[1 - axis], pixels.shape[axis]
+        step = (end - start) / wanted
+        table = np.zeros((wanted, given))
+        for i in range(wanted):
+            centre = start + (i + 0.5) * step
+            away = np.abs(np.arange(given) + 0.5 - centre) / max(step, 1)
+            near, far = 1.5 * away**3 - 2.5 * away**2 + 1, -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+            cubic = np.where(away < 1, near, np.where(away < 2, far, 0))
+            table[i] = np.maximum(1 - away, 0) if filter == "bilinear" else cubic
+        table /= table.sum(1, keepdims=True)
+        pixels = np.moveaxis(np.tensordot(table, pixels, (1, axis)), 0, axis)
+    return np.clip(pixels, 0, 255)
+
+
+@pytest.mark.parametrize("way", WAYS, indirect=True)
+@pytest.mark.parametrize("filter", FILTERS)
+def test_boxes(way: str, filter: str) -> None:
+    random = np.random.default_rng(1)
+    pixels = random.integers(60, 190, (90, 120, 3), dtype=np.uint8)  # bicubic never leaves 0..255
+    for box in ((17.0, 8.0, 93.0, 84.0), (0.25, 10.5, 101.75, 66.0), (5.0, 0.0, 6.5, 90.0), (0, 0, 120, 90)):
+        for size in ((56, 56), (13, 70), (150, 9)):
+            made = resample(pixels, size, filter, box)
+            assert np.abs(made - in_float64(pixels, size, filter, box)).max() < 1.2, (way, box, size)
+
+
+@pytest.mark.parametrize("way", WAYS, indirect=True)
+def test_a_box_of_whole_pixels_at_their_own_size_is_cut_out(way: str) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    made = resample(pixels, (20, 12), "bicubic", (33, 7, 53, 19))
+    assert np.array_equal(made, pixels[7:19, 33:53]), way
+
+
+def test_the_library_and_numpy_agree_on_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    if resampling.resampler() is None:
+        pytest.skip("resampler.c was not compiled, or this processor has no AVX2")
+    random = np.random.default_rng(3)
+    pixels = random.integers(0, 256, (301, 207, 3), dtype=np.uint8)
+    asked: list[Any] = []
+    for number in range(40):
+        (left, right), (top, bottom) = np.sort(random.uniform(0, 207, 2)), np.sort(random.uniform(0, 301, 2))
+        size = int(random.integers(1, 300)), int(random.integers(1, 300))
+        asked.append((size, FILTERS[number % 2], (left, top, right, bottom)))
+    by_library = [resample(pixels, *one) for one in asked]
+    monkeypatch.setattr(resampling, "resampler", lambda: None)
+    for one, made in zip(asked, by_library, strict=True):
+        assert np.array_equal(resample(pixels, *one), made), one

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Float64 = npt.NDArray[np.float64]
+Box = tuple[float, float, float, float]
 
 LIBRARY = Path(__file__).with_name("resampler.so")
 # Half the width of a filter, in steps.
@@ -40,13 +41,18 @@ class Weights(NamedTuple):
     bits: int
 
 
-def resample(pixels: Pixels, size: tuple[int, int], filter: str) -> Pixels:
+def resample(pixels: Pixels, size: tuple[int, int], filter: str, box: Box | None = None) -> Pixels:
     """Pixels (H, W), (H, W, 3), or (H, W, 4) of which the fourth is left out, as (h, w) or (h, w, 3).
 
-    size: (w, h). filter: of FILTERS.
+    size: (w, h). filter: of FILTERS. box: (left, top, right, bottom), the part of the pixels that becomes (h, w),
+    fractions of a pixel included; default all of them. As in Pillow, pixels just outside the box count at its edges.
     """
     colours = pixels[..., None] if pixels.ndim == 2 else pixels
-    across, down = (weights_of(given, wanted, filter) for given, wanted in zip(colours.shape[1::-1], size, strict=True))
+    height, width = colours.shape[:2]
+    left, top, right, bottom = box or (0, 0, width, height)
+    across, down = weights_of(width, size[0], filter, left, right), weights_of(height, size[1], filter, top, bottom)
+    above, below = int(down.first[0]), int(down.first[-1] + down.taps[-1])
+    colours, down = colours[above:below], down._replace(first=down.first - np.int32(above))
     library = resampler() if colours.shape[2] in (3, 4) and colours.size else None
     if library is None:
         made = _by_numpy(colours[..., :3], across, down)
@@ -56,11 +62,11 @@ def resample(pixels: Pixels, size: tuple[int, int], filter: str) -> Pixels:
 
 
 @lru_cache(maxsize=128)
-def weights_of(given: int, wanted: int, filter: str) -> Weights:
-    """How `given` pixels in a line become `wanted`."""
-    step = given / wanted
+def weights_of(given: int, wanted: int, filter: str, start: float, end: float) -> Weights:
+    """How the pixels from `start` to `end` of the `given` ones in a line become `wanted`."""
+    step = (end - start) / wanted
     reach = _REACHES[filter] * max(step, 1.0)
-    centres = step * (np.arange(wanted) + 0.5)
+    centres = start + step * (np.arange(wanted) + 0.5)
     first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
     taps = np.minimum((centres + reach + 0.5).astype(np.int64), given) - first
     each = np.arange(-(-int(taps.max()) // 4) * 4)

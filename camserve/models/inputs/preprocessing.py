@@ -76,8 +76,8 @@ def _resampled(values: npt.NDArray[np.uint8], frame: Frame, spec: Input) -> npt.
     size, filter = frame.input, spec.resample
     if frame.sees_all and size == values.shape[1::-1]:
         return _planes(values)
-    if spec.resampler == "fast" and filter in FILTERS and frame.sees_all:
-        return _planes(resample(values, size, filter))
+    if spec.resampler == "fast" and filter in FILTERS:
+        return _planes(resample(values, size, filter, frame.box))
     small = Image.fromarray(values).resize(size, Image.Resampling[filter.upper()], box=frame.box)
     return _planes(np.asarray(small))
 
