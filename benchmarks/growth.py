@@ -19,8 +19,8 @@ import camserve
 from camserve.images.reading import encode
 
 SIDES = (112, 224, 336, 448, 672, 896)
-PHOTOGRAPHS = {0.05: (256, 192), 0.2: (512, 384), 1: (1154, 866), 4: (2308, 1732), 12: (4000, 3000)}
-CLASSES = (10, 100, 1000, 10_000)
+PHOTOGRAPHS = {0.05: (256, 192), 0.2: (512, 384), 1: (1154, 866), 4: (2308, 1732), 12: (4000, 3000), 50: (8164, 6123)}
+CLASSES = (10, 100, 1000, 10_000, 21_000)
 MODELS = (
     "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "torchvision:mobilenet_v2",
     "torchvision:resnet18", "torchvision:resnet50", "torchvision:densenet121", "torchvision:convnext_tiny",

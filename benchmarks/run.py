@@ -16,6 +16,7 @@ letter:
     h methods    every method: forwards and time, beside the same of other libraries
     i startup    from nothing to the first answer
     j batching   images of equal shape run together, against one at a time
+    k crowd      the HTTP service by clients and by cores
 
 Each is also a program of its own, such as `python benchmarks/cost.py`, with the same options.
 """
@@ -32,7 +33,7 @@ from subjects import Plan
 
 PARTS = {
     "a": "cost", "b": "peers", "c": "service", "d": "folders", "e": "neighbour", "f": "memory", "g": "growth",
-    "h": "methods", "i": "startup", "j": "batching",
+    "h": "methods", "i": "startup", "j": "batching", "k": "crowd",
 }  # fmt: skip
 
 

@@ -19,11 +19,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from measuring import Aim, Results, Row, Skipped, Table, spread
 from program import alone
@@ -38,15 +38,30 @@ LEAST_TIMES, TAIL_LIMIT = 15.0, 2.5
 _FLASK_NEEDS = ("flask", "gunicorn", "pytorch_grad_cam", "cv2", "efficientnet_lite_pytorch")
 
 
+class Served(NamedTuple):
+    """A service: the address to post to, and its first process."""
+
+    url: str
+    process: int
+
+    @property
+    def resident(self) -> float:
+        """Megabytes that its processes have in memory, what they share counted once."""
+        own = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
+        rollups = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (self.process, *own)]
+        return sum(int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1]) for text in rollups) * 1024 / 1e6
+
+
 def measure(plan: Plan) -> Results:
     """Answers a second, latencies, and how many times Flask's they are."""
     if shutil.which("wrk") is None:
         raise Skipped("wrk, which sends the requests, is not installed; in Debian: apt install wrk")
     results = Results()
     with ExitStack() as stack:
-        urls = {f"camserve, {engine}": stack.enter_context(camserve_at(engine)) for engine in plan.engines}
+        urls = {f"camserve, {engine}": stack.enter_context(camserve_at(engine)).url for engine in plan.engines}
         if "openvino" in plan.engines:
-            urls[ROUNDED] = stack.enter_context(camserve_at("openvino", CAMSERVE_COMPUTE_PRECISION="bfloat16"))
+            rounded = stack.enter_context(camserve_at("openvino", CAMSERVE_COMPUTE_PRECISION="bfloat16"))
+            urls[ROUNDED] = rounded.url
         missing = [name for name in _FLASK_NEEDS if find_spec(name) is None]
         if missing:
             results.notes.append(f"{FLASK}: {', '.join(missing)} not installed; pip install -e .[dev]")
@@ -112,9 +127,9 @@ def aims(kind: str, rows: dict[str, Row]) -> list[Aim]:
 
 
 @contextmanager
-def camserve_at(engine: str, **more: str) -> Iterator[str]:
-    """A real `camserve serve`; the address to post to."""
-    command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
+def camserve_at(engine: str, before: Sequence[str] = (), **more: str) -> Iterator[Served]:
+    """A real `camserve serve`. before: what stands in front of its command."""
+    command = [*before, sys.executable, "-m", "camserve", "serve", "--port", "0"]
     forgetful = {"CAMSERVE_SERVE_MEMORY_MEGABYTES": "0"}  # wrk posts the same photograph over and over
     with process(
         command, environment(engine) | forgetful | more, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -124,7 +139,7 @@ def camserve_at(engine: str, **more: str) -> Iterator[str]:
         if found is None:
             raise Skipped("camserve serve did not start; what it said stands above")
         wait_for(f"{found[0]}/readyz", started)
-        yield f"{found[0]}/api/v1/explain"
+        yield Served(f"{found[0]}/api/v1/explain", started.pid)
 
 
 @contextmanager
