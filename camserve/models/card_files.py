@@ -28,7 +28,7 @@ _IMPORTABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def is_there(path: Path) -> bool:
-    """Whether it is a file that may be read; False for a path that no file can have."""
+    """Whether the file exists; False also for a path that cannot be checked."""
     try:
         return path.is_file()
     except (OSError, ValueError):

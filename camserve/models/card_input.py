@@ -68,11 +68,12 @@ class Resize(Part):
     """Resizes the whole photograph, then cuts the input out of its middle without resampling, as other libraries do.
 
     short: pixels of the short side, proportions are kept; or sides: (height, width) for any proportions; without both
-    the photograph keeps its size. multiple: both sides are rounded up to a multiple of it. within: (height, width) into
-    which the photograph must fit. cut: "middle" cuts out the middle, of `size`, and is black beyond the photograph;
+    the photograph keeps its size. multiple: both sides are rounded up to a multiple of it. within: then resized to
+    fit into (height, width). cut: "middle" cuts out the middle, of `size`, and is black beyond the photograph;
     "none" takes the whole; "first" cuts a square of `crop` of the short side out of the middle, then resizes it to
     `size`. like: which library's arithmetic: "transformers" rounds down and resamples with torch; "paddle" rounds the
-    long side; "torchvision", also for timm, rounds the corner of the middle to even pixels and resamples with Pillow.
+    long side; "torchvision", also for timm, rounds the corner of the middle to the nearest pixel, not down, and
+    resamples with Pillow.
     """
 
     short: Pixels | None = None

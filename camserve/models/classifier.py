@@ -143,7 +143,7 @@ class Classifier:
     def _met(self) -> _Met:
         """The network, which is built and inspected at the first use."""
         if self._known is None:
-            import torch  # noqa: F401 - must be loaded before the workers start, which set its number of threads
+            import torch  # noqa: F401 - loaded first, so that a worker can set its number of threads
 
             self.workers.run(self._look)
         assert self._known is not None
@@ -280,7 +280,7 @@ class Classifier:
 
     def notes(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
         """Notes about the network for explanations of inputs of `size` (w, h) at these layers."""
-        chosen = () if self.card.layer else layers  # a layer that the card names is used without notes
+        chosen = () if self.card.layer else layers  # no notes about a layer that the card names
         return () if self.closed is not None else (*self.network.given.notes, *self.network.notes_at(size, chosen))
 
     def layer(self, name: str | None = None, output_stride: int | None = None) -> "Layer":

@@ -25,7 +25,7 @@ LabelsOfEach = Labels | Mapping[str, Labels] | Mapping[int, Labels]
 # Options of `load` that are not fields of `cards.Input`.
 _NO_INPUTS = ("weights", "key", "scores", "output", "region", "arguments", "aliases", "templates", "tokenizer")
 
-# The name of the class names in camserve, unless a file has this name.
+# The name of camserve's own list of ImageNet's classes, unless a file has this name.
 IMAGENET = "imagenet"
 
 # Prefix of the keys of labels by output, among the files of a card.

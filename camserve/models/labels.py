@@ -21,9 +21,10 @@ _IMAGENET_SHARE = 0.95
 def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
     """The names of a list, or of a dict: {0: "cat"}, {"0": "cat"} or {"cat": 0}. Raises ModelError.
 
-    In a list, whole numbers and digits become text. A list or tuple in a list has several names of one class: the first
-    is shown, and each of them finds the class. Keys of digits with text as values are indices; keys with numbers as
-    values are names. An object with such a dict as `id2label`, as transformers' configurations, is allowed, too.
+    In a list, whole numbers, such as the classes of digits, become text. A list or tuple in a list has several names of
+    one class: the first is shown, and each of them finds the class. Keys of digits with text as values are indices;
+    keys with numbers as values are names. An object with such a dict as `id2label`, as transformers' configurations, is
+    allowed, too.
     """
     labels = getattr(labels, "id2label", labels)
     if isinstance(labels, Mapping):
@@ -62,7 +63,7 @@ def names_within(found: Any) -> tuple[str, ...] | None:
 def with_wnids(labels: Sequence[str]) -> ClassNames:
     """The labels. If they are ImageNet's 1000 names, WordNet's identifiers, such as "n02123045", are names, too.
 
-    A label may be longer than the name: "tench, Tinca tinca" is class n01440764, too.
+    A label may only begin with the name: "tench, Tinca tinca" is class n01440764, too.
     """
     names = imagenet()
     found: Sequence[tuple[str, int]] = ()

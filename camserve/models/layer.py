@@ -95,7 +95,7 @@ class Layer:
             missing = self._difference(network, engine)
             if not missing:
                 return self._by_numbers(network, engine)
-            log.warning("layer '%s' runs in a slower way, because %s", self.name, missing)
+            log.warning("layer '%s' runs in a slower way, since %s", self.name, missing)
         if network.given.is_random:
             return plain
         raise CutError(

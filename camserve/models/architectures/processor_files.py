@@ -26,7 +26,7 @@ _FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic", "lanczos": "lanczos", "bi
 _FILTERS |= {"bicubic": "bicubic"}
 # (w, h) of the pictures: square, wide, high, odd, small and large.
 _SIZES = ((300, 300), (333, 250), (250, 391), (601, 300), (97, 61), (541, 760))
-# Two preparations of a picture count as equal if they differ by less than this, in levels of 255; 1 would be rounding.
+# Two preparations of a picture are equal if they differ by less, in units of 0..255. Another rounding differs by 1.
 _SAME = 0.02
 # Settings that few processors have. An error names those that are on.
 _RARE = (

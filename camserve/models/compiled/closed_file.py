@@ -1,6 +1,6 @@
 """A model file explained in closed form: maps and logits from OpenVINO, explanations by arithmetic. No torch.
 
-Without it, most of the time of a first explanation goes into the import of torch and the conversion of the network.
+The import of torch and the conversion of a network take most of the time of a first explanation. Both are avoided here.
 """
 
 from __future__ import annotations

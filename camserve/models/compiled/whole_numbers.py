@@ -24,7 +24,7 @@ def take_floats(graph: openvino.Model, image: openvino.Output) -> None:
 def give_floats(graph: openvino.Model) -> None:
     """Make the graph return its logits, or their probabilities, before rounding.
 
-    Rounding also clips values beyond the largest one of the calibration: then no change of the network could change
+    Rounding also clips values beyond the largest one of the calibration: then no change of the image could raise
     its strongest answer.
     """
     for result in graph.get_results():

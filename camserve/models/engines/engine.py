@@ -28,7 +28,7 @@ log = logging.getLogger("camserve")
 # to 2e-4.
 AGREEMENT = 1e-4
 # In bfloat16, whose numbers are 0.4 % apart, single activations of the embedded model differ by 7 to 15 % on the probes
-# of the network, more or less with the size; its logits by up to 3 %.
+# of the network, depending on the size; its logits by up to 3 %.
 # In int8, the probes are noise unlike the calibration photographs: logits differ by up to 0.37, and some activations by
 # the whole range of a ReLU6. `quantising` checks that photographs get the same answers.
 AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.3), "int8": (0.5, 1.0)}
@@ -87,9 +87,7 @@ def engine_for(
         _check_all(engine, torch_engine, network, compute)
     except (EngineError, ImportError) as error:
         if compute.engine != "auto":
-            raise ConfigError(
-                f"compute.engine = '{name}' cannot run {what}: {error}. Use 'auto' or 'torch' instead"
-            ) from None
+            raise ConfigError(f"compute.engine = '{name}' cannot run {what}: {error}. 'auto' and 'torch' can") from None
         log.warning("OpenVINO cannot run %s (%s); torch runs it instead", what, error)
         return torch_engine
     return engine

@@ -12,7 +12,7 @@ class Observed(nn.Module):
     def __init__(self, engine: TorchEngine) -> None:
         super().__init__()
         if not isinstance(engine.body, fx.GraphModule):
-            raise EngineError("its graph is unknown")
+            raise EngineError("its graph is not known")
         self.body, self.head = engine.body, engine.head.module
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

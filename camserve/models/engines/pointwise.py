@@ -40,9 +40,7 @@ def _is_pointwise(part: nn.Module) -> bool:
     """Whether a module is just a 1 x 1 convolution with ordinary weights."""
     if not isinstance(part, nn.Conv2d) or part._forward_hooks or part._forward_pre_hooks:
         return False
-    is_plain = type(part) is nn.Conv2d or callable(
-        getattr(part, "same_padding", None)
-    )  # such a class only adds padding
+    is_plain = type(part) is nn.Conv2d or callable(getattr(part, "same_padding", None))  # which then only pads
     has_weights = isinstance(part._parameters.get("weight"), nn.Parameter) and not hasattr(part, "parametrizations")
     is_single = part.kernel_size == part.stride == (1, 1) and part.groups == 1
     return is_plain and has_weights and is_single and part.padding in ((0, 0), "valid", "same")

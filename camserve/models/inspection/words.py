@@ -99,7 +99,7 @@ def sizes_in_words(sizes: InputSizes) -> str:
     taken = [_size(trial.size) for trial in (own, *others) if not trial.reason]
     if sizes.any_size:
         below = f" Below, {sizes.below}." if sizes.below else ""
-        return f"Any size from {sizes.smallest} x {sizes.smallest} pixels; {', '.join(taken)} were tried.{below}"
+        return f"Any size from {sizes.smallest} x {sizes.smallest} pixels up; {', '.join(taken)} were tried.{below}"
     failed = [trial for trial in others if trial.reason]
     refused = ", ".join(_size(trial.size) for trial in failed)
     which = "Only" if len(taken) == 1 else "Not every size: of those tried,"
