@@ -66,5 +66,7 @@ def _short_side(size: str | int) -> int:
     """`size` as a number of pixels. Strings of digits are allowed, since flags and queries are strings."""
     number = int(size) if isinstance(size, str) and size.isdecimal() and len(size) <= _DIGITS else size
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 10**_DIGITS:
-        raise OptionError(f"size {shown(size)} is none of: fit, crop, native, or a short side in pixels such as 320")
+        raise OptionError(
+            f"size {shown(size)} is not a size; allowed are fit, crop, native, or a short side in pixels such as 320"
+        )
     return number
