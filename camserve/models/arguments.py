@@ -1,6 +1,6 @@
-"""What a network takes besides images and what stays the same for every picture: metadata, a prompt, a switch.
+"""Inputs of a network besides images, the same for every picture: metadata, a prompt, a switch.
 
-The module is called with it ever after, so everything behind sees a network of images alone.
+`bound` fixes them in the module, so all other code sees a network that takes images only.
 """
 
 import hashlib
@@ -15,28 +15,30 @@ from torch import Tensor, fx, nn
 
 from camserve.errors import ModelError, shown
 
-# Of a module: the arguments that its factory says.
+# The attribute of a module that holds the arguments of its factory.
 OWN = "camserve_arguments"
 _BUFFER = "camserve_argument_"
 
 
 def bound(module: nn.Module, arguments: Mapping[str, Any]) -> nn.Module:
-    """`module` itself, changed to be called with images alone: its forward gets these keyword arguments each time.
+    """Change `module` so that it takes images alone, and return it: its forward gets these keyword arguments each time.
 
-    Those that the module has as `camserve_arguments` are given, too. Numbers, strings and truth values stay as they
-    are; a list becomes a tensor, int64 where all its numbers are whole, else float32, with a row for each image;
-    tensors and arrays are given as they are, floats as float32. Raises ModelError for a name that forward does not
-    take.
+    Arguments in the module's `camserve_arguments` are passed, too. Numbers, strings and truth values stay as they are.
+    A list becomes a tensor with a row for each image: int64 if all its numbers are whole, else float32. Tensors and
+    arrays are passed as they are, floats as float32. Raises ModelError for a name that forward does not take.
     """
     own = getattr(module, OWN, None)
     values = {**(own if isinstance(own, Mapping) else {}), **arguments}
     if not values:
         return module
     if "forward" in vars(module):
-        raise ModelError(f"forward was put into this {type(module).__name__} itself; arguments need it in its class")
+        raise ModelError(
+            f"this {type(module).__name__} has a forward of its own, set on the instance; arguments need the forward "
+            "of its class"
+        )
     for name in values:
         if not isinstance(name, str) or not name.isidentifier():
-            raise ModelError(f"argument {shown(name)} cannot be the name of one of forward's")
+            raise ModelError(f"argument {shown(name)} cannot be the name of a parameter of forward")
     images, kind = _name_of_images(module, values), type(module)
     plain, tensors, rows = dict[str, Any](), dict[str, str](), set[str]()
     for name, value in values.items():
@@ -61,7 +63,7 @@ def bound(module: nn.Module, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def for_each(value: Tensor, count: int) -> Tensor:
-    """`value` for each of so many images, (count, ...)."""
+    """Repeat `value` for each of `count` images, (count, ...)."""
     return value[None].expand(count, *value.shape)
 
 
@@ -69,7 +71,7 @@ fx.wrap("for_each")  # a single step of a traced graph
 
 
 def in_words(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as JSON can carry them: tensors and arrays by type, shape and hash, other objects by their class."""
+    """Arguments as values for JSON: tensors and arrays by type, shape and hash, other objects by their class."""
     return {name: _in_words(value) for name, value in arguments.items()}
 
 
@@ -83,7 +85,7 @@ def _in_words(value: Any) -> Any:
 
 
 def _tensor(name: str, value: Any) -> Tensor | None:
-    """What becomes a tensor of the network's; None for what is given as it is."""
+    """The value as a tensor to register in the network; None if the value is passed as it is."""
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value.copy())
     if isinstance(value, Tensor):
@@ -95,14 +97,14 @@ def _tensor(name: str, value: Any) -> Tensor | None:
         made = torch.tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ModelError(
-            f"argument '{name}' is no list of numbers, nor one of lists of the same length; allowed are those, "
-            "numbers, strings and true or false, and in Python tensors and arrays"
+            f"argument '{name}' is neither a list of numbers nor a list of lists of equal length; allowed are such "
+            "lists, numbers, strings and true or false, and in Python tensors and arrays"
         ) from None
     return made.float() if made.is_floating_point() else made
 
 
 def _name_of_images(module: nn.Module, values: Mapping[str, Any]) -> str | None:
-    """The parameter of forward that takes the images; None: the first place. Raises ModelError for an unknown one."""
+    """The parameter of forward that takes the images; None means the first position. Raises ModelError if unknown."""
     try:
         parameters = inspect.signature(module.forward).parameters
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""From a card, or a module of the user's, to the parts of a model: the network with its weights."""
+"""From a card, or a module of the user, to the parts of a model: the network with its weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ from camserve.models.words.worded import is_worded, parts_named, parts_of_module
 
 
 def assemble(source: CardSource) -> Parts:
-    """Make what a card says."""
+    """Make the parts of the model that a card describes."""
     card, folder, name, labels, settings, home = source
     files, labels = files_and_labels(card, labels, home, settings.models)
     if is_zero_shot(card.architecture):
@@ -49,7 +49,7 @@ def assemble(source: CardSource) -> Parts:
 def _trained(
     card: cards.Card, file: Path | None, folder: Path, classes: int | None
 ) -> tuple[nn.Module, Checkpoint | None, str]:
-    """The network with its weights; made again where the file knows another number of classes."""
+    """The network with its weights. It is built again if the file has another number of classes."""
     network = build(card.architecture, classes, folder=folder)
     if file is None:
         return network, None, ""
@@ -71,12 +71,12 @@ def from_module(
     layer: str | None,
     settings: config.Settings,
 ) -> Parts:
-    """The parts of a module, of which a snapshot is taken. The rest as of `camserve.load`."""
+    """The parts of a snapshot of a module. The other arguments are those of `camserve.load`."""
     if "weights" in own or "key" in own:
         raise OptionError("weights: a module has its own; module.load_state_dict puts others into it")
     name = type(module).__name__
     card = described(f"{type(module).__module__}:{name}", layer, own)
-    if is_worded(module) and not card.arguments:  # else the sentences have been read already
+    if is_worded(module) and not card.arguments:  # with arguments, the sentences are already encoded
         return parts_of_module(module, card, labels, own.get("tokenizer"), settings)
     brought = brought_by(unwrapped(module), card.input.model_fields_set)
     copied = bound(snapshot(module), card.arguments)

@@ -1,4 +1,4 @@
-"""Model cards: a folder with a card.toml says everything camserve must know about one model.
+"""Model cards: a folder with a card.toml describes one model for camserve.
 
 models/README.md is the guide for writing one.
 """
@@ -23,9 +23,9 @@ from camserve.models.compiled.model_file import is_model_file
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Card", "Input", "Known", "Measured", "Resize", "resolve_file"]
 
 CARD = "card.toml"
-# Parts of a key, with dots between them; cards have two.
+# Most parts of a key, with dots between them; cards have two.
 _DEEPEST = 50
-# Characters of what a list says of a card.
+# Most characters of the error of a card in a list.
 _LONGEST = 500
 Edge = Annotated[float, Field(ge=0, le=1)]
 Region = tuple[Edge, Edge, Edge, Edge]
@@ -33,9 +33,9 @@ Offset = Annotated[float, Field(ge=-WIDEST, le=WIDEST)]
 
 
 class Known(Part):
-    """An answer that the model is known to give: a check of weights, input and labels together.
+    """A known answer of the model. It checks weights, input and labels together.
 
-    image: a file beside the card or "package:NAME/path". label, score: of the predicted class. size: as for
+    image: a file beside the card or "package:NAME/path". label, score: of the predicted class. size: as in
     `Model.explain`.
     """
 
@@ -46,10 +46,10 @@ class Known(Part):
 
 
 class Measured(Part):
-    """Where the cells of a layer sit, as `camserve calibrate` found and wrote it.
+    """The place of a layer's cells, as `camserve calibrate` measured it.
 
-    layer: the one it was measured at; others are centred. offset: the input pixel (x, y) of its first cell, at the
-    size trained at. measured: when and how well.
+    layer: the measured layer; cells of other layers are centred. offset: the input pixel (x, y) of the first cell, at
+    the training size. measured: when, and how well.
     """
 
     layer: str
@@ -58,10 +58,10 @@ class Measured(Part):
 
 
 class Sentences(Part):
-    """Of a model that compares images with sentences, the architecture "clip:FOLDER".
+    """The sentences of a model that compares images with sentences, the architecture "clip:FOLDER".
 
-    labels: the sentences, in place of the file that the card's own `labels` names. templates: prompts with {} in place
-    of a sentence, whose features are averaged.
+    labels: the sentences, instead of the file in the card's own `labels`. templates: prompts with {} in place of a
+    sentence; their features are averaged.
     """
 
     labels: tuple[str, ...] = ()
@@ -72,18 +72,18 @@ class Card(Part):
     """One model: its network, weights, input and output.
 
     architecture: "torchvision:NAME", "timm:NAME", "package.module:factory"; or, beside the card, a file,
-    "net.py:factory", a folder, "hf:FOLDER", or a model file such as "net.onnx", which has its weights inside; see
+    "net.py:factory", a folder, "hf:FOLDER", or a model file such as "net.onnx", which contains its weights; see
     `camserve.models.architectures.by_name`. weights: a file beside the card, or "package:NAME/path" inside an installed
-    package; see `camserve.models.weights.checkpoints`. key: which state dict of that file, where it holds several.
+    package; see `camserve.models.weights.checkpoints`. key: which state dict of that file, if it holds several.
     sha256: of that file, or of the model file.
-    install: the command to offer where the package is missing. output: which part of the network's answer, where it has
+    install: the command to suggest if the package is missing. output: which part of the network's answer, if it has
     several: a name, "heads.colour" or an index. labels: a text file, one class a line, relative to the card; a table
-    {output: file} for several outputs. aliases: more names of classes, {name: class's name}. layer: where to look, as
-    `camserve.graph.cut.layer_names` lists; default: found by itself. scores: how logits become scores; "none" where
-    they are no classes' logits but numbers, such as an age; "embedding" where they are features of the image, which say
-    what it looks like. zero_shot: of models whose classes are sentences. region: of segmentation and detection, the
-    part of the input that is explained, left, top, right, bottom as shares of its sides. arguments: what forward gets
-    besides images, the same for every picture; see `camserve.models.arguments`.
+    {output: file} for several outputs. aliases: more names of classes, {name: class's name}. layer: which layer to
+    explain, a name of `camserve.graph.cut.layer_names`; default: camserve finds it. scores: how logits become scores;
+    "none" if the outputs are numbers, such as an age, instead of logits of classes; "embedding" if they are features of
+    the image, which describe what it looks like. zero_shot: for models whose classes are sentences. region: for
+    segmentation and detection, the part of the input to explain: left, top, right, bottom as shares of its sides.
+    arguments: inputs of forward besides images, the same for every picture; see `camserve.models.arguments`.
     """
 
     architecture: str
@@ -107,7 +107,7 @@ class Card(Part):
 
     @property
     def files(self) -> dict[str, str]:
-        """Every file that is needed to load it, by its key: a program of the architecture, weights and labels."""
+        """Every file that the model needs, by its key: a program of the architecture, weights and labels."""
         program = self.architecture.rpartition(":")[0]
         labels = (
             {f"labels.{output}": file for output, file in self.labels.items()} if isinstance(self.labels, dict) else {}
@@ -129,7 +129,7 @@ class Card(Part):
 
     @property
     def has_scores(self) -> bool:
-        """Whether its answers are logits of classes."""
+        """Whether the model's answers are logits of classes."""
         return self.scores in ("softmax", "sigmoid")
 
     @model_validator(mode="after")
@@ -141,9 +141,10 @@ class Card(Part):
 
 
 def find_cards(models: Models, *, with_shipped: bool = True) -> dict[str, Path]:
-    """{name: card.toml} of every folder in `models.folders` and of the shipped ones; the first of a name wins.
+    """{name: card.toml} of every folder in `models.folders` and of the shipped folder; the first of equal names wins.
 
-    What cannot be looked into is among them, a folder of cards under its own name: reading such a card says why.
+    Includes folders that cannot be read, and a folder of cards that cannot be read, under its own name: `read_card`
+    then says why.
     """
     found: dict[str, Path] = {}
     for folder in (*models.folders, *([shipped("models")] if with_shipped else [])):
@@ -153,7 +154,7 @@ def find_cards(models: Models, *, with_shipped: bool = True) -> dict[str, Path]:
 
 
 def _name(path: Path) -> str:
-    """The name of the folder, as text that can be written everywhere; names of files may hold any bytes."""
+    """The name of the folder, as text that every encoding can write; names of files may hold any bytes."""
     return os.fsencode(path.parent.name).decode("utf-8", "backslashreplace")
 
 
@@ -180,15 +181,15 @@ def _may_be_there(path: Path) -> bool:
 def card_path(source: str | Path, models: Models) -> Path:
     """The card.toml that `source` means: a card's name, its folder, or the file.
 
-    Raises ModelNotFound, with what to write for names of other libraries; ModelError for a file of another kind, with
-    what makes one of it that loads.
+    Raises ModelNotFound, which says what to write for a name of another library; ModelError for a file of another kind,
+    which says how to make a model from it.
     """
     cards = find_cards(models)
     if str(source) in cards:
         return cards[str(source)]
     if is_model_file(str(source)):
         raise ModelError(
-            f"'{source}' is a model file, and here a card is meant: `camserve add {source}` makes one of it"
+            f"'{source}' is a model file, but a card is needed here: `camserve add {source}` makes a card of it"
         )
     path, is_card = Path(source), is_there(Path(source, CARD))
     hint = "" if is_card else what_to_do(source)
@@ -202,10 +203,10 @@ def card_path(source: str | Path, models: Models) -> Path:
 
 
 def read_card(path: Path) -> Card:
-    """Read and check one card. Raises ModelError that names the file, the key, its value and what is allowed."""
+    """Read and check one card. Raises ModelError with the file, the key, its value and what is allowed."""
     what = f"the card '{path}'"
     text = read_text(path, what, MOST_OF_CARD)
-    if any(line.partition("=")[0].count(".") > _DEEPEST for line in text.splitlines()):  # to read it takes minutes
+    if any(line.partition("=")[0].count(".") > _DEEPEST for line in text.splitlines()):  # tomllib would take minutes
         raise ModelError(f"{what} has a key of more than {_DEEPEST} parts")
     try:
         return Card.model_validate(tomllib.loads(text))
@@ -216,14 +217,14 @@ def read_card(path: Path) -> Card:
 
 
 def check_files(path: Path, models: Models) -> Card:
-    """The card at `path`. Raises ModelError where it, or a file that it needs, cannot be read; NotInstalled."""
+    """Read the card at `path` and check its files. Raises ModelError if one cannot be read; NotInstalled."""
     card = read_card(path)
     resolve_files(card, path, models)
     return card
 
 
 def resolve_files(card: Card, path: Path, models: Models) -> dict[str, Path]:
-    """The files that the card at `path` needs, by its keys. Raises as `check_files`."""
+    """The files that the card at `path` needs, by their keys. Raises as `check_files`."""
     repository = repository_of(card.architecture)
     if repository is not None and folder_of(repository, path.parent) == path.parent / repository:
         check_model_folder(card.architecture, path.parent / repository, path, models.shared)
@@ -231,9 +232,9 @@ def resolve_files(card: Card, path: Path, models: Models) -> dict[str, Path]:
 
 
 class Seen(NamedTuple):
-    """A card as a list shows it. card: None where it cannot be read. available: whether its files are there.
+    """A card in a list. card: None if it cannot be read. available: whether its files exist.
 
-    error: what is wrong with it, in one line; None where nothing is, or only a package not installed.
+    error: what is wrong with it, in one line; None if nothing is wrong, or if only a package is not installed.
     """
 
     card: Card | None
@@ -242,7 +243,7 @@ class Seen(NamedTuple):
 
 
 def look_at(path: Path, models: Models) -> Seen:
-    """What a list says of the card at `path`. Raises nothing: one that is bad hurts only itself."""
+    """What a list shows for the card at `path`. Raises nothing, so a bad card does not break the list."""
     card = None
     try:
         card = read_card(path)
@@ -250,6 +251,6 @@ def look_at(path: Path, models: Models) -> Seen:
     except NotInstalled:
         return Seen(card, False, None)
     except ModelError as error:
-        said = str(error).encode("utf-8", "backslashreplace").decode()  # as of `_name`
+        said = str(error).encode("utf-8", "backslashreplace").decode()  # as in `_name`
         return Seen(card, False, shorten(said, _LONGEST, placeholder=" ..."))
     return Seen(card, True, None)

@@ -1,7 +1,7 @@
-"""What a card may read: files in its own folder or directly beside it, and of installed packages.
+"""What a card may read: files in its own folder or directly beside it, and files of installed packages.
 
-Anything else is refused unless `models.shared` names the folder, since a card may come from somebody else than the
-operator: a list of labels is shown to whoever asks, so a card could show any text on the disk.
+Any other file is refused, unless the setting `models.shared` names its folder. A card may come from somebody else than
+the operator, and labels are shown to every user: otherwise a card could show any text on the disk.
 """
 
 import hashlib
@@ -16,19 +16,19 @@ from camserve.models.labels import checked_names
 from camserve.system.files import open_file, reason
 
 PACKAGE = "package:"
-# Bytes of a card and of a list of labels; a list of a million names has some 30 MB.
+# Most bytes of a card and of a list of labels; a list of a million names has about 30 MB.
 MOST_OF_CARD, MOST_OF_LABELS = 2**20, 2**26
-# What a card may read.
+# Part of errors: what a card may read.
 _ALLOWED = (
-    f"allowed are names of files in its folder or directly beside that, {PACKAGE}NAME/path, and what lies in a folder "
+    f"allowed are files in its folder or directly beside the folder, {PACKAGE}NAME/path, and files in a folder "
     "of the setting models.shared"
 )
-# Of an installed package: what can be imported. Names with dots lie in their parent.
+# Names of packages that can be imported. A name with dots is inside its parent.
 _IMPORTABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def is_there(path: Path) -> bool:
-    """Whether it is a file that may be looked at; also for what no file can be called."""
+    """Whether the file exists; False also for a path that cannot be checked."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -40,31 +40,32 @@ def resolve_file(
 ) -> Path:
     """The file that a card means.
 
-    reference: relative to the card at `card`, or "package:NAME/path". shared: folders of which it may be, too. install:
-    the command to offer where a package is missing. key: of the card, where it says so. Raises ModelError saying what
-    is wrong, what is allowed, and how to get what is missing; NotInstalled.
+    reference: relative to the card at `card`, or "package:NAME/path". shared: more folders that it may read. install:
+    the command to suggest if a package is missing. key: the key of the card, for errors. Raises ModelError that says
+    what is wrong, what is allowed, and how to get what is missing; NotInstalled.
     """
     said = f"the card '{card}' is wrong: {key} = {shown(reference)}"
     if reference.startswith(PACKAGE):
         return package_file(reference, f"'{card.parent.name}'", install, said=said)
     path = card.parent / reference
     if not _is_within_reach(path, card.parent, shared):
-        raise ModelError(f"{said} is no file that this card may read; {_ALLOWED}")
+        raise ModelError(f"{said} is not a file that this card may read; {_ALLOWED}")
     if not is_there(path):
         raise ModelError(f"'{card.parent.name}' needs the file '{path}', which does not exist ({key} of its card)")
     return path
 
 
 def check_model_folder(said: str, path: Path, card: Path, shared: Iterable[Path]) -> None:
-    """Raises ModelError for a folder of a model, `said` so in the card at `card`, that it may not read."""
+    """Raise ModelError if the card at `card` may not read the folder `path`, which it writes as `said`."""
     if not (_is_within_reach(path, card.parent, shared) and _is_within_reach(path / "config.json", path, shared)):
         raise ModelError(
-            f"the card '{card}' is wrong: architecture = {shown(said)} is no folder that this card may read; {_ALLOWED}"
+            f"the card '{card}' is wrong: architecture = {shown(said)} is not a folder that this card may read; "
+            f"{_ALLOWED}"
         )
 
 
 def package_file(reference: str, needs: str = "camserve", install: str | None = None, *, said: str = "") -> Path:
-    """The file that "package:NAME/path" means. needs: who needs it. said: what is wrong, begun. Raises ModelError."""
+    """The file that "package:NAME/path" means. needs: who needs it. said: start of the error. Raises ModelError."""
     package, _, inside = reference.removeprefix(PACKAGE).partition("/")
     said = said or shown(reference)
     if not _IMPORTABLE.fullmatch(package) or not inside or ".." in Path(inside).parts or Path(inside).is_absolute():
@@ -73,7 +74,7 @@ def package_file(reference: str, needs: str = "camserve", install: str | None = 
         spec = find_spec(package)
     except ModuleNotFoundError:
         spec = None
-    except Exception as error:  # the parent of a name with dots is imported
+    except Exception as error:  # the parent of a name with dots is imported, which may raise anything
         raise ModelError(f"{said}: the package cannot be imported: {first_line(error)}") from None
     if spec is None or not spec.submodule_search_locations:
         how = install or f"pip install {package}"
@@ -85,7 +86,7 @@ def package_file(reference: str, needs: str = "camserve", install: str | None = 
 
 
 def _is_within_reach(path: Path, folder: Path, shared: Iterable[Path]) -> bool:
-    """Whether a path, links followed, is in the card's folder, directly beside that, or in a shared folder."""
+    """Whether a path, after its links, is in the card's folder, directly beside that folder, or in a shared folder."""
     try:
         real, own = path.resolve(), folder.resolve()
         return real.is_relative_to(own) or real.parent == own.parent or any(map(real.is_relative_to, _real(shared)))
@@ -98,7 +99,7 @@ def _real(folders: Iterable[Path]) -> list[Path]:
 
 
 def read_text(path: Path, what: str, most: int, encoding: str = "utf-8") -> str:
-    """The text of a file of at most so many bytes. what: the file, as errors call it. Raises ModelError."""
+    """The text of a file of at most `most` bytes. what: the file's name in errors. Raises ModelError."""
     try:
         with open_file(path) as file:
             content = file.read(most + 1)
@@ -113,18 +114,18 @@ def read_text(path: Path, what: str, most: int, encoding: str = "utf-8") -> str:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The class names, one a line in the order of the logits; empty lines at the end do not count. Raises ModelError.
+    """The class names, one a line in the order of the logits; empty lines at the end are ignored. Raises ModelError.
 
-    Lines end with a line feed, a carriage return or both; other separators of Unicode may be part of a name.
+    Lines end with a line feed, a carriage return or both; other line separators of Unicode may be part of a name.
     """
-    # editors of some systems begin a file with a mark
+    # some editors write a byte order mark
     text = read_text(path, f"the labels '{path}'", MOST_OF_LABELS, "utf-8-sig")
     lines = re.split("\r\n|\n|\r", text.rstrip()) if text.strip() else ()
     return checked_names(tuple(line.strip() for line in lines))
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
-    """The file's SHA-256. Raises ModelError where it cannot be read, or a card states another."""
+    """The file's SHA-256. Raises ModelError if it cannot be read, or if it differs from the card's."""
     try:
         with open_file(path) as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
@@ -132,14 +133,14 @@ def check_sha256(path: Path, expected: str | None) -> str:
         raise ModelError(f"cannot read the weights '{path.name}': {reason(error)}") from None
     if expected is not None and actual != expected.lower():
         raise ModelError(
-            f"'{path.name}' has sha256 {actual}, but the card states {shown(expected)}: the file is damaged or another "
-            "one. Install it again, or correct the card if the change is meant."
+            f"'{path.name}' has sha256 {actual}, but the card states {shown(expected)}: the file is damaged or a "
+            "different one. Install it again, or correct the card if you changed the file."
         )
     return actual
 
 
 def check_model_file(path: Path, expected: str | None) -> str:
-    """The SHA-256 of a model file, and, where it keeps weights in other files, of all together.
+    """The SHA-256 of a model file; if its weights are in other files, a SHA-256 of all files together.
 
     expected: of the file itself. Raises ModelError as `check_sha256`.
     """

@@ -1,4 +1,4 @@
-"""How a picture becomes a network's input, as a card or `camserve.load` says it."""
+"""How a picture becomes the input of a network, as a card or `camserve.load` states it."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from camserve.geometry.frame import Frame
     from camserve.images.bands import Bands
 
-# Pixels of a side, as of the longest of JPEG; samples of a picture that a network may be given.
+# Most pixels of a side, as in JPEG; most samples of a pixel.
 WIDEST, MOST_BANDS = 65_535, 4096
-# Of a network's input: within these a value is a number of float32, and so is any picture's less it, and over it.
+# Limits of mean and std. Within them, the input of any picture is a finite number of float32.
 _LEAST_STD, _MOST = 1e-30, 1e30
 Means = tuple[Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)], ...]
 Deviations = tuple[Annotated[float, Field(ge=_LEAST_STD, le=_MOST, allow_inf_nan=False)], ...]
@@ -24,55 +24,56 @@ Index = Annotated[int, Field(ge=0, lt=MOST_BANDS)]
 
 IMAGENET_MEAN: Means = (123.675, 116.28, 103.53)
 IMAGENET_STD: Deviations = (58.395, 57.12, 57.375)
-# Of grey pictures, where a model's are not stated: its input then lies between -1 and 1. There is no usual pair.
+# Mean and std of a grey model that states none: its input is then between -1 and 1. There is no usual pair.
 GREY: Means = (127.5,)
 
 
 class Part(BaseModel):
-    """A part of a card: what is in it is known, and stays as it is."""
+    """A part of a card: it has known fields only, and is frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth(cls, value: object) -> object:
-        """Nothing in a card is true or false but what forward is given; pydantic would take them for 1 and 0."""
+        """Refuse true and false, which pydantic would take for 1 and 0; only the arguments of forward may have them."""
         if isinstance(value, bool):
-            raise ValueError("true and false are no value of it")
+            raise ValueError("true and false are not allowed here")
         return value
 
 
 def _side_or_sides(value: Any) -> int | tuple[int, int]:
-    """A side in pixels, or (height, width); of a square its side. Raises ValueError for anything else."""
+    """A side in pixels, or (height, width); for a square, its side. Raises ValueError for anything else."""
     several = value if isinstance(value, list | tuple) else [value]
     sides = [_whole(side) for side in several]
     if len(sides) not in (1, 2) or not 1 <= min(sides) <= max(sides) <= WIDEST:
         given = several[0] if len(several) == 1 else value
         raise ValueError(
-            f"{shown(given)} is no size: it is a side in pixels, as 224, or [height, width], as [256, 128], of at most "
-            f"{WIDEST}"
+            f"{shown(given)} is not a size; a size is a side in pixels, as 224, or [height, width], as [256, 128], "
+            f"of at most {WIDEST}"
         )
     return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
 
 
 def _whole(value: Any) -> int:
-    """A whole number, also as a string, float or numpy's; 0 for anything else."""
+    """The value as a whole number, also from a string, a float or a numpy number; 0 for anything else."""
     try:
         whole = int(value)
         return whole if not isinstance(value, bool) and whole == float(value) else 0
-    except Exception:  # anybody's class, and what is masked
+    except Exception:  # objects of any class, numpy's masked values
         return 0
 
 
 class Resize(Part):
-    """The photograph resized as a whole, before the input is cut out of its middle pixel for pixel, as others do it.
+    """Resizes the whole photograph, then cuts the input out of its middle without resampling, as other libraries do.
 
-    short: pixels of its short side, its proportions kept; or sides: (height, width), whatever its proportions; without
-    both it stays as it is. multiple: both sides go up to one of this. within: (height, width) that it is made to fit.
-    cut: the "middle", of `size`, black where it reaches beyond; "none": the whole is the input; "first": the middle, a
-    square of `crop` of the short side, is cut out first and then made `size`.
-    like: whose arithmetic: "transformers" rounds down and resamples by torch; "paddle" rounds the long side;
-    "torchvision", also timm's, rounds the middle's corner to even pixels and resamples by Pillow.
+    short: pixels of the short side, proportions are kept; or sides: (height, width) for any proportions; without both
+    the photograph keeps its size. multiple: both sides are rounded up to a multiple of it. within: then resized to
+    fit into (height, width). cut: "middle" cuts out the middle, of `size`, and is black beyond the photograph;
+    "none" takes the whole; "first" cuts a square of `crop` of the short side out of the middle, then resizes it to
+    `size`. like: which library's arithmetic: "transformers" rounds down and resamples with torch; "paddle" rounds the
+    long side; "torchvision", also for timm, rounds the corner of the middle to the nearest pixel, not down, and
+    resamples with Pillow.
     """
 
     short: Pixels | None = None
@@ -83,7 +84,7 @@ class Resize(Part):
     like: Literal["transformers", "paddle", "torchvision"] = "transformers"
 
     def frame(self, original: tuple[int, int], input: tuple[int, int], share: float) -> "Frame":
-        """Of a photograph (W, H): the frame whose input, but for cut = "none", has `input` (w, h) pixels."""
+        """The frame of a photograph (W, H). Its input has `input` (w, h) pixels, except for cut = "none"."""
         from camserve.geometry import evaluation
 
         if self.cut == "first":
@@ -99,7 +100,7 @@ class Resize(Part):
         return evaluation.middle_of(original, tuple(made), input, to_even=self.like == "torchvision")
 
     def enlarged(self, factor: float) -> "Resize":
-        """The same for an input that is `factor` times as large."""
+        """The same resize for an input that is `factor` times as large."""
         short = self.short and max(1, int(self.short * factor))
         sides = None if self.sides is None else tuple(max(1, int(n * factor)) for n in _width_height(self.sides)[::-1])
         return Resize(**{**self.model_dump(), "short": short, "sides": sides})
@@ -113,16 +114,16 @@ class Input(Part):
     """How a photograph becomes the network's input.
 
     size: side of the evaluation crop, or its (height, width), pixels. crop: share of the photograph that the crop
-    covers, of the longest sides with the crop's proportions. fit: short side for size="fit", default the shorter one of
-    `size`: larger ones sharpen the map but dilute the scores, see docs/geometry.md.
-    channels: "RGB", "BGR", "L" for grey, or "bands" for what `bands` lists: samples of the picture, counted from 0, in
-    the network's order. shown: the samples that are drawn, one as grey or three as red, green and blue; default the
-    first three of the bands, of fewer the first.
-    mean, std: per channel in that order, in units of 0..255, of bands in those of the file; one number stands for all.
-    input = (value - mean) / std. resample: how pixels are interpolated. resampler: by whom:
-    "fast" takes torch for photographs that are seen whole, where one value in 200 differs by 1 from Pillow's; "pillow"
-    needs no torch, and is what model files get. resize: how the photograph is resized before
-    the evaluation crop, of which `crop` then says nothing; left out, the crop's box is resampled at once.
+    covers, of the longest sides with the crop's proportions. fit: short side for size="fit", default the shorter side
+    of `size`: a larger one sharpens the map but dilutes the scores, see docs/geometry.md.
+    channels: "RGB", "BGR", "L" for grey, or "bands" for the samples in `bands`: samples of the picture, counted from 0,
+    in the network's order. shown: the samples that are drawn, one as grey or three as red, green and blue; default: the
+    first three bands, or the first one if there are fewer than three.
+    mean, std: per channel in that order, in units of 0..255, for bands in the units of the file; one number is for all.
+    input = (value - mean) / std. resample: how pixels are interpolated. resampler: which library interpolates them:
+    "fast" uses torch for whole photographs, where one value in 200 differs by 1 from Pillow's; "pillow"
+    needs no torch, and model files always use it. resize: how the photograph is resized before
+    the evaluation crop, which then does not use `crop`; without it, the crop's box is resampled in one step.
     """
 
     size: Annotated[int | tuple[int, int], BeforeValidator(_side_or_sides)] = 224
@@ -157,12 +158,12 @@ class Input(Part):
 
     @property
     def count(self) -> int:
-        """How many channels the network is given."""
+        """The number of channels of the network's input."""
         return len(self.bands) if self.bands else 1 if self.channels == "L" else 3
 
     @property
     def of_bands(self) -> "Bands | None":
-        """Which samples of a picture are given and drawn, where it is one of bands."""
+        """The samples of a picture that the network gets and those that are drawn, if the picture has bands."""
         if self.bands is None:
             return None
         from camserve.images.bands import Bands  # reading a card needs no Pillow
@@ -171,34 +172,34 @@ class Input(Part):
 
     @property
     def samples(self) -> int:
-        """How many samples a picture must have."""
+        """The number of samples a pixel must have at least."""
         return 3 if self.of_bands is None else 1 + max(*self.of_bands.given, *self.of_bands.shown)
 
     @property
     def is_guessed(self) -> bool:
-        """Whether nobody has stated the mean and std of a grey network, for which there are no usual ones."""
+        """Whether nobody stated mean and std of a grey network, for which there are no usual values."""
         return self.channels == "L" and not {"mean", "std"} & self.model_fields_set
 
     @property
     def about_channels(self) -> str:
-        """What the network is given, in a sentence; "" of ordinary colours."""
+        """A sentence that says what the network gets; "" for ordinary colours."""
         if self.bands is not None:
-            return f"It is given the bands {', '.join(map(str, self.bands))} of a picture."
+            return f"The network gets the bands {', '.join(map(str, self.bands))} of a picture."
         if self.channels != "L":
             return ""
         guess = f", mean and std {GREY[0]:g}: a guess, as nobody stated them (mean=, std=)" if self.is_guessed else ""
-        return f"It is given grey pictures{guess}."
+        return f"The network gets grey pictures{guess}."
 
     @model_validator(mode="before")
     @classmethod
     def _completed(cls, stated: Any) -> Any:
-        """`stated`, where bands say what the channels are, one number stands for all, and a square has one side."""
+        """`stated`, completed: bands set the channels, and a single number is repeated for each channel."""
         if not isinstance(stated, dict):
             return stated
         made = dict(stated)
         if made.get("bands") is not None:
             made.setdefault("channels", "bands")
-            with suppress(TypeError):  # no list, which is said when its turn comes
+            with suppress(TypeError):  # not a list: the field's own check reports it
                 made["bands"] = made["bands"] if isinstance(made["bands"], str) else tuple(made["bands"])
             count = len(made["bands"]) if isinstance(made["bands"], tuple) else 1
         else:
@@ -213,20 +214,20 @@ class Input(Part):
     @model_validator(mode="after")
     def _with_guesses(self) -> "Input":
         if self.is_guessed:
-            self.__dict__.update(mean=GREY, std=GREY)  # as defaults, which nobody has stated
+            self.__dict__.update(mean=GREY, std=GREY)  # not in model_fields_set, as nobody stated them
         return self
 
     @model_validator(mode="after")
     def _of_its_channels(self) -> "Input":
         if (self.channels == "bands") != (self.bands is not None):
             raise ValueError(
-                'channels = "bands" and bands belong together: bands = [3, 2, 1, 7] lists the picture\'s samples, '
-                "counted from 0, that the network is given"
+                'channels = "bands" and bands belong together: bands = [3, 2, 1, 7] lists the samples of the picture, '
+                "counted from 0, that the network gets"
             )
         if self.bands is None and self.shown is not None:
             raise ValueError("shown says which bands of a picture are drawn; it belongs to bands")
         if self.bands is not None and self.resize is not None:
-            raise ValueError("resize is of ordinary colours; a picture of bands is cut by crop alone")
+            raise ValueError("resize works with ordinary colours only; a picture of bands is cut by crop alone")
         if self.shown is not None and len(self.shown) not in (1, 3):
             raise ValueError(f"shown lists one band, or three for red, green and blue, not {len(self.shown)}")
         if self.bands is not None and not {"mean", "std"} <= self.model_fields_set:

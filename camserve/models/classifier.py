@@ -1,4 +1,4 @@
-"""What a model is: a card and a network, frozen, with its layers; it knows nothing of explanations."""
+"""A model: a card and a frozen network with its layers. It does not import explanations."""
 
 import copy
 import hashlib
@@ -25,8 +25,8 @@ from camserve.models.parts import Parts
 from camserve.system.kept import Kept
 from camserve.system.workers import Pool, Workers, shared
 
-# Torch, and all that needs it, is imported where a network is met: a model file that is explained in closed form needs
-# neither, and to import it takes longer than to explain a photograph.
+# Torch is imported only when the network is needed. A model file that is explained in closed form does not need it, and
+# the import takes longer than an explanation.
 if TYPE_CHECKING:
     from torch import nn
 
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("camserve")
 
-# Each kept layer holds its own folded copy of the body's weights, so only the latest few are kept.
+# Each cached layer holds its own folded copy of the body's weights, so only the latest few are cached.
 _LAYERS_KEPT = 8
-# Lists of sentences whose classifiers are kept; all share one network.
+# Lists of sentences whose classifiers are cached; all share one network.
 _WORDINGS_KEPT = 16
 
 
 class _Met(NamedTuple):
-    """A network that has been met. default_layer: the card's, or the last that still has places."""
+    """A network that has been inspected. default_layer: the card's layer, or the last one with spatial cells."""
 
     module: "nn.Module"
     network: "Network"
@@ -57,11 +57,11 @@ class Classifier:
     """A frozen snapshot of a classifier; safe to share between threads.
 
     name, card, labels. module: the network, frozen and in evaluation mode. home: the card's file, None for a module.
-    closed: what needs neither torch nor autograd: the exact maps of a model file, or of a network that OpenVINO runs;
-    None of everything else.
-    settings: the defaults of every option. outputs: the names of the parts (N, C) of the network's answer, () where
-    that is one tensor; output: which of them it is about, None where there are no others.
-    Later training of a module it was made from does not reach it, and nothing it does reaches that module.
+    closed: computes the exact maps without torch and autograd, for a model file or a network that OpenVINO runs; None
+    for other models.
+    settings: the defaults of every option. outputs: the names of the parts (N, C) of the network's answer, () if
+    it is one tensor; output: the part that this classifier explains, None if there is only one.
+    Later training of the user's module does not change the classifier, and the classifier does not change the module.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -94,7 +94,7 @@ class Classifier:
         self.closed = closed_of(self.workers.run(lambda: self._facts(parts.kept_at)), self.layer)
 
     def _facts(self, kept_at: Path | None) -> "ClosedFacts | None":
-        """What the network that was met gives in closed form, which is kept where that may be."""
+        """The closed form of the network, if there is one; it is also saved on disk if `kept_at` is given."""
         network, layer = self.network, self.layer()
         says_more = network.given.is_random or network.is_extended or self.notes(layer.trained, (layer.name,))
         if says_more or self.words is not None or self.output is not None:
@@ -110,12 +110,12 @@ class Classifier:
 
     @property
     def quantity(self) -> str:
-        """What of a class is explained where nobody says: see `catalogue.methods.QUANTITIES`."""
+        """Which quantity of a class is explained by default: see `catalogue.methods.QUANTITIES`."""
         return "logit" if self.words is None else "contrast"
 
     @property
     def workers(self) -> Workers:
-        """The process's pool for these settings."""
+        """The pool of workers of this process for these settings."""
         compute = self.settings.compute
         return shared(compute.workers, compute.threads)
 
@@ -126,40 +126,40 @@ class Classifier:
 
     @property
     def network(self) -> "Network":
-        """The same, as layers are cut out of it."""
+        """The network as a graph, out of which layers are cut."""
         return self._met.network
 
     @property
     def default_layer(self) -> str:
-        """The layer that is looked at where none is named."""
+        """The layer that is explained if the user names none."""
         return self._met.default_layer if self.closed is None else self.closed.name
 
     @property
     def engine(self) -> "Engine | EngineFacts":
-        """What runs the model's own layer."""
+        """The engine that runs the default layer."""
         return self.layer().engine if self.closed is None else self.closed.engine
 
     @property
     def _met(self) -> _Met:
-        """The network, met at the first use."""
+        """The network, which is built and inspected at the first use."""
         if self._known is None:
-            import torch  # noqa: F401 - loaded before the workers are asked, who count its threads
+            import torch  # noqa: F401 - loaded first, so that a worker can set its number of threads
 
             self.workers.run(self._look)
         assert self._known is not None
         return self._known
 
     def met_with(self, network: "Network") -> _Met:
-        """The same with another network in its own's place."""
+        """A copy of the inspected network with `network` instead of its own."""
         return self._met._replace(network=network)
 
     def _look(self) -> None:
-        """Everything that runs the network; on a worker, whose threads are few and fixed."""
+        """Build and inspect the network, on a worker, since workers limit the threads."""
         from camserve.graph.devices import find_device
 
         parts = self._parts
         try:
-            with self._meeting:  # held by nobody who waits for a worker
+            with self._meeting:  # a thread that holds this lock never waits for a worker
                 if self._known is None:
                     module = parts.network().to(find_device(self.settings.compute.device))
                     self._known = self._meet(module, parts)
@@ -169,7 +169,7 @@ class Classifier:
             raise ModelError(f"the card '{self.home}' is wrong: {error}") from None
 
     def _meet(self, module: "nn.Module", parts: Parts) -> _Met:
-        """Raises OptionError for what the card, or who loads it, says of the network and is not so."""
+        """Inspect the network. Raises OptionError if the card, or the caller, states something wrong about it."""
         from camserve.graph.network import network_of
         from camserve.models.dense import last_of_backbone
         from camserve.models.inputs.channels import met
@@ -203,15 +203,15 @@ class Classifier:
         return found
 
     def _keep(self, found: _Met) -> None:
-        """Make the layer that everybody asks for. Raises CutError."""
+        """Make the default layer and cache it. Raises CutError."""
         made = self._cut_at(found.network, found.default_layer, None, is_own=True)
         self._layers.put((found.default_layer, None), made)
 
     def of_output(self, output: str | int | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
-        """The classifier of another output of the same network, made at its first use and kept; None: this one.
+        """The classifier of another output of the same network, made at the first use and cached; None: this one.
 
-        output: a name, the end of one, or an index. pool, deadline: where it is made, and in how many seconds. Raises
-        UnknownName, which lists the outputs, OptionError for a network with one, ModelError, DeadlinePassed.
+        output: a name, the end of one, or an index. pool: the workers that make it. deadline: seconds. Raises
+        UnknownName, which lists the outputs, OptionError for a network with one output, ModelError, DeadlinePassed.
         """
         if (ready := self.ready_output(output)) is not None:
             return ready
@@ -219,14 +219,14 @@ class Classifier:
         return (pool or self.workers).run(lambda: self._of_output(name), deadline)
 
     def ready_output(self, output: str | int | None) -> Self | None:
-        """What `of_output` gives, where that is there already. Raises as it does."""
+        """What `of_output` returns, if it is in the cache; else None. Raises as `of_output`."""
         if (output := checked(ExplainOptions, "output", output)) is None:
             return self
         name = self.network.given.answered.named(output).name
         return self if name == self.network.given.part.name else self._others.get(name)
 
     def _of_output(self, name: str) -> Self:
-        """To be called on a worker, who waits for no worker: it builds in place."""
+        """Must run on a worker: it builds in place, and never waits for another worker."""
         with self._other:
             if name not in self._others:
                 labels = self._parts.labels if isinstance(self._parts.labels, Mapping) else None
@@ -235,18 +235,18 @@ class Classifier:
             return self._others[name]
 
     def of_labels(self, labels: Sequence[str] | None, pool: Pool | None = None, deadline: float | None = None) -> Self:
-        """The classifier of other sentences by the same network; None: this one. The latest are kept.
+        """The classifier of other sentences with the same network; None: this one. The latest are cached.
 
-        pool, deadline: where the sentences are read, and in how many seconds. Raises OptionError where the classes are
-        fixed, or a sentence is none; DeadlinePassed.
+        pool: the workers that encode the sentences. deadline: seconds. Raises OptionError if the classes are
+        fixed or a sentence is not valid; DeadlinePassed.
         """
         if labels is None or tuple(labels) == self.labels:
             return self
         if self.words is None:
             raise OptionError(
                 f"labels: the classes of '{self.name}' are fixed; only a model that compares images with sentences, "
-                "such as clip:FOLDER, takes others. Names of classes are given when a model is loaded, "
-                "load(..., labels=...), or made a card, camserve add ... --labels FILE"
+                "such as clip:FOLDER, takes others. Give names of classes when you load a model, "
+                "load(..., labels=...), or make a card, camserve add ... --labels FILE"
             )
         workers = pool or self.workers
         return self._worded.get(tuple(labels), lambda: workers.run(lambda: self._of_labels(tuple(labels)), deadline))
@@ -256,9 +256,9 @@ class Classifier:
 
         assert self.words is not None
         swap = swap_of(self.module, self.words.features(labels), self.words.bias)
-        if layer_with(self.layer(), swap) is None:  # its head was not understood: made anew
+        if layer_with(self.layer(), swap) is None:  # its head was not recognised: build a new classifier
             return type(self)(self._parts._replace(module=swapped(self.module, swap), labels=labels))
-        _ = self.described  # which stays that of the model
+        _ = self.described  # computed now, before the copy: it describes the original model
         made = copy.copy(self)
         made._known = _Met(swapped(self.module, swap), network_with(self.network, swap), self.default_layer)
         made.labels, made._origin, made._swap = ClassNames(labels), self, swap
@@ -266,7 +266,7 @@ class Classifier:
         return made
 
     def of_module(self, module: "nn.Module", scores: str) -> Self:
-        """A classifier of another module of the same input in its own's place, whose answers have no names."""
+        """A classifier of another module with the same input, whose outputs have no names."""
         card = self.card.model_copy(update={"scores": scores, "output": None})
         return type(self)(
             self._parts._replace(
@@ -275,16 +275,16 @@ class Classifier:
         )
 
     def with_weights_of(self, module: "nn.Module", settings: config.Settings) -> Self:
-        """A classifier of a copy of the own network that has other weights. settings: in place of the own."""
+        """A classifier of a copy of this network with other weights. settings: instead of this classifier's."""
         return type(self)(self._parts._replace(module=module, settings=settings, closed=None, make=None))
 
     def notes(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
-        """What explanations of inputs of `size` (w, h) at these layers have to say about the network."""
-        chosen = () if self.card.layer else layers  # a layer that was named is looked at as it is
+        """Notes about the network for explanations of inputs of `size` (w, h) at these layers."""
+        chosen = () if self.card.layer else layers  # no notes about a layer that the card names
         return () if self.closed is not None else (*self.network.given.notes, *self.network.notes_at(size, chosen))
 
     def layer(self, name: str | None = None, output_stride: int | None = None) -> "Layer":
-        """The layer of that name, default the model's own.
+        """The layer of that name, by default the model's own.
 
         Raises UnknownName with close matches, OptionError, TooMuch for more cells than `explain.max_cells`.
         """
@@ -295,12 +295,12 @@ class Classifier:
         return self._layers.get(key, lambda: self._made(key))
 
     def check_stride(self, output_stride: int | None) -> None:
-        """Raises TooMuch where the network, dilated so far, has too many cells at the size that it was trained at."""
+        """Raise TooMuch if the network, dilated to this stride, has too many cells at the training size."""
         if output_stride is not None:
             check_cells(self.card.input.sides, output_stride, self.settings.explain.max_cells)
 
     def has_ready(self, name: str | None = None) -> bool:
-        """Whether a layer, default the model's own, has been asked for before, so that it is there at once."""
+        """Whether the layer, by default the model's own, is in the cache."""
         is_closed = self.closed is not None and name in (None, self.closed.name)
         return is_closed or (name or self.default_layer, None) in self._layers
 
@@ -310,11 +310,11 @@ class Classifier:
 
             layer = layer_with(self._origin.layer(*key), self._swap)
             if layer is None:
-                raise OptionError(f"layer '{key[0]}' goes with the model's own sentences only; leave labels out")
+                raise OptionError(f"layer '{key[0]}' works only with the model's own sentences; leave labels out")
             return layer
         network, (name, output_stride) = self.network, key
         if self.closed is not None and name == self.closed.name and name not in network.layers():
-            name = self._met.default_layer  # a sum, say, has no name of its own in the network
+            name = self._met.default_layer  # for example, a sum has no name of its own in the network
         is_own = name == self._met.default_layer and output_stride is None
         return self._cut_at(network, name, output_stride, is_own=is_own)
 
@@ -329,19 +329,19 @@ class Classifier:
         return Layer(network, name, output_stride, offset, compute, calibration)
 
     def _compute(self, *, is_own: bool) -> config.Compute | None:
-        """What decides a layer's engine; None: torch, where "auto" would spend a second for few images."""
+        """The settings that choose a layer's engine; None: torch, if "auto" would spend a second for few images."""
         lasting = is_own and (self.home is not None or is_model_file(self.card.architecture))
         return self.settings.compute if lasting or self.settings.compute.engine != "auto" else None
 
     def forget_sizes(self) -> None:
-        """Let go of what engines keep to be quick with sizes of input that have come before."""
+        """Clear the engines' caches for input sizes seen before."""
         for layer in self._layers.values():
             layer.engine.forget_sizes()
         for other in list(self._others.values()):
             other.forget_sizes()
 
     def layers(self) -> dict[str, tuple[int, ...]]:
-        """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
+        """Every layer that can be explained, in order, with its maps (K, h, w) at the training size."""
         return self.network.layers()
 
     def frame(self, original: tuple[int, int], size: str | int | None = None) -> Frame:
@@ -351,7 +351,7 @@ class Classifier:
         return frame_of(self.card.input, self.settings.explain, sizes, original, size)
 
     def own_frame(self, original: tuple[int, int]) -> Frame:
-        """The whole photograph as the one size that every network takes, the one it was trained at."""
+        """The whole photograph, resized to the training size, which every network takes."""
         return squeezed(original, self.card.input.sides)
 
     @cached_property
@@ -367,13 +367,13 @@ class Classifier:
 
     @cached_property
     def described(self) -> dict[str, Any]:
-        """Name, hash of the weights and card, as plain values: what results say of the model."""
+        """Name, hash of the weights and card, as plain values: the description of the model in results."""
         card = self.card.model_dump(mode="json", exclude={"known"})
         return {"name": self.name, "weights_sha256": self.weights_sha256, "card": card}
 
     @property
     def title(self) -> str:
-        """The name, with the output where somebody chose one of several."""
+        """The name, with the output if the user chose one of several."""
         chosen = self.output is not None and self.card.output is not None
         return f"{self.name}, {self.output}" if chosen else self.name
 
@@ -381,18 +381,18 @@ class Classifier:
         return f"<camserve.Model {self.title}: {len(self.labels)} classes, layer {self.default_layer}>"
 
 
-# What an answer is called that nobody named, where it is no class.
+# Names of outputs without a label that are not classes.
 _WORDS = {"none": "output", "embedding": "feature"}
 
 
 def _count(parts: Parts, output: Output | None) -> int | None:
-    """How many classes have names, by labels or by what the file of weights holds; None: not known."""
+    """The number of named classes, from labels or from the file of weights; None if unknown."""
     given = count_of(parts.labels, output)
     return len(parts.found_labels) if given is None and parts.found_labels else given
 
 
 def _check_labels(labels: Sequence[str] | None, classes: int, name: str, card: cards.Card) -> ClassNames:
-    """The class names, "class 0" and so on where none are given. Raises ModelError where the number differs."""
+    """The class names, "class 0" and so on if there are none. Raises ModelError if the number differs."""
     if labels is None:
         word = _WORDS.get(card.scores, "class")
         return ClassNames(f"{word} {index}" for index in range(classes))

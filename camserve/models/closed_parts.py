@@ -1,6 +1,6 @@
-"""What is explained in closed form, as parts of a classifier. No torch until something else is asked.
+"""Parts of a classifier that is explained in closed form. It loads torch only when something else is asked.
 
-A model file, or a card's network that was met at an earlier start.
+The model is a model file, or a card's network that an earlier start inspected and cached.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def closed_parts(source: CardSource) -> Parts | None:
-    """The parts of what a card says, where that is a model file of which nothing but closed forms is asked.
+    """The parts of a card's model file, if closed forms are enough for what the card asks.
 
-    None where its network has to be looked at.
+    None if the network itself must be loaded.
     """
     card, folder, name, labels, settings, home = source
-    if settings.compute.precision == "int8":  # which is made of a network
+    if settings.compute.precision == "int8":  # quantising needs the network
         return None
     asks_more = card.layer is not None or card.output is not None or card.region is not None or card.arguments
     if not is_model_file(card.architecture) or asks_more or card.input.bands is not None or not card.has_scores:
@@ -41,7 +41,7 @@ def closed_parts(source: CardSource) -> Parts | None:
     offset = None if measured is None else measured.offset
     closed = closed_file_of(file, whole.input.sides, settings.compute, offset)
     if closed is None or (labels is not None and outputs.count_of(labels, None) != closed.classes):
-        return None  # the network itself says what is wrong
+        return None  # loading the network reports what is wrong
     if measured is not None and measured.layer != closed.name:
         return None
     make: Callable[[], nn.Module] = partial(_network, card, folder)
@@ -50,9 +50,9 @@ def closed_parts(source: CardSource) -> Parts | None:
 
 
 def kept_parts(source: CardSource) -> tuple[Parts | None, Path | None]:
-    """The parts of a card whose network was met at an earlier start, None where it was not; and where they are kept.
+    """The parts of a card whose network an earlier start cached, None if there are none; and the place of the cache.
 
-    That is None where they cannot be kept.
+    The place is None if the network cannot be cached.
     """
     card, _, name, labels, settings, home = source
     asks_more = card.output is not None or card.region is not None or card.arguments or card.zero_shot

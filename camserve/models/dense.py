@@ -1,4 +1,4 @@
-"""Networks that answer for places: where they are looked at, and what torchvision's detectors are given."""
+"""Segmentation networks and detectors: which layer to explain, and the input of torchvision's detectors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,20 +7,20 @@ from torch import nn
 
 from camserve.models.card_input import Input
 
-# Pixels of the input that a cell of the layer covers at most: the usual 32, or more where a detector makes its input
-# smaller. What is coarser, at the end of a pyramid, says little of where.
+# Largest number of input pixels between cells of the layer: the usual stride is 32, and a detector may shrink its
+# input. Coarser layers, at the end of a pyramid, hardly locate anything.
 _WIDEST = 48
-# Modules that give several grids: no box depends on all of them.
+# Modules that return several grids: no box depends on all of them.
 _PYRAMID = {"fpn", "extra"}
-# What torchvision's detectors begin with: it scales to their size, subtracts the mean and divides by the deviation.
+# First module of torchvision's detectors: it resizes the input, subtracts the mean and divides by the deviation.
 _TRANSFORM = "GeneralizedRCNNTransform"
 
 
 def last_of_backbone(layers: Mapping[str, tuple[int, ...]], size: tuple[int, int]) -> str | None:
-    """The last layer before the network goes over to classes of places: of its `backbone`, without the pyramid.
+    """The last layer of the network's `backbone`, without its pyramid.
 
-    layers: (K, h, w) by name, for an input of `size` (w, h). None where no layer is called so, and the last layer that
-    has places is taken as always.
+    layers: (K, h, w) by name, for an input of `size` (w, h). None if no layer has that name; then the last layer with
+    spatial cells is used, as for classifiers.
     """
     named = [name.split(".") for name in layers]
     inside = [".".join(parts) for parts in named if parts[0] == "backbone" and not _PYRAMID & set(parts)]
@@ -30,7 +30,7 @@ def last_of_backbone(layers: Mapping[str, tuple[int, ...]], size: tuple[int, int
 
 
 def input_of(module: nn.Module, stated: Input) -> Input:
-    """How a photograph becomes the input; where nobody stated it, torchvision's detectors get 0..1 at their size."""
+    """The stated input; for torchvision's detectors, completed by their own size and the range 0..1."""
     transform: Any = getattr(module, "transform", None)
     if type(transform).__name__ != _TRANSFORM or stated.count != 3:
         return stated

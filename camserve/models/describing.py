@@ -1,4 +1,4 @@
-"""What a user says of a network, as a card: options of `load`, names of classes, files. No torch."""
+"""A card from what a user passes to `load`: options, class names, files. No torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,21 +19,21 @@ from camserve.models.compiled.model_file import SAVED_MODEL, is_model_file
 from camserve.models.labels import names_in_order
 
 Labels = Sequence[str | Sequence[str]] | Mapping[int, str] | Mapping[str, str] | Mapping[str, int] | str | Path
-# The same, or of each output of a network with several.
+# Labels, or labels of each output of a network with several.
 LabelsOfEach = Labels | Mapping[str, Labels] | Mapping[int, Labels]
 
-# What `load` takes besides the fields of `cards.Input`.
+# Options of `load` that are not fields of `cards.Input`.
 _NO_INPUTS = ("weights", "key", "scores", "output", "region", "arguments", "aliases", "templates", "tokenizer")
 
-# The name of the class names that camserve brings, where no file is called so.
+# The name of camserve's own list of ImageNet's classes, unless a file has this name.
 IMAGENET = "imagenet"
 
-# Of a card's files, what the labels of one output are under.
+# Prefix of the keys of labels by output, among the files of a card.
 LABELS_OF = "labels."
 
 
 def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> cards.Card:
-    """The card of an architecture with options of `load`. Raises OptionError naming what is wrong with them."""
+    """The card of an architecture with options of `load`. Raises OptionError that says which option is wrong."""
     own = given(own)
     inputs = {key: value for key, value in own.items() if key not in _NO_INPUTS}
     if ("mean" in inputs) != ("std" in inputs):
@@ -48,7 +48,9 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
         raise OptionError(faults_of(error)) from None
     arguments = own.get("arguments", {})
     if not isinstance(arguments, Mapping):
-        raise OptionError(f"arguments {shown(arguments)} is no dict of what forward gets besides images, by name")
+        raise OptionError(
+            f"arguments {shown(arguments)} is not a dict; give the inputs of forward besides images, by name"
+        )
     card = card.model_copy(update={"arguments": dict(arguments)})
     if is_model_file(architecture) and "weights" in own:
         raise OptionError(f"weights: '{architecture}' has its own inside; leave weights out")
@@ -57,7 +59,7 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
             raise OptionError(f"key {own['key']!r} says which part of a file of weights is meant: give weights, too")
         return card
     if not isinstance(own.get("key", ""), str):
-        raise OptionError(f"key {shown(own['key'])} is no text")
+        raise OptionError(f"key {shown(own['key'])} is not a string")
     weights = str(own["weights"])
     if weights.startswith(PACKAGE) or is_there(Path(weights)):
         return card.model_copy(update={"weights": weights, "key": own.get("key")})
@@ -74,7 +76,7 @@ def described(architecture: str, layer: str | None, own: Mapping[str, Any]) -> c
 
 
 def check_options(own: Mapping[str, Any]) -> None:
-    """Raise OptionError for what is no option of `load`, saying where it belongs if it is a setting."""
+    """Raise OptionError for an unknown option of `load`; if it is a setting, the error says where to give it."""
     known = (*_NO_INPUTS, *cards.Input.model_fields)
     for name in own.keys() - set(known):
         if name in config.Settings.model_fields:
@@ -91,7 +93,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_for(card: cards.Card) -> str:
-    """What a model without a card's folder is called: its weights, else its architecture."""
+    """The name of a model without a card's folder: from its weights, else from its architecture."""
     if is_model_file(card.architecture):
         path = Path(card.architecture)
         return path.absolute().parent.name if path.name == SAVED_MODEL else path.stem
@@ -103,9 +105,9 @@ def name_for(card: cards.Card) -> str:
 def files_and_labels(
     card: cards.Card, labels: outputs.Labels | None, home: Path | None, models: Models
 ) -> tuple[dict[str, Path], outputs.Labels | None]:
-    """The files that are needed, by key of the card, and the class names. labels: in place of the card's.
+    """The files that the model needs, by key of the card, and the class names. labels: instead of the card's.
 
-    home: the card's own file; None: nobody but the user names any.
+    home: the card's own file; None if the user, not a card, names the files.
     """
     if labels is not None:
         return _files_of(card.model_copy(update={"labels": None}), home, models), labels
@@ -132,21 +134,21 @@ def _labels_in(files: Mapping[str, Path]) -> outputs.Labels | None:
 
 
 def names_by_output(labels: LabelsOfEach | None) -> outputs.Labels | None:
-    """As `names_of`, also from a dict of what a user gives for each output."""
+    """As `names_of`, also for a dict of the labels of each output."""
     if isinstance(labels, Mapping) and labels and all(map(_are_names, labels.values())):
         return {output: names_of(cast(Labels, names)) or () for output, names in labels.items()}
     return names_of(cast(Labels, labels))
 
 
 def _are_names(value: object) -> bool:
-    """Whether a value of a dict of labels holds the names of an output, and is no name itself."""
+    """Whether a value in a dict of labels holds the names of an output, rather than one name."""
     if isinstance(value, str):
         return value == IMAGENET or Path(value).suffix == ".txt"
     return isinstance(value, Sequence | Mapping | Path)
 
 
 def names_of(labels: Labels | None) -> Sequence[str] | None:
-    """Class names from what a user gives for them. Raises ModelError where a file or a dict cannot be read."""
+    """The class names from the `labels` of a user. Raises ModelError if a file or a dict cannot be read."""
     if labels is None:
         return None
     if not isinstance(labels, str | Path):

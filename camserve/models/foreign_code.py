@@ -1,4 +1,4 @@
-"""A network is anybody's code, which may raise anything, and change what all networks of the process stand on."""
+"""Guards against the code of networks, which may raise any error and change torch's defaults for the process."""
 
 import sys
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from camserve.system.shortage import is_shortage
 
 @contextmanager
 def foreign_code(what: str) -> Iterator[None]:
-    """While a network is made and tried. Raises ModelError for whatever it raises; torch's defaults are as before.
+    """Run foreign code inside the block. Raises ModelError for any of its errors; restores torch's defaults.
 
-    what: the network, as errors call it.
+    what: the network's name in errors.
     """
     before = _defaults()
     try:
@@ -27,7 +27,7 @@ def foreign_code(what: str) -> Iterator[None]:
 
 
 def _defaults() -> tuple[Any, Any]:
-    """Of types and devices; None where torch has not been loaded, and so has its own."""
+    """torch's default type and device; None if torch is not loaded."""
     torch = sys.modules.get("torch")
     return (None, None) if torch is None else (torch.get_default_dtype(), torch.get_default_device())
 

@@ -1,4 +1,4 @@
-"""A classifier without its last linear layer: what is left gives features, an embedding."""
+"""A classifier without its last linear layer, which gives features: an embedding."""
 
 import copy
 from weakref import WeakKeyDictionary
@@ -15,9 +15,9 @@ _made: WeakKeyDictionary[Classifier, Classifier] = WeakKeyDictionary()
 
 
 def as_embedding(model: Classifier) -> Classifier:
-    """`model` itself where it gives an embedding; else the same without the linear layer that gives the logits.
+    """`model` itself if its outputs are an embedding; else the same network without the layer that gives the logits.
 
-    Made at the first use and kept; both share their weights. Raises OptionError where no linear layer is last.
+    Made at the first use and cached; both share their weights. Raises OptionError if the last layer is not linear.
     """
     if model.card.scores == "embedding":
         return model
@@ -31,7 +31,7 @@ def _without_last(model: Classifier) -> Classifier:
     if name is None:
         raise OptionError(
             f"'{model.name}' does not end in a linear layer, so there are no features before it to compare two "
-            "photographs by: load the part of the network that gives features, with scores='embedding'"
+            "photographs with: load the part of the network that gives features, with scores='embedding'"
         )
     weights = (*model.module.parameters(), *model.module.buffers())
     module = copy.deepcopy(model.module, {id(one): one for one in weights})
@@ -40,7 +40,7 @@ def _without_last(model: Classifier) -> Classifier:
 
 
 def _last_linear(model: Classifier) -> str | None:
-    """The linear layer whose result is the logits."""
+    """The linear layer whose output is the logits."""
     given = model.network.given
     images = given.image()
     linear: list[str] = [name for name, part in given.module.named_modules() if isinstance(part, nn.Linear)]

@@ -1,4 +1,4 @@
-"""Class names in the order of the logits, from a list or a dict of them, and the other names that classes have."""
+"""Class names in the order of the logits, from a list or a dict, and alternative names of classes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -10,20 +10,21 @@ from camserve.catalogue.class_names import ClassNames, others_of, resolve_class
 from camserve.config.schema import shipped
 from camserve.errors import ModelError, OptionError, shown
 
-# Indices that an error names; there may be thousands.
+# Most indices that an error lists; there may be thousands.
 _LISTED = 10
-# Characters of a class's name.
+# Most characters of a class name.
 _LONGEST = 1000
-# Labels are ImageNet's where at least this share is: libraries differ in a few, such as the two cranes.
+# Labels are ImageNet's if at least this share is equal: libraries differ in a few, such as the two cranes.
 _IMAGENET_SHARE = 0.95
 
 
 def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
     """The names of a list, or of a dict: {0: "cat"}, {"0": "cat"} or {"cat": 0}. Raises ModelError.
 
-    Whole numbers in a list, as of digits, become text. A list or tuple in a list is names of one class: the first is
-    shown, and the class is found by all. Keys of digits with text as values are indices; keys with numbers as values
-    are names. What has such a dict as `id2label`, as transformers' configurations, is as good.
+    In a list, whole numbers, such as the classes of digits, become text. A list or tuple in a list has several names of
+    one class: the first is shown, and each of them finds the class. Keys of digits with text as values are indices;
+    keys with numbers as values are names. An object with such a dict as `id2label`, as transformers' configurations, is
+    allowed, too.
     """
     labels = getattr(labels, "id2label", labels)
     if isinstance(labels, Mapping):
@@ -34,7 +35,7 @@ def names_in_order(labels: Iterable[Any]) -> tuple[str, ...]:
 
 
 def checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of classes. Raises ModelError for one that is no name but a text: each answer repeats it."""
+    """The class names. Raises ModelError for a name that is too long, since each answer repeats it."""
     for place, name in enumerate(names):
         if len(name) > _LONGEST:
             raise ModelError(f"labels: class {place} is called {shown(name)}; allowed are {_LONGEST} characters")
@@ -42,27 +43,27 @@ def checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _listed(labels: Any) -> list[Any]:
-    """What is in a list, an array or the like. Raises ModelError."""
+    """The items of a list, an array or a similar object. Raises ModelError."""
     try:
         if not isinstance(labels, Set):
             return list(labels)
-    except TypeError:  # also of an array without axes, which says that it has an order
+    except TypeError:  # raised also by an array without axes
         pass
     raise ModelError(f"labels {shown(labels)} have no order; give a list of class names in the order of the logits")
 
 
 def names_within(found: Any) -> tuple[str, ...] | None:
-    """The names in what a file of weights holds besides; None where there are none that can be read."""
+    """The class names that a file of weights contains; None if it contains none that can be read."""
     try:
         return None if found is None else names_in_order(found)
-    except ModelError:  # nobody gave these as labels, so nobody is told what is wrong with them
+    except ModelError:  # the user did not give these as labels, so no error is shown
         return None
 
 
 def with_wnids(labels: Sequence[str]) -> ClassNames:
-    """The labels; where they are the 1000 names of ImageNet, WordNet's identifiers, "n02123045", are names as well.
+    """The labels. If they are ImageNet's 1000 names, WordNet's identifiers, such as "n02123045", are names, too.
 
-    Each may begin with the name: "tench, Tinca tinca" is class n01440764, too.
+    A label may only begin with the name: "tench, Tinca tinca" is class n01440764, too.
     """
     names = imagenet()
     found: Sequence[tuple[str, int]] = ()
@@ -74,9 +75,9 @@ def with_wnids(labels: Sequence[str]) -> ClassNames:
 
 
 def with_aliases(labels: ClassNames, aliases: Mapping[str, str], *, all_known: bool = True) -> ClassNames:
-    """The labels, with more names: {"moggy": "tabby"}. all_known: False where they may be of another output's classes.
+    """The labels with more names: {"moggy": "tabby"}. all_known: False if they may belong to another output's classes.
 
-    Raises ModelError for an alias of no class, and for one that is a class's own name.
+    Raises ModelError for an alias of an unknown class, and for an alias that is the name of a class.
     """
     found = []
     for alias, name in aliases.items():
@@ -97,7 +98,7 @@ def imagenet() -> tuple[str, ...]:
 
 @cache
 def _shipped(file: str) -> tuple[str, ...]:
-    """The lines of a list beside the cards that come with the package."""
+    """The lines of a list beside the shipped cards."""
     return tuple((shipped("models") / file).read_text(encoding="utf-8").splitlines())
 
 
@@ -118,7 +119,7 @@ def _by_index(labels: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 def _pairs(labels: Mapping[Any, Any]) -> list[tuple[int, str]]:
-    """(index, name) of each entry, whichever way round they are."""
+    """(index, name) of each entry, in either form of the dict."""
     if all(isinstance(name, str) and _is_number(place) for name, place in labels.items()):
         return [(index(place), name) for name, place in labels.items()]
     if all(isinstance(name, str) and (_is_number(place) or _is_digits(place)) for place, name in labels.items()):
@@ -140,7 +141,7 @@ def _names(label: Any) -> list[str]:
 def _name(label: Any) -> str:
     if isinstance(label, str) or _is_number(label):
         return str(label)
-    raise ModelError(f"labels: {shown(label)} is no class name; give text, in the order of the logits")
+    raise ModelError(f"labels: {shown(label)} is not a class name; give text, in the order of the logits")
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One layer of a model, ready to be looked at: cut, its head recognised, its cells placed."""
+"""One layer of a model, prepared for explanations: cut, its head recognised, its cells placed."""
 
 import logging
 from collections.abc import Iterator
@@ -30,11 +30,11 @@ log = logging.getLogger("camserve")
 class Layer:
     """A layer at which a model is cut.
 
-    name: as the user knows it. engine: runs the network; on_torch: the same on torch. head: what comes after the
-    layer. cells: where they lie. trained: (w, h) of the input the model was trained at, pixels; image: makes one of
-    that size, as `Given.image`. output_stride: dilate the network up
-    to this stride; None: as it is. offset: the pixel (x, y) of the first cell at the size trained at, where it has been
-    measured. compute: which engine to run on; None: torch. calibration: what that needs in int8.
+    name: as the user writes it. engine: runs the network; on_torch: the same on torch. head: the network after the
+    layer. cells: where they lie. trained: (w, h) of the training input, pixels; image: makes an image of
+    that size, as `Given.image`. output_stride: dilate the network to
+    this stride; None: do not dilate. offset: the pixel (x, y) of the first cell at the training size, if it was
+    measured. compute: chooses the engine; None: torch. calibration: for int8.
     Raises UnknownName, OptionError, ConfigError.
     """
 
@@ -59,7 +59,7 @@ class Layer:
         self.cells = self._placed(self._cut, self._cut if output_stride is None else network.cut(name), offset)
 
     def _placed(self, cut: Cut, plain: Cut, measured: Pair | None) -> Cells:
-        """plain: the same without dilation, which puts cells between those there are, so the first one stays."""
+        """plain: the cut without dilation. Dilation adds cells between these, so the first cell stays."""
         field, trained = plain.field(0), self.trained
         centred = centred_offset(field, trained, plain.cells, stride_of(field, trained, plain.cells))
         stride = stride_of(cut.field(0), trained, cut.cells)
@@ -72,25 +72,25 @@ class Layer:
 
     @property
     def centred(self) -> Pair:
-        """The pixel (x, y) of the first cell at the size trained at, by the centred rule."""
+        """The pixel (x, y) of the first cell at the training size, by the centred rule."""
         return self.cells.centred
 
     def _on_torch(self, network: Network, *, dilated: bool) -> TorchEngine:
-        """The two halves on torch, as fast as they still answer as the network does.
+        """The two halves on torch, in the fastest way that gives the same answers as the network.
 
-        Batch normalisation is folded away and the head taken for what it looks like, or for what its numbers show, as
-        long as that changes no answer at any size asked. Raises CutError where even the halves as they are do.
+        Folds batch normalisation, and uses the head recognised by its structure or by its numbers, as
+        long as no answer changes at any probed size. Raises CutError if even the plain halves give other answers.
         """
         plain = TorchEngine(self._cut.body, Head(self._cut.head))
         looks = replace(plain, body=prepared(self._cut.body), head=head_of(self._cut.head))
         unfolded, general = replace(looks, body=plain.body), replace(looks, head=plain.head)
-        if dilated:  # another network, whose answers are not the given one's: held against itself, as it was cut
+        if dilated:  # its answers differ from the given network's, so compare it with its own cut
             images = self.image()
             return self._accounting(looks if same(looks(images)[2], unfolded(images)[2]) else unfolded)
         ways = [looks, unfolded, general, plain, replace(plain, channels_last=False)]
         different = {(engine.body, engine.head.kind, engine.channels_last): engine for engine in ways}
         for engine in different.values():
-            if not engine.channels_last:  # `prepared` has laid the weights out for it
+            if not engine.channels_last:  # `prepared` changed the layout of the weights
                 engine.body.to(memory_format=torch.contiguous_format)
             missing = self._difference(network, engine)
             if not missing:
@@ -99,7 +99,7 @@ class Layer:
         if network.given.is_random:
             return plain
         raise CutError(
-            f"cut at layer '{self.name}' the network is no longer itself: {missing}. Something reaches around the cut; "
+            f"cut at layer '{self.name}' the network gives other answers: {missing}. Some value bypasses the layer; "
             "choose another layer"
         )
 
@@ -112,7 +112,7 @@ class Layer:
         return difference(network.given, run, sizes=1 if network.is_extended else None)
 
     def _by_numbers(self, network: Network, engine: TorchEngine) -> TorchEngine:
-        """`engine`, with the head that its numbers show where it looked general."""
+        """`engine`, with the head that its numbers show, if its structure is not known."""
         if engine.head.kind.has_class_maps:
             return engine
         images = self.image(count=2)
@@ -122,7 +122,7 @@ class Layer:
         return engine if found is engine.head or self._difference(network, made) else made
 
     def _accounting(self, engine: TorchEngine) -> TorchEngine:
-        """`engine`, or the same without the head's closed forms where its maps do not account for its logits."""
+        """`engine`; without the closed forms of the head if the maps do not add up to the logits."""
         activations, _, logits = engine(self.image())
         accounted = engine.head.accounted(activations)
         if accounted is None or apart(accounted, logits) <= TOLERANCE:
@@ -131,28 +131,28 @@ class Layer:
 
     @property
     def body(self) -> nn.Module:
-        """images (N, c, H, W) -> (activations, what the head needs besides), as it was cut."""
+        """images (N, c, H, W) -> (activations, other inputs of the head), as it was cut."""
         return self._cut.body
 
     def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
-        """Activations (N, K, h, w), what the head needs besides, and logits (N, C).
+        """Activations (N, K, h, w), other inputs of the head, and logits (N, C).
 
-        images: (N, c, H, W). Raises OptionError where the network does not take that size.
+        images: (N, c, H, W). Raises OptionError if the network does not take that size.
         """
         with self._taking(images):
             return self.engine(sent(images, self._device))
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
-        """The CAM of every class, (N, C, h, w). The head is not run: logits are the maps' means plus the bias.
+        """The CAM of every class, (N, C, h, w). The head does not run: logits are the maps' means plus the bias.
 
-        images: (N, c, H, W). Raises OptionError as `observe`, and where the head has no class map.
+        images: (N, c, H, W). Raises OptionError as `observe`, and if the head has no class maps.
         """
         with self._taking(images):
             return self.engine.class_maps(sent(images, self._device))
 
     @property
     def gives_image_gradients(self) -> bool:
-        """Whether `on_torch.image_gradients` are of the network's own answer: not of a dilated one, or another."""
+        """Whether `on_torch.image_gradients` are the network's own, not those of a dilated network or another head."""
         is_own = not self._is_dilated and self.head is self.on_torch.head
         return is_own and isinstance(self.on_torch.body, fx.GraphModule)
 
@@ -165,7 +165,7 @@ class Layer:
             raise
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             raise SizeError(f"{said}: {first_line(error)}. Try size=fit, crop or a larger number") from None
-        except BaseException as error:  # anybody's code
+        except BaseException as error:  # foreign code
             if is_interrupt(error):
                 raise
             raise ModelError(f"{said}: {type(error).__name__}: {first_line(error)}") from None
@@ -175,5 +175,5 @@ class Layer:
         return self.cells.placement(frame, grid, centred=centred)
 
     def field(self, side: int | None = None, axis: int = 0) -> Field | None:
-        """The receptive field, as far as where its cells start along an axis of `side` pixels; see there."""
+        """The receptive field, with the start of its cells along an axis of `side` pixels; see `Cells.field`."""
         return self.cells.field(side, axis)

@@ -1,6 +1,6 @@
-"""From what a user names, a card, an architecture with weights or a module, to the parts of a model.
+"""From a card, an architecture with weights, or a module, to the parts of a model.
 
-Torch is loaded where a network needs it: a model file that is explained in closed form does not.
+Torch is imported only if a network needs it. A model file that is explained in closed form does not.
 """
 
 from collections.abc import Mapping
@@ -32,13 +32,15 @@ def parts_of(
     own: Mapping[str, Any],
     output: outputs.Output | None = None,
 ) -> Parts:
-    """What `camserve.load` makes a model of.
+    """The parts of the model that `camserve.load` makes.
 
-    own: weights, key, scores, arguments and fields of `cards.Input`, where given.
+    own: weights, key, scores, arguments and fields of `cards.Input`, if given.
     """
     settings = config.settings() if settings is None else settings
     if not isinstance(settings, config.Settings):
-        raise OptionError(f"settings {shown(settings)} are none of camserve.config.load_settings")
+        raise OptionError(
+            f"settings {shown(settings)} is not a Settings object; make one with camserve.config.load_settings"
+        )
     source = settings.explain.model if source is None else source
     own = given(own)
     check_options(own)
@@ -49,9 +51,9 @@ def parts_of(
             from camserve.models.assembling import from_module
 
             return from_module(source, {**own, "output": output}, names_by_output(labels), layer, settings)
-        hint = ", which makes one: call it" if callable(source) else ""
+        hint = ", but it may make one: call it" if callable(source) else ""
         raise OptionError(
-            f"{shown(source)} is no model{hint}; allowed are a card's name or path, an architecture such as "
+            f"{shown(source)} is not a model{hint}; allowed are a card's name or path, an architecture such as "
             "'torchvision:resnet18', and an nn.Module"
         )
     source = saved_model(source)
@@ -61,22 +63,22 @@ def parts_of(
     path = cards.card_path(source, settings.models)
     if own:
         raise OptionError(
-            f"{', '.join(own)}: a card says this itself; only an nn.Module or an architecture takes it here"
+            f"{', '.join(own)}: the card states this itself; only an nn.Module or an architecture takes it here"
         )
     card = cards.read_card(path)
     if layer is not None:
         card = card.model_copy(update={"layer": checked(ExplainOptions, "layer", layer)})
     if labels is not None and output is not None:
-        card = card.model_copy(update={"output": None})  # or the labels given would count as those of its output
+        card = card.model_copy(update={"output": None})  # else the labels would be those of the card's output
     try:
         parts = _made(CardSource(card, path.parent, path.parent.name, names_by_output(labels), settings, path))
-    except OptionError as error:  # such as an architecture that there is not
+    except OptionError as error:  # for example, an unknown architecture
         raise ModelError(f"the card '{path}' is wrong: {error}") from None
     return parts._replace(output=output, has_layer=layer is not None)
 
 
 def _made(source: CardSource) -> Parts:
-    """As of `assemble`."""
+    """The parts in closed form if possible, else as `assemble`."""
     if (closed := closed_parts(source)) is not None:
         return closed
     kept, place = kept_parts(source)

@@ -1,7 +1,7 @@
-"""A model as ONNX: the logits, and the class maps beside them, from one file that any runtime takes.
+"""A model as ONNX: the logits and the class maps from one file, for any runtime.
 
-Images of any size where the network takes them. What the input is to look like goes along as metadata: the card and
-the labels. Nothing is written that onnxruntime does not answer as torch does.
+Images may have any size if the network takes any. The metadata describes the input: the card and
+the labels. A file is written only if onnxruntime gives the same answers as torch.
 """
 
 import json
@@ -27,7 +27,7 @@ NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. outputs: names, in order. sizes: inputs (w, h) tried. difference: the largest from torch,
+    """An exported model. outputs: names, in order. sizes: tried inputs (w, h). difference: the largest one from torch,
     as a share of the largest value.
     """
 
@@ -42,16 +42,16 @@ class Exported:
 def export(model: Classifier, path: str | Path, *, layer: str | None = None) -> Exported:
     """Write `model` as ONNX to `path`: images (N, c, H, W) -> logits (N, C) and class_maps (N, C, h, w).
 
-    The second output is activations (N, K, h, w) where the head has no class map at that layer. Raises OptionError
-    where the ONNX packages are missing or the graph is not known, ModelError where the network cannot be exported or
-    onnxruntime answers otherwise, OutputError.
+    The second output is activations (N, K, h, w) if the head has no class maps at that layer. Raises OptionError
+    if the ONNX packages are missing or the graph is unknown, ModelError if the network cannot be exported or
+    onnxruntime gives other answers, OutputError.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise OptionError(f"exporting needs {', '.join(missing)}: pip install 'camserve[onnx]'")
     path, chosen = given_path("path", path), model.layer(layer)
     if not isinstance(chosen.body, fx.GraphModule):
-        raise OptionError("this network's graph is not known (torch.fx cannot trace it), so it cannot be exported")
+        raise OptionError("torch.fx cannot trace this network, so its graph is unknown and it cannot be exported")
     module, any_size = _Answers(chosen).eval(), model.network.takes_any_size
     sizes = tuple(probe.size for probe in model.network.given.probes if probe.logits is not None)
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def _write(module: _Answers, path: Path, model: Classifier, size: tuple[int, int
 
 
 def _difference(module: _Answers, path: Path, images: Tensor) -> float:
-    """Between onnxruntime and torch on these images. Raises ModelError where it is too large."""
+    """The difference between onnxruntime and torch on these images. Raises ModelError if it is too large."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

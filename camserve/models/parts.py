@@ -1,4 +1,4 @@
-"""What a classifier is made of."""
+"""The parts of a classifier."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class CardSource(NamedTuple):
-    """A card, and all that says what its words mean.
+    """A card, and what is needed to read it.
 
-    folder: what its files are relative to. labels: in place of the card's. home: the card's file, None without one.
+    folder: start of relative paths. labels: instead of the card's. home: the card's file, None if there is none.
     """
 
     card: cards.Card
@@ -32,16 +32,16 @@ class CardSource(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a classifier is made of.
+    """The parts of a classifier.
 
-    module: the network, frozen. labels: None where nobody names the classes; by output for a network with several.
-    weights_sha256: of the file they came from, None for a module. home: the card's file, None without one. checkpoint:
-    the weights under the network's names, None where it was made without; prefix: what was taken off those names.
-    output: in place of the card's. found_labels: what the file of weights holds besides; they count where nobody else
-    names the classes, and where they are as many. has_layer: whether who loads a card names the layer in its place.
-    words: what makes classes of other sentences, None of a network whose classes are fixed. closed: what a model file,
-    or a network that was met before, gives in closed form; its module is then made, by `make`, when something else is
-    asked of it. kept_at: the file in which the closed form of a card's network is to be kept for the next start.
+    module: the network, frozen. labels: None if nobody names the classes; by output for a network with several.
+    weights_sha256: of the file of weights, None for a module. home: the card's file, None if there is none. checkpoint:
+    the weights under the network's names, None without a file of weights; prefix: was removed from those names.
+    output: instead of the card's. found_labels: class names in the file of weights; used if nobody else
+    names the classes and their number is right. has_layer: whether the caller names a layer instead of the card's.
+    words: encodes other sentences as classes, None for a network with fixed classes. closed: the closed form of a model
+    file, or of a network in the cache; `make` then makes the module when it is needed.
+    kept_at: the cache file to write the closed form of a card's network to, for the next start.
     """
 
     module: "nn.Module | None"
@@ -62,7 +62,7 @@ class Parts(NamedTuple):
     kept_at: Path | None = None
 
     def network(self) -> "nn.Module":
-        """The module, made now where it has not been."""
+        """The module; it is made now if it does not exist yet."""
         if self.module is not None:
             return self.module
         assert self.make is not None

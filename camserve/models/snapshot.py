@@ -1,7 +1,8 @@
-"""A copy of a user's network to look at, however it is kept, that shares nothing with it.
+"""A copy of a user's network that shares nothing with it.
 
-In evaluation mode, frozen, in float32, without wrappers. Half precision is widened: its values stay what they are, and
-sums no longer overflow; double precision is rounded, by less than an answer shows. The user's module is only read.
+The copy is in evaluation mode, frozen, in float32, without wrappers. Half precision is widened: values stay the same,
+and sums no longer overflow. Double precision is rounded, by less than an answer shows. The user's module does not
+change.
 """
 
 import copy
@@ -17,7 +18,7 @@ from camserve.errors import ModelError
 
 
 def snapshot(module: nn.Module) -> nn.Module:
-    """An independent copy of `module`, ready to be looked at. Raises ModelError where it cannot be copied."""
+    """An independent copy of `module`, ready for explanations. Raises ModelError if it cannot be copied."""
     inner = unwrapped(module)
     check_whole(inner)
     try:
@@ -25,25 +26,26 @@ def snapshot(module: nn.Module) -> nn.Module:
             copied = copy.deepcopy(inner, _detached(inner))
     except (RuntimeError, TypeError) as error:
         raise ModelError(
-            f"cannot copy {type(inner).__name__}: {error}. Remove what is no parameter, buffer or setting from it"
+            f"cannot copy {type(inner).__name__}: {error}. "
+            "Remove attributes that are not parameters, buffers or settings"
         ) from None
     for part in copied.modules():
-        part._backward_hooks.clear()  # they see gradients, never the answer
+        part._backward_hooks.clear()  # they act on gradients, never on the answer
         part._backward_pre_hooks.clear()
     return frozen(copied if _is_float32(copied) else copied.float())
 
 
 def check_whole(module: nn.Module) -> None:
-    """Raises ModelError for a network that holds no weights yet, or none that can be looked into."""
+    """Raise ModelError for a network without weights, or with layers that camserve cannot inspect."""
     name = type(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
-            f"{name} is TorchScript, whose layers cannot be looked into; load the nn.Module that it was made of"
+            f"{name} is TorchScript, whose layers camserve cannot inspect; load the nn.Module that it was made from"
         )
     if any(".quantized" in type(part).__module__ and "torch" in type(part).__module__ for part in module.modules()):
         raise ModelError(
-            f"{name} has quantised layers, which compute in whole numbers and have no gradient; load the network as it "
-            "was before it was quantised"
+            f"{name} has quantised layers, which compute in whole numbers and have no gradient; load the network from "
+            "before quantisation"
         )
     for where, tensor in (*module.named_parameters(), *module.named_buffers()):
         if is_lazy(tensor):
@@ -58,7 +60,7 @@ def frozen(module: nn.Module) -> nn.Module:
 
 
 def add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
-    """Put every parameter and buffer, by name, with its type and shape, into a hash."""
+    """Add every parameter and buffer, by name, with its type and shape, to a hash."""
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
@@ -82,7 +84,7 @@ def _is_float32(module: nn.Module) -> bool:
 
 
 def _detached(module: nn.Module) -> dict[int, Any]:
-    """deepcopy's memo for tensors with a history, which it refuses: what a forward pass left in the module."""
+    """deepcopy's memo for tensors with a history, which deepcopy refuses; a forward pass may leave such tensors."""
     kept = (value for part in module.modules() for value in vars(part).values())
     return {id(tensor): tensor.detach() for value in kept for tensor in _tensors_in(value) if not tensor.is_leaf}
 

@@ -1,7 +1,7 @@
 """EfficientNet-Lite: depthwise separable blocks, a 1x1 head convolution, global average pooling, one linear layer.
 
-Without squeeze-excitation every layer is local, so receptive fields are true ones; with ReLU6 everywhere the
-last feature maps are never negative; and global average pooling makes its class activation maps exact.
+Without squeeze-excitation every layer is local, so receptive fields are true ones. With ReLU6 everywhere the
+last feature maps are never negative. Global average pooling makes its class activation maps exact.
 
 Sources: Tan & Le, EfficientNet (ICML 2019, arXiv:1905.11946); the Lite variants as published with TensorFlow's
 TPU models (no squeeze-excitation, ReLU6 for swish, stem and head not scaled); depthwise separable convolution:
@@ -44,8 +44,8 @@ class SameConv2d(nn.Conv2d):
     def _zeros(self, axis: int, length: int) -> int:
         """(ceil(n / s) - 1) s + extent - n, and no less than 0.
 
-        In a form without branches on n wherever the kernel covers the stride, so that a tracer, for which n is a
-        symbol, records what holds at every size.
+        There is no branch on n if the kernel covers the stride. So a tracer, for which n is a
+        symbol, records a graph that works for every size.
         """
         stride, extent = self.stride[axis], self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
         if stride == 1:
@@ -75,7 +75,7 @@ class ConvNorm(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise convolution, 1x1 projection; the input is added where the shape is unchanged."""
+    """1x1 expansion, depthwise convolution, 1x1 projection; the input is added if the shape stays the same."""
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ _PUBLISHED = (
 
 
 def _rename_published_keys(module: nn.Module, state: dict[str, Any], prefix: str, *rest: object) -> None:
-    """Turn the published checkpoints' key names into this module's, in place as torch's hook expects."""
+    """Rename the published checkpoints' keys to this module's, in place as torch's hook requires."""
     for key in list(state):
         name = key.removeprefix(prefix)
         for pattern, ours in _PUBLISHED:

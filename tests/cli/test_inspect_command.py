@@ -81,7 +81,7 @@ def test_sentences_say_what_stands_out(model: camserve.Model) -> None:
     assert said["depthwise"].endswith("The network would take 3.02 GMAC instead of 0.385 GMAC.")
     assert "1280 maps of 7 x 7 cells, one every 32 pixels" in said["layer"]
     assert said["head"].startswith("Linear: global average pooling and one linear layer. CAM is exact")
-    assert said["input"].startswith("Any size from 1 x 1 pixels on")
+    assert said["input"].startswith("Any size from 1 x 1 pixels up")
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_the_command_line_explains_a_tiff_of_bands(added: Path) -> None:
     listed = run("models", "--json")
     assert next(row for row in json.loads(listed.output) if row["name"] == "scenes")["input_size"] == [64, 32]
     looked = run("inspect", "scenes")
-    assert "It is given the bands 3, 2, 1, 5 of a picture." in " ".join(looked.output.split())
+    assert "The network gets the bands 3, 2, 1, 5 of a picture." in " ".join(looked.output.split())
 
 
 def test_a_batch_explains_a_folder_of_them(added: Path) -> None:

@@ -102,8 +102,8 @@ def test_a_class_can_be_asked_for_by_index_or_name(model: camserve.Model, cat: P
         ({"method": "grad-cam"}, UnknownName, "unknown method 'grad-cam'; did you mean 'gradcam'"),
         ({"layer": "blocks.99"}, UnknownName, "unknown layer 'blocks.99'; did you mean"),
         ({"layer": "classifier"}, OptionError, "not feature maps"),
-        ({"size": "big"}, OptionError, "size 'big' is none of: fit, crop, native"),
-        ({"size": 0}, OptionError, "size 0 is none of"),
+        ({"size": "big"}, OptionError, "size 'big' is not a size; allowed are fit, crop, native"),
+        ({"size": 0}, OptionError, "size 0 is not a size"),
         ({"size": 100_000}, OptionError, r"explain\.max_input_megapixels"),
     ],
 )

@@ -152,9 +152,9 @@ def test_a_card_with_any_value_loads_or_is_a_model_error(home: Path, caplog: pyt
         ("std", 0, "input.std.0 = 0: should be greater than"),
         ("mean", Toml("inf"), "input.mean.0 = inf: should be a finite number"),
         ("size", 50_000, "size: the network's input would be 50000 x 50000 pixels; allowed are 4 megapixels"),
-        ("size", 10**9, "input.size = 1000000000: 1000000000 is no size: .* of at most 65535"),
+        ("size", 10**9, "input.size = 1000000000: 1000000000 is not a size; .* of at most 65535"),
         ("crop", 1e-320, "input.crop = 1e-320: should be greater than or equal to 0.01"),
-        ("crop", True, "input.crop = True: true and false are no value of it"),
+        ("crop", True, "input.crop = True: true and false are not allowed here"),
         ("fit", 60_000, "fit: the network's input would be 60000 x 60000 pixels"),
         ("bands", [10**9], "input.bands.0 = 1000000000: should be less than 4096"),
     ],
@@ -172,17 +172,17 @@ def test_absurd_numbers_of_an_input_are_named(home: Path, key: str, value: Any, 
         ("weights", "package:numpy/../../x", "should be package:NAME/path, a file inside an installed package"),
         ("weights", "package:numpy/x", "the package 'numpy' has no such file"),
         ("weights", "a" * 300, "needs the file '.*a+', which does not exist"),
-        ("weights", "\0", "weights = .* is no file that this card may read"),
+        ("weights", "\0", "weights = .* is not a file that this card may read"),
         ("weights", "", "needs the file"),
         (
             "weights",
             "/etc/passwd",
-            "weights = '/etc/passwd' is no file that this card may read; allowed are names of files",
+            "weights = '/etc/passwd' is not a file that this card may read; allowed are files",
         ),
-        ("labels", "../../../etc/passwd", "labels = .* is no file that this card may read"),
-        ("labels", "link.txt", "labels = 'link.txt' is no file that this card may read"),
+        ("labels", "../../../etc/passwd", "labels = .* is not a file that this card may read"),
+        ("labels", "link.txt", "labels = 'link.txt' is not a file that this card may read"),
         ("labels", "pipe", "needs the file .*pipe"),
-        ("architecture", "../../net.py:tiny", "architecture = '../../net.py' is no file that this card may read"),
+        ("architecture", "../../net.py:tiny", "architecture = '../../net.py' is not a file that this card may read"),
         ("architecture", "torchvision:nonesuch", "unknown torchvision classifier 'nonesuch'"),
         ("layer", "nowhere", "unknown layer 'nowhere'"),
         ("output", "nowhere", "output 'nowhere': the network answers with a tensor"),
@@ -205,7 +205,9 @@ def test_what_a_card_may_read_beside_its_folder_is_the_operator_s_choice(home: P
     labels.write_text("a\nb\n")
     (home / "good" / "tiny.pth").symlink_to(weights / "tiny.pth")
     write(home / "good", {**GOOD, "labels": "../both.txt", "aliases": {}})  # directly beside the folder
-    with pytest.raises(ModelError, match=r"weights = 'tiny\.pth' is no file .* a folder of the setting models\.shared"):
+    with pytest.raises(
+        ModelError, match=r"weights = 'tiny\.pth' is not a file .* a folder of the setting models\.shared"
+    ):
         camserve.load("good", settings=settings_of(home))
     assert camserve.load("good", settings=settings_of(home, shared=[weights])).labels == ("a", "b")
     assert camserve.load("good", settings=settings_of(home, shared=["/"])).labels == ("a", "b")

@@ -153,9 +153,9 @@ SAVE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
     ("content", "message"),
     [
         (net(), f"cannot load 'x.pth': it holds not only weights but a Python object (torch.nn.modules.container."
-                f"Sequential), and camserve runs nothing that comes in a file. Where it was made, or where you trust "
-                f"it, load it in Python and {SAVE}"),
-        ({"model": net(), "epoch": 3}, "a Python object (torch.nn.modules.container.Sequential), and camserve runs"),
+                f"Sequential), and camserve never runs code from a file. On the machine that made it, or if you "
+                f"trust it, load it in Python and {SAVE}"),
+        ({"model": net(), "epoch": 3}, "a Python object (torch.nn.modules.container.Sequential), and camserve never"),
         ({"ema": net(), "loss": {"weight": torch.ones(3)}}, "a Python object (torch.nn.modules.container.Sequential)"),
         ({"epoch": np.float64(3)}, "a Python object (numpy._core.multiarray.scalar)"),
         ({key: tensor.numpy() for key, tensor in WEIGHTS.items()}, "object (numpy._core.multiarray._reconstruct), "),
@@ -177,7 +177,7 @@ def test_what_holds_no_weights_says_what_it_holds(tmp_path: Path, content: Any, 
 
 def test_a_file_that_asks_the_system_for_something_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": WEIGHTS, "x": Evil(tmp_path / "pwned")}, tmp_path / "x.pth")
-    with pytest.raises(ModelError, match=r"cannot load 'x\.pth'.*\((posix|nt)\.mkdir\).*runs nothing"):
+    with pytest.raises(ModelError, match=r"cannot load 'x\.pth'.*\((posix|nt)\.mkdir\).*never runs code"):
         read_checkpoint(tmp_path / "x.pth")
     assert not (tmp_path / "pwned").exists()
 
@@ -273,11 +273,11 @@ def test_damaged_files_are_named_as_such(tmp_path: Path) -> None:
     for content in contents:
         part.write_bytes(content)
         with pytest.raises(
-            ModelError, match="cannot load 'part.pth': it is damaged, or neither of torch.save nor of sa"
+            ModelError, match="cannot load 'part.pth': it is damaged, or not a file of torch.save or sa"
         ):
             read_checkpoint(part)
     part.write_bytes(safe.read_bytes()[:-4])
-    with pytest.raises(ModelError, match="cannot load 'part.pth': damaged, or no safetensors file: .*incomplete"):
+    with pytest.raises(ModelError, match="cannot load 'part.pth': damaged, or not a safetensors file: .*incomplete"):
         read_checkpoint(part)
     part.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
     with pytest.raises(ModelError, match="it is a Git LFS pointer, not the file itself: git lfs pull"):

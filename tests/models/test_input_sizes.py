@@ -32,7 +32,7 @@ def test_the_smallest_size_is_found() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3), nn.AdaptiveAvgPool2d(1))
     sizes = try_sizes(halves(net), (32, 32))
     assert (sizes.any_size, sizes.smallest) == (True, 5)
-    assert sizes.below == "nothing would be left of the 2 x 2 cells that 'inner.1' is given"
+    assert sizes.below == "the 2 x 2 cells that 'inner.1' gets are too few"
     assert [trial.size for trial in sizes.trials] == [(32, 32), (17, 17), (33, 33), (48, 17), (41, 41)]
 
 
@@ -46,7 +46,7 @@ def test_a_size_that_a_linear_layer_fixes_is_said_in_words() -> None:
     sizes = try_sizes(halves(net), (16, 16))
     assert not sizes.any_size
     assert sizes.smallest is None
-    reason = "the linear layer 'inner.2' takes 512 features and is given 162"
+    reason = "the linear layer 'inner.2' takes 512 features, but gets 162"
     assert sizes.trials[1] == Trial((9, 9), reason)
     assert sizes.trials[0] == Trial((16, 16), "")
 
@@ -62,7 +62,7 @@ def test_a_position_embedding_is_named() -> None:
             return (self.patches(x).flatten(2) + self.position).mean(2)
 
     reason = try_sizes(halves(Positions()), (16, 16)).trials[-1].reason
-    assert reason.startswith("the parameter 'inner.position' is of one size, 1x4x16: The size of tensor a (25)")
+    assert reason.startswith("the parameter 'inner.position' has a fixed size, 1x4x16: The size of tensor a (25)")
 
 
 def test_a_network_s_own_check_is_quoted() -> None:
@@ -72,7 +72,7 @@ def test_a_network_s_own_check_is_quoted() -> None:
     sizes = try_sizes(halves(vit.eval()), (32, 32))
     assert sizes.trials[2].reason == (
         "the network itself says 'Wrong image height! Expected 32'; its position embedding "
-        "'inner.encoder.pos_embedding' is of one size, 1x17x8"
+        "'inner.encoder.pos_embedding' has a fixed size, 1x17x8"
     )
 
 

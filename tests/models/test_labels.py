@@ -60,7 +60,7 @@ def test_names_are_in_the_order_of_the_logits(labels: Any, names: tuple[str, ...
         ({"cat": True, "dog": False}, "the dict begins with 'cat': True"),
         ({"cat", "dog"}, "have no order; give a list"),
         (3, "labels 3 have no order; give a list"),
-        (["cat", None], "None is no class name; give text"),
+        (["cat", None], "None is not a class name; give text"),
     ],
 )
 def test_what_names_no_classes_is_said(labels: Any, message: str) -> None:
@@ -223,7 +223,7 @@ def test_a_name_that_several_classes_have_besides_is_said() -> None:
     assert resolve_class("crane", names) == 0  # what is shown comes first
     with pytest.raises(OptionError, match="class 'hoist' is the name of 2 classes, 2, 3"):
         resolve_class("hoist", names)
-    with pytest.raises(ModelError, match=r"\[\] is no class name"):
+    with pytest.raises(ModelError, match=r"\[\] is not a class name"):
         names_in_order(["a", []])
 
 

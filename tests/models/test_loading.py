@@ -154,7 +154,7 @@ def test_a_card_and_a_module_say_for_themselves_what_they_are(folder: Path) -> N
     wrong: list[dict[str, Any]] = [{"weights": "birds.pth"}, {"scores": "sigmoid"}]
     for options in wrong:
         with pytest.raises(
-            OptionError, match=f"{next(iter(options))}: a card says this itself; only an nn.Module or an"
+            OptionError, match=f"{next(iter(options))}: the card states this itself; only an nn.Module or an"
         ):
             camserve.load("efficientnet-lite0", **options)
     with pytest.raises(OptionError, match="weights: a module has its own; module.load_state_dict puts others into it"):
@@ -227,9 +227,9 @@ def test_an_empty_module_is_not_taken_for_no_module() -> None:
 
 
 def test_what_makes_a_model_is_no_model() -> None:
-    with pytest.raises(OptionError, match="is no model, which makes one: call it; allowed are a card's name"):
+    with pytest.raises(OptionError, match="is not a model, but it may make one: call it; allowed are a card's name"):
         camserve.load(torchvision.models.resnet18)
-    with pytest.raises(OptionError, match="3 is no model; allowed are"):
+    with pytest.raises(OptionError, match="3 is not a model; allowed are"):
         camserve.load(3)  # type: ignore[arg-type]
 
 

@@ -47,7 +47,7 @@ def write_card(tmp_path: Path, **changes: str) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sha256": '"00"'}, "has sha256 5793.*but the card states '00': the file is damaged or another one"),
+        ({"sha256": '"00"'}, "has sha256 5793.*but the card states '00': the file is damaged or a different one"),
         ({"weights": '"package:nowhere/x.pth"'}, "needs the package 'nowhere', which is not installed: pip"),
         ({"weights": '"gone.pth"'}, "needs the file '.*gone.pth', which does not exist"),
         ({"architecture": '"camserve.nets:efficientnet_lite1"'}, "does not fit .*160 keys are of another shape"),
@@ -57,7 +57,7 @@ def write_card(tmp_path: Path, **changes: str) -> Path:
             {"mean": "[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"},
             "units of 0..1.*multiply both by 255",
         ),
-        ({"size": '"large"'}, r"input\.size = 'large': 'large' is no size"),
+        ({"size": '"large"'}, r"input\.size = 'large': 'large' is not a size"),
         ({"labels": '"../gone.txt"'}, "needs the file"),
         ({"layer": '"haed"'}, "unknown layer 'haed'; did you mean 'head'"),
     ],
@@ -179,7 +179,7 @@ def test_labels_must_be_as_many_as_classes() -> None:
 
 
 def test_input_options_belong_to_modules() -> None:
-    with pytest.raises(OptionError, match="size: a card says this itself"):
+    with pytest.raises(OptionError, match="size: the card states this itself"):
         camserve.load("efficientnet-lite0", size=100)
     with pytest.raises(OptionError, match="colour_order"):
         camserve.load(small_net(), colour_order="BGR")

@@ -104,10 +104,10 @@ def test_what_lies_between_layers_is_not_guessed(tmp_path: Path, between: nn.Mod
     with pytest.raises(ModelError) as caught:
         camserve.load(SMALL, weights=tmp_path / "x.pth")
     assert str(caught.value) == (
-        "'x.pth' fits 'torchvision:shufflenet_v2_x0_5' but for 'fc', in whose place it has a head of its own: "
-        "'fc.0' is Linear(1024, 32), 'fc.3' is Linear(32, 5); what lies around them has no weights, "
+        "'x.pth' fits 'torchvision:shufflenet_v2_x0_5' except for 'fc', where it has a head of its own: "
+        "'fc.0' is Linear(1024, 32), 'fc.3' is Linear(32, 5); modules around them have no weights, "
         "so the file does not tell an activation from dropout. "
-        "Write it down in ./net.py and give ./net.py:make as the architecture:\n\n"
+        "Write the head in ./net.py and give ./net.py:make as the architecture:\n\n"
         "from torch import nn\n"
         "from torchvision import models\n\n"
         "def make():\n"
@@ -162,7 +162,7 @@ def test_a_head_of_other_layers_is_asked_for(tmp_path: Path, head: nn.Module, to
     with pytest.raises(ModelError) as caught:
         camserve.load(SMALL, weights=tmp_path / "x.pth")
     assert f"it has a head of its own: {told}" in str(caught.value)
-    assert "names and shapes do not tell what is done with them. Write it down in ./net.py" in str(caught.value)
+    assert "names and shapes do not tell how the head uses them. Write the head in ./net.py" in str(caught.value)
     assert "    network.fc = ...  # the head that was there" in str(caught.value)
 
 
@@ -187,6 +187,6 @@ def test_weights_without_a_classifier_are_said_to_have_none(tmp_path: Path, arch
         camserve.load(architecture, weights=tmp_path / "x.pth")
     assert str(caught.value) == (
         f"'x.pth' fits '{architecture}', but has no classifier ({names}): it holds a network that ends in an "
-        "embedding, as timm.create_model(..., num_classes=0) makes it, and so knows no classes. Put a classifier on "
-        "it, train that, and save both"
+        "embedding, as timm.create_model(..., num_classes=0) makes it, so it has no classes. Add a classifier, "
+        "train it, and save both"
     )

@@ -119,10 +119,10 @@ def of_two_inputs(path: Path) -> None:
 
 BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "none": ("net.onnx", lambda path: None, "there is no file"),
-    "text": ("net.onnx", written("hello\n"), "damaged, cut off, or of another kind than its name says"),
-    "nothing": ("net.tflite", written(b""), "damaged, cut off, or of another kind than its name says"),
+    "text": ("net.onnx", written("hello\n"), "damaged, cut off, or not of the kind that its name says"),
+    "nothing": ("net.tflite", written(b""), "damaged, cut off, or not of the kind that its name says"),
     "cut off": ("net.onnx", cut, "cannot be read by OpenVINO: Model can't be parsed"),
-    "no weights": ("net.onnx", without_its_weights, r"\(net.data.*\. Weights kept outside belong beside it"),
+    "no weights": ("net.onnx", without_its_weights, r"\(net.data.*\. Put files of external weights beside it"),
     "no .bin": ("net.xml", written("<net/>"), "needs its weights, the file 'net.bin' beside it"),
     "no images": (
         "net.onnx",

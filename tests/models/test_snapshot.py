@@ -139,7 +139,9 @@ def test_the_inside_of_a_compiled_model_is_looked_at(plain: camserve.Explanation
 def test_what_cannot_be_copied_is_a_clear_error() -> None:
     model = net()
     model.file = (number for number in range(3))  # type: ignore[assignment] # generators cannot be copied
-    with pytest.raises(ModelError, match="cannot copy DenseNet: .*generator.*Remove what is no parameter"):
+    with pytest.raises(
+        ModelError, match="cannot copy DenseNet: .*generator.*Remove attributes that are not parameters"
+    ):
         snapshot(model)
 
 

@@ -185,7 +185,7 @@ def test_nothing_in_a_folder_is_run(folder: Path, monkeypatch: pytest.MonkeyPatc
     own = {"model_type": "finch", "auto_map": {"AutoConfig": "finch.FinchConfig"}}
     (folder / "config.json").write_text(json.dumps({**config, **own}))
     (folder / "finch.py").write_text("import os; os.mkdir('harm')")
-    assert "its code lies in the folder (auto_map), and camserve runs no code of a folder" in said(folder)
+    assert "its code is in the folder (auto_map), and camserve runs no code of a folder" in said(folder)
     assert not (folder / "harm").exists()
 
 
@@ -359,7 +359,7 @@ def test_a_folder_is_added_as_a_card(saved: Path, tmp_path: Path, monkeypatch: p
     card = tmp_path / "cards" / "beside" / "card.toml"
     text = card.read_text()
     card.write_text(text.replace("../finch", os.path.relpath(saved, card.parent)))
-    with pytest.raises(ModelError, match="is no folder that this card may read"):
+    with pytest.raises(ModelError, match="is not a folder that this card may read"):
         camserve.load(card)
     for wrong, said in (
         (["add", f"hf:{saved}", "-a", "timm:resnet18"], "leave out --architecture"),

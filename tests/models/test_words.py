@@ -180,7 +180,7 @@ def test_a_module_takes_sentences_where_its_tokeniser_is_known(folders: dict[str
         assert model.explain(PICTURE).logits == pytest.approx(named.explain(PICTURE).logits, abs=1e-4)
     with pytest.raises(ModelError, match="'CLIPModel' compares images with sentences: give its classes as sentences"):
         camserve.load(made)
-    with pytest.raises(ModelError, match=r"there is no tokenizer to read those .*: give it, as in load\(model, labels"):
+    with pytest.raises(ModelError, match=r"there is no tokenizer to read them .*: give it, as in load\(model, labels"):
         camserve.load(made, labels=SENTENCES)
 
 

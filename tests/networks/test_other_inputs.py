@@ -87,7 +87,7 @@ def test_a_grey_network_is_found_out_and_the_guess_is_said(caplog: pytest.LogCap
     assert model.card.input.channels == "L"
     assert (model.card.input.mean, model.card.input.std) == ((127.5,), (127.5,))
     (said,) = (record.getMessage() for record in caplog.records)
-    assert "nobody stated their mean and std, for which 127.5 is a guess" in said
+    assert "nobody stated their mean and std; 127.5 is a guess" in said
     assert "a guess" in model.inspect().channels
     assert all("is unsure" in text for text in model.explain(noise(40, 40, 3)).warnings)
 
@@ -95,7 +95,7 @@ def test_a_grey_network_is_found_out_and_the_guess_is_said(caplog: pytest.LogCap
 def test_what_is_stated_is_no_guess(caplog: pytest.LogCaptureFixture) -> None:
     model = camserve.load(Net(1), size=32, mean=[127.5], std=[127.5])
     assert not caplog.records
-    assert model.inspect().channels == "It is given grey pictures."
+    assert model.inspect().channels == "The network gets grey pictures."
 
 
 class Luma(Net):
@@ -116,7 +116,9 @@ def test_a_network_that_takes_colours_gets_them_whatever_its_first_layer() -> No
 @pytest.mark.parametrize("channels", [2, 4, 11])
 def test_other_numbers_of_channels_need_to_be_named(channels: int) -> None:
     listed = ", ".join(map(str, range(channels)))
-    with pytest.raises(ModelError, match=rf"takes {channels} channels, .* with bands=\[{listed}\], and their mean"):
+    with pytest.raises(
+        ModelError, match=rf"takes {channels} channels, .* with bands=\[{listed}\], and give their mean"
+    ):
         camserve.load(Net(channels), size=32)
 
 
@@ -225,8 +227,11 @@ def test_a_photo_read_without_its_bands_is_refused_in_words(model: camserve.Mode
         ({"shown": [0, 1, 2]}, "shown says which bands of a picture are drawn; it belongs to bands"),
         ({"bands": [0], "shown": [1, 2], "mean": 1, "std": 1}, "shown lists one band, or three .* not 2"),
         ({"channels": "L", "mean": (1, 2, 3), "std": (1, 1, 1)}, "mean has 3 numbers, but there are 1 channels"),
-        ({"size": [256, 128, 3]}, r"size = .*: \[256, 128, 3\] is no size: .* or \[height, width\], as \[256, 128\]"),
-        ({"size": [0, 32]}, "is no size"),
+        (
+            {"size": [256, 128, 3]},
+            r"size = .*: \[256, 128, 3\] is not a size; .* or \[height, width\], as \[256, 128\]",
+        ),
+        ({"size": [0, 32]}, "is not a size"),
     ],
 )
 def test_what_contradicts_itself_is_named(options: dict[str, Any], words: str) -> None:
@@ -443,8 +448,11 @@ def test_images_need_not_come_first_and_whole_numbers_stay_whole() -> None:
             {"metta": META},
             r"Told.forward takes no argument 'metta', but images, meta, gain, flip; did you mean 'meta'\?",
         ),
-        ({"meta": ["a", "b"]}, "argument 'meta' is no list of numbers"),
-        ({"meta": [[1.0], [2.0, 3.0]]}, "argument 'meta' is no list of numbers, nor one of lists of the same length"),
+        ({"meta": ["a", "b"]}, "argument 'meta' is neither a list of numbers"),
+        (
+            {"meta": [[1.0], [2.0, 3.0]]},
+            "argument 'meta' is neither a list of numbers nor a list of lists of equal length",
+        ),
     ],
 )
 def test_arguments_that_are_missing_or_wrong_are_named(arguments: dict[str, Any], words: str) -> None:

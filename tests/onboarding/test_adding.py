@@ -204,7 +204,7 @@ def test_without_a_folder_of_one_s_own_one_is_asked_for(desk: Path, monkeypatch:
         (
             ("birds.pth", "-a", "net.py:Net", "--mean", *"000", "--std", *"111", "--size", "0"),
             2,
-            "size = (0,): 0 is no size: it is a side in pixels",
+            "size = (0,): 0 is not a size; a size is a side in pixels",
         ),
         (("birds.pth", "-a", "net"), 2, "architecture 'net' is none of: torchvision:NAME, timm:NAME"),
     ],

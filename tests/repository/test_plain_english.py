@@ -34,6 +34,8 @@ WORDS = {
     r"prior to": "before",
     r"simply|obviously|of course|needless to say": "nothing",
     r"amongst|whilst": "among, while",
+    r"in whose place": "where, instead of",
+    r"(?:and|or) the like": "and similar ...",
 }
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): plain for words, plain in WORDS.items()}
 

@@ -189,7 +189,7 @@ def test_a_card_reads_no_folder_of_others(card: Path, tmp_path: Path) -> None:
     (tmp_path / "cards" / "pets").mkdir(parents=True)
     other = tmp_path / "cards" / "pets" / "card.toml"
     other.write_text(card.read_text().replace("../clip", str(card.parent.parent / "clip")))
-    with pytest.raises(ModelError, match="is no folder that this card may read"):
+    with pytest.raises(ModelError, match="is not a folder that this card may read"):
         camserve.load(other)
 
 

@@ -339,7 +339,7 @@ def test_the_root_is_a_page_for_browsers_and_json_for_others(client: FlaskClient
         ("quantity=softmax", "unknown_name", "unknown quantity 'softmax'; did you mean 'log-softmax'"),
         ("target=1000", "bad_option", "the model has classes 0 to 999"),
         ("colormap=infernal", "unknown_name", "unknown colour map 'infernal'; did you mean 'inferno'"),
-        ("size=huge", "bad_option", "size 'huge' is none of: fit, crop, native"),
+        ("size=huge", "bad_option", "size 'huge' is not a size; allowed are fit, crop, native"),
         ("alpha=2", "bad_option", "alpha '2': should be less than or equal to 1"),
         ("alpha=nan&threshold=x", "bad_option", "threshold 'x': should be a number"),
         ("contour=2", "bad_option", "contour '2': should be on, off or a share of the maximum, 0 to 1"),

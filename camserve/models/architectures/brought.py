@@ -1,4 +1,4 @@
-"""What a network brings along besides itself: the input it was trained with, its classes' names, its scores."""
+"""What the library of a network states about it: the input it was trained with, its class names, its scores."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,16 @@ from typing import Any
 
 from camserve.models.compiled.model_file import ModelFile, stated_by
 
-# What transformers calls classes that nobody has named.
+# The names that transformers gives to classes without a name.
 _UNNAMED = re.compile(r"LABEL_\d+")
 
 
 @dataclass(frozen=True)
 class Brought:
-    """What counts where the user says nothing else.
+    """What the library states. It is used where the user states nothing.
 
-    input: fields of `camserve.models.card.Input`. labels: the names of its classes. scores: as of a card. guess: what
-    nobody states, in a sentence; "" where nothing is guessed.
+    input: fields of `camserve.models.card.Input`. labels: the class names. scores: as in a card. guess: a sentence that
+    says what is only a guess; "" if nothing is.
     """
 
     input: Mapping[str, Any] = field(default_factory=dict)
@@ -26,11 +26,11 @@ class Brought:
 
 
 def names_given(names: Sequence[str]) -> Sequence[str] | None:
-    """The names, None where they are only numbers: "LABEL_0" and so on."""
+    """The names, or None if they are only numbers: "LABEL_0" and so on."""
     return None if not names or all(_UNNAMED.fullmatch(name) for name in names) else names
 
 
 def brought_by_file(file: ModelFile) -> Brought:
-    """What a model file brings along."""
+    """What a model file states about its network."""
     known = "mean" in file.pixels
     return Brought(input=stated_by(file), guess="" if known else "the file does not say how pixels become its input")

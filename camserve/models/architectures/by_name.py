@@ -2,14 +2,14 @@
 
     torchvision:NAME          any classifier that torchvision lists
     timm:NAME                 any model of timm, an extra
-    timm:hf-hub:OWNER/NAME    one that the local cache of the Hugging Face hub holds, with its weights
-    hf:FOLDER                 a classifier of transformers, an extra, with its weights; or hf:OWNER/NAME of that cache
-    clip:FOLDER               a model of images and sentences, whose classes are the labels; see zero_shot.py
+    timm:hf-hub:OWNER/NAME    a model with weights in the local cache of the Hugging Face hub
+    hf:FOLDER                 a classifier of transformers, an extra, with weights; or hf:OWNER/NAME of that cache
+    clip:FOLDER               a model that compares images with sentences; the labels are its classes; see zero_shot.py
     package.module:factory    a class or function of an installed package
-    ./net.py:factory          one of a file
-    ./net.onnx                a model file that OpenVINO reads, weights inside: no code of anybody's
+    ./net.py:factory          a class or function in a file
+    ./net.onnx                a model file that OpenVINO reads, with weights: runs no foreign code
 
-Factories run code, so such a name comes from whoever runs camserve, never from a request.
+Factories run code, so such a name must come from the operator of camserve, never from a request.
 """
 
 from collections.abc import Callable, Collection
@@ -28,7 +28,7 @@ from camserve.models.compiled.model_file import is_model_file, read_model_file
 
 
 class Code(NamedTuple):
-    """How one makes a network oneself. file: where such code belongs. imports: lines. call: the expression."""
+    """How to make a network without camserve. file: where the code belongs. imports: lines. call: the expression."""
 
     file: str
     imports: tuple[str, ...]
@@ -48,12 +48,12 @@ _LIBRARIES = {
 
 
 def build(architecture: str, classes: int | None = None, *, folder: Path | None = None) -> nn.Module:
-    """An untrained network.
+    """Make an untrained network.
 
-    classes: how many it is to tell apart, where that is known; a factory that takes no such number is called
-    without. folder: what the path of a .py file is relative to, default the working directory.
-    Raises UnknownName where torchvision or timm has no such name, ModelError where the network cannot be made.
-    The caller's random numbers are not drawn from.
+    classes: the number of classes, if known. A factory without a parameter for it is called without it. folder: the
+    folder that the path of a .py file is relative to, by default the working directory.
+    Raises UnknownName if torchvision or timm has no such name, ModelError if the network cannot be made.
+    The random state of the caller does not change.
     """
     library, _, name = architecture.partition(":")
     with torch.random.fork_rng(devices=[]):
@@ -77,10 +77,10 @@ def brought_along(
     file: Path | None = None,
     sha256: str | None = None,
 ) -> Brought:
-    """What the architecture's own library states of it; nothing for a factory.
+    """What the library of the architecture states about it; nothing for a factory.
 
-    folder: as for `build`. stated_input: fields of the input that somebody has stated. file, sha256: of the weights,
-    where they are known: those that a library publishes have names of classes and an input of their own.
+    folder: as in `build`. stated_input: the input fields that the user or the card states. file, sha256: of the
+    weights, if known: published weights have their own class names and input.
     """
     if (repository := repository_of(architecture)) is not None:
         return of_transformers.brought(repository, folder, stated_input)
@@ -91,17 +91,17 @@ def brought_along(
 
 
 def brought_by(module: nn.Module, stated_input: Collection[str] = ()) -> Brought:
-    """What a network that the user made brings along. stated_input: as for `brought_along`."""
+    """What the library of a user's network states about it. stated_input: as in `brought_along`."""
     return of_transformers.brought_by(module, stated_input) or of_timm.brought_by(module) or Brought()
 
 
 def _of_files() -> Any:
-    """What reads model files: OpenVINO is an extra, and slow to import."""
+    """The module that reads model files. OpenVINO is an extra, and slow to import."""
     return import_module("camserve.models.compiled.of_files")
 
 
 def code_of(architecture: str) -> Code:
-    """The code that makes the network without camserve, for a file of the user's own."""
+    """The code that makes the network without camserve, for a file of the user."""
     if (repository := repository_of(architecture)) is not None:
         imports, call = of_transformers.code(repository)
         return Code("./net.py", (imports,), call)

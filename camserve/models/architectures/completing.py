@@ -1,4 +1,4 @@
-"""A card with what it leaves open as the network's own library states it."""
+"""Fills the fields that a card leaves open with what the network's library states."""
 
 import logging
 from typing import Any
@@ -10,9 +10,9 @@ log = logging.getLogger("camserve")
 
 
 def completed(card: Card, brought: Brought, name: str) -> Card:
-    """The card, with what it leaves open of input and scores as the network's own library states it."""
+    """The card, with open fields of input and scores filled by what the network's library states."""
     stated = {field: getattr(card.input, field) for field in card.input.model_fields_set}
-    others = card.input.count != 3  # of which the library says nothing
+    others = card.input.count != 3  # the library states nothing about other channels
     known = {
         field: value
         for field, value in brought.input.items()

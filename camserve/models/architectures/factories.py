@@ -1,6 +1,6 @@
-"""Networks of the user's own: a class, a function or a module, of an installed package or of a file.
+"""Networks of the user: a class, a function or a module, in an installed package or in a file.
 
-What their code raises becomes one ModelError with its words and the line; nothing else of it reaches the user.
+An error in their code becomes one ModelError with the message and the line of that error.
 """
 
 import copy
@@ -22,12 +22,12 @@ from torch import nn
 
 from camserve.errors import ModelError, UnknownName, first_line, is_interrupt
 
-# What people call the number of classes, in the order in which we try.
+# Usual names of the parameter for the number of classes, in the order in which we try them.
 _CLASSES = ("num_classes", "classes", "n_classes", "num_labels")
 
 
 def build(architecture: str, classes: int | None, folder: Path) -> object:
-    """What the factory makes. `architecture` is "package.module:factory" or "net.py:factory", below `folder`."""
+    """Call the factory. `architecture` is "package.module:factory" or "net.py:factory", relative to `folder`."""
     place, _, name = architecture.rpartition(":")
     try:
         module = _run(folder / place) if place.endswith(".py") else import_module(place)
@@ -35,27 +35,27 @@ def build(architecture: str, classes: int | None, folder: Path) -> object:
         if isinstance(factory, nn.Module):
             return copy.deepcopy(factory)
         return _call(factory, classes)
-    except BaseException as error:  # theirs: a script without a main guard may even exit
+    except BaseException as error:  # foreign code: a script without a main guard may even exit
         if is_interrupt(error):
             raise
         raise ModelError(f"cannot make architecture '{architecture}': {_words(error)}{_hint(error)}") from error
 
 
 def file_of(architecture: str, folder: Path) -> Path | None:
-    """The file that an architecture such as "./net.py:Net" names, None for one of a package."""
+    """The file that an architecture such as "./net.py:Net" names; None if it names a package."""
     place = architecture.rpartition(":")[0]
     return folder / place if place.endswith(".py") else None
 
 
 def _run(path: Path) -> ModuleType:
-    """The module in a file, run anew: the file may have changed, and another card may have one of the same name."""
+    """Run the file as a module, each time: it may have changed, and another card may have a file with this name."""
     if not path.is_file():
         raise ModelError(f"there is no file '{path}'")
     mark = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
     spec = spec_from_file_location(f"camserve_architecture_{path.stem}_{mark}", path)
     assert spec is not None and spec.loader is not None  # a .py file always has both
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
+    sys.modules[spec.name] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
 
@@ -70,10 +70,10 @@ def _attribute(module: ModuleType, name: str) -> Any:
 
 
 def _call(factory: Callable[..., object], classes: int | None) -> object:
-    """Call without arguments, or with the number of classes where it is known and there is a parameter for it."""
+    """Call without arguments, or with the number of classes if it is known and there is a parameter for it."""
     try:
         parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # builtins have none
+    except (TypeError, ValueError):  # builtins have no signature
         parameters = {}  # type: ignore[assignment]
     named = next((name for name in _CLASSES if name in parameters), None)
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -88,14 +88,14 @@ def _call(factory: Callable[..., object], classes: int | None) -> object:
 
 
 def _words(error: BaseException) -> str:
-    """What went wrong and, where it is not ours, in which line of which file."""
+    """The error message and, if the error is not ours, its file and line."""
     if isinstance(error, ModelError | UnknownName):
         return str(error)
     return f"{type(error).__name__}: {shorten(first_line(error), 300, placeholder=' ...')}{_line(error)}"
 
 
 def _line(error: BaseException) -> str:
-    """The innermost line outside of torch and of the machinery that imports and calls."""
+    """The innermost line outside torch and outside the code that imports and calls."""
     ours = (__file__, "<frozen importlib", str(Path(torch.__file__).parent))
     theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
     theirs = [f for f in theirs if Path(f.filename).parent.name != "importlib"]

@@ -1,4 +1,4 @@
-"""Which texts name an architecture, by their form alone. No torch."""
+"""Tells by its form whether a text names an architecture. No torch."""
 
 import re
 
@@ -6,7 +6,7 @@ from camserve.catalogue.class_sentences import ZERO_SHOT
 from camserve.models.architectures.hub_cache import repository_of
 from camserve.models.compiled.model_file import is_model_file
 
-# Those whose networks come untrained.
+# Libraries whose networks come untrained.
 LIBRARIES = ("torchvision", "timm")
 
 
@@ -24,5 +24,5 @@ def is_untrained(architecture: str) -> bool:
 
 
 def is_zero_shot(architecture: str) -> bool:
-    """Whether that names a model of images and sentences."""
+    """Whether the name is that of a model that compares images with sentences."""
     return architecture.startswith(ZERO_SHOT)

@@ -1,4 +1,4 @@
-"""What to write in place of names that other libraries take: of architectures, of published weights, of model hubs."""
+"""What to write instead of names from other libraries: of architectures, of published weights, of model hubs."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ from camserve.models.architectures import of_timm, of_torchvision
 from camserve.models.architectures.hub_cache import kept, repository_of
 
 _HUB = re.compile(r"(?P<prefix>(?:timm:)?(?:hf[-_]hub:)?)(?P<owner>[\w.-]{1,99})/(?P<name>[\w.-]{1,99})")
-# What other libraries take where they are to download weights.
+# Arguments of other libraries that ask for a download of weights.
 _ASKED = ("DEFAULT", "True", "pretrained", "imagenet", "IMAGENET1K")
 
 
 def of_source(text: str) -> str:
-    """What to write for a name that is no card's, as a sentence; "" where it is nobody else's either."""
+    """A sentence that says what to write instead of a name that no card has; "" if no library knows the name."""
     if repository_of(text) is not None:
         return f"`camserve add {text}` makes a card of it, which has a name"
     hub = _HUB.fullmatch(text)
@@ -31,7 +31,7 @@ def of_source(text: str) -> str:
 
 
 def of_weights(architecture: str, text: str) -> str:
-    """What to write for weights that are no file, as a sentence; "" where that is nobody's name for any."""
+    """A sentence that says what to write for weights that are not a file; "" if no library has such a name."""
     library = architecture.partition(":")[0]
     if library not in _LIBRARIES:
         return f"'{text}' is a name of torchvision's and timm's" if text.rpartition(".")[2] in _ASKED else ""
@@ -42,13 +42,13 @@ def of_weights(architecture: str, text: str) -> str:
 
 
 def kept_weights(architecture: str, text: str) -> Path | None:
-    """The file, if it is on this machine, of the weights that the library calls `text`, "DEFAULT" say."""
+    """The file of the weights that the library calls `text`, such as "DEFAULT"; None if it is not on this machine."""
     found = _address(architecture, text)
     return None if found is None else _kept(architecture.partition(":")[0], found)
 
 
 def _address(architecture: str, text: str) -> str | None:
-    """Where the library publishes the weights that it calls `text`."""
+    """The address of the weights that the library calls `text`."""
     library, _, name = architecture.partition(":")
     if library not in _LIBRARIES or repository_of(architecture) is not None:
         return None
@@ -67,7 +67,7 @@ def _of_hub(hub: "re.Match[str]") -> str:
 
 
 def _kept(library: str, address: str) -> Path | None:
-    """Where the library itself keeps the file of that address, if it has it."""
+    """The file of that address in the library's own cache, if it is there."""
     if library == "torchvision":
         found = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
         return found if found.is_file() else None

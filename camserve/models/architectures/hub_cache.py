@@ -1,6 +1,6 @@
-"""The local cache of the Hugging Face hub: what of a repository is on this machine, and a download if asked for.
+"""The local cache of the Hugging Face hub: what it holds of a repository, and a download if you ask for it.
 
-The cache is read by its layout alone, so what is there is found without huggingface_hub, and without a request.
+camserve reads the folders of the cache itself: this needs neither huggingface_hub nor a request.
 """
 
 import os
@@ -12,20 +12,20 @@ from camserve.errors import ModelError, NotInstalled, OptionError, first_line, s
 # OWNER/NAME of a repository; some old ones have no owner. @ and a branch, tag or commit may follow.
 _REPOSITORY = re.compile(r"(?P<name>[\w.-]{1,96}(/[\w.-]{1,96})?)(@(?P<revision>[\w./-]{1,96}))?", re.ASCII)
 FORMS = ("hf:", "timm:hf-hub:", "timm:hf_hub:")
-# What of a repository a classifier may need: a download leaves out weights of other frameworks.
+# The files that a classifier may need. A download leaves out the weights of other frameworks.
 _WANTED = ["*.json", "*.txt", "*.safetensors", "*.bin"]
 
 
 def cache() -> Path:
-    """The folder of the cache, as HF_HUB_CACHE or HF_HOME say."""
+    """The folder of the cache, which HF_HUB_CACHE or HF_HOME may set."""
     usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or usual, "hub"))
 
 
 def kept(repository: str, file: str = "") -> Path | None:
-    """The snapshot of "OWNER/NAME" or "OWNER/NAME@REVISION" in the cache, or a file of it; None where it is not there.
+    """The snapshot of "OWNER/NAME" or "OWNER/NAME@REVISION" in the cache, or one of its files; None if it is missing.
 
-    Without a revision that of the branch main, or the only one.
+    Without a revision: the snapshot of the branch main, or the only snapshot.
     """
     match = _REPOSITORY.fullmatch(repository)
     if match is None:
@@ -44,13 +44,13 @@ def kept(repository: str, file: str = "") -> Path | None:
 
 
 def pinned(repository: str) -> str:
-    """OWNER/NAME with the commit that the cache holds, so that a later download changes nothing."""
+    """OWNER/NAME with the commit in the cache, so that a later download changes nothing."""
     found = kept(repository)
     return repository if found is None else f"{repository.partition('@')[0]}@{found.name}"
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of a folder that a classifier may need, those of weights in one form only."""
+    """The files of a folder that a classifier may need. Weights are listed in one form only."""
     found = sorted(path for pattern in _WANTED for path in folder.glob(pattern) if path.is_file())
     if any(path.suffix == ".safetensors" for path in found):
         found = [path for path in found if ".bin" not in path.suffixes]
@@ -58,12 +58,12 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def repository_of(architecture: str) -> str | None:
-    """FOLDER or OWNER/NAME of an architecture that is kept as the hub keeps it; None of any other."""
+    """FOLDER or OWNER/NAME of an architecture that is stored as on the hub; None for other architectures."""
     return next((architecture.removeprefix(form) for form in FORMS if architecture.startswith(form)), None)
 
 
 def folder_of(name: str, base: Path) -> Path:
-    """The folder that "FOLDER" or "OWNER/NAME" means: a path relative to `base`, else what the cache has of that name.
+    """The folder that "FOLDER" or "OWNER/NAME" means: a path relative to `base`, else the cached repository.
 
     Raises ModelError.
     """
@@ -80,15 +80,15 @@ def folder_of(name: str, base: Path) -> Path:
 
 
 def fetch(architecture: str) -> None:
-    """Download what "hf:OWNER/NAME" or "timm:hf-hub:OWNER/NAME" means into the cache, where it is not there.
+    """Download the repository of "hf:OWNER/NAME" or "timm:hf-hub:OWNER/NAME" into the cache, unless it is there.
 
-    Raises OptionError for anything else, ModelError where that fails, NotInstalled.
+    Raises OptionError for other architectures, ModelError if the download fails, NotInstalled.
     """
     name = repository_of(architecture)
     if name is None:
         raise OptionError(
-            f"there is nothing to download for {shown(architecture)}: it is done for hf:OWNER/NAME and "
-            "timm:hf-hub:OWNER/NAME"
+            f"there is nothing to download for {shown(architecture)}: only hf:OWNER/NAME and "
+            "timm:hf-hub:OWNER/NAME can be downloaded"
         )
     if Path(name).is_dir() or kept(name) is not None:
         return
@@ -96,7 +96,7 @@ def fetch(architecture: str) -> None:
         import huggingface_hub
     except ModuleNotFoundError:
         raise NotInstalled(
-            f"to download '{name}' takes the package huggingface_hub, which is not installed: pip install "
+            f"the download of '{name}' needs the package huggingface_hub, which is not installed: pip install "
             '"camserve[hf]"'
         ) from None
     repository, _, revision = name.partition("@")
@@ -104,5 +104,5 @@ def fetch(architecture: str) -> None:
         huggingface_hub.snapshot_download(
             repository, revision=revision or None, cache_dir=cache(), allow_patterns=_WANTED
         )
-    except Exception as error:  # whatever a network does, a repository that is not there or not for everybody
+    except Exception as error:  # the network fails; the repository does not exist or is private
         raise ModelError(f"cannot download '{name}': {type(error).__name__}: {first_line(error)}") from error

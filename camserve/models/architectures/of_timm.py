@@ -1,4 +1,4 @@
-"""timm's models, and the preprocessing that its metadata states. The one place that imports timm, an extra."""
+"""timm's models, and the preprocessing that timm states. The only file that imports timm, an extra."""
 
 import json
 import math
@@ -26,18 +26,18 @@ def build(name: str, classes: int | None) -> nn.Module:
     options = {} if classes is None else {"num_classes": classes}
     try:
         made: nn.Module = timm.create_model(name, pretrained=False, **options)
-    except Exception as error:  # a tag it does not have, a model that takes no such option
+    except Exception as error:  # an unknown tag, or a model without this option
         raise ModelError(f"timm cannot make '{name}': {error}") from error
     return made
 
 
 def code(name: str) -> tuple[str, str]:
-    """The line that imports what makes it, and the call that does."""
+    """The line of the import, and the call that makes the model."""
     return "import timm", f"timm.create_model({name!r})"
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """The preprocessing of the weights that timm lists first for `name`, in units of 0..255; {} where it has none."""
+    """The preprocessing of the first weights that timm lists for `name`, in units of 0..255; {} if there is none."""
     stated = _timm(name).get_pretrained_cfg(name, allow_unregistered=False)
     if stated is None:
         return {}
@@ -52,7 +52,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def brought(name: str, file: Path | None, sha256: str | None) -> Brought:
-    """What timm states of the weights that it lists first for `name`; or what a config.json beside the file does.
+    """What timm states for the weights that it lists first for `name`, or what config.json beside the file states.
 
     Raises UnknownName, ModelError.
     """
@@ -66,7 +66,7 @@ def brought(name: str, file: Path | None, sha256: str | None) -> Brought:
 
 
 def input_of(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """The preprocessing that a pretrained_cfg states, step by step as timm does it; {} for an empty one."""
+    """The preprocessing that a pretrained_cfg states, with the steps of timm; {} for an empty one."""
     if not stated:
         return {}
     timm: Any = _imported("timm")
@@ -89,28 +89,28 @@ def input_of(stated: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_folder_of(stated: Mapping[str, Any]) -> bool:
-    """Whether a config.json is one of timm's own."""
+    """Whether a config.json was written by timm."""
     return "architecture" in stated and "model_type" not in stated
 
 
 def from_folder(place: Path) -> nn.Module:
-    """The network in a folder as timm writes it for model hubs, with its weights. Raises ModelError."""
+    """The network in a folder that timm wrote for a model hub, with its weights. Raises ModelError."""
     timm = _imported(f"hf:{place}")
     try:
         made: nn.Module = timm.create_model(f"local-dir:{place}", pretrained=True)
-    except Exception as error:  # an architecture that it does not know, files that are missing or damaged
+    except Exception as error:  # an unknown architecture; files are missing or damaged
         raise ModelError(f"timm cannot load '{place}': {first_line(error)}") from error
     return made
 
 
 def brought_by_folder(stated: Mapping[str, Any]) -> Brought:
-    """What a config.json of timm's own states of the network beside it."""
+    """What a config.json of timm states about the network beside it."""
     own = stated.get("pretrained_cfg") or {}
     return Brought(input_of({**stated, **own}), _labels({**stated, **own}))
 
 
 def brought_by(module: nn.Module) -> Brought | None:
-    """What a model of timm's, made by the user, brings along; None for any other module."""
+    """What a timm model that the user made states about itself; None for any other module."""
     stated = getattr(module, "pretrained_cfg", None)
     if not isinstance(stated, dict) or not any(kind.__module__.startswith("timm.") for kind in type(module).__mro__):
         return None
@@ -118,7 +118,7 @@ def brought_by(module: nn.Module) -> Brought | None:
 
 
 def _labels(stated: Mapping[str, Any]) -> Sequence[str] | None:
-    """The names of classes that it states, or ImageNet's, where its tag and their number say that it is that."""
+    """The class names that it states, or ImageNet's names if the tag and the number of classes are ImageNet's."""
     names = stated.get("label_names")
     if isinstance(names, list | tuple):
         return names_given(list(map(str, names)))
@@ -126,7 +126,7 @@ def _labels(stated: Mapping[str, Any]) -> Sequence[str] | None:
 
 
 def knows(name: str) -> bool:
-    """Whether timm has such a model: looked up in its files, since importing it takes seconds."""
+    """Whether timm has such a model. We search its files because an import of timm takes seconds."""
     spec, known = find_spec("timm"), re.compile(rf"^def {re.escape(name.partition('.')[0])}\(", re.MULTILINE)
     if spec is None or not spec.submodule_search_locations:
         return False
@@ -135,7 +135,7 @@ def knows(name: str) -> bool:
 
 
 def published(name: str) -> dict[str, str]:
-    """{what it calls weights: their address on the model hub}, those it takes itself first. Raises UnknownName."""
+    """{name of weights: their address on the model hub}, with timm's default first. Raises UnknownName."""
     timm = _timm(name)
     base = name.partition(".")[0]
     tags = {tag.partition(".")[2]: tag for tag in timm.list_pretrained(f"{base}.*")}
@@ -165,10 +165,10 @@ def _imported(what: str) -> ModuleType:
 
 
 def _timm(name: str) -> ModuleType:
-    """timm, once it is sure that it knows `name` itself: it would look for some forms of names on a model hub."""
+    """timm, after a check that it knows `name` itself: timm would look for some names on a model hub."""
     timm = _imported(f"timm:{name}")
     known = timm.list_models()
     if name.partition(".")[0] not in known:
-        last = name.rpartition("/")[2]  # as the hub calls it: timm/resnet18.a1_in1k
+        last = name.rpartition("/")[2]  # the hub's form: timm/resnet18.a1_in1k
         raise UnknownName("timm model", name, known, close=[last] if last.partition(".")[0] in known else None)
     return timm

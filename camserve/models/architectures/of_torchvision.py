@@ -1,6 +1,6 @@
-"""torchvision's networks, and the preprocessing that its metadata states. The one place that imports torchvision.
+"""torchvision's networks, and the preprocessing that torchvision states. The only file that imports torchvision.
 
-Classifiers, and the segmentation networks and detectors of its names.
+Classifiers, segmentation networks and detectors.
 """
 
 from pathlib import Path
@@ -11,14 +11,14 @@ from torch import nn
 from camserve.errors import UnknownName
 from camserve.models.architectures.brought import Brought
 
-# Auxiliary heads answer only in training. transform_input is what the published weights, and whatever was
-# fine-tuned from them, were trained with. init_weights=False: the slow initialisation, which warns as well.
+# Auxiliary heads answer only in training. transform_input: the published weights were trained with it, and so were
+# weights fine-tuned from them. init_weights=False: skips the initialisation, which is slow and warns.
 _INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}
 _OPTIONS: dict[str, dict[str, Any]] = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
 def build(name: str, classes: int | None) -> nn.Module:
-    """The network of that name, untrained, for `classes` classes (1000 of a classifier). Raises UnknownName."""
+    """The untrained network of that name, for `classes` classes (classifiers: default 1000). Raises UnknownName."""
     from torchvision import models
 
     _check(name)
@@ -30,7 +30,7 @@ def build(name: str, classes: int | None) -> nn.Module:
 
 
 def code(name: str) -> tuple[str, str]:
-    """The line that imports what makes it, and the call that does."""
+    """The line of the import, and the call that makes the network."""
     options = "".join(f", {key}={value!r}" for key, value in _options(name).items())
     return "from torchvision import models", f"models.get_model({name!r}{options})"
 
@@ -45,7 +45,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 def _input(weights: Any) -> dict[str, Any]:
     preset = weights.transforms()
-    if not hasattr(preset, "resize_size"):  # of a detector, which brings its pictures to its input itself
+    if not hasattr(preset, "resize_size"):  # a detector resizes its pictures itself
         return {}
     (resized,) = preset.resize_size
     (size,) = getattr(preset, "crop_size", preset.resize_size)
@@ -59,9 +59,9 @@ def _input(weights: Any) -> dict[str, Any]:
 
 
 def brought(name: str, file: Path | None, sha256: str | None) -> Brought:
-    """What torchvision states of weights that it has published itself, else the input of those it calls DEFAULT.
+    """What torchvision states about the weights, if it published them; else the input of its DEFAULT weights.
 
-    sha256: of the file, which its published name begins with. Raises UnknownName.
+    sha256: of the file; a published file's name contains its first digits. Raises UnknownName.
     """
     from torchvision import models
 
@@ -75,12 +75,12 @@ def brought(name: str, file: Path | None, sha256: str | None) -> Brought:
 
 
 def knows(name: str) -> bool:
-    """Whether it has a network of that name."""
+    """Whether torchvision has a network with that name."""
     return name in _known()
 
 
 def published(name: str) -> dict[str, str]:
-    """{what it calls weights: their address}, those it calls DEFAULT first. Raises UnknownName."""
+    """{name of weights: their address}, with DEFAULT first. Raises UnknownName."""
     from torchvision import models
 
     _check(name)
@@ -89,8 +89,8 @@ def published(name: str) -> dict[str, str]:
 
 
 def _options(name: str) -> dict[str, Any]:
-    fixed = {"image_size": defaults(name)["size"]} if name.startswith("vit_") else {}  # by its position embedding
-    of_parts: dict[str, Any] = {} if name in _classifiers() else {"weights_backbone": None}  # or it would fetch them
+    fixed = {"image_size": defaults(name)["size"]} if name.startswith("vit_") else {}  # its position embedding fixes it
+    of_parts: dict[str, Any] = {} if name in _classifiers() else {"weights_backbone": None}  # else it downloads them
     return {**_OPTIONS.get(name, {}), **fixed, **of_parts}
 
 

@@ -1,9 +1,9 @@
 """transformers' image classifiers: a folder that save_pretrained wrote, or a repository in the hub's local cache.
 
     hf:FOLDER          such as hf:./finch
-    hf:OWNER/NAME      what the local cache has of that repository
+    hf:OWNER/NAME      that repository in the local cache
 
-Only the library's own classes are made: code that lies in a folder is never run.
+Only classes of transformers are made. Code in a folder never runs.
 """
 
 import json
@@ -42,9 +42,9 @@ def build(name: str, folder: Path) -> nn.Module:
 
 
 def brought(name: str, folder: Path, stated_input: Collection[str] = ()) -> Brought:
-    """What the files beside the weights state. stated_input: fields of the input that somebody has stated.
+    """What the files beside the weights state. stated_input: the input fields that the user or the card states.
 
-    Raises ModelError for a processor that does what no card can say, unless size, mean and std are stated.
+    Raises ModelError if a card cannot describe the processor, unless size, mean and std are stated.
     """
     place = folder_of(name, folder)
     stated = _config(place)
@@ -57,13 +57,13 @@ def brought(name: str, folder: Path, stated_input: Collection[str] = ()) -> Brou
 
 
 def code(name: str) -> tuple[str, str]:
-    """The line that imports what makes it, and the call that does."""
+    """The line of the import, and the call that makes the network."""
     kind = "AutoModelForImageClassification"
     return f"from transformers import {kind}", f"{kind}.from_pretrained({name!r})"
 
 
 def brought_by(module: nn.Module, stated_input: Collection[str] = ()) -> Brought | None:
-    """What a model of transformers, made by the user, brings along; None for any other module. Raises as `brought`."""
+    """What a user's model of transformers states about itself; None for any other module. Raises as `brought`."""
     config = getattr(module, "config", None)
     if not any(kind.__name__ == "PreTrainedModel" for kind in type(module).__mro__) or not hasattr(config, "id2label"):
         return None
@@ -88,7 +88,7 @@ def _of_config(transformers: ModuleType, config: Any, place: Path | None, stated
 
 
 def processor_input(place: Path) -> dict[str, Any] | None:
-    """The fields of `camserve.models.card.Input` that a folder's image processor states; None where it has none.
+    """The fields of `camserve.models.card.Input` that a folder's image processor states; None if it has no processor.
 
     Raises ModelError.
     """
@@ -102,7 +102,7 @@ def processor_input(place: Path) -> dict[str, Any] | None:
 def _processor(transformers: ModuleType, place: Path) -> Any:
     try:
         return transformers.AutoImageProcessor.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # a class of its own, no class for the model, files that are damaged
+    except Exception as error:  # a processor class that is unknown or missing, damaged files
         raise ModelError(
             f"the image processor of '{place}' cannot be made: {first_line(error)}; state the input yourself: size=, "
             "mean=, std= in units of 0..255, crop="
@@ -113,8 +113,7 @@ def _config(place: Path) -> dict[str, Any]:
     path = place / CONFIG
     if not path.is_file():
         raise ModelError(
-            f"'{place}' has no {CONFIG}, so it is no model of transformers; allowed is a folder that save_pretrained "
-            "wrote"
+            f"'{place}' has no {CONFIG}, so it is no model of transformers; give a folder that save_pretrained wrote"
         )
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
@@ -126,11 +125,11 @@ def _config(place: Path) -> dict[str, Any]:
 
 
 def _check_kind(transformers: ModuleType, stated: dict[str, Any], place: Path) -> None:
-    """Raises ModelError for a folder of which transformers has no image classifier."""
+    """Raise ModelError if transformers has no image classifier for the folder."""
     kind, made = stated.get("model_type"), (stated.get("architectures") or [""])[0]
     known = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     if kind not in transformers.CONFIG_MAPPING:
-        own = "; its code lies in the folder (auto_map), and camserve runs no code of a folder" * ("auto_map" in stated)
+        own = "; its code is in the folder (auto_map), and camserve runs no code of a folder" * ("auto_map" in stated)
         raise ModelError(
             f"'{place}' is a model of the type {kind!r}, which transformers {transformers.__version__} does not "
             f"know{own}"
@@ -149,7 +148,7 @@ def _check_kind(transformers: ModuleType, stated: dict[str, Any], place: Path) -
 
 
 def _check_weights(place: Path) -> None:
-    """Raises ModelError where files of weights are missing."""
+    """Raise ModelError if files of weights are missing."""
     there = next((file for file in WEIGHTS if (place / file).is_file()), None)
     if there is None:
         raise ModelError(f"'{place}' has no weights; allowed are {', '.join(WEIGHTS[::2])} and the same in shards")
@@ -165,7 +164,7 @@ def _check_weights(place: Path) -> None:
 
 
 def _loaded(transformers: ModuleType, place: Path) -> nn.Module:
-    """The network with every weight from the folder. Raises ModelError."""
+    """The network, with all weights from the folder. Raises ModelError."""
     try:
         with _quietly(transformers):
             made, found = transformers.AutoModelForImageClassification.from_pretrained(
@@ -188,7 +187,7 @@ def _loaded(transformers: ModuleType, place: Path) -> nn.Module:
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:
-    """timm's own network, out of the class in which transformers wraps it."""
+    """timm's own network, without the class of transformers around it."""
     inner = getattr(network, "timm_model", None)
     return inner if isinstance(inner, nn.Module) else network
 
@@ -206,7 +205,7 @@ def _library(name: str) -> ModuleType:
 
 @contextmanager
 def _quietly(transformers: ModuleType) -> Iterator[None]:
-    """Without the library's bars and tables: what is wrong is said as an error."""
+    """Without transformers' progress bars and tables: camserve reports problems as errors."""
     told = transformers.utils.logging
     level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
     told.set_verbosity(logging.CRITICAL)

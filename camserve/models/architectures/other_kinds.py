@@ -1,6 +1,6 @@
-"""Files and folders that are no model here as they are: what each is, and how to make of it one that loads. No torch.
+"""Files and folders that camserve cannot load: what each one is, and how to make a model from it. No torch.
 
-The one table of such kinds, by the ends of their names; docs/models.md shows it.
+This is the one table of such kinds, by the ends of their names; docs/models.md shows it.
 """
 
 import zipfile
@@ -15,7 +15,7 @@ PAGE = "docs/models.md"
 
 
 class Kind(NamedTuple):
-    """suffixes: of names. what: it is. recipe: what to do, with {path} for the file. anchor: of a heading of PAGE."""
+    """suffixes: of file names. what: what it is. recipe: what to do, {path} is the file. anchor: a heading in PAGE."""
 
     suffixes: tuple[str, ...]
     what: str
@@ -23,7 +23,7 @@ class Kind(NamedTuple):
     anchor: str
 
     def in_words(self, path: Path) -> str:
-        """What a file of this kind is, and what to do."""
+        """What a file of this kind is, and what to do with it."""
         return f"{self.what}: {self.recipe.replace('{path}', str(path))} ({PAGE}#{self.anchor})"
 
 
@@ -117,13 +117,13 @@ KINDS = (
 
 
 def what_to_do(source: str | Path) -> str:
-    """What a file or folder is that is no model here, and what makes one of it that loads, as a sentence.
+    """A sentence that says what a file or folder is that camserve cannot load, and how to make a model from it.
 
-    "" where that is not known. The file need not be there; where it is, a checkpoint and a TorchScript program, and the
-    weights of IR, are told apart.
+    "" if that is unknown. The file need not exist. If it exists, its content tells a checkpoint, a TorchScript program
+    and the weights of IR apart.
     """
     path = Path(source)
-    with suppress(OSError, ValueError):  # what no path can be
+    with suppress(OSError, ValueError):  # a text that cannot be a path
         if path.is_dir() and (said := _of_folder(path)):
             return said
     kind = kind_of(path)
@@ -134,7 +134,7 @@ def what_to_do(source: str | Path) -> str:
 
 
 def kind_of(path: Path) -> Kind | None:
-    """The kind of a file by its name, and by what it holds where names leave that open; None of an unknown one."""
+    """The kind of a file by its name, and by its content if the name is not enough; None if unknown."""
     name = path.name.lower()
     found = [kind for kind in KINDS for suffix in kind.suffixes if name.endswith(suffix) and name != suffix]
     if not found:
@@ -162,7 +162,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _of_folder(folder: Path) -> str:
-    """What to write for a folder of another library, or one with a model file in it."""
+    """What to write for a folder of another library, or for a folder with a model file."""
     if _is_there(folder / "open_clip_config.json"):
         return f"'{folder}' is a folder of open_clip: write 'clip:{folder}' ({PAGE}#sentences-as-classes)"
     if _is_there(folder / "config.json"):

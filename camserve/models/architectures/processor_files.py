@@ -1,8 +1,8 @@
-"""Preprocessing as the processor of a transformers model does it, in the fields of a card.
+"""The preprocessing of a transformers processor, as fields of a card.
 
-Each class of processor has arithmetic of its own. Its settings say which ways come into question; which of them it is
-is found by asking: the processor prepares a few pictures, and a way counts only if it prepares all of them alike. So no
-table of classes is kept here, and one that does something else is refused, not taken for what it is not.
+Each class of processor has its own arithmetic. Its settings give candidates. To find the right one, the processor
+prepares a few pictures: a candidate counts only if it prepares all of them in the same way. So camserve needs no table
+of classes, and it refuses a processor that no candidate describes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ _FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic", "lanczos": "lanczos", "bi
 _FILTERS |= {"bicubic": "bicubic"}
 # (w, h) of the pictures: square, wide, high, odd, small and large.
 _SIZES = ((300, 300), (333, 250), (250, 391), (601, 300), (97, 61), (541, 760))
-# Levels of 255 by which two ways of preparing a picture may differ; rounding is 1.
+# Two preparations of a picture are equal if they differ by less, in units of 0..255. Another rounding differs by 1.
 _SAME = 0.02
-# Settings that few processors have, of which an error names those that are on.
+# Settings that few processors have. An error names those that are on.
 _RARE = (
     "do_color_quantize", "do_align_long_axis", "do_thumbnail", "do_pan_and_scan", "do_grayscale", "do_pad",
     "max_num_patches", "do_reduce_labels",
@@ -38,13 +38,13 @@ _RARE = (
 def input_of(processor: Any, folder: Path) -> dict[str, Any]:
     """The fields of `camserve.models.card.Input` that say what an image processor does.
 
-    Raises ModelError, which names the settings, for one that does what a card cannot say.
+    Raises ModelError, which names the settings, if a card cannot describe the processor.
     """
     pictures = [_picture(size) for size in _SIZES]
     try:
         answers = [_prepared(processor, picture) for picture in pictures]
         scale = _scale(processor)
-    except Exception as error:  # whatever a processor raises at pictures that all others take
+    except Exception as error:  # any error for pictures that other processors accept
         raise ModelError(f"{_about(processor, folder)}: {error}") from None
     sides = answers[0].shape[1:]
     for way in _ways(processor, sides):
@@ -58,7 +58,7 @@ def input_of(processor: Any, folder: Path) -> dict[str, Any]:
 
 
 def _about(processor: Any, folder: Path) -> str:
-    """What to say of a processor that no card describes."""
+    """The error message for a processor that no card describes."""
     rare = [f"{key} = {getattr(processor, key)}" for key in _RARE if getattr(processor, key, None)]
     usual = [f"{key} = {_plain(getattr(processor, key))}" for key in ("size", "resample") if _has(processor, key)]
     return (
@@ -69,7 +69,7 @@ def _about(processor: Any, folder: Path) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as its file has it, without what is left open."""
+    """A setting as in its file, without empty fields."""
     return {key: one for key, one in vars(value).items() if one} if hasattr(value, "__dict__") else value
 
 
@@ -87,7 +87,7 @@ def _picture(size: tuple[int, int]) -> Pixels:
 
 
 def _prepared(processor: Any, picture: Pixels) -> npt.NDArray[np.float32]:
-    """What the processor makes of a picture, (3, h, w). Raises ModelError where that is something else."""
+    """The processor's output for a picture, (3, h, w). Raises ModelError if it is not an image."""
     found = processor(images=Image.fromarray(picture), return_tensors="pt")
     values = found.get("pixel_values")
     if values is None or values.ndim != 4 or values.shape[:2] != (1, 3):
@@ -98,7 +98,7 @@ def _prepared(processor: Any, picture: Pixels) -> npt.NDArray[np.float32]:
 
 
 def _scale(processor: Any) -> dict[str, Any]:
-    """channels, mean and std, read off what becomes of black, red, green and blue."""
+    """channels, mean and std, from the outputs for black, red, green and blue."""
     plain = np.zeros((4, 300, 300, 3), np.uint8)
     for channel in range(3):
         plain[channel + 1, ..., channel] = 255
@@ -119,13 +119,13 @@ def _scale(processor: Any) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float:
-    """The shortest number that is the same but for what float32 rounds."""
+    """The shortest number that is equal up to the rounding of float32."""
     value = float(value) + 0.0  # no minus zero
     return next((short for digits in range(6) if abs((short := round(value, digits)) - value) < 2e-5), value)
 
 
 def _ways(processor: Any, sides: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Sizes, crops and resamplings that the settings may mean, the likeliest first. sides: (h, w) of a square's."""
+    """Sizes, crops and resamplings that the settings may mean, likeliest first. sides: (h, w) of a prepared square."""
     resample = getattr(processor, "resample", 2)
     filter = _FILTERS.get(getattr(resample, "value", resample))
     if filter is None:
@@ -154,7 +154,7 @@ def _ways(processor: Any, sides: Sequence[int]) -> Iterator[dict[str, Any]]:
 
 
 def _share_of(resize: dict[str, Any], sides: Sequence[int]) -> float:
-    """About the same as a share of the short side."""
+    """Roughly the same crop as a share of the short side."""
     whole = resize.get("short") or min(resize.get("sides", sides))
     return float(round(min(1.0, min(sides) / whole), 6))
 

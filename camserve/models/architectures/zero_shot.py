@@ -1,7 +1,7 @@
-"""Words as classes: START HERE for models that say how well an image and a sentence go together, such as CLIP.
+"""START HERE for models that say how well an image and a sentence fit, such as CLIP. Each class is a sentence.
 
-Logits are scale * cosine(image, sentence) + bias. What is explained is an ordinary network, images -> logits (N, C), in
-which the features of the sentences are fixed; what makes those stays beside it, for other sentences.
+Logits are scale * cosine(image, sentence) + bias. camserve explains an ordinary network, images -> logits (N, C), which
+holds the features of the sentences as constants. The text encoder is kept beside it, to encode other sentences.
 """
 
 import threading
@@ -18,17 +18,17 @@ from camserve.errors import ModelError
 from camserve.system.deadlines import check_deadline
 
 PREFIX = ZERO_SHOT
-# Features of sentences that are kept; of 1024 numbers each they take 16 MB.
+# Features of sentences in the cache. With 1024 numbers each they take 16 MB.
 _KEPT = 4096
-# Prompts that are encoded at once: between two such parts, work that nobody waits for ends.
+# Prompts in one batch. Between batches, work stops if its deadline has passed.
 _TOGETHER = 32
 
 
 class Pair(NamedTuple):
-    """A tower for images and one for text.
+    """An image tower and a text tower.
 
     image: images (N, 3, H, W) -> features (N, D). text: prompts -> features (len, D), of any length; raises OptionError
-    for one that is too long. scale, bias: logit = scale * cosine + bias. scores: as of a card. input: fields of
+    for a prompt that is too long. scale, bias: logit = scale * cosine + bias. scores: as in a card. input: fields of
     `camserve.models.card.Input`.
     """
 
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
 class ZeroShot(nn.Module):
     """images (N, 3, H, W) -> scale * cosine + bias, (N, C).
 
-    sentences: (C, D), rows as long as the cosine is multiplied by. bias: (C,).
+    sentences: (C, D), normalised features times scale. bias: (C,).
     """
 
     sentences: Tensor
@@ -61,9 +61,9 @@ class ZeroShot(nn.Module):
 
 
 class Words:
-    """Turns sentences into what a network of one model is made with. Safe to share between threads.
+    """Turns sentences into the weights of a zero-shot network. Safe to share between threads.
 
-    templates: prompts with {} in place of the sentence; the features of several are averaged, as CLIP's authors do.
+    templates: prompts with {} in place of the sentence; the features of several are averaged, as in CLIP's paper.
     """
 
     def __init__(self, pair: Pair, templates: Sequence[str] = ()) -> None:
@@ -74,7 +74,7 @@ class Words:
         self._lock, self._encoding = threading.Lock(), threading.Lock()
 
     def features(self, sentences: Sequence[str]) -> Tensor:
-        """(C, D), each row as long as the cosine is multiplied by.
+        """Normalised features times scale, (C, D).
 
         Raises OptionError for a sentence that the model cannot read, DeadlinePassed.
         """
@@ -83,13 +83,13 @@ class Words:
             known = {one: self._kept[one] for one in sentences if one in self._kept}
         left = [one for one in dict.fromkeys(sentences) if one not in known]
         if left:
-            with self._encoding:  # tokenisers are no good to two threads at once
+            with self._encoding:  # a tokeniser is not safe to share between threads
                 known |= zip(left, self._encoded(left), strict=True)
             self._keep(known)
         return torch.stack([known[one] for one in sentences])
 
     def _encoded(self, sentences: Sequence[str]) -> Tensor:
-        """Of each prompt a feature of length 1, of their mean the same: what CLIP's authors call an ensemble."""
+        """Normalise the feature of each prompt, average over the templates, and normalise again: CLIP's ensemble."""
         prompts = [template.replace("{}", one) for one in sentences for template in self.templates]
         found = []
         for start in range(0, len(prompts), _TOGETHER):

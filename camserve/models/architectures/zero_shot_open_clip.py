@@ -1,4 +1,7 @@
-"""CLIP-like models of open_clip, an extra: a folder with open_clip_config.json and the weights. It alone imports it."""
+"""CLIP-like models of open_clip, an extra: a folder with open_clip_config.json and weights.
+
+This is the only file that imports open_clip.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -28,7 +31,7 @@ class OpenTower(nn.Module):
 
 
 def read(folder: Path) -> Pair:
-    """The model in a folder. Raises ImportError, and what open_clip raises."""
+    """The model in a folder. Raises ImportError, and any error of open_clip."""
     import open_clip
 
     if "model_cfg" not in json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8")):
@@ -39,7 +42,7 @@ def read(folder: Path) -> Pair:
 
 
 def pair_of(module: nn.Module, tokenizer: Any) -> Pair:
-    """Of a module that its user has loaded, which is only read."""
+    """The towers of a loaded module, which is not changed."""
     if tokenizer is None:
         raise ModelError(
             f"{type(module).__name__} compares images with sentences, and does not say how they are read: give its "
@@ -66,7 +69,7 @@ def _encoder(model: Any, tokenizer: Any) -> Callable[[Sequence[str]], Tensor]:
     def encode(prompts: Sequence[str]) -> Tensor:
         longest = getattr(tokenizer, "context_length", None)
         if longest and hasattr(tokenizer, "encode"):
-            for prompt in prompts:  # which it would cut without a word; two more mark start and end
+            for prompt in prompts:  # open_clip would cut it without a warning; two more tokens mark start and end
                 if len(tokenizer.encode(prompt)) + 2 > longest:
                     raise OptionError(
                         f"label {shown(prompt)} is too long: this model reads {longest} tokens, about as many words"

@@ -1,8 +1,8 @@
-"""From what a user names, or has loaded, to the two towers of a zero-shot model.
+"""From a name, or a loaded module, to the two towers of a zero-shot model.
 
-clip:FOLDER            as transformers' save_pretrained or open_clip writes it
-clip:open_clip:FOLDER  where a folder is both
-clip:OWNER/NAME        the same in the local hub cache; nothing is downloaded
+clip:FOLDER            a folder written by transformers' save_pretrained or by open_clip
+clip:open_clip:FOLDER  open_clip, if the folder has files of both
+clip:OWNER/NAME        such a folder in the local hub cache; nothing is downloaded
 """
 
 from pathlib import Path
@@ -20,19 +20,19 @@ OPEN_CLIP = "open_clip:"
 
 
 def is_open_clip(module: object) -> bool:
-    """Whether it is a model of open_clip, which does not say where its tokeniser is."""
+    """Whether it is a model of open_clip. Such a model does not say where its tokeniser is."""
     return isinstance(module, nn.Module) and all(
         callable(getattr(module, name, None)) for name in ("encode_image", "encode_text")
     )
 
 
 def place_of(architecture: str) -> str:
-    """The folder, or the name in the hub's cache, that "clip:..." says."""
+    """The folder, or the name in the hub's cache, in "clip:..."."""
     return architecture.removeprefix(PREFIX).removeprefix(OPEN_CLIP)
 
 
 def pair_named(architecture: str, folder: Path) -> Pair:
-    """The model that "clip:..." names. folder: what a path is relative to. Raises ModelError, NotInstalled."""
+    """The model that "clip:..." names. folder: the start of a relative path. Raises ModelError, NotInstalled."""
     found = _folder(place_of(architecture), folder, architecture)
     forced = architecture.startswith(PREFIX + OPEN_CLIP)
     if forced or not (found / "config.json").is_file():
@@ -52,19 +52,19 @@ def pair_named(architecture: str, folder: Path) -> Pair:
         raise NotInstalled(
             f"'{architecture}' needs {extra}, and {first_line(error)}: pip install 'camserve[clip]'"
         ) from None
-    except Exception as error:  # whatever a folder of somebody else's makes of a library
+    except Exception as error:  # any error of a library that reads an unknown folder
         raise ModelError(f"cannot load '{architecture}': {type(error).__name__}: {first_line(error)}") from None
 
 
 def pair_of(module: nn.Module, tokenizer: Any) -> Pair:
-    """The same of a module that its user has loaded. tokenizer: None: of the folder that it came from."""
+    """The towers of a loaded module. tokenizer: None takes the one in the module's folder."""
     library = zero_shot_transformers if is_dual(module) else zero_shot_open_clip
     found: Pair = library.pair_of(module, tokenizer)
     return found
 
 
 def _folder(place: str, relative_to: Path, architecture: str) -> Path:
-    """The folder that is meant. Raises ModelError."""
+    """The folder that `place` means. Raises ModelError."""
     path = relative_to / Path(place).expanduser()
     try:
         if path.is_dir():

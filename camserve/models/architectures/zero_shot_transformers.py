@@ -1,6 +1,6 @@
 """CLIP-like models of transformers: both towers, and the input as their processors state it.
 
-Whatever AutoModel makes with get_image_features and get_text_features; CLIP, SigLIP and SigLIP 2 were tried.
+Any model that AutoModel makes with get_image_features and get_text_features; tried with CLIP, SigLIP and SigLIP 2.
 """
 
 import copy
@@ -19,7 +19,7 @@ from camserve.models.architectures.zero_shot import Pair
 from camserve.models.architectures.zero_shot_input import stated_input
 from camserve.models.snapshot import snapshot
 
-# Of which text is padded to one length, as they were trained.
+# Models that were trained with text padded to one length.
 _PADDED = ("siglip", "siglip2")
 
 
@@ -36,14 +36,14 @@ class Tower(nn.Module):
 
 
 class PatchTower(Tower):
-    """The same of SigLIP 2, which is given patches with the grid that they came from, so that it takes any size."""
+    """The image tower of SigLIP 2. It takes patches and their grid, so images may have any size."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.side: int = model.config.vision_config.patch_size
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, D). Sides are multiples of the patch."""
+        """(N, 3, H, W) -> (N, D). Sides are multiples of the patch side."""
         side, (count, _, height, width) = self.side, images.shape
         if height % side or width % side:
             raise ValueError(f"sides must be multiples of {side} pixels")
@@ -57,12 +57,12 @@ class PatchTower(Tower):
 
 
 def is_dual(module: object) -> bool:
-    """Whether a module has both towers, as CLIPModel; transformers is not imported."""
+    """Whether a module has both towers, as CLIPModel has. transformers is not imported."""
     return all(callable(getattr(module, name, None)) for name in ("get_image_features", "get_text_features"))
 
 
 def read(folder: Path) -> Pair:
-    """The model in a folder as save_pretrained writes it. Raises ModelError, ImportError."""
+    """The model in a folder that save_pretrained wrote. Raises ModelError, ImportError."""
     from transformers import AutoModel, AutoTokenizer
 
     with _no_bars():
@@ -77,7 +77,7 @@ def read(folder: Path) -> Pair:
 
 @contextmanager
 def _no_bars() -> Iterator[None]:
-    """While inside, transformers draws no bars of progress."""
+    """Hide transformers' progress bars inside the block."""
     from transformers.utils import logging
 
     shows = logging.is_progress_bar_enabled()
@@ -90,7 +90,7 @@ def _no_bars() -> Iterator[None]:
 
 
 def pair_of(module: nn.Module, tokenizer: Any) -> Pair:
-    """Of a module that its user has loaded, which is only read. tokenizer: None: of the folder that it came from."""
+    """The towers of a loaded module, which is not changed. tokenizer: None takes the one in the module's folder."""
     folder = _home(module)
     if tokenizer is None:
         tokenizer = _tokenizer(module, folder)
@@ -98,7 +98,7 @@ def pair_of(module: nn.Module, tokenizer: Any) -> Pair:
 
 
 def _home(module: Any) -> Path | None:
-    """The folder that a module was loaded from, None where it was made."""
+    """The folder that a module was loaded from; None if it was not loaded."""
     place = str(getattr(module, "name_or_path", "") or "")
     if place and Path(place).is_dir():
         return Path(place)
@@ -113,16 +113,16 @@ def _tokenizer(module: nn.Module, folder: Path | None) -> Any:
         if folder is not None:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
         reason = "it was not loaded from a folder"
-    except Exception as error:  # no such file, one of another kind
+    except Exception as error:  # the file is missing or of another kind
         reason = first_line(error)
     raise ModelError(
-        f"{name} compares images with sentences, and there is no tokenizer to read those ({reason}): give it, as in "
+        f"{name} compares images with sentences, and there is no tokenizer to read them ({reason}): give it, as in "
         f"load(model, labels=[...], tokenizer=AutoTokenizer.from_pretrained(...)), or load 'clip:FOLDER'"
     )
 
 
 def _pair(model: Any, tokenizer: Any, folder: Path | None) -> Pair:
-    """Scale and bias as the model's own forward has them."""
+    """The towers, with scale and bias as in the model's own forward."""
     bias = getattr(model, "logit_bias", None)
     scale = getattr(model, "logit_scale", None)
     kind = model.config.model_type
@@ -157,7 +157,7 @@ def _encoder(model: Any, tokenizer: Any, *, padded: bool) -> Callable[[Sequence[
 
 
 def _less(model: Any, *prefixes: str) -> Any:
-    """A shallow copy of a model without the parts whose names begin so."""
+    """A shallow copy of a model without the parts whose names begin with a prefix."""
     made = copy.copy(model)
     made._modules = {name: part for name, part in model._modules.items() if not name.startswith(prefixes)}
     made._parameters, made._buffers = dict(model._parameters), dict(model._buffers)

@@ -1,4 +1,4 @@
-"""Operations that give values other axes: reshaped, turned, with more of them or fewer."""
+"""Operations that change the axes of values: reshape, transpose, squeeze, unsqueeze."""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from camserve.models.compiled.values import Result, Value, as_sizes, numbers
 
 @rule("Reshape")
 def reshape(made: Translation, operation: Operation, value: Value, shape: Value) -> Result:
-    """0 stands for the size that was there, in a graph that says so.
+    """0 keeps the size of the input, if special_zero is set.
 
-    Where it is seen what is meant, such as a flattening, that is said in place of sizes, so that it holds for others.
+    If the reshape is a known operation, such as a flattening, it becomes that one, which then works for all sizes.
     """
     wanted, before = list(as_sizes(shape).items), operation.shapes[0]
     has_zeros = bool(operation.attributes.get("special_zero", False))
@@ -36,7 +36,7 @@ def reshape(made: Translation, operation: Operation, value: Value, shape: Value)
 
 
 def _keeps_images(before: Sequence[int | None], wanted: Sequence[int | fx.Node]) -> bool:
-    """Whether the first axis stays that of the images: 1, where a file was written for one, means as many as come."""
+    """Whether the first axis stays the axis of images. In a file made for one image, 1 stands for any number."""
     rest, now = before[1:], wanted[1:]
     if not rest or not now or before[0] not in (None, 1) or wanted[0] not in (-1, 1):
         return isinstance(wanted[0], fx.Node) and now == [-1]
@@ -47,7 +47,7 @@ def _keeps_images(before: Sequence[int | None], wanted: Sequence[int | fx.Node])
 
 
 def _flattened(before: Sequence[int | None], wanted: Sequence[int | fx.Node]) -> tuple[int, int] | None:
-    """The first and last of the axes that become one, where that is all; the axis of the images stays."""
+    """The first and last of the axes that are joined, if nothing else changes; the axis of images stays."""
     if len(wanted) == 2 and wanted[1] == -1:
         return 1, -1
     count = len(before) - len(wanted)
@@ -66,7 +66,7 @@ def _without_ones(sizes: Sequence[Any]) -> list[Any]:
 
 
 def _order(before: Sequence[int | None], wanted: Sequence[int | fx.Node]) -> list[int]:
-    """Which axis comes where, if axes of size 1 alone move."""
+    """The new order of the axes, if only axes of size 1 move."""
     ones, others = (
         iter([place for place in range(1, len(before)) if (before[place] == 1) is one]) for one in (True, False)
     )
@@ -75,12 +75,12 @@ def _order(before: Sequence[int | None], wanted: Sequence[int | fx.Node]) -> lis
 
 @rule("Transpose")
 def transpose(made: Translation, operation: Operation, value: Value, order: Value) -> Result:
-    """An empty order turns all axes round."""
+    """An empty order reverses the axes."""
     return _turned(made, value, numbers(order) or list(range(len(operation.shapes[0])))[::-1])
 
 
 def _turned(made: Translation, value: Value, axes: list[int]) -> Value:
-    if isinstance(value, fx.Node) and value.target == "permute":  # turned already: once is enough, or not at all
+    if isinstance(value, fx.Node) and value.target == "permute":  # join two permutations to one or none
         before = cast(tuple[int, ...], value.args[1])
         value, axes = cast(fx.Node, value.args[0]), [before[axis] for axis in axes]
     return value if axes == sorted(axes) else made.call("permute", value, tuple(axes))
@@ -88,7 +88,7 @@ def _turned(made: Translation, value: Value, axes: list[int]) -> Value:
 
 @rule("Squeeze")
 def squeeze(made: Translation, operation: Operation, value: Value, axes: Value | None = None) -> Result:
-    """Without axes: all of size 1."""
+    """Without axes, all axes of size 1 are removed."""
     rank = len(operation.shapes[0])
     gone = [place for place, size in enumerate(operation.shapes[0]) if size == 1] if axes is None else numbers(axes)
     if {axis % rank for axis in gone} == {2, 3} and rank == 4:
@@ -100,7 +100,7 @@ def squeeze(made: Translation, operation: Operation, value: Value, axes: Value |
 
 @rule("Unsqueeze")
 def unsqueeze(made: Translation, operation: Operation, value: Value, axes: Value) -> Result:
-    """Axes count in the result."""
+    """Axes are counted in the result."""
     rank = len(operation.shapes[0]) + len(numbers(axes))
     for axis in sorted(axis % rank for axis in numbers(axes)):
         value = made.call("unsqueeze", value, axis)

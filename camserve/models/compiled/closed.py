@@ -1,7 +1,7 @@
-"""What is explained in closed form: one run of the network, and arithmetic. No torch.
+"""Explanations in closed form: one run of the network, and arithmetic. No torch.
 
-A layer whose class maps add up to the logits, where its cells lie, and what runs it. `ClosedFile` has it of a model
-file, `camserve.models.compiled.closed_network` of a card's network that OpenVINO runs.
+It needs a layer whose class maps add up to the logits, the place of its cells, and an engine. `ClosedFile` has them for
+a model file, `camserve.models.compiled.closed_network` for a card's network that OpenVINO runs.
 """
 
 from abc import ABC, abstractmethod
@@ -18,22 +18,21 @@ from camserve.geometry.receptive_field import Field
 
 Float32 = npt.NDArray[np.float32]
 
-# How far a map's account of a logit may be from the logit, as a share of it, by precision. In float32 as of every
-# network (`camserve.graph.original.agreement`); in bfloat16 numbers are 0.4 % apart, and the embedded model's differ by
-# up to 2 % (test_engines.py).
-# In int8 what adds up, pooling and classifier, is in float32.
+# Largest difference between a logit and the sum of its map, as a share of the logits' spread, by precision. float32: as
+# for every network (`camserve.graph.original.agreement`). bfloat16: its numbers are 0.4 % apart, and the embedded model
+# differs by up to 2 % (test_engines.py). int8: pooling and classifier, which make the sum, are in float32.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05, "int8": 1e-4}
 
 
 class HeadFacts(NamedTuple):
-    """What explanations say of a head."""
+    """The facts about a head that explanations report."""
 
     kind: HeadKind
 
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What runs the network, as explanations say it."""
+    """The facts about the engine that explanations report."""
 
     precision: str
     tolerance: float
@@ -43,7 +42,7 @@ class EngineFacts:
 class Closed(ABC):
     """The one layer of a network whose class maps add up to its logits.
 
-    name: of the layer. head, engine: facts about them. weight: (C, K), None where the layer is a class map. bias: (C,).
+    name: of the layer. head, engine: facts about them. weight: (C, K), None if the layer is a class map. bias: (C,).
     cells: where they lie. trained: (w, h). takes_any_size, multiple, is_extended: as in
     `camserve.graph.network.Network`.
     """
@@ -71,7 +70,7 @@ class Closed(ABC):
 
     @property
     def classes(self) -> int:
-        """C of the logits."""
+        """C, the number of logits."""
         return len(self.bias)
 
     def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
@@ -79,20 +78,20 @@ class Closed(ABC):
         return self.cells.placement(frame, grid, centred=centred)
 
     def field(self, side: int | None = None, axis: int = 0) -> Field | None:
-        """The receptive field; see there."""
+        """The receptive field; see `camserve.geometry.cells`."""
         return self.cells.field(side, axis)
 
     def summed(self, maps: Float32) -> Float32:
-        """What is averaged of the maps (K, h, w)."""
+        """The values whose mean gives the logits, from the maps (K, h, w)."""
         return maps
 
     @abstractmethod
     def observe(self, images: Float32) -> tuple[Float32, Float32]:
-        """(1, c, H, W) -> what each place holds, (K, h, w); logits (C,).
+        """(1, c, H, W) -> the layer's maps (K, h, w) and the logits (C,).
 
-        Raises SizeError where that size is not taken.
+        Raises SizeError if the network does not take this size.
         """
 
     @abstractmethod
     def forget_sizes(self) -> None:
-        """Let go of what is kept to be quick with sizes of input that have come before."""
+        """Clear caches for input sizes seen before."""

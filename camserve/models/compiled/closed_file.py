@@ -1,6 +1,6 @@
-"""A model file explained in closed form: maps and logits from OpenVINO, their account by arithmetic. No torch.
+"""A model file explained in closed form: maps and logits from OpenVINO, explanations by arithmetic. No torch.
 
-What importing torch and converting a network cost is most of the time from nothing to a picture; here neither is done.
+The import of torch and the conversion of a network take most of the time of a first explanation. Both are avoided here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-# A size is tried that is larger by so many pixels (w, h), no multiple of any stride.
+# A second size is tried, larger by these pixels (w, h), which are no multiple of any stride.
 _MORE = (35, 21)
 
 
@@ -46,7 +46,7 @@ class ClosedFile(Closed):
         self._file, self._head, self._compiled = file, head, _compiled(file.graph, head, compute)
 
     def observe(self, images: Float32) -> tuple[Float32, Float32]:
-        """As `Closed` has it."""
+        """As in `Closed`."""
         given = self._as_the_file(images)
         try:
             maps, logits = self._compiled(given)
@@ -57,7 +57,7 @@ class ClosedFile(Closed):
         return maps, logits.reshape(-1)
 
     def summed(self, maps: Float32) -> Float32:
-        """As `Closed` has it: of maps with a ReLU before the mean, the positive part."""
+        """As in `Closed`; the positive part if there is a ReLU between the maps and the mean."""
         return np.maximum(maps, 0) if self._head.rectified else maps
 
     def _as_the_file(self, images: Float32) -> npt.NDArray[Any]:
@@ -68,7 +68,7 @@ class ClosedFile(Closed):
         return np.ascontiguousarray(values, self._file.dtype)
 
     def accounts(self, size: tuple[int, int]) -> bool:
-        """Whether what it says at a size (w, h) adds up to the logits."""
+        """Whether the maps add up to the logits at a size (w, h)."""
         try:
             maps, logits = self.observe(_some(self._file, size))
         except (CamserveError, ValueError):
@@ -79,17 +79,17 @@ class ClosedFile(Closed):
         return bool(np.abs(added - logits).max() <= self.engine.tolerance * spread)
 
     def forget_sizes(self) -> None:
-        """As `Closed` has it."""
+        """As in `Closed`."""
         self._compiled.forget_sizes()
 
 
 def closed_file_of(
     file: ModelFile, trained: tuple[int, int], compute: Compute, measured: Pair | None = None
 ) -> ClosedFile | None:
-    """What a file gives in closed form; None where that is not all that there is to it.
+    """The closed form of a file; None if closed forms cannot explain the file exactly.
 
-    trained: (w, h) of the input that it was trained at. measured: the pixel (x, y) of the first cell at that size,
-    where somebody has measured it. The graph of the file is changed to take any size where it can.
+    trained: (w, h) of the training input. measured: the pixel (x, y) of the first cell at that size, if it was
+    measured. The graph of the file is changed to take any size, if that works.
     """
     if (
         compute.engine not in ("auto", "openvino")
@@ -114,20 +114,20 @@ def closed_file_of(
 
 
 def _is_exact(operation: Any) -> bool:
-    """Whether OpenVINO computes it in float32 as the file says: int8 networks it rounds, and it gets LRN wrong."""
+    """Whether OpenVINO computes it in float32 as in the file. It rounds int8 networks, and its LRN is wrong."""
     kind = operation.get_type_name()
     in_whole = kind == "Constant" and operation.get_element_type().get_type_name() in ("i8", "u8", "i4", "u4")
     return kind not in ("FakeQuantize", "LRN") and not in_whole
 
 
 def _for_any_size(file: ModelFile) -> bool:
-    """Have a graph that was written down for one size take any; whether it does."""
+    """Change a graph with a fixed input size to take any size; return whether that worked."""
     if file.size is None:
         return True
     image = file.graph.inputs[0]
     try:
         file.graph.reshape({image: _shape_of(file, image, None)})
-    except Exception:  # it stays as it is
+    except Exception:  # the graph keeps its size
         file.graph.reshape({image: _shape_of(file, image, file.size)})
         return False
     return True
@@ -142,7 +142,7 @@ def _shape_of(file: ModelFile, image: openvino.Output, size: tuple[int, int] | N
 
 
 def _of_one_image(file: ModelFile, size: tuple[int, int]) -> openvino.Model | None:
-    """The graph for one image of a size (w, h), with all that it computes of sizes constant; None: it takes none."""
+    """The graph for one image of a size (w, h), with its size arithmetic folded; None if it does not take this size."""
     graph = file.graph.clone()
     image = graph.inputs[0]
     shape = _shape_of(file, image, size)
@@ -150,20 +150,20 @@ def _of_one_image(file: ModelFile, size: tuple[int, int]) -> openvino.Model | No
     try:
         graph.reshape({image: shape})
         fold(graph)
-    except Exception:  # whatever it raises at a size that it does not take
+    except Exception:  # any error at a size that it does not take
         return None
     return graph
 
 
 def _counterpart(output: openvino.Output, graph: openvino.Model) -> openvino.Output:
-    """What gives the same in a graph that was copied from the other's, or that the other was copied from."""
+    """The same output in another graph; one of the two graphs is a copy of the other."""
     name = output.get_node().get_friendly_name()
     (node,) = (one for one in graph.get_ops() if one.get_friendly_name() == name)
     return node.output(output.get_index())
 
 
 def _cells_of(file: ModelFile, head: ClosedHead, trained: tuple[int, int], measured: Pair | None) -> Cells | None:
-    """Where the cells of the maps lie; None where that is not known."""
+    """Where the cells of the maps lie; None if that is unknown."""
 
     @cache
     def at(more: int) -> tuple[Field | None, tuple[int, int]]:
@@ -185,14 +185,14 @@ def _cells_of(file: ModelFile, head: ClosedHead, trained: tuple[int, int], measu
 
 
 def _pads_by_size(operation: Any) -> bool:
-    """Whether how much an operation pads depends on the size of its input."""
+    """Whether the amount of padding of an operation depends on the size of its input."""
     if operation.get_type_name() == "Pad":
         return bool(operation.input_value(1).get_node().get_type_name() != "Constant")
     return str(operation.get_attributes().get("auto_pad", "")).lower().startswith("same")
 
 
 def _name(maps: openvino.Output, graph: openvino.Model) -> str:
-    """As the layer is called when the file is looked at in torch: a sum with a constant is the bias of what it sums."""
+    """The layer's name as in torch. There, a sum with a constant is the bias of the operation before it."""
     node = maps.get_node()
     if node.get_type_name() == "Add":
         kinds = [node.input_value(place).get_node().get_type_name() for place in (0, 1)]
@@ -216,7 +216,7 @@ def _compiled(graph: openvino.Model, head: ClosedHead, compute: Compute) -> Comp
 
 
 def _some(file: ModelFile, size: tuple[int, int]) -> Float32:
-    """An image of the values that the file expects, different everywhere."""
+    """A random image, normalised as the file expects."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, file.channels or 3, size[1], size[0])).astype(np.float32)
     mean, std = (file.pixels.get(name, (usual,))[0] for name, usual in (("mean", 120.0), ("std", 58.0)))
     found: Float32 = ((pixels - np.float32(mean)) / np.float32(std)).astype(np.float32)

@@ -1,9 +1,9 @@
-"""Whether the answer of a model file is a sum over the places of one feature map, read off its graph. No torch.
+"""Whether the logits of a model file are a sum over the cells of one feature map, read from its graph. No torch.
 
     logits = bias + mean over cells of weight @ A          global average pooling and one constant matrix
     logits = mean over cells of A, or of ReLU(A)           a class map
 
-What is not plainly so is none of these, and `camserve.models.compiled.of_files` does.
+Any other head is handled by `camserve.models.compiled.of_files`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SHAPING = ("Reshape", "Squeeze", "Unsqueeze")
 
 
 class ClosedHead(NamedTuple):
-    """maps: what gives A, (N, K, h, w) or, where is_last, (N, h, w, K). logits: what gives (N, C), or (N, C, 1, 1).
+    """maps: the output A, (N, K, h, w), or (N, h, w, K) if is_last. logits: the output (N, C) or (N, C, 1, 1).
 
-    weight: (C, K), None of a class map. bias: (C,). rectified: whether a ReLU comes before the mean.
+    weight: (C, K), None for a class map. bias: (C,). rectified: whether there is a ReLU before the mean.
     """
 
     maps: openvino.Output
@@ -38,24 +38,24 @@ class ClosedHead(NamedTuple):
 
     @property
     def kind(self) -> HeadKind:
-        """As of any network."""
+        """The kind of head, as for any network."""
         return HeadKind.CLASS_MAP if self.weight is None else HeadKind.LINEAR
 
 
 def closed_head_of(graph: openvino.Model) -> ClosedHead | None:
-    """The head of the one output that could be logits; None where it is another, or there are several."""
+    """The head of the only output that could be logits; None for any other head, and for several such outputs."""
     answers = [output for output in graph.outputs if _is_answer(output)]
     if len(answers) != 1:
         return None
     logits = answers[0].get_node().input_value(0)
     logits = _shaped(logits)
-    if _kind(logits) == "Softmax":  # of the classes: what else would a sum to 1 be over
+    if _kind(logits) == "Softmax":  # it can only be over the classes
         logits = _into(logits)
     return _linear(logits) or _class_map(logits)
 
 
 def _is_answer(output: openvino.Output) -> bool:
-    """Whether it is (N, C), or (N, C, 1, 1), or of no known rank."""
+    """Whether the output is (N, C) or (N, C, 1, 1), or its rank is unknown."""
     shape = output.get_partial_shape()
     if shape.rank.is_dynamic:
         return True
@@ -99,7 +99,7 @@ def _class_map(logits: openvino.Output) -> ClosedHead | None:
 
 
 def _pooled(value: openvino.Output) -> tuple[openvino.Output, bool] | None:
-    """What a global average pooling takes, and whether its channels come last; None where the value is no such."""
+    """The input of a global average pooling, and whether its channels come last; None for any other value."""
     if _kind(value) != "ReduceMean":
         return None
     maps, axes = _into(value), _constant(value.get_node().input_value(1))
@@ -110,7 +110,7 @@ def _pooled(value: openvino.Output) -> tuple[openvino.Output, bool] | None:
 
 
 def _without_bias(value: openvino.Output) -> tuple[openvino.Output, Float32]:
-    """A value less the constant that is added to it last, and that."""
+    """A value without the constant that is added to it last, and this constant."""
     node = value.get_node()
     if _kind(value) == "Add":
         for place in (1, 0):
@@ -121,14 +121,14 @@ def _without_bias(value: openvino.Output) -> tuple[openvino.Output, Float32]:
 
 
 def _shaped(value: openvino.Output) -> openvino.Output:
-    """What a value was before it was only given another shape."""
+    """The value before operations that only change its shape."""
     while _kind(value) in _SHAPING or _takes_all(value):
         value = _into(value)
     return value
 
 
 def _takes_all(value: openvino.Output) -> bool:
-    """Whether it is a Gather that takes all values in order, as some exporters write a change of shape."""
+    """Whether it is a Gather of all values in order; some exporters write a change of shape that way."""
     indices = _constant(value.get_node().input_value(1)) if _kind(value) == "Gather" else None
     return indices is not None and bool(np.array_equal(indices.flatten(), np.arange(indices.size)))
 
@@ -143,7 +143,7 @@ def _into(value: openvino.Output) -> openvino.Output:
 
 
 def _constant(value: openvino.Output) -> Float32 | None:
-    """A constant's numbers, those of weights that are kept in half precision too."""
+    """The numbers of a constant, also of one in half precision."""
     node = value.get_node()
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()

@@ -1,7 +1,7 @@
 """A card's network that OpenVINO runs, explained in closed form. No torch.
 
-What torch found out about it when it was met, how its head adds up and where its cells lie, is a few numbers and one
-matrix; `camserve.models.compiled.kept_closed` keeps them beside the converted network, so that the next start needs no
+At the first start, torch finds how the head adds up and where the cells lie. This is a few numbers and one matrix.
+`camserve.models.compiled.kept_closed` saves them beside the converted network, so that the next start needs no
 torch.
 """
 
@@ -28,9 +28,9 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class ClosedFacts:
-    """What is known of a layer that adds up; see `Closed`.
+    """The facts about a layer whose maps add up to the logits; see `Closed`.
 
-    rectified: whether a ReLU comes between the layer and the mean. compiled: images -> its maps (1, K, h, w), logits
+    rectified: whether there is a ReLU between the layer and the mean. compiled: images -> maps (1, K, h, w) and logits
     (1, C).
     """
 
@@ -47,7 +47,7 @@ class ClosedFacts:
 
 
 class ClosedNetwork(Closed):
-    """The closed form of a network. layer: gives the same on torch's terms, for what OpenVINO fails on."""
+    """The closed form of a network. layer: the same layer in torch, for inputs on which OpenVINO fails."""
 
     def __init__(self, facts: ClosedFacts, layer: Callable[[], Layer]) -> None:
         super().__init__(
@@ -57,11 +57,11 @@ class ClosedNetwork(Closed):
         self._rectified, self._compiled, self._layer = facts.rectified, facts.compiled, layer
 
     def summed(self, maps: Float32) -> Float32:
-        """As `Closed` has it."""
+        """As in `Closed`."""
         return np.maximum(maps, 0) if self._rectified else maps
 
     def observe(self, images: Float32) -> tuple[Float32, Float32]:
-        """As `Closed` has it."""
+        """As in `Closed`."""
         try:
             maps, logits = self._compiled(images)
         except RuntimeError:
@@ -69,25 +69,25 @@ class ClosedNetwork(Closed):
         return maps[0], logits[0]
 
     def _by_layer(self, images: Float32) -> tuple[Float32, Float32]:
-        """What the network's own layer says, which knows what to do, or to say, of a size that OpenVINO fails on."""
+        """The answer of the layer in torch. It handles, or explains, sizes on which OpenVINO fails."""
         import torch
 
         maps, _, logits = self._layer().observe(torch.from_numpy(images))
         return maps[0].numpy(), logits[0].numpy()
 
     def forget_sizes(self) -> None:
-        """As `Closed` has it."""
+        """As in `Closed`."""
         self._compiled.forget_sizes()
 
 
 def closed_of(closed: Closed | ClosedFacts | None, layer: Callable[[], Layer]) -> Closed | None:
-    """What a classifier asks. layer: its own, in torch."""
+    """The closed form as an object, made from facts if necessary. layer: the classifier's own layer, in torch."""
     return ClosedNetwork(closed, layer) if isinstance(closed, ClosedFacts) else closed
 
 
 def facts_of(layer: Layer, *, any_size: bool, multiple: int) -> ClosedFacts | None:
-    """The facts of a layer, as torch has found them out; None where OpenVINO does not run it, or nothing adds up."""
-    if find_spec("openvino") is None:  # torch runs it
+    """The facts about a layer, found by torch; None if OpenVINO does not run it, or if its maps do not add up."""
+    if find_spec("openvino") is None:  # then torch runs it
         return None
     from camserve.models.engines.openvino_engine import OpenVinoEngine
 

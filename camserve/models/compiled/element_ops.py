@@ -1,4 +1,4 @@
-"""Operations on single values: activations, arithmetic of two, and what int8 networks do."""
+"""Operations on single values: activations, arithmetic, and those of int8 networks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,21 +50,21 @@ _PAIRED: dict[str, Callable[..., Any]] = {
     "LogicalAnd": torch.logical_and,
     "LogicalOr": torch.logical_or,
 }
-# Of a step: more than float32 errs by.
+# Part of a step: more than the error of float32.
 _UP = 1e-3
-# Of those that torch also takes a number for.
+# Functions of torch that also take a number.
 _WITH_NUMBER = (torch.add, torch.sub, torch.mul, torch.div, torch.pow)
 
 
 @rule(*_ACTIVATIONS)
 def activation(made: Translation, operation: Operation, value: Value) -> Result:
-    """One that torch has as a layer."""
+    """An activation that torch has as a layer."""
     return made.layer(operation, _ACTIVATIONS[operation.kind](), value)
 
 
 @rule("Clamp")
 def clamp(made: Translation, operation: Operation, value: Value) -> Result:
-    """ReLU6, or with other ends."""
+    """ReLU6, or a clamp with other limits."""
     low, high = float(operation.attributes["min"]), float(operation.attributes["max"])
     return made.layer(operation, nn.ReLU6() if (low, high) == (0, 6) else nn.Hardtanh(low, high), value)
 
@@ -80,14 +80,14 @@ def swish(made: Translation, operation: Operation, value: Value, beta: Value | N
 
 @rule("Gelu")
 def gelu(made: Translation, operation: Operation, value: Value) -> Result:
-    """By the error function, or by the tangent that comes near it."""
+    """GELU, exact or with the tanh approximation."""
     mode = str(operation.attributes.get("approximation_mode", "ERF")).lower()
     return made.layer(operation, nn.GELU("tanh" if "tanh" in mode else "none"), value)
 
 
 @rule("HardSigmoid")
 def hard_sigmoid(made: Translation, operation: Operation, value: Value, alpha: Value, beta: Value) -> Result:
-    """max(0, min(1, alpha x + beta)); torch's own has a sixth and a half."""
+    """max(0, min(1, alpha x + beta)); in torch, alpha = 1/6 and beta = 1/2."""
     slope, start = float(numbers(alpha)[0]), float(numbers(beta)[0])
     if abs(slope - 1 / 6) < 1e-6 and start == 0.5:
         return made.layer(operation, nn.Hardsigmoid(), value)
@@ -96,26 +96,26 @@ def hard_sigmoid(made: Translation, operation: Operation, value: Value, alpha: V
 
 @rule("Elu")
 def elu(made: Translation, operation: Operation, value: Value) -> Result:
-    """Of that alpha."""
+    """ELU with the file's alpha."""
     return made.layer(operation, nn.ELU(float(operation.attributes["alpha"])), value)
 
 
 @rule("Selu")
 def selu(made: Translation, operation: Operation, value: Value, alpha: Value, scale: Value) -> Result:
-    """With the file's own numbers."""
+    """SELU with the file's constants."""
     return made.call(torch.mul, made.call(F.elu, value, float(numbers(alpha)[0])), float(numbers(scale)[0]))
 
 
 @rule("PRelu")
 def prelu(made: Translation, operation: Operation, value: Value, slope: Value) -> Result:
-    """One slope for all, or one a channel."""
+    """One slope for all channels, or one for each."""
     if not isinstance(slope, Tensor):
         raise Untranslatable("its slope is computed from the picture")
     if slope.numel() == 1:
         return made.layer(operation, nn.LeakyReLU(float(slope.flatten()[0])), value)
     channels = operation.shapes[0][1]
     if slope.numel() != channels:
-        raise Untranslatable("its slopes are not one a channel")
+        raise Untranslatable("its number of slopes is not the number of channels")
     layer = nn.PReLU(channels)
     layer.weight = nn.Parameter(slope.flatten())
     return made.layer(operation, layer, value)
@@ -123,7 +123,7 @@ def prelu(made: Translation, operation: Operation, value: Value, slope: Value) -
 
 @rule("Softmax", "LogSoftmax")
 def softmax(made: Translation, operation: Operation, value: Value) -> Result:
-    """Along one axis."""
+    """Softmax or its logarithm along one axis."""
     layer = nn.Softmax if operation.kind == "Softmax" else nn.LogSoftmax
     axis = int(operation.attributes.get("axis", -1))
     return made.layer(operation, layer(dim=axis), value)
@@ -131,13 +131,13 @@ def softmax(made: Translation, operation: Operation, value: Value) -> Result:
 
 @rule(*_FUNCTIONS)
 def function(made: Translation, operation: Operation, value: Value) -> Result:
-    """One that torch has as a function."""
+    """A function that torch also has."""
     return made.call(_FUNCTIONS[operation.kind], value)
 
 
 @rule(*_PAIRED)
 def paired(made: Translation, operation: Operation, one: Value, other: Value) -> Result:
-    """Two values, broadcast as numpy does. A constant that a layer can take in is its bias."""
+    """Arithmetic of two values, broadcast as in numpy. If possible, a constant becomes the bias of a layer."""
     if operation.kind == "Add":
         for value, constant in ((one, other), (other, one)):
             if isinstance(constant, Tensor) and _is_taken_in(made.module_of(value), constant):
@@ -149,13 +149,16 @@ def paired(made: Translation, operation: Operation, one: Value, other: Value) ->
 
 
 def _as_number(value: Value, beside: Value) -> Any:
-    """A constant that is one number, beside a value of the picture."""
+    """The value as a number, if it is a constant of one element next to a computed value."""
     alone = isinstance(value, Tensor) and value.numel() == 1 and isinstance(beside, fx.Node)
     return float(value) if alone else value  # type: ignore[arg-type]
 
 
 def _is_taken_in(layer: nn.Module | None, constant: Tensor) -> bool:
-    """Whether a layer without a bias takes the constant (1, C, 1, 1), of a linear layer (1, C), as its own."""
+    """Give the constant to a layer without a bias as its bias; return whether that worked.
+
+    The constant is (1, C, 1, 1), or (1, C) for a linear layer.
+    """
     is_convolution = isinstance(layer, nn.Conv2d)
     if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.bias is not None:
         return False
@@ -175,13 +178,13 @@ def squared_difference(made: Translation, operation: Operation, one: Value, othe
 
 @rule("LogicalNot")
 def logical_not(made: Translation, operation: Operation, value: Value) -> Result:
-    """Of a mask."""
+    """The inverse of a mask."""
     return made.call(torch.logical_not, value)
 
 
 @rule("Select")
 def select(made: Translation, operation: Operation, mask: Value, one: Value, other: Value) -> Result:
-    """One where the mask is true, else the other."""
+    """The first value where the mask is true, else the second."""
     return made.call(torch.where, mask, one, other)
 
 
@@ -189,19 +192,19 @@ def select(made: Translation, operation: Operation, mask: Value, one: Value, oth
 def fake_quantize(
     made: Translation, operation: Operation, value: Value, low: Value, high: Value, out_low: Value, out_high: Value
 ) -> Result:
-    """Values as an int8 network has them: cut off at both ends, in so many steps."""
+    """Values of an int8 network: clipped at both ends, and rounded to steps."""
     ends = low, high, out_low, out_high
     if not all(isinstance(end, Tensor) for end in ends):
-        raise Untranslatable("its ends are computed from the picture")
+        raise Untranslatable("its limits are computed from the picture")
     layer = Quantized(int(operation.attributes["levels"]), *(end.float() for end in ends))  # type: ignore[union-attr]
     return made.layer(operation, layer, value)
 
 
 class Quantized(nn.Module):
-    """x -> round((x - low) / (high - low) (levels - 1)) / (levels - 1) (out_high - out_low) + out_low, x cut off first.
+    """x -> round((x - low) / (high - low) (levels - 1)) / (levels - 1) (out_high - out_low) + out_low, x clipped first.
 
-    What lies half-way goes up: sums of rounded values often do, and the last bits of float32 should not decide.
-    Its gradient is that of the values before they were rounded: rounding has none.
+    Values half-way are rounded up: sums of rounded values are often half-way, and the last bits of float32 should not
+    decide. The gradient is that of the values before rounding, since rounding has none.
     """
 
     low: Tensor
@@ -216,7 +219,7 @@ class Quantized(nn.Module):
             self.register_buffer(name, end)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Of the same shape."""
+        """Clip and round; the shape stays the same."""
         share = (torch.minimum(torch.maximum(values, self.low), self.high) - self.low) / (self.high - self.low)
         steps = share * (self.levels - 1)
         rounded = steps + ((steps + _UP).round() - steps).detach()

@@ -1,7 +1,7 @@
-"""What the cells of a feature map can have seen, read off the graph of a model file. No torch.
+"""Receptive fields of a feature map, read from the graph of a model file. No torch.
 
-The same arithmetic as of a traced network (`camserve.graph.receptive`), for the operations of which convolutional
-networks are made. Anything else gives None: then the network is looked at in torch.
+The arithmetic is that of a traced network (`camserve.graph.receptive`), for the operations of convolutional networks.
+Any other operation gives None: then torch inspects the network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import openvino
 
 _WINDOWED = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool")
-# One value, place by place; or several, which meet at each place.
+# Operations on one value at each place, or on several values at the same place.
 _PLACED = frozenset(
     word
     for words in (
@@ -26,13 +26,13 @@ _PLACED = frozenset(
     )
     for word in words.split()
 )
-# What moves values without computing.
+# Operations that move values without computing.
 _MOVING = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Split", "VariadicSplit", "Gather", "Slice", "StridedSlice"))
 _AXES = {False: (-1, -2), True: (-2, -3)}
 
 
 class _Seen(NamedTuple):
-    """field: None of values that saw nothing. grid: (w, h). axes: (x, y), counted from the end; None off the grid."""
+    """The receptive field of a value. grid: (w, h). axes: (x, y), counted from the end; None if it has no grid."""
 
     field: Field
     grid: tuple[int, int]
@@ -44,7 +44,7 @@ class _Unknown(Exception):
 
 
 def field_of(graph: openvino.Model, image: str, value: openvino.Output, *, image_is_last: bool) -> Field | None:
-    """The field of a feature map in a graph whose sizes are all fixed. image: the name of the input."""
+    """The field of a feature map in a graph with fixed sizes. image: the name of the input."""
     seen = dict[str, _Seen | None]()
     wanted = value.get_node().get_friendly_name()
     try:
@@ -116,7 +116,7 @@ def _through(given: _Seen, x: Window, y: Window, shape: tuple[int, ...]) -> _See
 
 
 def _joined(given: list[_Seen], shape: tuple[int, ...]) -> _Seen:
-    """The union of what all have seen; what is broadcast reaches every cell."""
+    """The union of the fields of all inputs; a broadcast input reaches every cell."""
     placed = [one for one in given if one.axes] or given
     axes = placed[0].axes
     grid = (shape[axes[0]], shape[axes[1]]) if axes and len(shape) >= 3 else placed[0].grid
@@ -165,7 +165,7 @@ def _turned(node: Any, given: _Seen, shape: tuple[int, ...]) -> _Seen:
 
 
 def _kept(given: _Seen, shape: tuple[int, ...]) -> _Seen:
-    """Its places, where its last axes still are the grid; of single values whatever shape they get."""
+    """The field after a reshape: same cells if the last axes are still the grid; a single value may get any shape."""
     if given.grid == (1, 1):
         return given._replace(axes=(-1, -2) if len(shape) == 4 and shape[-2:] == (1, 1) else None)
     if given.axes == (-1, -2) and tuple(shape[-2:]) == given.grid[::-1]:

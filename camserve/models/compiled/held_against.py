@@ -1,4 +1,4 @@
-"""A graph in torch held against the file that it was made of: the same answers, or it is not used."""
+"""Compares a graph in torch with the model file: if the answers differ, the graph is refused."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     import openvino
 
 INSTEAD = "Load the network as its own framework has it: camserve.load takes torch modules and checkpoints"
-# How far the graph may be from the file's own answers, as a share of their spread: float32 sums in another order.
+# Largest difference from the file's answers, as a share of their spread: float32 sums in another order.
 _AGREEMENT = 1e-3
-# What is asked where a file leaves the size open, (w, h): the first usual one that it takes, and one that is no
-# multiple of the usual strides.
+# Sizes (w, h) to compare at if a file takes any size: the first usual size that works, and one that is no multiple of
+# the usual strides.
 _USUAL, _OTHER = [(side, side) for side in (224, 32, 64, 96, 128, 160, 192, 256, 299, 384, 448, 512)], (251, 233)
-# Steps of a range so fine that rounding to them changes nothing.
+# Number of levels for quantisation so fine that rounding changes nothing.
 _FINE = 2**20
 
 
 def check(path: Path, file: ModelFile, module: nn.Module) -> None:
-    """Raises ModelError where `module` answers otherwise than the file, one image or two at a time.
+    """Raise ModelError if the answers of `module` differ from the file's, for one image or two at a time.
 
-    int8 networks are compared before they round: where a value lies half-way, float32 decides by chance.
+    int8 networks are compared with fine steps: for a value half-way, float32 would decide at random.
     """
     compiled, refusals, has_answered = _compiled(_exactly(file.graph)), [], False
     for size in (file.size,) if file.size else (*_USUAL, _OTHER):
@@ -42,7 +42,7 @@ def check(path: Path, file: ModelFile, module: nn.Module) -> None:
         images = _some(file, size)
         try:
             wanted, found = _asked(compiled, file, images), _answers(module, images)
-        except RuntimeError as error:  # other sizes may do; which, is tried as of every network
+        except RuntimeError as error:  # other sizes may work
             refusals.append(f"on an input of {size[0]} x {size[1]} pixels it fails: {first_line(error)}")
             continue
         has_answered = True
@@ -57,7 +57,7 @@ def check(path: Path, file: ModelFile, module: nn.Module) -> None:
 
 
 def _answers(module: nn.Module, images: Tensor) -> list[Tensor]:
-    """The answers of `module`, in the order of the file's outputs; one image at a time where it takes no more."""
+    """The answers of `module`, in the order of the file's outputs; one image at a time if it takes only one."""
     with torch.no_grad(), _rounding_finely(module):
         try:
             return _parts(module(images))
@@ -71,13 +71,13 @@ def _parts(answer: Any) -> list[Tensor]:
 
 
 def _compiled(graph: openvino.Model) -> openvino.CompiledModel:
-    # without the last, what is multiplied by int8 weights is rounded to int8, too, in spite of the first
+    # without the last option, inputs of int8 weights are rounded to int8, too, in spite of the first option
     exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
     return core().compile_model(graph, "CPU", exact)
 
 
 def _exactly(graph: openvino.Model) -> openvino.Model:
-    """The same with fine steps where it rounds, and without the operation that OpenVINO's CPU gets wrong."""
+    """A copy of the graph with fine steps of rounding, and without the operation that OpenVINO's CPU gets wrong."""
     made = graph.clone()
     for one in made.get_ops():
         if one.get_type_name() in ("FakeQuantize", "LRN"):
@@ -93,7 +93,7 @@ def _fine(one: openvino.Node) -> None:
 
 
 def _normalised(one: openvino.Node) -> None:
-    """(bias + a)^-beta as bias^-beta (1 + a / bias)^-beta: OpenVINO's CPU cuts a bias down to a whole number."""
+    """(bias + a)^-beta as bias^-beta (1 + a / bias)^-beta: OpenVINO's CPU rounds bias down to a whole number."""
     from openvino import opset13
 
     facts = one.get_attributes()
@@ -104,7 +104,7 @@ def _normalised(one: openvino.Node) -> None:
 
 @contextmanager
 def _rounding_finely(module: nn.Module) -> Iterator[None]:
-    """The same in torch, for as long as this lasts."""
+    """Use fine steps of rounding in torch, inside the block."""
     parts = [part for part in module.modules() if isinstance(part, Quantized)]
     before = [part.levels for part in parts]
     try:
@@ -117,7 +117,7 @@ def _rounding_finely(module: nn.Module) -> Iterator[None]:
 
 
 def _some(file: ModelFile, size: tuple[int, int]) -> Tensor:
-    """Two images, float32 (2, c, H, W), of the values that the file expects: shapes, and different everywhere."""
+    """Two random images, float32 (2, c, H, W), normalised as the file expects: coarse shapes and fine noise."""
     generator, (width, height), channels = torch.Generator().manual_seed(0), size, file.channels or 3
     coarse, fine = (torch.rand(2, channels, *sides, generator=generator) for sides in ((5, 5), (height, width)))
     pixels = (230 * F.interpolate(coarse, (height, width), mode="bilinear") + 25 * fine).round()
@@ -128,9 +128,9 @@ def _some(file: ModelFile, size: tuple[int, int]) -> Tensor:
 
 
 def _asked(compiled: openvino.CompiledModel, file: ModelFile, images: Tensor) -> list[Tensor]:
-    """What the file itself answers, in the order of its outputs, asked for one image at a time.
+    """The answers of the file itself, in the order of its outputs, from one image at a time.
 
-    Raises RuntimeError where it does not take the size.
+    Raises RuntimeError if it does not take the size.
     """
     kind, request = compiled.inputs[0].get_element_type().to_dtype(), compiled.create_infer_request()
     each = []

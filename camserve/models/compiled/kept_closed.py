@@ -1,9 +1,9 @@
-"""What a card's network gives in closed form, kept on disk so that the next start needs no torch.
+"""The closed form of a card's network, cached on disk so that the next start needs no torch.
 
-One file a card in `compute.cache`: the facts of its layer, the classifier's matrix, the card as it came out, and the
-converted network's place and hash. Keyed by all that decides them: the card, the weights, camserve's own code, the
-versions of torch, OpenVINO and the library that the architecture is from. What cannot be read, or is not what it was,
-counts as absent: the network is then met as at the first start.
+Each card has one file in `compute.cache`: the facts about its layer, the matrix of the classifier, the completed card,
+and the path and hash of the converted network. The key is made of all that decides them: the card, the weights,
+camserve's own code, the versions of torch, OpenVINO and the library of the architecture. A file that cannot be read, or
+that changed, is ignored: the network is then inspected as at the first start.
 """
 
 import hashlib
@@ -40,14 +40,14 @@ log = logging.getLogger("camserve")
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error, CamserveError)
 KEPT = 64  # files, of a few megabytes each
 _PACKAGE = Path(__file__).parents[2]
-# Architectures whose code is known by the version of what they are from; a user's own file may import anything.
+# Architectures whose code is fixed by the version of a package; a user's own file may import anything.
 _LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "camserve.nets": "camserve"}
 
 
 def place_of(card: Card, weights_sha256: str, labels: tuple[str, ...] | None, compute: Compute) -> Path | None:
-    """The file of a card with these weights and class names, whether it is there or not.
+    """The cache file of a card with these weights and class names; the file need not exist.
 
-    None where nothing is kept, another engine is asked for, or the architecture's code is not known by a version.
+    None if there is no cache, if another engine is chosen, or if no version fixes the architecture's code.
     """
     library = _LIBRARIES.get(card.architecture.partition(":")[0])
     may_be_openvino = compute.engine in ("auto", "openvino") and compute.device == "cpu"
@@ -71,14 +71,14 @@ def _versions(library: str) -> list[str]:
 
 @cache
 def _own_code() -> str:
-    """Changes with every change of camserve's own files."""
+    """A hash that changes with every change of camserve's own files."""
     files = sorted(_PACKAGE.rglob("*.py"))
     about = [(str(file.relative_to(_PACKAGE)), (found := file.stat()).st_size, found.st_mtime_ns) for file in files]
     return hashlib.sha256(repr(about).encode()).hexdigest()
 
 
 def keep(place: Path, facts: ClosedFacts, card: Card, labels: tuple[str, ...], model: Path) -> None:
-    """Put what is known on disk, whole or not at all, and take the least used away. model: the converted network."""
+    """Write the facts to disk as a whole, and delete the files used longest ago. model: the converted network."""
     cells, period = facts.cells, facts.cells.period
     said = {
         "name": facts.name,
@@ -111,13 +111,11 @@ def keep(place: Path, facts: ClosedFacts, card: Card, labels: tuple[str, ...], m
         for old in sorted(place.parent.glob("*.npz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
             old.unlink(missing_ok=True)
     except OSError as error:
-        log.warning(
-            "cannot keep what is known of the network in '%s': %s (compute.cache)", place.parent, error.strerror
-        )
+        log.warning("cannot write the cache of the network in '%s': %s (compute.cache)", place.parent, error.strerror)
 
 
 def opened(place: Path, compute: Compute) -> tuple[ClosedFacts, Card, tuple[str, ...]] | None:
-    """What is kept there: the facts, the card as it came out, the class names; None where it is not to be had."""
+    """Read a cache file: the facts, the completed card, the class names; None if it is missing, damaged or changed."""
     try:
         with place.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -125,13 +123,15 @@ def opened(place: Path, compute: Compute) -> tuple[ClosedFacts, Card, tuple[str,
         model, sha256 = Path(said["model"][0]), said["model"][1]
         if _hash_of(model) != sha256:
             return None
-        with suppress(OSError):  # what is only read is as good
+        with suppress(OSError):  # a read-only cache works, too
             place.touch()
             model.touch()
         return _facts(said, arrays, model, compute), Card.model_validate(said["card"]), tuple(said["labels"])
     except _UNREADABLE as error:
         if place.exists():
-            log.warning("what is kept of the network in '%s' cannot be read: %s; it is met again", place, error)
+            log.warning(
+                "the cache of the network in '%s' cannot be read: %s; the network is loaded again", place, error
+            )
         return None
 
 
@@ -156,7 +156,7 @@ def _field(said: dict[str, Any]) -> Field:
 
 
 def _hash_of(model: Path) -> str:
-    """SHA-256 of a converted network, its weights included."""
+    """SHA-256 of a converted network with its weights."""
     digest = hashlib.sha256()
     for part in _files(model):
         with part.open("rb") as file:

@@ -34,7 +34,7 @@ def _constant(kernel: Value) -> Tensor:
 
 def _convolved(made: Translation, operation: Operation, value: Value, weight: Tensor, groups: int) -> Result:
     if weight.ndim != 4:
-        raise Untranslatable(f"it runs over {weight.ndim - 2} axes of places, not 2")
+        raise Untranslatable(f"it runs over {weight.ndim - 2} spatial axes, not 2")
     facts, (out, inside) = operation.attributes, weight.shape[:2]
     kernel, stride, dilation = _pair(weight.shape[2:]), _pair(facts["strides"]), _pair(facts["dilations"])
     value, padding = _padded(made, operation, value, kernel, dilation)
@@ -46,7 +46,7 @@ def _convolved(made: Translation, operation: Operation, value: Value, weight: Te
 def _padded(
     made: Translation, operation: Operation, value: Value, kernel: Pair, dilation: Pair, fill: float = 0
 ) -> tuple[Value, Pair]:
-    """What a window runs over, padded where the window itself cannot do that, and how far that has to pad, (y, x)."""
+    """The input of a window, padded if the window itself cannot pad so, and the padding left to the window, (y, x)."""
     facts, auto = operation.attributes, str(operation.attributes.get("auto_pad", "explicit")).lower()
     around, stride = Operation("Pad", f"{operation.name}/Pad", {}, operation.shapes), _pair(facts["strides"])
     before, after = (_pair(facts[name]) for name in ("pads_begin", "pads_end"))
@@ -66,7 +66,7 @@ def _padded(
 
 @rule("MatMul")
 def matmul(made: Translation, operation: Operation, one: Value, other: Value) -> Result:
-    """A linear layer where the second is a constant matrix."""
+    """A product of matrices; a linear layer if the second is a constant matrix."""
     turned = operation.attributes["transpose_a"], operation.attributes["transpose_b"]
     if isinstance(other, Tensor) and other.ndim == 2 and not turned[0] and isinstance(one, fx.Node):
         weight = other.float() if turned[1] else other.float().T
@@ -90,9 +90,9 @@ def attention(
     mask: Value | None = None,
     scale: Value | None = None,
 ) -> Result:
-    """Softmax of products, times values; the mask is added."""
+    """Attention: softmax of the products, times the values; the mask is added before the softmax."""
     if operation.attributes.get("causal"):
-        raise Untranslatable("it looks back only")
+        raise Untranslatable("its attention is causal")
     added = None if mask is None or (isinstance(mask, Tensor) and not mask.any()) else made.as_node(mask)
     by = {} if scale is None else {"scale": float(numbers(scale)[0])}
     return made.call(F.scaled_dot_product_attention, query, key, value, attn_mask=added, **by)
@@ -100,7 +100,7 @@ def attention(
 
 @rule("MaxPool")
 def max_pool(made: Translation, operation: Operation, value: Value) -> Result:
-    """What lies beyond the edge counts as nothing."""
+    """Padding does not count."""
     kernel, stride, ceil = _window(operation)
     dilation = _pair(operation.attributes.get("dilations", (1, 1)))
     value, padding = _padded(made, operation, value, kernel, dilation, float("-inf"))
@@ -109,7 +109,7 @@ def max_pool(made: Translation, operation: Operation, value: Value) -> Result:
 
 @rule("AvgPool")
 def avg_pool(made: Translation, operation: Operation, value: Value) -> Result:
-    """What lies beyond the edge counts as zeros, or not at all."""
+    """Padding counts as zeros, or does not count."""
     kernel, stride, ceil = _window(operation)
     excludes = bool(operation.attributes["exclude-pad"])
     if kernel == operation.shapes[0][2:]:
@@ -124,20 +124,20 @@ def avg_pool(made: Translation, operation: Operation, value: Value) -> Result:
 
 
 def _window(operation: Operation) -> tuple[Pair, Pair, bool]:
-    """Kernel, stride (y, x), and whether a last window may be cut off."""
+    """Kernel, stride (y, x), and whether the last window may reach beyond the edge."""
     facts = operation.attributes
     return _pair(facts["kernel"]), _pair(facts["strides"]), "ceil" in str(facts["rounding_type"]).lower()
 
 
 def _pair(given: Any) -> Pair:
     if len(given) != 2:
-        raise Untranslatable(f"it runs over {len(given)} axes of places, not 2")
+        raise Untranslatable(f"it runs over {len(given)} spatial axes, not 2")
     return given[0], given[1]
 
 
 @rule("GroupNormalization")
 def group_norm(made: Translation, operation: Operation, value: Value, scale: Value, bias: Value) -> Result:
-    """With a scale and a bias a channel."""
+    """Group normalisation with a scale and a bias for each channel."""
     facts = operation.attributes
     return made.call(
         F.group_norm, value, int(facts["num_groups"]), made.as_node(scale), made.as_node(bias), float(facts["epsilon"])
@@ -146,23 +146,23 @@ def group_norm(made: Translation, operation: Operation, value: Value, scale: Val
 
 @rule("LRN")
 def local_response(made: Translation, operation: Operation, value: Value, axes: Value) -> Result:
-    """Across neighbouring channels."""
+    """Local response normalisation across neighbouring channels."""
     facts = operation.attributes
     if numbers(axes) != [1]:
-        raise Untranslatable("it runs over places")
+        raise Untranslatable("it runs over spatial axes")
     layer = nn.LocalResponseNorm(int(facts["size"]), float(facts["alpha"]), float(facts["beta"]), float(facts["bias"]))
     return made.layer(operation, layer, value)
 
 
 @rule("Einsum")
 def einsum(made: Translation, operation: Operation, *values: Value) -> Result:
-    """Sums of products, as the equation says."""
+    """Sums of products, as in the equation."""
     return made.call(torch.einsum, operation.attributes["equation"], *values)
 
 
 @rule("ShuffleChannels")
 def shuffle_channels(made: Translation, operation: Operation, value: Value) -> Result:
-    """One channel of each group after the other."""
+    """Takes one channel of each group in turn."""
     if operation.attributes["axis"] % len(operation.shapes[0]) != 1:
-        raise Untranslatable("it shuffles places")
+        raise Untranslatable("it shuffles along a spatial axis")
     return made.layer(operation, nn.ChannelShuffle(int(operation.attributes["group"])), value)

@@ -1,4 +1,4 @@
-"""A model file as OpenVINO reads it: its one input of images, its outputs, and what happens to pixels inside."""
+"""A model file as OpenVINO reads it: its one input of images, its outputs, and its preprocessing of pixels."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from camserve.models.compiled.whole_numbers import MOVING, give_floats, is_whole
 if TYPE_CHECKING:
     import openvino
 
-# What OpenVINO's own readers take, by the end of a file's name; a folder may hold TensorFlow's SavedModel.
+# Formats that OpenVINO reads, by the end of a file's name; a folder may hold TensorFlow's SavedModel.
 SUFFIXES = (".onnx", ".xml", ".tflite", ".pb", ".pdmodel")
 SAVED_MODEL = "saved_model.pb"
-# Channels of pictures; more are some other size.
+# Numbers of channels of pictures; an axis with another size is not the channels.
 _CHANNELS = (1, 3, 4)
-# How far apart the ends of a usual network's input lie: less is a share of it, more are pixels of 0..255.
+# Range (highest less lowest value) of a usual network's input: less is a share of it, more are pixels of 0..255.
 _NORMALISED = (0.9, 8.0)
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file's graph, made ready for any number of images at once where it can be.
+    """The graph of a file, changed to take any number of images at once if possible.
 
     graph: OpenVINO's. image: the name of the input that takes images. is_last: whether their channels come last.
-    channels: of an image, None where the file leaves it open. size: (w, h) of the only input it takes; None: any.
-    dtype: of its numbers. pixels: fields of `camserve.models.card.Input` that the graph itself tells, such as the mean
-    where it normalises. is_alone: whether the graph was made one for one image at a time.
+    channels: of an image, None if the file does not fix them. size: (w, h) of the only input it takes; None: any.
+    dtype: of the input. pixels: fields of `camserve.models.card.Input` that the graph itself states, such as the mean
+    if it normalises. is_alone: whether the graph was fixed to one image at a time.
     """
 
     graph: openvino.Model
@@ -49,8 +49,8 @@ class ModelFile:
 
 
 def layer_names(graph: openvino.Model) -> dict[str, str]:
-    """What each operation is called as a layer, by its own name: the file's, without dots, which torch takes for parts
-    of a path; where readers made one up from a count of theirs, its kind and a count of those.
+    """{name of each operation: its name as a layer}: the name in the file, without dots, which torch takes for parts of
+    a path; if the reader invented the name from a counter, the kind of the operation and a count of that kind.
     """
     kinds, found = Counter[str](), dict[str, str]()
     for one in graph.get_ordered_ops():
@@ -64,18 +64,18 @@ def layer_names(graph: openvino.Model) -> dict[str, str]:
 
 
 def is_model_file(text: str) -> bool:
-    """Whether `text` has the form of a path of such a file; a card's name or an architecture has another."""
+    """Whether `text` has the form of a path of a model file; names of cards and architectures have other forms."""
     return text.lower().endswith(SUFFIXES)
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file and what belongs to it: the weights of IR, and those that ONNX keeps in a file of its own."""
+    """The file and the files of its weights: those of IR, and those that ONNX stores in a second file."""
     beside = {".xml": [path.with_suffix(".bin")], ".onnx": [path.with_name(f"{path.name}.data")]}
     return [path, *(one for one in beside.get(path.suffix.lower(), []) if one.is_file())]
 
 
 def saved_model(source: str | Path) -> str | Path:
-    """The file that stands for a folder, where that is TensorFlow's SavedModel; else `source` as it is."""
+    """The main file of a folder with TensorFlow's SavedModel; else `source` unchanged."""
     with suppress(OSError, ValueError):
         inside = Path(source) / SAVED_MODEL
         return str(inside) if inside.is_file() else source
@@ -83,9 +83,9 @@ def saved_model(source: str | Path) -> str | Path:
 
 
 def read_model_file(path: Path, fixed: tuple[int, int] | None = None, *, alone: bool = False) -> ModelFile:
-    """A file, read. fixed: (w, h) of its input, where the file leaves that open. alone: for one image at a time.
+    """Read a model file. fixed: (w, h) of its input, if the file takes any size. alone: for one image at a time.
 
-    Raises ModelError for what is no such file, or takes no images; NotInstalled.
+    Raises ModelError if it is not a model file or takes no images; NotInstalled.
     """
     graph = _read(path)
     image = _image_input(graph, path)
@@ -105,7 +105,7 @@ def read_model_file(path: Path, fixed: tuple[int, int] | None = None, *, alone: 
 
 
 def stated_by(file: ModelFile) -> dict[str, Any]:
-    """The fields of `camserve.models.card.Input` that the file itself tells."""
+    """The fields of `camserve.models.card.Input` that the file itself states."""
     found = {**file.pixels, "resampler": "pillow"}
     if file.size is not None:
         width, height = file.size
@@ -116,7 +116,7 @@ def stated_by(file: ModelFile) -> dict[str, Any]:
 
 
 def core() -> openvino.Core:
-    """OpenVINO. Raises NotInstalled."""
+    """OpenVINO's core. Raises NotInstalled."""
     try:
         from camserve.models.engines.openvino_quietly import openvino
     except ImportError:
@@ -132,10 +132,10 @@ def _read(path: Path) -> openvino.Model:
         raise ModelError(f"there is no file '{path}'")
     weights = path.with_suffix(".bin")
     if path.suffix.lower() == ".xml" and not weights.is_file():
-        raise ModelError(f"'{path}' needs its weights, the file '{weights.name}' beside it, which is not there")
+        raise ModelError(f"'{path}' needs its weights, the file '{weights.name}' beside it, which does not exist")
     try:
         return core().read_model(str(path.parent if path.name == SAVED_MODEL else path))
-    except Exception as error:  # of whichever reader
+    except Exception as error:  # any error of any of its readers
         raise ModelError(f"'{path}' cannot be read by OpenVINO: {reason(error)}") from None
 
 
@@ -162,7 +162,7 @@ def _channels_last(shape: Sequence[int | None]) -> bool:
 
 
 def _fix(graph: openvino.Model, image: openvino.Output, size: tuple[int, int]) -> None:
-    """Have it take images of one size only."""
+    """Make the graph take images of one size only."""
     sides = list(image.get_partial_shape())
     first = 1 if _channels_last(_sizes(image.get_partial_shape())) else 2
     sides[first : first + 2] = size[::-1]
@@ -170,23 +170,23 @@ def _fix(graph: openvino.Model, image: openvino.Output, size: tuple[int, int]) -
 
 
 def _for_number(graph: openvino.Model, image: openvino.Output, count: int) -> None:
-    """Have it take so many images at once, -1 for any; a graph that was written down for one at a time may refuse."""
+    """Make the graph take `count` images at once, -1 for any number; a graph made for one image may refuse."""
     whole = image.get_partial_shape()
     try:
         graph.reshape({image: whole.__class__([count, *list(whole)[1:]])})
-    except Exception:  # it stays as it is
+    except Exception:  # the graph stays unchanged
         graph.reshape({image: whole})
 
 
 def _simplify(graph: openvino.Model) -> None:
-    """Fold constants, and put together again what exporters take apart, as OpenVINO does before it computes."""
+    """Fold constants and rejoin operations that exporters split, as OpenVINO does before it computes."""
     from openvino._offline_transformations import apply_moc_transformations
 
     apply_moc_transformations(graph, cf=True)
 
 
 def fold(graph: openvino.Model) -> None:
-    """Make constants of all that is made of constants, such as what is computed of sizes that are fixed."""
+    """Replace all that depends only on constants by constants, such as arithmetic of fixed sizes."""
     from openvino.passes import ConstantFolding, Manager
 
     passes = Manager()
@@ -195,10 +195,10 @@ def fold(graph: openvino.Model) -> None:
 
 
 def _pixels(image: openvino.Output) -> dict[str, Any]:
-    """What the first operations of a graph tell of the pixels that it expects: {} where they tell nothing.
+    """What the first operations of a graph state about its pixels, as mean and std: {} if they state nothing.
 
-    Whole numbers are pixels. What is scaled inside to a usual network's range, -1..1 or the like, comes as 0..255 or as
-    0..1, whichever gets there. An int8 network says the range of its input.
+    Whole numbers are pixels. If the graph scales its input to a usual range, such as -1..1, the input is 0..255 or
+    0..1, whichever gives that range. An int8 network states the range of its input.
     """
     if is_whole(image):
         return _range_of(0, 255)
@@ -238,7 +238,7 @@ def _pixels(image: openvino.Output) -> dict[str, Any]:
 
 
 def _constant(value: openvino.Output) -> float | None:
-    """A constant as one number, the mean of several such as a mean a channel; None of what is no constant."""
+    """A constant as one number, the mean if it has several, such as one for each channel; None for other values."""
     node = value.get_node()
     while node.get_type_name() in ("Convert", "Reshape", "Unsqueeze") and node.get_input_size():
         node = node.input_value(0).get_node()
@@ -246,7 +246,7 @@ def _constant(value: openvino.Output) -> float | None:
 
 
 def _of_quantised(low: float, high: float) -> dict[str, Any]:
-    """The range of a quantised input; what was trained with a mean and a deviation is left to the usual ones."""
+    """The range of a quantised input; for a network trained with a mean and a std, {}, which means the usual ones."""
     if high - low > 100:
         return _range_of(0, 255)
     if high <= 1.05:
@@ -255,6 +255,6 @@ def _of_quantised(low: float, high: float) -> dict[str, Any]:
 
 
 def _range_of(low: int, high: int) -> dict[str, Any]:
-    """Mean and deviation, in units of 0..255, that bring pixels to low..high."""
+    """Mean and std, in units of 0..255, that bring pixels to low..high."""
     std = 255 / (high - low)
     return {"mean": (-low * std,) * 3, "std": (std,) * 3}

@@ -1,9 +1,9 @@
-"""From a model file to a network that answers as the file does: its graph as torch.fx, held against OpenVINO.
+"""From a model file to a network with the same answers: its graph as torch.fx, compared with OpenVINO.
 
-    read_model_file -> translated -> agreement with the file's own answers -> nn.Module
+    read_model_file -> translated -> compared with the file's own answers -> nn.Module
 
-With the graph in torch, everything works that works for any network: the layer is found, the head recognised, cells
-placed by receptive fields, gradients taken. Other engines run the halves as they do of every network.
+With the graph in torch, everything works as for any other network: camserve finds the layer, recognises the head,
+places the cells by receptive fields and computes gradients. Other engines run its two halves as for every network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from camserve.errors import ModelError
-from camserve.models.compiled import (  # noqa: F401 - they put their rules in
+from camserve.models.compiled import (  # noqa: F401 - they register their rules
     axis_ops,
     element_ops,
     layer_ops,
@@ -27,8 +27,8 @@ from camserve.models.compiled.model_file import ModelFile, read_model_file
 from camserve.models.compiled.translation import Translation, translated
 from camserve.models.compiled.values import Untranslatable, Value
 
-# As what a graph is tried in turn, where it takes any size or number of images: the size (w, h) that it is fixed to,
-# and whether to one image. What it computes of these is then constant; whether others are right, too, is checked.
+# Ways to read a graph, tried in turn if it cannot be translated for any size and number of images: the size (w, h) to
+# fix it to, and whether to fix it to one image. Its size arithmetic is then constant; `check` tries other sizes, too.
 _WAYS = ((None, False), (None, True), ((224, 224), False), ((224, 224), True))
 
 
@@ -54,7 +54,7 @@ def _translated(file: ModelFile) -> nn.Module:
 
 
 def _prepared(made: Translation, file: ModelFile) -> Value:
-    """The images as the file takes them; of a graph for one image, this fails on more."""
+    """The images in the form that the file takes; a graph for one image fails on more."""
     value: Value = made.images
     if file.is_alone:
         value = made.call("reshape", value, (1, *(made.size("size", value, axis) for axis in (1, 2, 3))))
@@ -64,7 +64,7 @@ def _prepared(made: Translation, file: ModelFile) -> Value:
 
 
 def _answer(made: Translation, file: ModelFile, results: dict[str, Value]) -> fx.Node | dict[str, fx.Node]:
-    """One value, or several by the names that the file gives them; of (N, C, 1, 1) the logits (N, C)."""
+    """One value, or several by their names in the file; (N, C, 1, 1) becomes logits (N, C)."""
     found = dict[str, fx.Node]()
     for output in file.graph.outputs:
         node = made.as_node(results[output.get_node().get_friendly_name()])

@@ -1,4 +1,4 @@
-"""Padding as TensorFlow's SAME: as much as the size of the map asks for."""
+"""TensorFlow's SAME padding, which depends on the size of the map."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,9 +7,9 @@ Pair = tuple[int, int]
 
 
 class SamePad2d(nn.ConstantPad2d):
-    """Around a map, so that a window makes of it as many cells as cells over stride; the odd one comes after.
+    """Pads a map so that a window gives cells / stride cells, rounded up; an odd cell of padding is added at the end.
 
-    kernel, stride, dilation: of that window, (y, x). fill: what is put there. is_lower: the odd one comes before.
+    kernel, stride, dilation: of that window, (y, x). fill: value of the padding. is_lower: the odd cell comes first.
     """
 
     def __init__(self, kernel: Pair, stride: Pair, dilation: Pair, fill: float, *, is_lower: bool = False) -> None:
@@ -25,7 +25,7 @@ class SamePad2d(nn.ConstantPad2d):
         stride, reach = self.stride[axis], self.dilation[axis] * (self.kernel[axis] - 1)
         if stride == 1:
             total = reach
-        elif reach + 1 >= stride:  # no branch on the size, so that a tracer records what holds at every size
+        elif reach + 1 >= stride:  # no branch on the size, so that a traced graph works for every size
             total = reach - (side - 1) % stride
         else:
             total = max((-(-side // stride) - 1) * stride + reach + 1 - side, 0)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from camserve.models.compiled.translation import Operation, Translation, rule
 from camserve.models.compiled.values import Result, Sizes, Untranslatable, Value, as_sizes, numbers
 
-# More than any size: what a slice that goes to the end is given.
+# More than any size: the stop of a slice that goes to the end.
 _END = 2**31 - 1
 
 
@@ -26,7 +26,7 @@ def shape_of(made: Translation, operation: Operation, value: Value) -> Result:
 
 @rule("Concat")
 def concat(made: Translation, operation: Operation, *values: Value) -> Result:
-    """Along one axis. A constant beside values of the pictures, such as a class token, is there for each of them."""
+    """Joins values along one axis. A constant, such as a class token, is repeated for each image."""
     axis, first = operation.attributes["axis"], next((value for value in values if isinstance(value, fx.Node)), None)
     if first is None or axis == 0:
         return made.call(torch.cat, [made.as_node(value) for value in values], axis)
@@ -42,7 +42,7 @@ def concat(made: Translation, operation: Operation, *values: Value) -> Result:
 
 @rule("Split")
 def split(made: Translation, operation: Operation, value: Value, axis: Value) -> Result:
-    """Into so many equal parts."""
+    """Splits into equal parts."""
     return _parts(
         made, torch.chunk, value, operation.attributes["num_splits"], operation.attributes["num_splits"], axis
     )
@@ -50,12 +50,12 @@ def split(made: Translation, operation: Operation, value: Value, axis: Value) ->
 
 @rule("VariadicSplit")
 def variadic_split(made: Translation, operation: Operation, value: Value, axis: Value, lengths: Value) -> Result:
-    """Into parts of these sizes; -1 is what is left."""
+    """Splits into parts of these sizes; -1 is the rest."""
     wanted = numbers(lengths)
     if -1 in wanted:
         size = operation.shapes[0][numbers(axis)[0]]
         if size is None:
-            raise Untranslatable("how large its parts are depends on the size of the picture")
+            raise Untranslatable("the size of its parts depends on the size of the picture")
         wanted[wanted.index(-1)] = size - sum(wanted) - 1
     return _parts(made, torch.split, value, wanted, len(wanted), axis)
 
@@ -67,9 +67,9 @@ def _parts(made: Translation, function: Callable[..., Any], value: Value, how: A
 
 @rule("Gather")
 def gather(made: Translation, operation: Operation, value: Value, indices: Value, axis: Value) -> Result:
-    """Some places along an axis."""
+    """Takes some indices along an axis."""
     if operation.attributes.get("batch_dims", 0) or not isinstance(indices, Tensor):
-        raise Untranslatable("which places it takes depends on the picture")
+        raise Untranslatable("the indices it takes depend on the picture")
     (along,) = numbers(axis)
     if indices.ndim == 0:
         return made.call("select", value, along, int(indices))
@@ -80,18 +80,18 @@ def gather(made: Translation, operation: Operation, value: Value, indices: Value
 def _known(operation: Operation, axis: int) -> int:
     size = operation.shapes[0][axis]
     if size is None:
-        raise Untranslatable("it picks places along an axis whose size depends on the picture")
+        raise Untranslatable("it takes indices along an axis whose size depends on the picture")
     return size
 
 
 @rule("Slice")
 def slice_(made: Translation, operation: Operation, value: Value, *ends: Value) -> Result:
-    """Along some axes, the first ones where none are named."""
+    """Slices along some axes, by default the first ones."""
     return made.call(operator.getitem, value, _forward(slices(operation, *ends)))
 
 
 def slices(operation: Operation, start: Value, stop: Value, step: Value, axes: Value | None = None) -> tuple[Any, ...]:
-    """What stands between brackets."""
+    """The index for `value[...]`."""
     starts, stops, steps = as_sizes(start).items, as_sizes(stop).items, numbers(step)
     along = list(range(len(starts))) if axes is None else numbers(axes)
     parts: list[Any] = [slice(None)] * len(operation.shapes[0])
@@ -102,12 +102,12 @@ def slices(operation: Operation, start: Value, stop: Value, step: Value, axes: V
 
 @rule("StridedSlice")
 def strided_slice(made: Translation, operation: Operation, value: Value, *ends: Value) -> Result:
-    """As TensorFlow has it: masks say which ends count, and which axes go."""
+    """TensorFlow's slice: masks say which ends count and which axes are removed."""
     return made.call(operator.getitem, value, _forward(strided_slices(operation, *ends)))
 
 
 def strided_slices(operation: Operation, start: Value, stop: Value, step: Value | None = None) -> tuple[Any, ...]:
-    """What stands between brackets. Raises Untranslatable for new axes."""
+    """The index for `value[...]`. Raises Untranslatable for new axes."""
     starts, stops = as_sizes(start).items, as_sizes(stop).items
     masks = {
         name: [*operation.attributes.get(f"{name}_mask", []), *[0] * len(starts)]
@@ -130,7 +130,7 @@ def _slice(start: Any, stop: Any, step: int) -> slice:
 
 
 def _forward(parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Raises Untranslatable for what torch does not slice."""
+    """The index itself. Raises Untranslatable for slices that torch does not have."""
     if any(isinstance(part, slice) and (part.step or 1) < 1 for part in parts):
         raise Untranslatable("it goes backwards")
     return parts
@@ -140,7 +140,7 @@ def _forward(parts: tuple[Any, ...]) -> tuple[Any, ...]:
 def pad(
     made: Translation, operation: Operation, value: Value, before: Value, after: Value, fill: Value | None = None
 ) -> Result:
-    """Torch counts from the last axis on."""
+    """Padding; torch counts axes from the last one."""
     mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}.get(operation.attributes["pad_mode"])
     if mode is None:
         raise Untranslatable(f"padding of the kind {operation.attributes['pad_mode']}")
@@ -155,9 +155,9 @@ def pad(
 
 @rule("Broadcast")
 def broadcast(made: Translation, operation: Operation, value: Value, shape: Value, axes: Value | None = None) -> Result:
-    """As numpy does, either way."""
+    """Broadcasts as numpy, in both directions."""
     if axes is not None:
-        raise Untranslatable("it says which axes are new")
+        raise Untranslatable("it names its new axes")
     wanted = as_sizes(shape).items
     if isinstance(value, Tensor) and all(isinstance(size, int) for size in wanted):
         return value.expand(torch.broadcast_shapes(value.shape, wanted))  # type: ignore[no-untyped-call]
@@ -168,7 +168,7 @@ def broadcast(made: Translation, operation: Operation, value: Value, shape: Valu
 
 @rule("Tile")
 def tile(made: Translation, operation: Operation, value: Value, repeats: Value) -> Result:
-    """Copies side by side."""
+    """Repeats a value along its axes."""
     return made.call("repeat", value, tuple(as_sizes(repeats).items))
 
 
@@ -176,18 +176,18 @@ def tile(made: Translation, operation: Operation, value: Value, repeats: Value) 
 def interpolate(
     made: Translation, operation: Operation, value: Value, target: Value, axes: Value | None = None
 ) -> Result:
-    """A map made larger or smaller."""
+    """Resizes a map."""
     facts = operation.attributes
     how = tuple(str(facts[name]).lower() for name in ("mode", "coordinate_transformation_mode"))
     along = [0, 1, 2, 3] if axes is None else numbers(axes)
     if how not in _RESAMPLINGS or along[-2:] != [2, 3] or facts.get("antialias"):
-        raise Untranslatable(f"it resamples in a way that torch has not ({', '.join(how)})")
+        raise Untranslatable(f"torch does not have its kind of resampling ({', '.join(how)})")
     if str(facts["shape_calculation_mode"]).lower() == "scales":
         return made.call(F.interpolate, value, None, tuple(numbers(target)[-2:]), **_RESAMPLINGS[how])
     return made.call(F.interpolate, value, as_sizes(target).items[-2:], **_RESAMPLINGS[how])
 
 
-# By mode and where the cells of a map are taken to lie.
+# By mode and by the assumed position of the cells of a map.
 _RESAMPLINGS: dict[tuple[str, ...], dict[str, Any]] = {
     ("nearest", "asymmetric"): {"mode": "nearest"},
     ("nearest", "half_pixel"): {"mode": "nearest-exact"},
@@ -201,26 +201,26 @@ _RESAMPLINGS: dict[tuple[str, ...], dict[str, Any]] = {
 
 @rule("DepthToSpace")
 def depth_to_space(made: Translation, operation: Operation, value: Value) -> Result:
-    """Channels to a finer grid, depth first."""
+    """Moves channels to a finer grid, depth first."""
     if operation.attributes["mode"] != "depth_first":
-        raise Untranslatable("it takes the blocks first")
+        raise Untranslatable("its mode is not depth_first")
     return made.call(F.pixel_shuffle, value, operation.attributes["block_size"])
 
 
 @rule("SpaceToDepth")
 def space_to_depth(made: Translation, operation: Operation, value: Value) -> Result:
-    """The way back."""
+    """The inverse of DepthToSpace."""
     if operation.attributes["mode"] != "depth_first":
-        raise Untranslatable("it takes the blocks first")
+        raise Untranslatable("its mode is not depth_first")
     return made.call(F.pixel_unshuffle, value, operation.attributes["block_size"])
 
 
 @rule("Convert", "ConvertLike")
 def convert(made: Translation, operation: Operation, value: Value, *_: Value) -> Result:
-    """All that is computed of pictures is float32; a constant stays exact in it up to 2**24."""
+    """All values computed from pictures are float32; a whole constant stays exact in it up to 2**24."""
     to = str(operation.attributes.get("destination_type", "f32"))
     if isinstance(value, Tensor):
         return value.float() if to in ("f32", "f16", "bf16", "f64") else value.long()
     if to not in ("f32", "f16", "bf16", "f64"):
-        raise Untranslatable(f"it makes {to} of values of the picture")
+        raise Untranslatable(f"it converts values of the picture to {to}")
     return value

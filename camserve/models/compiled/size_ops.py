@@ -1,4 +1,4 @@
-"""Arithmetic of sizes: what a graph computes of the sizes of its input, to reshape and pad by."""
+"""Arithmetic of sizes: what a graph computes from the size of its input, for reshapes and padding."""
 
 import math
 import operator
@@ -16,14 +16,14 @@ from camserve.models.compiled.values import Result, Sizes, Untranslatable, Value
 
 @rule("Convert", "Floor", of=SIZE_RULES)
 def whole_sizes(made: Translation, operation: Operation, value: Sizes) -> Result:
-    """Whole again, where they were not: sizes are never negative, so that all ways to do it are one."""
+    """Rounds sizes to whole numbers; sizes are never negative, so all ways to round down are the same."""
     is_rounded = operation.kind == "Floor" or str(operation.attributes["destination_type"])[0] in "iu"
     return value if value.is_whole or not is_rounded else _by_number(lambda size: made.size(math.floor, size), value)
 
 
 @rule("Reshape", of=SIZE_RULES)
 def reshaped_sizes(made: Translation, operation: Operation, value: Value, shape: Value) -> Result:
-    """Or a tensor that is reshaped to computed sizes."""
+    """Reshapes sizes, or a tensor to computed sizes."""
     if not isinstance(value, Sizes):
         return reshape(made, operation, value, shape)
     return Sizes(value.array.reshape(numbers(shape)))
@@ -31,41 +31,41 @@ def reshaped_sizes(made: Translation, operation: Operation, value: Value, shape:
 
 @rule("Squeeze", of=SIZE_RULES)
 def squeezed_sizes(made: Translation, operation: Operation, value: Sizes, axes: Value | None = None) -> Result:
-    """Without axes of size 1."""
+    """Removes axes of size 1."""
     return Sizes(value.array.squeeze(None if axes is None else tuple(numbers(axes))))
 
 
 @rule("Transpose", of=SIZE_RULES)
 def turned_sizes(made: Translation, operation: Operation, value: Sizes, order: Value) -> Result:
-    """Rows of sizes turned to columns."""
+    """Transposes rows of sizes to columns."""
     return Sizes(value.array.transpose(numbers(order) or None))
 
 
 @rule("Gather", of=SIZE_RULES)
 def some_sizes(made: Translation, operation: Operation, value: Value, indices: Value, axis: Value) -> Result:
-    """Some of them."""
+    """Takes some sizes."""
     if not isinstance(value, Sizes) or not isinstance(indices, Tensor):
-        raise Untranslatable("which places it takes depends on the size of the picture")
+        raise Untranslatable("the indices it takes depend on the size of the picture")
     found = np.take(value.array, indices.numpy(), int(numbers(axis)[0]))
     return Sizes(np.array(found, object))
 
 
 @rule("Concat", of=SIZE_RULES)
 def joined_sizes(made: Translation, operation: Operation, *values: Value) -> Result:
-    """One after the other."""
+    """Joins sizes."""
     return Sizes(np.concatenate([as_sizes(value).array for value in values], operation.attributes["axis"]))
 
 
 @rule("Split", of=SIZE_RULES)
 def parted_sizes(made: Translation, operation: Operation, value: Sizes, axis: Value) -> Result:
-    """In so many equal parts."""
+    """Splits sizes into equal parts."""
     parts = np.split(value.array, operation.attributes["num_splits"], int(numbers(axis)[0]))
     return tuple(Sizes(part) for part in parts)
 
 
 @rule("Slice", of=SIZE_RULES)
 def sliced_sizes(made: Translation, operation: Operation, value: Value, *ends: Value) -> Result:
-    """A part of them; or of a tensor, up to computed places."""
+    """Slices sizes, or a tensor up to computed positions."""
     if not isinstance(value, Sizes):
         return slice_(made, operation, value, *ends)
     return Sizes(value.array[slices(operation, *ends)])
@@ -73,7 +73,7 @@ def sliced_sizes(made: Translation, operation: Operation, value: Value, *ends: V
 
 @rule("StridedSlice", of=SIZE_RULES)
 def strided_sizes(made: Translation, operation: Operation, value: Value, *ends: Value) -> Result:
-    """The same, as TensorFlow has it."""
+    """TensorFlow's slice of sizes, or of a tensor up to computed positions."""
     if not isinstance(value, Sizes):
         return strided_slice(made, operation, value, *ends)
     return Sizes(np.array(value.array[strided_slices(operation, *ends)], object))
@@ -81,7 +81,7 @@ def strided_sizes(made: Translation, operation: Operation, value: Value, *ends: 
 
 @rule("ReduceProd", of=SIZE_RULES)
 def product(made: Translation, operation: Operation, value: Value, axes: Value) -> Result:
-    """Of a row."""
+    """The product of a row of sizes."""
     whole = Sizes.row([reduce(lambda one, other: made.size(operator.mul, one, other), as_sizes(value).items)])
     return whole if operation.attributes.get("keep_dims") else Sizes(whole.array.reshape(()))
 
@@ -97,19 +97,19 @@ _ARITHMETIC: dict[str, Any] = {
 
 @rule(*_ARITHMETIC, of=SIZE_RULES)
 def arithmetic(made: Translation, operation: Operation, one: Value, other: Value) -> Result:
-    """Number by number."""
+    """Arithmetic on each number."""
     found = _by_number(lambda *pair: made.size(_ARITHMETIC[operation.kind], *pair), one, other)
     return Sizes(found.array, as_sizes(one).is_whole and as_sizes(other).is_whole)
 
 
 @rule("Select", of=SIZE_RULES)
 def chosen_sizes(made: Translation, operation: Operation, mask: Value, one: Value, other: Value) -> Result:
-    """One where the mask is 1, else the other."""
+    """The first value where the mask is 1, else the second."""
     return _by_number(lambda true, first, second: first if true else second, mask, one, other)
 
 
 def _by_number(function: Any, *values: Value) -> Sizes:
-    """Number by number, broadcast as numpy does."""
+    """Applies a function to each number, broadcast as in numpy."""
     arrays = np.broadcast_arrays(*(as_sizes(value).array for value in values))
     made = np.empty(arrays[0].shape, object)
     for place in np.ndindex(made.shape):

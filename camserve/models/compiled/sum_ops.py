@@ -1,4 +1,4 @@
-"""Sums and means along axes, and what is normalised by them."""
+"""Sums and means along axes, and normalisations."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from camserve.models.compiled.values import Result, Value, numbers
 
 @rule("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
 def reduced(made: Translation, operation: Operation, value: Value, axes: Value) -> Result:
-    """Along some axes. The mean over all places of a map is what a network pools by."""
+    """Reduces along some axes. A mean over all places of a map becomes a pooling layer."""
     rank, kept = len(operation.shapes[0]), bool(operation.attributes["keep_dims"])
     along = tuple(sorted(int(axis) % rank for axis in numbers(axes)))
     if operation.kind == "ReduceMean" and rank == 4 and along == (2, 3):
@@ -22,7 +22,7 @@ def reduced(made: Translation, operation: Operation, value: Value, axes: Value) 
 
 @rule("MVN")
 def mvn(made: Translation, operation: Operation, value: Value, axes: Value) -> Result:
-    """Less the mean, over the deviation, along some axes: layer and instance normalisation."""
+    """Layer or instance normalisation: subtracts the mean and divides by the deviation, along some axes."""
     rank, facts = len(operation.shapes[0]), operation.attributes
     along = tuple(sorted(int(axis) % rank for axis in numbers(axes)))
     last = operation.shapes[0][-1]
@@ -40,7 +40,7 @@ def mvn(made: Translation, operation: Operation, value: Value, axes: Value) -> R
 
 @rule("NormalizeL2")
 def normalize(made: Translation, operation: Operation, value: Value, axes: Value) -> Result:
-    """To length 1 along one axis; eps is added to the square, or is the least that it counts."""
+    """Normalises to length 1 along one axis; eps is added to the sum of squares, or is its lower limit."""
     facts, along = operation.attributes, tuple(numbers(axes))
     square = made.call("sum", made.call(torch.square, value), along, True)
     adds = str(facts["eps_mode"]).lower().endswith("add")

@@ -1,8 +1,8 @@
-"""The graph of a model file, as OpenVINO read it, operation by operation as a torch.fx graph.
+"""Translates the graph of a model file, as OpenVINO reads it, operation by operation to a torch.fx graph.
 
-A constant is folded as soon as all that it is made of is constant. Sizes that a graph computes from its input's are
-kept as numbers and nodes (`Sizes`), so that the graph takes other sizes too. What has no rule raises Untranslatable:
-nothing is guessed, and `camserve.models.compiled.of_files` holds the whole against the file's own answers.
+A constant is folded as soon as all its inputs are constant. Sizes that a graph computes from its input size are
+numbers and nodes (`Sizes`), so that the graph takes other sizes too. An operation without a rule raises Untranslatable:
+nothing is guessed, and `camserve.models.compiled.of_files` compares the result with the file's own answers.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from camserve.models.compiled.values import Result, Sizes, Untranslatable, Value
 class Operation(NamedTuple):
     """One operation of the file's graph.
 
-    kind: as OpenVINO calls it. name: the file's own, fit for a path of modules. attributes: as OpenVINO has them.
-    shapes: of its inputs, None for sizes that are not fixed; () too for inputs of no known rank.
+    kind: OpenVINO's name of it. name: the file's own, usable in a path of modules. attributes: OpenVINO's.
+    shapes: of its inputs, None for sizes that are not fixed; () also for inputs of unknown rank.
     """
 
     kind: str
@@ -33,15 +33,15 @@ class Operation(NamedTuple):
 
 
 Rule = Callable[..., Result]
-# By kind of operation. SIZE_RULES: where some input is Sizes.
+# Rules by kind of operation. SIZE_RULES: if one input is Sizes.
 RULES: dict[str, Rule] = {}
 SIZE_RULES: dict[str, Rule] = {}
-# Besides those: what takes Sizes to say where, or how large.
+# Other operations that take Sizes, as positions or as sizes.
 _WITH_SIZES = ("Broadcast", "Tile", "Pad", "Interpolate")
 
 
 def rule(*kinds: str, of: dict[str, Rule] = RULES) -> Callable[[Rule], Rule]:
-    """Has a function (translation, operation, *inputs) -> result do for these kinds."""
+    """Register a function (translation, operation, *inputs) -> result as the rule for these kinds."""
 
     def kept(function: Rule) -> Rule:
         of.update(dict.fromkeys(kinds, function))
@@ -51,7 +51,7 @@ def rule(*kinds: str, of: dict[str, Rule] = RULES) -> Callable[[Rule], Rule]:
 
 
 class Translation:
-    """A torch.fx graph in the making. images: its input."""
+    """Builds a torch.fx graph. images: its input."""
 
     def __init__(self) -> None:
         self._root, self._graph = nn.Module(), fx.Graph()
@@ -59,7 +59,7 @@ class Translation:
         self._names = set[str]()
 
     def layer(self, operation: Operation, module: nn.Module, value: Value) -> Value:
-        """`module` of `value`, called as the operation is in the file."""
+        """Apply `module` to `value`, under the name of the operation in the file."""
         if isinstance(value, Tensor):
             with torch.no_grad():
                 made: Tensor = module(value)
@@ -68,14 +68,14 @@ class Translation:
         return self._graph.call_module(name, (self.as_node(value),))
 
     def called(self, operation: Operation, value: Result) -> Result:
-        """`value`, which is called as the operation is in the file where the last step of the graph gives it."""
+        """`value`, with the name of the operation in the file, if the last step of the graph gives it."""
         is_step = isinstance(value, fx.Node) and value.op in ("call_function", "call_method")
         if is_step and value is next(reversed(self._graph.nodes)) and NAMED not in value.meta:
             value.meta[NAMED] = self._free(operation.name)
         return value
 
     def call(self, function: Callable[..., Any] | str, *arguments: Any, **named: Any) -> Value:
-        """A function, or a method of the first argument; at once where nothing of it depends on the images."""
+        """Call a function, or a method of the first argument; immediately if no argument depends on the images."""
         nodes: list[fx.Node] = []
         fx.map_arg((arguments, named), nodes.append)
         if not nodes:
@@ -88,7 +88,7 @@ class Translation:
         return self._graph.call_function(function, tuple(given), named)
 
     def size(self, function: Callable[..., Any] | str, *arguments: Any) -> int | fx.Node:
-        """The same of what gives a whole number."""
+        """Like `call`, for a result that is a whole number."""
         return cast(int | fx.Node, self.call(function, *arguments))
 
     def as_node(self, value: Value) -> fx.Node:
@@ -103,13 +103,13 @@ class Translation:
         return self._graph.get_attr(name)
 
     def module_of(self, node: Value) -> nn.Module | None:
-        """The layer whose result nothing else has used so far; None for other values."""
+        """The layer that gives this node, if nothing else uses the node yet; None for other values."""
         if not isinstance(node, fx.Node) or node.op != "call_module" or node.users:
             return None
         return self._root.get_submodule(str(node.target))
 
     def finished(self, answer: Any) -> fx.GraphModule:
-        """The graph that gives `answer`: a value, or values by name."""
+        """The finished graph with the output `answer`: a value, or values by name."""
         self._graph.output(answer)
         made = Graph(self._root, self._graph)
         without_dead_code(made)
@@ -131,9 +131,9 @@ class Translation:
 def translated(
     graph: Any, image: str, prepared: Callable[[Translation], Value]
 ) -> tuple[Translation, dict[str, Value]]:
-    """Every operation of a graph, in order, and the values of its results by name.
+    """Translate every operation of a graph, in order; return the translation and the results by name.
 
-    image: the name of the input that takes images. prepared: makes of the images (N, c, H, W) what the graph takes.
+    image: the name of the input that takes images. prepared: turns the images (N, c, H, W) into the graph's input.
     Raises Untranslatable, which names the operation.
     """
     made, values, results = Translation(), dict[tuple[str, int], Value](), dict[str, Value]()
@@ -182,7 +182,7 @@ def _source(given: Any) -> tuple[str, int]:
 
 
 def _constant(one: Any) -> Tensor:
-    values = np.array(one.data)  # bfloat16 and the like come as what numpy has nearest
+    values = np.array(one.data)  # numpy's nearest type for bfloat16 and similar types
     return torch.from_numpy(values.astype(np.float32) if values.dtype == np.float16 else values)
 
 

@@ -1,4 +1,4 @@
-"""What operations are given and give: constants, nodes of the graph in the making, and sizes."""
+"""Inputs and outputs of operations: constants, nodes of the new graph, and sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from camserve.errors import ModelError
 
 
 class Untranslatable(ModelError):
-    """An operation that has no rule, or has one but not for what it is given here."""
+    """An operation has no rule, or its rule does not work for these inputs."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a graph computes of its sizes: numbers, or nodes that give one, in an array of any shape.
+    """Sizes that a graph computes: numbers, or nodes that give a number, in an array of any shape.
 
-    is_whole: whether they are whole numbers; halves of sizes are not until they are rounded.
+    is_whole: whether they are whole numbers; half of a size is not, until it is rounded.
     """
 
     array: npt.NDArray[Any]
@@ -28,14 +28,14 @@ class Sizes:
 
     @classmethod
     def row(cls, items: Sequence[int | fx.Node]) -> "Sizes":
-        """A row of them."""
+        """A row of sizes."""
         made = np.empty(len(items), object)
         made[:] = items
         return cls(made)
 
     @property
     def items(self) -> tuple[int | fx.Node, ...]:
-        """One after the other."""
+        """All sizes in order."""
         return tuple(self.array.flat)
 
 
@@ -44,9 +44,9 @@ Result: TypeAlias = Value | tuple[Value, ...]
 
 
 def numbers(value: Value) -> list[Any]:
-    """A constant row of numbers. Raises Untranslatable where it is none."""
+    """A constant row of numbers. Raises Untranslatable if the value is not constant."""
     if isinstance(value, fx.Node):
-        raise Untranslatable("what has to be constant is computed from the picture")
+        raise Untranslatable("a value that must be constant is computed from the picture")
     if isinstance(value, Sizes):
         return [_whole(item) for item in value.items]
     found: list[Any] = value.flatten().tolist()
@@ -55,12 +55,12 @@ def numbers(value: Value) -> list[Any]:
 
 def _whole(item: int | fx.Node) -> int:
     if isinstance(item, fx.Node):
-        raise Untranslatable("what has to be constant depends on the size of the picture")
+        raise Untranslatable("a value that must be constant depends on the size of the picture")
     return item
 
 
 def as_sizes(value: Value) -> Sizes:
-    """Sizes, or a constant as such. Raises Untranslatable."""
+    """The value, a constant or sizes, as Sizes. Raises Untranslatable."""
     if isinstance(value, Sizes):
         return value
     items = numbers(value)
@@ -70,7 +70,7 @@ def as_sizes(value: Value) -> Sizes:
 
 
 def as_constant(value: Value) -> Value:
-    """Sizes that are all fixed as a constant like any other."""
+    """Sizes that are all fixed, as an ordinary constant; other values unchanged."""
     if isinstance(value, Sizes) and all(isinstance(item, int) for item in value.items):
         return torch.from_numpy(value.array.astype(np.int64))
     return value

@@ -1,4 +1,4 @@
-"""int8 networks that take and give whole numbers: made to take and give what these stand for."""
+"""Changes int8 networks whose inputs and outputs are whole numbers, so that they take and give real values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import openvino
 
-# What leaves numbers as they are.
+# Operations that do not change numbers.
 MOVING = ("Convert", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
 
 
 def take_floats(graph: openvino.Model, image: openvino.Output) -> None:
-    """Have the input of whole numbers take what they stand for, where the graph says what that is."""
+    """Make an input of whole numbers take the real values that they encode, if the graph states their scale."""
     scaled = _scaled_first(image) if is_whole(image) else None
     if scaled is not None:
         for low, meant in ((1, 3), (2, 4)):
@@ -22,10 +22,10 @@ def take_floats(graph: openvino.Model, image: openvino.Output) -> None:
 
 
 def give_floats(graph: openvino.Model) -> None:
-    """Have it answer with logits, or what becomes of them, as they are before they are rounded.
+    """Make the graph return its logits, or their probabilities, before rounding.
 
-    Rounding also cuts them off where calibration met no larger ones: nothing that a network sees would change its
-    strongest answer any more.
+    Rounding also clips values beyond the largest one of the calibration: then no change of the image could raise
+    its strongest answer.
     """
     for result in graph.get_results():
         given = result.input_value(0).get_node()
@@ -38,12 +38,12 @@ def give_floats(graph: openvino.Model) -> None:
 
 
 def is_whole(value: openvino.Output) -> bool:
-    """Whether it is of whole numbers of 8 bits."""
+    """Whether its type is a whole number of 8 bits."""
     return value.get_element_type().get_type_name() in ("u8", "i8")
 
 
 def _before_rounding(node: openvino.Node) -> openvino.Node:
-    """What computes what `node` is given, after what rounds it has been taken out."""
+    """The operation before `node`, after removing the rounding between them."""
     given = node.input_value(0).get_node()
     if given.get_type_name() == "FakeQuantize":
         node.input(0).replace_source_output(given.input_value(0))
@@ -52,7 +52,7 @@ def _before_rounding(node: openvino.Node) -> openvino.Node:
 
 
 def _scaled_first(value: openvino.Output) -> openvino.Node | None:
-    """The operation that makes numbers of 8 bits what they stand for, where that is the first thing done to them."""
+    """The operation that decodes numbers of 8 bits, if it is the first one applied to the value; else None."""
     while True:
         users = list(value.get_target_inputs())
         node = users[0].get_node() if len(users) == 1 else None

@@ -1,6 +1,6 @@
-"""A compiled OpenVINO model, which any number of threads may call, on arrays. No torch.
+"""A compiled OpenVINO model on arrays, which any number of threads may call. No torch.
 
-Kept apart from what makes one of a torch module: a model file is explained without torch. Shapes that come often have
+The conversion from torch is in another file, as a model file is explained without torch. Frequent input shapes have
 graphs of their own, see `camserve.models.engines.frequent_shapes`.
 """
 
@@ -21,28 +21,28 @@ from camserve.system.workers import is_modest
 
 Array = npt.NDArray[Any]
 
-# Numbers of an input, or of a batch together: a megapixel in colour.
+# Most numbers of an input or a batch that the usual model runs: a megapixel in colour.
 LARGE = 3_000_000
-# A stream keeps what it has prepared for every size of input, layer by layer: so many layers, which bounds its memory.
-# A model that has seen more than _FEW sizes is worth compiling anew when there is nothing else to do: 150 sizes took
-# 250 MB, for which OpenVINO has no other way back.
+# Each stream caches what it prepared, per layer and input size: at most _PREPARED layers, which bounds its memory.
+# After more than _FEW sizes, the model is compiled again when the process is idle: 150 sizes took
+# 250 MB, and OpenVINO has no other way to free them.
 _PREPARED, _FEW = 2000, 16
-# Of what is not in integers.
+# OpenVINO's names of precisions. In int8, the parts that are not quantised are float32.
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 class Running:
-    """A compiled model, with a request for each thread that calls it, so callers never meet.
+    """A compiled model with one request for each thread that calls it, so that threads share nothing.
 
-    The requests end with it. A thread's storage may not be the last to hold a model: in the child of a fork the storage
-    of all other threads is destroyed, and a model destroyed there waits for its own threads, of which there are none.
+    The requests end with this object. A thread's storage must not hold the last reference to a model: after a fork, the
+    child destroys the storage of all other threads, and a model destroyed there waits for threads that do not exist.
     """
 
     def __init__(self, model: "openvino.CompiledModel") -> None:
         self._model, self._mine = model, threading.local()
 
     def __call__(self, images: Array) -> list[Array]:
-        """Its results, each in memory of its own. Raises RuntimeError."""
+        """Run the model; each result has memory of its own. Raises RuntimeError."""
         if not hasattr(self._mine, "request"):
             self._mine.request = self._model.create_infer_request()
         return _run(self._mine.request, images)
@@ -51,12 +51,12 @@ class Running:
 class Compiled:
     """A compiled model, which any number of threads may call.
 
-    model: what is compiled, or the file of it. compiled: does that, for so many calls at once. OpenVINO keeps what the
-    largest input needed, for every one of them; so inputs of more than LARGE numbers go one at a time through a model
-    of their own, which then lets go of it.
+    model: the model, or its file. compiled: compiles it for a number of calls at once. OpenVINO keeps the memory of the
+    largest input, for each stream. So inputs of more than LARGE numbers run one at a time in a separate
+    model, which then frees its memory.
 
-    OpenVINO computes on threads of its own, which are as modest as the thread that has it compile: so modest threads
-    have a model of theirs, for half as many calls at once.
+    OpenVINO computes on its own threads, which get the priority of the thread that compiles. So low-priority threads
+    have a model of their own, for half as many calls at once.
     """
 
     def __init__(
@@ -75,26 +75,26 @@ class Compiled:
 
     @property
     def file(self) -> Path | None:
-        """Where the model is kept, None where it is not."""
+        """The file of the model, None if it is not on disk."""
         return self._source if isinstance(self._source, Path) else None
 
     def forget_sizes(self) -> None:
-        """Lets go of what was prepared for sizes of input, where they were many, or have become rare."""
+        """Free what was prepared for input sizes, if there were many, or if they became rare."""
         self.frequent.rest()
         if len(self._sizes) > _FEW:
             self._models.pop(True, None)
             self.renew()
 
     def renew(self) -> None:
-        """Compiles the model again, for calls from now on: one that has failed may go on failing."""
+        """Compile the model again, for all later calls: a model that has failed may fail again."""
         failed = self._models.get(is_modest())
         with self._renewing, suppress(EngineError):
-            if self._models.get(is_modest()) is failed:  # else another thread has been faster
+            if self._models.get(is_modest()) is failed:  # else another thread has compiled it already
                 self._models[is_modest()] = Running(self._compiled(self._source, self._calls[is_modest()]))
                 self._sizes.clear()
 
     def __call__(self, images: Array) -> list[Array]:
-        """(N, c, H, W) -> its results, each in memory of its own."""
+        """(N, c, H, W) -> the results, each in memory of its own."""
         if images.size > LARGE:
             return self._run_large(images)
         shape = Shape(images.shape, is_modest())
@@ -116,7 +116,7 @@ class Compiled:
 
     @cached_property
     def _graph(self) -> "openvino.Model":
-        """Read where it is first needed: what was compiled is on the disk, too."""
+        """The graph, read from disk at the first use."""
         return openvino.Core().read_model(self._source) if isinstance(self._source, Path) else self._source
 
     def _of_shape(self, shape: Shape) -> Running:
@@ -137,12 +137,12 @@ class Compiled:
 def _run(request: "openvino.InferRequest", images: Array) -> list[Array]:
     given = openvino.Tensor(np.ascontiguousarray(images), shared_memory=True)
     try:
-        request.set_input_tensor(given)  # `infer(given)` first asks at length what kind of input it has got
+        request.set_input_tensor(given)  # `infer(given)` first checks the type of its input, which is slow
         results = request.infer()
     except RuntimeError as error:
-        raise RuntimeError(reason(error)) from None  # as torch's own, for whoever words it for users
+        raise RuntimeError(reason(error)) from None  # the same kind as torch's errors
     found: list[Array] = list(results.to_tuple())
-    if not all(one.size for one in found):  # as of an image that is too small, or where memory was too little
+    if not all(one.size for one in found):  # the image is too small, or there is too little memory
         raise RuntimeError("the engine gave an empty result")
     return found
 
@@ -150,10 +150,10 @@ def _run(request: "openvino.InferRequest", images: Array) -> list[Array]:
 def compiled_for(
     model: "Path | openvino.Model", calls: int, threads: int, precision: str, cache: "Path | None"
 ) -> "openvino.CompiledModel":
-    """A stream for each call, so that none waits for another; not bound to cores that others want.
+    """Compile a model with a stream for each call, so that calls do not wait; streams are not bound to cores.
 
-    calls: at once; threads: each one's. precision: as compute.precision. cache: a folder for what was compiled; None:
-    nowhere. Raises EngineError.
+    calls: at once; threads: of each call. precision: as in compute.precision. cache: a folder for compiled models, or
+    None. Raises EngineError.
     """
     properties = {
         "NUM_STREAMS": calls,
@@ -165,7 +165,7 @@ def compiled_for(
     given = str(model) if isinstance(model, Path) else model
     try:
         if cache is not None:
-            with suppress(RuntimeError):  # another process writes the same file at this moment, or the disk is full
+            with suppress(RuntimeError):  # another process is writing the same file, or the disk is full
                 return openvino.Core().compile_model(given, "CPU", {**properties, "CACHE_DIR": str(cache)})
         return openvino.Core().compile_model(given, "CPU", properties)
     except RuntimeError as error:
@@ -175,14 +175,14 @@ def compiled_for(
 def compiled_beside(
     model: "Path | openvino.Model", calls: int, threads: int, precision: str
 ) -> "openvino.CompiledModel":
-    """As `compiled_for`; what is compiled of a file is kept beside it."""
+    """As `compiled_for`; a model from a file is cached beside this file."""
     return compiled_for(
         model, calls, threads, precision, model.parent / "compiled" if isinstance(model, Path) else None
     )
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error that says something."""
+    """The first line of an error that gives a reason."""
     lines = [line.strip() for line in str(error).split("\n")]
     return next(
         (line for line in lines if line and not line.startswith(("Exception from", "Check"))), type(error).__name__

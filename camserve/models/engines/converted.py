@@ -1,4 +1,4 @@
-"""From a torch module to a compiled OpenVINO model, kept on disk so that the next start is quick."""
+"""From a torch module to a compiled OpenVINO model, with a cache on disk for the next start."""
 
 import warnings
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ _FILE = "model.xml"
 
 @dataclass(frozen=True)
 class Converter:
-    """cache: folder for converted models, None to keep nothing. workers: threads that call at once; threads: each
-    one's. precision: as compute.precision; calibration: what int8 needs. example: channels and a size (c, w, h) to
-    trace with, the only one that works where not any_size.
+    """cache: folder for converted models, None for no cache. workers: threads that call at once; threads: of each call.
+    precision: as in compute.precision; calibration: for int8. example: channels and a size (c, w, h) to
+    trace with; if not any_size, the only size that works.
     """
 
     cache: Path | None
@@ -35,7 +35,10 @@ class Converter:
     calibration: Calibration | None = None
 
     def compiled(self, module: nn.Module) -> Compiled:
-        """`module`, images -> tensors, compiled; from the disk if it has been before. Raises EngineError."""
+        """Compile `module`, images -> tensors; the converted model comes from the cache if it is there.
+
+        Raises EngineError.
+        """
         if self.cache is None:
             return self._started(self._convert(module))
         kept = KeptModels(self.cache, "openvino", _FILE)
@@ -52,19 +55,19 @@ class Converter:
         example = torch.zeros(1, channels, height, width)
         shape = openvino.PartialShape([-1, channels, *([-1, -1] if self.any_size else [height, width])])
         try:
-            # the tracer that OpenVINO calls is deprecated, and warns of what is checked afterwards: other sizes
+            # OpenVINO's tracer is deprecated, and warns about other sizes, which are checked later
             with warnings.catch_warnings(action="ignore"), torch.no_grad():
                 graph = openvino.convert_model(module.eval(), example_input=example, input=[shape])
             pad_in_convolutions(graph, module)
             return graph if self.calibration is None else quantised(graph, self.calibration.images())
         except (EngineError, ConfigError):
             raise
-        except Exception as error:  # whatever the tracer or the translator raises
+        except Exception as error:  # any error of the tracer or the translator
             raise EngineError(reason(error)) from None
 
 
 def _save(model: "openvino.Model", path: Path) -> None:
     try:
         openvino.save_model(model, str(path), compress_to_fp16=False)
-    except RuntimeError as error:  # as OpenVINO says that a disk is full
+    except RuntimeError as error:  # OpenVINO's error for a full disk
         raise OSError(0, reason(error)) from None

@@ -1,4 +1,4 @@
-"""Who runs the network: images in; activations, logits and class maps out, without autograd."""
+"""The interface of engines: images in; activations, logits and class maps out, without autograd."""
 
 import logging
 from importlib.util import find_spec
@@ -23,21 +23,22 @@ __all__ = ["Engine", "TorchEngine", "engine_for", "prepared"]
 
 log = logging.getLogger("camserve")
 
-# How far an engine may be from torch: logits as a share of their spread, activations of the largest. Float32 sums
-# of some thousand terms in another order differ by about 1e-5; activations of random weights by up to 2e-4.
+# Largest difference between an engine and torch: for logits a share of their spread, for activations of the largest
+# one. Float32 sums of some thousand terms in another order differ by about 1e-5; activations of random weights by up
+# to 2e-4.
 AGREEMENT = 1e-4
-# In bfloat16, whose numbers are 0.4 % apart, single activations of the embedded model differ by 7 to 15 % on what the
-# network is asked when it is given, up and down with the size; its logits by up to 3 %.
-# In int8 the noise that it is asked, which no calibration has seen, puts logits off by up to 0.37 and some activations
-# by all that a ReLU6 lets through; whether photographs are answered alike is seen when it is made, see `quantising`.
+# In bfloat16, whose numbers are 0.4 % apart, single activations of the embedded model differ by 7 to 15 % on the probes
+# of the network, depending on the size; its logits by up to 3 %.
+# In int8, the probes are noise unlike the calibration photographs: logits differ by up to 0.37, and some activations by
+# the whole range of a ReLU6. `quantising` checks that photographs get the same answers.
 AGREEMENTS = {"float32": (AGREEMENT, 1e-3), "bfloat16": (0.1, 0.3), "int8": (0.5, 1.0)}
 
 
 class Engine(Protocol):
-    """What a layer asks of whoever runs it.
+    """The interface of an engine, as a layer uses it.
 
-    name: as in the setting compute.engine. precision: of its numbers, as in compute.precision. tolerance: how far
-    rounding may put a map's sum from its logit, as a share.
+    name: as in the setting compute.engine. precision: of its numbers, as in compute.precision. tolerance: largest
+    difference by rounding between a map's sum and its logit, as a share.
     """
 
     @property
@@ -56,26 +57,25 @@ class Engine(Protocol):
         ...
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
-        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        """(N, c, H, W) -> activations (N, K, h, w), the other inputs of the head, and logits (N, C)."""
         ...
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, c, H, W) -> the CAM of every class, (N, C, h, w). Raises OptionError where there is none."""
+        """(N, c, H, W) -> the CAM of every class, (N, C, h, w). Raises OptionError if the head has no class maps."""
         ...
 
     def forget_sizes(self) -> None:
-        """Let go of what is kept to be quick with sizes of input that have come before."""
+        """Clear caches for input sizes seen before."""
         ...
 
 
 def engine_for(
     torch_engine: TorchEngine, compute: Compute, network: Network, what: str, calibration: "Calibration | None" = None
 ) -> Engine:
-    """The engine that the settings ask for; "auto" takes OpenVINO where it is installed, works and agrees with torch.
+    """The engine that the settings choose; "auto" uses OpenVINO if it is installed, works and agrees with torch.
 
-    network: what both run; they must agree on all that it was asked when it was given. what: whose engine it is, for
-    messages. calibration: what int8 needs. Raises ConfigError where OpenVINO is asked for by name and cannot be had, or
-    int8 where it cannot.
+    network: runs on both engines, which must agree on all its probes. what: the name of the network in
+    messages. calibration: for int8. Raises ConfigError if the settings name OpenVINO, or int8, and it cannot be used.
     """
     if compute.engine == "torch" or (compute.engine == "auto" and not _may_be_openvino(compute)):
         if compute.device == "cpu" or compute.precision != "bfloat16":
@@ -88,13 +88,13 @@ def engine_for(
     except (EngineError, ImportError) as error:
         if compute.engine != "auto":
             raise ConfigError(f"compute.engine = '{name}' cannot run {what}: {error}. 'auto' and 'torch' can") from None
-        log.warning("OpenVINO cannot run %s (%s); torch does", what, error)
+        log.warning("OpenVINO cannot run %s (%s); torch runs it instead", what, error)
         return torch_engine
     return engine
 
 
 def _in_half_precision(torch_engine: TorchEngine, compute: Compute, network: Network, what: str) -> Engine:
-    """The same on a device in bfloat16, where that agrees."""
+    """torch on a device in bfloat16, if that agrees with float32; else `torch_engine`."""
     from camserve.models.engines.half_precision import HalfPrecisionEngine
 
     try:
@@ -109,7 +109,7 @@ def _in_half_precision(torch_engine: TorchEngine, compute: Compute, network: Net
 def _made(
     name: str, torch_engine: TorchEngine, compute: Compute, network: Network, calibration: "Calibration | None"
 ) -> "OpenVinoEngine | OnnxRuntimeEngine":
-    """The engine of that name; its library is loaded at the first use."""
+    """The engine with that name. Its library is imported here, at the first use."""
     any_size, example = network.takes_any_size, (network.given.channels, *network.given.size)
     if name == "openvino":
         from camserve.models.engines.openvino_engine import OpenVinoEngine
@@ -125,7 +125,7 @@ def _may_be_openvino(compute: Compute) -> bool:
 
 
 def _check_all(engine: Engine, torch_engine: TorchEngine, network: Network, compute: Compute) -> None:
-    """Raises EngineError where the two differ on what the network was asked when it was given."""
+    """Raise EngineError if the two engines differ on the network's probes."""
     for probe in network.given.probes:
         if probe.logits is not None or network.is_extended:
             _check_agreement(engine, torch_engine, probe, network, AGREEMENTS[compute.precision])
@@ -134,16 +134,16 @@ def _check_all(engine: Engine, torch_engine: TorchEngine, network: Network, comp
 def _check_agreement(
     engine: Engine, torch_engine: TorchEngine, probe: Probe, network: Network, limits: tuple[float, float]
 ) -> None:
-    """Raises EngineError where the two differ on these images by more than those shares.
+    """Raise EngineError if the two engines differ on a probe by more than the limits.
 
-    limits: of the spread of the logits, and of the largest value of all else. Where class maps account for the logits,
-    the logits of the network itself are asked of them; else torch runs, too.
+    limits: shares of the spread of the logits, and of the largest value of all other results. If class maps add up to
+    the logits, they are compared with the probe's logits of the original network; else torch runs, too.
     """
     where = f"at {probe.size[0]} x {probe.size[1]}"
     try:
         ours, ours_carried, our_logits = engine(probe.images)
     except RuntimeError as error:
-        if network.is_extended and probe.logits is None:  # an input smaller than a window, say
+        if network.is_extended and probe.logits is None:  # for example, an input smaller than a window
             return
         raise EngineError(f"{where} it fails: {error}") from None
     accounted, rest = torch_engine.head.accounted(ours), list[tuple[torch.Tensor, torch.Tensor]]()

@@ -1,7 +1,8 @@
-"""Graphs for the shapes of input that come often: OpenVINO runs those of a fixed shape with less overhead. No torch.
+"""Separate graphs for frequent input shapes: OpenVINO runs a graph of fixed shape with less overhead. No torch.
 
-Each is compiled on a thread of its own while the graph for any shape goes on answering, and is taken only if it has
-given the same bits for an input that had been answered. There are few, and a shape that has become rare loses its own.
+Each graph is compiled on its own thread, while the graph for any shape continues to answer. It is used only if it
+gives the same bits for an input that was already answered. Their number is limited: a shape that becomes rare loses
+its graph.
 """
 
 from __future__ import annotations
@@ -24,30 +25,30 @@ Array = npt.NDArray[Any]
 # (N, c, H, W) -> the results of the network
 Graph = Callable[[Array], list[Array]]
 
-# Images of a shape, of the latest few hundred, from which on it has a graph of its own: compiling the embedded model
+# Images of a shape, among the latest few hundred, before it gets its own graph: compiling the embedded model
 # takes as long as 50 images then save.
 OFTEN, _LATEST = 32, 256
-# Graphs at most, and bytes of weights that they may hold in all: each lays them out anew. A network with more weights
-# than that has none; such networks would gain 1 to 4 % (ResNet, ConvNeXt).
+# Most graphs, and most bytes of weights in all of them: each graph stores its weights again. A larger network has no
+# such graphs; it would gain only 1 to 4 % (ResNet, ConvNeXt).
 MOST, WEIGHTS = 6, 96 * 2**20
 
 
-# What makes one, and ends by itself.
+# Name of the thread that compiles a graph and then ends.
 THREAD = "camserve-graph"
 
 
 class Shape(NamedTuple):
-    """of: the input, (N, c, H, W). is_modest: whether its threads give way to others, as those of its graph do then."""
+    """of: the input, (N, c, H, W). is_modest: whether the caller's and the graph's threads have low priority."""
 
     of: tuple[int, ...]
     is_modest: bool
 
 
 class FrequentShapes:
-    """Which shapes come often, and their graphs.
+    """Counts which shapes are frequent, and has their graphs.
 
-    most: says how many graphs there may be; asked off the path. compiled: makes the one for a shape, which raises
-    RuntimeError where it fails. Any number of threads may call.
+    most: returns the limit of graphs; called on the compiling thread. compiled: makes the graph for a shape, and raises
+    RuntimeError if that fails. Any number of threads may call.
     """
 
     def __init__(self, compiled: Callable[[Shape], Graph], most: Callable[[], int]) -> None:
@@ -58,7 +59,7 @@ class FrequentShapes:
         self._thread: threading.Thread | None = None
 
     def graph(self, shape: Shape) -> Graph | None:
-        """The graph of a shape of which there is an input; None where it has none, or none yet."""
+        """Count an input of this shape, and return its graph; None if it has no graph yet."""
         if not self._limit:
             return None
         with self._lock:
@@ -69,7 +70,7 @@ class FrequentShapes:
             return self.graphs.get(shape)
 
     def answered(self, shape: Shape, images: Array, results: Sequence[Array]) -> None:
-        """Have a graph made where the shape has come often. results: what the graph for any shape gave for images."""
+        """Start to make a graph if the shape is frequent. results: the usual graph's results for `images`."""
         if self._counts[shape] < OFTEN:
             return
         with self._lock:
@@ -80,20 +81,20 @@ class FrequentShapes:
         self._thread.start()
 
     def rest(self) -> None:
-        """Forget half of what was counted, and let go of the graphs of shapes that have become rare."""
+        """Halve the counts, and drop the graphs of shapes that became rare."""
         with self._lock:
             self._age()
             for shape in [shape for shape in self.graphs if self._counts[shape] < OFTEN // 2]:
                 del self.graphs[shape]
 
     def drop(self, shape: Shape) -> None:
-        """Let go of the graph of a shape for good."""
+        """Drop the graph of a shape, and make no new one while the shape is counted."""
         with self._lock:
             self.graphs.pop(shape, None)
             self._refused.add(shape)
 
     def settled(self) -> None:
-        """Waits for a graph that is being made."""
+        """Wait for a graph that is being made."""
         if (thread := self._thread) is not None:
             thread.join()
 
@@ -103,7 +104,7 @@ class FrequentShapes:
         self._refused &= self._counts.keys()
 
     def _has_room(self, shape: Shape) -> bool:
-        """Whether there are fewer graphs than may be, or one of a shape that comes half as often, which then goes."""
+        """Whether a graph may be added; drops that of the rarest shape if it is at most half as frequent."""
         if len(self.graphs) < self._limit:
             return True
         rarest = min(self.graphs, key=lambda one: self._counts[one])
@@ -113,7 +114,7 @@ class FrequentShapes:
         return True
 
     def _make(self, shape: Shape, images: Array, results: list[Array]) -> None:
-        if shape.is_modest:  # OpenVINO computes on threads as modest as the one that compiles
+        if shape.is_modest:  # OpenVINO's threads get the priority of the thread that compiles
             give_way()
         graph = None
         try:
@@ -134,6 +135,6 @@ class FrequentShapes:
 
 
 def most_graphs(model: openvino.Model) -> int:
-    """How many graphs of their own the shapes of a network may have, by what its weights hold."""
+    """How many graphs for single shapes a network may have, given the size of its weights."""
     held: int = sum(one.get_data().nbytes for one in model.get_ops() if one.get_type_name() == "Constant")
     return min(MOST, WEIGHTS // max(held, 1))

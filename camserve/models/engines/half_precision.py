@@ -1,4 +1,4 @@
-"""A network's body on torch in bfloat16, channels last, its head in float32: for devices that are quick at it."""
+"""A network's body on torch in bfloat16, channels last, its head in float32: for devices with fast bfloat16."""
 
 import copy
 
@@ -11,10 +11,10 @@ from camserve.models.engines.torch_engine import TorchEngine
 
 
 class HalfPrecisionEngine:
-    """What a TorchEngine runs, in numbers half as long; its autograd stays in float32.
+    """Runs the body of a TorchEngine in bfloat16; autograd stays in float32.
 
-    Activations are widened before the head sees them, so maps add up to logits as in float32. Raises EngineError where
-    the body cannot be had in bfloat16.
+    Activations become float32 before the head, so maps add up to logits as in float32. Raises EngineError if
+    the body cannot be converted to bfloat16.
     """
 
     name, precision, tolerance = "torch", "bfloat16", TOLERANCE
@@ -23,11 +23,11 @@ class HalfPrecisionEngine:
         self._exact = torch_engine
         try:
             self._body = copy.deepcopy(torch_engine.body).to(torch.bfloat16)
-        except Exception as error:  # of anybody's module
-            raise EngineError(f"it cannot be had in bfloat16: {first_line(error)}") from None
+        except Exception as error:  # the module is foreign code
+            raise EngineError(f"it cannot be converted to bfloat16: {first_line(error)}") from None
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
-        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C), in float32."""
+        """(N, c, H, W) -> activations (N, K, h, w), the other inputs of the head, and logits (N, C), in float32."""
         layout = torch.channels_last if self._exact.channels_last else torch.contiguous_format
         with torch.no_grad():
             found, carried = self._body(images.to(torch.bfloat16, memory_format=layout))
@@ -39,10 +39,10 @@ class HalfPrecisionEngine:
         return self._exact.head.class_maps(self(images)[0])
 
     def forget_sizes(self) -> None:
-        """As `Engine` has it: torch keeps nothing."""
+        """As in `Engine`: torch caches nothing."""
 
 
 def _widened(value: object) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
-        raise EngineError("its head needs more than tensors from before the layer")
+        raise EngineError("its head needs inputs from before the layer that are not tensors")
     return value.float() if value.is_floating_point() else value

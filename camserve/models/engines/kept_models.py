@@ -1,6 +1,6 @@
-"""Converted models kept on disk, so that the next start is quick: whole or not at all, the latest used ones.
+"""A cache of converted models on disk for the next start. Files are written as a whole; the latest used ones are kept.
 
-Keyed by everything that decides the result: weights, graph, the versions of the libraries and of camserve.
+The key is made of all that decides the result: weights, graph, the versions of the libraries and of camserve.
 """
 
 import hashlib
@@ -26,22 +26,22 @@ log = logging.getLogger("camserve")
 Made = TypeVar("Made")
 Opened = TypeVar("Opened")
 
-# Raised whenever the same module is converted to another graph.
+# Increase it whenever the same module is converted to another graph.
 _RECIPE = 2
-# Each takes about twice the size of its weights.
+# Most models in the cache. Each takes about twice the size of its weights.
 KEPT = 16
 
 
 @dataclass(frozen=True)
 class KeptModels:
-    """folder: where they are. library: what they are converted for. file: what the converted model is called."""
+    """folder: of the cache. library: the models are converted for it. file: name of the converted model's file."""
 
     folder: Path
     library: str
     file: str
 
     def place_of(self, module: nn.Module, only: tuple[int | str, ...]) -> Path:
-        """The file of a module that was converted for what `only` says, such as a size, whether it is there or not."""
+        """The file of a converted module; it need not exist. only: limits of the conversion, such as a size."""
         digest = hashlib.sha256()
         about = [
             __version__,
@@ -64,9 +64,9 @@ class KeptModels:
         make: Callable[[], Made],
         write: Callable[[Made, Path], None],
     ) -> Opened:
-        """What `start` makes of the kept model, or of one made anew where there is none that can be read.
+        """The result of `start` on the cached model, or on a new one if none can be read.
 
-        file: as of `place_of`. make: converts the model; write: puts it on disk. Raises EngineError.
+        file: from `place_of`. make: converts the model; write: writes it to disk. Raises EngineError.
         """
         if self.has(file):
             try:
@@ -83,27 +83,27 @@ class KeptModels:
         return start(file)
 
     def has(self, file: Path) -> bool:
-        """Whether it is there; marked as used, if that may be, as what was not used for longest goes first."""
+        """Whether the file exists. Marks it as used, if possible: the file used longest ago is deleted first."""
         try:
             there = file.exists()
-        except OSError:  # a folder of somebody else's
+        except OSError:  # a folder that may not be read
             return False
         if there:
-            with suppress(OSError):  # one that may only be read is as good
+            with suppress(OSError):  # a read-only cache works, too
                 file.touch()
         return there
 
     def drop(self, file: Path) -> None:
-        """Take one away, such as one that cannot be read."""
+        """Delete one model, for example one that cannot be read."""
         shutil.rmtree(file.parent, ignore_errors=True)
 
     def keep(self, file: Path, write: Callable[[Path], None]) -> None:
-        """Put what `write` writes on disk, and take the least used ones away. Raises OSError."""
+        """Have `write` write a model, and delete the models used longest ago. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = Path(mkdtemp(prefix="part-", dir=self.folder))
         try:
             write(part / self.file)
-            if not file.exists():  # another process may have been faster
+            if not file.exists():  # another process may have written it already
                 part.replace(file.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)

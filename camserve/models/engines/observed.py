@@ -1,4 +1,4 @@
-"""A body and its head as one module, which other libraries convert."""
+"""A body and its head as one module, for conversion by other libraries."""
 
 from torch import Tensor, fx, nn
 
@@ -7,7 +7,7 @@ from camserve.models.engines.torch_engine import TorchEngine
 
 
 class Observed(nn.Module):
-    """images -> (activations, *carried, logits). Raises EngineError where the graph is not known."""
+    """images -> (activations, *carried, logits). Raises EngineError if the graph of the body is unknown."""
 
     def __init__(self, engine: TorchEngine) -> None:
         super().__init__()
@@ -16,8 +16,8 @@ class Observed(nn.Module):
         self.body, self.head = engine.body, engine.head.module
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, c, H, W) -> (N, K, h, w), whatever else the head needs, (N, C). Raises EngineError."""
+        """(N, c, H, W) -> (N, K, h, w), the other inputs of the head, (N, C). Raises EngineError."""
         activations, carried = self.body(images)
         if not all(isinstance(value, Tensor) for value in carried):
-            raise EngineError("its head needs more than tensors from before the layer")
+            raise EngineError("its head needs inputs from before the layer that are not tensors")
         return activations, *carried, self.head(activations, *carried)

@@ -20,10 +20,10 @@ _FILE = "model.onnx"
 
 
 class OnnxRuntimeEngine:
-    """What a TorchEngine runs, exported; its autograd stays on torch, and so do changed activations.
+    """Runs the network of a TorchEngine in onnxruntime. Autograd, and the head on changed activations, stay on torch.
 
-    torch_engine, any_size, example: as of `OpenVinoEngine`. A session may be called from many threads at once. Raises
-    EngineError where the network cannot be exported.
+    torch_engine, any_size, example: as in `OpenVinoEngine`. Many threads may call a session at once. Raises
+    EngineError if the network cannot be exported.
     """
 
     name, precision, tolerance = "onnxruntime", "float32", TOLERANCE
@@ -37,10 +37,10 @@ class OnnxRuntimeEngine:
         self._session = self._started(Observed(torch_engine).eval(), compute)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Carried, Tensor]:
-        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        """(N, c, H, W) -> activations (N, K, h, w), the other inputs of the head, and logits (N, C)."""
         try:
             found = self._session.run(None, {"images": images.detach().contiguous().numpy()})
-        except Exception as error:  # onnxruntime's own kinds
+        except Exception as error:  # onnxruntime's own classes
             raise RuntimeError(first_line(error)) from None
         activations, *carried, logits = (torch.from_numpy(one) for one in found)
         return activations, tuple(carried), logits
@@ -50,10 +50,10 @@ class OnnxRuntimeEngine:
         return self._torch.head.class_maps(self(images)[0])
 
     def forget_sizes(self) -> None:
-        """As `Engine` has it: onnxruntime keeps nothing by size."""
+        """As in `Engine`: onnxruntime caches nothing by size."""
 
     def _started(self, module: nn.Module, compute: Compute) -> Any:
-        """A session of the exported graph, from the disk if it has been exported before."""
+        """A session of the exported graph, from the cache on disk if it is there."""
         start = partial(_session, threads=compute.threads)
         if not compute.cache:
             return start(self._exported(module))
@@ -96,5 +96,5 @@ def _session(model: Path | bytes, threads: int) -> Any:
     try:
         given = str(model) if isinstance(model, Path) else model
         return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own kinds
+    except Exception as error:  # onnxruntime's own classes
         raise EngineError(f"onnxruntime cannot run it: {first_line(error)}") from None

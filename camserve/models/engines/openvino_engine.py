@@ -1,4 +1,4 @@
-"""The network on OpenVINO: one graph with three kinds of results, and another for the class maps."""
+"""The network on OpenVINO: one graph for activations and logits, and another for the class maps."""
 
 import threading
 from contextlib import suppress
@@ -18,17 +18,17 @@ from camserve.models.engines.torch_engine import TorchEngine
 from camserve.models.inputs.calibration_photos import Calibration
 from camserve.system.cores import granted_cores
 
-# Sizes of input that a network does not take; those that it takes are all but the smallest.
+# Most input sizes to remember that a network refuses; a network refuses only the smallest sizes.
 _REMEMBERED = 1000
 
 
 class OpenVinoEngine:
-    """What a TorchEngine runs, converted; its autograd stays on torch, and so do changed activations.
+    """Runs the network of a TorchEngine in OpenVINO. Autograd, and the head on changed activations, stay on torch.
 
-    observed: images -> activations, what the head needs besides, and logits, compiled.
+    observed: the compiled model, images -> activations, other inputs of the head, and logits.
 
-    torch_engine: what to convert. any_size: whether inputs of any size may come; else only those of `example`,
-    (c, w, h). calibration: what int8 needs. Raises EngineError where the network cannot be converted, and ConfigError.
+    torch_engine: what to convert. any_size: whether inputs may have any size; else only that of `example`,
+    (c, w, h). calibration: for int8. Raises EngineError if the network cannot be converted, and ConfigError.
     """
 
     name = "openvino"
@@ -55,15 +55,15 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Carried, Tensor]:
-        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        """(N, c, H, W) -> activations (N, K, h, w), the other inputs of the head, and logits (N, C)."""
         activations, *carried, logits = self._run(self.observed, images)
         return activations, tuple(carried), logits
 
     def _run(self, compiled: Compiled, images: Tensor) -> list[Tensor]:
-        """Its results. Once OpenVINO has failed at one size it may fail at any other: it is then compiled anew.
+        """Run a compiled model. After OpenVINO has failed at one size it may fail at any other: compile it again.
 
-        A size that torch does not run either is remembered, and never given to it again. Raises RuntimeError in torch's
-        words.
+        If torch fails at this size, too, the size is remembered and never given to OpenVINO again. Raises RuntimeError
+        with torch's message.
         """
         size = tuple(images.shape[1:])
         if size not in self._refused:
@@ -83,8 +83,8 @@ class OpenVinoEngine:
     def class_maps(self, images: Tensor) -> Tensor:
         """(N, c, H, W) -> the CAM of every class, (N, C, h, w): a 1x1 convolution inside the graph."""
         head = self._torch.head
-        # What is calibrated is one graph, whose classifier stays in float. Other heads: class maps themselves, or an
-        # error that says why there are none.
+        # In int8 there is one calibrated graph, whose classifier stays in float. Other heads: `class_maps` returns
+        # maps, or raises an error that says why there are none.
         if self.precision == "int8" or not isinstance(head, LinearHead):
             return head.class_maps(self(images)[0])
         with self._lock:
@@ -94,7 +94,7 @@ class OpenVinoEngine:
         return maps
 
     def forget_sizes(self) -> None:
-        """As `Engine` has it."""
+        """As in `Engine`."""
         for compiled in (self.observed, self._maps):
             if compiled is not None:
                 compiled.forget_sizes()

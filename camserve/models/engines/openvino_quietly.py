@@ -1,7 +1,7 @@
-"""OpenVINO, told not to report its use.
+"""OpenVINO without its telemetry.
 
-It reports to its makers unless told otherwise. Who explains photographs of others phones nobody: where its reporting
-package cannot be imported, OpenVINO goes on without.
+By default OpenVINO sends usage data to its makers. camserve must not do so, as its users explain other people's
+photographs. If OpenVINO cannot import its telemetry package, it works without it.
 """
 
 import sys

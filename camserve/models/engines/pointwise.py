@@ -1,6 +1,6 @@
-"""1 x 1 convolutions as matrix products, for autograd: channels last, a map is a matrix of places by channels.
+"""1 x 1 convolutions as matrix products, for autograd: with channels last, a map is a matrix of places by channels.
 
-On one thread torch takes a slow way for such convolutions, whose gradients are first filled with zeros.
+On one thread torch computes such convolutions slowly, and first fills their gradients with zeros.
 """
 
 from torch import Tensor, fx, nn
@@ -10,7 +10,7 @@ from camserve.graph.trace import Graph
 
 
 class Pointwise(nn.Module):
-    """What a 1 x 1 convolution does, with its weights."""
+    """A 1 x 1 convolution as a matrix product, with the same weights."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -22,9 +22,9 @@ class Pointwise(nn.Module):
 
 
 def with_matrices(body: fx.GraphModule) -> fx.GraphModule:
-    """The same, with matrix products in place of its 1 x 1 convolutions; equal to float precision.
+    """The body with matrix products instead of its 1 x 1 convolutions; equal to float precision.
 
-    It shares the weights of `body`, which stays as it is.
+    It shares the weights of `body`, which is not changed.
     """
     graph = fx.Graph()
     graph.output(graph.graph_copy(body.graph, {}))
@@ -37,7 +37,7 @@ def with_matrices(body: fx.GraphModule) -> fx.GraphModule:
 
 
 def _is_pointwise(part: nn.Module) -> bool:
-    """Whether a module is a convolution of single places, of plain weights, and nothing else."""
+    """Whether a module is just a 1 x 1 convolution with ordinary weights."""
     if not isinstance(part, nn.Conv2d) or part._forward_hooks or part._forward_pre_hooks:
         return False
     is_plain = type(part) is nn.Conv2d or callable(getattr(part, "same_padding", None))  # which then only pads

@@ -1,10 +1,10 @@
-"""A converted network in 8-bit integers, as far as its layer: a program of its own.
+"""Quantises a converted network to 8-bit integers, up to its layer. Runs as its own process.
 
     python -m camserve.models.engines.quantising FOLDER
 
-FOLDER holds model.xml, whose first result is the layer, and what the network takes of photographs: 0.npy, 1.npy, ...
-Written is int8.xml. What lies behind the layer, pooling and classifier, stays in float32: maps add up to logits.
-A process of its own, since importing nncf changes torch and logging, and it prints.
+FOLDER holds model.xml, whose first result is the layer, and prepared photographs: 0.npy, 1.npy, ...
+The result is int8.xml. Operations after the layer, pooling and classifier, stay in float32, so maps add up to logits.
+It needs its own process because the import of nncf changes torch and logging, and prints.
 """
 
 import subprocess
@@ -23,15 +23,15 @@ from camserve.models.engines.openvino_quietly import openvino
 Float32 = npt.NDArray[np.float32]
 
 _GIVEN, _MADE = "model.xml", "int8.xml"
-# The share of photographs whose best class must stay the same.
+# The smallest share of photographs whose best class must stay the same.
 SAME = 0.9
 _INSTALL = "compute.precision = 'int8' needs nncf: pip install \"camserve[int8]\""
 
 
 def quantised(graph: "openvino.Model", images: Iterable[Float32]) -> "openvino.Model":
-    """`graph` in integers, calibrated on what it takes of photographs, each (1, c, H, W).
+    """`graph` in 8-bit integers, calibrated on prepared photographs, each (1, c, H, W).
 
-    Raises ConfigError where nncf is not installed, EngineError where it fails, and where too many answers change.
+    Raises ConfigError if nncf is not installed, EngineError if it fails, or if too many best classes change.
     """
     with tempfile.TemporaryDirectory() as name:
         folder, taken = Path(name), list[Float32]()
@@ -49,18 +49,18 @@ def quantised(graph: "openvino.Model", images: Iterable[Float32]) -> "openvino.M
         )
     same = float(np.mean(_best(graph, taken) == _best(made, taken)))
     if same < SAME:
-        raise EngineError(f"in int8 it answers {same:.0%} of the photographs as it did, fewer than {SAME:.0%}")
+        raise EngineError(f"in int8 {same:.0%} of the photographs keep their best class, fewer than {SAME:.0%}")
     return made
 
 
 def _best(graph: "openvino.Model", images: list[Float32]) -> npt.NDArray[np.int64]:
-    """The best class of each."""
+    """The best class of each image."""
     run = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1})
     return np.array([run(image)[len(run.outputs) - 1].argmax() for image in images])
 
 
 def behind(output: Any) -> list[str]:
-    """The names of all operations that take from an output of a graph, directly or by way of others."""
+    """The names of all operations that depend on an output of a graph, directly or indirectly."""
     names, ahead = dict[str, None](), [output]
     while ahead:
         for taker in ahead.pop().get_target_inputs():
@@ -72,7 +72,7 @@ def behind(output: Any) -> list[str]:
 
 
 def main(folder: Path) -> None:
-    """See above."""
+    """Quantise the model in a folder; see the module."""
     import nncf
 
     graph = openvino.Core().read_model(folder / _GIVEN)

@@ -1,7 +1,7 @@
-"""SAME padding as the convolution's own, in place of an operation that copies the map into a larger one.
+"""SAME padding inside the convolution, instead of an operation that copies the map into a larger one.
 
-A convolution that pads as TensorFlow's SAME is converted to arithmetic of sizes, an OpenVINO Pad and a convolution.
-OpenVINO's convolution knows that padding by itself (`auto_pad = same_upper`): the same numbers, with no copy.
+A convolution with TensorFlow's SAME padding is converted to arithmetic of sizes, an OpenVINO Pad and a convolution.
+OpenVINO's convolution can do that padding itself (`auto_pad = same_upper`): the same numbers, without a copy.
 """
 
 import re
@@ -13,22 +13,22 @@ from camserve.models.engines.openvino_quietly import openvino
 
 Pair = tuple[int, int]
 
-# What the converter calls the padding inside a module of that name.
+# The converter's name for the padding inside a module.
 _PADDING = re.compile(r"__module\.(.+)/aten::pad/Pad(_\d+)?")
 _KINDS = {"Convolution": openvino.opset13.convolution, "GroupConvolution": openvino.opset13.group_convolution}
-# Of timm, which does not say by a method how it pads.
+# timm's class with SAME padding; it has no method that tells its padding.
 _KNOWN = "timm.layers.conv2d_same.Conv2dSame"
 
 
 class Window(NamedTuple):
-    """What decides how much SAME adds; each (y, x)."""
+    """The parameters that decide the amount of SAME padding; each (y, x)."""
 
     kernel: Pair
     stride: Pair
     dilation: Pair
 
     def zeros(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """What SAME adds (left, right, top, bottom) to a map: the odd one comes after."""
+        """The SAME padding (left, right, top, bottom) of a map; an odd cell is added at the end."""
         down, across = (self._zeros(axis, length) for axis, length in ((0, height), (1, width)))
         return across // 2, across - across // 2, down // 2, down - down // 2
 
@@ -38,14 +38,14 @@ class Window(NamedTuple):
 
     @property
     def repeats(self) -> int:
-        """A side from which on what SAME adds repeats with every stride."""
+        """A side from which the amount of SAME padding repeats with every stride."""
         return max(d * (k - 1) + 1 + 2 * s for k, s, d in zip(*self, strict=True))
 
 
 def pad_in_convolutions(graph: "openvino.Model", module: nn.Module) -> int:
-    """Changes the graph of a converted module wherever a module of its own pads as SAME; how many times.
+    """Change the graph of a converted module wherever one of its modules pads as SAME; return the number of changes.
 
-    Any other padding stays as it is, however much it looks like SAME at one size.
+    Any other padding stays, even if it equals SAME at one size.
     """
     count = 0
     for convolution in graph.get_ordered_ops():
@@ -74,7 +74,7 @@ def pad_in_convolutions(graph: "openvino.Model", module: nn.Module) -> int:
 
 
 def _plain_window(convolution: Any) -> Window | None:
-    """The window of a convolution in two dimensions that adds nothing of its own; None of another."""
+    """The window of a 2-D convolution without padding; None for other convolutions."""
     said, weight = convolution.get_attributes(), convolution.input_value(1).get_partial_shape()
     if said["auto_pad"] != "explicit" or any(said["pads_begin"]) or any(said["pads_end"]) or len(said["strides"]) != 2:
         return None
@@ -85,7 +85,7 @@ def _plain_window(convolution: Any) -> Window | None:
 
 
 def _same_window(pad: Any, module: nn.Module) -> Window | None:
-    """The window for which the module that a Pad comes from promises SAME; None where it does not."""
+    """The window for which the module of a Pad promises SAME padding; None if it does not."""
     found = _PADDING.fullmatch(pad.get_friendly_name())
     try:
         part: Any = module.get_submodule(found[1]) if found else None
@@ -101,7 +101,7 @@ def _same_window(pad: Any, module: nn.Module) -> Window | None:
 
 
 def _promises(part: Any, window: Window) -> bool:
-    """Whether a module pads as SAME: at every side up to where the amount repeats, or as a class known for it."""
+    """Whether a module pads as SAME: for every side until the amount repeats, or because its class is known."""
     if f"{type(part).__module__}.{type(part).__qualname__}" == _KNOWN:
         return True
     if not callable(padding := getattr(part, "same_padding", None)):
@@ -111,7 +111,7 @@ def _promises(part: Any, window: Window) -> bool:
 
 
 def _adds_zeros_for_one(pad: Any) -> bool:
-    """Whether zeros are added, for one operation alone."""
+    """Whether the Pad adds zeros, and only one operation uses it."""
     fill = pad.input_value(3).get_node() if pad.get_input_size() > 3 else None
     zeros = fill is None or (fill.get_type_name() == "Constant" and not fill.get_data().any())
     return zeros and pad.get_attributes()["pad_mode"] == "constant" and len(pad.output(0).get_target_inputs()) == 1

@@ -18,10 +18,10 @@ from camserve.models.engines.pointwise import with_matrices
 
 @dataclass(frozen=True)
 class TorchEngine:
-    """Runs a body `images -> (activations, carried)`, and a head behind it; holds no state between calls.
+    """Runs a body `images -> (activations, carried)`, and a head after it; holds no state between calls.
 
-    body: as `prepared` makes it. head: what turns its activations into logits. channels_last: how images lie in memory,
-    which is faster for convolutions, and which a network that uses `view` may not take.
+    body: from `prepared`. head: turns activations into logits. channels_last: the memory layout of images; it
+    is faster for convolutions, but a network that uses `view` may fail on it.
     """
 
     body: nn.Module
@@ -32,30 +32,30 @@ class TorchEngine:
     tolerance = TOLERANCE
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried, torch.Tensor]:
-        """(N, c, H, W) -> activations (N, K, h, w), what the head needs besides, and logits (N, C)."""
+        """(N, c, H, W) -> activations (N, K, h, w), the other inputs of the head, and logits (N, C)."""
         activations, carried = self.activations(images)
         return activations, carried, self.head.logits(activations, carried)
 
     def activations(self, images: torch.Tensor) -> tuple[torch.Tensor, Carried]:
-        """(N, c, H, W) -> activations (N, K, h, w) and what the head needs besides."""
-        # an untraced network may keep something for later calls, which must be fit for autograd
+        """(N, c, H, W) -> activations (N, K, h, w) and the other inputs of the head."""
+        # an untraced network may store tensors for later calls, which must work with autograd
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         mode = torch.inference_mode() if isinstance(self.body, fx.GraphModule) else torch.no_grad()
         with mode:
             activations, carried = self.body(images.contiguous(memory_format=layout))
-        # autograd refuses tensors made in inference mode; clones made outside it are ordinary ones
+        # autograd refuses tensors made in inference mode, so return clones made outside it
         return activations.clone(), tuple(v.clone() if isinstance(v, torch.Tensor) else v for v in carried)
 
     def image_gradients(self, images: torch.Tensor, target: TargetFunction) -> torch.Tensor:
-        """d target / d images, (N, c, H, W): the body's own autograd, behind the head's gradient as it knows it.
+        """d target / d images, (N, c, H, W): autograd of the body, applied to the head's own gradient.
 
-        Raises OptionError where there is none.
+        Raises OptionError if there is no gradient.
         """
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
 
         def followed(leaves: Sequence[torch.Tensor]) -> torch.Tensor:
             activations, carried = self._differentiated(leaves[0])
-            if carried:  # the head sees the images by another way, too
+            if carried:  # the head depends on the images in another way, too
                 return target(self.head.module(activations, *carried)).sum()
             slopes = self.head.gradients(activations.detach(), target)
             product: torch.Tensor = activations * slopes
@@ -69,27 +69,27 @@ class TorchEngine:
         return with_matrices(self.body) if is_known else self.body  # type: ignore[arg-type]
 
     def class_maps(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, c, H, W) -> the CAM of every class, (N, C, h, w); the head is not run. Raises OptionError."""
+        """(N, c, H, W) -> the CAM of every class, (N, C, h, w); the head does not run. Raises OptionError."""
         return self.head.class_maps(self.activations(images)[0])
 
     def forget_sizes(self) -> None:
-        """As `Engine` has it: torch keeps nothing."""
+        """As in `Engine`: torch caches nothing."""
 
 
 def prepared(body: nn.Module) -> nn.Module:
-    """`body` as torch runs it fastest; equal to float precision. The modules of `body` keep their values."""
+    """`body` in the form that torch runs fastest; equal to float precision. The modules of `body` keep their values."""
     folded = fold_batch_norm(body) if isinstance(body, fx.GraphModule) else body
     try:
         return folded.to(memory_format=torch.channels_last)
-    except RuntimeError:  # a 4-D parameter that is no convolution's, expanded or strided: the layout is only speed
+    except RuntimeError:  # a 4-D parameter outside a convolution is expanded or strided; the layout only affects speed
         return folded
 
 
 def fold_batch_norm(body: fx.GraphModule) -> fx.GraphModule:
-    """`body` with each convolution that only feeds a batch normalisation replaced by the two in one.
+    """`body` with each convolution and the batch normalisation after it replaced by one convolution.
 
-    `body` itself where there is none. Its modules stay as they are. Equal to float precision; about a tenth of the
-    time saved.
+    Only where nothing else uses the convolution. Returns `body` itself if there is none; its modules do not change.
+    Equal to float precision; saves about a tenth of the time.
     """
     graph = fx.Graph()
     graph.output(graph.graph_copy(body.graph, {}))
@@ -111,11 +111,11 @@ def fold_batch_norm(body: fx.GraphModule) -> fx.GraphModule:
 
 
 def _is_plain(layer: nn.Conv2d | nn.BatchNorm2d, kind: type[nn.Module]) -> bool:
-    """Whether a layer computes what its kind does, from weights of its own.
+    """Whether a layer computes exactly what its kind does, with fixed weights.
 
-    A batch normalisation of another class may hold an activation, as timm's do; a convolution of another class may
-    only pad otherwise. Weights that are computed, pruned or normalised anew at each call cannot be folded into, and
-    statistics of the batch are none.
+    A batch normalisation of another class may contain an activation, as timm's do; a convolution of another class may
+    only pad in another way. Weights that are computed, pruned or normalised at each call cannot be folded, and
+    neither can a normalisation with the statistics of the batch.
     """
     if layer._forward_hooks or layer._forward_pre_hooks:
         return False
@@ -126,7 +126,7 @@ def _is_plain(layer: nn.Conv2d | nn.BatchNorm2d, kind: type[nn.Module]) -> bool:
 
 
 def _module(graph: fx.GraphModule, node: Any) -> nn.Module | None:
-    """The module that a node calls, None where it calls none or the module is used elsewhere too."""
+    """The module that a node calls; None if it calls no module, or if the module is used elsewhere too."""
     if not isinstance(node, fx.Node) or node.op != "call_module":
         return None
     uses = sum(other.target == node.target for other in graph.graph.nodes if other.op == "call_module")

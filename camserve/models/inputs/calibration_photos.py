@@ -1,4 +1,4 @@
-"""The photographs that a network is calibrated on for compute.precision = "int8". No torch."""
+"""The photographs for the calibration of a network, for compute.precision = "int8". No torch."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from camserve.models.inputs.preprocessing import to_array
 
 Float32 = npt.NDArray[np.float32]
 
-# Photographs at most, evenly spread over the names in their order; and at least.
+# Most photographs, chosen at equal steps from the sorted names; and the fewest.
 MOST, LEAST = 200, 20
 
 
@@ -30,14 +30,14 @@ class _File(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """mark: another one where the photographs are others. images: what a network takes of them, each (1, c, H, W)."""
+    """mark: changes with the photographs. images: the prepared photographs, each (1, c, H, W)."""
 
     mark: str
     images: Callable[[], Iterator[Float32]]
 
 
 def calibration_mark(compute: Compute) -> str:
-    """What decides the numbers of a calibrated network beside itself: "" of one that is not calibrated.
+    """A hash of the photographs that calibrate a network; "" without calibration.
 
     Raises ConfigError as `calibration_of`.
     """
@@ -45,9 +45,9 @@ def calibration_mark(compute: Compute) -> str:
 
 
 def calibration_of(settings: Settings, spec: Input, sizes: Sizes) -> Calibration | None:
-    """The photographs of compute.calibration, as a network with such an input sees them; None where none are asked for.
+    """The photographs of compute.calibration, prepared for a network with such an input; None unless precision is int8.
 
-    sizes: those that the network takes. Raises ConfigError where there are too few photographs.
+    sizes: input sizes of the network. Raises ConfigError if there are too few photographs.
     """
     if settings.compute.precision != "int8":
         return None
@@ -58,7 +58,7 @@ def calibration_of(settings: Settings, spec: Input, sizes: Sizes) -> Calibration
         for file in files:
             try:
                 photo = read_local(file.path, settings, spec.of_bands)
-            except CamserveError:  # no photograph, or none that can be read
+            except CamserveError:  # not a photograph, or an unreadable one
                 continue
             count += 1
             yield to_array(photo, frame_of(spec, settings.explain, sizes, photo.size, settings.explain.size), spec)
@@ -71,8 +71,8 @@ def calibration_of(settings: Settings, spec: Input, sizes: Sizes) -> Calibration
 def _files(compute: Compute) -> list[_File]:
     if not compute.calibration:
         raise ConfigError(
-            "compute.precision = 'int8' needs photographs of the kind that will come: give their folder as "
-            f"compute.calibration, {LEAST} to {MOST} of them"
+            "compute.precision = 'int8' needs photographs like those that you will explain: give their folder as "
+            f"compute.calibration, with {LEAST} to {MOST} photographs"
         )
     folder = Path(compute.calibration).expanduser()
     try:
@@ -88,7 +88,7 @@ def _files(compute: Compute) -> list[_File]:
 
 def _too_few(compute: Compute, count: int) -> ConfigError:
     return ConfigError(
-        f"compute.calibration = '{compute.calibration}' has {count} photographs; allowed are {LEAST} and more, "
+        f"compute.calibration = '{compute.calibration}' has {count} photographs; allowed are {LEAST} or more, "
         f"{MOST} are better"
     )
 

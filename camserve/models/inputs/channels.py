@@ -1,4 +1,4 @@
-"""Which channels a network takes, where nobody has said so: tried, once ordinary colours have failed."""
+"""Which channels a network takes, if nobody stated them: other numbers are tried after three channels have failed."""
 
 import logging
 from contextlib import suppress
@@ -15,15 +15,15 @@ from camserve.models.dense import input_of
 
 log = logging.getLogger("camserve")
 
-# Numbers of channels that are tried besides those of the network's convolutions; and the most that are.
+# Usual numbers of channels, tried after those of the network's convolutions; and the largest number to try.
 _USUAL, _MOST = (1, 2, 4), 32
 
 
 def met(module: nn.Module, card: Card, labels: int | None, output: str | int | None = None) -> tuple[Given, Card]:
-    """The network, met on pictures as its card says, and the card. labels, output: as for `Given`.
+    """Inspect the network with the card's input; return both. labels, output: as for `Given`.
 
-    Where that says nothing of channels and the network takes a single one, the card is of grey pictures. Raises
-    ModelError, which for any other number of channels says what to write.
+    If the card states no channels and the network takes one, the card becomes one of grey pictures. Raises
+    ModelError; for any other number of channels it says what to write.
     """
     card = card.model_copy(update={"input": input_of(module, card.input)})
 
@@ -57,7 +57,7 @@ def met(module: nn.Module, card: Card, labels: int | None, output: str | int | N
         card = _of_grey(card)
     if card.input.is_guessed:
         log.warning(
-            "the network is given grey pictures, and nobody stated their mean and std, for which %g is a guess: give "
+            "the network takes grey pictures, and nobody stated their mean and std; %g is a guess: give "
             "mean=, std= in units of 0..255",
             GREY[0],
         )
@@ -65,7 +65,7 @@ def met(module: nn.Module, card: Card, labels: int | None, output: str | int | N
 
 
 def _candidates(module: nn.Module) -> list[int]:
-    """Numbers of channels to try: of the convolutions in their order, then the usual ones."""
+    """Numbers of channels to try: first those of the convolutions, then the usual ones."""
     own = [part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)]
     return [count for count in dict.fromkeys((*own, *_USUAL)) if count != 3 and count <= _MOST]
 
@@ -73,7 +73,7 @@ def _candidates(module: nn.Module) -> list[int]:
 def _of_grey(card: Card) -> Card:
     stated = {field: getattr(card.input, field) for field in card.input.model_fields_set}
     for name in {"mean", "std"} & stated.keys():
-        stated[name] = stated[name][:1] if len(set(stated[name])) == 1 else stated[name]  # one number stood for all
+        stated[name] = stated[name][:1] if len(set(stated[name])) == 1 else stated[name]  # one number was for all
     try:
         spec = Input(**{**stated, "channels": "L"})
     except ValidationError as error:
@@ -84,7 +84,7 @@ def _of_grey(card: Card) -> Card:
 def _which_bands(count: int) -> str:
     listed = list(range(count))
     return (
-        f"the network takes {count} channels, where an ordinary picture has 3 colours: say which of a picture's "
-        f"samples they are, counted from 0 and in the network's order, with bands={listed}, and their mean and std, "
+        f"the network takes {count} channels, but an ordinary picture has 3 colours: list the samples of the picture "
+        f"to use, counted from 0 and in the network's order, with bands={listed}, and give their mean and std, "
         "one number each or one for all, in the units of the file"
     )

@@ -1,4 +1,4 @@
-"""Images that are no upload, read within the limits of local files."""
+"""Reads images that are not uploads, with the limits for local files."""
 
 from camserve.config.schema import Settings
 from camserve.images.arrays.drafts import Smaller
@@ -7,7 +7,7 @@ from camserve.images.reading import Photo, Source, read_photo
 
 
 def read_local(image: Source, settings: Settings, bands: Bands | None = None, smaller: Smaller | None = None) -> Photo:
-    """A photograph; with `bands`, as `Input.of_bands` says, those of an image that has others than three.
+    """Read a photograph; with `bands`, from `Input.of_bands`, the bands of an image with other channels than three.
 
     smaller: see `camserve.explain.drafting`. Raises ImageError.
     """

@@ -1,4 +1,4 @@
-"""From a photograph to the network's input: a box of its pixels resampled, then normalised."""
+"""From a photograph to the network's input: resample a box of its pixels, then normalise."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ def to_input(photo: Photo, frame: Frame, spec: Input) -> "torch.Tensor":
 
 
 def to_array(photo: Photo, frame: Frame, spec: Input) -> Float32:
-    """The same as an array, without torch."""
+    """`to_input` as an array, without torch."""
     if spec.bands is not None:
         return _normalised(_bands(photo, frame, spec), spec)
     frame = frame if photo.whole is None else frame.resized(photo.drafted)
@@ -38,20 +38,20 @@ def to_array(photo: Photo, frame: Frame, spec: Input) -> Float32:
 
 
 def plain(spec: Input, side: int, level: int) -> Photo:
-    """A photo of one value, 0..255, for trying out a model."""
+    """A photo of one value, 0..255, to try a model."""
     bands = None if spec.bands is None else np.full((side, side, spec.samples), level, np.uint8)
     return Photo(np.full((side, side, 3), level, np.uint8), "plain", "array", bands=bands)
 
 
 def _normalised(planes: Float32, spec: Input) -> Float32:
-    """(c, h, w), written into, as (1, c, h, w)."""
+    """Normalise (c, h, w) in place, and return it as (1, c, h, w)."""
     planes -= np.array(spec.mean, np.float32)[:, None, None]
     planes /= np.array(spec.std, np.float32)[:, None, None]
     return planes[None]
 
 
 def _bands(photo: Photo, frame: Frame, spec: Input) -> Float32:
-    """The bands of a picture, (c, h, w), unrounded. Raises ImageError where it was read without them."""
+    """The bands of a picture, (c, h, w), unrounded. Raises ImageError if it was read without bands."""
     values = photo.pixels if photo.bands is None else photo.bands
     if values.shape[2] < spec.samples:
         raise ImageError(
@@ -69,9 +69,9 @@ def _bands(photo: Photo, frame: Frame, spec: Input) -> Float32:
 
 
 def _resampled(values: npt.NDArray[np.uint8], frame: Frame, spec: Input) -> npt.NDArray[np.uint8]:
-    """Of (H, W, 3) (3, h, w), of grey (H, W) (1, h, w).
+    """(H, W, 3) -> (3, h, w), or grey (H, W) -> (1, h, w).
 
-    "fast" and Pillow differ by 1 in about one value of 200, where rounding falls the other way.
+    "fast" and Pillow differ by 1 in about one value of 200, because they round differently.
     """
     size, filter = frame.input, spec.resample
     if frame.sees_all and size == values.shape[1::-1]:
@@ -83,7 +83,7 @@ def _resampled(values: npt.NDArray[np.uint8], frame: Frame, spec: Input) -> npt.
 
 
 def _as_stated(values: npt.NDArray[np.uint8], frame: Frame, spec: Input) -> npt.NDArray[np.uint8]:
-    """As `_resampled`, in the steps of the frame and by the library that the card's `resize` names."""
+    """As `_resampled`, with the steps of the frame and the library that the card's `resize` names."""
     assert spec.resize is not None
     whole = values
     if frame.alone:
@@ -100,7 +100,7 @@ def _as_stated(values: npt.NDArray[np.uint8], frame: Frame, spec: Input) -> npt.
 def _made(
     values: npt.NDArray[np.uint8], size: tuple[int, int], filter: str, *, by_torch: bool
 ) -> npt.NDArray[np.uint8]:
-    """A picture (H, W) or (H, W, c) of the size (w, h)."""
+    """Resize a picture (H, W) or (H, W, c) to `size` (w, h)."""
     if size == values.shape[1::-1]:
         return values
     if not by_torch:
@@ -116,7 +116,7 @@ def _made(
 
 
 def _window(values: npt.NDArray[np.uint8], frame: Frame) -> npt.NDArray[np.uint8]:
-    """The frame's input cut out of the photograph as it was resized last, black beyond its edges."""
+    """Cut the frame's input out of the resized photograph; black beyond its edges."""
     left, top = frame.corner
     (width, height), (across, down) = frame.input, frame.through[-1]
     made = np.zeros((height, width, *values.shape[2:]), values.dtype)
@@ -126,5 +126,5 @@ def _window(values: npt.NDArray[np.uint8], frame: Frame) -> npt.NDArray[np.uint8
 
 
 def _planes(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(H, W, c) or (H, W) as (c, H, W), without a copy."""
+    """(H, W, c) or (H, W) -> (c, H, W), without a copy."""
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""A network in a few rows: one per block, one per layer with what follows it, equal ones in one."""
+"""A network in a few rows: one for each block, or for a layer and its followers; equal rows become one."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -7,15 +7,15 @@ from itertools import groupby, takewhile
 
 from camserve.models.inspection.layer_costs import InspectedLayer
 
-# A module that holds more of the network than this is a wrapper or an encoder: its parts are the blocks.
+# A module with more than this share of the layers is a wrapper or an encoder: its parts are the blocks.
 _TOO_MUCH = 2 / 3
-# More operations than this in a block are counted rather than listed.
+# Most operations of a block to list; more are counted by kind.
 _LISTED = 5
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some layers one after another. name: of the block, or of its first and last; times: equal blocks in it."""
+    """Consecutive layers. name: of the block, or of its first and last layer; times: number of equal blocks in it."""
 
     name: str
     kind: str
@@ -29,12 +29,12 @@ class Block:
 
     @property
     def parameters(self) -> int:
-        """Of all its layers."""
+        """The parameters of all its layers."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def macs(self) -> int:
-        """Of all its layers, as far as known."""
+        """The multiply-adds of all its layers, as far as known."""
         return sum(layer.macs or 0 for layer in self.layers)
 
 
@@ -49,7 +49,7 @@ def blocks_of(layers: Sequence[InspectedLayer]) -> list[Block]:
 
 
 def _block_finder(layers: Sequence[InspectedLayer]) -> Callable[[InspectedLayer], str]:
-    """Which block a layer belongs to: the outermost that is neither most of the network nor a single layer, or ""."""
+    """A function that names the block of a layer: the outermost module with several, but not most, layers; else ""."""
     sizes = Counter(path for layer in layers for path in layer.inside)
     most = len(layers) * _TOO_MUCH
     return lambda layer: next((path for path in layer.inside if 1 < sizes[path] <= most), "")
@@ -67,7 +67,7 @@ def _block(name: str, members: tuple[InspectedLayer, ...]) -> Block:
 
 
 def _main(name: str, members: tuple[InspectedLayer, ...]) -> list[str]:
-    """The operations of a block without what only follows them; squeeze-excitation is one."""
+    """The operations of a block, without norms and activations; a squeeze-excitation counts as one."""
     main: list[str] = []
     for _, part in groupby(members, lambda layer: next((p for p in layer.inside if len(p) > len(name)), "")):
         shorts = [layer.short for layer in part if layer.short]
@@ -77,7 +77,7 @@ def _main(name: str, members: tuple[InspectedLayer, ...]) -> list[str]:
 
 
 def _runs(members: Iterable[InspectedLayer]) -> list[tuple[InspectedLayer, ...]]:
-    """Each layer with the norm, the activation and what else follows it."""
+    """Each layer with the norm, the activation and other layers that follow it."""
     runs: list[tuple[InspectedLayer, ...]] = []
     for layer in members:
         if layer.short or not runs:
@@ -94,7 +94,7 @@ def _run(members: tuple[InspectedLayer, ...]) -> Block:
 
 
 def _equal_ones_in_one(blocks: list[Block]) -> list[Block]:
-    """Repeated blocks as one row, as papers print them."""
+    """Joins repeated blocks to one row, as papers print them."""
     merged = []
     for _, group in groupby(blocks, lambda block: (block.kind, block.last.output, block.parameters, block.macs)):
         equal = list(group)
@@ -106,14 +106,14 @@ def _equal_ones_in_one(blocks: list[Block]) -> list[Block]:
 
 
 def _repeated(blocks: list[Block]) -> str:
-    """From the first to the last block, or layer where they are layers with what follows them."""
+    """The name of a row of blocks, or of layers, from the first to the last."""
     first, last = blocks[0], blocks[-1]
     single = " … " not in first.name
     return from_to(first.name, last.name) if single else from_to(first.layers[0].name, last.last.name)
 
 
 def from_to(first: str, last: str) -> str:
-    """ "layer1.1 … 2" for layer1.1 and layer1.2: what both begin with is said once."""
+    """ "layer1.1 … 2" for layer1.1 and layer1.2: the common beginning is written once."""
     if first == last:
         return first
     same = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))

@@ -1,8 +1,8 @@
-"""What an operation costs: multiply-adds (MACs), counted as the field counts them.
+"""The cost of an operation: multiply-adds (MACs), counted as usual in the field.
 
-Counted is every product of a weight, or of one activation with another, that goes into a sum: convolutions, linear
-layers, products of matrices, attention. Not counted are biases, normalisation, activations, pooling, softmax and
-what works element by element. So 1 MAC is 2 FLOPs of `torch.utils.flop_counter`, which the tests compare with, and
+Counted: every product of a weight with an activation, or of two activations, that goes into a sum: convolutions, linear
+layers, products of matrices, attention. Not counted: biases, normalisation, activations, pooling, softmax and
+element-wise operations. So 1 MAC is 2 FLOPs of `torch.utils.flop_counter`, which the tests compare with, and
 1 flop of fvcore's operators conv, linear and matmul.
 """
 
@@ -17,7 +17,7 @@ from camserve.models.inspection.operation import Operation, Shape
 
 
 def multiply_adds(operation: Operation) -> int | None:
-    """MACs of one operation on what it is given in the graph. None where its cost is not known."""
+    """MACs of one operation with its inputs in the graph. None if its cost is unknown."""
     counted = COSTS.get(operation.name)
     if counted is not None:
         return counted(operation)
@@ -60,7 +60,7 @@ def _product_added(operation: Operation) -> int:
 
 
 def _einsum(operation: Operation) -> int | None:
-    """Two tensors: the product of the sizes of all letters. More: depends on the order they are multiplied in."""
+    """Two tensors: the product of the sizes of all letters. More tensors: None, since the order of products matters."""
     equation, *tensors = operation.node.args
     tensors = list(tensors[0]) if isinstance(tensors[0], list | tuple) else tensors
     shapes = [operation.shapes[tensor.name] for tensor in tensors if isinstance(tensor, fx.Node)]
@@ -97,7 +97,7 @@ def _window_attention(operation: Operation) -> int:
 
 
 def _nothing(operation: Operation) -> int:
-    """What only moves, makes, scales or compares values, beside the operations that camserve.graph.receptive knows."""
+    """Operations that only move, make, scale or compare values, and are not in camserve.graph.receptive."""
     return 0
 
 

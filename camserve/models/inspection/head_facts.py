@@ -1,4 +1,4 @@
-"""What a kind of head means for the one who asks: which maps are exact, and which cost no backward pass."""
+"""What each kind of head means for explanations: which maps are exact, and which need no backward pass."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from camserve.models.classifier import Classifier
 from camserve.models.inspection.layer_costs import field_dict
 from camserve.models.inspection.operation import Shape
 
-# (what it is, what is known in closed form)
+# (what it is, what has a closed form)
 _KINDS = {
     HeadKind.LINEAR: (
         "global average pooling and one linear layer",
@@ -38,10 +38,10 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class InspectedHead:
-    """What comes after the layer that is looked at.
+    """The part of the network after the explained layer.
 
-    kind, what, closed_form: in words. layer: its name; maps: (K, h, w); field: what one
-    of its cells can have seen, None where that is not known.
+    kind, what, closed_form: in words. layer: its name; maps: (K, h, w); field: the receptive field of
+    one of its cells, None if it is unknown.
     """
 
     kind: HeadKind
@@ -52,7 +52,7 @@ class InspectedHead:
     field: Field | None
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can carry."""
+        """As values for JSON."""
         field = None if self.field is None else field_dict(self.field)
         return {
             "kind": self.kind,

@@ -1,7 +1,7 @@
-"""The layers of a network that torch.fx cannot trace, as one image meets them.
+"""The layers of a network that torch.fx cannot trace, recorded with one image.
 
-What is between its layers is not seen: functions have no row, and what they cost is not counted, which
-FUNCTIONS says in the list of what is not.
+Operations between layers are not recorded: functions have no row, and their cost is not counted. FUNCTIONS says so
+in the list of what is not counted.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def record(given: Given) -> tuple[fx.GraphModule, Fields]:
-    """A graph of the layers in the order they are used, which is to be read and not run, and their shapes.
+    """A graph of the layers in the order of use, to be read and not run, and their shapes.
 
-    Parameters that are in no layer come first. No receptive field is known.
+    Parameters outside layers come first. Receptive fields are unknown.
     """
     module = fresh(given.module)
     recorder, layers = _Recorder(module), _layers(module)
@@ -37,7 +37,7 @@ def record(given: Given) -> tuple[fx.GraphModule, Fields]:
 
 
 def _layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """What graph/trace.py keeps whole, torch's own layers and their subclasses; and modules that hold no others."""
+    """The layers that graph/trace.py keeps whole: torch's own and their subclasses, and modules without children."""
     found: list[tuple[str, nn.Module]] = []
     for name, part in module.named_modules():
         bases = [base for base in type(part).__mro__ if base.__module__.startswith("torch.nn.")]
@@ -49,7 +49,7 @@ def _layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 class _Recorder:
-    """Makes a node of every use of a layer; a tensor that no layer gave becomes an input of the graph."""
+    """Makes a node for every use of a layer. A tensor that no layer returned becomes an input of the graph."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -57,7 +57,7 @@ class _Recorder:
         self._made: list[tuple[Tensor, fx.Node]] = []
 
     def hook(self, name: str) -> Callable[..., None]:
-        """For the layer of that name."""
+        """A forward hook for the layer of that name."""
 
         def used(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             node = self.graph.call_module(name, tuple(self._node(value) for value in inputs))
@@ -76,7 +76,7 @@ class _Recorder:
 
     def keep(self, node: fx.Node, value: Tensor) -> fx.Node:
         """Remember that `node` gives `value`."""
-        # the tensor itself is kept until the recording ends, or another could come to have its identity
+        # keep the tensor itself until the recording ends, or a later tensor could get the same id
         self._made.append((value, node))
         self.fields.shapes[node.name] = tuple(value.shape)
         return node

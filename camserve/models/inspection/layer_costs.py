@@ -1,4 +1,4 @@
-"""What each layer of a traced network gives and costs, in the order of the graph."""
+"""Output and cost of each layer of a traced network, in the order of the graph."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from camserve.models.inspection.cost import multiply_adds
 from camserve.models.inspection.operation import Operation, Shape
 from camserve.models.inspection.operation_names import kind_of
 
-# They pass on what they are given, or say something about it; a row for each would hide the others.
+# Functions that return their input or facts about it. Rows for them would hide the others.
 _SILENT = {
     "getitem", "getattr", "size", "contiguous", "clone", "detach", "to", "float", "type", "type_as", "expand",
     "expand_as",
@@ -22,13 +22,13 @@ _SILENT = {
 
 @dataclass(frozen=True)
 class InspectedLayer:
-    """One layer, or one function between layers, for one image of the size the model was trained at.
+    """One layer, or one function between layers, for one image of the training size.
 
-    name: as `--layer` takes it. kind: in words; short: the same in a row of several, empty for norms, activations
-    and what else only follows. output: shape without the image's own dimension, (C, h, w) for maps. field: what
-    a cell can have seen, None where that is not known or the output is no map; why_no_field says which.
+    name: for `--layer`. kind: in words; short: its name in a row with others, "" for norms, activations
+    and other followers. output: shape without the image's own dimension, (C, h, w) for maps. field: the receptive
+    field of a cell, None if it is unknown or the output is not a map; why_no_field says which.
     parameters: weights used here for the first time. macs: multiply-adds, see camserve.models.inspection.cost; None
-    where the cost is not known. inside: the blocks it is part of, outermost first.
+    if the cost is unknown. inside: the blocks that contain it, outermost first.
     """
 
     name: str
@@ -43,11 +43,11 @@ class InspectedLayer:
 
     @property
     def field_is_unknown(self) -> bool:
-        """Whether the output has places, but what they can have seen is not known."""
+        """Whether the output is a map, but its receptive field is unknown."""
         return len(self.output) == 3 and self.why_no_field != "" and not self.why_no_field.startswith(NO_MAP)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can carry."""
+        """As values for JSON."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -60,7 +60,7 @@ class InspectedLayer:
 
 
 def field_dict(field: Field) -> dict[str, Any]:
-    """Size, stride and start in pixels, (x, y); size None where a cell sees the whole image."""
+    """Size, stride and start in pixels, (x, y); size is None if a cell sees the whole image."""
     return {
         "size": None if field.global_context else list(field.size),
         "whole_image": field.global_context,
@@ -70,7 +70,7 @@ def field_dict(field: Field) -> dict[str, Any]:
 
 
 def inspect_layers(graph: fx.GraphModule, fields: Fields) -> tuple[InspectedLayer, ...]:
-    """Every layer and function of `graph`, at the size that `fields` was made for."""
+    """Every layer and function of `graph`, at the size of `fields`."""
     blocks, counted = _Blocks(graph), set[int]()
     return tuple(
         _inspected(operation, fields, counted, blocks.of(operation.node)) for operation in operations(graph, fields)
@@ -78,12 +78,12 @@ def inspect_layers(graph: fx.GraphModule, fields: Fields) -> tuple[InspectedLaye
 
 
 def operations(graph: fx.GraphModule, fields: Fields) -> Iterator[Operation]:
-    """What computes a tensor, and the parameters that are used without a layer."""
+    """The operations that return a tensor, and the parameters used outside layers."""
     for node in graph.graph.nodes:
         layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         operation = Operation(node, layer, fields.shapes)
         loose = node.op == "get_attr" and isinstance(_attribute(graph, str(node.target)), nn.Parameter)
-        # functions that give no tensor ask for sizes; layers that give several tensors compute all the same
+        # functions without a tensor output ask for sizes; a layer with several outputs still computes
         gives = operation.output or layer is not None
         computes = node.op.startswith("call") and gives and operation.name not in _SILENT
         if loose or computes:
@@ -110,7 +110,7 @@ def _inspected(operation: Operation, fields: Fields, counted: set[int], inside: 
 
 
 def _once(weight: nn.Parameter, counted: set[int]) -> int:
-    """Its size, or 0 where another layer has the same weights and counted them."""
+    """Its size, or 0 if another layer with the same weights has counted them."""
     known = id(weight) in counted
     counted.add(id(weight))
     return 0 if known else weight.numel()
@@ -123,11 +123,11 @@ def _attribute(root: Any, path: str) -> Any:
 
 
 class _Blocks:
-    """Which blocks a node is part of: modules that are more than a sequence of layers one after another."""
+    """The blocks that contain a node: modules, except plain sequences of layers."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         self._stacks = {node: _stack(node) for node in graph.graph.nodes}
-        # a Sequential of a class of its own is a block when it holds layers, a stage when it holds blocks
+        # a subclass of Sequential is a block if it holds layers, and a stage if it holds blocks
         self._hold_more = {path for stack in self._stacks.values() for (path, _), _ in pairwise(stack)}
 
     def of(self, node: fx.Node) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One operation of a traced network, as its cost and its name in words need to know it."""
+"""One operation of a traced network, with the facts that its cost and its name need."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 Shape = tuple[int, ...]
 
-# Where F.conv2d and F.conv_transpose2d, and those for other dimensions, take what a layer has as an attribute.
+# Positions of the parameters of F.conv2d and F.conv_transpose2d, also in other dimensions.
 _CONVOLUTION = {"stride": 3, "dilation": 5, "groups": 6}
 _TRANSPOSED = {"stride": 3, "groups": 6, "dilation": 7}
 
@@ -18,7 +18,7 @@ _TRANSPOSED = {"stride": 3, "groups": 6, "dilation": 7}
 class Operation:
     """A node of the graph.
 
-    layer: the module where it is one, None for a function or method. shapes: of every node's output, by name.
+    layer: the module if it is one, None for a function or method. shapes: of every node's output, by name.
     """
 
     node: fx.Node
@@ -27,7 +27,7 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """ "Conv2d", "relu", "add": torch's own class for a subclass, no underscore where it works in place."""
+        """ "Conv2d", "relu", "add": torch's own class for a subclass, no underscore for an in-place function."""
         if self.layer is not None:
             bases = type(self.layer).__mro__
             own = (base.__name__ for base in bases if base.__module__.startswith("torch.nn.modules"))
@@ -38,21 +38,21 @@ class Operation:
 
     @property
     def path(self) -> str:
-        """Where it is, as `--layer` takes it: a module's or parameter's path, a function's node."""
+        """Its name for `--layer`: the path of a module or parameter, or the node of a function."""
         return self.node.name if self.node.op in ("call_function", "call_method") else str(self.node.target)
 
     @property
     def output(self) -> Shape:
-        """The shape of what comes out, () where that is no tensor. Of attention's two, the first: its query's."""
+        """The shape of the output, () if it is not a tensor. Attention returns two: the first has its query's shape."""
         attention = isinstance(self.layer, nn.MultiheadAttention)
         return self.shapes.get(self.node.name) or (self.shape(0, "query") if attention else ())
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """What was given at that place or under that name."""
+        """The argument at that position or with that name."""
         return self.node.args[place] if place < len(self.node.args) else self.node.kwargs.get(name, default)
 
     def shape(self, place: int = 0, name: str = "input") -> Shape:
-        """The shape of a tensor that goes in, () where none is given."""
+        """The shape of a tensor argument, () if there is none."""
         given = self.argument(place, name)
         return self.shapes.get(given.name, ()) if isinstance(given, fx.Node) else ()
 
@@ -65,7 +65,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Convolution:
-    """What a convolution is made of. weight: (outputs, inputs / groups, *kernel), as if it were not transposed."""
+    """The parameters of a convolution. weight: (outputs, inputs / groups, *kernel), as if it were not transposed."""
 
     inputs: int
     outputs: int
@@ -77,19 +77,19 @@ class Convolution:
 
     @property
     def depthwise(self) -> bool:
-        """One filter or more for each input channel by itself, over more than one place."""
+        """Whether each input channel has its own filters, larger than 1 x 1."""
         return self.groups == self.inputs > 1 and max(self.kernel) > 1
 
     @property
     def pointwise(self) -> bool:
-        """Mixes the channels of each place by itself."""
+        """Whether it mixes the channels of each place separately."""
         return max(self.kernel) == max(self.stride) == self.groups == 1
 
 
 def convolution(operation: Operation) -> Convolution | None:
     """The operation as a convolution, layer or function, of 1 to 3 dimensions.
 
-    None where it is none, and where the network computes its stride, dilation or groups.
+    None if it is not one, or if the network computes its stride, dilation or groups.
     """
     layer, name = operation.layer, operation.name
     transposed = isinstance(layer, _ConvTransposeNd) or name.startswith("conv_transpose")
@@ -111,6 +111,6 @@ def convolution(operation: Operation) -> Convolution | None:
 
 
 def _each(given: Any, dimensions: int) -> Shape:
-    """One number for every dimension, or one each."""
+    """One value for each dimension; a single value is repeated."""
     values = tuple(given) if isinstance(given, Iterable) else (given,)
     return values if len(values) == dimensions else values[:1] * dimensions

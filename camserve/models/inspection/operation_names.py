@@ -1,4 +1,4 @@
-"""What an operation is, in words: "3x3 convolution /2", "batch norm", "global average pool"."""
+"""Names of operations, in words: "3x3 convolution /2", "batch norm", "global average pool"."""
 
 from typing import Any, NamedTuple
 
@@ -8,14 +8,14 @@ from camserve.models.inspection.operation import Convolution, Operation, Shape, 
 
 
 class Kind(NamedTuple):
-    """full: by itself. short: in a row of several; empty for what only follows, such as norms and activations."""
+    """full: alone. short: in a row with others; "" for followers, such as norms and activations."""
 
     full: str
     short: str = ""
 
 
 def kind_of(operation: Operation) -> Kind:
-    """The operation in words; its own name where we have no better."""
+    """The name of the operation in words, or its own name if there is no better one."""
     name = operation.name
     if operation.node.op == "get_attr":
         return Kind("parameter")
@@ -32,7 +32,7 @@ def kind_of(operation: Operation) -> Kind:
 
 
 def only_follows(operation: Operation) -> bool:
-    """Whether it normalises, activates, scales or turns what is before it, and leaves channels apart."""
+    """Whether it only normalises, activates, scales or permutes its input, and does not mix channels."""
     kind = _FOLLOWING.get(operation.name, "")
     by_channel = kind.endswith(("norm", "dropout", "identity")) or operation.name.lower() in _ACTIVATIONS
     return by_channel or operation.name in ("mul", "imul", "permute", "stochastic_depth")
@@ -56,13 +56,13 @@ def _pool(operation: Operation) -> Kind:
     if kernel and "adaptive" not in name:
         step = stride or kernel
         words = f"{what} {_by(kernel)}" + (f" /{_factor(step)}" if max(step) > 1 else "")
-    else:  # it adapts to the size, if only by a kernel that the network computes
+    else:  # it adapts to the size, or the network computes its kernel
         words = f"global {what}" if set(cells) == {1} else f"{what} to {_by(cells)}"
     return Kind(words, words)
 
 
 def _sides(given: Any) -> Shape:
-    """One number or two, as two; () where none is written in the network."""
+    """One number or two, as two; () if the network computes them."""
     sides = (given, given) if isinstance(given, int) else given
     return tuple(sides) if isinstance(sides, tuple | list) and all(isinstance(side, int) for side in sides) else ()
 
@@ -72,7 +72,7 @@ def _by(sizes: Shape) -> str:
 
 
 def _factor(sizes: Shape) -> str:
-    """A stride or dilation: one number where it is the same along every dimension."""
+    """A stride or dilation: one number if it is the same along every dimension."""
     return str(sizes[0]) if len(set(sizes)) == 1 else _by(sizes)
 
 
@@ -109,5 +109,5 @@ _FOLLOWING = {
     }.items()
     for name in names.split()
 }
-# F.relu, "relu" and nn.ReLU are one thing
+# F.relu, "relu" and nn.ReLU have one name
 _ACTIVATIONS = {name.lower(): name for name in nn.modules.activation.__all__}

@@ -1,8 +1,8 @@
-"""What depthwise separable convolutions save against standard ones.
+"""How much depthwise separable convolutions save, compared with standard ones.
 
-A depthwise convolution filters each channel by itself, a 1x1 convolution then mixes the channels. Together they cost
-h w (C Dk^2 + C N) where one standard convolution of the same kernel, stride and channels costs h w C N Dk^2, so
-1/N + 1/Dk^2 of it: Howard et al., MobileNets (arXiv:1704.04861), section 3.1.
+A depthwise convolution filters each channel separately; then a 1x1 convolution mixes the channels. Together they cost
+h w (C Dk^2 + C N). One standard convolution of the same kernel, stride and channels costs h w C N Dk^2. The ratio is
+1/N + 1/Dk^2: Howard et al., MobileNets (arXiv:1704.04861), section 3.1.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Separable:
     """A depthwise convolution and the 1x1 convolution that mixes its channels.
 
     depthwise, pointwise: their names. kernel: (kh, kw). inputs, outputs: channels. macs: of the two; standard_macs: of
-    one standard convolution in their place.
+    one standard convolution instead.
     """
 
     depthwise: str
@@ -35,18 +35,18 @@ class Separable:
 
     @property
     def ratio(self) -> float:
-        """Cost against a standard convolution: 1/N + 1/(kh kw) with one filter per channel."""
+        """Cost relative to a standard convolution: 1/N + 1/(kh kw) with one filter per channel."""
         return self.macs / self.standard_macs
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can carry."""
+        """As values for JSON."""
         return {**vars(self), "kernel": list(self.kernel), "ratio": self.ratio}
 
 
 def find_separable(graph: fx.GraphModule, fields: Fields) -> tuple[Separable, ...]:
-    """Every depthwise convolution that exactly one 1x1 convolution follows, in the order of the graph.
+    """Every depthwise convolution that is followed by exactly one 1x1 convolution, in the order of the graph.
 
-    Norms, activations and gates such as squeeze-excitation may stand between the two. A linear layer over the
+    Norms, activations and gates such as squeeze-excitation may be between the two. A linear layer over the
     channels of each place, as in ConvNeXt, is a 1x1 convolution.
     """
     by_node = {operation.node: operation for operation in operations(graph, fields)}
@@ -70,7 +70,7 @@ def _pair(operation: Operation, by_node: dict[fx.Node, Operation]) -> Separable 
 
 
 def _next_ones(operation: Operation, by_node: dict[fx.Node, Operation]) -> list[Operation]:
-    """What reads the operation's channels, place by place, with only norms, activations and gates between."""
+    """The operations that read the operation's channels; norms, activations and gates may be between."""
     found, waiting, seen = [], list(operation.node.users), set[fx.Node]()
     while waiting:
         node = waiting.pop(0)

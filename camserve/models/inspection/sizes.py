@@ -1,4 +1,4 @@
-"""Which input sizes a network takes: it is tried, and what stops it is said in words."""
+"""Which input sizes a network takes: tries some, and says in words why a size fails."""
 
 import re
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from torch import Tensor, fx, nn
 from camserve.graph.cut import Cut
 from camserve.models.inspection.operation import Operation, Shape
 
-# Larger inputs are tried up to this many pixels, so that a network of 1000 pixels costs no gigabytes.
+# Most pixels of the larger inputs to try, so that a network of 1000 pixels does not need gigabytes.
 _MOST_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One size of input, (w, h) pixels, and why the network does not take it; "" where it does."""
+    """One input size, (w, h) pixels, and the reason why the network does not take it; "" if it does."""
 
     size: tuple[int, int]
     reason: str = ""
@@ -25,9 +25,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class InputSizes:
-    """What was tried. smallest: a square of that side is the smallest taken, None where sizes above fail too.
+    """The tried sizes. smallest: side of the smallest square that works, None if larger sizes fail, too.
 
-    below: why a square of one pixel less is not taken.
+    below: the reason why a square of one pixel less does not work.
     """
 
     trials: tuple[Trial, ...]
@@ -36,11 +36,11 @@ class InputSizes:
 
     @property
     def any_size(self) -> bool:
-        """Whether every size tried was taken that is not smaller than `smallest`."""
+        """Whether every tried size that is not smaller than `smallest` works."""
         return self.smallest is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can carry."""
+        """As values for JSON."""
         tried = [{"size": list(trial.size), "reason": trial.reason or None} for trial in self.trials]
         return {"any": self.any_size, "smallest": self.smallest, "below": self.below or None, "tried": tried}
 
@@ -48,8 +48,8 @@ class InputSizes:
 def try_sizes(cut: Cut, trained: tuple[int, int], channels: int = 3) -> InputSizes:
     """Run both halves of a network at its own size and at a few others: half and odd, one more, wide, larger.
 
-    trained: (w, h) that it was trained at, pixels. That is one forward pass each of an empty image, in all those of
-    about four images of that size; then the smallest square is found by halving, in about one more.
+    trained: (w, h) of the training input, pixels. Each size is one forward pass of an empty image; together they cost
+    about as much as four images of that size. Then bisection finds the smallest square; it costs about one more.
     """
 
     def reason(size: tuple[int, int]) -> str:
@@ -64,14 +64,14 @@ def try_sizes(cut: Cut, trained: tuple[int, int], channels: int = 3) -> InputSiz
 
 
 def _sizes(width: int, height: int) -> list[tuple[int, int]]:
-    """The size trained at; smaller and odd; one more, no multiple of anything; of other proportions; larger."""
+    """The training size; smaller and odd; one pixel more, so no multiple of anything; other proportions; larger."""
     half, larger = (width // 2 | 1, height // 2 | 1), (width * 9 // 7, height * 9 // 7)
     others = [half, (width + 1, height + 1), (width * 3 // 2, half[1]), larger]
     return [(width, height), *(size for size in others if size[0] * size[1] <= _MOST_PIXELS)]
 
 
 def _smallest(reason_at: Callable[[tuple[int, int]], str], works: int) -> tuple[int, str]:
-    """The smallest side that works, when every larger one does, and what stops the one below."""
+    """The smallest side that works, if every larger side does, and the reason why the next smaller one fails."""
     fails, reason = 0, ""
     while works - fails > 1:
         side = (works + fails) // 2
@@ -81,21 +81,21 @@ def _smallest(reason_at: Callable[[tuple[int, int]], str], works: int) -> tuple[
 
 
 def _reason(cut: Cut, image: Tensor) -> str:
-    """What stops the network at such an image; "" where nothing does."""
+    """The reason why the network fails on such an image; "" if it does not."""
     values: tuple[Any, ...] = (image,)
     with torch.no_grad():
         for half in (cut.body, cut.head):
             attempt = _Attempt(half) if isinstance(half, fx.GraphModule) else None
             try:
                 result = attempt.run(*values) if attempt else half(*values)
-            except Exception as error:  # whatever a layer raises at a size it does not take
+            except Exception as error:  # any error of a layer at a size it does not take
                 return attempt.in_words(error) if attempt else f"the network says '{_first_line(error)}'"
             values = (result[0], *result[1]) if half is cut.body else values
     return ""
 
 
 class _Attempt(fx.Interpreter):
-    """Runs a graph and remembers where it stopped."""
+    """Runs a graph and remembers the node where it stopped."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)
@@ -110,7 +110,7 @@ class _Attempt(fx.Interpreter):
         return result
 
     def in_words(self, error: Exception) -> str:
-        """What stopped the network, with the layer's name."""
+        """The reason why the network stopped, with the layer's name."""
         assert self._at is not None
         layer = self.fetch_attr(str(self._at.target)) if self._at.op == "call_module" else None
         operation = Operation(self._at, layer, self._shapes)
@@ -118,26 +118,26 @@ class _Attempt(fx.Interpreter):
         return known or self._own_words(operation, _first_line(error))
 
     def _own_words(self, operation: Operation, message: str) -> str:
-        """The network's own or torch's; with the parameter, such as a position embedding, that has a size."""
+        """The message of the network or torch; with a parameter of fixed size, such as a position embedding."""
         if operation.name == "_assert":
             return f"the network itself says '{message}'{self._because()}"
         for other in operation.node.all_input_nodes:
             if other.op == "get_attr" and isinstance(self.fetch_attr(str(other.target)), nn.Parameter):
                 shape = "x".join(map(str, self._shapes[other.name]))
-                return f"the parameter '{other.target}' is of one size, {shape}: {message}"
+                return f"the parameter '{other.target}' has a fixed size, {shape}: {message}"
         return f"'{operation.path}' says '{message}'"
 
     def _because(self) -> str:
-        """Why a network may insist on a size: a parameter with one value a place, such as a position embedding."""
+        """Why a network may require one size: a parameter with one value per place, such as a position embedding."""
         for node in self.graph.nodes:
             value = self.fetch_attr(str(node.target)) if node.op == "get_attr" else None
             if isinstance(value, nn.Parameter) and value.ndim > 2 and "pos" in str(node.target):
-                return f"; its position embedding '{node.target}' is of one size, {'x'.join(map(str, value.shape))}"
+                return f"; its position embedding '{node.target}' has a fixed size, {'x'.join(map(str, value.shape))}"
         return ""
 
 
 def _first_line(error: Exception) -> str:
-    """A traced network has formatted its message before there was an image, so what it got is not in it."""
+    """The message. A traced network formats it before there is an image, so the actual size is not in it."""
     line = re.sub(r"[ ,]*(but )?got Proxy\(.*", "", str(error).strip().split("\n")[0]).rstrip(".")
     return re.sub(r" ?\(?Proxy\(\w+\)\)?", "", line)
 
@@ -146,18 +146,18 @@ def _expected_features(operation: Operation) -> str:
     layer, given = operation.layer, operation.shape()
     if not isinstance(layer, nn.Linear) or not given or given[-1] == layer.in_features:
         return ""
-    return f"the linear layer '{operation.path}' takes {layer.in_features} features and is given {given[-1]}"
+    return f"the linear layer '{operation.path}' takes {layer.in_features} features, but gets {given[-1]}"
 
 
 def _too_small(operation: Operation, message: str) -> str:
     given = operation.shape()
     if len(given) != 4 or not re.search("[Kk]ernel size|too small", message):
         return ""
-    return f"nothing would be left of the {given[-1]} x {given[-2]} cells that '{operation.path}' is given"
+    return f"the {given[-1]} x {given[-2]} cells that '{operation.path}' gets are too few"
 
 
 def _no_fold(operation: Operation) -> str:
     if operation.name not in ("view", "reshape") or len(operation.shape()) != 4:
         return ""
     height, width = operation.shape()[-2:]
-    return f"'{operation.path}' divides the map into parts of a fixed size, which {width} x {height} cells are not"
+    return f"'{operation.path}' divides the map into parts of a fixed size; {width} x {height} cells do not fit"

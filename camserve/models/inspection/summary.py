@@ -1,4 +1,4 @@
-"""All that is known of a network without a photograph."""
+"""All facts about a network that need no photograph."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +19,13 @@ from camserve.models.inspection.sizes import InputSizes, try_sizes
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a network is made of, what it costs, and what it takes.
+    """The blocks, the costs and the input sizes of a network.
 
-    model: its name. outputs: of a network with several, the names of all; output: the one that was looked at. size:
-    (w, h) of the input it was trained at, pixels; every figure is for one image of that size. channels: what is known
-    of them, in words; "" where they are red, green and blue. traced: whether functions between layers are seen as well.
-    layers: in the order they are used. separable: depthwise separable convolutions. Only what runs when images are
-    classified is here: GoogLeNet's and Inception's auxiliary classifiers are not.
+    model: its name. outputs: the names of all outputs, if the network has several; output: the inspected one. size:
+    (w, h) of the training input, pixels; every figure is for one image of that size. channels: a sentence about
+    them; "" if they are red, green and blue. traced: whether functions between layers are included.
+    layers: in the order of use. separable: depthwise separable convolutions. Only layers that run in a classification
+    are included: the auxiliary classifiers of GoogLeNet and Inception are not.
     """
 
     model: str
@@ -42,23 +42,23 @@ class Inspection:
 
     @property
     def parameters(self) -> int:
-        """Weights, each counted once however often it is used."""
+        """Number of weights; a weight that is used several times counts once."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one image, less what is `not_counted`; see camserve.models.inspection.cost."""
+        """Multiply-adds for one image, without those in `not_counted`; see camserve.models.inspection.cost."""
         return sum(layer.macs or 0 for layer in self.layers)
 
     @property
     def not_counted(self) -> tuple[str, ...]:
-        """Kinds of operations whose cost is not known."""
+        """Kinds of operations whose cost is unknown."""
         kinds = tuple(dict.fromkeys(layer.kind for layer in self.layers if layer.macs is None))
         return kinds if self.traced else (*kinds, FUNCTIONS)
 
     @property
     def standard_macs(self) -> int:
-        """What the network would cost with standard convolutions in place of depthwise separable ones."""
+        """The cost of the network if depthwise separable convolutions were standard ones."""
         return self.macs + sum(pair.standard_macs - pair.macs for pair in self.separable)
 
     def blocks(self) -> list[Block]:
@@ -66,7 +66,7 @@ class Inspection:
         return blocks_of(self.layers)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can carry."""
+        """As values for JSON."""
         return {
             "model": self.model,
             "input_size": self.size[0] if self.size[0] == self.size[1] else list(self.size[::-1]),
@@ -91,11 +91,11 @@ class Inspection:
 
 
 def inspect_model(model: Classifier) -> Inspection:
-    """Look at every layer of `model`, and try which sizes of input it takes.
+    """Inspect every layer of `model`, and try which input sizes it takes.
 
-    The layers are the network's own; the sizes are those of the network as it is explained, where a flattened map
-    and the linear layers after it have become convolutions. Costs a few forward passes on the process's pool of
-    workers; the model stays as it was.
+    The layers are the network's own. The sizes are those of the network as it is explained, in which a flattened map
+    and the linear layers after it become convolutions. Costs a few forward passes on the pool of workers of this
+    process; the model does not change.
     """
     return model.workers.run(lambda: _inspected(model))
 

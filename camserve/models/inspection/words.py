@@ -1,4 +1,4 @@
-"""An inspection in sentences and short figures, the same wherever it is shown."""
+"""An inspection in sentences and short figures, the same in all places that show it."""
 
 from camserve.geometry.receptive_field import Field
 from camserve.models.inspection.head_facts import InspectedHead
@@ -8,7 +8,7 @@ from camserve.models.inspection.summary import Inspection
 
 
 def sentences(inspection: Inspection) -> dict[str, str]:
-    """What stands out, by the word it is about."""
+    """The main facts as sentences, by topic."""
     others = ", ".join(name for name in inspection.outputs if name != inspection.output)
     outputs = {"output": f"'{inspection.output}'; the network has others: {others}."} if others else {}
     return {
@@ -31,7 +31,7 @@ def short(number: int) -> str:
 
 
 def cost(macs: int, beside: int) -> str:
-    """In the unit of the cost it stands beside, so that the two are easily compared: 0.385 GMAC beside 3.02 GMAC."""
+    """A cost in the unit of another cost beside it, for easy comparison: 0.385 GMAC beside 3.02 GMAC."""
     for size, unit in ((10**9, "GMAC"), (10**6, "MMAC")):
         if beside >= size / 20:
             return f"{macs / size:#.3g}".rstrip(".") + f" {unit}"
@@ -39,19 +39,19 @@ def cost(macs: int, beside: int) -> str:
 
 
 def by(sizes: Shape) -> str:
-    """1280x7x7."""
+    """Sizes as text, such as 1280x7x7."""
     return "x".join(map(str, sizes))
 
 
 def reach(field: Field) -> str:
-    """The side of the square a cell can have seen; width and height where they differ; "all" of the image."""
+    """The side of a cell's receptive field; width and height if they differ; "all" if it is the whole image."""
     if field.global_context:
         return "all"
     return one_or_two(field.size)
 
 
 def one_or_two(pair: tuple[float, float]) -> str:
-    """One number where x and y have the same."""
+    """One number if x and y are equal."""
     across, down = (f"{value:g}" for value in pair)
     return across if across == down else f"{across}x{down}"
 
@@ -72,7 +72,7 @@ def _separable(inspection: Inspection) -> str:
     macs, standard = sum(pair.macs for pair in pairs), sum(pair.standard_macs for pair in pairs)
     return (
         f"{len(pairs)} depthwise convolution{'s' * (len(pairs) > 1)}, a 1x1 convolution after each: "
-        f"{cost(macs, total)}, where standard convolutions would take {cost(standard, total)} ({standard / macs:.1f} "
+        f"{cost(macs, total)}; standard convolutions would take {cost(standard, total)} ({standard / macs:.1f} "
         f"times). The network would take {cost(inspection.standard_macs, total)} instead of {cost(total, total)}."
     )
 
@@ -81,7 +81,7 @@ def _layer(head: InspectedHead, side: int) -> str:
     channels, height, width = head.maps
     said = f"Explanations look at '{head.layer}', {channels} maps of {width} x {height} cells"
     if head.field is None:
-        return f"{said} whose receptive field is not known."
+        return f"{said}. Their receptive field is unknown."
     if head.field.global_context:
         field = "the whole image"
     else:
@@ -94,12 +94,12 @@ def _head(head: InspectedHead) -> str:
 
 
 def sizes_in_words(sizes: InputSizes) -> str:
-    """Which sizes work, which were tried, and what stops the first that does not."""
+    """Which sizes work, which were tried, and why the first of the others fails."""
     own, *others = sizes.trials
     taken = [_size(trial.size) for trial in (own, *others) if not trial.reason]
     if sizes.any_size:
         below = f" Below, {sizes.below}." if sizes.below else ""
-        return f"Any size from {sizes.smallest} x {sizes.smallest} pixels on; {', '.join(taken)} were tried.{below}"
+        return f"Any size from {sizes.smallest} x {sizes.smallest} pixels up; {', '.join(taken)} were tried.{below}"
     failed = [trial for trial in others if trial.reason]
     refused = ", ".join(_size(trial.size) for trial in failed)
     which = "Only" if len(taken) == 1 else "Not every size: of those tried,"

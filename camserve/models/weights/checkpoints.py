@@ -1,7 +1,7 @@
-"""Checkpoints as people have them: the tensors of a .pth, .pt, .th, .bin or .safetensors file, by name.
+"""Checkpoints in all usual forms: the tensors of a .pth, .pt, .th, .bin or .safetensors file, by name.
 
-The kind of a file is told from its content. Nothing in a file is ever run: see `camserve.models.weights.pickled`; and
-safetensors cannot hold code. The one place that imports safetensors.
+The content of a file decides its kind. Code in a file never runs: see `camserve.models.weights.pickled`; and
+safetensors cannot hold code. The only file that imports safetensors.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +14,10 @@ import torch
 from camserve.errors import ModelError
 from camserve.models.weights.pickled import SAVE, StandIn, holds_objects, read_pickled
 
-# Where several state dicts lie in one file, the first of these is meant; averaged weights only where alone.
+# If one file has several state dicts, the first of these is used; averaged weights only if there are no others.
 _USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
 _LISTED = 8
-# Where training scripts keep the names of classes.
+# Keys under which training scripts store class names.
 _LABELS = ("classes", "class_names", "class_to_idx", "idx_to_class", "id2label", "labels", "label_names", "categories")
 _ABOUT = ("meta", "metadata", "config", "args", "hyper_parameters")
 
@@ -26,10 +26,10 @@ _ABOUT = ("meta", "metadata", "config", "args", "hyper_parameters")
 class Checkpoint:
     """The state dict of one file.
 
-    file: its name. tensors: by key, as they are in the file. within: the keys under which the state dict lies there,
-    "" where it is the whole file. versions: of the modules that wrote it, as torch keeps them in state dicts, if any.
-    others: where in the file other state dicts lie. labels: what lies beside them under a name such as "classes", as it
-    is there: names of classes, as `camserve.models.labels.names_in_order` may read them.
+    file: its name. tensors: by key, as in the file. within: the keys that lead to the state dict in the file,
+    "" if the file is the state dict. versions: of the modules that wrote it, as in torch's state dicts, if any.
+    others: places of other state dicts in the file. labels: the value beside them under a key such as "classes",
+    unchanged: class names that `camserve.models.labels.names_in_order` may be able to read.
     """
 
     file: str
@@ -40,7 +40,7 @@ class Checkpoint:
     labels: Any = None
 
     def under(self, prefix: str) -> "Checkpoint":
-        """The tensors whose names begin with `prefix`, without it; the same with the versions."""
+        """The tensors whose names begin with `prefix`, without it; likewise the versions."""
         tensors = {key.removeprefix(prefix): one for key, one in self.tensors.items() if key.startswith(prefix)}
         versions = self.versions
         if versions is not None and prefix:
@@ -52,9 +52,9 @@ class Checkpoint:
 def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
     """Read the weights of one file.
 
-    key: where in it they lie, as in "ema.state_dict", or what their names begin with, as in "student"; None: in the
-    only place, or in the usual one. Raises ModelError: no weights, a program, damaged, several state dicts, none
-    under `key`.
+    key: the place of the weights in it, as in "ema.state_dict", or the beginning of their names, as in "student"; None:
+    the only place, or the usual one. Raises ModelError if there are no weights, or none under `key`, if the file is a
+    program or damaged, or if it has several state dicts.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -71,7 +71,7 @@ def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
 
 
 def _labels_beside(loaded: Any) -> Any:
-    """What a file holds of names of classes, at its top or in "meta" and the like there; None where there are none."""
+    """The class names in a file, at its top level or in a dict such as "meta" there; None if there are none."""
     if not isinstance(loaded, Mapping):
         return None
     places = [loaded, *(inside for name in _ABOUT if isinstance(inside := loaded.get(name), Mapping))]
@@ -86,7 +86,7 @@ def _checkpoint(file: str, found: Mapping[str, Mapping[Any, Any]], place: str) -
 
 
 def _chosen(file: str, found: Mapping[str, Mapping[Any, Any]], key: str) -> Checkpoint:
-    """The state dict at `key`, else the only one below it, else the part of one whose names begin so."""
+    """The state dict at `key`, else the only one below it, else the tensors whose names begin with it."""
     below = [place for place in found if place == key or place.startswith(f"{key}.")]
     if key in below or len(below) == 1:
         return _checkpoint(file, found, key if key in below else below[0])
@@ -107,13 +107,13 @@ def _chosen(file: str, found: Mapping[str, Mapping[Any, Any]], key: str) -> Chec
 
 
 def _names(found: Mapping[str, Mapping[Any, Any]]) -> str:
-    """What the names in a file begin with, in words."""
+    """A phrase with the beginnings of the names in a file."""
     first = dict.fromkeys(str(key).partition(".")[0] for tensors in found.values() for key in tensors)
     return f"weights whose names begin with {listed(first)}" if first else "no weights by name"
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first few names, quoted, and how many more."""
+    """The first few names, quoted, and the number of the rest."""
     shown = list(names)
     more = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
     return ", ".join(map(repr, shown[:_LISTED])) + more
@@ -126,11 +126,11 @@ def _safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"cannot load '{path.name}': damaged, or no safetensors file: {error}") from None
+        raise ModelError(f"cannot load '{path.name}': damaged, or not a safetensors file: {error}") from None
 
 
 def _usual_place(file: str, loaded: Any, found: Mapping[str, Mapping[Any, Any]]) -> str:
-    """Where in the file's content the state dict is, where nobody says it."""
+    """The usual place of the state dict in the file's content."""
     names = [name for name in _USUAL if name in found]
     objects = [] if names else _objects(loaded, everywhere=not found)
     if objects:
@@ -148,7 +148,7 @@ def _usual_place(file: str, loaded: Any, found: Mapping[str, Mapping[Any, Any]])
 
 
 def _state_dicts(loaded: Any, within: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Every innermost mapping of names to tensors, with its dotted place. Nobody nests deeper than a few."""
+    """Every innermost mapping of names to tensors, with its dotted place, down to a few levels."""
     if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded) or len(within) > 4:
         return
     inside = [found for key, value in loaded.items() for found in _state_dicts(value, (*within, key))]
@@ -159,7 +159,7 @@ def _state_dicts(loaded: Any, within: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 
 def _objects(loaded: Any, *, everywhere: bool) -> list[str]:
-    """The classes of what lies in the place of weights, such as a pickled network; else the first few beside them."""
+    """The classes of objects in the place of weights, such as a pickled network; else the first few beside them."""
     if isinstance(loaded, StandIn):
         return [loaded.named]
     beside = loaded.items() if isinstance(loaded, Mapping) else ()

@@ -1,8 +1,8 @@
-"""Heads that users put in place of an architecture's own: made again from a checkpoint, where it says all about them.
+"""Heads that users put in the place of an architecture's own: rebuilt from a checkpoint, if it determines them.
 
-The names and shapes in a file tell its linear layers and batch normalisations, and their order. What has no weights
-leaves only a gap in the numbering: a gap in front of a single layer is taken for dropout, which does nothing in
-evaluation; any other might be an activation, of which the file does not say which, so it is asked for.
+The names and shapes in a file give its linear layers and batch normalisations, and their order. A module without
+weights leaves only a gap in the numbering. A gap before a single layer is taken for dropout, which does nothing in
+evaluation. Any other gap may be an activation, and the file does not say which, so the user must.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,12 +22,12 @@ _BATCH_NORM = {"running_mean", "running_var"}
 
 
 class _TakenForDropout(nn.Identity):
-    """What dropout is in evaluation: nothing."""
+    """Dropout in evaluation: it does nothing."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer of a head. place: in its Sequential, None where it is the head itself. code: as one writes it."""
+    """A layer of a head. place: in its Sequential, None if it is the head itself. code: its source code."""
 
     place: int | None
     kind: str
@@ -51,10 +51,10 @@ class _Layer:
 
 
 def with_its_head(network: nn.Module, fitted: Checkpoint, architecture: str) -> nn.Module:
-    """`network` with the head that the file holds, where all else of it fits and the head is another one.
+    """`network` with the head from the file, if only the head differs.
 
-    architecture: as the user named it. A network that differs elsewhere is given back as it is.
-    Raises ModelError where the file has no head, and where it does not say all about the one it has.
+    architecture: as the user named it. A network with other differences is returned unchanged.
+    Raises ModelError if the file has no head, or if it does not determine the head.
     """
     difference = Difference.between(fitted, network)
     if difference.missing and not difference.extra and not difference.wrong:
@@ -75,13 +75,13 @@ def with_its_head(network: nn.Module, fitted: Checkpoint, architecture: str) -> 
 
 
 def assumed(network: nn.Module) -> str:
-    """What was assumed of a head that `with_its_head` made, in words; "" where nothing was."""
+    """What was assumed about a head that `with_its_head` made, in words; "" if nothing was."""
     found = [name for name, module in network.named_modules() if isinstance(module, _TakenForDropout)]
     return f"'{found[0]}' has no weights and is taken for dropout" if found else ""
 
 
 def _check_headed(missing: Iterable[str], fitted: Checkpoint, architecture: str) -> None:
-    """Raises ModelError where all that is missing is a whole classifier."""
+    """Raise ModelError if exactly the whole classifier is missing."""
     modules = {key.rpartition(".")[0] for key in missing}
     if not all(name.partition(".")[0] in _HEADS for name in modules):
         return
@@ -90,13 +90,13 @@ def _check_headed(missing: Iterable[str], fitted: Checkpoint, architecture: str)
     names = " and ".join(repr(name) for name in sorted(modules))
     raise ModelError(
         f"'{fitted.file}' fits '{architecture}', but has no classifier ({names}): it holds a network that ends in an "
-        "embedding, as timm.create_model(..., num_classes=0) makes it, and so knows no classes. Put a classifier on "
-        "it, train that, and save both"
+        "embedding, as timm.create_model(..., num_classes=0) makes it, so it has no classes. Add a classifier, "
+        "train it, and save both"
     )
 
 
 def _place(difference: Difference, network: nn.Module) -> str | None:
-    """The head that holds all differences, as a dotted name; None where there is another one, or none."""
+    """The head that has all differences, as a dotted name; None if there are differences elsewhere, or none."""
     keys = {*difference.missing, *difference.extra, *difference.wrong}
     if not keys:
         return None
@@ -109,7 +109,7 @@ def _place(difference: Difference, network: nn.Module) -> str | None:
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> list[_Layer]:
-    """The layers of a head in their order; [] where one is of another kind, or has a name in place of a number."""
+    """The layers of a head in order; [] if one is of another kind, or its name is not a number."""
     groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         where, _, name = key.rpartition(".")
@@ -132,7 +132,7 @@ def _layer(place: int | None, group: Mapping[str, Tensor]) -> _Layer | None:
 
 
 def _features(head: nn.Module) -> int | None:
-    """How many features a head takes, where it takes a vector of them; else None."""
+    """The number of features that a head takes, if its input is a vector; else None."""
     parts = [part for part in head.modules() if not list(part.children())]
     first = next((part for part in parts if list(part.parameters())), None)
     return first.in_features if isinstance(first, nn.Linear) and isinstance(head, nn.Linear | nn.Sequential) else None
@@ -144,7 +144,7 @@ def _fit(layers: list[_Layer], features: int | None) -> bool:
 
 
 def _is_certain(layers: list[_Layer]) -> bool:
-    """Whether nothing but one module in front of all can lie between the layers."""
+    """Whether no module can be between the layers; one module may be before the first."""
     first = layers[0].place or 0
     return first <= 1 and [one.place or 0 for one in layers] == list(range(first, first + len(layers)))
 
@@ -163,28 +163,28 @@ def _asking(
     file: str,
     architecture: str,
 ) -> str:
-    """What the head looks like in the file, and what to write."""
-    own = f"'{file}' fits '{architecture}' but for '{place}', in whose place it has a head of its own: "
+    """The error message: the head in the file, and the code to write."""
+    own = f"'{file}' fits '{architecture}' except for '{place}', where it has a head of its own: "
     seat = "".join(f"[{name}]" if name.isdecimal() else f".{name}" for name in place.split("."))
     if layers and features is not None:
         told = ", ".join(f"'{place}.{one.place}' is {one.code.removeprefix('nn.')}" for one in layers)
-        gaps = "what lies around them has no weights, so the file does not tell an activation from dropout"
+        gaps = "modules around them have no weights, so the file does not tell an activation from dropout"
         head = f"nn.Sequential({', '.join(_guessed(layers))})  # with the activations that were there"
     else:
         told = ", ".join(f"'{place}.{key}' {tuple(tensor.shape)}" for key, tensor in list(tensors.items())[:6])
-        gaps = "names and shapes do not tell what is done with them"
+        gaps = "names and shapes do not tell how the head uses them"
         head = "...  # the head that was there"
     code = code_of(architecture)
     lines = ["from torch import nn", *code.imports, "", "def make():", f"    network = {code.call}"]
     lines += [f"    network{seat} = {head}", "    return network"]
     return (
-        f"{own}{told}; {gaps}. Write it down in {code.file} and give {code.file}:make as the architecture:\n\n"
+        f"{own}{told}; {gaps}. Write the head in {code.file} and give {code.file}:make as the architecture:\n\n"
         + "\n".join(lines)
     )
 
 
 def _guessed(layers: list[_Layer]) -> list[str]:
-    """The layers with the commonest things in the gaps: ReLU behind a layer, then dropout."""
+    """The layers with the most usual modules in the gaps: ReLU after a layer, then dropout."""
     made: list[str] = []
     for one in layers:
         gap = (one.place or 0) - len(made)

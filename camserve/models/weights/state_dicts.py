@@ -14,19 +14,19 @@ from camserve.models.weights.checkpoints import Checkpoint
 
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
-# Counts of batches and of operations: they take no part in an answer.
+# Counts of batches and of operations: they do not affect answers.
 _BOOKKEEPING = ("num_batches_tracked", "total_ops", "total_params")
 # torchvision's inception_v3 and googlenet: heads that answer only in training, and that we do not build.
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 # torchvision's files of DenseNet are older than the names of its layers.
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
-# What torch says where a network renames keys while it loads them, so that we cannot compare shapes before.
+# torch's error for a network that renames keys while it loads them; its shapes cannot be compared before.
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)")
 
 
 class Difference(NamedTuple):
-    """Where weights differ from a network. missing, extra: names in the one only, sorted. wrong: of another shape."""
+    """Differences between weights and a network. missing, extra: names in only one, sorted. wrong: other shapes."""
 
     missing: list[str]
     extra: list[str]
@@ -34,18 +34,18 @@ class Difference(NamedTuple):
 
     @staticmethod
     def between(fitted: Checkpoint, network: nn.Module) -> "Difference":
-        """Of weights under the network's own names; without what takes no part in an answer."""
+        """Compare weights with the network's own names; ignore tensors that do not affect answers."""
         have = {key for key in fitted.tensors if not key.endswith(_BOOKKEEPING) and not key.startswith(_AUXILIARY)}
         need = {key for key in network.state_dict() if not key.endswith(_BOOKKEEPING)}
         return Difference(sorted(need - have), sorted(have - need), _other_shapes(fitted, network))
 
 
 def fit(checkpoint: Checkpoint, network: nn.Module) -> tuple[Checkpoint, str]:
-    """`checkpoint` under the network's own names, and the prefix taken off to get there.
+    """`checkpoint` with the network's own names, and the prefix that was removed.
 
-    A prefix is what wrapping leaves: "module." of DataParallel, "_orig_mod." of torch.compile, the attribute
-    that a training class kept its network in. What lies beside it, such as a loss, is left out.
-    Raises ModelError where several prefixes lead to a whole network.
+    Wrappers leave prefixes: "module." of DataParallel, "_orig_mod." of torch.compile, the attribute
+    of a training class that holds the network. Tensors beside it, such as a loss, are left out.
+    Raises ModelError if several prefixes give a whole network.
     """
     needed = {key for key in network.state_dict() if not key.endswith(_BOOKKEEPING)}
     found = _renamed(checkpoint.tensors, needed)
@@ -57,15 +57,15 @@ def fit(checkpoint: Checkpoint, network: nn.Module) -> tuple[Checkpoint, str]:
             f"'{checkpoint.file}' holds several such networks, under {_few(map(repr, equal))}; say which one with key, "
             f"as in key='{_key(checkpoint, equal[0])}' or --key {_key(checkpoint, equal[0])}"
         )
-    # less than half is chance, not a prefix: another network, whose keys are told as they are in the file
+    # less than half is chance, not a prefix: it is another network, and errors show its keys as in the file
     prefix = equal[0] if 2 * best >= len(needed) else ""
     return replace(checkpoint, tensors=found).under(prefix), prefix
 
 
 def classes_of(fitted: Checkpoint, network: nn.Module) -> int | None:
-    """How many classes the weights tell apart where that is all in which the network differs; else None.
+    """The number of classes of the weights, if the network differs only in that; else None.
 
-    Every tensor of another shape then differs in its first axis only, and in the same way.
+    Then every tensor of another shape differs only in its first axis, and in the same way.
     """
     shapes = _other_shapes(fitted, network).values()
     if not all(have and need and have[1:] == need[1:] for have, need in shapes):
@@ -75,12 +75,12 @@ def classes_of(fitted: Checkpoint, network: nn.Module) -> int | None:
 
 
 def fill(network: nn.Module, fitted: Checkpoint, architecture: str) -> None:
-    """Put the weights into the network. Raises ModelError saying which keys or shapes do not fit, and what to try."""
+    """Put the weights into the network. Raises ModelError with the keys or shapes that do not fit, and what to try."""
     _check_kinds(fitted, network, architecture)
     wrong = _other_shapes(fitted, network)
     try:
         missing, unexpected = network.load_state_dict(_state(fitted, network, wrong), strict=False)
-    except Exception as error:  # a network may rename keys itself, or refuse old weights in its own words
+    except Exception as error:  # a network may rename keys itself, or refuse old weights with its own error
         missing, unexpected, told = [], [], str(error)
         wrong |= {key: (_shape(have), _shape(need)) for key, have, need in _MISMATCH.findall(told)}
         if not wrong:
@@ -94,7 +94,7 @@ def fill(network: nn.Module, fitted: Checkpoint, architecture: str) -> None:
 
 
 def _check_kinds(fitted: Checkpoint, network: nn.Module, architecture: str) -> None:
-    """Raises ModelError for weights that are other numbers than the network's: whole or complex in place of floats."""
+    """Raise ModelError for weights of another kind than the network's: whole or complex numbers instead of floats."""
     own = network.state_dict()
     pairs = {key: (one, own[key]) for key, one in fitted.tensors.items() if key in own}
     wrong = [
@@ -110,7 +110,7 @@ def _check_kinds(fitted: Checkpoint, network: nn.Module, architecture: str) -> N
 
 
 def _kind(tensor: torch.Tensor) -> str:
-    """What its numbers are. Quantised ones are whole numbers with a scale beside them."""
+    """The kind of its numbers. Quantised ones are whole numbers with a scale."""
     if tensor.is_quantized:
         return "quantised"
     return "complex" if tensor.is_complex() else "float" if tensor.is_floating_point() else "whole"
@@ -121,7 +121,7 @@ def _dtype(tensor: torch.Tensor) -> str:
 
 
 def _state(fitted: Checkpoint, network: nn.Module, wrong: Shapes) -> "_StateDict":
-    """The tensors that may fit, with the versions of the modules, today's where a file that fits has none."""
+    """The tensors that may fit, with the versions of the modules; a complete file without versions gets today's."""
     own = network.state_dict()
     state = _StateDict({key: tensor for key, tensor in fitted.tensors.items() if key not in wrong})
     state._metadata = fitted.versions or (getattr(own, "_metadata", None) if state.keys() >= own.keys() else None)
@@ -133,20 +133,20 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 class _StateDict(dict[str, torch.Tensor]):
-    """A dict that can carry, as torch's own do, the versions of the modules that wrote it."""
+    """A dict with the versions of the modules that wrote it, like torch's own."""
 
     _metadata: Any = None
 
 
 def _renamed(tensors: Mapping[str, torch.Tensor], needed: set[str]) -> Mapping[str, torch.Tensor]:
-    """The tensors of an old DenseNet under the names of today, unless the network itself has the old ones."""
+    """The tensors of an old DenseNet under today's names, unless the network itself has the old ones."""
     if any(_DENSENET.search(key) for key in needed):
         return tensors
     return {_DENSENET.sub(r"\1\2", key): tensor for key, tensor in tensors.items()}
 
 
 def _key(checkpoint: Checkpoint, prefix: str) -> str:
-    """What `read_checkpoint` takes for the part of `checkpoint` whose names begin with `prefix`."""
+    """The key with which `read_checkpoint` reads the part of `checkpoint` whose names begin with `prefix`."""
     return f"{checkpoint.within}.{prefix}".strip(".")
 
 

@@ -1,5 +1,5 @@
-"""Models that compare images with sentences, as classifiers whose classes are these.
+"""Zero-shot models as classifiers: they compare images with sentences, and each class is a sentence.
 
-worded.py     START HERE: from such a model, and sentences, to the parts of a classifier
+worded.py     START HERE: from such a model and sentences to the parts of a classifier
 rewording.py  the same network for other sentences
 """

@@ -1,4 +1,4 @@
-"""The same network for other sentences: all of it is shared but the two tensors that hold them."""
+"""The same network for other sentences: everything is shared except the two tensors for the sentences."""
 
 import copy
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from camserve.graph.network import Network
 from camserve.models.architectures.zero_shot import ZeroShot
 from camserve.models.layer import Layer
 
-# What is in the place of a tensor, by its id.
+# {id of a tensor: the tensor that replaces it}
 Swap = Mapping[int, Tensor]
 
 
 def swap_of(module: nn.Module, sentences: Tensor, bias: float) -> dict[int, Tensor]:
-    """What changes in the network of a zero-shot model. sentences: (C, D), as `Words.features` gives them."""
+    """The new tensors for the network of a zero-shot model. sentences: (C, D), from `Words.features`."""
     (own,) = (part for part in module.modules() if isinstance(part, ZeroShot))
     new = sentences.to(own.sentences)
     return {id(own.sentences): new, id(own.bias): new.new_full((len(new),), bias)}
 
 
 def swapped(module: nn.Module, swap: Swap) -> nn.Module:
-    """`module` with other buffers; parts that hold none of them are shared, and so is `module` where it holds none."""
+    """`module` with other buffers. Parts without such buffers are shared; `module` itself, if it has none."""
     parts = {name: part if part is None else swapped(part, swap) for name, part in module._modules.items()}
     buffers = {name: swap.get(id(value), value) for name, value in module._buffers.items()}
     if all(parts[name] is part for name, part in module._modules.items()) and all(
@@ -36,7 +36,7 @@ def swapped(module: nn.Module, swap: Swap) -> nn.Module:
 
 
 def network_with(network: Network, swap: Swap) -> Network:
-    """The same of a network, whose layers are cut as before."""
+    """The network with other buffers; its layers are cut as before."""
     (weight, _) = swap.values()
     made = copy.copy(network)
     made.given, made.classes = copy.copy(swapped(network.given, swap)), len(weight)  # type: ignore[assignment]
@@ -47,7 +47,7 @@ def network_with(network: Network, swap: Swap) -> Network:
 
 
 def layer_with(layer: Layer, swap: Swap) -> Layer | None:
-    """The same of one of its layers, run by torch; None where its head was not seen to be a cosine."""
+    """A layer with other buffers, run by torch; None if its head was not recognised as a cosine."""
     if not isinstance(head := layer.head, CosineHead):
         return None
     made = copy.copy(layer)

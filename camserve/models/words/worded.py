@@ -1,4 +1,4 @@
-"""From a model of images and sentences, and sentences, to the parts of a classifier whose classes they are."""
+"""From a model that compares images with sentences to the parts of a classifier whose classes are sentences."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ HOW = "give its classes as sentences, as in labels=['a tabby cat', 'a dog on gra
 
 
 def parts_named(source: CardSource) -> Parts:
-    """What a card with the architecture "clip:..." says. Raises as `load`."""
+    """The parts of a card with the architecture "clip:...". Raises as `load`."""
     card, folder, name, labels, settings, home = source
     if card.weights is not None:
-        raise OptionError(f"weights: '{card.architecture}' names a folder that has its own; leave them out")
+        raise OptionError(f"weights: '{card.architecture}' names a folder with its own weights; leave weights out")
     own = None if home is None else home.parent / place_of(card.architecture)
     if home is not None and own is not None and own.is_dir():  # else a name in the hub's cache
         check_model_folder(card.architecture, own, home, settings.models.shared)
@@ -37,7 +37,7 @@ def parts_named(source: CardSource) -> Parts:
 def parts_of_module(
     module: nn.Module, card: cards.Card, labels: outputs.Labels | None, tokenizer: Any, settings: config.Settings
 ) -> Parts:
-    """Of a module with both towers, such as transformers' CLIPModel; it is only read."""
+    """The parts of a module with both towers, such as transformers' CLIPModel; the module does not change."""
     name = type(module).__name__
     sentences = _sentences(name, () if labels is None else labels)
     return _parts(card, pair_of(module, tokenizer), name, sentences, settings, None)
