@@ -29,8 +29,8 @@ class Cells:
     def field(self, side: int | None = None, axis: int = 0) -> Field | None:
         """The receptive field on an input that has `side` pixels along an axis; None: not known.
 
-        Only the start along this axis is exact. side: by default the side of the training input; axis: 0 across, 1 down. Padding that depends on the size
-        repeats with a period, so one field for each remainder is enough for all sizes.
+        Only the start along this axis is exact. side: by default the side of the training input; axis: 0 across, 1
+        down. Padding that depends on the size repeats with a period, so one field for each remainder is enough.
         """
         more = 0 if side is None else side - self.trained[axis]
         return self.field_by_side(more % self.period)

@@ -40,7 +40,7 @@ def spread(low: float, high: float, dtype: str) -> npt.NDArray[Any]:
             16383,
             "u2",
             16383,
-            "16-bit values reach 16368, so it was read as one of 14 bits: black is 0 and white 16383",
+            "16-bit values reach 16368, so they are read as 14-bit values: black is 0 and white 16383",
         ),
         (900, 4095, "u2", 4095, "one of 12 bits"),
         (0, 1023, "u2", 1023, "one of 10 bits"),
@@ -91,7 +91,7 @@ def test_a_window_from_least_to_greatest(low: float, high: float, dtype: str) ->
     window = window_of(values)
     ordered = np.sort(values.ravel()).astype(float)
     assert (window.black, window.white) == (ordered[4], ordered[-5])  # of 4200, 4 at either end may lie outside
-    assert _matches("does not say which of its values are black and white, so .* may be shown otherwise", window.note)
+    assert _matches("does not say which of its values are black and white, so .* may get other limits", window.note)
 
 
 @pytest.mark.parametrize(("dtype", "white", "beyond"), [("f4", 1, 1.02), ("f4", 1, 1e9), ("u2", 1023, 65535)])
