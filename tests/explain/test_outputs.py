@@ -92,10 +92,10 @@ def test_each_head_is_explained_as_a_network_that_gives_it_alone(way: str) -> No
 
 
 def test_nobody_chose() -> None:
-    said = r'several tensors could be the logits: colour \(N, 7\), shape \(N, 4\)\. Say which with output=, .*"shape"'
+    said = r'several tensors could be the logits: colour \(N, 7\), shape \(N, 4\)\. Choose one with output= .*"shape"'
     with pytest.raises(ModelError, match=said):
         load(Attributes())
-    with pytest.raises(ModelError, match="not one has 3 classes"):
+    with pytest.raises(ModelError, match="there are 3 labels, and no tensor has as many classes"):
         load(Attributes(), labels=["a", "b", "c"])
     with pytest.raises(ModelError, match="colour"):
         load(Attributes(), labels={"colour": COLOURS, "shape": SHAPES})
