@@ -133,7 +133,7 @@ def test_what_answers_with_no_logits_is_refused_in_words(how: str) -> None:
 
 
 def test_answers_that_are_no_numbers_are_said() -> None:
-    with pytest.raises(ModelError, match="answers an ordinary picture with values that are no numbers"):
+    with pytest.raises(ModelError, match="answers an ordinary picture with NaN"):
         given(Answering(lambda logits: logits * float("nan")))
 
 

@@ -105,7 +105,7 @@ def test_a_value_that_something_goes_around_is_not_chosen_and_a_note_says_it() -
     assert network.default_layer() == "last"
     (note,) = network.notes_at((SIDE, SIDE), ["last"])
     assert note.startswith(
-        "layer 'last' is the last one that everything passes through, but behind it the network continues"
+        "layer 'last' is the last one that everything passes through, but after it the network has several branches"
     )
     assert network.notes_at((SIDE, SIDE), ["stem"]) == ()
 
