@@ -103,7 +103,7 @@ def test_a_misspelt_name_is_answered_with_the_one_that_is_like_it() -> None:
 
 def test_of_one_tensor_there_is_nothing_to_choose() -> None:
     with pytest.raises(
-        OptionError, match="output 'logits': the network answers with a tensor, of which there is nothing to"
+        OptionError, match="output 'logits': the network answers with a tensor, so there are no parts to choose"
     ):
         parts(COLOUR).choose(None, "logits")
 

@@ -240,7 +240,7 @@ class OwnPadding(nn.Conv2d):
         (nn.Conv2d(1, 1, 3, 1, 1, padding_mode="reflect"), "padding by zeros"),
         (nn.AdaptiveAvgPool2d(5), "windows of different sizes"),
         (Net(lambda x: F.pad(x, (1, 1, 1, 1), "reflect")), "outside its edge"),
-        (Net(lambda x: torch.cat([x, x], -1)), "side by side"),
+        (Net(lambda x: torch.cat([x, x], -1)), "joins maps along x or y"),
         (Net(lambda x: x[..., [3, 1]]), "can pick any cell"),
         (Net(lambda x, c: c(x.transpose(2, 3)), conv(3)), "not a fixed window"),
     ],
@@ -382,7 +382,7 @@ def test_every_classifier_of_torchvision(name: str, on_meta: Callable[[str], nn.
     stride = int(name[-2:]) if name.startswith("vit") else 16 if name.startswith("squeezenet") else 32
     assert last(fields).stride == (stride, stride)
     assert last(fields).global_context == mixing and last(fields).aligned
-    assert all("no map" in reason for reason in fields.unknown.values())
+    assert all("not a map" in reason for reason in fields.unknown.values())
 
 
 @pytest.mark.parametrize(
