@@ -106,9 +106,9 @@ def test_an_output_that_there_is_not() -> None:
     for ask in (lambda: load(Attributes(), output="hue"), lambda: model.explain(picture(), output="hue")):
         with pytest.raises(UnknownName, match=r"unknown output 'hue'\. Known: colour \(N, 7\), shape \(N, 4\)"):
             ask()
-    with pytest.raises(OptionError, match="answers with a tensor, of which there is nothing to"):
+    with pytest.raises(OptionError, match="answers with a tensor, so there are no parts to choose"):
         load(Alone(Attributes(), "shape")).explain(picture(), output=0)
-    with pytest.raises(OptionError, match="answers with a tensor, of which there is nothing to"):
+    with pytest.raises(OptionError, match="answers with a tensor, so there are no parts to choose"):
         load(Alone(Attributes(), "shape"), output="shape")
 
 
