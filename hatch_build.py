@@ -1,8 +1,9 @@
-"""Compiles camserve's few C files while it is installed, where there is a C compiler; else goes on without.
+"""Compiles camserve's C files during installation. Without a C compiler, camserve uses numpy instead.
 
     python hatch_build.py
 
-does so in a checkout. All numbers are the same either way, bit for bit; the modules beside the files load them.
+compiles them in a checkout. The results are the same with C and with numpy, bit for bit. The modules beside the files
+load them.
 """
 
 import os
@@ -22,33 +23,34 @@ except ImportError:  # run by hand
 
 ROOT = Path(__file__).parent
 SOURCES = [ROOT / "camserve" / file for file in ("render/painter.c", "images/arrays/resampler.c")]
-# Without -ffp-contract=off a compiler may round once where numpy rounds twice. The first try asks for code for
-# processors with AVX2 beside code for all, which not every compiler and C library can do; the second does not.
+# Without -ffp-contract=off a compiler may round once where numpy rounds twice. The first try compiles code for
+# processors with AVX2 beside code for all processors. Not every compiler and C library can do that, so the second try
+# leaves it out.
 _FLAGS = ["-O3", "-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=default"]
 _TRIES = [["-DMANY_PROCESSORS"], []]
 
 
 def compiler() -> list[str] | None:
-    """The C compiler's command: CC, or the first of the usual names; None where there is none."""
+    """The command of the C compiler: CC, or the first of the usual names; None if there is no compiler."""
     if named := os.environ.get("CC"):
         return shlex.split(named)
     return next(([found] for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
 
 
 def build_all() -> str | None:
-    """Make every library. Why that was not possible; None where it was."""
+    """Compile every library. Returns the reason for a failure, None for success."""
     return next((problem for problem in map(build, SOURCES) if problem is not None), None)
 
 
 def build(source: Path) -> str | None:
-    """Make the library of one file. Why that was not possible; None where it was."""
+    """Compile the library of one file. Returns the reason for a failure, None for success."""
     library = source.with_suffix(".so")
     command = compiler()
     if sys.platform == "win32" or command is None:
         return "there is no C compiler"
     said = ""
     for more in _TRIES:
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # put in place whole: another may be using it
+        with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # moved at once: another process may use it
             made = Path(folder) / library.name
             words = [*command, *_FLAGS, *more, "-o", str(made), str(source)]
             try:
@@ -63,7 +65,7 @@ def build(source: Path) -> str | None:
 
 
 class CompilingBuildHook(BuildHookInterface):  # type: ignore[misc]
-    """Of a wheel, an editable one too; a source distribution has the C files and compiles nothing."""
+    """Compiles for a wheel, also an editable one. A source distribution contains the C files and compiles nothing."""
 
     PLUGIN_NAME = "custom"
 
@@ -72,10 +74,12 @@ class CompilingBuildHook(BuildHookInterface):  # type: ignore[misc]
             return
         libraries = [source.with_suffix(".so") for source in SOURCES]
         for library in libraries:
-            library.unlink(missing_ok=True)  # of an earlier build, perhaps for another machine
+            library.unlink(missing_ok=True)  # from an earlier build, perhaps for another machine
         problem = build_all()
         if problem is not None:
-            self.app.display_warning(f"numpy will paint overlays and resample photographs: {problem}")
+            self.app.display_warning(
+                f"the C files were not compiled, so numpy draws overlays and resamples photographs: {problem}"
+            )
             return
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data.update(pure_python=False, tag=f"py3-none-{platform}")
@@ -84,4 +88,4 @@ class CompilingBuildHook(BuildHookInterface):  # type: ignore[misc]
 
 if __name__ == "__main__":
     problem = build_all()
-    sys.exit(problem and f"a library was not made: {problem}")
+    sys.exit(problem and f"a library was not compiled: {problem}")

@@ -12,7 +12,7 @@ from zoo_row import Row, maps_agree, picture, pixels_of
 import camserve
 
 # Words in a warning that tell of a layer that is not the last one, or whose places are not certain.
-PARTLY = ("along several ways", "an order of their own", "cannot check where", "changes elsewhere")
+PARTLY = ("several branches", "cannot tell where in the image", "cannot check where", "changes at another")
 
 Place = tuple[Value, Layout]
 

@@ -1,4 +1,4 @@
-"""Where the cells of one layer lie in the network's input, at any size of it: true stride, and the best offset."""
+"""The stride and offset of one layer's cells in the network's input, at any input size."""
 
 import math
 from collections.abc import Callable
@@ -13,9 +13,10 @@ class Cells:
     """The cells of a layer.
 
     trained: (w, h) of the input that the network was trained at, pixels. stride: pixels between cells, (x, y). centred:
-    the pixel (x, y) of the first cell at that size by the centred rule; measured: the same where it has been measured.
-    field_by_side: the receptive field on an input so many pixels larger each way, None where it is not known. period:
-    sizes that differ by so many pixels are padded alike.
+    the pixel (x, y) of the first cell at that size by the centred rule; measured: the same pixel from a measurement,
+    None without one. field_by_side: takes a number of pixels and returns the receptive field on an input that is so
+    many pixels larger each way, None where it is not known. period: input sizes that differ by this many pixels have
+    the same padding.
     """
 
     trained: tuple[int, int]
@@ -26,19 +27,20 @@ class Cells:
     period: int
 
     def field(self, side: int | None = None, axis: int = 0) -> Field | None:
-        """The receptive field, as far as where its cells start along an axis of `side` pixels; None: not known.
+        """The receptive field on an input that has `side` pixels along an axis; None: not known.
 
-        side: default as trained; axis: 0 across, 1 down. Padding that depends on the size repeats with a period, so
-        one field per remainder serves all sizes.
+        Only the start along this axis is exact. side: by default the side of the training input; axis: 0 across, 1
+        down. Padding that depends on the size repeats with a period, so one field for each remainder is enough.
         """
         more = 0 if side is None else side - self.trained[axis]
         return self.field_by_side(more % self.period)
 
     def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
-        """Where the cells sit in a photograph: the true stride, and the offset by the best rule there is.
+        """Where the cells lie in a photograph: the true stride, and the offset by the best available rule.
 
-        The measured offset ("calibrated"), else the centred one, plus what the padding moves the receptive fields by
-        between the size trained at and this one. centred: that rule, also where there is a measurement.
+        The offset is the measured one ("calibrated"), or the centred one without a measurement. If the padding at this
+        size moves the receptive fields from where they are at the training size, the offset moves with them. centred:
+        use the centred offset even if there is a measured one.
         """
         rule = "centred" if centred or self.measured is None else "calibrated"
         offset = self.centred if centred or self.measured is None else self.measured
@@ -53,7 +55,7 @@ class Cells:
 def stride_of(field: Field | None, trained: tuple[int, int], cells: tuple[int, int]) -> Pair:
     """Input pixels between neighbouring cells, (x, y).
 
-    Where the graph is not known, the power of two nearest to size over cells: strides multiply by two.
+    Without a receptive field: the power of two that is nearest to size / cells, because strides multiply by two.
     """
     if field is not None:
         return field.stride
@@ -62,10 +64,10 @@ def stride_of(field: Field | None, trained: tuple[int, int], cells: tuple[int, i
 
 
 def centred_offset(field: Field | None, trained: tuple[int, int], cells: tuple[int, int], stride: Pair) -> Pair:
-    """The offset at which the n cells lie around the middle of the size S trained at: ((S - 1) - (n - 1) J) / 2.
+    """The offset that centres the n cells in the training size S: ((S - 1) - (n - 1) J) / 2.
 
-    Trained networks learn away what their padding shifts, less than a cell; a network that looks at a part of the
-    image only is further off, and there the receptive field tells.
+    Padding shifts cells by less than one cell, and training compensates for that. If the receptive field starts more
+    than one cell away from the centred offset, the network looks only at a part of the image; its start is then used.
     """
     x, y = (((trained[axis] - 1) - (cells[axis] - 1) * stride[axis]) / 2 for axis in (0, 1))
     if field is None or (abs(field.start[0] - x) <= stride[0] and abs(field.start[1] - y) <= stride[1]):

@@ -1,6 +1,7 @@
-"""How other libraries make a network's input: the whole photograph resized, then its middle, pixel for pixel.
+"""How other libraries make a network's input: they resize the whole photograph and cut out its middle.
 
-A pixel's difference in a size or a corner moves logits by more than rounding does, so each keeps its arithmetic.
+A size or corner that differs by one pixel changes logits by more than rounding does. So each library's own arithmetic
+is repeated here.
 """
 
 import math
@@ -11,7 +12,7 @@ Size = tuple[int, int]
 
 
 def in_proportion(original: Size, short_side: int, *, nearest: bool = False, multiple: int = 1) -> Size:
-    """(w, h) with that short side. nearest: the long side is rounded, else cut off; both go up to a multiple."""
+    """(w, h) with this short side. nearest: round the long side, else truncate it; both round up to a multiple."""
     short = min(original)
 
     def side(n: int) -> int:
@@ -22,7 +23,7 @@ def in_proportion(original: Size, short_side: int, *, nearest: bool = False, mul
 
 
 def within(size: Size, bounds: Size) -> Size:
-    """`size` itself where it lies within `bounds` (w, h), else smaller, its longer side deciding the other."""
+    """`size` reduced to fit into `bounds` (w, h). Its longer side determines the other."""
     width, height = min(size[0], bounds[0]), min(size[1], bounds[1])
     if (width, height) != size and size[1] > size[0]:
         width = int(size[0] * height / size[1])
@@ -32,9 +33,10 @@ def within(size: Size, bounds: Size) -> Size:
 
 
 def middle_of(original: Size, sizes: tuple[Size, ...], input: Size, *, to_even: bool) -> Frame:
-    """The photograph made each of `sizes`, then `input` (w, h) out of its middle, black where that is larger.
+    """The photograph resized to each of `sizes` in turn, then `input` (w, h) cut out of its middle.
 
-    to_even: the corner of the middle is rounded to the nearest pixel, halves to even ones, else down.
+    Where `input` is larger than the photograph, the border is black. to_even: the corner is rounded to the nearest
+    pixel, halves to even numbers; else it is rounded down.
     """
     if sizes[-1] == input:
         return whole(original, sizes)
@@ -51,12 +53,12 @@ def middle_of(original: Size, sizes: tuple[Size, ...], input: Size, *, to_even: 
 
 
 def whole(original: Size, sizes: tuple[Size, ...]) -> Frame:
-    """The whole photograph, made each of `sizes` in turn."""
+    """The whole photograph, resized to each of `sizes` in turn."""
     return Frame(original, (0, 0, *original), sizes[-1], sizes[:-1])
 
 
 def cut_first(original: Size, input: Size, share: float) -> Frame:
-    """The middle, of whole pixels, `share` of the short side both ways, cut out and then made `input` (w, h)."""
+    """A square of whole pixels from the middle, `share` of the short side, cut out and then resized to `input`."""
     side = int(share * min(original))
     left, top = (original[0] - side) // 2, (original[1] - side) // 2
     return Frame(original, (left, top, left + side, top + side), input, alone=True)

@@ -1,4 +1,4 @@
-"""Linear interpolation between samples one step apart, constant beyond the outermost: what lays maps over pixels."""
+"""Linear interpolation between samples one step apart, constant beyond the outermost; it lays maps over pixels."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def across(values: Float32, positions: npt.NDArray[np.float64]) -> Float32:
 def down(values: Float32, positions: npt.NDArray[np.float64]) -> Float32:
     """`values` (n, w) at rising `positions` (m,) along the first axis: (m, w).
 
-    Whole rows at a time, so it is quick, and a row does not depend on what else was asked for.
+    Works on whole rows, so it is fast. A row does not depend on which other rows are made.
     """
     return _over(values, positions, lambda used: used)
 
@@ -31,7 +31,7 @@ def over(values: Float32, u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]
 
 
 def _over(values: Float32, v: npt.NDArray[np.float64], widened: Callable[[Float32], Float32]) -> Float32:
-    """Rows of `values` at `v`, after `widened` has been at those that matter."""
+    """Rows of `values` at `v`. `widened` is applied only to the rows that are needed."""
     before, share = places(v, len(values))
     used, before = widened(values[before[0] : before[-1] + 2]), before - before[0]
     placed: Float32 = np.diff(used, axis=0, append=used[-1:]).take(before, axis=0)
@@ -41,7 +41,7 @@ def _over(values: Float32, v: npt.NDArray[np.float64], widened: Callable[[Float3
 
 
 def places(positions: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.intp], Float32]:
-    """The sample, of `count`, before each position, and how far beyond it the position lies, 0..1."""
+    """The index of the sample (of `count`) before each position, and how far after it the position lies, 0..1."""
     inside = np.clip(positions, 0, count - 1)
     before = np.minimum(inside.astype(np.intp), max(count - 2, 0))
     return before, (inside - before).astype(np.float32)

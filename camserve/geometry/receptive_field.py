@@ -1,4 +1,4 @@
-"""Receptive-field arithmetic on paper: which pixels of the input the cells of a grid can have seen.
+"""Receptive-field arithmetic: which pixels of the input can affect the cells of a grid.
 
 One axis at a time, in pixel-index coordinates (the first pixel is 0). A layer is a Window: its cell i takes
 cells step*i + first .. step*i + last of the grid below it, where a convolution of kernel k, stride s,
@@ -25,10 +25,10 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """What the cells of a grid can have seen along one axis.
+    """The receptive fields of a grid's cells along one axis.
 
-    Cell u takes pixels stride*u + first .. stride*u + last, inclusive. Of these only low .. high exist: the
-    rest is padding, or pixels that a stride before has left over at the right or bottom.
+    Cell u takes pixels stride*u + first .. stride*u + last, inclusive. Only low .. high of them exist: the
+    rest is padding, or pixels at the right or bottom that an earlier stride has left out.
     """
 
     stride: int
@@ -39,12 +39,12 @@ class Axis:
 
     @property
     def size(self) -> int:
-        """Pixels, padding included."""
+        """The number of pixels, padding included."""
         return self.last - self.first + 1
 
     @property
     def start(self) -> float:
-        """The pixel at the centre of what cell 0 takes."""
+        """The pixel at the centre of the receptive field of cell 0."""
         return (self.first + self.last) / 2
 
     def through(self, window: Window, cells: int) -> "Axis":
@@ -57,13 +57,14 @@ class Axis:
         )
 
     def limits(self, cells: int) -> tuple[int, int]:
-        """The first and the last pixel that any of `cells` cells can have seen."""
+        """The first and the last pixel that can affect any of `cells` cells."""
         return max(self.low, self.first), min(self.high, self.last + self.stride * (cells - 1))
 
     def join(self, other: "Axis", cells: int) -> "Axis":
         """The union of two paths that end in the same `cells` cells, on the stride of the wider one.
 
-        Where the strides differ it is the smallest field of that stride that covers both in every cell.
+        Where the strides differ, the result is the smallest field of the wider one's stride that covers both in every
+        cell.
         """
         wide, other = (self, other) if self.size >= other.size else (other, self)
         drift = (other.stride - wide.stride) * (cells - 1)
@@ -83,10 +84,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Field:
-    """What the cells of a feature map can have seen of the network's input; every pair is (x, y).
+    """The receptive fields of a feature map's cells in the network's input; every pair is (x, y).
 
-    global_context: something upstream mixes the whole map (squeeze-excitation's pooling, attention, a mean
-        over space), so a cell can have seen everything. Stride and start are still those of the grid.
+    global_context: an earlier operation mixes the whole map (the pooling of squeeze-excitation, attention, a mean
+        over space), so the whole image can affect every cell. Stride and start are still those of the grid.
     aligned: all paths through the network agree on stride and centre.
     """
 
@@ -97,14 +98,14 @@ class Field:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Pixels a cell takes, padding included; with global context all that any cell has seen."""
+        """The pixels of one receptive field, padding included; with global context, all pixels that any cell takes."""
         if self.global_context:
             return self.x.high - self.x.low + 1, self.y.high - self.y.low + 1
         return self.x.size, self.y.size
 
     @property
     def stride(self) -> tuple[int, int]:
-        """Pixels between neighbouring cells."""
+        """The number of pixels between neighbouring cells."""
         return self.x.stride, self.y.stride
 
     @property
@@ -113,11 +114,11 @@ class Field:
         return self.x.start, self.y.start
 
     def box(self, u: int, v: int, *, clip: bool = True) -> tuple[int, int, int, int]:
-        """(left, top, right, bottom) edges of the pixels that cell column u, row v can have seen.
+        """The edges (left, top, right, bottom) of the pixels that can affect the cell in column u, row v.
 
-        right and bottom are exclusive, so image[top:bottom, left:right] is what it saw. clip=False counts
+        right and bottom are exclusive, so image[top:bottom, left:right] is the receptive field. clip=False counts
         padding as pixels, so the box can reach beyond the image. A cell that takes only padding has an
-        empty box. With global context it is the same box for every cell.
+        empty box. With global context the box is the same for every cell.
         """
         (left, right), (top, bottom) = self._span(self.x, u, clip), self._span(self.y, v, clip)
         return left, top, right, bottom
@@ -136,7 +137,7 @@ class Field:
         return after.informed_by(self) if self.global_context else after
 
     def everywhere(self, grid: tuple[int, int]) -> "Field":
-        """The field after something that mixes all cells of this `grid` (w, h)."""
+        """The field after an operation that mixes all cells of this `grid` (w, h)."""
         if self.global_context or grid == (1, 1):
             return self
         same = Window(1, 0, 0)
@@ -152,12 +153,12 @@ class Field:
         return joined
 
     def informed_by(self, other: "Field") -> "Field":
-        """The field when all that `other` has seen also reaches every cell, say as a gain."""
+        """The field when everything in the field of `other` also affects every cell, for example as a gain."""
         x = replace(self.x, low=min(self.x.low, other.x.low), high=max(self.x.high, other.x.high))
         y = replace(self.y, low=min(self.y.low, other.y.low), high=max(self.y.high, other.y.high))
         return replace(self, x=x, y=y, global_context=True)
 
 
 def whole_image(width: int, height: int) -> Field:
-    """The field of the image itself: each cell sees its own pixel."""
+    """The field of the image itself: each cell is its own pixel."""
     return Field(Axis(1, 0, 0, 0, width - 1), Axis(1, 0, 0, 0, height - 1))

@@ -1,12 +1,12 @@
-"""A map with more cells than it has, so that drawing it shows no corners; equal to it at the centres of its own.
+"""Smooth a map by giving it more cells, so that a drawing of it shows no corners. Values at the old centres stay.
 
-Between cell centres lies the cubic that has the given values and slopes at both. With Steffen's slopes (1990, "A simple
-method for monotonic interpolation in one dimension") on samples one apart it never leaves the range of the two: no
-colour is drawn that none of the cells around has, and a peak stays where it is. Linear interpolation keeps the range,
-too, but folds at each centre, which colours show as diamonds. Rows come first, then columns.
+Between two cell centres runs the cubic with the given values and slopes at both. With Steffen's slopes (1990, "A simple
+method for monotonic interpolation in one dimension") it never leaves the range of the two values, so peaks stay where
+they are and every colour lies between those of the neighbouring cells. Linear interpolation also keeps the range, but
+has a fold at each centre, which looks like diamonds. Smoothing goes along the rows first, then along the columns.
 
-Drawing interpolates linearly between the finer cells: with 16 to a cell it is off by 0.3 % of the step between two
-cells at most. Drawing only: masks, boxes, regions and heatmaps are of the map as it is.
+Drawing interpolates linearly between the finer cells. With 16 finer cells for each cell, the error is at most 0.3 % of
+the step between two cells. Only drawings are smoothed: masks, boxes, regions and heatmaps use the original map.
 """
 
 from dataclasses import replace
@@ -19,12 +19,12 @@ from camserve.geometry.frame import Placement
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-# Cells of the longer side from which a map is fine enough as it is; steps to a cell at most.
+# A map with this many cells along its longer side is fine enough; most steps for each cell.
 _FINEST, _MOST = 512, 16
 
 
 def smoothed(grid_map: Float32, placement: Placement) -> tuple[Float32, Placement]:
-    """A map (h, w) of finite numbers with up to 16 cells for each of its own, and where those lie."""
+    """A map (h, w) of finite numbers with up to 16 times as many cells along each axis, and their placement."""
     steps = min(max(-(-_FINEST // max(grid_map.shape)), 1), _MOST)
     if steps == 1:
         return grid_map, placement
@@ -34,7 +34,7 @@ def smoothed(grid_map: Float32, placement: Placement) -> tuple[Float32, Placemen
 
 
 def _filled(values: Float64, steps: int) -> Float64:
-    """`values` (m, n) with `steps` for each along the last axis, (m, (n - 1) steps + 1)."""
+    """`values` (m, n) with `steps` values for each along the last axis, (m, (n - 1) steps + 1)."""
     if values.shape[1] == 1:
         return values
     rise = np.diff(values, axis=1)
@@ -47,7 +47,7 @@ def _filled(values: Float64, steps: int) -> Float64:
 
 
 def _slopes(rises: Float64) -> Float64:
-    """Steffen's slope at each sample, from the rises before and behind it; 0 at peaks, valleys and both ends."""
+    """Steffen's slope at each sample, from the rises before and after it; 0 at peaks, valleys and both ends."""
     before, behind = rises[:, :-1], rises[:, 1:]
     least = np.minimum(2 * np.minimum(np.abs(before), np.abs(behind)), np.abs(before + behind) / 2)
     return np.where(before * behind > 0, np.sign(before) * least, 0)

@@ -1,6 +1,6 @@
-"""Whether a head is a cosine with each class, logits = weight @ f / |f| + bias, found by what it answers.
+"""Find out from its answers whether a head is a cosine with each class: logits = weight @ f / |f| + bias.
 
-Where the feature f lies in it is found by watching of which tensor it takes the length.
+The feature f is the tensor whose length the head computes.
 """
 
 from collections.abc import Callable
@@ -20,22 +20,22 @@ _POWERS = {torch.pow, Tensor.pow, Tensor.__pow__}
 _SQUARES, _PRODUCTS = {torch.square, Tensor.square}, {torch.mul, Tensor.mul, Tensor.__mul__}
 _SUMS = {torch.sum, Tensor.sum}
 _ROOTS = {torch.sqrt, Tensor.sqrt, torch.rsqrt, Tensor.rsqrt}
-# Between the directions of two features, 1 - cosine: from nearer ones a bias cannot be told.
+# Smallest 1 - cosine between the directions of two features: closer directions do not show the bias.
 _APART = 1e-3
 
 
 class _Lengths(TorchFunctionMode):
-    """While inside, keeps every tensor of which a length is taken, in order: `found`."""
+    """While active, collects every tensor whose length is computed, in order, in `found`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[Tensor] = []
-        self._squared: dict[int, tuple[Tensor, Tensor]] = {}  # by id: what holds squares, kept alive, and of what
+        self._squared: dict[int, tuple[Tensor, Tensor]] = {}  # {id: (tensor of squares, kept alive, its source)}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs `func`."""
+        """Run `func`."""
         given = kwargs or {}
         value = func(*args, **given)
         first = args[0] if args else None
@@ -60,7 +60,7 @@ class _Lengths(TorchFunctionMode):
 
 
 class FeatureOf(nn.Module):
-    """(activations, *carried) -> the feature (N, D) of a head: that of which it takes the index-th length."""
+    """(activations, *carried) -> the feature (N, D) of a head: the tensor of its index-th length."""
 
     def __init__(self, module: nn.Module, index: int) -> None:
         super().__init__()
@@ -75,9 +75,9 @@ class FeatureOf(nn.Module):
 
 
 def cosine_head(head: Head, maps: tuple[Tensor, ...], carried: Carried) -> CosineHead | None:
-    """`head` as a feature and a cosine with each class; None where it is none.
+    """`head` as a feature and a cosine with each class; None if it is not such a head.
 
-    maps: several made-up activations (1, K, h, w). carried: what the head needs besides. Raises what the head does.
+    maps: several artificial activations (1, K, h, w). carried: the other inputs of the head. Raises the head's errors.
     """
     leaf = maps[0].detach().clone().requires_grad_()
     with torch.enable_grad():
@@ -101,10 +101,11 @@ def cosine_head(head: Head, maps: tuple[Tensor, ...], carried: Carried) -> Cosin
 
 
 def _readout(slopes: Tensor, features: list[Tensor], answers: list[Tensor]) -> tuple[Tensor, Tensor] | None:
-    """The weight (C, D) and bias (C,) that answers to two features show, with the slopes (C, D) at the first.
+    """The weight (C, D) and bias (C,), computed in float64.
 
-    A slope is |f| less than what of the weight is orthogonal to f; along f the weight is what the answer says, less
-    the bias; and the bias is what makes that true of the second feature as well. Float64.
+    features, answers: the first two of each are used. slopes: (C, D), of the first answer. A slope times |f| is the
+    part of the weight that is orthogonal to f. The part along f is the answer minus the bias. The bias is the value
+    with which the second answer is also right.
     """
     (own, other), (said, said_of_other) = (
         [value.detach().double() for value in values[:2]] for values in (features, answers)
@@ -118,7 +119,7 @@ def _readout(slopes: Tensor, features: list[Tensor], answers: list[Tensor]) -> t
         return None
     bias = (said_of_other - across @ towards - said * turned) / (1 - turned)
     if torch.allclose(bias, bias.mean(), atol=1e-4 * float(said.abs().max())):
-        bias = bias.mean().expand_as(bias)  # all classes' is the same, as a rule: rounding goes
+        bias = bias.mean().expand_as(bias)  # usually all classes share one bias: removes rounding
     if float(bias.abs().max()) < 1e-5 * float(said.abs().max()):
         bias = torch.zeros_like(bias)
     return across + (said - bias)[:, None] * along, bias

@@ -1,7 +1,7 @@
-"""A head of cosines: how like a feature of the image is to each class, as in models that compare images with sentences.
+"""A head of cosines between an image's feature and each class, as in models that compare images with sentences.
 
-The gradient of a cosine is orthogonal to the feature, so what activations add to it cancels out: a map of it sums to
-zero wherever the feature is linear in them. Held fixed, the length |f| leaves a logit that is linear in f.
+The gradient of a cosine is orthogonal to the feature. So if the feature is linear in the activations, a map from this
+gradient sums to zero. With the length |f| held fixed, the logit is linear in f, and maps add up to it.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from camserve.graph.heads import Carried, Head, LinearHead, Summands, TargetFunc
 
 
 class CosineHead(Head):
-    """A feature f, and the cosine of it with each class: S = weight @ f / |f| + bias.
+    """A feature f, and its cosine with each class: S = weight @ f / |f| + bias.
 
-    feature: what makes f (N, D) of the activations, as a head of D classes. weight: (C, D), as long as the cosine is
-    multiplied by; bias: (C,). Gradients hold the length |f| of each image fixed: that of a cosine is orthogonal to f.
-    Where the feature is a mean and a matrix, f = F mean(A) + g, there are class maps: weight F A / |f|.
+    feature: a head whose D outputs are f (N, D). weight: (C, D); the length of a row is the factor of the cosine.
+    bias: (C,). Gradients hold the length |f| of each image fixed, because the gradient of a cosine is orthogonal to f.
+    If the feature is a mean and a matrix, f = F mean(A) + g, there are class maps: weight F A / |f|.
     """
 
     def __init__(self, feature: Head, weight: Tensor, bias: Tensor) -> None:
@@ -28,7 +28,7 @@ class CosineHead(Head):
 
     @property
     def kind(self) -> HeadKind:  # type: ignore[override]
-        """As of the feature."""
+        """COSINE if the feature is linear, else the kind of the feature's head."""
         return HeadKind.COSINE if isinstance(self.feature, LinearHead) else self.feature.kind
 
     def read(self, features: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class CosineHead(Head):
         return self.read(self.feature.logits(activations, carried))
 
     def gradients(self, activations: Tensor, target: TargetFunction, carried: Carried = ()) -> Tensor:
-        """dT/dS weight / |f|, through the feature."""
+        """dT/dS weight / |f|, differentiated through the feature."""
         features = self.feature.logits(activations, carried)
         along = self._along(features, self.read(features), target)
         return self.feature.gradients(activations, lambda other: (other * along).sum(1), carried)
@@ -56,14 +56,14 @@ class CosineHead(Head):
         return F.conv2d(activations, weight) / self._lengths(activations)[:, :, None, None]
 
     def accounted(self, activations: Tensor) -> Tensor | None:
-        """What the class maps add up to, with the biases."""
+        """The logits as sums of the class maps and biases, (N, C); None without class maps."""
         if not isinstance(self.feature, LinearHead):
             return None
         added = F.linear(activations.mean((2, 3)), self.weight @ self.feature.weight, self.weight @ self.feature.bias)
         return added / self._lengths(activations) + self.bias
 
     def summands(self, activations: Tensor) -> Summands | None:
-        """The activations, weighted as in this image."""
+        """The activations, with this image's weights."""
         if not isinstance(self.feature, LinearHead):
             return None
         weight = self.weight / self._lengths(activations)
@@ -105,6 +105,6 @@ class _Cosines(nn.Module):
 
 
 def _lengths(features: Tensor) -> Tensor:
-    """(N, D) -> (N, 1), nowhere 0, as F.normalize has it."""
+    """(N, D) -> (N, 1), never 0, as in F.normalize."""
     lengths: Tensor = features.norm(dim=1, keepdim=True)
     return lengths.clamp_min(1e-12)

@@ -1,7 +1,7 @@
 """A model cut in two at a layer: body (images -> activations) and head (activations -> logits).
 
-Once cut, nothing needs a hook. The body runs without autograd, so any engine can run it; gradients come from
-the head alone; a perturbed layer is the head on changed activations.
+After the cut, no hook is needed. The body runs without autograd, so any engine can run it. Gradients come from the head
+alone. To perturb the layer, run the head on changed activations.
 """
 
 import operator
@@ -26,9 +26,10 @@ class Cut:
 
     body: images (N, c, H, W) -> (activations (N, K, h, w), carried values).
     head: (activations, *carried) -> logits (N, C). `carried` is what the head needs from before the layer
-    besides its activations, such as the other branch of a residual block; usually nothing.
-    cells: (w, h) of the layer at the size trained at. field: the receptive field on an input so many pixels
-    larger each way, None where the graph is not known. period: sizes that differ by this many pixels are padded alike.
+    besides the activations, such as the other branch of a residual block; usually it is empty.
+    cells: (w, h) of the layer at the training size. field: takes a number of pixels and returns the receptive field on
+    an input that is so many pixels larger each way, None where the graph is not known. period: input sizes that differ
+    by this many pixels have the same padding.
     """
 
     body: nn.Module
@@ -39,7 +40,7 @@ class Cut:
 
 
 def split(graph: fx.GraphModule, layer: str | fx.Node) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """The body and the head of `graph`, as in Cut, parted after `layer`. Raises UnknownName, with close matches."""
+    """Cut `graph` after `layer` into the body and the head of Cut. Raises UnknownName, which lists close matches."""
     node = find_layer(graph, layer) if isinstance(layer, str) else layer
     after = _descendants(node)
     carried = [
@@ -53,16 +54,16 @@ def split(graph: fx.GraphModule, layer: str | fx.Node) -> tuple[fx.GraphModule, 
     return _body(graph, node, carried), _head(graph, node, carried, after)
 
 
-# What a function's node knows of its own name, where a file has one for it.
+# Key of a node's meta: the name that a model file gives to a function.
 NAMED = "camserve_name"
 
 
 def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
-    """Every name a layer can be asked for by, in the order of the graph, with the node that ends it.
+    """{name of a layer: its last node}, in the order of the graph.
 
-    A name is a module's path ("layer4", "layer4.1.conv2") or, for a bare function, the module that calls it and the
-    function's own name ("layer4.1.add", "relu"), numbered from its second call there on ("relu_1"). A module used
-    several times is known by its last use.
+    A name is a module's path ("layer4", "layer4.1.conv2"). For a function it is the path of the module that calls it
+    and the name of the function ("layer4.1.add", "relu"); further calls in the same module get a number ("relu_1"). The
+    name of a module that is used several times means its last use.
     """
     names: dict[str, fx.Node] = {}
     calls: dict[str, int] = {}
@@ -81,7 +82,7 @@ def layer_names(graph: fx.GraphModule) -> dict[str, fx.Node]:
 
 
 def _first_of_several(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """The layer whose first result a node takes, its output proper: recurrent ones and attention give several."""
+    """The layer whose main output a node takes: recurrent layers and attention give several, the main one first."""
     if node.target is not operator.getitem or node.args[1] != 0 or not isinstance(node.args[0], fx.Node):
         return None
     source = node.args[0]
@@ -108,7 +109,7 @@ def _named(layer: str, names: dict[str, fx.Node]) -> fx.Node:
 
 
 def node_of(graph: fx.GraphModule, name: str) -> fx.Node:
-    """As `find_layer`; names that torch.fx gave to nodes are known, too."""
+    """As `find_layer`, but also takes torch.fx's own names of nodes."""
     own = next((node for node in graph.graph.nodes if node.name == name), None)
     names = layer_names(graph)
     return own if own is not None and name not in names else _named(name, names)
@@ -120,7 +121,7 @@ def shortest_name(graph: fx.GraphModule, node: fx.Node) -> str:
 
 
 def shortest_names(graph: fx.GraphModule) -> dict[fx.Node, str]:
-    """As `shortest_name`, of every node that has one."""
+    """`shortest_name` of every node that has a name."""
     modules = {path for one in graph.graph.nodes for path, _ in (one.meta.get("nn_module_stack") or {}).values()}
     names: dict[fx.Node, list[str]] = {}
     for name, node in layer_names(graph).items():
@@ -153,7 +154,7 @@ def _body(graph: fx.GraphModule, node: fx.Node, carried: list[fx.Node]) -> fx.Gr
         wanted.discard(other)
         if not wanted:
             break
-        if other is node:  # what comes between the layer and the last value carried may write into the layer's own
+        if other is node:  # nodes before the last carried value may write into the layer's activations
             kept = half.call_function(_clone, (copies[node],))
     half.output((kept or copies[node], tuple(copies[other] for other in carried)))
     return _without_dead_code(graph, half)
@@ -167,12 +168,12 @@ def _head(graph: fx.GraphModule, node: fx.Node, carried: list[fx.Node], after: s
         if other in after or other.op == "get_attr":
             copies[other] = half.node_copy(other, copies.__getitem__)
     if not any(other.op == "output" for other in after):
-        raise ModelError(f"layer '{node.name}' does not lead to the model's output; choose another")
+        raise ModelError(f"layer '{node.name}' does not lead to the model's output; choose another layer")
     return _without_dead_code(graph, half)
 
 
 def _without_dead_code(root: fx.GraphModule, half: fx.Graph) -> fx.GraphModule:
-    """`half` as a module that shares `root`'s parameters and holds only what it computes."""
+    """`half` as a module that shares `root`'s parameters, without nodes that its output does not need."""
     made = Graph(root, half)
     without_dead_code(made)
     return made

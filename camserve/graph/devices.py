@@ -1,4 +1,4 @@
-"""Where a network computes, and something to feed it there."""
+"""The device of a network, and test images on it."""
 
 import torch
 from torch import Tensor, nn
@@ -7,33 +7,33 @@ from camserve.errors import ConfigError, first_line
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name, tried with one number. Raises ConfigError where torch cannot use it here."""
+    """The device with this name. Raises ConfigError if torch cannot put a number on it."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except Exception as error:  # torch raises many kinds for what it was not built for
+    except Exception as error:  # torch raises many kinds of error for a device that it was not built for
         reason = first_line(error)
-        raise ConfigError(f"compute.device = {name!r} cannot be used here: {reason}. 'cpu' always can") from None
+        raise ConfigError(f"compute.device = {name!r} cannot be used here: {reason}. Try 'cpu'") from None
     return device
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where a network's parameters are; the CPU where it has none."""
+    """The device of a network's parameters; the CPU if it has no parameters."""
     first = next(module.parameters(), None)
     return torch.device("cpu") if first is None else first.device
 
 
 def sent(images: Tensor, device: torch.device) -> Tensor:
-    """`images` on a device; to a GPU by way of memory that it reads by itself, while the thread goes on."""
+    """`images` on a device. To a GPU they go through pinned memory, so that the thread does not wait for the copy."""
     if device.type == "cuda" and images.device.type == "cpu":
         return images.pin_memory().to(device, non_blocking=True)
     return images.to(device)
 
 
 def structured(module: nn.Module, width: int, height: int, count: int = 1, channels: int = 3) -> Tensor:
-    """The same (count, channels, height, width) every time, where `module` is: waves, edges, a bright border, noise.
+    """Test images (count, channels, height, width) on the module's device: waves, edges, a bright border, noise.
 
-    Noise alone averages out, so it hides what is wrong at a border, or in what is pooled.
+    They are the same every time. Noise alone averages out, so it would hide errors at a border and in pooling.
     """
     chance = torch.Generator().manual_seed(width * 10007 + height)
     down, across = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)[None]

@@ -1,4 +1,4 @@
-"""Gradients of any network, those that write into their own activations included."""
+"""Gradients of any network, also of networks that write into their own activations."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -11,14 +11,14 @@ from camserve.graph.layer_search.separators import steps_behind
 
 
 def writing_allowed() -> AbstractContextManager[object]:
-    """While inside, autograd keeps what is written over (a ReLU's result, added to in place) as it was."""
+    """While active, autograd keeps a copy of a tensor before a step overwrites it, such as an in-place ReLU or sum."""
     return torch.autograd.graph.allow_mutation_on_saved_tensors()
 
 
 def gradients(function: Callable[[Sequence[Tensor]], Tensor], values: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """d function(values) / d values, a scalar's. Raises OptionError, in words, where there is no such gradient.
+    """The gradient of a scalar, d function(values) / d values. Raises OptionError if torch cannot compute it.
 
-    function: called with leaves of those values, once, or twice where the network writes in place.
+    function: called with leaves that hold the values; once, or twice if the network writes in place.
     """
     try:
         return _gradients(function, values)
@@ -39,10 +39,10 @@ def _gradients(function: Callable[[Sequence[Tensor]], Tensor], values: Sequence[
 
 
 def steady(score: Tensor) -> Tensor:
-    """`score`, having every batch normalisation behind it be given gradients that lie row by row in memory.
+    """Return `score`, after making the backward pass give contiguous gradients to every batch normalisation.
 
-    torch 2.14.1 misreads others on the CPU, for a batch of one: where a map becomes tokens behind the normalisation
-    (`flatten(2).transpose(1, 2)`), the gradient is wrong by as much as its size, without a word
+    On the CPU and for a batch of one, torch 2.14.1 misreads other gradients. If a map becomes tokens after the
+    normalisation (`flatten(2).transpose(1, 2)`), the error is as large as the gradient, and there is no warning
     (findings/torch_batch_norm_gradient.sh).
     """
     for step in steps_behind(score):
@@ -58,6 +58,6 @@ def _contiguous(given: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
 def _why(error: RuntimeError) -> str:
     reason = first_line(error)
     return (
-        f"torch cannot differentiate this network behind the layer: {reason}. Try a method without gradients, such as "
+        f"torch cannot differentiate this network after the layer: {reason}. Try a method without gradients, such as "
         "reciprocam or scorecam, or another layer"
     )

@@ -1,4 +1,4 @@
-"""The graph of a network as it was given, images -> logits, and a way to watch what its nodes give."""
+"""The graph of the user's network, images -> logits, and a way to watch the values of its nodes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from camserve.graph.trace import Untraceable, trace, without_dead_code
 
 
 def graph_of(given: Given) -> fx.GraphModule:
-    """The graph of the network, images -> logits, which answers as the network does. Raises Untraceable."""
+    """The graph of the network, images -> logits. Raises Untraceable if there is no graph with the same answers."""
     graph = answer_with_logits(trace(given.module, given.keyword), given.part)
     graph = None if graph is None else without_probabilities(graph, given.kind)
     if graph is None:
@@ -27,20 +27,20 @@ def graph_of(given: Given) -> fx.GraphModule:
     if given.writes:
         _keep_images(graph)
     without_dead_code(graph.eval())
-    if missing := difference(given, graph, sizes=2):  # at the others its halves are asked, when a layer is made
+    if missing := difference(given, graph, sizes=2):  # the cut halves are checked at the other sizes
         raise Untraceable(f"the traced graph is not the network: {missing}")
     return graph
 
 
 def _widen(graph: fx.GraphModule) -> None:
-    """Have it answer in float32."""
+    """Make the graph answer in float32."""
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     with graph.graph.inserting_before(output):
         output.args = (graph.graph.call_method("float", (output.args[0],)),)
 
 
 def _give_both(graph: fx.GraphModule) -> None:
-    """Have it answer with its one logit's negative as well, before it; where a linear layer is last, within that."""
+    """Put the negative of the single logit before it. A last linear layer is widened to give both."""
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     last = output.args[0]
     assert isinstance(last, fx.Node)  # as `answer_with_logits` leaves it
@@ -55,7 +55,7 @@ def _give_both(graph: fx.GraphModule) -> None:
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """The layer that gives the negative of what (1, K) and its bias give, and that itself."""
+    """A layer with two outputs: the negative of the output of `weight` (1, K) and `bias`, and the output itself."""
     made = nn.Linear(weight.shape[1], 2, bias=bias is not None)
     made.weight = nn.Parameter(torch.cat([-weight, weight]), requires_grad=False)
     if bias is not None:
@@ -64,7 +64,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def _keep_images(graph: fx.GraphModule) -> None:
-    """Have it write into a copy of the images it is given."""
+    """Make the graph write into a copy of its images."""
     image = next(iter(graph.graph.nodes))
     with graph.graph.inserting_after(image):
         own = graph.graph.call_method("clone", (image,))
@@ -72,7 +72,7 @@ def _keep_images(graph: fx.GraphModule) -> None:
 
 
 class Watching(fx.Interpreter):
-    """Runs a graph and shows what its nodes give."""
+    """Runs a graph and shows the value of each node to `see`, which may return another value instead."""
 
     def __init__(self, graph: fx.GraphModule, see: Callable[[Any, Tensor], Tensor | None]) -> None:
         super().__init__(graph)
@@ -80,7 +80,7 @@ class Watching(fx.Interpreter):
         self._see = see
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """A last linear layer that starts at zero, as a ViT's does before training, would hide what matters."""
+        """Use random weights for a linear layer of zeros (a new ViT's last), because zeros would hide everything."""
         layer = self.fetch_attr(target)
         if isinstance(layer, nn.Linear) and not layer.weight.any():
             generator = torch.Generator().manual_seed(2)

@@ -1,6 +1,6 @@
-"""What kind of head a cut model has, read off its graph.
+"""Find the kind of a cut model's head from its graph.
 
-`camserve.models.layer` checks the answer with numbers: a head that only looks linear is treated as general.
+`camserve.models.layer` checks the result with numbers: a head that only looks linear is treated as general.
 """
 
 import operator
@@ -15,7 +15,7 @@ _FLATTENING = ("flatten", "view", "reshape", "squeeze")
 
 
 def head_of(module: nn.Module) -> Head:
-    """The head of a cut, `(activations, *carried) -> logits`. What is not recognised is general."""
+    """The head of a cut, `(activations, *carried) -> logits`. An unknown head is general."""
     found = _pooling(module) if isinstance(module, fx.GraphModule) else None
     if found is None or not isinstance(module, fx.GraphModule):
         return Head(module)
@@ -34,7 +34,7 @@ def head_of(module: nn.Module) -> Head:
 
 
 def _pooling(module: fx.GraphModule) -> tuple[fx.Node, bool] | None:
-    """The global average pooling that alone takes the activations, and whether a ReLU comes before it."""
+    """The global average pooling that is the only user of the activations, and whether a ReLU comes before it."""
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     value, rectified = placeholders[0], False
     while len(placeholders) == 1:
@@ -52,14 +52,14 @@ def _pooling(module: fx.GraphModule) -> tuple[fx.Node, bool] | None:
 
 
 def _changes_values(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node does more to pooled values than flatten them."""
+    """Whether a node changes pooled values, not only their shape."""
     if node.op in ("placeholder", "output", "get_attr") or _is_about_shape(node):
         return False
     return not _is(module, node, nn.Flatten, nn.Identity, *_FLATTENING) and not _is_idle_dropout(module, node)
 
 
 def _linear(module: fx.GraphModule, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
-    """The linear layer that a node calls; a 1x1 convolution of pooled values is one too."""
+    """The linear layer that a node calls. A 1x1 convolution of pooled values is also linear."""
     layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
     if isinstance(layer, nn.Conv2d):
         plain = layer.kernel_size == (1, 1) and layer.groups == 1 and not any(layer.padding)
@@ -74,7 +74,7 @@ def _is_global_pool(module: fx.GraphModule, node: fx.Node) -> bool:
     given = node.args[1] if len(node.args) > 1 else None
     if node.target is F.adaptive_avg_pool2d:
         return node.kwargs.get("output_size", given) in (1, (1, 1), [1, 1])
-    if node.target is F.avg_pool2d:  # the kernel is what the activations' own size says
+    if node.target is F.avg_pool2d:  # global if the kernel is the size of the activations
         kernel = node.kwargs.get("kernel_size", given)
         return isinstance(kernel, fx.Node) and _is_about_shape(kernel)
     axes: Any = node.kwargs.get("dim", given)
@@ -83,7 +83,7 @@ def _is_global_pool(module: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _is_about_shape(node: fx.Node) -> bool:
-    """Whether a node only tells how large a tensor is: x.size(), x.shape, and elements of those."""
+    """Whether a node gives only the size of a tensor: x.size(), x.shape, or an element of these."""
     if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
         return _is_about_shape(node.args[0])
     return node.target in ("size", "dim") or (node.target is getattr and node.args[1:] == ("shape",))
@@ -96,7 +96,7 @@ def _is_idle_dropout(module: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _is(module: fx.GraphModule, node: fx.Node, *kinds: object) -> bool:
-    """Whether a node calls a module of one of these classes, or a function or method of one of these names."""
+    """Whether a node calls a module of these classes, or one of these functions or names of functions."""
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
         return isinstance(layer, tuple(kind for kind in kinds if isinstance(kind, type)))

@@ -1,12 +1,12 @@
-"""What comes after the layer: activations (N, K, h, w) -> logits (N, C), and the gradients of the logits there.
+"""The part after the layer: activations (N, K, h, w) -> logits (N, C), and the gradients of the logits at the layer.
 
-Five kinds, from the most special to the most general; `camserve.graph.head_recognition` tells them apart, and
-`camserve.graph.cosine_head` has that of cosines:
+There are five kinds, from the most special to the most general. `camserve.graph.head_recognition` tells them apart, and
+`camserve.graph.cosine_head` has the head of cosines:
 
-    linear      global average pooling and one linear layer: gradients known without a backward pass
-    class map   the layer *is* the class map, one channel a class (a 1x1 or fully convolutional classifier)
+    linear      global average pooling and one linear layer: gradients are known without a backward pass
+    class map   the layer *is* the class map, one channel for each class (a 1x1 or fully convolutional classifier)
     cosine      global average pooling, a linear layer, and the cosine of that feature with each class
-    pooled      global average pooling, then anything (an MLP, LayerNorm + linear): gradients constant over space
+    pooled      global average pooling, then anything (an MLP, LayerNorm + linear): gradients are constant over space
     general     anything else: autograd through the head
 """
 
@@ -30,14 +30,14 @@ Carried = tuple[Any, ...]
 Float32 = npt.NDArray[np.float32]
 
 
-# Logits that a target is the sum of: of more, to ask autograd is quicker.
+# A target that is the sum of more logits than this is differentiated by autograd, which is then faster.
 _FEW = 8
 
 
 class Summands(NamedTuple):
-    """What adds up to the logits of one input: bias + mean over cells of weight @ values.
+    """Numbers that add up to the logits of one input: logits = bias + mean over cells of weight @ values.
 
-    values: float32 (K, h, w). weight: float32 (C, K), None where the values are the class maps. bias: float32 (C,).
+    values: float32 (K, h, w). weight: float32 (C, K), None if the values are the class maps. bias: float32 (C,).
     """
 
     values: Float32
@@ -48,7 +48,7 @@ class Summands(NamedTuple):
 class Head:
     """Any head. module: (activations, *carried) -> logits (N, C), as `camserve.graph.cut.Cut.head`.
 
-    rectified: whether it is known that a ReLU comes first.
+    rectified: whether a ReLU is known to come first.
     """
 
     kind, rectified = HeadKind.GENERAL, False
@@ -67,39 +67,39 @@ class Head:
         return autograd_gradients(self.module, activations, target, carried)
 
     def channel_weights(self, activations: torch.Tensor, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
-        """What each channel weighs in the class map of the target, (N, K). Raises OptionError."""
+        """The weight of each channel in the class map of the target, (N, K). Raises OptionError without class maps."""
         raise OptionError(self._no_map())
 
     def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
-        """The map of every class, (N, C, h, w). Raises OptionError where the head has none."""
+        """The map of every class, (N, C, h, w). Raises OptionError if the head has no class maps."""
         raise OptionError(self._no_map())
 
     def accounted(self, activations: torch.Tensor) -> torch.Tensor | None:
-        """The logits as the class maps add up to, (N, C); None where there are no such maps."""
+        """The logits as sums of the class maps, (N, C); None without class maps."""
         return None
 
     def summands(self, activations: torch.Tensor) -> Summands | None:
-        """The same in parts, for sums outside torch. activations: of one input, (1, K, h, w)."""
+        """The parts of these sums, for use outside torch; None without class maps. activations: (1, K, h, w)."""
         return None
 
     def _no_map(self) -> str:
         return (
-            "method 'cam' and class_maps need a head of global average pooling and one linear layer, or a class map, "
-            f"right after the layer; this head is {self.kind}. Try 'gradcam' or, where places were flattened, "
-            "'hirescam', which take any head; or another layer"
+            "method 'cam' and class_maps need global average pooling and one linear layer, or a class map, right after "
+            f"the layer; the head of this layer is {self.kind}. Try 'gradcam' or, if the network flattens the map, "
+            "'hirescam', which work with any head; or try another layer"
         )
 
 
 class PooledHead(Head):
-    """Global average pooling first, so every place of a channel has the same gradient.
+    """Global average pooling comes first, so every place of a channel has the same gradient.
 
-    tail: pooled activations (N, K, 1, 1) -> logits (N, C). Only a K-vector is differentiated.
+    Gradients are computed for the K pooled values only.
     """
 
     kind = HeadKind.POOLED
 
     def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
-        """The gradient at the mean over h w cells, spread evenly over them."""
+        """The gradient of the mean over the h w cells, spread evenly over them."""
         pooled = activations.mean((2, 3), keepdim=True)
         per_channel = autograd_gradients(self.module, pooled, target, carried)
         return (per_channel / _cells(activations)).expand_as(activations)
@@ -125,7 +125,7 @@ class LinearHead(Head):
 
     def channel_weights(self, activations: torch.Tensor, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
         """dT/dS W."""
-        # one class needs one row of the weights: reading all of them costs more than the map
+        # one class needs one row of the weights: to read all rows costs more than the map
         terms = _terms_of(target)
         if terms is None:
             slopes = by_logit(logits, target)
@@ -136,7 +136,7 @@ class LinearHead(Head):
         return weights.expand(len(logits), -1)
 
     def as_convolution(self) -> nn.Conv2d:
-        """The linear layer without its bias as a module of its own, activations (N, K, h, w) -> class maps."""
+        """The linear layer without its bias as a new module, activations (N, K, h, w) -> class maps."""
         classes, channels = self.weight.shape
         made = nn.Conv2d(channels, classes, 1, bias=False)
         made.weight = nn.Parameter(self.weight[:, :, None, None].clone(), requires_grad=False)
@@ -151,7 +151,7 @@ class LinearHead(Head):
         return F.linear(activations.mean((2, 3)), self.weight, self.bias)
 
     def summands(self, activations: torch.Tensor) -> Summands:
-        """The activations, weighted."""
+        """The activations with the weights and biases of the linear layer."""
         return Summands(first_in_numpy(activations), *self._in_numpy)
 
     @cached_property
@@ -160,7 +160,7 @@ class LinearHead(Head):
 
 
 class ClassMapHead(Head):
-    """The activations are the class map: channel c is class c, averaged over places to the logit.
+    """The activations are the class map: channel c belongs to class c, and its mean is the logit.
 
     rectified: a ReLU comes before the average (SqueezeNet): S_c = mean ReLU(A_c).
     """
@@ -172,13 +172,13 @@ class ClassMapHead(Head):
         self.rectified = rectified
 
     def gradients(self, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()) -> torch.Tensor:
-        """dT/dS_c / (h w), and 0 where a ReLU stopped the place."""
+        """dT/dS_c / (h w), and 0 where the ReLU gives 0."""
         per_channel = by_logit(self.logits(activations, carried), target) / _cells(activations)
         spread = per_channel[:, :, None, None].expand_as(activations)
         return torch.where(activations > 0, spread, 0) if self.rectified else spread
 
     def channel_weights(self, activations: torch.Tensor, logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
-        """dT/dS: channels are classes."""
+        """dT/dS, because channels are classes."""
         return by_logit(logits, target)
 
     def class_maps(self, activations: torch.Tensor) -> torch.Tensor:
@@ -186,11 +186,11 @@ class ClassMapHead(Head):
         return activations
 
     def accounted(self, activations: torch.Tensor) -> torch.Tensor:
-        """mean(ReLU(map_c)), without the ReLU where there is none."""
+        """mean(ReLU(map_c)), or mean(map_c) if the head has no ReLU."""
         return (activations.clamp(min=0) if self.rectified else activations).mean((2, 3))
 
     def summands(self, activations: torch.Tensor) -> Summands:
-        """The class maps, after the ReLU where there is one; no bias."""
+        """The class maps, after the ReLU if the head has one; no bias."""
         values = first_in_numpy(activations)
         return Summands(np.maximum(values, 0) if self.rectified else values, None, np.zeros(len(values), np.float32))
 
@@ -198,12 +198,12 @@ class ClassMapHead(Head):
 def autograd_gradients(
     module: nn.Module, activations: torch.Tensor, target: TargetFunction, carried: Carried = ()
 ) -> torch.Tensor:
-    """d target / d activations (N, K, h, w) by autograd through the head. Raises OptionError where there is none."""
+    """d target / d activations (N, K, h, w) by autograd through the head. Raises OptionError if torch cannot do it."""
     return gradients(lambda leaf: target(module(leaf[0], *carried)).sum(), [activations])[0]
 
 
 def by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
-    """dT/dS, (N, C): as the target itself knows it, or by autograd."""
+    """dT/dS, (N, C): from the target's own terms, or by autograd."""
     terms = _terms_of(target)
     if terms is not None:
         slopes = torch.zeros_like(logits)
@@ -217,13 +217,13 @@ def by_logit(logits: torch.Tensor, target: TargetFunction) -> torch.Tensor:
 
 
 def _terms_of(target: TargetFunction) -> tuple[tuple[int, float], ...] | None:
-    """As `Target.terms`, where they are few; None for other functions."""
+    """`Target.terms`, if there are few; None for other functions."""
     terms: tuple[tuple[int, float], ...] | None = getattr(target, "terms", None)
     return None if terms is None or len(terms) > _FEW else terms
 
 
 def first_in_numpy(activations: torch.Tensor) -> Float32:
-    """Of (N, K, h, w) the first, float32 (K, h, w)."""
+    """The first of (N, K, h, w), float32 (K, h, w)."""
     values: Float32 = activations[0].float().contiguous().cpu().numpy()
     return values
 

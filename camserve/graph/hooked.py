@@ -1,8 +1,8 @@
-"""The two halves of a network that torch.fx cannot trace: one short-lived hook, which only its own thread obeys.
+"""The two halves of a network that torch.fx cannot trace. They use a short-lived hook that acts only in its own thread.
 
-The body runs the network and keeps what the layer gave. The head runs it again on the same images and puts changed
-activations in the layer's place; what comes before is computed once more, which is the price of not knowing the
-graph. A layer used several times is known by its last use. No state outlives a call.
+The body runs the network and keeps the layer's output. The head runs the network again on the same images and replaces
+the layer's output by changed activations. Without the graph, the part before the layer must be computed again. The name
+of a layer that is used several times means its last use. No state remains after a call.
 """
 
 import threading
@@ -42,12 +42,12 @@ class HookedNetwork:
 
     @property
     def takes_any_size(self) -> bool:
-        """As tried when it was given."""
+        """Whether the network took other sizes when it was loaded."""
         return self.given.takes_any_size
 
     @property
     def multiple(self) -> int:
-        """What the sides of inputs are multiples of, pixels."""
+        """The sides of inputs must be multiples of this, pixels."""
         return self.given.multiple
 
     def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class HookedNetwork:
         return self._choice.notes_at(layers) if layers else ()
 
     def layers(self) -> dict[str, tuple[int, ...]]:
-        """Every module that gives maps or tokens with more than one cell, in the order in which they finish."""
+        """Every module whose output is maps or tokens with more than one cell, in the order in which they finish."""
         return {name: found.shape for name, found in self._maps.items()}
 
     @cached_property
@@ -63,11 +63,11 @@ class HookedNetwork:
         return find_layer(self, self._maps)
 
     def default_layer(self) -> str:
-        """The last module on which the answer depends through pooling alone."""
+        """The last module after which only pooling comes before the answer; see `layer_search`."""
         return self._choice.found.name
 
     def has_known_places(self, name: str) -> bool:
-        """No arithmetic is known of it."""
+        """False: without the graph, receptive fields are not known."""
         return False
 
     def is_linear(self, name: str) -> bool:
@@ -75,7 +75,7 @@ class HookedNetwork:
         return isinstance(self.given.module.get_submodule(name), nn.Linear)
 
     def watch(self, images: Tensor, see: See) -> Tensor:
-        """As in Network: the modules of a copy that no other call meets."""
+        """As in Network: shows the outputs of all modules of a copy that no other call uses."""
         with ExitStack() as hooks, torch.enable_grad():
             network = fresh(self.given.module)
             for name, part in network.named_modules():
@@ -88,7 +88,7 @@ class HookedNetwork:
         if layer not in self._maps:
             raise UnknownName("layer", layer, self._maps)
         if output_stride is not None:
-            raise OptionError("output_stride needs the network's graph, which torch.fx cannot trace; leave it out")
+            raise OptionError("output_stride needs the network's graph, but torch.fx cannot trace it; leave it out")
         layout = self._maps[layer].layout
         body, head = HookedBody(self.given, layer, layout), HookedHead(self.given, layer, layout)
         with torch.no_grad():
@@ -100,7 +100,7 @@ _FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 class HookedBody(nn.Module):
-    """images -> (activations, (images, how often the layer is used, tokens of no place))."""
+    """images -> (activations, (images, how often the layer is used, tokens without a place))."""
 
     def __init__(self, given: Given, layer: str, layout: Layout) -> None:
         super().__init__()
@@ -112,21 +112,22 @@ class HookedBody(nn.Module):
         uses: list[None] = []
 
         def keep(output: Tensor) -> None:
-            kept[:] = [output.clone()]  # an in-place ReLU right after the layer would write into it
+            kept[:] = [output.clone()]  # an in-place ReLU after the layer would write into it
             uses.append(None)
 
         with self.given.network() as network, hooked(network.get_submodule(self.layer), keep):
             self.given.ask(network, images)
         if not kept:
             raise OptionError(
-                f"layer '{self.layer}' is not used on an input of {images.shape[-1]} x {images.shape[-2]}"
+                f"layer '{self.layer}' is not used for an input of {images.shape[-1]} x {images.shape[-2]} pixels; "
+                "choose another layer or size"
             )
         maps = self.layout.as_map(kept[0], (images.shape[-1], images.shape[-2]))
         return maps, (images, len(uses), self.layout.rest(kept[0]))
 
 
 class HookedHead(nn.Module):
-    """(activations, images, uses, tokens of no place) -> logits: the network, with the layer's last output replaced."""
+    """(activations, images, uses, tokens without a place) -> logits, with the layer's output replaced."""
 
     def __init__(self, given: Given, layer: str, layout: Layout) -> None:
         super().__init__()
@@ -146,13 +147,12 @@ class HookedHead(nn.Module):
 
 @contextmanager
 def hooked(layer: nn.Module, replace: Replace) -> Iterator[None]:
-    """While inside, `replace(output)` sees the layer's tensors in this thread, and may return others."""
+    """While active, `replace(output)` sees the layer's outputs in this thread, and may return others."""
     thread = threading.get_ident()
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-        several = type(output) is tuple and bool(
-            output
-        )  # the values proper come first, as of attention and recurrent layers
+        # attention and recurrent layers give several tensors, the main output first
+        several = type(output) is tuple and bool(output)
         value = output[0] if several else output
         if threading.get_ident() != thread or not isinstance(value, Tensor):
             return None

@@ -1,10 +1,10 @@
-"""Where the places are in a tensor, and the same tensor as feature maps (N, K, h, w) and back.
+"""Which axes of a tensor are places; conversion to feature maps (N, K, h, w) and back.
 
 first      (N, K, h, w)          convolutional networks
 last       (N, h, w, K)          channels last, as in Swin
-tokens     (N, p + h w, K)       transformers: p tokens of no place (class, distillation, registers), then the
+tokens     (N, p + h w, K)       transformers: p tokens without a place (class, distillation, registers), then the
                                  places, row by row
-sequence   (p + h w, N, K)       the same, as nn.TransformerEncoder has it unless told otherwise
+sequence   (p + h w, N, K)       the same with the batch second, the default of nn.TransformerEncoder
 """
 
 import math
@@ -22,7 +22,7 @@ LayoutKind = Literal["first", "last", "tokens", "sequence"]
 
 @dataclass(frozen=True)
 class Layout:
-    """kind: as above. prefix: p. stride: input pixels between the cells of tokens, (x, y)."""
+    """How a tensor holds places. kind, prefix (p): see above. stride: input pixels between tokens' cells, (x, y)."""
 
     kind: LayoutKind = "first"
     prefix: int = 0
@@ -30,11 +30,11 @@ class Layout:
 
     @property
     def is_tokens(self) -> bool:
-        """Whether the places lie along one axis, so that their grid follows from the input's size alone."""
+        """Whether all places lie along one axis. Their grid must then be computed from the size of the input."""
         return self.kind in ("tokens", "sequence")
 
     def grid(self, value: Tensor, size: Grid) -> Grid:
-        """(w, h) of the places in `value`, made of an input of `size` (w, h). Raises ValueError where there is none."""
+        """The grid (w, h) of `value`, made from an input of `size` (w, h). Raises ValueError without a grid."""
         if self.is_tokens:
             count = value.shape[0 if self.kind == "sequence" else 1] - self.prefix
             height, width = grid_of(count, size[1], size[0], self.stride[1], self.stride[0])
@@ -43,7 +43,7 @@ class Layout:
         return width, height
 
     def as_map(self, value: Tensor, size: Grid) -> Tensor:
-        """(N, K, h, w) of a tensor of this layout; the tokens of no place are left out."""
+        """A tensor of this layout as feature maps (N, K, h, w), without the tokens that have no place."""
         if self.kind == "first":
             return value
         if self.kind == "last":
@@ -53,13 +53,13 @@ class Layout:
         return tokens[:, self.prefix :].transpose(1, 2).reshape(len(tokens), -1, height, width)
 
     def rest(self, value: Tensor) -> Tensor | None:
-        """The tokens of no place, (N, p, K); None where there are none."""
+        """The tokens without a place, (N, p, K); None if there are none."""
         if not self.prefix:
             return None
         return (value.transpose(0, 1) if self.kind == "sequence" else value)[:, : self.prefix]
 
     def back(self, maps: Tensor, rest: Tensor | None) -> Tensor:
-        """The tensor of this layout whose `as_map` and `rest` these are."""
+        """The tensor of this layout with the given `as_map` and `rest`."""
         if self.kind == "first":
             return maps
         if self.kind == "last":
@@ -71,26 +71,26 @@ class Layout:
 
 
 def grid_of(count: int, height: int, width: int, down: float, across: float) -> Grid:
-    """(h, w) of `count` cells that lie about `down` and `across` pixels apart on an input of (height, width).
+    """The grid (h, w) of `count` cells that lie about `down` and `across` pixels apart on an input of (height, width).
 
-    The two numbers whose product is `count` and which are nearest to height / down and width / across; those may be
-    rounded either way, no more. Raises ValueError where there are none.
+    h * w is `count`, and h and w are nearest to height / down and width / across, at most 1 away. Raises ValueError if
+    there is no such grid.
     """
     rows, columns = height / down, width / across
     fitting = [(h, count // h) for h in range(1, count + 1) if count % h == 0]
     near = [one for one in fitting if abs(one[0] - rows) <= 1 and abs(one[1] - columns) <= 1]
     if not near:
         raise ValueError(
-            f"{count} tokens lie on no grid that fits an input of {width} x {height} pixels, a token every "
-            f"{across:g} x {down:g}"
+            f"{count} tokens form no grid that fits an input of {width} x {height} pixels with a token every "
+            f"{across:g} x {down:g} pixels"
         )
     return min(near, key=lambda one: abs(one[0] - rows) + abs(one[1] - columns))
 
 
 def layouts_of(shape: tuple[int, ...], size: Grid, grids: set[Grid]) -> Iterator[tuple[Layout, Grid]]:
-    """How a tensor of that shape, made of one image of `size` (w, h), can hold places, the likeliest first.
+    """The possible layouts of a tensor of this shape, each with its grid (w, h), the most likely first.
 
-    With each its grid (w, h). grids: those of the network's maps, which its tokens share.
+    size: (w, h) of the single image. grids: the known grids of the network's maps; tokens often have the same grid.
     """
     if len(shape) == 4 and shape[0] == 1:
         maps = [(Layout("first"), (shape[3], shape[2])), (Layout("last"), (shape[2], shape[1]))]
@@ -104,19 +104,19 @@ def layouts_of(shape: tuple[int, ...], size: Grid, grids: set[Grid]) -> Iterator
 
 
 def _fits(grid: Grid, size: Grid) -> bool:
-    """Whether a grid (w, h) of more than one cell has the proportions of an input (w, h), but for its last cells."""
+    """Whether a grid (w, h) of several cells has about the proportions of an input (w, h)."""
     if math.prod(grid) < 2 or grid[0] > size[0] or grid[1] > size[1]:
         return False
     return _stretch(grid, size) <= math.log(min(1.51, 1 + 2.5 / min(grid)))
 
 
 def _stretch(grid: Grid, size: Grid) -> float:
-    """How far the cells of a grid (w, h) over an input (w, h) are from squares; 0 for squares."""
+    """How much the cells of a grid (w, h) over an input (w, h) differ from squares; 0 for squares."""
     return abs(math.log(size[0] / grid[0] * grid[1] / size[1]))
 
 
 def _grids_of(count: int, size: Grid, known: set[Grid]) -> Iterator[tuple[int, Grid]]:
-    """(prefix, grid) of so many tokens: on a grid that maps of the network have, else on one like the image."""
+    """Possible (prefix, grid) of `count` tokens: first the known grids, then grids with the image's proportions."""
     prefixes = range(min(MOST_PREFIX_TOKENS, count - 2) + 1)
     yield from ((prefix, grid) for prefix in prefixes for grid in known if math.prod(grid) == count - prefix > 1)
     found = []

@@ -1,7 +1,8 @@
-"""Whether a head is a mean over places and one matrix, found by what it answers rather than by how it is written.
+"""Find out from its answers, not from its code, whether a head is a mean over places and one matrix.
 
-A head that knows its activations only through their mean, and is affine in that, has exact class maps: hooked networks,
-channels last, tokens behind a norm, two heads that are averaged. Four answers to made-up activations tell.
+A head has exact class maps if it depends only on the mean of its activations and is affine in it. This also finds such
+heads in hooked networks, channels-last networks, tokens after a norm, and two averaged heads. The head is tested with
+artificial activations.
 """
 
 from collections.abc import Iterator
@@ -16,19 +17,19 @@ from camserve.graph.cosine_head import CosineHead
 from camserve.graph.heads import Carried, Head, LinearHead, PooledHead
 from camserve.graph.original.agreement import same
 
-# Affine heads of more values than this (classes times channels) are not differentiated to find their matrix.
+# The matrix of an affine head with more values than this (classes times channels) is not found by differentiation.
 _MOST_WEIGHTS = 5_000_000
 
 
 def head_by_numbers(head: Head, activations: Tensor, carried: Carried, others: Carried) -> Head:
-    """`head`, or what it amounts to: linear, cosine, or pooled.
+    """`head`, or an equal head of a more special kind: linear, cosine, or pooled.
 
-    activations: (1, K, h, w), and what the head needs besides; others: the same of another image, since what depends on
-    that is no bias.
+    activations: (1, K, h, w). carried: the other inputs of the head; others: those of another image, because a part
+    that depends on them is not a bias.
     """
     try:
         cosine = cosine_head(head, _Asked(head, activations).maps, carried)
-    except (RuntimeError, ValueError, TypeError, IndexError):  # a head that does not take what was made up
+    except (RuntimeError, ValueError, TypeError, IndexError):  # the head does not take artificial activations
         cosine = None
     if cosine is None:
         return _by_mean(head, activations, carried, others)
@@ -37,7 +38,7 @@ def head_by_numbers(head: Head, activations: Tensor, carried: Carried, others: C
 
 
 def _by_mean(head: Head, activations: Tensor, carried: Carried, others: Carried) -> Head:
-    """`head`, or what it amounts to as a function of the mean over places: linear, or pooled."""
+    """`head`, or an equal linear or pooled head if it depends only on the mean over places."""
     asked = _Asked(head, activations)
     try:
         with torch.no_grad():
@@ -49,12 +50,12 @@ def _by_mean(head: Head, activations: Tensor, carried: Carried, others: Carried)
             return _linear(head, asked, carried)
         is_new = head.kind is not HeadKind.POOLED and asked.takes_one_cell(carried)
         return PooledHead(head.module) if is_new else head
-    except (RuntimeError, ValueError, TypeError, IndexError):  # a head that does not take what was made up
+    except (RuntimeError, ValueError, TypeError, IndexError):  # the head does not take artificial activations
         return head
 
 
 class _Asked:
-    """A head, and activations to ask it about: as the layer's own, with another value at every place."""
+    """A head, and artificial activations to test it with: the layer's activations plus noise at every place."""
 
     def __init__(self, head: Head, activations: Tensor) -> None:
         chance = torch.Generator().manual_seed(3)
@@ -74,15 +75,15 @@ class _Asked:
         return self._head.logits(mean.expand(self.shape).contiguous(), carried)
 
     def depends(self, carried: Carried) -> bool:
-        """Whether the answer changes with the activations; it does not where a classifier starts from zero."""
+        """Whether the answer changes with the activations; with weights of zero it does not."""
         return not torch.equal(self(self.mean, carried), self(self._other, carried))
 
     def knows_the_mean_alone(self, carried: Carried) -> bool:
-        """Whether the answer is the same where every place holds the mean."""
+        """Whether the answer stays the same if every place has the mean."""
         return same(self(self.mean, carried), self._head.logits(self._noisy, carried))
 
     def is_affine(self, carried: Carried) -> bool:
-        """f(a + b) + f(0) = f(a) + f(b), near the activations and far from them: a small curve hides near by."""
+        """Whether f(a + b) + f(0) = f(a) + f(b), also far from the activations, where a small curvature shows."""
         at_none = self(torch.zeros_like(self.mean), carried)
         pairs = [(factor * self.mean, sign * factor * self._other) for factor, sign in ((1, 1), (30, -1), (30, 1))]
         return all(same(self(a + b, carried) + at_none, self(a, carried) + self(b, carried)) for a, b in pairs)
@@ -93,7 +94,7 @@ class _Asked:
 
 
 def _linear(head: Head, asked: _Asked, carried: Carried) -> Head:
-    """The head as a pooling and one matrix of its own: its bias is what it says to nothing."""
+    """The head as a pooling and one matrix. The bias is its answer to activations of zero."""
     with torch.no_grad():
         bias = asked(torch.zeros_like(asked.mean), carried)[0]
         answers = asked(asked.mean, carried)
@@ -114,7 +115,7 @@ def _made(weight: Tensor, bias: Tensor) -> LinearHead:
 
 
 class Alone(nn.Module):
-    """A head that needs nothing besides its activations, whatever is carried."""
+    """A head that uses only its activations and ignores the carried values."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

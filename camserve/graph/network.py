@@ -1,6 +1,6 @@
-"""What a Model asks of its network: which layers there are, and the two halves at one of them.
+"""The interface of a Model's network: its layers, and its two halves at a layer.
 
-`camserve.graph.traced` gives it for networks that torch.fx traces, `camserve.graph.hooked` for all others.
+`camserve.graph.traced` implements it for networks that torch.fx can trace, `camserve.graph.hooked` for all others.
 """
 
 import logging
@@ -20,10 +20,10 @@ log = logging.getLogger("camserve")
 
 
 class Network(Protocol):
-    """What a Model asks of its network.
+    """The interface of a Model's network.
 
     given: the module as its user calls it. classes: C of the logits (N, C).
-    is_extended: whether it takes sizes that `given` does not take, or answers otherwise there.
+    is_extended: whether it takes sizes that `given` does not take, or gives other answers at them.
     """
 
     given: Given
@@ -32,38 +32,38 @@ class Network(Protocol):
 
     @property
     def graph(self) -> fx.GraphModule | None:
-        """The graph of `whole`; None where it is not known."""
+        """The graph of `whole`; None if it is not known."""
         ...
 
     @property
     def whole(self) -> nn.Module:
-        """images (N, c, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        """images (N, c, H, W) -> logits (N, C), frozen; autograd works through it."""
         ...
 
     @property
     def takes_any_size(self) -> bool:
-        """Whether inputs may have another size and shape than the one trained at."""
+        """Whether inputs may have other sizes and shapes than the training size."""
         ...
 
     @property
     def multiple(self) -> int:
-        """What the sides of inputs are multiples of, pixels; of use where inputs may have any size."""
+        """The sides of inputs must be multiples of this, pixels; used if inputs may have any size."""
         ...
 
     def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
-        """What explanations of inputs of `size` (w, h) at some layers have to say."""
+        """The notes for explanations of inputs of `size` (w, h) at some layers."""
         ...
 
     def layers(self) -> dict[str, tuple[int, ...]]:
-        """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
+        """{name: shape (K, h, w) of its maps at the training size} of every layer that can be explained, in order."""
         ...
 
     def default_layer(self) -> str:
-        """The last layer that still has places. Raises ModelError where there is none."""
+        """The last layer that still has places. Raises ModelError if there is none."""
         ...
 
     def watch(self, images: Tensor, see: See) -> Tensor:
-        """The logits of one pass with autograd, in which `see` meets every value with a name, in order."""
+        """The logits of one forward pass with autograd; `see` gets every value that has a name, in order."""
         ...
 
     def cut(self, layer: str, output_stride: int | None = None) -> Cut:
@@ -72,9 +72,9 @@ class Network(Protocol):
 
 
 def network_of(given: Given, *, by_hook: bool = False) -> Network:
-    """The network that was given, traced where torch.fx can and the graph answers as the network does, else hooked.
+    """The network that was given: traced if torch.fx can and the graph gives the same answers, else hooked.
 
-    by_hook: hooked in any case.
+    by_hook: always hooked.
     """
     if by_hook:
         return HookedNetwork(given)

@@ -1,7 +1,7 @@
-"""A traced graph whose tokens, or channels-last maps, stand as feature maps at one place, so that it can be cut there.
+"""Rewrite a traced graph so that it can be cut at a layer of tokens or channels-last maps.
 
-The graph is rewritten to turn the layer's value into a map (N, K, h, w) and back again; a cut between the two sees the
-map, and tokens of no place (class, distillation, registers) travel beside it untouched.
+The new graph turns the layer's value into a map (N, K, h, w) and back again, and can be cut between the two. Tokens
+without a place (class, distillation, registers) are carried beside the map, unchanged.
 """
 
 import operator
@@ -14,7 +14,7 @@ from camserve.graph.trace import Graph
 
 
 def turned(graph: fx.GraphModule, node: fx.Node, layout: Layout) -> tuple[fx.GraphModule, fx.Node]:
-    """`graph` with what `node` gives turned to a map and back, and the map's node. The given graph stays as it is."""
+    """A copy of `graph` that turns the value of `node` into a map and back, and the node of the map."""
     copies: dict[fx.Node, fx.Node] = {}
     copy = fx.Graph()
     copy.output(copy.graph_copy(graph.graph, copies))
@@ -38,7 +38,7 @@ def _of_last(copy: fx.Graph, own: fx.Node) -> tuple[fx.Node, fx.Node]:
 
 
 def _of_tokens(copy: fx.Graph, own: fx.Node, layout: Layout) -> tuple[fx.Node, fx.Node]:
-    """The map of (N, p + h w, K) or (p + h w, N, K), and the same tensor put together again."""
+    """The nodes of the map of (N, p + h w, K) or (p + h w, N, K), and of the same tensor put together again."""
     image = next(iter(copy.nodes))
     last, rest = own, slice(None)
 
@@ -67,5 +67,5 @@ def _of_tokens(copy: fx.Graph, own: fx.Node, layout: Layout) -> tuple[fx.Node, f
 
 
 def cells_of(patches: Tensor, images: Tensor, across: float, down: float) -> tuple[int, int]:
-    """(h, w) of the grid of tokens (N, h w, K) made of `images` (N, c, H, W), so many pixels apart."""
+    """The grid (h, w) of tokens (N, h w, K) that were made from `images` (N, c, H, W); across, down: pixels apart."""
     return grid_of(int(patches.shape[1]), int(images.shape[-2]), int(images.shape[-1]), down, across)

@@ -1,4 +1,4 @@
-"""A model as a graph: torch.fx with every layer kept whole."""
+"""A model as a graph, by torch.fx; every layer stays whole."""
 
 import operator
 import threading
@@ -12,7 +12,7 @@ from torch import fx, nn
 from camserve.errors import ModelError
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
-# Functions that write into what they are given, besides those that torch marks by a name such as "relu_".
+# Functions that write into their arguments, besides those that torch marks by a name such as "relu_".
 _WRITING = {getattr(operator, name) for name in dir(operator) if name.startswith("i") and name[1:] in dir(operator)}
 _WRITING |= {operator.setitem, setattr}
 
@@ -22,26 +22,26 @@ _one_at_a_time = threading.Lock()
 
 
 class Untraceable(ModelError):
-    """The network's control flow needs data: torch.fx sees none."""
+    """torch.fx cannot trace the network, or the traced graph gives other answers."""
 
 
 class Graph(fx.GraphModule):
-    """A GraphModule that raises what its layers raise: torch's own also prints a traceback to stderr."""
+    """A GraphModule that raises its layers' errors. torch's own class also prints a traceback to stderr."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As torch's own, which would put notes of its own in the place of a layer called "meta"."""
+        """As in torch, but torch's own `meta` does not replace a layer with the name "meta"."""
         if name != "meta" or not isinstance(value, dict) or "meta" not in self._modules:
             super().__setattr__(name, value)
 
     def recompile(self) -> Any:
-        """As torch's own, which puts the printing in the place of an ordinary call."""
+        """As in torch, but an ordinary call replaces the call that prints."""
         code = super().recompile()
         type(self).__call__ = nn.Module.__call__  # type: ignore[method-assign]
         return code
 
 
 class _Proxy(fx.Proxy):
-    """torch.fx's own does not take `values[key] = value`."""
+    """A proxy that also takes `values[key] = value`, which torch.fx's own does not."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", setitem, (self, key, value), {})
@@ -51,7 +51,8 @@ class _Tracer(fx.Tracer):
     """Keeps subclasses of torch's own layers whole, such as a Conv2d with SAME padding.
 
     Their shape arithmetic cannot be traced, and geometry and cost are known for the layer, not for its parts.
-    While it traces, torch.fx has every module of the process call it: those of other threads go on as ever.
+    While torch.fx traces, calls of every module in the process go to the tracer. Calls from other threads are passed on
+    unchanged.
     """
 
     def __init__(self) -> None:
@@ -59,16 +60,16 @@ class _Tracer(fx.Tracer):
         self._thread = threading.get_ident()
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """What stands for a value while it is traced."""
+        """The object that stands for a value during tracing."""
         return _Proxy(node, self)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """As torch's own, in the thread that traces."""
+        """As in torch, but only in the thread that traces."""
         here = threading.get_ident() == self._thread
         return super().call_module(m, forward, args, kwargs) if here else forward(*args, **kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        """As torch's own, in the thread that traces."""
+        """As in torch, but only in the thread that traces."""
         here = threading.get_ident() == self._thread
         return super().getattr(attr, attr_val, parameter_proxy_cache) if here else attr_val
 
@@ -78,11 +79,11 @@ class _Tracer(fx.Tracer):
 
 
 def trace(model: nn.Module, keyword: str | None = None) -> Graph:
-    """The graph of `model`, called with images alone and sharing its parameters. Raises Untraceable.
+    """The graph of `model`, called with images alone. It shares the parameters of `model`. Raises Untraceable.
 
-    keyword: the name that images are given by, where they cannot be given without one. Arguments that may be left out
-    have their defaults, as in a call: torch.fx itself would make unknown values of them and take a training's branch.
-    A graph of our own is taken as it is, names included.
+    keyword: the name of the argument for images, if they must be passed by name. All other arguments keep their
+    defaults, as in a call; torch.fx itself would treat them as unknown values and follow the branch for training.
+    A Graph is copied, with its names.
     """
     if isinstance(model, Graph) and keyword is None:
         same = fx.Graph()
@@ -94,13 +95,13 @@ def trace(model: nn.Module, keyword: str | None = None) -> Graph:
             with _one_at_a_time:
                 graph = _Tracer().trace(root)
             return Graph(root, _in_order(root, graph))
-    except Exception as error:  # whatever the user's forward raises when it meets a proxy
+    except Exception as error:  # the user's forward may raise anything when it gets a proxy
         raise Untraceable(f"torch.fx cannot trace {type(model).__name__}: {error}") from None
 
 
 @contextmanager
 def _nothing_kept(model: nn.Module) -> Iterator[None]:
-    """Afterwards the modules hold what they held: what a forward keeps while it is traced stands in for tensors."""
+    """Restore the attributes of all modules afterwards: a traced forward may have stored proxies in them."""
     held = [vars(part) for part in model.modules()]
     kinds = ("_parameters", "_buffers", "_modules")
     held += [own[name] for own in list(held) for name in kinds if isinstance(own.get(name), dict)]
@@ -115,7 +116,7 @@ def _nothing_kept(model: nn.Module) -> Iterator[None]:
 
 
 def _called_with_images(model: nn.Module, keyword: str | None) -> nn.Module:
-    """A module with everything of `model` and a forward of one argument."""
+    """A module with all attributes of `model` and a forward of one argument."""
 
     def forward(self: nn.Module, images: Any) -> Any:
         return model.forward(images) if keyword is None else model.forward(**{keyword: images})
@@ -126,9 +127,9 @@ def _called_with_images(model: nn.Module, keyword: str | None) -> nn.Module:
 
 
 def _in_order(root: nn.Module, graph: fx.Graph) -> fx.Graph:
-    """`graph`, in which what is used after a step that writes into it is used as that step left it.
+    """Change `graph` so that steps after a step that writes into a value use the result of that step.
 
-    `x.add_(y)` on a line of its own has no user, so nothing but the order of the lines would say that it comes first.
+    A line such as `x.add_(y)` has no user, so without this only the order of the lines would say that it comes first.
     """
     place = {node: index for index, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
@@ -142,13 +143,13 @@ def _in_order(root: nn.Module, graph: fx.Graph) -> fx.Graph:
 
 
 def setitem(values: Any, key: Any, value: Any) -> Any:
-    """`values`, once `value` is written into it: as an assignment does, which gives nothing."""
+    """Do `values[key] = value` and return `values`; a plain assignment would return nothing."""
     values[key] = value
     return values
 
 
 def writes(graph: nn.Module, node: fx.Node) -> bool:
-    """Whether a node may write into a tensor it is given, so that it matters though nothing reads its result."""
+    """Whether a node may write into its argument. Such a node matters even if its result is not used."""
     if node.op == "call_method":
         name = str(node.target)
         return (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or "out" in node.kwargs
@@ -168,13 +169,13 @@ def writes(graph: nn.Module, node: fx.Node) -> bool:
 
 
 def without_dead_code(graph: fx.GraphModule) -> None:
-    """Take out of `graph` what its answer does not need. What writes in place stays: torch.fx would drop that, too."""
+    """Remove from `graph` what its answer does not need. Nodes that write in place stay; torch.fx would remove them."""
     graph.graph.eliminate_dead_code(lambda node: node.is_impure() or writes(graph, node))
     graph.delete_all_unused_submodules()
     graph.recompile()
 
 
 def is_recording() -> bool:
-    """Whether an export is writing down what runs, for which sizes must stay symbols: no branch may depend on one."""
+    """Whether an export is recording. Sizes are then symbols, and no branch may depend on them."""
     recording: bool = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
     return recording

@@ -1,4 +1,4 @@
-"""A network whose graph is known: its layers, its two halves at one of them, and where cells lie."""
+"""A network whose graph is known: its layers, its two halves at a layer, and where cells lie."""
 
 import math
 import operator
@@ -25,16 +25,16 @@ from camserve.graph.tokens import turned
 from camserve.graph.trace import Untraceable
 
 _MEAN_OF_WINDOWS = (
-    "this network was made for {} x {} pixels; at this size the scores are the mean over windows of its own size, "
-    "which differ from what the network itself would answer"
+    "this network was made for {} x {} pixels; at this size the scores are the mean over windows of that size, and "
+    "they differ from the answer of the network itself"
 )
 
 
 class TracedNetwork:
     """A network whose graph is known.
 
-    Fully connected layers over a flattened map become convolutions, whose scores are averaged over places: the same
-    logits at the size trained at, and any larger size works too. Raises Untraceable, ModelError.
+    Fully connected layers over a flattened map become convolutions, and their scores are averaged over places. The
+    logits at the training size stay the same, and any larger size works too. Raises Untraceable, ModelError.
     """
 
     def __init__(self, given: Given) -> None:
@@ -50,7 +50,7 @@ class TracedNetwork:
             raise Untraceable(str(error)) from None
 
     def _flattens_places(self) -> bool:
-        """Whether a map of several cells goes into one vector, as before AlexNet's and VGG's linear layers."""
+        """Whether a map of several cells is flattened to a vector, as before AlexNet's and VGG's linear layers."""
         shapes = self._fields.shapes
         for node in self.graph.graph.nodes:
             before = [shapes[other.name] for other in node.all_input_nodes]
@@ -61,10 +61,10 @@ class TracedNetwork:
         return False
 
     def _convolve(self) -> bool:
-        """Whether its linear layers have become convolutions, which answer alike at the size trained at."""
+        """Turn linear layers into convolutions if the answer at the training size stays the same. Returns whether."""
         try:
             graph = convolve_linear(self.graph, self.size, self.given.channels)
-        except ModelError:  # no plain chain of linear layers: it stays as it is, at its own size
+        except ModelError:  # not a plain chain of linear layers: the network keeps them and its size
             return False
         (output,) = (node for node in graph.graph.nodes if node.op == "output")
         with graph.graph.inserting_before(output):
@@ -77,12 +77,12 @@ class TracedNetwork:
 
     @property
     def whole(self) -> nn.Module:
-        """images (N, c, H, W) -> logits (N, C), frozen, through which autograd can go."""
+        """images (N, c, H, W) -> logits (N, C), frozen; autograd works through it."""
         return self.graph
 
     @cached_property
     def takes_any_size(self) -> bool:
-        """As tried when it was given; a network whose linear layers became convolutions, on a size of its own."""
+        """As found when the network was loaded; after linear layers became convolutions, as tried at a larger size."""
         if not self.is_extended:
             return self.given.takes_any_size
         try:
@@ -94,7 +94,7 @@ class TracedNetwork:
 
     @property
     def multiple(self) -> int:
-        """What the sides of inputs are multiples of, pixels."""
+        """The sides of inputs must be multiples of this, pixels."""
         return 1 if self.is_extended else self.given.multiple
 
     def notes_at(self, size: tuple[int, int], layers: Collection[str]) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class TracedNetwork:
         return places_of(shapes, self.size, grids)
 
     def layers(self) -> dict[str, tuple[int, ...]]:
-        """Every layer that can be looked at, in order, with its maps (K, h, w) at the size trained at."""
+        """{name: shape (K, h, w) of its maps at the training size} of every layer that can be explained, in order."""
         names = layer_names(self.graph).items()
         own = self._names
         return {name: self._places[own[node]].shape for name, node in names if own.get(node) in self._places}
@@ -130,11 +130,11 @@ class TracedNetwork:
         return replace(choice, found=self._places[self._names[plainest]])
 
     def default_layer(self) -> str:
-        """The last activation on which the answer depends through pooling alone."""
+        """The last activation after which only pooling comes before the answer; see `layer_search`."""
         return self._choice.found.name
 
     def has_known_places(self, name: str) -> bool:
-        """Whether the receptive field of that node is known; what attention has mixed may lie anywhere in it."""
+        """Whether the receptive field of this node is known, and attention has not mixed its places."""
         field = self._fields.get(self._nodes[name].name)
         return field is not None and not (field.global_context and self._attends)
 
@@ -145,11 +145,11 @@ class TracedNetwork:
         return attention or not names.isdisjoint(("softmax", "scaled_dot_product_attention"))
 
     def is_linear(self, name: str) -> bool:
-        """Whether that node calls a linear layer."""
+        """Whether this node calls a linear layer."""
         return self._is(self._nodes[name], nn.Linear, F.linear)
 
     def _plainest(self, node: fx.Node) -> fx.Node:
-        """The node that made what others only turn round, or prepare for pooling; a class map before its ReLU."""
+        """Go back from `node` over steps that only rearrange a map or prepare pooling, and a class map's ReLU."""
         while True:
             before = next((one for one in node.all_input_nodes if self._names.get(one) in self._places), None)
             prepares = node.op != "call_module" and _name_of(node) in _PREPARING
@@ -160,7 +160,7 @@ class TracedNetwork:
             node = before
 
     def _is_weighed(self, node: fx.Node) -> bool:
-        """Whether weights come after a node: as many channels as classes are then chance, no map of each class."""
+        """Whether weights come after a node. Its channels are then not maps of classes, even if there are as many."""
         ahead, seen = list(node.users), set[fx.Node]()
         while ahead:
             user = ahead.pop()
@@ -175,7 +175,7 @@ class TracedNetwork:
         return self._places[self._names[one]].shape == self._places[self._names[other]].shape
 
     def watch(self, images: Tensor, see: See) -> Tensor:
-        """As in Network: every node that has a name, but poolings to a fixed grid."""
+        """As in Network: shows every node that has a name, except poolings to a fixed grid."""
 
         def shown(node: fx.Node, value: Tensor) -> Tensor | None:
             hidden = node not in self._names or self._is(node, *_FIXED_GRID)
@@ -187,7 +187,7 @@ class TracedNetwork:
         return logits.float()
 
     def cut(self, layer: str, output_stride: int | None = None) -> Cut:
-        """The two halves at a layer; with output_stride, from the graph dilated up to it."""
+        """The two halves at a layer. With output_stride, the graph is dilated first."""
         graph, node = self.graph, node_of(self.graph, layer)
         found, own = self._places.get(self._names.get(node, "")), self._fields.get(node.name)
         shape: tuple[int, ...] = self._fields.shapes[node.name]
@@ -196,8 +196,8 @@ class TracedNetwork:
             shape = (1, *found.shape)
         if len(shape) != 4:
             raise OptionError(
-                f"layer '{layer}' gives a tensor of shape {shape}, not feature maps (N, K, h, w) or tokens; try one "
-                "before"
+                f"layer '{layer}' gives a tensor of shape {shape}, not feature maps (N, K, h, w) or tokens; try an "
+                "earlier layer"
             )
         if output_stride is not None:
             graph = dilate(graph, output_stride, self.size, layer=node, channels=self.given.channels)
@@ -218,7 +218,7 @@ class TracedNetwork:
 
 _FIXED_GRID = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
 _WEIGHTS = (nn.Linear, nn.Conv2d, nn.Bilinear, F.linear, F.conv2d, torch.matmul, operator.matmul)
-# What turns a map round without a change of its values, or raises it to a power before it is pooled (GeM).
+# Steps that rearrange a map without changing its values, or raise it to a power before pooling (GeM).
 _PREPARING = frozenset(
     [
         "flatten",

@@ -1,6 +1,6 @@
-"""Pictures of bands, multispectral or with depth: their numbers as they are, and three of them as a picture to look at.
+"""Pictures of bands (multispectral, or with depth): the unchanged numbers, and up to three bands as a visible picture.
 
-Nothing is windowed, laid over white or made grey on the way to the network: it gets the numbers of the file.
+The network gets the numbers of the file: they are not windowed, laid over white or converted to grey.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _TURNED: dict[Image.Transpose, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] =
 
 
 class Bands(NamedTuple):
-    """Samples of a picture, counted from 0: given, those that the network gets; shown, one or three that are drawn."""
+    """Samples of a picture, counted from 0. given: those that the network gets; shown: one or three that are drawn."""
 
     given: tuple[int, ...]
     shown: tuple[int, ...]
@@ -40,11 +40,11 @@ class Bands(NamedTuple):
 def read_bands(
     source: Source, bands: Bands, *, max_pixels: int, max_side: int, max_bytes: int, local: bool = False
 ) -> Photo:
-    """A picture with its samples, as `camserve.images.reading.read_photo` takes it, or numbers (H, W) or (H, W, C).
+    """Read a picture with all its samples: any source that `read_photo` takes, or an array (H, W) or (H, W, C).
 
-    Its `image` is made of the samples that are shown: of 8 bits as they are, others between the values that
-    `camserve.images.windows` finds. Raises as `read_photo`, and ImageError where there are too few samples or a value
-    that is no number.
+    The `image` of the result shows the bands `bands.shown`: unchanged if they have 8 bits, else with black and white
+    from `camserve.images.windows`. Raises the errors of `camserve.images.reading.read_photo`, and ImageError if there
+    are too few samples or a value is NaN or infinite.
     """
     limits, sha256, notes = Limits(max_pixels, max_side, local), None, list[str]()
     if isinstance(source, np.ndarray):
@@ -67,16 +67,16 @@ def read_bands(
 
 
 def upright(values: npt.NDArray[Any], turn: Image.Transpose | None) -> npt.NDArray[Any]:
-    """Numbers (H, W, C), turned as a Pillow image would be."""
+    """Numbers (H, W, C) after a turn that is named as for a Pillow image."""
     return values if turn is None else np.ascontiguousarray(_TURNED[turn](values))
 
 
 def _of_array(array: npt.NDArray[Any], limits: Limits) -> npt.NDArray[Any]:
-    """(H, W, C), a copy. Raises ImageError for what is no picture, ImageTooLarge before anything is copied."""
+    """A copy, (H, W, C). Raises ImageError for an array that is not a picture, ImageTooLarge before copying."""
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
         raise ImageError(
-            f"an array of {array.dtype} {array.shape} is no picture of bands; allowed are numbers in the shape (H, W) "
-            "or (H, W, C). Try array.transpose(1, 2, 0) of a (C, H, W)."
+            f"an array of {array.dtype} {array.shape} is not a picture of bands; allowed are numbers in the shape "
+            "(H, W) or (H, W, C). Try array.transpose(1, 2, 0) if the shape is (C, H, W)."
         )
     check_size(array.shape[1::-1], repr("array"), limits)
     with one_error("array", "array", limits):
@@ -85,24 +85,24 @@ def _of_array(array: npt.NDArray[Any], limits: Limits) -> npt.NDArray[Any]:
 
 
 def _check(values: npt.NDArray[Any], bands: Bands, name: str) -> None:
-    """Raises ImageError where the picture lacks a band, or one has values that are no numbers."""
+    """Raises ImageError if a band is missing or has a value that is NaN or infinite."""
     needed, there = 1 + max(*bands.given, *bands.shown), values.shape[2]
     listed = ", ".join(map(str, bands.given))
     if there < needed:
         raise ImageError(
             f"{name!r} has {there} samples a pixel; this model takes the bands {listed}, counted from 0, so allowed "
-            f"are pictures of {needed} and more. Try the file that all bands are in, or another model."
+            f"are pictures of {needed} or more samples. Try the file that contains all bands, or another model."
         )
     for band in {*bands.given, *bands.shown} if values.dtype.kind == "f" else ():
         if not np.isfinite(values[..., band]).all():
             raise ImageError(
-                f"band {band} of {name!r} has values that are NaN or infinite; allowed are numbers. Try filling in "
-                "what has no data."
+                f"band {band} of {name!r} has values that are NaN or infinite; allowed are finite numbers. Try "
+                "replacing them, for example by the mean of the band."
             )
 
 
 def _shown(values: npt.NDArray[Any], bands: Bands) -> tuple[Image.Image, list[str]]:
-    """The picture to look at, RGB, and what is to be said of its window."""
+    """The visible picture, RGB, and notes about its window."""
     seen = values[..., list(bands.shown)]
     if seen.dtype != np.uint8:
         return from_numbers(seen, len(bands.shown))

@@ -1,4 +1,4 @@
-"""The size that a packed picture inside another file says it has: what its decoder will make, whatever is around it.
+"""The size that a compressed picture inside another file declares. Its decoder makes this size, whatever the file says.
 
 A TIFF or DICOM file of 10 x 10 pixels may hold a JPEG 2000 of a gigapixel.
 """
@@ -9,7 +9,7 @@ from camserve.images.jpeg_xl import header
 
 
 def coded_size(data: bytes) -> tuple[int, int] | None:
-    """(W, H) of a JPEG, JPEG 2000, JPEG XL, PNG, WebP or LERC; None of others, or where it is not to be found."""
+    """(W, H) of a JPEG, JPEG 2000, JPEG XL, PNG, WebP or LERC; None for other formats, or if no size is found."""
     if data.startswith(b"\xff\xd8"):
         return _of_jpeg(data)
     if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
@@ -22,7 +22,7 @@ def coded_size(data: bytes) -> tuple[int, int] | None:
         version = struct.unpack_from("<i", data, 6)[0]
         height, width = struct.unpack_from("<ii", data, 14 if version >= 3 else 10)
         return width, height
-    at = data.find(b"\xff\x4f\xff\x51")  # JPEG 2000, by itself or in its container
+    at = data.find(b"\xff\x4f\xff\x51")  # JPEG 2000, with or without its container
     if at >= 0:
         right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
         return right - left, bottom - top
@@ -33,7 +33,7 @@ def _of_jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
     while at + 9 <= len(data):
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:  # the last is of JPEG-LS
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:  # 0xF7: JPEG-LS
             height, width = _two(">HH", data, at + 5)
             return width, height
         at += 2 + length

@@ -1,7 +1,7 @@
-"""Encoded bytes of a known format to upright RGB pixels, and what is to be said of how they were read.
+"""Encoded bytes of a known format to upright RGB pixels, with notes about how they were read.
 
-The readers of the formats we take are called by name, because `Image.open` cannot tell a damaged JPEG from
-a text file, follows an MPO's index to where it breaks, and warns and refuses by a process-wide limit.
+Each format's reader is called directly, because `Image.open` cannot tell a damaged JPEG from a text file, fails on
+an MPO with a broken index, and warns and refuses by a limit of the whole process.
 """
 
 import io
@@ -48,23 +48,23 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "AVIF": AvifImageFile,
 }
-# PNGs of 16-bit colours, by how Pillow unpacks them: how it gives the lower bytes instead
+# PNGs of 16-bit colours. {how Pillow unpacks the upper bytes: (mode, how it unpacks the lower bytes)}
 _DEEP = {"RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L"), "LA;16B": ("RGBA", "RGBA")}
-# The formats that need a library which is an extra; it is imported when the first such picture comes
+# Formats whose library is an extra. It is imported when the first picture of the format is read
 EXTRAS: dict[str, Callable[[bytes, str, Limits], Decoded | bytes]] = {
     "HEIC": read_heic,
     "JPEG XL": read_jpeg_xl,
     "DICOM": read_dicom,
 }
-_COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # samples of a TIFF that are colours, by its photometric interpretation
+_COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # {photometric interpretation of a TIFF: number of samples that are colours}
 
 
 def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = True) -> tuple[Pixels, list[str]]:
-    """The pixels (H, W, 3) of the picture in `data`, upright, and notes.
+    """The upright pixels (H, W, 3) of the picture in `data`, and notes.
 
-    icc: whether colours become sRGB where a profile says what they are.
+    icc: whether to convert colours with a profile to sRGB.
 
-    Raises whatever the libraries raise of damaged bytes.
+    Raises whatever the libraries raise for damaged bytes.
     """
     if kind == "TIFF":
         picture, notes = _decode_tiff(data, name, limits, icc)
@@ -82,7 +82,10 @@ def decode(data: bytes, name: str, kind: str, limits: Limits, *, icc: bool = Tru
 def decode_draft(
     data: bytes, name: str, limits: Limits, smaller: Smaller, *, icc: bool = True
 ) -> tuple[Pixels, list[str], tuple[int, int] | None]:
-    """A JPEG as `decode` gives it, or as much smaller as `smaller` allows; then also (W, H) of it in full, upright."""
+    """A JPEG decoded as small as `smaller` allows: pixels, notes, and the full size (W, H), upright.
+
+    The full size is None if the JPEG was not decoded smaller, but as by `decode`.
+    """
     image = _opened(data, name, "JPEG", limits)
     drafted = shrink(image, smaller)
     if drafted is None:
@@ -99,30 +102,29 @@ def _loaded(image: ImageFile.ImageFile, data: bytes, kind: str, icc: bool) -> tu
     profile = image.info.get("icc_profile") if icc else None
     picture, notes = _deep_png(data, image, raw, profile) or to_rgb(image, profile)
     turn = turn_of(image)
-    del image  # its pixels can go before turning makes another set
+    del image  # frees its pixels before turning makes a copy
     picture = picture if turn is None else picture.transpose(turn)
     return pixels_of(picture), [*moves, *notes]
 
 
 def _opened(data: bytes, name: str, kind: str, limits: Limits) -> ImageFile.ImageFile:
-    """Within the limits, and not decoded yet."""
+    """Open a picture within the limits, without decoding it."""
     try:
         image = READERS[kind](io.BytesIO(data), "")
     except OSError:
-        if kind == "WEBP" and (
-            size := coded_size(data)
-        ):  # whose decoder says the same of damage and of too little memory
+        # WebP's decoder raises the same error for damage and for too little memory
+        if kind == "WEBP" and (size := coded_size(data)):
             check_size(size, repr(name), limits)
-            np.empty((2, *size, 4), np.uint8)  # what it has need of
+            np.empty((2, *size, 4), np.uint8)  # the memory that it needs; raises MemoryError
         raise
     check_size(image.size, repr(name), limits)
     return image
 
 
 def _decode_extra(data: bytes, name: str, kind: str, limits: Limits, icc: bool) -> tuple[Pixels, list[str]]:
-    """A format whose library is an extra. The libraries turn pictures upright themselves."""
+    """Decode a format whose library is an extra. The libraries turn pictures upright themselves."""
     read = EXTRAS[kind](data, name, limits)
-    if isinstance(read, bytes):  # of a JPEG that was made smaller
+    if isinstance(read, bytes):  # a JPEG that was packed as JPEG XL
         return decode(read, name, "JPEG", limits, icc=icc)
     profile = read.profile if icc else None
     if isinstance(read.pixels, Image.Image):
@@ -154,7 +156,7 @@ def _deep_png(data: bytes, image: Image.Image, raw: Any, profile: bytes | None) 
 
 
 def _deep_values(data: bytes, image: Image.Image, raw: Any) -> npt.NDArray[Any] | None:
-    """The numbers of a PNG of 16-bit colours, of which Pillow gives the upper bytes; None of any other picture."""
+    """The numbers of a PNG of 16-bit colours, of which Pillow gives only the upper bytes; None for other pictures."""
     if raw not in _DEEP:
         return None
     mode, unpacking = _DEEP[raw]
@@ -164,7 +166,7 @@ def _deep_values(data: bytes, image: Image.Image, raw: Any) -> npt.NDArray[Any] 
     again.tile = [again.tile[0]._replace(args=unpacking)]
     again.load()
     low = np.asarray(again)
-    if raw[0] == "L":  # read as four bytes: both of the grey, both of the transparency
+    if raw[0] == "L":  # read as four bytes: two of the grey value, two of the transparency
         high, low = high[..., [0, -1]], low[..., 1::2]
     values: npt.NDArray[Any] = high.astype(np.uint16) << 8 | low
     return values
@@ -173,10 +175,10 @@ def _deep_values(data: bytes, image: Image.Image, raw: Any) -> npt.NDArray[Any] 
 def numbers_in(
     data: bytes, name: str, kind: str, limits: Limits
 ) -> tuple[npt.NDArray[Any], Image.Transpose | None, list[str]]:
-    """All samples of the picture in `data` as they are, (H, W, samples), what makes them upright, and notes.
+    """All samples of the picture in `data`, (H, W, samples), the turn that makes them upright, and notes.
 
-    Those of a palette, of a compression that only Pillow unpacks, and of the formats of EXTRAS as `decode` gives them.
-    Raises as `decode`.
+    Samples are unchanged, except those of a palette, of a compression that only Pillow unpacks, and of the formats of
+    EXTRAS: these are as Pillow or `decode` gives them. Raises the errors of `decode`.
     """
     if kind in EXTRAS:
         picture, notes = decode(data, name, kind, limits, icc=False)
@@ -195,7 +197,7 @@ def numbers_in(
 
 
 def numbers_of(image: Image.Image) -> npt.NDArray[Any]:
-    """The samples of a Pillow image, (H, W, samples): grey 1, with transparency 2, RGB 3, RGBA and CMYK 4."""
+    """The samples of a Pillow image, (H, W, samples): 1 for grey, 2 with transparency, 3 for RGB, 4 for RGBA, CMYK."""
     if image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK") and image.mode[0] not in "IF":
         grey = {"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode)
         image = image.convert(grey or ("RGBA" if image.has_transparency_data else "RGB"))
@@ -216,7 +218,7 @@ def _decode_tiff(data: bytes, name: str, limits: Limits, icc: bool) -> tuple[Ima
 
 
 def _page_of(data: bytes, name: str, limits: Limits) -> tuple[Page, list[str]]:
-    """The page that is read, once its sizes are within the limits, and notes."""
+    """The page to read, and notes. Raises ImageTooLarge if its size or its tiles exceed the limits."""
     page, notes = picture_of(data, name)
     check_size(page.size, repr(name), limits)
     if "tile_width" in page.tags and "tile_height" in page.tags:
@@ -237,7 +239,8 @@ def _by_pillow(data: bytes, page: Page, name: str) -> Image.Image:
         if "unknown" in str(error):
             raise not_ours(page, name) from None
         raise
-    if image.mode in ("P", "PA") and max(image.tag_v2[Tag.ColorMap]) < 256:  # which Pillow divides by 256: black
+    # Pillow divides a palette by 256, which would make one of 8-bit values black
+    if image.mode in ("P", "PA") and max(image.tag_v2[Tag.ColorMap]) < 256:
         image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[Tag.ColorMap]))
     image.load()
     return image
@@ -252,31 +255,31 @@ def _of_numbers(
     extras = page.samples - colours
     if colours == 1 and extras > 1:
         raise ImageError(
-            f"{name!r} is a TIFF of {page.samples} channels that are not said to be colours ({page}); allowed are grey "
+            f"{name!r} is a TIFF of {page.samples} channels that are not marked as colours ({page}); allowed are grey "
             "and RGB. Try saving three of them as an 8-bit RGB PNG, or a model of bands (bands=)."
         )
     values = _unpacked(data, page, name, limits)
-    depth = page.bits if 0 < page.bits < 16 and page.format == "unsigned" else None  # else a container, or floats
+    depth = page.bits if 0 < page.bits < 16 and page.format == "unsigned" else None  # 16 bits may hold fewer
     alpha = {1: "premultiplied", 2: "straight"}.get(_first_extra(page)) if extras else None
     inverted = page.photometric == 0
     return from_numbers(values, colours, alpha=alpha, inverted=inverted, depth=depth, profile=profile)
 
 
 def _first_extra(page: Page) -> int:
-    """What the first sample beyond the colours is: 1 or 2 transparency, 0 something else."""
+    """The meaning of the first sample after the colours: 1 or 2 is transparency, 0 is something else."""
     return page.one("extras", 2 if page.photometric == 2 and page.samples == 4 else 0)
 
 
 def _about_samples(page: Page) -> list[str]:
-    """What is to be said of samples that are not colours, or not said to be."""
+    """Notes about samples that are not colours, or that the file does not mark as colours."""
     notes = []
     colours = _COLOURS.get(page.photometric)
     if "photometric" not in page.tags and colours == 1:
-        notes.append("the file does not say whether 0 is black or white; it is taken for black")
+        notes.append("the file does not say whether 0 is black or white; 0 is taken as black")
     extras = page.samples - (colours or page.samples)
     if extras == 1 and "extras" not in page.tags and page.photometric == 2:
-        notes.append("the fourth channel is taken for transparency, which the file does not say")
+        notes.append("the file does not say what the fourth channel is; it is taken as transparency")
     left_out = extras - (_first_extra(page) in (1, 2))
     if extras > 0 and left_out > 0:
-        notes.append(f"{left_out} of {page.samples} channels are left out, as they are not said to be colours")
+        notes.append(f"{left_out} of {page.samples} channels are left out, because they are not marked as colours")
     return notes

@@ -1,6 +1,6 @@
-"""DICOM by pydicom: the first frame, its values as the scanner means them, through the window that the file names.
+"""DICOM by pydicom: the first frame, its values in the scanner's units, shown with the window that the file names.
 
-What pydicom warns of is harmless or an error of ours in the next line, so its warnings are off from the first DICOM on.
+pydicom's warnings are switched off from the first DICOM on: they are harmless, or camserve raises an error anyway.
 """
 
 import io
@@ -19,18 +19,19 @@ from camserve.images.dicom_greys import greys
 from camserve.images.extras import Decoded, missing
 from camserve.images.limits import Limits, check_size
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"  # the whole file is packed, and pydicom unpacks it at once
-_DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"  # nothing says how much a frame unpacks to
-_META = 132  # where the group that is never packed begins
-_MOST_BYTES = 8  # a pixel, of the allowed pixels
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # the whole file is compressed, and pydicom decompresses it at once
+_DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"  # the size of the decompressed frame is not known before
+_META = 132  # offset of the group that is never compressed
+_MOST_BYTES = 8  # allowed bytes for each of the allowed pixels
 _HELPERS = {"JPEG-LS": "pyjpegls", "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg"}
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "PALETTE COLOR")
 
 
 def read_dicom(data: bytes, name: str, limits: Limits) -> Decoded:
-    """Raises ImageTypeError without pydicom, ImageError for what has no picture or is packed in ways that need more.
+    """Read the first frame.
 
-    Whatever else it raises means that the file is damaged.
+    Raises ImageTypeError without pydicom, ImageError for a file without a picture or with a compression that cannot be
+    read here. Any other error means that the file is damaged.
     """
     try:
         import pydicom
@@ -52,7 +53,7 @@ def read_dicom(data: bytes, name: str, limits: Limits) -> Decoded:
         return Decoded(image, [*notes, *more])
     if meaning not in _COLOURS:
         raise ImageError(
-            f"{name!r} is a DICOM picture of the kind {meaning}; allowed are MONOCHROME1, MONOCHROME2, "
+            f"{name!r} is a DICOM picture of kind {meaning}; allowed are MONOCHROME1, MONOCHROME2, "
             f"{', '.join(_COLOURS)}. Try saving it as PNG."
         )
     depth: int | None = int(dataset.BitsStored)
@@ -68,7 +69,7 @@ def read_dicom(data: bytes, name: str, limits: Limits) -> Decoded:
 
 @cache
 def _silence() -> None:
-    """For the whole process, once."""
+    """Switch off the warnings of pydicom, once for the whole process."""
     warnings.filterwarnings("ignore", module=r"pydicom\.")
     logging.getLogger("pydicom").addHandler(logging.NullHandler())
 
@@ -98,7 +99,7 @@ def _frame(dataset: Any, name: str, limits: Limits) -> Any:
         size = coded_size(frame)
         if size:
             check_size(size, repr(name), limits)
-        elif len(frame) > 2 * _needed(dataset) + 1024:  # no packing makes more of it, and RLE may unpack to 64 times
+        elif len(frame) > 2 * _needed(dataset) + 1024:  # compression never enlarges more; RLE may expand 64 times
             raise ValueError("more packed bytes than its pixels have")
     try:
         return pixel_array(dataset, index=0)
@@ -127,13 +128,13 @@ def _check_size(dataset: Any, name: str, limits: Limits) -> None:
 
 
 def _needed(dataset: Any) -> int:
-    """Bytes of a frame when unpacked."""
+    """The size of a decompressed frame in bytes."""
     pixels = int(dataset.Columns) * int(dataset.Rows)
     return -(-pixels * int(dataset.get("SamplesPerPixel", 1)) * int(dataset.BitsAllocated) // 8)
 
 
 def _check_deflated(data: bytes, name: str, limits: Limits) -> None:
-    """The packed kind is unpacked here first, in small pieces, to see how much it is."""
+    """Raises ImageTooLarge if a deflated file is too large; decompresses it in small pieces to measure it."""
     syntax, begin = _meta(data)
     if syntax != _DEFLATED:
         if not syntax and _DEFLATED in data:
@@ -145,13 +146,13 @@ def _check_deflated(data: bytes, name: str, limits: Limits) -> None:
         rest = unpacker.unconsumed_tail
         if count > limits.pixels * _MOST_BYTES:
             raise ImageTooLarge(
-                f"{name!r} has more than {count / 1e6:.4g} MB when unpacked, 8 bytes for each of {limits.setting}. Try "
-                "a smaller copy."
+                f"{name!r} has more than {count / 1e6:.4g} MB after decompression; allowed are "
+                f"{limits.pixels * _MOST_BYTES / 1e6:.4g}, 8 bytes for each of {limits.setting}. Try a smaller copy."
             )
 
 
 def _meta(data: bytes) -> tuple[bytes, int]:
-    """The transfer syntax, and where the group that is never packed ends; its own word for its length may be wrong."""
+    """The transfer syntax, and where the uncompressed group ends; the length that the group declares may be wrong."""
     at, syntax = _META, b""
     while data[at : at + 2] == b"\2\0":
         is_long = data[at + 4 : at + 6] in (b"OB", b"OW", b"SQ", b"UN", b"UT")

@@ -1,6 +1,6 @@
-"""Greys of a DICOM frame: values of the modality, such as Hounsfield units, and which of them are black and white.
+"""Greys of a DICOM frame: the modality's values, such as Hounsfield units, and which of them are black and white.
 
-Numbers are those of DICOM PS3.3: C.11.1 (values of the modality), C.11.2 (the window of interest).
+As in DICOM PS3.3: C.11.1 (the modality's values) and C.11.2 (the window of interest).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 def greys(values: npt.NDArray[Any], dataset: Any, *, inverted: bool) -> tuple[Image.Image, list[str]]:
-    """A grey image of a frame (H, W), and what is to be said: the window that was used, and whether white is lowest.
+    """A grey image of a frame (H, W), and notes: the window, and whether the lowest values are white.
 
     inverted: whether the lowest values are white (MONOCHROME1).
     """
@@ -30,7 +30,7 @@ def greys(values: npt.NDArray[Any], dataset: Any, *, inverted: bool) -> tuple[Im
 
 
 def _window(values: npt.NDArray[Any], dataset: Any) -> tuple[Callable[[npt.NDArray[Any]], _Floats], list[str]]:
-    """What makes greys 0 to 255 of stored values, and what is to be said of it."""
+    """A function from stored values to greys 0 to 255, and notes about it."""
     from pydicom.pixels.processing import apply_modality_lut
 
     scale = _part(dataset, "PixelValueTransformationSequence", "RescaleSlope")
@@ -46,7 +46,7 @@ def _window(values: npt.NDArray[Any], dataset: Any) -> tuple[Callable[[npt.NDArr
             found: _Floats = greys_of[np.clip(np.rint(meant(stored)).astype(np.int64) - first, 0, len(greys_of) - 1)]
             return found
 
-        return by_table, ["the DICOM file's own table of greys (VOI LUT) says which values are black and white"]
+        return by_table, ["black and white are those of the DICOM file's own table of greys (VOI LUT)"]
     window = _part(dataset, "FrameVOILUTSequence", "WindowCenter")
     centre, width = _numbers(window, "WindowCenter"), _numbers(window, "WindowWidth")
     function = str(window.get("VOILUTFunction") or "LINEAR").strip().upper()
@@ -61,23 +61,24 @@ def _window(values: npt.NDArray[Any], dataset: Any) -> tuple[Callable[[npt.NDArr
         return (lambda stored: stored * (255 / (2.0**bits - 1))), []
     low, high = bounds(meant(_without_padding(values, dataset)))
     note = (
-        f"no DICOM window in the file: its values from {low:g} (black) to {high:g} (white) are shown, between which "
-        "nearly all lie; another picture of its series may be shown otherwise"
+        f"no DICOM window in the file: its values are shown from {low:g} (black) to {high:g} (white), where nearly all "
+        "of them lie; another picture of its series may get other limits"
     )
     return (lambda stored: (meant(stored).astype(np.float64) - low) * (255 / ((high - low) or 1))), [note]
 
 
 def _table(item: Any) -> tuple[int, _Floats]:
-    """The value that the first entry of a table of greys is for, and the greys, 0 to 255, of it and those that follow.
+    """The value of the first entry of a table of greys, and the greys 0 to 255 of this and the following values.
 
-    PS3.3 C.11.2.1.1: a descriptor (entries, 0 for 65536; first value; bits of an entry), and the entries, of 8 bits
-    packed as bytes. pydicom 3.0.2 looks values up in the table's own 8 or 16 bits, which wraps those beyond them.
+    PS3.3 C.11.2.1.1: a descriptor (number of entries, 0 for 65536; first value; bits of an entry) and the entries;
+    8-bit entries may be stored as bytes. pydicom 3.0.2 is not used here, because it casts values to the table's 8 or 16
+    bits, and larger values wrap.
     """
     count, first, bits = (int(one) for one in item.LUTDescriptor)
     count, data = count or 2**16, item.LUTData
     if isinstance(data, bytes | bytearray):
         order = ">" if item.is_little_endian is False else "<"
-        packed = bits <= 8 and len(data) - count in (0, 1)  # an odd number of bytes is made even
+        packed = bits <= 8 and len(data) - count in (0, 1)  # files pad an odd number of bytes with one more
         entries = np.frombuffer(data, np.uint8 if packed else f"{order}u2")
     else:
         entries = np.asarray(data, np.int64)
@@ -87,14 +88,14 @@ def _table(item: Any) -> tuple[int, _Floats]:
 
 
 def _linear(x: _Floats, c: float, w: float) -> _Floats:
-    """y = (x - (c - 0.5)) / (w - 1) + 0.5, black at x <= c - 0.5 - (w - 1) / 2, white from its other end on."""
+    """y = (x - (c - 0.5)) / (w - 1) + 0.5; black at x <= c - 0.5 - (w - 1) / 2, white at x > c - 0.5 + (w - 1) / 2."""
     if w == 1:
         return (x > c - 0.5).astype(np.float64)
     return np.clip((x - (c - 0.5)) / (w - 1) + 0.5, 0, 1)
 
 
 def _linear_exact(x: _Floats, c: float, w: float) -> _Floats:
-    """y = (x - c) / w + 0.5, black at x <= c - w / 2, white from x > c + w / 2 on."""
+    """y = (x - c) / w + 0.5; black at x <= c - w / 2, white at x > c + w / 2."""
     return np.clip((x - c) / w + 0.5, 0, 1)
 
 
@@ -108,7 +109,7 @@ _FUNCTIONS = {"LINEAR": _linear, "LINEAR_EXACT": _linear_exact, "SIGMOID": _sigm
 
 
 def _part(dataset: Any, macro: str, key: str) -> Any:
-    """The dataset that has a key: that of the first frame, what all frames share, or the file's own."""
+    """The dataset with the key: of the first frame, else of all frames, else the file's own dataset."""
     for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         for group in list(dataset.get(groups) or [])[:1]:
             for found in list(group.get(macro) or [])[:1]:
@@ -118,7 +119,7 @@ def _part(dataset: Any, macro: str, key: str) -> Any:
 
 
 def _numbers(dataset: Any, key: str) -> list[float]:
-    """The numbers of a key, one or several; none where there is none or what stands there is no number."""
+    """The numbers of a key, one or several; an empty list if the key is missing or a value is not a finite number."""
     value = dataset.get(key)
     several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
@@ -129,13 +130,13 @@ def _numbers(dataset: Any, key: str) -> list[float]:
 
 
 def _is_as_stored(dataset: Any, scale: Any) -> bool:
-    """Whether the values of the modality are those that are stored."""
+    """Whether the stored values are already the modality's values."""
     slope, intercept = _numbers(scale, "RescaleSlope"), _numbers(scale, "RescaleIntercept")
     return "ModalityLUTSequence" not in dataset and slope in ([], [1.0]) and intercept in ([], [0.0])
 
 
 def _without_padding(values: npt.NDArray[Any], dataset: Any) -> npt.NDArray[Any]:
-    """Of a frame the pixels that are no padding around the picture, (1, n), if there are any."""
+    """The pixels (1, n) of a frame without the padding around the picture; all values if every pixel is padding."""
     padding = dataset.get("PixelPaddingValue")
     if not isinstance(padding, int):
         return values

@@ -1,4 +1,4 @@
-"""What the readers of formats that need a library of their own give, and the error where the library is missing."""
+"""What readers of formats with an extra library return, and the error if the library is missing."""
 
 from typing import Any, NamedTuple
 
@@ -9,10 +9,10 @@ from camserve.errors import ImageTypeError
 
 
 class Decoded(NamedTuple):
-    """A picture, upright, its colours as they are stored.
+    """An upright picture with its colours as stored.
 
-    pixels: a Pillow image; or numbers (H, W, samples), of which `colours`, `alpha` and `depth` say what they are, as of
-    `camserve.images.pixels.from_numbers`. notes: what is to be said. profile: of its colours (ICC).
+    pixels: a Pillow image; or numbers (H, W, samples) that `colours`, `alpha` and `depth` describe as in
+    `camserve.images.pixels.from_numbers`. notes: for the user. profile: the colour profile (ICC).
     """
 
     pixels: Image.Image | npt.NDArray[Any]
@@ -24,5 +24,5 @@ class Decoded(NamedTuple):
 
 
 def missing(name: str, what: str, package: str) -> ImageTypeError:
-    """What is raised where the library that reads a format is not installed."""
-    return ImageTypeError(f'{name!r} is {what}; reading it needs {package}: pip install "camserve[pictures]"')
+    """The error to raise if the library that reads a format is not installed."""
+    return ImageTypeError(f'{name!r} is {what}; reading it needs {package}. Try pip install "camserve[pictures]"')

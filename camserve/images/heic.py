@@ -1,7 +1,7 @@
-"""HEIC (HEIF with HEVC inside) by pillow-heif: its primary picture.
+"""HEIC (HEIF with HEVC) by pillow-heif: the primary picture.
 
-libheif turns and mirrors as the file's own properties say; by the standard (ISO/IEC 23008-12) EXIF's turn is then of no
-account, so it is not looked at. Nothing is registered in Pillow. 10 and 12 bits are not cut to 8 but scaled.
+libheif turns and mirrors the picture as the file's properties say. The standard (ISO/IEC 23008-12) then ignores EXIF's
+orientation, and so does camserve. Nothing is registered in Pillow. 10 and 12 bits are scaled to 8 and not cut off.
 """
 
 import io
@@ -11,11 +11,11 @@ import numpy as np
 from camserve.images.extras import Decoded, missing
 from camserve.images.limits import Limits, check_size
 
-_HDR = {16: "PQ", 18: "HLG"}  # ITU-T H.273: how values of a screen of high dynamic range are stored
+_HDR = {16: "PQ", 18: "HLG"}  # ITU-T H.273: transfer curves of high dynamic range (HDR)
 
 
 def read_heic(data: bytes, name: str, limits: Limits) -> Decoded:
-    """Raises ImageTypeError without pillow-heif, and whatever that raises of damaged bytes."""
+    """Read the primary picture. Raises ImageTypeError without pillow-heif, and its errors for damaged bytes."""
     try:
         import pillow_heif
     except ImportError:
@@ -25,8 +25,10 @@ def read_heic(data: bytes, name: str, limits: Limits) -> Decoded:
     notes = [f"only the primary picture is explained; the file has {len(file) - 1} more"] if len(file) > 1 else []
     curve = _HDR.get(file.info.get("nclx_profile", {}).get("transfer_characteristics"))
     if curve:
-        notes.append(f"its values are meant for a screen of high dynamic range ({curve}); they are shown as they are")
-    values = np.asarray(file)  # libheif refuses pixels that are more than the header says
+        notes.append(
+            f"its values are for a screen with high dynamic range ({curve}); they are shown without conversion"
+        )
+    values = np.asarray(file)  # libheif refuses more pixels than the header says
     values = values if values.ndim == 3 else values[..., None]
     alpha = ("premultiplied" if file.premultiplied_alpha else "straight") if file.has_alpha else None
     colours = values.shape[2] - bool(alpha)

@@ -1,8 +1,9 @@
-"""JPEG XL by pillow-jxl-plugin, whose decoder is called itself, as its reader for Pillow turns some pictures twice.
+"""JPEG XL by pillow-jxl-plugin.
 
-libjxl turns as the codestream says; by the standard (ISO/IEC 18181-2) EXIF's turn is then of no account. A JPEG that
-was made smaller is given back as that JPEG. Importing the plugin registers it in Pillow, which nobody can prevent: from
-then on Image.open reads JPEG XL in this process.
+Its decoder is called directly, because its reader for Pillow turns some pictures twice. libjxl turns the picture as the
+codestream says. The standard (ISO/IEC 18181-2) then ignores EXIF's orientation. A JPEG that was packed as JPEG XL is
+returned as the original JPEG. Importing the plugin registers it in Pillow, and this cannot be prevented: from then on
+Image.open reads JPEG XL in this process.
 """
 
 import struct
@@ -17,14 +18,13 @@ from camserve.images.limits import Limits, check_size
 
 _SIZES = (9, 13, 18, 30)  # bits of a side
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
-_NUMBERS = {"I;16": "<u2", "F": "<f4", "F;16": "<f2"}  # of modes that are not 8 bits; RGB always is
+_NUMBERS = {"I;16": "<u2", "F": "<f4", "F;16": "<f2"}  # {mode without 8 bits: dtype}; RGB always has 8 bits
 
 
 def read_jpeg_xl(data: bytes, name: str, limits: Limits) -> Decoded | bytes:
-    """The picture, or the bytes of the JPEG that it was.
+    """The picture, or the bytes of the JPEG that it was made from.
 
-    Raises ImageTypeError without the plugin, ImageError for an animation, and whatever the plugin raises of damaged
-    bytes.
+    Raises ImageTypeError without the plugin, ImageError for an animation, and the plugin's errors for damaged bytes.
     """
     try:
         from pillow_jxl import Decoder
@@ -32,8 +32,10 @@ def read_jpeg_xl(data: bytes, name: str, limits: Limits) -> Decoded | bytes:
         raise missing(name, "a JPEG XL picture", "pillow-jxl-plugin") from None
     size, is_animated = header(data)
     check_size(size, repr(name), limits)
-    if is_animated:  # of which the plugin gives the last picture, after all the others are decoded
-        raise ImageError(f"{name!r} is a JPEG XL animation; allowed is one picture. Try saving its first one as PNG.")
+    if is_animated:  # the plugin would decode all pictures and return the last
+        raise ImageError(
+            f"{name!r} is a JPEG XL animation; allowed is a single picture. Try saving its first picture as PNG."
+        )
     was_jpeg, info, pixels, profile, _ = Decoder(num_threads=0)(data)
     if was_jpeg:
         return bytes(pixels)
@@ -45,14 +47,14 @@ def read_jpeg_xl(data: bytes, name: str, limits: Limits) -> Decoded | bytes:
 
 
 def header(data: bytes) -> tuple[tuple[int, int], bool]:
-    """The size (W, H) as stored, and whether it is an animation. Raises ValueError, struct.error for a broken one."""
+    """The size (W, H) as stored, and whether it is an animation. Raises ValueError, struct.error if it is broken."""
     bits = _Bits(_codestream(data)[2:100])
     size = _size(bits)
-    if bits.take(1) or not bits.take(1):  # nothing but defaults, or no rare fields
+    if bits.take(1) or not bits.take(1):  # only default values, or no extra fields
         return size, False
-    bits.take(3)  # how it is turned
+    bits.take(3)  # orientation
     if bits.take(1):
-        _size(bits)  # how large it is meant to be shown
+        _size(bits)  # intrinsic size, for display
     has_preview = bits.take(1)
     return size, not has_preview and bool(bits.take(1))
 
@@ -71,7 +73,7 @@ def _size(bits: "_Bits") -> tuple[int, int]:
 
 
 def _codestream(data: bytes) -> bytes:
-    """Its beginning, at least."""
+    """At least the beginning of the codestream."""
     if data.startswith(b"\xff\x0a"):
         return data
     for kind, begin, end in _boxes(data):
@@ -97,7 +99,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 class _Bits:
-    """Numbers of so many bits, the lowest first."""
+    """Reads numbers of given bit widths; the lowest bit comes first."""
 
     def __init__(self, data: bytes) -> None:
         self._left, self._count = int.from_bytes(data, "little"), 8 * len(data)

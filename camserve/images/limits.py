@@ -1,4 +1,4 @@
-"""The most pixels that a picture may have, and the errors of more; checked before anything is unpacked."""
+"""The largest allowed size of a picture, and the errors for larger ones; checked before decoding."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ from camserve.errors import ImageError, ImageTooLarge
 
 
 class Limits(NamedTuple):
-    """The most pixels, and the longest side.
+    """The largest number of pixels, and the longest side.
 
-    local: whether they are those of one's own files rather than of uploads, for the name of the setting in an error.
+    local: whether the limits are those for local files and not those for uploads; errors name the setting.
     """
 
     pixels: int
@@ -17,12 +17,12 @@ class Limits(NamedTuple):
 
     @property
     def setting(self) -> str:
-        """The setting that bounds the pixels."""
+        """The name of the setting that limits the pixels."""
         return "limits.local_megapixels" if self.local else "limits.megapixels"
 
 
 def check_size(size: tuple[int, int], what: str, limits: Limits) -> None:
-    """Raises ImageTooLarge for more than the limits, ImageError for nothing at all."""
+    """Raises ImageTooLarge for a size (W, H) above the limits, ImageError for a size without pixels."""
     width, height = size
     if width * height > limits.pixels:
         raise ImageTooLarge(
@@ -35,4 +35,4 @@ def check_size(size: tuple[int, int], what: str, limits: Limits) -> None:
             "Try a smaller copy or a part of it."
         )
     if width <= 0 or height <= 0:
-        raise ImageError(f"{what} is {width} x {height}; allowed is 1 x 1 and more")
+        raise ImageError(f"{what} is {width} x {height} pixels; allowed are 1 x 1 or more")

@@ -1,6 +1,6 @@
 """Pixels of every mode, and arrays, to upright RGB; nothing here opens or saves a file.
 
-Conversion goes strip by strip: of a large picture only the one that is handed over exists whole.
+Conversion goes strip by strip, so that temporary copies stay small.
 """
 
 from typing import Any
@@ -28,34 +28,36 @@ TURNS = {
 
 
 def from_array(array: npt.NDArray[Any], limits: Limits) -> Image.Image | npt.NDArray[np.uint8]:
-    """A uint8 array (H, W) or (H, W, 4) RGBA as a Pillow image that may share its memory; (H, W, 3) as it is.
+    """A uint8 array (H, W) or (H, W, 4) RGBA as a Pillow image that may share its memory; (H, W, 3) unchanged.
 
-    Raises ImageError for any other, ImageTooLarge before anything is copied.
+    Raises ImageError for any other array, ImageTooLarge before anything is copied.
     """
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
         raise ImageError(
-            f"an array of {array.dtype} {array.shape} is no picture; allowed is uint8 in the shape (H, W), "
-            "(H, W, 3) or (H, W, 4). Try array.transpose(1, 2, 0) of a (3, H, W), "
-            "(255 * array).astype('uint8') of values 0..1; other numbers and channels are for models of bands (bands=)."
+            f"an array of {array.dtype} {array.shape} is not a picture; allowed is uint8 in the shape (H, W), "
+            "(H, W, 3) or (H, W, 4). Try array.transpose(1, 2, 0) if the shape is (3, H, W), and "
+            "(255 * array).astype('uint8') if values are 0..1. Only models of bands (bands=) take other types and "
+            "channels."
         )
     check_size(array.shape[1::-1], repr("array"), limits)
     return array if array.shape[2:] == (3,) else Image.fromarray(np.ascontiguousarray(array))
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """What makes a loaded image upright; nothing for a TIFF, which Pillow turns while loading."""
+    """The turn that makes a loaded image upright; None for a TIFF, which Pillow turns while loading."""
     try:
         return TURNS.get(image.getexif().get(Tag.Orientation, 1))
     except MemoryError:
         raise
-    except Exception:  # broken EXIF costs the turn, not the picture
+    except Exception:  # with broken EXIF the picture is read and not turned
         return None
 
 
 def to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
-    """A bare RGB image, as a reader's own holds on to the encoded bytes and, of WebP, to two canvases; and notes.
+    """A new RGB image without the reader's data, and notes.
 
-    RGB pixels are handed over, others are converted. profile: of its colours, which become sRGB.
+    The reader's own image would keep the encoded bytes in memory and, for WebP, two canvases. RGB pixels are taken
+    over without a copy, others are converted. profile: of the colours, which are converted to sRGB.
     """
     image.load()
     if image.mode[0] in "IF":
@@ -88,11 +90,11 @@ def from_numbers(
     key: Any = None,
     profile: bytes | None = None,
 ) -> tuple[Image.Image, list[str]]:
-    """An RGB image of numbers (H, W, samples), and what is to be said of their window.
+    """An RGB image of numbers (H, W, samples), and notes about their window.
 
-    colours: how many samples are colours: 1 grey, 3 RGB, 4 CMYK. alpha: what the next is: "straight" or
-    "premultiplied". inverted: white is zero. depth: see `window_of`. key: the value that is transparent. profile: of
-    the colours, which become sRGB.
+    colours: how many samples are colours: 1 grey, 3 RGB, 4 CMYK. alpha: the kind of the next sample if it is
+    transparency: "straight" or "premultiplied". inverted: white is zero. depth: see `window_of`. key: the value that
+    is transparent. profile: of the colours, which are converted to sRGB.
     """
     window = window_of(_seen(values[..., :colours], key), depth)
     opaque = first_white(values[..., colours]) if alpha else 1
@@ -115,21 +117,21 @@ def from_numbers(
 
 
 def _image(values: npt.NDArray[np.uint8]) -> Image.Image:
-    """Of (H, W, 1), (H, W, 3) or, of CMYK, (H, W, 4)."""
+    """An image of (H, W, 1), (H, W, 3) or, for CMYK, (H, W, 4)."""
     if values.shape[2] == 1:
         return Image.fromarray(values[..., 0])
     return Image.fromarray(values, "CMYK" if values.shape[2] == 4 else "RGB")
 
 
 def _seen(values: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:
-    """The pixels that are not transparent, if there are any."""
+    """The pixels that are not transparent; all pixels if every pixel is transparent."""
     kept = values if key is None else values[(values != key).any(-1)][None]
     return kept if kept.size else values
 
 
 def _with_alpha(strip: Image.Image) -> Image.Image:
     key = strip.info.get("transparency")
-    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit PNG, whose pixels Pillow has cut to 8 bits
+    if isinstance(key, tuple) and max(key) > 255:  # from a 16-bit PNG, whose pixels Pillow has cut to 8 bits
         strip.info["transparency"] = tuple(value >> 8 for value in key)
     return (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
 
@@ -139,5 +141,5 @@ def _scaled(part: npt.NDArray[Any], window: Window) -> npt.NDArray[np.float64]:
     values = part.astype(np.float64)
     if not np.isfinite(values).all():
         raise not_numbers()
-    span = (window.white - window.black) or 1  # all values alike: black
+    span = (window.white - window.black) or 1  # if all values are equal, they become black
     return np.clip((values - window.black) * 255 / span, 0, 255)

@@ -1,7 +1,7 @@
-"""PNG for a service that is waited for: one filter for all rows, compressed by ISA-L.
+"""Fast PNG for the service: one filter for all rows, compressed by ISA-L.
 
-Pillow tries five filters a row and compresses with zlib: many times as long (benchmarks/cost.py), for files a few
-per cent smaller. The format is the PNG specification's (W3C, third edition), and Pillow reads it back in the tests.
+Pillow tries five filters for each row and compresses with zlib. That takes many times as long (benchmarks/cost.py) and
+makes files a few per cent smaller. Format: PNG specification (W3C, third edition); the tests read it with Pillow.
 """
 
 import struct
@@ -15,7 +15,7 @@ from PIL import Image
 from camserve.images.arrays.pixel_arrays import strips
 
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
-_UP = 2  # each byte less the one above it
+_UP = 2  # the filter that subtracts from each byte the byte above it
 
 
 def png_bytes(image: Image.Image) -> bytes:
@@ -27,7 +27,7 @@ def png_bytes(image: Image.Image) -> bytes:
 
 
 def _filtered(image: Image.Image) -> Iterator[npt.NDArray[np.uint8]]:
-    """Strips of rows as they are compressed: for each row the filter's number and the filtered bytes."""
+    """Strips of rows ready for compression: for each row the number of the filter and the filtered bytes."""
     above = np.zeros(image.width * len(image.getbands()), np.uint8)
     for box in strips(image.size):
         rows = np.asarray(image.crop(box)).reshape(box[3] - box[1], -1)

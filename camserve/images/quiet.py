@@ -1,6 +1,6 @@
-"""Silence of the C library in Pillow that writes what it finds wrong with a TIFF to stderr, past Python.
+"""Silence libtiff, the C library in Pillow that writes its messages about a TIFF directly to standard error.
 
-The same faults come back as errors, which are ours to word.
+Pillow also raises these faults as Python errors, and camserve writes their messages.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import PIL
 
 
 def silence_libtiff() -> None:
-    """For the whole process, where Pillow's wheel brings the library as a file; elsewhere nothing changes."""
+    """Silence libtiff in the whole process if Pillow's wheel contains it as a file; else do nothing."""
     folder = Path(PIL.__file__).parent
     for path in (*folder.parent.glob("pillow.libs/libtiff*"), *folder.glob(".dylibs/libtiff*")):
         with suppress(OSError, AttributeError):

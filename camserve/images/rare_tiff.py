@@ -1,6 +1,6 @@
-"""Pages of a TIFF whose packing neither Pillow nor camserve unpacks, such as JPEG 2000, by tifffile and imagecodecs.
+"""TIFF pages with a compression that neither Pillow nor camserve reads, such as JPEG 2000: tifffile and imagecodecs.
 
-tifffile alone reads no more than camserve does: of what is packed otherwise, imagecodecs does the unpacking.
+tifffile alone reads no more than camserve does; imagecodecs decompresses the other kinds.
 """
 
 import io
@@ -20,7 +20,7 @@ _PACKINGS = (33005, 34712, 34887, 34933, 50001, 50002, 52546)
 
 
 def is_rare(page: Page) -> bool:
-    """Whether the page is packed in a way that is left to tifffile."""
+    """Whether the page has a compression that tifffile must read."""
     packing = page.one("compression", 1)
     return packing in _PACKINGS or (packing == 7 and page.bits > 8)
 
@@ -28,11 +28,11 @@ def is_rare(page: Page) -> bool:
 def read_rare(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDArray[Any]:
     """The numbers of a page, (H, W, samples). Raises ImageTypeError without the libraries, ImageError, ImageTooLarge.
 
-    Whatever else it raises means that the file is damaged.
+    Any other error means that the file is damaged.
     """
     packing = page.one("compression", 1)
     try:
-        import imagecodecs  # noqa: F401 - tifffile imports it late, and says only what it could not import
+        import imagecodecs  # noqa: F401 - tifffile imports it late; here the error can say what to install
         import tifffile
     except ImportError:
         what = f"a TIFF packed as {COMPRESSIONS.get(packing, packing)}"
@@ -52,7 +52,7 @@ def read_rare(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDArray
 
 
 def _check_parts(data: bytes, page: Page) -> None:
-    """Raises ValueError where a strip or tile is larger than the file says, or does not say how large it is."""
+    """Raises ValueError if a strip or tile is larger than the file says, or its size cannot be found."""
     kind = "tile" if "tile_offsets" in page.tags else "strip"
     width = page.one("tile_width", 0) if kind == "tile" else page.size[0]
     height = page.one("tile_height", 0) if kind == "tile" else page.one("strip_rows", 0) or page.size[1]

@@ -1,4 +1,4 @@
-"""Photographs from whatever is given, and pictures to encoded bytes: sources, limits, errors, hashes.
+"""Read photographs from any source, and encode pictures: limits, errors, hashes.
 
 `camserve.images.decoding` decodes.
 """
@@ -33,18 +33,18 @@ from camserve.images.png import png_bytes
 from camserve.images.signatures import kind_of
 from camserve.images.sources import base_name, encoded
 
-# Pillow warns of what is harmless (a broken EXIF tag) or is an error of ours in the next line. Filtered for
-# good, as catch_warnings() is not thread-safe; the newest filter is asked first: before those of -W, too.
+# Pillow warns about harmless faults (a broken EXIF tag), or camserve raises an error anyway. These filters stay for
+# good, because catch_warnings() is not thread-safe. The newest filter comes first, also before those of -W.
 warnings.filterwarnings("ignore", module=r"PIL\.(Tiff|Png)ImagePlugin$")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Without any handler Python prints a library's errors to stderr; a program's own handlers still get them.
+# Without a handler, Python prints a library's log errors to stderr. A program's own handlers still get them.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
 
 class Output(NamedTuple):
-    """A format that `encode` writes; longest_side is what it can hold, in pixels."""
+    """A format that `encode` writes. longest_side: the longest side that the format allows, in pixels."""
 
     content_type: str
     ending: str
@@ -58,7 +58,7 @@ OUTPUTS = MappingProxyType(
         "webp": Output("image/webp", ".webp", 16383),
     }
 )
-# Of a JPEG: a colour for each pixel, for each two side by side, and for each square of four.
+# A JPEG has a colour for each pixel, for each two pixels side by side, or for each square of four pixels.
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
@@ -66,14 +66,15 @@ SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 class Photo:
     """A decoded photograph.
 
-    pixels: uint8 (H, W, 3), RGB, upright; nobody modifies them, so threads may share them.
+    pixels: uint8 (H, W, 3), RGB, upright; never modified, so threads may share them.
     name: the file's name without its folder, "image" or "array"; for messages and provenance.
     format: "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC", "JPEG XL" or "DICOM"; "array" for pixels that
     come from no file.
-    encoded_sha256: of the bytes that were decoded, if any were.
-    notes: in words, what was chosen in reading it that the file does not settle: a window of values, a page.
+    encoded_sha256: the hash of the encoded bytes, or of bands that came as an array; None for other arrays and for
+    Pillow images.
+    notes: sentences about choices that the file leaves open, such as a window of values or a page.
     bands: numbers (H, W, C) as in the file, for a network that takes more or other samples than RGB; else None.
-    whole: (W, H) of the photograph where it was decoded smaller, so that pixels are a copy for a network; else None.
+    whole: the full size (W, H) of a photograph that was decoded smaller for a network; else None.
     """
 
     pixels: Pixels = field(repr=False)
@@ -86,12 +87,12 @@ class Photo:
 
     @property
     def image(self) -> Image.Image:
-        """The pixels as a Pillow image, RGB: made anew at each access, 4 bytes a pixel."""
+        """The pixels as a Pillow image, RGB. Each access makes a new image, with 4 bytes for each pixel."""
         return image_of(self.pixels)
 
     @cached_property
     def sha256(self) -> str:
-        """Of the encoded bytes as given; for an array or a Pillow image, of mode, size and RGB pixels."""
+        """The SHA-256 of the encoded bytes; for an array or a Pillow image, of mode, size and RGB pixels."""
         if self.encoded_sha256 is not None:
             return self.encoded_sha256
         width, height = self.size
@@ -101,21 +102,22 @@ class Photo:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(W, H) in pixels, of the photograph in full."""
+        """The full size (W, H) of the photograph, in pixels."""
         return self.whole or self.drafted
 
     @property
     def in_full(self) -> Pixels:
-        """`pixels`, to paint on. Raises OptionError where the photograph was decoded smaller."""
+        """`pixels`, to draw on. Raises OptionError if the photograph was decoded smaller."""
         if self.whole is not None:
             raise errors.OptionError(
-                f"{self.name!r} was decoded smaller, for a network alone. Try images.draft = false"
+                f"{self.name!r} was decoded smaller for the network, so nothing can be drawn on it. Try images.draft = "
+                "false"
             )
         return self.pixels
 
     @property
     def drafted(self) -> tuple[int, int]:
-        """(W, H) of `pixels`."""
+        """The size (W, H) of `pixels`."""
         height, width = self.pixels.shape[:2]
         return width, height
 
@@ -130,22 +132,22 @@ def read_photo(
     icc: bool = True,
     smaller: Smaller | None = None,
 ) -> Photo:
-    """Decode one photograph to upright RGB; of an animation, its first frame.
+    """Decode one photograph to upright RGB. The first frame of an animation is used.
 
-    source: a path; encoded bytes; a binary file object, read from where it stands; a Pillow image, turned as
-    its EXIF says; or a uint8 array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+    source: a path; encoded bytes; a binary file object, which is read from its current position; a Pillow image,
+    which is turned as its EXIF says; or a uint8 array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
 
-    What is transparent is laid over white. Of more than 8 bits a rule says which values are black and white:
-    see `camserve.images.windows`; a picture that does not use its whole range has a note of it. A TIFF's first page
-    that is no reduced copy is read.
+    Transparent pixels are laid over white. For more than 8 bits, `camserve.images.windows` decides which values are
+    black and white; a note says so if this is not the whole range of the numbers. In a TIFF, the first page that is not
+    a reduced copy is read.
 
-    local: whether the limits are those of one's own files rather than of uploads, for the names of settings in errors.
-    icc: whether colours become sRGB where a colour profile says what they are.
-    smaller: by how much a JPEG of a size may be decoded smaller, for a network alone.
+    local: whether the limits are those for local files and not those for uploads; errors name the setting.
+    icc: whether to convert colours with a colour profile to sRGB.
+    smaller: a function of the size (W, H) of a JPEG: by how much it may be decoded smaller, if only a network uses it.
 
-    Raises ImageTypeError for a format we do not take, ImageTooLarge for more than max_pixels or a side longer
+    Raises ImageTypeError for an unknown format, ImageTooLarge for more than max_pixels or a side longer
     than max_side (read from the header, before decoding), BodyTooLarge for more than max_bytes, ImageError for
-    what is missing, empty, cut off, damaged or no picture at all.
+    a source that is missing, empty, cut off, damaged or not a picture.
     """
     limits = Limits(max_pixels, max_side, local)
     if isinstance(source, np.ndarray):
@@ -169,7 +171,7 @@ def read_photo(
 
 
 def announced_pixels(source: Source) -> int:
-    """How many pixels a source says it has, without decoding it; where only decoding tells, eight for each byte."""
+    """The number of pixels that a source declares, without decoding it; if it declares none, eight for each byte."""
     if isinstance(source, np.ndarray):
         return source.shape[0] * source.shape[1] if source.ndim > 1 else 0
     if isinstance(source, Image.Image):
@@ -179,7 +181,7 @@ def announced_pixels(source: Source) -> int:
     data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _peeked(source)
     try:
         width, height = coded_size(data) or READERS[str(kind_of(data))](io.BytesIO(data), "").size
-    except Exception:  # damaged, which is said when its turn comes, or of a format that Pillow does not read
+    except Exception:  # damaged (an error follows when it is decoded), or a format that Pillow does not read
         return 8 * len(data)
     return width * height
 
@@ -192,11 +194,11 @@ def _peeked(file: BinaryIO) -> bytes:
 
 
 def encode(image: Image.Image, format: str, *, quality: int = 90, subsampling: str = "4:4:4") -> bytes:
-    """The bytes of `image` (RGB; for PNG and WebP also L or RGBA) as a file of `format`, a key of OUTPUTS.
+    """Encode `image` (RGB; for PNG and WebP also L or RGBA) as a file of `format`, a key of OUTPUTS.
 
-    quality: 1..100, of JPEG and WebP. subsampling: of a JPEG's colours, see SUBSAMPLINGS. Raises UnknownName for
+    quality: 1..100, for JPEG and WebP. subsampling: of a JPEG's colours, see SUBSAMPLINGS. Raises UnknownName for
     another format or subsampling, OptionError for another quality and for an image with a longer side than the format
-    can hold.
+    allows.
     """
     if format not in OUTPUTS:
         raise errors.UnknownName("image format", format, OUTPUTS)
@@ -206,14 +208,14 @@ def encode(image: Image.Image, format: str, *, quality: int = 90, subsampling: s
         raise errors.UnknownName("subsampling", subsampling, SUBSAMPLINGS)
     if max(image.size) > OUTPUTS[format].longest_side:
         raise errors.OptionError(
-            f"the image is {image.width} x {image.height}; allowed in a {format} are "
+            f"the image is {image.width} x {image.height}; allowed in {format} are "
             f"{OUTPUTS[format].longest_side} pixels a side. Try png or a smaller image."
         )
     if format == "png":
         return png_bytes(image)
-    # For a service that is waited for; measured against Pillow's defaults on three overlays of 1500 x 1000.
-    # jpeg: colour at full resolution, as it is by default, keeps the heat's edges for 35 % more bytes.
-    # webp: 40 for 95 ms and 4 % more bytes.
+    # Chosen for speed; compared with Pillow's defaults on three overlays of 1500 x 1000.
+    # jpeg: full colour resolution, camserve's default, keeps the edges of the heat and takes 35 % more bytes.
+    # webp: method 2 takes 40 ms instead of 95 ms, and 4 % more bytes.
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"quality": quality, "subsampling": subsampling},
         "webp": {"quality": quality, "method": 2},
@@ -224,22 +226,22 @@ def encode(image: Image.Image, format: str, *, quality: int = 90, subsampling: s
 
 
 def known_kind(data: bytes, name: str) -> str:
-    """The format of encoded bytes. Raises ImageTypeError for one that we do not take."""
+    """The format of encoded bytes. Raises ImageTypeError for a format that camserve does not read."""
     kind = kind_of(data)
     if kind in READERS or kind in EXTRAS:
         return kind
     found = f"seems to be {kind}" if kind else "is not an image that camserve knows"
     raise errors.ImageTypeError(
-        f"{name!r} {found}; allowed are JPEG (of an MPO the first picture), PNG, WebP, GIF, BMP, TIFF, "
+        f"{name!r} {found}; allowed are JPEG (also MPO: its first picture), PNG, WebP, GIF, BMP, TIFF, "
         "AVIF, HEIC, JPEG XL and DICOM. Try saving it as JPEG or PNG."
     )
 
 
 @contextmanager
 def one_error(name: str, kind: str, limits: Limits) -> Iterator[None]:
-    """Whatever Pillow raises on hostile bytes, which is nearly anything, as the one error that it means.
+    """Turn whatever Pillow raises on damaged bytes, which can be any error, into an ImageError or ImageTooLarge.
 
-    Not so MemoryError: sizes were held to the limits before, so it is the machine that has too little.
+    A MemoryError becomes OutOfMemory: sizes were checked before, so the machine has too little memory.
     """
     try:
         yield
@@ -249,22 +251,22 @@ def one_error(name: str, kind: str, limits: Limits) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = int(re.findall(r"\d+", str(error))[0])
-        pillows = 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels)  # of GIF, WebP, and what it unpacks of a TIFF
+        pillows = 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels)  # for GIF, WebP, and the TIFFs that Pillow unpacks
         allowed = min(limits.pixels, pillows)
-        setting = limits.setting if limits.pixels <= pillows else "Pillow's PIL.Image.MAX_IMAGE_PIXELS, twice"
+        setting = limits.setting if limits.pixels <= pillows else "twice Pillow's PIL.Image.MAX_IMAGE_PIXELS"
         raise errors.ImageTooLarge(
             f"{name!r} has {pixels / 1e6:.4g} megapixels; allowed in a {kind} are {allowed / 1e6:.4g} "
             f"({setting}). Try a smaller copy."
         ) from None
     except MemoryError:
         raise errors.OutOfMemory(
-            f"{name!r} was not decoded: there is too little memory. Try again, or a smaller copy."
+            f"{name!r} was not decoded, because there is too little memory. Try again, or try a smaller copy."
         ) from None
     except Exception as error:
         fault = (
             "is cut off (truncated)"
             if re.search("truncated|unexpected end of", str(error), re.IGNORECASE)
-            else "is damaged, cut off or of a rare variant"
+            else "is damaged, cut off or of a rare kind"
         )
         raise ImageError(
             f"{name!r} cannot be decoded: this {kind} {fault}. Try sending it again, or saving it as PNG."
@@ -272,7 +274,7 @@ def one_error(name: str, kind: str, limits: Limits) -> Iterator[None]:
 
 
 def _adopt(image: Image.Image, name: str, limits: Limits, icc: bool) -> Photo:
-    """The photograph of a Pillow image, which stays the caller's and as it is."""
+    """The photograph of a Pillow image. The caller's image is not changed."""
     check_size(image.size, repr(name), limits)
     with one_error(name, image.format or "image", limits):
         profile = image.info.get("icc_profile") if icc else None

@@ -1,8 +1,8 @@
-"""The numbers of a TIFF's page, unpacked here where Pillow cannot or does so wrongly.
+"""The numbers of a TIFF page that Pillow cannot unpack or unpacks wrongly.
 
-Pillow 13 reads 16-bit planar pages as noise, swaps the bytes of big-endian compressed ones, takes big unsigned numbers
-for negative ones and forgets that white is zero; so what is not 8 bits and unsigned is never left to it. It lends
-us its decompressors: strips are handed to it as pictures of single bytes, in which there is nothing to misread.
+Pillow 13 reads 16-bit planar pages as noise, swaps the bytes of big-endian compressed pages, reads large unsigned
+numbers as negative ones and ignores that white is zero. So camserve unpacks every page that is not 8 bits and unsigned.
+It uses Pillow's decompressors: Pillow gets the strips as pictures of single bytes, which it reads correctly.
 """
 
 import io
@@ -35,20 +35,20 @@ _DTYPES = {
     ("float", 32): "f4",
     ("float", 64): "f8",
 }
-_LOSSLESS = (5, 32773, 34925, 50000)  # what Pillow's library unpacks
+_LOSSLESS = (5, 32773, 34925, 50000)  # compressions that Pillow's library unpacks
 UNPACKED = (1, 8, 32946, *_LOSSLESS)
-_PACKED = (*range(1, 8), *range(9, 16))  # bits of samples without gaps between them
-_MOST_BYTES = 8  # a pixel, of the allowed pixels: what bounds the memory
-_MOST_AT_ONCE = 2**27  # bytes of a strip that Pillow unpacks: it has a limit of its own, in pixels
-_TOGETHER = 2**22  # bytes unpacked in one go, as strips may be tiny and many
+_PACKED = (*range(1, 8), *range(9, 16))  # bits of samples that are stored without gaps between them
+_MOST_BYTES = 8  # allowed bytes for each of the allowed pixels; limits the memory
+_MOST_AT_ONCE = 2**27  # most bytes of a strip that Pillow unpacks, because Pillow limits the pixels
+_TOGETHER = 2**22  # bytes that are unpacked together, because there may be many tiny strips
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def is_ours(page: Page) -> bool:
-    """Whether `read_samples` is to read the page, or to refuse it.
+    """Whether `read_samples` must read or refuse the page.
 
-    It has other numbers than unsigned ones of up to 8 bits; or Pillow would take one bit depth, or white, for
-    another (planar, uncompressed), guess that zero is white, or not open the file; or has a limit of its own below it.
+    It must if the samples are not unsigned numbers of up to 8 bits; if Pillow would mistake the bit depth or white
+    (planar, uncompressed), guess that zero is white, or not open the file; or if the page exceeds Pillow's own limit.
     """
     simple = page.photometric in (0, 1, 2, 5) and page.one("compression", 1) in UNPACKED
     confused = page.one("planar", 1) == 2 and page.one("compression", 1) == 1 and (simple or page.bits < 8)
@@ -60,10 +60,10 @@ def is_ours(page: Page) -> bool:
 
 
 def read_samples(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDArray[Any]:
-    """The numbers of a page, (H, W, samples), as they are.
+    """The unchanged numbers of a page, (H, W, samples).
 
-    Raises ImageError for a kind that we do not read, ImageTooLarge for more than the allowed pixels at 8 bytes each;
-    what else it raises means that the file is damaged.
+    Raises ImageError for a kind that camserve does not read, ImageTooLarge for more than the allowed pixels at 8 bytes
+    each. Any other error means that the file is damaged.
     """
     dtype = _dtype(page, name)
     (width, height), planes = page.size, page.samples if _is_planar(page) else 1
@@ -78,7 +78,7 @@ def read_samples(data: bytes, page: Page, name: str, limits: Limits) -> npt.NDAr
 
 
 def _dtype(page: Page, name: str) -> np.dtype[Any]:
-    """Of the numbers in memory. Raises ImageError where there is none, or the file's packing is not ours."""
+    """The dtype of the numbers in memory. Raises ImageError if there is none, or camserve does not read the packing."""
     known = _DTYPES.get((page.format, page.bits))
     if page.format == "unsigned" and page.bits in _PACKED and page.one("predictor", 1) == 1:
         known = "u1" if page.bits < 8 else "u2"
@@ -90,7 +90,7 @@ def _dtype(page: Page, name: str) -> np.dtype[Any]:
 
 
 def check_bytes(page: Page, size: int, name: str, limits: Limits) -> None:
-    """Raises ImageTooLarge where samples of `size` bytes are more than may be unpacked."""
+    """Raises ImageTooLarge if the page, with samples of `size` bytes, has more bytes than allowed."""
     tile = page.one("tile_width", 0) * page.one("tile_height", 0)
     needed, allowed = max(page.size[0] * page.size[1], tile) * page.samples * size, limits.pixels * _MOST_BYTES
     if needed > allowed:
@@ -108,7 +108,7 @@ def check_bytes(page: Page, size: int, name: str, limits: Limits) -> None:
 
 
 def not_ours(page: Page, name: str) -> ImageError:
-    """What is raised of a page that nobody here can read."""
+    """The error to raise for a page that camserve cannot read."""
     predictor = page.one("predictor", 1)
     more = f", predictor {predictor}" if predictor != 1 else ""
     return ImageError(
@@ -125,7 +125,7 @@ def _is_planar(page: Page) -> bool:
 
 
 def _cut(page: Page) -> tuple[int, int, int]:
-    """How a plane is cut into strips or tiles: their columns, rows and bytes a row."""
+    """The columns, rows and bytes of a row of the strips or tiles that a plane is cut into."""
     width, height = page.size
     columns, rows = width, min(page.one("strip_rows", height) or height, height)
     if _is_tiled(page):
@@ -137,7 +137,7 @@ def _cut(page: Page) -> tuple[int, int, int]:
 
 
 def _parts(data: bytes, page: Page, plane: int) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
-    """The strips or tiles of a plane, each with its place: (top, left, (rows, columns, samples))."""
+    """The strips or tiles of a plane, each with its position: (top, left, numbers (rows, columns, samples))."""
     columns, most, row = _cut(page)
     across = -(-page.size[0] // columns)
     count = across * -(-page.size[1] // most)
@@ -156,20 +156,20 @@ def _parts(data: bytes, page: Page, plane: int) -> Iterator[tuple[int, int, npt.
 
 
 def _packed(data: bytes, page: Page, index: int, size: int) -> bytes:
-    """A strip or tile of `size` bytes as it lies in the file."""
+    """The stored bytes of a strip or tile that has `size` bytes when unpacked."""
     kind = "tile" if _is_tiled(page) else "strip"
     offsets, counts = page.tags[f"{kind}_offsets"], page.tags.get(f"{kind}_counts", ())
     if index >= len(offsets):
         raise ValueError("truncated: too few strips")
     begin, length = int(offsets[index]), size
     if page.one("compression", 1) != 1:
-        most = 2 * size + 512  # no packing makes more of it
+        most = 2 * size + 512  # compression never makes more bytes than this
         length = min(most, int(counts[index])) if index < len(counts) else most
     return data[begin : begin + length]
 
 
 def _unpacked(packed: list[bytes], page: Page, row: int, rows: list[int]) -> bytes:
-    """The bytes of several strips one below the other, rows of `row` bytes each."""
+    """The unpacked bytes of several strips one below the other, in rows of `row` bytes."""
     if page.one("fill_order", 1) == 2:
         packed = [part.translate(_REVERSED) for part in packed]
     packing = page.one("compression", 1)
@@ -188,12 +188,12 @@ def _unpacked(packed: list[bytes], page: Page, row: int, rows: list[int]) -> byt
 
 
 def _as_bytes(packed: list[bytes], packing: int, row: int, rows: list[int]) -> bytes:
-    """A TIFF of these strips whose samples are single bytes."""
+    """A TIFF with these strips and samples of one byte."""
     body = b"".join(packed)
     body += bytes(len(body) % 2)
     offsets = [8 + at for at in accumulate(map(len, packed[:-1]), initial=0)]
     counts = [len(part) for part in packed]
-    lists = 8 + len(body)  # where the offsets stand, and after them the counts
+    lists = 8 + len(body)  # position of the offsets; the counts follow
     places = [lists, lists + 4 * len(packed)] if len(packed) > 1 else [offsets[0], counts[0]]
     entries = [(256, 1, row), (257, 1, sum(rows)), (258, 1, 8), (259, 1, packing), (262, 1, 1)]
     entries += [(273, len(packed), places[0]), (277, 1, 1), (278, 1, rows[0]), (279, len(packed), places[1])]
@@ -222,7 +222,7 @@ def _numbers(raw: npt.NDArray[np.uint8], page: Page, across: int) -> npt.NDArray
 
 
 def _from_bits(raw: npt.NDArray[np.uint8], bits: int, count: int) -> npt.NDArray[Any]:
-    """The `count` numbers of `bits` bits in each row; row by row, as bits take eight times the room."""
+    """The `count` numbers of `bits` bits in each row; row by row, because single bits take eight times the memory."""
     values = np.empty((len(raw), count), np.uint8 if bits < 8 else np.uint16)
     weights = 2 ** np.arange(bits - 1, -1, -1, dtype=np.uint32)
     for row, line in zip(values, raw, strict=True):

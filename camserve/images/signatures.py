@@ -1,9 +1,9 @@
-"""What a file is by its first bytes: the formats we read, and those that people send by mistake."""
+"""The kind of a file from its first bytes: formats that camserve reads, and formats that people send by mistake."""
 
 import re
 
-_SIGNATURES = {  # how files begin, a narrower pattern before a wider one
-    "DICOM": rb".{128}DICM",  # what stands before is free, and is often the head of a TIFF
+_SIGNATURES = {  # how files begin; a narrow pattern comes before a wider one
+    "DICOM": rb".{128}DICM",  # the first 128 bytes may be anything, often the header of a TIFF
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "WEBP": rb"RIFF.{4}WEBP",
@@ -36,6 +36,6 @@ _SIGNATURES = {  # how files begin, a narrower pattern before a wider one
 
 
 def kind_of(data: bytes) -> str | None:
-    """The kind of file that `data` begins like, such as "JPEG", "HEIC" or "text"; None for an unknown one."""
+    """The kind of file that the first bytes of `data` show, such as "JPEG", "HEIC" or "text"; None if unknown."""
     kinds = (kind for kind, begin in _SIGNATURES.items() if re.match(begin, data[:512], re.DOTALL))
     return next(kinds, None)

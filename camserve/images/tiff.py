@@ -1,6 +1,6 @@
-"""Which page of a TIFF is its picture, and what it says about its samples, from its directories alone.
+"""Find the page of a TIFF that is its picture, and what the file says about its samples. Reads only the directories.
 
-Pillow opens the first page, whatever that is: of a camera's raw file and of many others it is a thumbnail.
+Pillow always opens the first page. In a camera's raw file and in many others, that page is a thumbnail.
 """
 
 import struct
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from camserve.errors import ImageError, ImageTypeError
 
-# TIFF 6.0, DNG 1.6 and TIFF/EP: the tags that are looked at
+# The tags of TIFF 6.0, DNG 1.6 and TIFF/EP that are read
 _TAGS = {
     254: "subfile",
     255: "old_subfile",
@@ -41,9 +41,9 @@ _TAGS = {
     34675: "icc",
     50706: "dng",
 }
-# types of values, by their number; the rest (text, fractions, floats) is of no use here
+# {number of a type: dtype}; the other types (text, fractions, floats) are not needed here
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
-_MOST_PAGES = 1000  # looked at: a chain of directories may be long, and is read before the picture is
+_MOST_PAGES = 1000  # most pages that are read, because a chain of directories may be very long
 
 PHOTOMETRICS = {
     0: "white is zero",
@@ -90,7 +90,8 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "float", 4: "unsigned", 5: "complex",
 class Page:
     """A directory of a TIFF.
 
-    offset: where it stands; tags: those of `_TAGS`, by name; order: "<" or ">"; big: whether the file is a BigTIFF.
+    offset: its position in the file; tags: those of `_TAGS`, by name; order: byte order, "<" or ">"; big: whether the
+    file is a BigTIFF.
     """
 
     offset: int
@@ -110,29 +111,29 @@ class Page:
 
     @property
     def samples(self) -> int:
-        """Numbers a pixel."""
+        """The number of samples of a pixel."""
         return self.one("samples", 1)
 
     @property
     def bits(self) -> int:
-        """Of a sample; 0 where samples differ."""
+        """The bits of a sample; 0 if samples differ."""
         bits = self.tags.get("bits", np.array([1]))
         return int(bits[0]) if len(set(bits.tolist())) == 1 else 0
 
     @property
     def format(self) -> str:
-        """Of the samples: unsigned, signed, float or complex."""
+        """The format of the samples: unsigned, signed, float, complex, mixed or unknown."""
         formats = set(self.tags.get("formats", np.array([1])).tolist())
         return _FORMATS.get(formats.pop(), "unknown") if len(formats) == 1 else "mixed"
 
     @property
     def photometric(self) -> int:
-        """What the samples mean; where the file does not say so, what most mean."""
+        """The photometric interpretation; if the file has none, the usual one: RGB for 3 or 4 samples, else grey."""
         return self.one("photometric", 2 if self.samples in (3, 4) else 1)
 
     @property
     def is_copy(self) -> bool:
-        """Whether it is a reduced copy or a mask of another page, by its own word."""
+        """Whether the page says that it is a reduced copy or a mask of another page."""
         return bool(self.one("subfile", 0) & 5) or self.one("old_subfile", 1) == 2 or self.photometric == 4
 
     def __str__(self) -> str:
@@ -146,26 +147,26 @@ class Page:
 
 
 def picture_of(data: bytes, name: str) -> tuple[Page, list[str]]:
-    """The page to explain, and what is to be said about it.
+    """The page to explain, and notes about it.
 
-    It is the first that is no reduced copy of another. Raises ImageTypeError for the raw data of a camera,
-    ValueError and struct.error for what is no TIFF.
+    It is the first page that is not a reduced copy of another. Raises ImageTypeError for the raw data of a camera,
+    ValueError and struct.error for a file that is not a TIFF.
     """
     chain = list(islice(_chain(data), _MOST_PAGES))
     tree = list(islice((each for page in chain for each in (page, *_children(data, page))), _MOST_PAGES))
     if any(page.photometric in _SENSOR or "dng" in page.tags for page in tree):
         raise ImageTypeError(
-            f"{name!r} seems to be a camera's raw file (DNG, NEF or alike): beside a small preview it has data "
+            f"{name!r} seems to be a camera's raw file (such as DNG or NEF): beside a small preview it has data "
             "of the sensor, which camserve does not develop. Try developing it to JPEG or PNG."
         )
     full = [page for page in tree if not page.is_copy] or tree
     if not full:
-        raise ImageError(f"{name!r} is a TIFF without a page")
+        raise ImageError(f"{name!r} is a TIFF without a page. Try saving it again, as TIFF or PNG.")
     return full[0], _about_pages(full[0], chain, tree)
 
 
 def first_at(data: bytes, page: Page) -> bytes:
-    """The same file with `page` as its first, for a reader of first pages."""
+    """The same file with `page` as its first page, for a reader that opens the first page."""
     at, width = (8, "Q") if page.big else (4, "I")
     pointer = struct.pack(page.order + width, page.offset)
     return data if data[at:].startswith(pointer) else data[:at] + pointer + data[at + len(pointer) :]
@@ -178,7 +179,7 @@ def _about_pages(page: Page, chain: list[Page], tree: list[Page]) -> list[str]:
         which = f"page {chain.index(page) + 1}" if page in chain else "a page inside another"
         notes.append(f"the file's first page, {width} x {height}, is a reduced copy; {which} is explained instead")
     elif page.is_copy:
-        notes.append("the file calls its only picture a reduced copy of another, which it does not have")
+        notes.append("the file marks its only picture as a reduced copy, but does not contain the original")
     others = [other for other in chain if not other.is_copy and other is not page]
     if others:
         width, height = max((other.size for other in others), key=lambda size: size[0] * size[1])
@@ -189,7 +190,7 @@ def _about_pages(page: Page, chain: list[Page], tree: list[Page]) -> list[str]:
 
 
 def _chain(data: bytes) -> Iterator[Page]:
-    """The pages one after the other, as far as they can be read; the first must be."""
+    """The pages one after the other, up to the first that cannot be read. Raises if the first cannot be read."""
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     (offset,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
@@ -206,7 +207,7 @@ def _chain(data: bytes) -> Iterator[Page]:
 
 
 def _children(data: bytes, page: Page) -> Iterator[Page]:
-    """The pages inside a page, as far as they can be read."""
+    """The pages inside a page; pages that cannot be read are left out."""
     for offset in page.tags.get("children", np.array([], int))[:_MOST_PAGES].tolist():
         try:
             yield _directory(data, int(offset), page.order, page.big)[0]
@@ -215,14 +216,14 @@ def _children(data: bytes, page: Page) -> Iterator[Page]:
 
 
 def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Page, int]:
-    """The directory at `offset`, and where the next one stands."""
+    """The directory at `offset`, and the offset of the next one."""
     wide, head = ("u8", 8) if big else ("u4", 2)
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, offset)
     fields = [("tag", order + "u2"), ("type", order + "u2"), ("count", order + wide), ("value", f"V{8 if big else 4}")]
     entries = np.frombuffer(data, np.dtype(fields), count, offset + head)
     end = offset + head + entries.nbytes
     tags: dict[str, npt.NDArray[Any]] = {}
-    known, first = np.unique(entries["tag"], return_index=True)  # the first of two alike counts
+    known, first = np.unique(entries["tag"], return_index=True)  # if a tag stands twice, the first one counts
     for entry in entries[first[np.isin(known, list(_TAGS))]]:
         kind = _TYPES.get(int(entry["type"]))
         if kind:

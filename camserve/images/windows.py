@@ -1,17 +1,17 @@
-"""Which of a picture's values is black and which is white, for pictures of more than 8 bits.
+"""Choose the value that is black and the value that is white, for pictures of more than 8 bits.
 
-The rule, in docs/python.md too. Nearly all means all but a thousandth at either end.
+docs/pictures.md has these rules as a table. "Nearly all" values means all except a thousandth at each end.
 
-1. Whole numbers that start at 0 are taken to have 8, 10, 12, 14 or 16 bits, the fewest that hold nearly all:
-   cameras and scanners keep 10 to 14 bits in 16. Of signed 16 bits, the last are 15; of 32 bits there are no
-   more than 16 to choose from.
-2. Floats run from 0 to 1, 255 or 65535, the first that nearly all keep to but for a twentieth, where they use
-   a quarter of it.
-3. What fits neither, lies below 0, or is a narrow band far from 0, runs from the least to the greatest of
-   nearly all.
+1. Integers from 0 up are read as numbers of 8, 10, 12, 14 or 16 bits: the fewest bits that hold nearly all
+   values, because cameras and scanners store 10 to 14 bits in 16. Signed 16-bit numbers have at most 15 bits. For
+   32-bit numbers, the choice also ends at 16 bits.
+2. Floats go from 0 to 1, 255 or 65535: the first that nearly all values stay below, or exceed by at most a twentieth.
+   They must use at least a quarter of it.
+3. In all other cases (larger values, values below 0, a narrow range far from 0), the window goes from the smallest to
+   the largest of nearly all values.
 
-The first two depend on a kind of file rather than on one picture, so that pictures of one series are shown alike.
-Whatever is not the whole range of the numbers is said.
+Rules 1 and 2 depend mostly on the kind of file, so pictures of one series look alike. A note says so if the window is
+not the whole range of the numbers.
 """
 
 from math import gcd
@@ -22,14 +22,14 @@ import numpy.typing as npt
 
 from camserve.errors import ImageError
 
-_OUTSIDE = 1000  # one value in so many may lie outside, at either end
-_LOOKED_AT = 2**20  # pixels, at most: sorting more takes long and says the same
+_OUTSIDE = 1000  # one of so many values may lie outside, at each end
+_LOOKED_AT = 2**20  # most pixels that are read: sorting more takes longer and gives the same result
 _DEPTHS = (8, 10, 12, 14, 16)
-_OVERSHOOT = 0.05  # of white: how far floats may lie outside, as resampling a picture 0 to 1 leaves them
+_OVERSHOOT = 0.05  # share of white by which floats may lie outside, because resampling a picture 0..1 overshoots
 
 
 class Window(NamedTuple):
-    """The values of black and of white; note: what is to be said of it, if anything."""
+    """The values of black and of white. note: a sentence for the user, or None."""
 
     black: float
     white: float
@@ -39,7 +39,7 @@ class Window(NamedTuple):
 def window_of(values: npt.NDArray[Any], depth: int | None = None) -> Window:
     """The window of a picture (H, W) or (H, W, colours).
 
-    depth: the bits of its whole numbers, where the file says so; then there is nothing to choose.
+    depth: the bits of its integers, if the file says so; the window is then their whole range.
     """
     if depth:
         return Window(0, 2.0**depth - 1)
@@ -59,13 +59,13 @@ def window_of(values: npt.NDArray[Any], depth: int | None = None) -> Window:
 
 
 def first_white(values: npt.NDArray[Any]) -> float:
-    """What is opaque in numbers (H, W) of transparency: the first white that nearly all keep to."""
+    """The value that means opaque in numbers (H, W) of transparency: the first white that nearly all stay below."""
     high = bounds(values)[1]
     return next((white for white in _whites(values.dtype) if high <= white), high)
 
 
 def _whites(dtype: np.dtype[Any]) -> list[float]:
-    """The values that may be white, in rising order."""
+    """The possible values of white, in rising order."""
     if dtype.kind == "f":
         return [1, 255, 65535]
     bits = dtype.itemsize * 8 - (dtype.kind == "i")
@@ -74,7 +74,7 @@ def _whites(dtype: np.dtype[Any]) -> list[float]:
 
 
 def bounds(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """The least and the greatest of nearly all of the values."""
+    """The smallest and the largest of nearly all values. Raises ImageError for values that are NaN or infinite."""
     seen = _some(values).reshape(-1)
     if seen.dtype.kind == "f" and not np.isfinite(seen).all():
         raise not_numbers()
@@ -84,12 +84,12 @@ def bounds(values: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def not_numbers() -> ImageError:
-    """What is raised of a picture that has values that are none."""
-    return ImageError("the image has values that are NaN or infinite; allowed are numbers")
+    """The error to raise for a picture with values that are NaN or infinite."""
+    return ImageError("the image has values that are NaN or infinite; allowed are finite numbers")
 
 
 def _some(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Pixels evenly from everywhere; never every time the same columns."""
+    """Pixels spread evenly over the picture; the step is chosen so that rows use different columns."""
     pixels = values.reshape(values.shape[0] * values.shape[1], -1)
     step = -(-len(pixels) // _LOOKED_AT)
     while step > 1 and gcd(step, values.shape[1]) > 1:
@@ -98,7 +98,7 @@ def _some(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _is_narrow(low: float, high: float, white: float, whole: bool) -> bool:
-    """Whether a window from 0 to `white` would show next to nothing of a picture that is not all alike."""
+    """Whether a window from 0 to `white` would show almost no contrast, though the values differ."""
     dark = not whole and high < white / 4
     return high > low and (dark or (low > white / 8 and high - low < white / 8))
 
@@ -108,13 +108,13 @@ def _depth_note(high: float, white: float, dtype: np.dtype[Any]) -> str:
         return f"the picture's floats reach {high:g}, so black is 0 and white {white:g}"
     bits = int(white + 1).bit_length() - 1
     return (
-        f"the picture's {dtype.itemsize * 8}-bit values reach {high:.0f}, so it was read as one of {bits} bits: "
+        f"the picture's {dtype.itemsize * 8}-bit values reach {high:.0f}, so they are read as {bits}-bit values: "
         f"black is 0 and white {white:.0f}"
     )
 
 
 def _range_note(low: float, high: float) -> str:
     return (
-        f"the picture does not say which of its values are black and white, so {low:g} is black and {high:g} white, "
-        "between which nearly all lie; another picture of its series may be shown otherwise"
+        f"the picture does not say which of its values are black and white, so {low:g} is black and {high:g} is white; "
+        "nearly all values lie between them; another picture of its series may get other limits"
     )

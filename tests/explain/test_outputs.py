@@ -92,10 +92,10 @@ def test_each_head_is_explained_as_a_network_that_gives_it_alone(way: str) -> No
 
 
 def test_nobody_chose() -> None:
-    said = r'several tensors could be the logits: colour \(N, 7\), shape \(N, 4\)\. Say which with output=, .*"shape"'
+    said = r'several tensors could be the logits: colour \(N, 7\), shape \(N, 4\)\. Choose one with output= .*"shape"'
     with pytest.raises(ModelError, match=said):
         load(Attributes())
-    with pytest.raises(ModelError, match="not one has 3 classes"):
+    with pytest.raises(ModelError, match="there are 3 labels, and no tensor has as many classes"):
         load(Attributes(), labels=["a", "b", "c"])
     with pytest.raises(ModelError, match="colour"):
         load(Attributes(), labels={"colour": COLOURS, "shape": SHAPES})
@@ -106,9 +106,9 @@ def test_an_output_that_there_is_not() -> None:
     for ask in (lambda: load(Attributes(), output="hue"), lambda: model.explain(picture(), output="hue")):
         with pytest.raises(UnknownName, match=r"unknown output 'hue'\. Known: colour \(N, 7\), shape \(N, 4\)"):
             ask()
-    with pytest.raises(OptionError, match="answers with a tensor, of which there is nothing to"):
+    with pytest.raises(OptionError, match="answers with a tensor, so there are no parts to choose"):
         load(Alone(Attributes(), "shape")).explain(picture(), output=0)
-    with pytest.raises(OptionError, match="answers with a tensor, of which there is nothing to"):
+    with pytest.raises(OptionError, match="answers with a tensor, so there are no parts to choose"):
         load(Alone(Attributes(), "shape"), output="shape")
 
 

@@ -103,7 +103,7 @@ def test_a_misspelt_name_is_answered_with_the_one_that_is_like_it() -> None:
 
 def test_of_one_tensor_there_is_nothing_to_choose() -> None:
     with pytest.raises(
-        OptionError, match="output 'logits': the network answers with a tensor, of which there is nothing to"
+        OptionError, match="output 'logits': the network answers with a tensor, so there are no parts to choose"
     ):
         parts(COLOUR).choose(None, "logits")
 
@@ -131,7 +131,7 @@ def test_labels_and_names_tell(answer: Any, labels: int | None, way: tuple[str |
     [
         ({"colour": COLOUR, "shape": SHAPE}, None, r"colour \(N, 7\), shape \(N, 4\)\. .* as in output=\"shape\""),
         ((FEATURES, COLOUR), None, r"0 \(N, 512\), 1 \(N, 7\)\. .* as in output=1"),
-        ((FEATURES, COLOUR), 3, r"1 \(N, 7\) \(not one has 3 classes, as many as there are labels\)"),
+        ((FEATURES, COLOUR), 3, r"1 \(N, 7\) \(there are 3 labels, and no tensor has as many classes\)"),
         ({"heads": {"colour": COLOUR, "shape": SHAPE}}, None, r"heads\.colour \(N, 7\), heads\.shape \(N, 4\)"),
         ({"a_logits": COLOUR, "b_logits": SHAPE}, None, r"a_logits \(N, 7\), b_logits \(N, 4\)"),
         ({"a": COLOUR, "b": tensor(7) + 1}, 7, r"a \(N, 7\), b \(N, 7\)\."),

@@ -107,7 +107,7 @@ CLASSLESS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "a map": (lambda logits: logits[..., None, None].expand(-1, -1, 4, 4), r"shape \(N, 5, 4, 4\); a classifier gives"),
     "indices": (lambda logits: logits.long(), "torch.int64, not with logits: it may give class indices"),
     "an embedding": (lambda logits: F.normalize(logits), r"length 1 \(5 numbers\): it is an embedding"),
-    "nothing": (lambda logits: None, "NoneType, in which there are no logits"),
+    "nothing": (lambda logits: None, "NoneType, which holds no logits"),
     "an error": (lambda logits: logits @ logits, r"the network fails on an input of \(1, 3, 64, 64\)"),
     "two of a kind": (
         lambda logits: {"a": logits, "b": logits.abs()},
@@ -133,7 +133,7 @@ def test_what_answers_with_no_logits_is_refused_in_words(how: str) -> None:
 
 
 def test_answers_that_are_no_numbers_are_said() -> None:
-    with pytest.raises(ModelError, match="answers an ordinary picture with values that are no numbers"):
+    with pytest.raises(ModelError, match="answers an ordinary picture with NaN"):
         given(Answering(lambda logits: logits * float("nan")))
 
 
@@ -177,7 +177,7 @@ def test_of_probabilities_and_their_own_logits_the_logits_are_taken(name: str) -
 
 def test_one_of_several_tensors_is_not_taken_unasked() -> None:
     with pytest.raises(
-        ModelError, match=r"tensors could be the logits: 0 \(N, 5\), 1 \(N, 4\)\. Say which with output=, .* or give as"
+        ModelError, match=r"tensors could be the logits: 0 \(N, 5\), 1 \(N, 4\)\. Choose one with output= .* or give as"
     ):
         part_with_logits(tuple(tensors(5, 4)), None, 2)
     with pytest.raises(ModelError, match=r"pooled_features \(N, 5\): features, not classes"):

@@ -93,7 +93,7 @@ def test_maps_account_for_the_logits(name: str) -> None:
 def test_other_heads_have_no_class_map_and_say_what_to_try(name: str) -> None:
     head = head_of(split(trace(HEADS[name][0]().eval()), "features")[1])
     assert head.accounted(torch.zeros(1, 6, 5, 5)) is None
-    with pytest.raises(OptionError, match=f"this head is {head.kind}. Try 'gradcam'"):
+    with pytest.raises(OptionError, match=f"the head of this layer is {head.kind}. Try 'gradcam'"):
         head.class_maps(torch.zeros(1, 6, 5, 5))
 
 

@@ -105,7 +105,7 @@ def test_a_value_that_something_goes_around_is_not_chosen_and_a_note_says_it() -
     assert network.default_layer() == "last"
     (note,) = network.notes_at((SIDE, SIDE), ["last"])
     assert note.startswith(
-        "layer 'last' is the last one that everything passes through, but behind it the network continues"
+        "layer 'last' is the last one that everything passes through, but after it the network has several branches"
     )
     assert network.notes_at((SIDE, SIDE), ["stem"]) == ()
 
@@ -117,7 +117,7 @@ def test_a_network_that_moves_what_it_sees_is_said_to() -> None:
     network = network_of(given(turned_over))
     assert network.default_layer() == "transpose"  # the tokens, before they are turned over
     (note,) = network.notes_at((SIDE, SIDE), ["transpose"])
-    assert note.startswith("behind layer 'transpose' the network's values have an order of their own")
+    assert note.startswith("after layer 'transpose' camserve cannot tell where in the image the network's values lie")
 
 
 def test_a_class_token_is_read_where_the_patches_still_count() -> None:
@@ -152,7 +152,7 @@ def test_a_network_without_gradients_is_refused() -> None:
     def cut_off(net: Body, x: Tensor) -> Tensor:
         return net.fc(x.detach().mean((2, 3)))
 
-    with pytest.raises(ModelError, match="no gradient goes from the network's answer to its input"):
+    with pytest.raises(ModelError, match="there is no gradient from the network's answer to its input"):
         network_of(given(cut_off)).default_layer()
 
 

@@ -58,7 +58,7 @@ def test_the_grid_of_so_many_tokens(
     count: int, height: int, width: int, down: float, across: float, grid: tuple[int, int] | None
 ) -> None:
     if grid is None:
-        with pytest.raises(ValueError, match=f"{count} tokens lie on no grid that fits an input of {width} x {height}"):
+        with pytest.raises(ValueError, match=f"{count} tokens form no grid that fits an input of {width} x {height}"):
             grid_of(count, height, width, down, across)
     else:
         assert grid_of(count, height, width, down, across) == grid

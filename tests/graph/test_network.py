@@ -179,7 +179,7 @@ def test_answers_may_be_tuples_dicts_or_objects(wrap) -> None:  # type: ignore[n
         np.testing.assert_allclose(wrapped.map * wrapped.map.size, plain.map, rtol=1e-3, atol=1e-5)
     else:  # the sum behind it has no name there, and that is said
         assert wrapped.layer == "stem"
-        assert "along several ways ('relu' is on one)" in " ".join(wrapped.warnings)
+        assert "several branches ('relu' is on one of them)" in " ".join(wrapped.warnings)
 
 
 def test_one_logit_is_a_yes_or_no_and_several_may_all_be_yes() -> None:
@@ -270,7 +270,7 @@ def test_fully_connected_layers_take_any_size() -> None:
 def test_scores_of_several_windows_are_said_to_be_that(layer: str | None) -> None:
     model = camserve.load(Flattened(), size=32, layer=layer)
     assert not any("windows" in text for text in model.explain(picture(), size="crop").warnings)
-    assert any("mean over windows of its own size" in text for text in model.explain(picture()).warnings)
+    assert any("mean over windows of that size" in text for text in model.explain(picture()).warnings)
 
 
 def test_a_size_the_network_fails_on_is_one_clear_error() -> None:

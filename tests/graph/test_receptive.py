@@ -232,17 +232,17 @@ class OwnPadding(nn.Conv2d):
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
-        (nn.Upsample(scale_factor=2), "Upsample is not an operation"),
-        (nn.ConvTranspose2d(1, 1, 2), "ConvTranspose2d is not an operation"),
-        (Net(lambda x: torch.roll(x, 1)), "roll is not an operation"),
-        (Shifted(3, 1, 1), "Shifted is not an operation"),
+        (nn.Upsample(scale_factor=2), "which cells the operation Upsample takes"),
+        (nn.ConvTranspose2d(1, 1, 2), "which cells the operation ConvTranspose2d takes"),
+        (Net(lambda x: torch.roll(x, 1)), "which cells the operation roll takes"),
+        (Shifted(3, 1, 1), "which cells the operation Shifted takes"),
         (OwnPadding(1, 1, 2), "give it a method same_padding"),
-        (nn.Conv2d(1, 1, 3, 1, 1, padding_mode="reflect"), "padded by zeros"),
+        (nn.Conv2d(1, 1, 3, 1, 1, padding_mode="reflect"), "padding by zeros"),
         (nn.AdaptiveAvgPool2d(5), "windows of different sizes"),
-        (Net(lambda x: F.pad(x, (1, 1, 1, 1), "reflect")), "beyond its edge"),
-        (Net(lambda x: torch.cat([x, x], -1)), "side by side"),
+        (Net(lambda x: F.pad(x, (1, 1, 1, 1), "reflect")), "outside its edge"),
+        (Net(lambda x: torch.cat([x, x], -1)), "joins maps along x or y"),
         (Net(lambda x: x[..., [3, 1]]), "can pick any cell"),
-        (Net(lambda x, c: c(x.transpose(2, 3)), conv(3)), "no fixed window"),
+        (Net(lambda x, c: c(x.transpose(2, 3)), conv(3)), "not a fixed window"),
     ],
 )
 def test_an_unknown_reach_is_never_a_number(layer: nn.Module, reason: str) -> None:
@@ -258,7 +258,7 @@ def test_layers_and_nodes_are_found_by_name() -> None:
     assert fields.layer("layer4.1.relu") != fields["layer4_1_relu"]
     with pytest.raises(UnknownName, match="did you mean 'layer4'"):
         fields.layer("layer_4")
-    with pytest.raises(OptionError, match=r"'fc' is not known: it is no map .* but \('N', 1000\)"):
+    with pytest.raises(OptionError, match=r"'fc' is not known: it is not a map .* but \('N', 1000\)"):
         fields.layer("fc")
 
 
@@ -382,7 +382,7 @@ def test_every_classifier_of_torchvision(name: str, on_meta: Callable[[str], nn.
     stride = int(name[-2:]) if name.startswith("vit") else 16 if name.startswith("squeezenet") else 32
     assert last(fields).stride == (stride, stride)
     assert last(fields).global_context == mixing and last(fields).aligned
-    assert all("no map" in reason for reason in fields.unknown.values())
+    assert all("not a map" in reason for reason in fields.unknown.values())
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_an_input_below_the_classifier_s_window_is_a_clear_error() -> None:
 
 REFUSED: list[tuple[str, nn.Module, str]] = [
     ("global pool", nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)),
-     "'1' (AdaptiveAvgPool2d) pools over the whole map, so no window is left to slide"),
+     "'1' (AdaptiveAvgPool2d) pools over the whole map, so there is no window that could slide"),
     ("mean", Net(lambda x, c, a: a(c(x).mean((2, 3))), nn.Conv2d(3, 4, 3), nn.Linear(4, 2)), "'mean' (mean) pools"),
     ("pool that changes", nn.Sequential(nn.AdaptiveAvgPool2d((3, 4)), nn.Flatten(), nn.Linear(36, 2)),
      "at 13 x 9 pixels '0' (AdaptiveAvgPool2d) pools 13 x 9 cells to 4 x 3; give the size that the classifier"),
@@ -191,22 +191,23 @@ REFUSED: list[tuple[str, nn.Module, str]] = [
      nn.Sequential(nn.AdaptiveAvgPool2d((3, 13)), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(44, 2)),
      "its last feature map does not grow with the input"),
     ("layer norm", nn.Sequential(nn.Flatten(), nn.LayerNorm(351), nn.Linear(351, 2)),
-     "'1' (LayerNorm): it normalises over all features of the vector at once. Taken are flatten"),
+     "'1' (LayerNorm): it normalises over all features of the vector at once. Allowed are flatten"),
     ("batch norm of positions", nn.Sequential(nn.Flatten(), nn.BatchNorm1d(351), nn.Linear(351, 2)),
-     "'1' (BatchNorm1d) treats each position of the flattened map on its own terms"),
+     "'1' (BatchNorm1d) treats each position of the flattened map differently"),
     ("features joined", Net(lambda x, a: a(torch.cat([x.flatten(1), x.mean((2, 3))], 1)), nn.Linear(354, 2)),
-     "'cat' (cat) joins 'flatten' (flatten) and 'mean' (mean), so its input is not the feature map alone"),
-    ("residual", Net(lambda x, a, b: F.relu(z := a(x.flatten(1))) + z, nn.Linear(351, 2), nn.Identity()), "joins"),
+     "'cat' (cat) takes 'flatten' (flatten) and 'mean' (mean), so its input is not the feature map alone"),
+    ("residual", Net(lambda x, a, b: F.relu(z := a(x.flatten(1))) + z, nn.Linear(351, 2), nn.Identity()),
+     "so its input is not the feature map alone"),
     ("part of the map", Net(lambda x, a: a(x.flatten(1)[:, 3:]), nn.Linear(348, 2)),
      "takes (N, 348), not the map of 3 x 9 x 13 as one vector of 351"),
     ("each row", Net(lambda x, a: a(x.flatten(2)).flatten(1), nn.Linear(117, 2)), "takes (N, 3, 117), not the map"),
     ("channels last", Net(lambda x, a: a(x.permute(0, 2, 3, 1).flatten(1)), nn.Linear(351, 2)),
-     "'permute' (permute) is no map (N, K, h, w)"),
+     "'permute' (permute) is not a map (N, K, h, w)"),
     ("reshaped on", Net(lambda x, a, b: b(a(x.flatten(1)).view(-1, 2, 4)).flatten(1), nn.Linear(351, 8),
-                        nn.Linear(4, 2)), "'view' (view) makes (N, 2, 4) of the vector of features"),
+                        nn.Linear(4, 2)), "'view' (view) reshapes the vector of features to (N, 2, 4)"),
     ("over the batch", Net(lambda x, a: a(x.flatten(1)).softmax(0), nn.Linear(351, 2)), "works along dimension 0"),
     ("scaled", Net(lambda x, a, b: a(x.flatten(1)) * b.weight[0], nn.Linear(351, 2), nn.Linear(2, 2)), "also takes"),
-    ("no linear", nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()), "no nn.Linear lies between"),
+    ("no linear", nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()), "there is no nn.Linear between"),
     ("two answers", Net(lambda x, a: (a(x.flatten(1)), x), nn.Linear(351, 2)), "several values"),
 ]  # fmt: skip
 
@@ -436,15 +437,15 @@ def after_pool(run: Callable[..., Tensor] | nn.Module, *layers: nn.Module) -> nn
 UNDILATED: list[tuple[str, nn.Module, str]] = [
     ("statistics", after_pool(nn.GroupNorm(2, 4)), "'1' (GroupNorm) cannot be made dense: it mixes all cells"),
     ("own forward", after_pool(Own(4, 4, 3)), "Own has a forward of its own"),
-    ("sizes written down", after_pool(lambda x: x.view(-1, 2, 2, 8, 6).flatten(1, 2)), "seems to fix a size"),
+    ("sizes written down", after_pool(lambda x: x.view(-1, 2, 2, 8, 6).flatten(1, 2)), "seems to contain a fixed size"),
     ("every other cell", after_pool(lambda x: x[:, :, ::2, ::2]), "it changes the stride"),
     ("shifted", after_pool(lambda x: x[:, :, 1:]), "it cuts or shifts the map"),
     ("tokens", after_pool(lambda x, a: a(x.flatten(2)).unflatten(2, (8, 6)), nn.Linear(48, 48)),
-     "'flatten' (flatten) cannot be made dense: it takes the cells out of their grid"),
-    ("upsampled", after_pool(nn.Upsample(scale_factor=2)), "Upsample is not an operation whose reach is known"),
+     "'flatten' (flatten) cannot be made dense: its result has no grid of cells"),
+    ("upsampled", after_pool(nn.Upsample(scale_factor=2)), "which cells the operation Upsample takes"),
     ("window from the size", after_pool(lambda x: x - F.avg_pool2d(x, x.size()[2:])), "computes its window"),
     ("indices", after_pool(lambda x, p: p(x)[0], nn.MaxPool2d(2, return_indices=True)),
-     "the indices of a pooling point into its input"),
+     "the indices of a pooling refer to its original input"),
     ("strides that differ", after_pool(lambda x, a: x + a(F.interpolate(x, (8, 6))), nn.Identity()), "interpolate"),
 ]  # fmt: skip
 
@@ -460,12 +461,12 @@ def test_wrong_options_say_what_is_possible() -> None:
     graph = graph_of(network("resnet18"))
     with pytest.raises(
         OptionError,
-        match=r"12 does not divide 32, the stride of layer 'layer4.1.relu' \(ReLU\); possible are 1, 2, 4, 8, 16, 32",
+        match=r"12 does not divide 32, the stride of layer 'layer4.1.relu' \(ReLU\); allowed are 1, 2, 4, 8, 16, 32",
     ):
         dilate(graph, 12, (64, 64), layer="layer4")
     with pytest.raises(UnknownName, match="did you mean 'layer4'"):
         dilate(graph, 8, (64, 64), layer="layer44")
-    with pytest.raises(OptionError, match="layer 'avgpool' .* keeps its cells"):
+    with pytest.raises(OptionError, match="layer 'avgpool' .* cannot get more cells"):
         dilate(graph, 8, (64, 64), layer="avgpool")
     with pytest.raises(OptionError, match="layer 'fc' .* has no map to make dense"):
         dilate(graph, 8, (64, 64), layer="fc")

@@ -110,7 +110,7 @@ def test_what_is_drawn_is_windowed_and_8_bits_are_not() -> None:
     values = numbers("u2")
     photo = read(tiff(Page(values)))
     assert photo.notes == (
-        "the picture's 16-bit values reach 3998, so it was read as one of 12 bits: black is 0 and white 4095",
+        "the picture's 16-bit values reach 3998, so they are read as 12-bit values: black is 0 and white 4095",
     )
     assert np.array_equal(np.asarray(photo.image), np.rint(values[..., [2, 1, 0]] * (255 / 4095)))
     small = numbers("u1") // 8

@@ -72,7 +72,7 @@ def test_ten_bits_are_scaled_and_not_cut() -> None:
 
 def test_values_of_a_screen_of_high_dynamic_range_are_said() -> None:
     photo = read(heic(Image.fromarray(NOISE), transfer_characteristics=16))
-    expected = "its values are meant for a screen of high dynamic range (PQ); they are shown as they are"
+    expected = "its values are for a screen with high dynamic range (PQ); they are shown without conversion"
     assert photo.notes == (expected,)
 
 
@@ -179,6 +179,6 @@ def test_threads_share_nothing_and_pillow_stays_as_it_is() -> None:
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    message = "'image' is a HEIC picture; reading it needs pillow-heif: pip install \"camserve\\[pictures\\]\""
+    message = "'image' is a HEIC picture; reading it needs pillow-heif. Try pip install \"camserve\\[pictures\\]\""
     with pytest.raises(errors.ImageTypeError, match=message):
         read(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")

@@ -106,10 +106,10 @@ JPEG = file_of(GRADIENT, "JPEG")
         (Path(__file__).parent, "ImageError", "it is a folder and no file"),
         ("a\0b", "ImageError", "null byte"),
         (io.StringIO("text"), "ImageError", r"open as text; .* try open\(..., 'rb'\)"),
-        (None, "ImageError", "a NoneType is no image; allowed are a path"),
+        (None, "ImageError", "a NoneType is not an image; allowed are a path"),
         (np.zeros((4, 4, 3)), "ImageError", r"an array of float64 \(4, 4, 3\) .*\(255 \* array\)"),
         (np.zeros((3, 8, 8), np.uint8), "ImageError", r"uint8 \(3, 8, 8\) .* Try array.transpose\(1, 2, 0\)"),
-        (np.zeros((0, 4, 3), np.uint8), "ImageError", "'array' is 4 x 0; allowed is 1 x 1 and more"),
+        (np.zeros((0, 4, 3), np.uint8), "ImageError", "'array' is 4 x 0 pixels; allowed are 1 x 1 or more"),
         (JPEG[:400], "ImageError", r"'image' cannot be decoded: this JPEG is cut off \(truncated\)\. Try"),
         (JPEG[:20] + bytes(600), "ImageError", "this JPEG is damaged"),
         (b"GIF89a", "ImageError", "this GIF is damaged"),
@@ -193,7 +193,7 @@ def test_encode_says_what_it_cannot_do() -> None:
         encode(GRADIENT, "jpg")
     with pytest.raises(errors.OptionError, match="quality = 0: allowed are 1 to 100"):
         encode(GRADIENT, "jpeg", quality=0)
-    with pytest.raises(errors.OptionError, match=r"16384 x 1; allowed in a webp are 16383 pixels .* Try png"):
+    with pytest.raises(errors.OptionError, match=r"16384 x 1; allowed in webp are 16383 pixels .* Try png"):
         encode(Image.new("RGB", (16384, 1)), "webp")
     assert encode(Image.new("RGB", (16383, 1)), "webp") and encode(Image.new("RGB", (65500, 1)), "jpeg")
 

@@ -55,7 +55,7 @@ def test_numbers_of_more_than_8_bits() -> None:
     for source in sources:
         assert np.array_equal(pixels(source, icc=False), expected)
     twelve = read(jxl(Image.fromarray((deep >> 4).astype(np.uint16))), icc=False)
-    assert "read as one of 12 bits" in twelve.notes[0]
+    assert "read as 12-bit values" in twelve.notes[0]
     assert np.abs(np.asarray(twelve.image).astype(int) - expected).max() <= 1
     # the plugin calls both linear light, whatever they are: by their profile they are lighter
     linear = expected / 255
@@ -132,7 +132,7 @@ def test_an_animation_is_refused() -> None:
     imagecodecs = pytest.importorskip("imagecodecs", reason="writes animations")
     data = bytes(imagecodecs.jpegxl_encode(np.stack([NOISE, NOISE[::-1]]), lossless=True))
     assert header(data) == ((48, 32), True)
-    with pytest.raises(errors.ImageError, match="'image' is a JPEG XL animation; allowed is one picture. Try"):
+    with pytest.raises(errors.ImageError, match="'image' is a JPEG XL animation; allowed is a single picture. Try"):
         read(data)
 
 
@@ -192,6 +192,6 @@ def test_threads_share_nothing() -> None:
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     data = jxl(Image.fromarray(NOISE))
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
-    message = 'is a JPEG XL picture; reading it needs pillow-jxl-plugin: pip install "camserve\\[pictures\\]"'
+    message = 'is a JPEG XL picture; reading it needs pillow-jxl-plugin. Try pip install "camserve\\[pictures\\]"'
     with pytest.raises(errors.ImageTypeError, match=message):
         read(data)

@@ -147,7 +147,7 @@ def test_inks_by_their_profile() -> None:
 
 
 def test_a_damaged_profile_costs_the_profile_and_not_the_picture(capfd: pytest.CaptureFixture[str]) -> None:
-    said = ("its colour profile is damaged or of a rare variant, so its colours are shown as they are stored",)
+    said = ("its colour profile is damaged or of a rare kind, so its colours are shown as they are stored",)
     random = np.random.default_rng(0)
     broken = bytearray(P3)
     broken[36:40] = b"none"
@@ -167,7 +167,7 @@ def test_a_profile_of_other_pixels_is_said() -> None:
     photo = read(file_of(Image.fromarray(NOISE), "TIFF", icc_profile=iccs.cmyk_profile()))
     assert np.array_equal(np.asarray(photo.image), NOISE)
     assert photo.notes == (
-        "its colour profile is one of CMYK colours and its pixels are RGB colours, so they are shown as they are "
+        "its colour profile is for CMYK colours but its pixels are RGB colours, so its colours are shown as they are "
         "stored",
     )
 
@@ -176,7 +176,7 @@ def test_a_huge_profile_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "_LARGEST", len(P3) - 1)
     with monkeypatch.context() as context:
         context.setattr(profiles, "_MINE", profiles._Mine())
-        assert "damaged or of a rare variant" in read(file_of(Image.fromarray(NOISE), icc_profile=P3)).notes[0]
+        assert "damaged or of a rare kind" in read(file_of(Image.fromarray(NOISE), icc_profile=P3)).notes[0]
 
 
 def test_the_picture_given_stays_as_it_is() -> None:

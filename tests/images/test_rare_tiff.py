@@ -120,7 +120,9 @@ def test_cut_off_files_are_errors(tifffile: Any, capfd: pytest.CaptureFixture[st
 @pytest.mark.parametrize("name", ["tifffile", "imagecodecs"])
 def test_without_the_libraries_the_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    message = "'image' is a TIFF packed as JPEG 2000; reading it needs tifffile and imagecodecs: pip install \"camserve"
+    message = (
+        "'image' is a TIFF packed as JPEG 2000; reading it needs tifffile and imagecodecs. Try pip install \"camserve"
+    )
     with pytest.raises(errors.ImageTypeError, match=message):
         read(tiff(Page(NOISE, 2, more={259: 34712})))
 

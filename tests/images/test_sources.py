@@ -109,4 +109,6 @@ def test_too_little_memory_is_not_said_to_be_damage(format: str) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("what a process holds is read from /proc, which is Linux's")
     said = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert said == "'image' was not decoded: there is too little memory. Try again, or a smaller copy.\n" * 3
+    assert (
+        said == "'image' was not decoded, because there is too little memory. Try again, or try a smaller copy.\n" * 3
+    )

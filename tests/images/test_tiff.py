@@ -144,10 +144,10 @@ def test_transparency_lies_over_white() -> None:
 def test_further_channels_are_said() -> None:
     values = np.concatenate([numbers("u2", 3), numbers("u2", 1)], 2)
     photo = read(tiff(Page(values, 2, more={338: 0})))
-    assert photo.notes == ("1 of 4 channels are left out, as they are not said to be colours",)
+    assert photo.notes == ("1 of 4 channels are left out, because they are not marked as colours",)
     assert np.array_equal(np.asarray(photo.image), shown(values[..., :3], 65535))
     for dtype in ("u1", "u2"):
-        assert "fourth channel is taken for transparency" in read(tiff(Page(values.astype(dtype), 2))).notes[0]
+        assert "fourth channel is; it is taken as transparency" in read(tiff(Page(values.astype(dtype), 2))).notes[0]
 
 
 def test_cmyk_of_16_bits() -> None:
@@ -160,7 +160,7 @@ def test_cmyk_of_16_bits() -> None:
 def test_a_file_that_does_not_say_what_0_is() -> None:
     for dtype in ("u1", "u2"):
         photo = read(tiff(Page(numbers(dtype), more={262: None})))
-        assert photo.notes == ("the file does not say whether 0 is black or white; it is taken for black",)
+        assert photo.notes == ("the file does not say whether 0 is black or white; 0 is taken as black",)
         assert np.array_equal(np.asarray(photo.image), shown(numbers(dtype), WHITES[dtype]))
 
 
@@ -189,7 +189,7 @@ def test_other_pages_are_said() -> None:
     assert photo.size == (6, 4)
     assert photo.notes == ("only the first page is explained; the file has 2 more, the largest 30 x 20",)
     only = read(tiff(Page(COPY, more={254: 1})))
-    assert only.notes == ("the file calls its only picture a reduced copy of another, which it does not have",)
+    assert only.notes == ("the file marks its only picture as a reduced copy, but does not contain the original",)
 
 
 @pytest.mark.parametrize("photometric", [32803, 34892])
@@ -209,7 +209,7 @@ def test_a_raw_file_is_not_explained_by_its_preview(photometric: int) -> None:
             Page(numbers("u2", 3), 8),
             "3 samples a pixel, 16 bits, unsigned, CIELAB, uncompressed. Try saving it as an 8",
         ),
-        (Page(numbers("u2", 3), 1), "3 channels that are not said to be colours .* Try saving three of them"),
+        (Page(numbers("u2", 3), 1), "3 channels that are not marked as colours .* Try saving three of them"),
         (Page(numbers("u2"), 3), "16 bits, unsigned, palette"),
         (Page(numbers("u2"), more={259: 34934}), "16 bits, unsigned, black is zero, JPEG XR"),
         (Page(numbers("u1"), more={259: 34934}), "8 bits, unsigned, black is zero, JPEG XR"),
@@ -269,7 +269,7 @@ def test_pillow_s_own_limit_holds_for_what_only_pillow_unpacks(monkeypatch: pyte
         assert np.array_equal(pixels(data), shown(numbers("u1", 3), 255))
     buffer = io.BytesIO()
     Image.fromarray(numbers("u1", 3)).save(buffer, "TIFF", compression="jpeg")
-    message = r"0.000851 megapixels; allowed in a TIFF are 0.00085 \(Pillow's PIL.Image.MAX_IMAGE_PIXELS, twice\)"
+    message = r"0.000851 megapixels; allowed in a TIFF are 0.00085 \(twice Pillow's PIL.Image.MAX_IMAGE_PIXELS\)"
     with pytest.raises(errors.ImageTooLarge, match=message):
         read(buffer.getvalue())
 

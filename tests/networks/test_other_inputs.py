@@ -182,7 +182,7 @@ def test_the_bands_that_are_shown_can_be_chosen() -> None:
 def test_numbers_of_more_than_8_bits_are_shown_by_the_rule_for_them() -> None:
     values = noise(40, 40, 4, dtype=np.uint16, most=4000)
     explanation = camserve.load(Net(4), size=32, bands=[0, 1, 2, 3], mean=2000, std=900).explain(values)
-    assert "read as one of 12 bits: black is 0 and white 4095" in explanation.warnings[-1]
+    assert "read as 12-bit values: black is 0 and white 4095" in explanation.warnings[-1]
     expected = np.rint(values[..., :3] * (255 / 4095))
     assert np.array_equal(np.asarray(explanation.photo.image), expected)
 
@@ -192,12 +192,12 @@ def test_numbers_of_more_than_8_bits_are_shown_by_the_rule_for_them() -> None:
     [
         (
             noise(8, 8, 3),
-            r"'array' has 3 samples a pixel; this model takes the bands 0, 1, 2, 3, .* pictures of 4 and more",
+            r"'array' has 3 samples a pixel; this model takes the bands 0, 1, 2, 3, .* pictures of 4 or more",
         ),
         (noise(8, 8), r"has 1 samples a pixel"),
         (np.full((8, 8, 4), np.nan), r"band 0 of 'array' has values that are NaN or infinite"),
-        (np.zeros((8, 8, 4), bool), r"an array of bool \(8, 8, 4\) is no picture of bands"),
-        (np.zeros((1, 8, 8, 4)), r"is no picture of bands"),
+        (np.zeros((8, 8, 4), bool), r"an array of bool \(8, 8, 4\) is not a picture of bands"),
+        (np.zeros((1, 8, 8, 4)), r"is not a picture of bands"),
         (Image.new("RGB", (8, 8)), r"has 3 samples a pixel"),
     ],
 )

@@ -225,7 +225,7 @@ def test_weights_that_are_not_finite_are_refused(desk: Path) -> None:
     torch.save(network.state_dict(), "birds.pth")
     result = run(*ADD)
     assert result.exit_code == 1
-    assert "values that are no numbers (NaN): its weights are broken, or mean and std" in result.stderr
+    assert "with NaN: its weights are broken, or mean and std" in result.stderr
 
 
 def test_any_text_survives_the_way_into_a_card_and_back() -> None:

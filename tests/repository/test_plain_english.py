@@ -36,6 +36,7 @@ WORDS = {
     r"amongst|whilst": "among, while",
     r"in whose place": "where, instead of",
     r"(?:and|or) the like": "and similar ...",
+    r"said to be": "called, marked as",
 }
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): plain for words, plain in WORDS.items()}
 

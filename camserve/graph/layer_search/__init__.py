@@ -1,7 +1,7 @@
-"""Which layer to look at: the last activation on which the answer depends through pooling alone.
+"""Find the layer to explain: the last activation after which only pooling comes before the answer.
 
 search.py      START HERE: the search
 places.py      which values have places, and on which grid
-placing.py     whether the cells of a value lie where they seem to
-separators.py  which values all that the answer knows of the image has gone through
+placing.py     check that the cells of a value lie where they seem to lie
+separators.py  the values that every path from the image to the answer goes through
 """

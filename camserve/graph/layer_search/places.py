@@ -1,7 +1,7 @@
-"""Values of a network that have places: which ones, and on which grid.
+"""Find the values of a network that have places, and their grids.
 
-Shapes say what may be a map or tokens; a larger image, whether the grid grows with it.
-`camserve.graph.layer_search.placing` tries whether the cells lie where they seem to.
+Shapes show which values may be maps or tokens. A larger image shows whether the grid grows with it.
+`camserve.graph.layer_search.placing` checks that the cells lie where they seem to lie.
 """
 
 import math
@@ -14,13 +14,13 @@ from torch import Tensor
 from camserve.graph.layout import Grid, Layout, layouts_of
 from camserve.graph.original.given import Given
 
-# Sees a value of a pass, and its name; may return another in its place
+# Gets the name of a value and the value during a forward pass; may return a tensor that replaces the value
 See = Callable[[str, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A value with places. shape: (K, h, w) at the size trained at."""
+    """A value with places. shape: (K, h, w) at the training size."""
 
     name: str
     layout: Layout
@@ -33,7 +33,7 @@ class Found:
 
 
 class Watched(Protocol):
-    """What is looked into."""
+    """A network whose values can be watched."""
 
     given: Given
 
@@ -42,16 +42,16 @@ class Watched(Protocol):
         ...
 
     def has_known_places(self, name: str) -> bool:
-        """Whether arithmetic says where the cells of a value lie."""
+        """Whether receptive-field arithmetic says where the cells of a value lie."""
         ...
 
     def is_linear(self, name: str) -> bool:
-        """Whether a value is what a linear layer gave."""
+        """Whether a value is the output of a linear layer."""
         ...
 
 
 def places(network: Watched) -> dict[str, Found]:
-    """As `places_of`, of the values of one pass."""
+    """`places_of` for the values of one forward pass."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def see(name: str, value: Tensor) -> None:
@@ -63,9 +63,9 @@ def places(network: Watched) -> dict[str, Found]:
 
 
 def places_of(shapes: Mapping[str, tuple[int, ...]], size: Grid, known: Mapping[str, Grid]) -> dict[str, Found]:
-    """Every value that can be looked at, by name, in order: maps, channels first or last, and tokens.
+    """Every value that can be explained, by name, in order: maps (channels first or last) and tokens.
 
-    shapes: of each value, for one image of `size` (w, h). known: the grids (w, h) of some of them.
+    shapes: the shape of each value for one image of `size` (w, h). known: the grids (w, h) of some values.
     """
     grids = {grid for grid in known.values() if math.prod(grid) > 1}
     found = {}
@@ -80,7 +80,7 @@ def places_of(shapes: Mapping[str, tuple[int, ...]], size: Grid, known: Mapping[
 
 
 def _known(shape: tuple[int, ...], grid: Grid | None) -> tuple[Layout, Grid] | None:
-    """The layout of a map whose grid is known."""
+    """The layout and grid of a map whose grid is known; None for other shapes."""
     if grid is None or len(shape) != 4 or shape[0] != 1 or math.prod(grid) < 2:
         return None
     if (shape[3], shape[2]) == grid:
@@ -89,7 +89,7 @@ def _known(shape: tuple[int, ...], grid: Grid | None) -> tuple[Layout, Grid] | N
 
 
 def grown_in(network: Watched, found: dict[str, Found]) -> set[str]:
-    """The names of those whose grid grows with the image; all, where the network takes one size only."""
+    """The names of the values whose grid grows with the image; all names if the network takes only one size."""
     given = network.given
     larger = next((one.images for one in given.probes[2:] if one.logits is not None), None)
     if not given.takes_any_size or larger is None:

@@ -1,6 +1,6 @@
-"""Whether the cells of a value lie where they seem to: the image is changed in one place after another.
+"""Check that the cells of a value lie where they seem to lie, by changing the image in one place after another.
 
-Latents whose number is a square have no places, and tokens in an order of their own are not in those of their rows.
+This finds latents that have no places although their number is a square, and tokens that are not in row order.
 """
 
 from collections.abc import Iterable
@@ -11,20 +11,22 @@ from torch import Tensor
 from camserve.graph.layer_search.places import Found, Watched
 from camserve.graph.layout import Grid
 
-# Places are tried at so many cells, and at four times as many more where that tells too little.
+# The image is changed at this many cells; if the result is not clear, at four times as many more.
 _TRIED = 12
-# Tokens are in their places where the one of the changed cell changes more than this share of all; or, where it is not
-# so plain, more than the average by so many deviations. They are not where others change more by this factor.
+# Tokens are in place if the token of the changed cell changes more than the share _ABOVE of all tokens, or, after more
+# cells, if its rank is above the average by _CERTAIN standard deviations. They are not in place if its change is below
+# the share _OTHERS_MORE of the largest change.
 _ABOVE, _CERTAIN, _OTHERS_MORE = 0.85, 4.0, 0.75
-# What changes of a map must be so much correlated with where the image was changed.
+# Smallest correlation between the place of a map's change and the place where the image was changed.
 _ALONG = 0.3
 
 
 def placed_in(network: Watched, candidates: list[Found]) -> tuple[set[str], set[str]]:
-    """Of those, the ones that change most where the image is changed; where arithmetic says so, that is not tried.
+    """The names of the candidates whose cells are in place, and of those among them that are only assumed to be.
 
-    Where little can be told, since a network mixes all places, it is tried at more. Those of which even that tells
-    nothing are taken to lie row by row if they are, or halve, a grid that is known: those are given once more, apart.
+    A value is in place if it changes most where the image is changed; this is not tested if arithmetic already shows
+    it. If the result is not clear because the network mixes all places, more cells are changed. If it is still not
+    clear, the value is assumed to lie row by row if its grid is equal to, or half of, an earlier known grid.
     """
     tried = {one.name: one for one in candidates if not network.has_known_places(one.name)}
     held, told = {one.name for one in candidates} - set(tried), set[str]()
@@ -45,7 +47,7 @@ def placed_in(network: Watched, candidates: list[Found]) -> tuple[set[str], set[
 
 
 def _behind_the_last(candidates: list[Found], held: set[str]) -> list[Found]:
-    """Those behind the last that holds: of the ones before it nothing has to be known."""
+    """The candidates after the last one in place: only these must still be tested."""
     last = max((place for place, one in enumerate(candidates) if one.name in held), default=-1)
     return candidates[last + 1 :]
 
@@ -61,7 +63,7 @@ def _halves_a_known_grid(one: Found, candidates: list[Found], held: set[str]) ->
 def _changes(
     network: Watched, tried: dict[str, Found], places: Iterable[int]
 ) -> tuple[dict[str, list[Tensor]], list[tuple[float, float]]]:
-    """How much each cell of each value (h, w) changes where the image is changed at a place, and those places."""
+    """For each value, how much each cell (h, w) changes with each change of the image; and the changed places."""
     size, last = network.given.size, list(tried.values())[-1]
     base, seen = network.given.image(), dict[str, Tensor]()
 
@@ -80,7 +82,7 @@ def _changes(
 
 
 def _cell_of(one: Found, place: int) -> tuple[float, float]:
-    """The middle of one of the cells tried, as shares of the sides; they are spread over all rows and columns."""
+    """The centre of a test cell, as shares of the sides. The test cells are spread over all rows and columns."""
     across, down = one.grid
     u, v = place % _TRIED * across // _TRIED, (place * 5 % _TRIED + place // _TRIED) % _TRIED * down // _TRIED
     return (u + 0.5) / across, (v + 0.5) / down
@@ -91,18 +93,18 @@ def _change(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _follows(one: Found, changes: list[Tensor], cells: list[tuple[float, float]]) -> bool | None:
-    """Whether the cells where the image was changed changed most, beside what they change anyhow; None: not certain."""
+    """Whether the cells at the changed places change most, relative to their mean change; None: not certain."""
     if any(change.shape != one.shape[1:] for change in changes):
         return False
     stacked = torch.stack(changes).double().cpu()
     stacked = stacked / stacked.mean((1, 2), keepdim=True).clamp(min=1e-30)
     if not one.layout.is_tokens:
         return _moves_along(stacked, cells)
-    stacked = stacked / stacked.mean(0, keepdim=True).clamp(min=1e-30)  # some tokens take in more than others
+    stacked = stacked / stacked.mean(0, keepdim=True).clamp(min=1e-30)  # some tokens react more than others
     pairs = list(zip(stacked, cells, strict=True))
     own = sum(_at(change, *cell) for change, cell in pairs) / float(stacked.amax((1, 2)).sum())
     rank = sum(float((change < _at(change, *cell)).double().mean()) for change, cell in pairs) / len(pairs)
-    certain = rank - 0.5 > _CERTAIN * (len(pairs) * 12) ** -0.5  # of ranks that mean nothing, this is the deviation
+    certain = rank - 0.5 > _CERTAIN * (len(pairs) * 12) ** -0.5  # the deviation of random ranks
     if own < _OTHERS_MORE:
         return False
     return True if rank >= _ABOVE or (certain and len(pairs) > _TRIED) else None
@@ -114,9 +116,9 @@ def _at(change: Tensor, x: float, y: float) -> float:
 
 
 def _moves_along(changes: Tensor, cells: list[tuple[float, float]]) -> bool | None:
-    """Whether the middle of what changes (n, h, w) goes where the changed cell goes; None: not certain.
+    """Whether the centre of the changes (n, h, w) moves with the changed cell; None: not certain.
 
-    Mirrored, it would go the other way; turned by a quarter, along the other axis.
+    In a mirrored map it would move the other way, and in a map turned by 90 degrees along the other axis.
     """
     weights = changes / changes.sum((1, 2), keepdim=True).clamp(min=1e-30)
     counts = changes.shape[2], changes.shape[1]
@@ -143,7 +145,7 @@ def _maps_of(one: Found, value: Tensor, size: Grid) -> Tensor:
 
 
 def _changed(base: Tensor, x: float, y: float, one: Found, number: int) -> Tensor:
-    """The image with other pixels in the cell at (x, y), as shares of its sides."""
+    """The image with other pixels in the cell at (x, y), which are shares of the sides."""
     left, top, right, bottom = _cell(one, x, y, (base.shape[-1], base.shape[-2]))
     made = base.clone()
     chance = torch.Generator().manual_seed(number)

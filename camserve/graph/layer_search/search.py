@@ -1,15 +1,14 @@
-"""Where to look in a network: the last activation on which the answer depends through pooling alone.
+"""Find the layer to explain: the last activation after which only pooling comes before the answer.
 
-Found by what the network does, not by what its layers are called or by the number of their axes. A value qualifies
-where
+The search uses what the network does, not the names of layers or the number of axes. A value qualifies if
 
-    it has places             one a cell of a grid with the image's proportions, which grows with the image
+    it has places             a grid of cells with the image's proportions, which grows with the image
     it counts                 the answer changes with it, in more than one place
     nothing goes around it    every path from the image to the answer goes through it (separators.py)
-    its places are places     changing the image somewhere changes it most there; tried where arithmetic does not say so
+    its places are right      a change of the image changes it most at the same place; tested unless arithmetic shows it
 
-Behind the last such value a transformer's class token still reads: what it alone reads, in the tokens' own width, is
-taken instead, as a separator of the patches.
+After the last such value, a transformer's class token may still read the patches in later layers. The last tokens that
+only the class token reads are then used instead, because all information of the patches goes through them.
 """
 
 import math
@@ -26,13 +25,13 @@ from camserve.graph.layer_search.places import Found, Watched, grown_in
 from camserve.graph.layer_search.placing import placed_in
 from camserve.graph.layer_search.separators import Key, key_of, separators
 
-# Values behind the last separator that are tried as what the class token reads.
+# Most values after the last separator that are tested as the tokens that the class token reads.
 _MOST_TRIED = 12
 
 
 @dataclass
 class _Value:
-    """One value of the pass that is looked into. key: where it stood in autograd's record when it was made."""
+    """One value of the forward pass. key: its position in autograd's graph when it was made."""
 
     name: str
     value: Tensor
@@ -42,18 +41,18 @@ class _Value:
 
 @dataclass(frozen=True)
 class Choice:
-    """The layer to look at. note: what every explanation at it has to say; "" where it is all that it should be."""
+    """The layer to explain. note: a warning for every explanation at this layer; "" if there is no warning."""
 
     found: Found
     note: str = ""
 
     def notes_at(self, layers: Collection[str]) -> tuple[str, ...]:
-        """The note, where this layer is one of those looked at."""
+        """The note, if this layer is one of `layers`."""
         return (self.note,) if self.note and self.found.name in layers else ()
 
 
 def find_layer(network: Watched, found: dict[str, Found]) -> Choice:
-    """The layer that a careful person would name, of `places`. Raises ModelError, which names candidates, for none."""
+    """The best layer of `places`. Raises ModelError, which names candidates, if no layer qualifies."""
     values, answer, image = _pass(network)
     counted = [one for one in values if one.name in found and _counts(one, found[one.name])]
     counted = counted or [one for one in values if one.name in found and one.key is not None]  # weights of zeros
@@ -77,47 +76,47 @@ def find_layer(network: Watched, found: dict[str, Found]) -> Choice:
 
 
 _ELSEWHERE = (
-    "the network moves what it sees: where the image is changed, layer '{}' changes elsewhere, so the heat may not lie "
-    "on what it speaks of"
+    "the network moves places: if the image changes at one place, layer '{}' changes at another, so the heat may lie "
+    "at a wrong place"
 )
 
 
 _ASSUMED = (
-    "the network mixes all places so much that camserve cannot check where the cells of layer '{}' lie: row by row is "
-    "assumed"
+    "the network mixes all places so much that camserve cannot check where the cells of layer '{}' lie; it assumes row "
+    "by row"
 )
 
 
 def _about_the_rest(
     counted: list[_Value], strict: list[_Value], grown: list[_Value], chosen: _Value, found: dict[str, Found]
 ) -> str:
-    """What keeps a layer from being the last one with places, in words."""
+    """A sentence that says why the chosen layer is not the last one; "" if it is."""
     behind = counted[counted.index(chosen) + 1 :]
     without_places = [one.name for one in behind if one in strict and one in grown]
     if without_places:
         return (
-            f"behind layer '{chosen.name}' the network's values have an order of their own, in which camserve cannot "
-            f"tell where in the image they lie ('{without_places[-1]}'): not the last layer is explained but this one"
+            f"after layer '{chosen.name}' camserve cannot tell where in the image the network's values lie "
+            f"('{without_places[-1]}'), so this layer is explained and not the last one"
         )
     own = found[chosen.name]
     around = [one.name for one in behind if one not in strict and _is_other_map(found[one.name], own, one, chosen)]
     if around:
         return (
-            f"layer '{chosen.name}' is the last one that everything passes through, but behind it the network "
-            f"continues along several ways ('{around[-1]}' is on one): it may be early; name another with layer="
+            f"layer '{chosen.name}' is the last one that everything passes through, but after it the network has "
+            f"several branches ('{around[-1]}' is on one of them); if it is too early, choose another layer with layer="
         )
     return ""
 
 
 def _is_other_map(one: Found, own: Found, value: _Value, chosen: _Value) -> bool:
-    """Whether a value behind the layer is a feature map of its own, neither the layer nor a gate or attention."""
+    """Whether a value after the layer is another feature map: not the layer itself, a gate or attention weights."""
     attention = math.prod(own.grid)
     is_map = not one.layout.is_tokens and one.shape[0] > 1 and not own.layout.is_tokens
     return is_map and value.key != chosen.key and not any(0 <= side - attention <= 8 for side in one.grid)
 
 
 def _before_projection(network: Watched, grown: list[_Value], chosen: _Value, found: dict[str, Found]) -> _Value:
-    """What a linear layer of another width was given: it makes keys and values for a pooling by attention."""
+    """Go back from linear layers that change the width: they make keys and values for a pooling by attention."""
     own = found[chosen.name]
     before = grown[: grown.index(chosen)]
     while own.layout.is_tokens and network.is_linear(chosen.name) and own.shape[0] != network.given.classes and before:
@@ -129,7 +128,7 @@ def _before_projection(network: Watched, grown: list[_Value], chosen: _Value, fo
 
 
 def _pass(network: Watched) -> tuple[list[_Value], Tensor, Tensor]:
-    """Every value of one pass at the size trained at, with the gradient of a random sum of the logits by it."""
+    """Every value of one forward pass at the training size, with the gradient of a random sum of logits."""
     image = network.given.image().requires_grad_()
     values: dict[str, _Value] = {}
 
@@ -138,7 +137,7 @@ def _pass(network: Watched) -> tuple[list[_Value], Tensor, Tensor]:
         values[name] = _Value(name, value, key_of(value))
 
     try:
-        # what torch warns of is the user's code, such as a tensor made a number, and of no use to them here
+        # torch's warnings are about the user's code (a tensor converted to a number) and do not help here
         with warnings.catch_warnings(action="ignore"), writing_allowed():
             answer = network.watch(image.clone(), see)
             if not answer.requires_grad:
@@ -155,8 +154,8 @@ def _pass(network: Watched) -> tuple[list[_Value], Tensor, Tensor]:
 
 
 _NO_GRADIENT = (
-    "no gradient goes from the network's answer to its input{}: it computes in whole numbers (int8), or its forward "
-    "uses torch.no_grad, detach, or results written with out=. Load the network in floating point, without those"
+    "there is no gradient from the network's answer to its input{}: it computes in integers (int8), or its forward "
+    "uses torch.no_grad, detach or out=. Load the network in floating point, and without these"
 )
 
 
@@ -165,10 +164,10 @@ def _weights(answer: Tensor) -> Tensor:
 
 
 def _counts(one: _Value, found: Found) -> bool:
-    """Whether the answer changes with it.
+    """Whether the answer changes with the value.
 
-    With more than one place, where they are tokens; with most, where a class token stands before them, which else may
-    have read all but a few before (VOLO adds the largest patch of each class to what its class token says).
+    Tokens must have more than one place that changes the answer. After a class token, most places must: the class token
+    may have read the patches already, and only a few may still be used (VOLO adds each class's largest patch).
     """
     if one.gradient is None:
         return False
@@ -180,7 +179,7 @@ def _counts(one: _Value, found: Found) -> bool:
 
 
 def _of_the_patches(network: Watched, counted: list[_Value], found: dict[str, Found], chosen: _Value) -> _Value:
-    """What the class token alone reads behind `chosen`: the last tokens that nothing of the patches goes around."""
+    """The last tokens after `chosen` that only the class token reads, so that no other path from the patches exists."""
     own = found[chosen.name]
     if not own.layout.is_tokens:
         return chosen
@@ -191,7 +190,7 @@ def _of_the_patches(network: Watched, counted: list[_Value], found: dict[str, Fo
 
 
 def _goes_around(network: Watched, name: str, source: Found) -> bool:
-    """Whether something of the patches in `source` reaches the answer though the value `name` stands still."""
+    """Whether the patches in `source` reach the answer on a path that does not go through the value `name`."""
     kept: list[Tensor] = []
 
     def see(seen: str, value: Tensor) -> Tensor | None:
@@ -208,15 +207,15 @@ def _goes_around(network: Watched, name: str, source: Found) -> bool:
 
 
 def _outermost(last: _Value, values: list[_Value], found: dict[str, Found]) -> str:
-    """The name to show: of all that are this same value, the one with the fewest dots."""
+    """The name to show: of all names of this value, the one with the fewest dots."""
     same = [one.name for one in values if one.key == last.key and one.name in found]
     return min(same, key=lambda name: (name.count("."), len(name)))
 
 
 def _none_found(network: Watched, candidates: list[str]) -> str:
     names = ", ".join(repr(name) for name in candidates[-6:])
-    what = f"The last that count are {names}: name one with layer=" if names else "No value has more than one place"
+    what = f"Choose a layer with layer=; the last candidates are {names}" if names else "No value has several places"
     return (
         f"{type(network.given.module).__name__} has no layer that everything passes through on the way to the answer "
-        f"and that still has places (feature maps or tokens), so camserve does not choose one. {what}"
+        f"and that still has places (feature maps or tokens), so camserve cannot choose a layer. {what}"
     )

@@ -1,8 +1,8 @@
-"""Which values of one pass all that the answer knows of the image has gone through, read off autograd's own record.
+"""Find the values of a forward pass that every path from the image to the answer goes through (separators).
 
-Works for whatever torch computes, traced or not: the record holds every step from the image to the answer, and a value
-is a separator where every path between the two goes through it. Attention's weights, keys, tables of biases and side
-branches are none: the values that attention weighs go around them.
+They are read from autograd's graph, which has every step from the image to the answer, so this works for every network,
+traced or not. Attention weights, keys, tables of biases and side branches are not separators, because the values of the
+attention go around them.
 """
 
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from typing import Any
 
 from torch import Tensor
 
-# A value in the record: the step that gave it, and which of the step's results it is.
+# A value in autograd's graph: the step that made it, and its number among the step's results.
 Key = tuple[Any, int]
 
 
 def key_of(value: Tensor) -> Key | None:
-    """Where a value stands in the record at this moment; None where it depends on no image."""
+    """The current position of a value in autograd's graph; None if it does not depend on the image."""
     return None if value.grad_fn is None else (value.grad_fn, value.output_nr)
 
 
 def separators(answer: Tensor, image: Tensor) -> set[Key]:
     """The keys of all values that every path from `image` to `answer` goes through.
 
-    image: a leaf that requires gradients. Paths are counted, exactly: a value lies on all of them where those to it,
-    times those from it, are as many as there are in all.
+    image: a leaf that requires gradients. Paths are counted exactly: a value lies on all paths if the number of paths
+    to it, times the number of paths from it, is the number of all paths.
     """
     root = key_of(answer)
     if root is None:
@@ -45,7 +45,7 @@ def separators(answer: Tensor, image: Tensor) -> set[Key]:
 
 
 def _from_the_answer(root: Any) -> list[Any]:
-    """Every step of the record, each before those it depends on."""
+    """Every step of the graph, each before the steps that it depends on."""
     order: list[Any] = []
     done, waiting = set[Any](), [(root, False)]
     while waiting:
@@ -62,12 +62,12 @@ def _from_the_answer(root: Any) -> list[Any]:
 
 
 def steps_behind(value: Tensor) -> Iterator[Any]:
-    """Every step of the record that led to `value`, once."""
+    """Every step of autograd's graph that led to `value`, once."""
     waiting, seen = [value.grad_fn], set[Any]()
     while waiting:
         step = waiting.pop()
         if step is None or step in seen:
             continue
-        seen.add(step)  # also keeps it alive: autograd makes these objects anew when nobody holds them
+        seen.add(step)  # also keeps the object alive: autograd would make a new one at the next access
         waiting.extend(before for before, _ in step.next_functions)
         yield step

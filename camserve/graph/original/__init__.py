@@ -1,11 +1,11 @@
-"""The network as its user calls it, and whether what was made of it still answers as it does.
+"""The network as its user calls it, and checks that networks made from it give the same answers.
 
-given.py          the network called as its user calls it, on what it is asked at first
-state.py          what a module holds besides its weights
-answer_parts.py   the parts of an answer that could be explained, and which of them is
-logits.py         where the logits are in what a network answers with
-of_places.py      segmentation and detection: their answers as one score a class
+given.py          calls the network as its user does, and finds out its properties
+state.py          the state of a module besides its weights
+answer_parts.py   the parts of an answer, and which part is explained
+logits.py         where the logits are in a network's answer
+of_places.py      segmentation and detection: turns their answers into one score for each class
 probabilities.py  networks that end in a softmax or a sigmoid: the logits before it
-agreement.py      how far two answers are apart, in the unit in which a difference means something
-guard.py          nothing that was made of a network runs unchecked
+agreement.py      the difference between two answers, relative to their spread
+guard.py          checks every network that was made from the user's network
 """

@@ -1,7 +1,7 @@
-"""The parts of an answer that could be explained, and which of them is.
+"""The parts of an answer, and which part is explained.
 
-Networks answer with tuples, dicts and objects, some with several heads. Where several parts could be the logits, no
-part is taken for them unasked.
+Networks answer with tensors, tuples, dicts and objects, and some have several heads. If several parts could be the
+logits, the user must choose.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from torch import Tensor
 from camserve.errors import ModelError, OptionError, UnknownName, close_names, shown
 from camserve.graph.original.logits import Key, Part
 
-# Fields of these names hold the logits, the first of them that there is.
+# A field with one of these names holds the logits; the first name that is found counts.
 _NAMES = ("logits", "out", "output", "prediction", "predictions", "pred", "preds", "scores")
 # A name with such a word says that the numbers are classes, or that they are not.
 _CLASSES = ("logit", "head", "class")
 _FEATURES = ("embed", "feature", "pool", "hidden", "latent", "represent", "token")
-# Levels of an answer that are looked into.
+# Levels of nested containers that are searched.
 _DEEPEST = 3
-# Of an index: longer digits are no place in any answer.
+# Most digits of an index; no answer has so many parts that an index needs more.
 _DIGITS = 6
 TENSOR = "a tensor"
 
@@ -30,9 +30,9 @@ TENSOR = "a tensor"
 class AnswerParts:
     """The parts (N, C) of an answer, in order.
 
-    kind: of the answer, in words. parts: by the names that users give them, such as "heads.colour" or "1" (of a
-    tuple); of probabilities the part is that of their own logits. classes: C of each. places: the names of a tuple's
-    or a list's members, () for other answers. others: what else the answer holds, in words.
+    kind: the type of the answer, in words. parts: by the names that users write, such as "heads.colour" or "1" (in a
+    tuple); the part for probabilities is the part of their logits. classes: C of each part. places: the names of a
+    tuple's or a list's members, () for other answers. others: all tensors of the answer, in words.
     """
 
     kind: str
@@ -43,14 +43,14 @@ class AnswerParts:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of all that can be explained: probabilities and their own logits are one."""
+        """The names of all parts that can be explained; probabilities and their logits count as one part."""
         return tuple(name for name, part in self.parts.items() if part.name == name)
 
     def named(self, output: str | int) -> Part:
-        """The part that a name, the end of a name or an index means. Raises UnknownName, OptionError."""
+        """The part for a name, the end of a name or an index. Raises UnknownName, OptionError."""
         if not self.outputs:
             raise OptionError(
-                f"output {shown(output)}: the network answers with {self.kind}, of which there is nothing to choose; "
+                f"output {shown(output)}: the network answers with {self.kind}, so there are no parts to choose from; "
                 "leave output out, and give labels as one list"
             )
         name = self._name(output)
@@ -70,11 +70,11 @@ class AnswerParts:
         return ends[0] if len(ends) == 1 else None
 
     def choose(self, labels: int | None, output: str | int | None = None, *, as_features: bool = False) -> Part:
-        """The part that is explained. labels: how many classes have names, None: not known. output: the user's choice.
+        """The part that is explained.
 
-        Where nobody chose, those with as many classes as labels come first, then those whose name says that they are
-        logits, or features, where these are explained. Raises ModelError where there is no part (N, C), or no telling
-        which, and as `named`.
+        labels: how many classes have names, None: not known. output: the user's choice. Without a choice, parts with as
+        many classes as labels come first, then parts whose names say that they are logits (with as_features: features).
+        Raises ModelError if there is no part (N, C) or it is not clear which one to take, and the errors of `named`.
         """
         if output is not None:
             return self.named(output)
@@ -88,7 +88,7 @@ class AnswerParts:
     def _with_logits(self, labels: int | None, *, as_features: bool) -> Part:
         if not self.outputs:
             held = self.others or "no tensor"
-            raise ModelError(f"the network answers with {self.kind}, in which there are no logits (N, C): {held}")
+            raise ModelError(f"the network answers with {self.kind}, which holds no logits (N, C): {held}")
         fitting = [name for name in self.outputs if self.classes[name] == labels]
         left = fitting or list(self.outputs)
         left = [name for name in left if not _is_features(name)] or left
@@ -100,18 +100,18 @@ class AnswerParts:
         if _is_features(found[0]) and not fitting:
             raise ModelError(
                 f"the network answers with {self._with_shape(found[0])}: features, not classes. Load it "
-                "with scores='embedding' to see why two photographs look alike to it; put a classifier behind it "
-                "(nn.Sequential of a module that takes the features out, and nn.Linear); or load the one it has"
+                "with scores='embedding' to see why two photographs look similar to it; put a classifier after it "
+                "(nn.Sequential of a module that takes the features out, and nn.Linear); or load it with its classifier"
             )
         return self.parts[found[0]]
 
     def _several(self, labels: int | None, fitting: list[str]) -> str:
         held = ", ".join(map(self._with_shape, self.outputs))
-        unfit = "" if labels is None or fitting else f" (not one has {labels} classes, as many as there are labels)"
+        unfit = "" if labels is None or fitting else f" (there are {labels} labels, and no tensor has as many classes)"
         last = self.outputs[-1] if self.outputs[-1].isdecimal() else f'"{self.outputs[-1]}"'
         return (
-            f"the network answers with {self.kind}, in which several tensors could be the logits: {held}{unfit}. Say "
-            f"which with output=, as in output={last}, also in a card, or give as many labels as one has classes"
+            f"the network answers with {self.kind}, in which several tensors could be the logits: {held}{unfit}. "
+            f"Choose one with output= (also in a card), as in output={last}, or give as many labels as it has classes"
         )
 
     def _with_shape(self, name: str) -> str:
@@ -119,7 +119,7 @@ class AnswerParts:
 
 
 def parts_of_answer(answer: Any, images: int) -> AnswerParts:
-    """What a network's answer to so many images holds."""
+    """The parts of a network's answer to `images` images."""
     if isinstance(answer, Tensor):
         return AnswerParts(TENSOR, {}, {})
     members = _members(answer)
@@ -136,7 +136,10 @@ def parts_of_answer(answer: Any, images: int) -> AnswerParts:
 
 
 def maps_in(answer: Any, images: int) -> tuple[Part, tuple[int, int]] | None:
-    """The maps (N, C, h, w) in an answer to so many images, and (h, w): the only ones, or those named as logits are."""
+    """The maps (N, C, h, w) in an answer to `images` images, and (h, w). None if several could be meant, or none exist.
+
+    Maps with a name that logits have come first, then the only maps.
+    """
     found = {Part(way): value for way, value in _members(answer) if value.ndim == 4 and len(value) == images}
     named = [part for name in _NAMES for part in found if _last(part.name) == name]
     chosen = named[0] if named else next(iter(found)) if len(found) == 1 else None
@@ -144,9 +147,9 @@ def maps_in(answer: Any, images: int) -> tuple[Part, tuple[int, int]] | None:
 
 
 def _explained(part: Part, held: Mapping[Part, Tensor], own: Mapping[Part, Tensor]) -> Part:
-    """What is explained for a part: itself, the logits that it was made of, or an earlier name of the same tensor.
+    """The part to explain for a part: itself, the logits that it was made from, or an earlier name of the same tensor.
 
-    own: of `held` what was made of no other.
+    own: the parts of `held` that were not made from another part.
     """
     value = held[part]
     if part not in own:
@@ -156,7 +159,7 @@ def _explained(part: Part, held: Mapping[Part, Tensor], own: Mapping[Part, Tenso
 
 
 def _is_features(name: str) -> bool:
-    """Whether a name says that what it holds are no classes."""
+    """Whether a name says that the part holds features, not classes."""
     return any(word in name.lower() for word in _FEATURES) and "logit" not in name.lower()
 
 
@@ -165,7 +168,7 @@ def _last(name: str) -> str:
 
 
 def _members(answer: Any, way: tuple[Key, ...] = ()) -> list[tuple[tuple[Key, ...], Tensor]]:
-    """Every tensor in an answer, and the way to it."""
+    """Every tensor in an answer, with the path to it."""
     if isinstance(answer, Tensor):
         return [(way, answer)]
     if len(way) == _DEEPEST:
@@ -174,19 +177,19 @@ def _members(answer: Any, way: tuple[Key, ...] = ()) -> list[tuple[tuple[Key, ..
 
 
 def _pairs(answer: Any) -> list[tuple[Key, Any]]:
-    """The members of one level, each by its key, field or place."""
+    """The members of one level, each with its key, field name or index."""
     if isinstance(answer, Mapping):
         return list(answer.items())
     if isinstance(answer, tuple | list):
         names = getattr(answer, "_fields", None)
         return list(zip(names, answer, strict=True)) if names else list(enumerate(answer))
-    if is_dataclass(answer):  # which may have slots in place of a dict
+    if is_dataclass(answer):  # a dataclass may have slots instead of a dict
         return [(one.name, getattr(answer, one.name)) for one in fields(answer)]
     return list(getattr(answer, "__dict__", {}).items())
 
 
 def _made_of(one: Tensor, other: Tensor) -> str | None:
-    """Which function of the logits `other` gives the probabilities `one`: "softmax", "sigmoid" or none."""
+    """The function that makes the probabilities `one` from the logits `other`: "softmax", "sigmoid" or None."""
     if one is other or one.shape != other.shape or not (one.is_floating_point() and other.is_floating_point()):
         return None
     if torch.allclose(one, other, atol=1e-6):  # the log-softmax of a log-softmax

@@ -1,7 +1,7 @@
-"""Whether what was made of a network is still that network: nothing that was made of one runs unchecked.
+"""Check every network that was made from the user's network: folded, cut, dilated, converted, in another precision.
 
-Folded, cut, dilated, converted, in another precision: each can change the answer without a word. So each is asked what
-the module as it was given was asked, at sizes that every stride divides otherwise, and must answer the same.
+Each of these steps can change the answer without an error. So each result gets the same test images as the user's
+module, at sizes with different remainders for every stride, and must give the same answers.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,9 +18,9 @@ Run = Callable[[Tensor], Tensor]
 
 
 def difference(given: Given, run: Run, *, sizes: int | None = None, tolerance: float = TOLERANCE) -> str:
-    """Why `run`, images -> logits, is not the network that was given, in words; "" where it is.
+    """A sentence that says how `run`, images -> logits, differs from the given network; "" if it does not.
 
-    sizes: ask at so many, the size trained at first; None: at all. tolerance: as a share of the spread of the logits.
+    sizes: how many sizes to test, the training size first; None: all. tolerance: a share of the spread of the logits.
     """
     probes = given.probes[:sizes]
     return next((reason for reason in _differences(probes, run, tolerance) if reason), "")
@@ -28,7 +28,7 @@ def difference(given: Given, run: Run, *, sizes: int | None = None, tolerance: f
 
 def _differences(probes: Iterable[Probe], run: Run, tolerance: float) -> Iterable[str]:
     for probe in probes:
-        if probe.logits is not None:  # where the network itself fails, another may do as it likes
+        if probe.logits is not None:  # nothing to compare with if the given network itself fails
             yield _difference(probe, probe.logits, run, tolerance)
 
 
@@ -37,7 +37,7 @@ def _difference(probe: Probe, expected: Tensor, run: Run, tolerance: float) -> s
     try:
         with torch.no_grad(), same_chance():
             answer = run(probe.images)
-    except Exception as error:  # whatever a network raises
+    except Exception as error:  # a network may raise anything
         reason = first_line(error)
         return f"{where} it fails: {reason}"
     missing = apart(answer.to(expected), expected)

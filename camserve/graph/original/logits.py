@@ -1,6 +1,6 @@
-"""Networks answer with logits (N, C), or with something that holds them: a tuple, a dict, an object.
+"""Where the logits are in a network's answer: it is logits (N, C), or a tuple, a dict or an object that holds them.
 
-Where in it they are is found out once, by `camserve.graph.original.answer_parts`.
+`camserve.graph.original.answer_parts` finds out where they are, once.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ Key = str | int
 
 @dataclass(frozen=True)
 class Part:
-    """The way to the logits in an answer: names of members and numbers of places; () where the answer is they.
+    """The path to the logits in an answer: names and indices; () if the answer itself is the logits.
 
-    scores: "softmax" or "sigmoid", where the answer holds these of the logits as well.
+    scores: "softmax" or "sigmoid", if the answer also holds these probabilities of the logits.
     """
 
     way: tuple[Key, ...] = ()
@@ -27,25 +27,28 @@ class Part:
 
     @property
     def name(self) -> str:
-        """As users write it: "colour", "heads.colour", "1"; "" where the answer is the logits."""
+        """The name that users write: "colour", "heads.colour", "1"; "" if the answer is the logits."""
         return ".".join(map(str, self.way))
 
     def of(self, answer: Any) -> Tensor:
         """The logits in an answer."""
         answer = self.taken(answer)
         if not isinstance(answer, Tensor):
-            raise ModelError(f"the network answers with {type(answer).__name__} where it gave logits before")
+            raise ModelError(
+                f"the network answers with {type(answer).__name__} now, but its earlier answer had a tensor of logits "
+                "there"
+            )
         return answer
 
     def taken(self, answer: Any) -> Any:
-        """What lies at the end of the way."""
+        """The member of an answer at the end of the path."""
         for key in self.way:
             indexed = isinstance(key, int) or isinstance(answer, Mapping)
             answer = answer[key] if indexed else getattr(answer, str(key))
         return answer
 
     def in_graph(self, answer: Any) -> Any:
-        """The same in what a graph gives: a node, or tuples, dicts and constructors of nodes. None: hidden."""
+        """The same in a graph's answer: a node, or tuples, dicts and constructors of nodes. None if it is hidden."""
         for key in self.way:
             if isinstance(answer, fx.Node) and answer.op == "call_function" and isinstance(answer.target, type):
                 names = getattr(answer.target, "_fields", ())  # the constructor of a named tuple, or of a dataclass
@@ -58,12 +61,12 @@ class Part:
 
 
 def with_batch(answer: Tensor, images: Tensor) -> Tensor:
-    """The answer to one image, (1, C), where a network gives (C,)."""
+    """The answer to one image as (1, C), if a network gives (C,)."""
     return answer[None] if answer.ndim == 1 and len(images) == 1 else answer
 
 
 def is_embedding(answer: Tensor) -> bool:
-    """Whether every row has length 1, which no logits have."""
+    """Whether every row has length 1 and a row has negative values, so that the rows are not probabilities."""
     return has_unit_rows(answer) and not bool((answer >= 0).all())
 
 
@@ -76,7 +79,7 @@ def has_unit_rows(answer: Tensor) -> bool:
 
 
 def answer_with_logits(graph: fx.GraphModule, part: Part) -> fx.GraphModule | None:
-    """`graph` with the logits alone as its answer; None where its answer does not show them."""
+    """`graph` with only the logits as its answer; None if its answer does not show them."""
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     chosen = part.in_graph(output.args[0])
     if not isinstance(chosen, fx.Node):

@@ -1,10 +1,10 @@
-"""Networks that answer for places, not for the image, segmentation and detection: one score a class made of that.
+"""Segmentation and detection networks answer for places, not for the image. Here they get one score for each class.
 
 A segmentation network gives maps of logits M_c. A class's score is the sum of M_c over the pixels where c is the
-answer, over the number of all pixels: S_c = mean [c = argmax M] M_c; of a single map, where it is above 0. Within a
-region it is the mean of M_c there, whatever the answer is. A detector gives boxes: S_c is the highest score of a box of
-class c; within a region the highest of score times overlap (intersection over union), as Petsiuk et al. compare
-detections (CVPR 2021). Which pixels and which box, and how far it overlaps, is held fixed in gradients.
+answer, divided by the number of all pixels: S_c = mean [c = argmax M] M_c. In a single map, the answer is c where the
+map is above 0. Within a region, the score is the mean of M_c there, whatever the answer is. A detector gives boxes: S_c
+is the highest score of a box of class c; within a region, the highest score times overlap (intersection over union), as
+Petsiuk et al. compare detections (CVPR 2021). Gradients hold the choice of pixels, the box and its overlap fixed.
 """
 
 from collections.abc import Mapping
@@ -21,41 +21,39 @@ from camserve.graph.original.logits import Part
 # Left, top, right and bottom as shares of the input's width and height.
 Region = tuple[float, float, float, float]
 
-# Maps of classes have at least a cell every so many pixels of the input each way; features are coarser.
+# Maps of classes have at least one cell for every 8 x 8 pixels of the input; coarser maps are features.
 _COARSEST = 8
 _BOXES = {"boxes", "labels", "scores"}
 MAPS = (
-    "the network answers with a map of each class: what is explained of a class is the sum of its map over the pixels "
-    "where it is the answer, over the number of all pixels"
+    "the network answers with a map of each class: the score of a class is the sum of its map over the pixels where it "
+    "is the answer, divided by the number of all pixels"
 )
-MAPS_WITHIN = (
-    "the network answers with a map of each class: what is explained of a class is the mean of its map in the region"
-)
-BOXES = "the network answers with boxes: what is explained of a class is the score of its best box"
+MAPS_WITHIN = "the network answers with a map of each class: the score of a class is the mean of its map in the region"
+BOXES = "the network answers with boxes: the score of a class is the score of its best box"
 BOXES_WITHIN = (
-    "the network answers with boxes: what is explained of a class is the score of the box that lies in the region, "
-    "times how much they overlap"
+    "the network answers with boxes: the score of a class is the score of its best box times the overlap of box and "
+    "region (intersection over union)"
 )
 
 
 @dataclass(frozen=True)
 class Places:
-    """An answer for places. maps: the way to the maps (N, C, h, w); None: boxes, of `classes` classes."""
+    """An answer for places. maps: the path to the maps (N, C, h, w); None for boxes of `classes` classes."""
 
     maps: Part | None
     classes: int = 0
 
     def note(self, region: Region | None) -> str:
-        """What explanations have to say about it."""
+        """The note for explanations."""
         if self.maps is None:
             return BOXES if region is None else BOXES_WITHIN
         return MAPS if region is None else MAPS_WITHIN
 
 
 def places_in(answer: Any, images: Tensor, module: nn.Module, labels: int | None) -> Places | None:
-    """What a module's answer to images (N, c, H, W) says of places; None where it says something of the image.
+    """The Places of a module's answer to images (N, c, H, W); None if the module answers for the whole image.
 
-    labels: how many classes have names. Raises ModelError for boxes of nobody knows how many classes.
+    labels: how many classes have names. Raises ModelError for boxes if the number of classes is not known.
     """
     if _are_boxes(answer):
         return Places(None, labels or _classes(module))
@@ -95,7 +93,7 @@ fx.wrap("scores_of_maps")  # a single step of a traced graph
 
 
 def scores_of_boxes(answers: list[Mapping[str, Tensor]], images: Tensor, classes: int, region: Region | None) -> Tensor:
-    """Boxes with labels and scores for each of N images -> (N, C)."""
+    """Boxes with labels and scores, for each of N images -> (N, C)."""
     return torch.stack([_best(answer, images, classes, region) for answer in answers])
 
 
@@ -114,7 +112,7 @@ def _best(answer: Mapping[str, Tensor], images: Tensor, classes: int, region: Re
 
 
 def _overlap(boxes: Tensor, other: Tensor) -> Tensor:
-    """Intersection over union of boxes (M, 4) with one, (M,)."""
+    """Intersection over union of boxes (M, 4) with another box, (M,)."""
     sides = (torch.minimum(boxes[:, 2:], other[2:]) - torch.maximum(boxes[:, :2], other[:2])).clamp(min=0)
     common = sides.prod(1)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (other[2:] - other[:2]).prod() - common
@@ -127,7 +125,7 @@ def _answers(maps: Tensor) -> Tensor:
 
 
 def _cells(first: float, last: float, count: int) -> slice:
-    """The cells of so many between two shares of a side; at least one."""
+    """The cells, of `count`, between two shares of a side; at least one cell."""
     start = min(int(first * count + 0.5), count - 1)
     return slice(start, max(start + 1, int(last * count + 0.5)))
 
@@ -141,10 +139,12 @@ def _are_boxes(answer: Any) -> bool:
 
 
 def _classes(module: nn.Module) -> int:
-    """How many classes a detector tells apart, the background among them, as torchvision's say it themselves."""
+    """The number of a detector's classes including the background, read from torchvision's attributes."""
     for part in module.modules():
         if isinstance(number := getattr(part, "num_classes", getattr(part, "num_columns", None)), int):
             return number
         if isinstance(layer := getattr(part, "cls_score", None), nn.Linear):
             return layer.out_features
-    raise ModelError("the network answers with boxes, and does not say of how many classes: give labels, one a class")
+    raise ModelError(
+        "the network answers with boxes, and their number of classes is not known: give labels, one for each class"
+    )

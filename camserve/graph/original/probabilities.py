@@ -1,7 +1,7 @@
-"""Networks that end in a softmax or a sigmoid, or scale features to length 1: what was before it, read as they run.
+"""Networks that end in a softmax or a sigmoid, or scale features to length 1: find the values before that step.
 
-A class map is exact for logits; a probability of 1 has no gradient left. So what is explained is what the network's
-last function was given, caught as torch calls it; the function itself, and so the network's answer, stays as it is.
+A class map is exact for logits, and a probability of 1 has no gradient. So camserve explains the input of the network's
+last function. It is recorded when torch calls the function; the network's answer does not change.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,9 @@ _CLOSE = 1e-4
 class Kind:
     """What a network makes of its logits.
 
-    name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid"; "perhaps" where the answers look like probabilities
-    and nothing shows what made them; "unit" of features that are scaled to length 1. readable: whether what was before
-    it can be read.
+    name: "logits" (nothing), "softmax", "log-softmax" or "sigmoid"; "perhaps" if the answers look like probabilities
+    but the step that makes them is not found; "unit" for features that are scaled to length 1. readable: whether the
+    values before that step can be read.
     """
 
     name: str = "logits"
@@ -37,14 +37,14 @@ class Kind:
 
     @property
     def scores(self) -> str | None:
-        """What the network's own scores are, "softmax" or "sigmoid"; None where it says nothing of them."""
+        """The kind of the network's own scores, "softmax" or "sigmoid"; None if it is not known."""
         return {"softmax": "softmax", "log-softmax": "softmax", "sigmoid": "sigmoid"}.get(self.name)
 
 
 def kind_of(call: Callable[[], Any], part: Part, answer: Tensor | None = None) -> Kind:
-    """What the answer of a call is. Probabilities are known by their numbers, and by the function that made them.
+    """The kind of a call's answer. Probabilities are recognised by their values and by the function that made them.
 
-    answer: the logits, or what else it is, (N, C), where the call was made already.
+    answer: the answer (N, C), if the call was made already.
     """
     if answer is not None and _name_of(answer.float()) == "logits":
         return Kind()
@@ -55,13 +55,13 @@ def kind_of(call: Callable[[], Any], part: Part, answer: Tensor | None = None) -
     if name == "logits":
         return Kind()
     found = caught.before(answer, name)
-    if found is None and name in ("sigmoid", "shares"):  # values between 0 and 1, or that add up to 100, prove nothing
+    if found is None and name in ("sigmoid", "shares"):  # the range 0..1 or the sum 100 alone proves nothing
         return Kind("perhaps")
     return Kind(name, found is not None)
 
 
 def kind_of_features(call: Callable[[], Any], part: Part, answer: Tensor) -> Kind:
-    """What features (N, D), the answer of a call, are: as they are, or scaled to length 1."""
+    """The kind of features (N, D), the answer of a call: "logits" (unchanged), or "unit" (scaled to length 1)."""
     if not has_unit_rows(answer):
         return Kind()
     caught = _Caught()
@@ -87,7 +87,7 @@ def undone(call: Callable[[], Any], part: Part, kind: Kind) -> Tensor:
 
 
 def _name_of(answer: Tensor) -> str:
-    alike = len(answer) > 1 and torch.equal(answer, answer[:1].expand_as(answer))  # of such, numbers prove nothing
+    alike = len(answer) > 1 and torch.equal(answer, answer[:1].expand_as(answer))  # equal rows prove nothing
     if answer.ndim != 2 or alike or not answer.isfinite().all():
         return "logits"
     ones = answer.new_ones(len(answer))
@@ -102,7 +102,7 @@ def _name_of(answer: Tensor) -> str:
 
 
 class _Caught(TorchFunctionMode):
-    """Keeps what such functions are given and give, in the thread that is inside."""
+    """While active, records the inputs and results of these functions in this thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class _Caught(TorchFunctionMode):
         return result
 
     def before(self, answer: Tensor, name: str) -> Tensor | None:
-        """What the last such function was given whose result is `answer`; None where none was."""
+        """The input of the last recorded function whose result is `answer`; None if there is no such function."""
         for kind, given, result in reversed(self.calls):
             if kind == name and given.shape == answer.shape:
                 with torch.no_grad():
@@ -133,7 +133,7 @@ _NAMES = {"log-softmax": {"log_softmax"}, "unit": {"normalize", "truediv", "div"
 
 
 def without_probabilities(graph: fx.GraphModule, kind: Kind) -> fx.GraphModule | None:
-    """`graph` with the logits as its answer; None where its last step is not the function that made probabilities."""
+    """`graph` with the logits as its answer; None if its last step is not the function that makes probabilities."""
     if kind.name in ("logits", "perhaps"):
         return graph
     (output,) = (node for node in graph.graph.nodes if node.op == "output")

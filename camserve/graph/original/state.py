@@ -1,6 +1,6 @@
-"""What a module holds besides its weights: seen, and copied, so that no call meets what another has left behind.
+"""The state of a module besides its weights: compared, and copied, so that one call does not affect another.
 
-Some networks remember: a window made smaller for a small image, biases looked up once, a counter.
+Some networks keep state between calls: a window that was reduced for a small image, cached biases, a counter.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# How deep containers in a module's attributes are looked into.
+# Levels of nested containers in a module's attributes that are compared.
 _DEPTH = 4
 
 
 def fresh(module: nn.Module) -> nn.Module:
-    """A module that shares its parameters with `module`, and nothing that a call could change."""
+    """A copy that shares only the parameters with `module`, and no state that a call could change."""
     memo: dict[int, Any] = {id(parameter): parameter for parameter in module.parameters()}
     return copy.deepcopy(module, memo)
 
 
 def without_hooks(module: nn.Module) -> nn.Module:
-    """As `fresh`, without forward hooks; pre-hooks stay, as old-style weight norm and pruning are such."""
+    """As `fresh`, without forward hooks. Pre-hooks stay, because old weight norm and pruning use them."""
     bare = fresh(module)
     for part in bare.modules():
         part._forward_hooks.clear()
@@ -32,18 +32,18 @@ def without_hooks(module: nn.Module) -> nn.Module:
 
 
 def fingerprint(module: nn.Module) -> list[Any]:
-    """What would differ if a call had left something behind in `module` or in what it holds."""
+    """A summary of the state of `module` that differs if a call has changed the state."""
     return [(name, _print_of(_held(part), _DEPTH)) for name, part in module.named_modules()]
 
 
 def _held(part: nn.Module) -> dict[str, Any]:
-    """Its attributes, those left out that are empty containers: most of torch's own."""
+    """The attributes of a module without empty dicts, which most of torch's own attributes are."""
     return {name: value for name, value in vars(part).items() if not isinstance(value, dict) or value}
 
 
 def _print_of(value: Any, depth: int) -> Any:
     if isinstance(value, Tensor):
-        # a value computed anew for each call, as pruning does, is no memory: only what it is made of counts
+        # compares values, because some steps (pruning) compute a tensor again at each call, which is not memory
         return (tuple(value.shape), value.dtype, value._version if isinstance(value, nn.Parameter) else _sum(value))
     if isinstance(value, str | int | float | bool | bytes | None):
         return value
@@ -65,18 +65,18 @@ def _sum(value: Tensor) -> Any:
 
 
 def len_of(value: Any) -> int:
-    """How many members it has; 0 where it has none."""
+    """The number of members; 0 if there is no number."""
     try:
         return len(value)
-    except Exception:  # an object of anybody's, which may raise anything
+    except Exception:  # an object of the user may raise anything
         return 0
 
 
 @contextlib.contextmanager
 def same_chance(seed: int = 0) -> Iterator[list[bool]]:
-    """While inside, random numbers of torch, Python and numpy are those of a seed; afterwards all is as before.
+    """While active, the random numbers of torch, Python and numpy come from a seed; afterwards all is as before.
 
-    Holds, afterwards, whether any were drawn.
+    The yielded list has one value afterwards: whether random numbers were drawn.
     """
     drawn = list[bool]()
     python, numpy = random.getstate(), np.random.get_state()

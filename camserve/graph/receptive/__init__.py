@@ -1,7 +1,7 @@
-"""Which pixels of the input a cell of a feature map can have seen, through a traced network.
+"""Compute receptive fields through a traced network: which input pixels can affect a cell of a feature map.
 
 walk.py   START HERE: the fields of every feature map, at one size of the input
-rules.py  how each operation passes on what its input has seen
+rules.py  how each kind of operation changes the receptive fields
 moves.py  the rules of operations that move values without computing
-step.py   what travels along the graph, and what a rule is told about one operation
+step.py   the data that travels along the graph, and the description of an operation for its rule
 """

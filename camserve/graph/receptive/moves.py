@@ -1,4 +1,4 @@
-"""Rules for operations that move values without computing: which dimensions are x and y afterwards."""
+"""Rules for operations that move values without computing: they find the dimensions of x and y in the result."""
 
 import math
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from torch import Tensor
 from camserve.geometry.receptive_field import Window
 from camserve.graph.receptive.step import NotKnown, Seen, Step
 
-# Strides of a probe tensor: a step along x moves 1 in its storage, along y this much, along the rest nothing.
+# Strides of a probe tensor in its storage: 1 along x, this number along y, 0 along all other dimensions.
 _ROW = 1 << 20
 
 
 def reshaped(step: Step) -> Seen:
-    """A dimension stays itself when its size and the product of the sizes behind it stay."""
+    """Reshaping: a dimension is kept if its size and the product of the sizes after it stay the same."""
     seen, old, new = step.seen[0], step.value.shape, step.result.shape
     found: list[int] = []
     for axis in sorted(seen.axes or (), reverse=True):
@@ -31,7 +31,7 @@ def reshaped(step: Step) -> Seen:
 
 
 def moved(step: Step) -> Any:
-    """Permuting and slicing: done to a probe whose strides tell the axes apart, its offset the first cell."""
+    """Permuting and slicing: applied to a probe. Its strides show the axes, and its offset shows the first cell."""
     seen = step.seen[0]
     if step.name == "getitem" and _picks(step.args[1]):
         raise NotKnown("indexing by a list or a tensor can pick any cell")
@@ -46,11 +46,11 @@ def _picks(index: Any) -> bool:
 
 
 def _probe(step: Step, axes: tuple[int, int]) -> Any:
-    """The operation's answer to a tensor without values that has strides along x and y only."""
+    """The operation's result for a tensor without values that has strides only along x and y."""
     shape = list(step.value.shape)
     strides = [0] * len(shape)
     for axis, stride in zip(axes, (1, _ROW), strict=True):
-        # an axis of a single cell is given two, or its stride would mean nothing
+        # an axis with one cell gets two, because otherwise its stride would have no meaning
         strides[axis], shape[axis] = stride, max(shape[axis], 2)
     probe = torch.empty_strided(shape, strides, device="meta")
     operation = getattr(Tensor, step.target) if isinstance(step.target, str) else step.target
@@ -73,13 +73,13 @@ def _read(seen: Seen, result: Tensor, probe: Tensor) -> Seen:
 
 
 def _settled(seen: Seen, result: Tensor) -> Seen:
-    """Cells that left the grid are back in it when the tensor is (N, C, h, w) again."""
+    """Cells that left the grid are back in it if the tensor is (N, C, h, w) again."""
     back = result.ndim == 4 and (result.shape[-1], result.shape[-2]) == seen.grid
     return replace(seen.everywhere(), axes=(-1, -2)) if back else replace(seen, axes=None)
 
 
 def _each(rule: Callable[..., Seen], results: Any, *rest: Any) -> Any:
-    """`rule` of a result, or of each of several."""
+    """Apply `rule` to a result, or to each of several results."""
     if isinstance(results, tuple | list):
         return tuple(rule(*parts) for parts in zip(results, *rest, strict=False))
     return rule(results, *rest)

@@ -1,9 +1,9 @@
-"""How each operation of a network passes on what its input has seen: one rule per kind, RULES by name.
+"""How each kind of operation changes the receptive fields: one rule for each kind, in RULES by name.
 
-A rule takes a Step and gives the Seen of its output. What is in no rule raises NotKnown: nothing is guessed.
-Two conventions where cells lose their place: what mixes cells (attention, a mean) gives the field global
-context, so that its box is everything; and a tensor whose cells left the grid (tokens, windows) is back in it
-only on returning to (N, C, h, w) of the same h and w.
+A rule takes a Step and returns the Seen of its output. An operation without a rule raises NotKnown; nothing is guessed.
+There are two conventions for cells that lose their place. An operation that mixes cells (attention, a mean) gives the
+field global context, so that its box is the whole image. A tensor whose cells left the grid (tokens, windows) is back
+in the grid only if it becomes (N, C, h, w) with the same h and w again.
 """
 
 import math
@@ -28,23 +28,23 @@ def rule_of(target: Any) -> tuple[str, Rule]:
     """The name of a layer, function or method and its rule. Raises NotKnown."""
     label, name, known = _layer(target) if isinstance(target, nn.Module) else _function(target)
     if not known:
-        raise NotKnown(f"{label} is not an operation whose reach is known")
+        raise NotKnown(f"camserve does not know which cells the operation {label} takes")
     return name, RULES[name]
 
 
 def _layer(layer: nn.Module) -> tuple[str, str, bool]:
-    """A subclass follows the rule of torch's own class when it inherits its forward."""
+    """A subclass follows the rule of torch's own class if it inherits its forward."""
     label, own = type(layer).__name__, type(layer)
     bases = [kind for kind in own.__mro__ if kind.__module__.startswith("torch") and kind.__name__ in RULES]
     if not bases:
         return label, label, False
     inherits = getattr(own, "forward", None) is getattr(bases[0], "forward", None)
-    # a convolution with a forward of its own may pass: it is held to its grid, see _check_cells
+    # a convolution with its own forward is allowed, because _check_cells checks its grid
     return label, bases[0].__name__, inherits or bases[0] is nn.Conv2d or hasattr(layer, "same_padding")
 
 
 def _function(target: Any) -> tuple[str, str, bool]:
-    """A function or method, in place or not; functions of users can have any name and do anything."""
+    """A function or method, in place or not. Functions of users are not known, because their names prove nothing."""
     label = target if isinstance(target, str) else getattr(target, "__name__", repr(target))
     name = label if label.startswith("_") else label.rstrip("_")
     foreign = isinstance(target, types.FunctionType) and not target.__module__.startswith("torch")
@@ -52,7 +52,7 @@ def _function(target: Any) -> tuple[str, str, bool]:
 
 
 def _joined(step: Step) -> Seen:
-    """Element by element: the union of what all inputs have seen; what is broadcast reaches every cell."""
+    """Element by element: the union of the fields of all inputs. A broadcast input affects every cell."""
     placed = [seen for seen in step.seen if seen.axes] or step.seen
     axes = placed[0].axes
     grid = max((seen.grid for seen in placed), key=math.prod)
@@ -60,7 +60,7 @@ def _joined(step: Step) -> Seen:
         grid = step.result.shape[axes[0]], step.result.shape[axes[1]]
     full = [seen for seen in placed if (seen.axes, seen.grid) == (axes, grid)]
     if not full:
-        raise NotKnown(f"{step.name} gives a grid that none of its inputs has")
+        raise NotKnown(f"the result of {step.name} has another grid than its inputs")
     field = full[0].field
     for seen in full[1:]:
         field = field.join(seen.field, grid)
@@ -72,14 +72,14 @@ def _joined(step: Step) -> Seen:
 def _concatenated(step: Step) -> Seen:
     dims = set(step.dims(step.result.ndim, default=0))
     if any(dims & set(seen.axes or ()) for seen in step.seen):
-        raise NotKnown(f"{step.name} puts maps side by side")
+        raise NotKnown(f"{step.name} joins maps along x or y")
     return _joined(step)
 
 
 def _windowed(step: Step) -> Seen:
     """Convolutions and pools."""
     if step.axes() != (-1, -2) or len(step.seen) > 1 or step.option("padding_mode", "zeros") != "zeros":
-        raise NotKnown(f"{step.name} is no fixed window over (N, C, h, w) padded by zeros")
+        raise NotKnown(f"{step.name} is not a fixed window over (N, C, h, w) with padding by zeros")
     kernel = _pair(step.option("kernel_size") or step.option("weight").shape[-2:])
     stride = _pair(step.option("stride") or (1 if "conv" in step.name.lower() else kernel))
     dilation = _pair(step.option("dilation", 1))
@@ -91,7 +91,7 @@ def _windowed(step: Step) -> Seen:
 
 
 def _paddings(step: Step, reach: Pair) -> tuple[Pair, Pair]:
-    """Zeros (before, after) along y, then x: torch's order."""
+    """The numbers of zeros (before, after) along y, then along x, in torch's order."""
     if hasattr(step.target, "same_padding"):
         left, right, top, bottom = step.target.same_padding(*step.value.shape[-2:])
         return (top, bottom), (left, right)
@@ -103,7 +103,7 @@ def _paddings(step: Step, reach: Pair) -> tuple[Pair, Pair]:
 
 
 def _check_cells(step: Step, reach: Pair, stride: Pair, paddings: tuple[Pair, Pair]) -> None:
-    """Layers that pad in a way of their own, as many do for TensorFlow's SAME, show it by their grid."""
+    """Raises NotKnown if the grid shows that a layer pads in its own way, as many do for TensorFlow's SAME."""
     ceil = bool(step.option("ceil_mode", False))
     for i, (before, after) in enumerate(paddings):
         inside = step.value.shape[i - 2] + before
@@ -113,25 +113,25 @@ def _check_cells(step: Step, reach: Pair, stride: Pair, paddings: tuple[Pair, Pa
         if cells != step.result.shape[i - 2]:
             given, label = step.result.shape[i - 2], type(step.target).__name__
             raise NotKnown(
-                f"{label} gives {given} cells where its stride and padding mean {cells}; give it a method "
+                f"{label} gives {given} cells, but its stride and padding mean {cells}; give it a method "
                 "same_padding(height, width) -> (left, right, top, bottom)"
             )
 
 
 def _padded(step: Step) -> Seen:
-    """Zeros around the map, or fewer cells where the padding is negative."""
+    """Padding with zeros; negative padding removes cells."""
     pad = step.option("padding" if isinstance(step.target, nn.Module) else "pad")
     if hasattr(step.target, "same_padding"):
         pad = step.target.same_padding(*step.value.shape[-2:])
     if step.option("mode", "constant") != "constant":
-        raise NotKnown(f"{step.name} repeats cells of the map beyond its edge")
+        raise NotKnown(f"{step.name} repeats cells of the map outside its edge")
     before = [pad[-2 * axis - 2] if -2 * axis - 2 < len(pad) else 0 for axis in step.axes()]
     x, y = (Window(1, -cells, -cells) for cells in before)
     return step.seen[0].through(x, y, step.result.shape)
 
 
 def _resampled(step: Step) -> Seen:
-    """Adaptive pooling, where all its windows are equal."""
+    """Adaptive pooling with equal windows."""
     seen, sizes = step.seen[0], []
     for axis, cells in zip(step.axes(), step.seen[0].grid, strict=True):
         after = step.result.shape[axis]
@@ -160,7 +160,7 @@ def _reduced(step: Step) -> Seen:
 
 
 def _along(step: Step) -> Seen:
-    """Softmax and the like: everything along a dimension meets."""
+    """Softmax and similar operations, which mix all values along a dimension."""
     return _meeting(step, step.dims(step.value.ndim))
 
 
@@ -174,29 +174,29 @@ def _meeting(step: Step, dims: list[int]) -> Seen:
 
 
 def _linear(step: Step) -> Seen:
-    """Along the last dimension: over channels when they are last."""
+    """A linear layer along the last dimension: it mixes channels if they are last, else cells."""
     over_cells = len(step.seen) > 1 or -1 in (step.seen[0].axes or ())
     return _mixed(step) if over_cells else step.seen[0]
 
 
 def _mixed(step: Step) -> Seen:
-    """Products of tensors, attention: any cell may meet any other, in any order."""
+    """Products of tensors and attention: they may mix all cells, in any order."""
     return _joined(replace(step, seen=[replace(seen, axes=None) for seen in step.seen]))
 
 
 def _mixed_in_place(step: Step) -> Seen:
-    """Attention or statistics over the map that leave each cell where it was."""
+    """Attention or statistics over the map that leave each cell in its place."""
     return step.seen[0].everywhere()
 
 
 def _merged_patches(step: Step) -> Seen:
-    """Swin's patch merging: 2 x 2 cells of (N, h, w, C), the odd one padded, become the channels of one."""
+    """Swin's patch merging: 2 x 2 cells of (N, h, w, C) become the channels of one cell; odd sizes are padded."""
     step.axes()
     return step.seen[0].through(Window(2, 0, 1), Window(2, 0, 1), step.result.shape)
 
 
 def _pair(given: Any) -> Pair:
-    """(y, x), torch's order, of one number for both or of two."""
+    """(y, x), in torch's order, from one number for both or from two numbers."""
     values = tuple(given) if isinstance(given, Iterable) else (given,)
     return values[0], values[-1]
 
@@ -230,9 +230,9 @@ RULES: dict[str, Rule] = _table(
         "threshold relu rrelu hardtanh relu6 sigmoid hardsigmoid tanh silu mish hardswish elu celu selu",
     ),
     (_joined, "gelu hardshrink leaky_relu logsigmoid softplus softshrink prelu softsign tanhshrink"),
-    # batch normalisation with the statistics of training, as in evaluation
+    # batch normalisation in evaluation mode, with the statistics of the training
     (_joined, "BatchNorm2d BatchNorm1d SyncBatchNorm batch_norm"),
-    # over channels, for each place by itself
+    # over channels, separately for each place
     (_joined, "LayerNorm2d LocalResponseNorm local_response_norm ChannelShuffle channel_shuffle"),
     (_joined, "Identity Dropout Dropout2d AlphaDropout FeatureAlphaDropout dropout dropout2d alpha_dropout"),
     (_joined, "stochastic_depth contiguous clone detach to float half bfloat16 double type type_as"),

@@ -1,4 +1,4 @@
-"""What travels along the graph beside each tensor, and what a rule is told about one operation."""
+"""Seen, the receptive fields that travel along the graph with each tensor, and Step, which describes an operation."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,15 +21,15 @@ _SIGNATURES = {
 
 
 class NotKnown(Exception):
-    """Why an operation's output has no receptive field that we could stand for."""
+    """The receptive field of an operation's output is not known; the message says why."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a tensor's cells have seen.
+    """The receptive fields of a tensor's cells.
 
-    grid: (w, h) cells. axes: their (x, y) dimensions counted from the end, so broadcasting leaves them; None
-    where the cells are no longer two dimensions of their own, as in tokens or after flattening.
+    grid: (w, h) cells. axes: the dimensions of x and y, counted from the end so that broadcasting does not change them;
+    None if the cells are not two dimensions, as in tokens or after flattening.
     """
 
     field: Field
@@ -37,18 +37,18 @@ class Seen:
     axes: tuple[int, int] | None = (-1, -2)
 
     def through(self, x: Window, y: Window, shape: torch.Size) -> "Seen":
-        """After windows x and y, in an output of `shape` with the same axes."""
+        """The fields after windows x and y, in an output of `shape` with the same axes."""
         across, down = self.axes or (-1, -2)
         return Seen(self.field.through(x, y, self.grid), (shape[across], shape[down]), self.axes)
 
     def everywhere(self) -> "Seen":
-        """After something that mixes all cells."""
+        """The fields after an operation that mixes all cells."""
         return replace(self, field=self.field.everywhere(self.grid))
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation, run on shapes. seen: what each of its inputs that stem from the image has seen."""
+    """One operation and its results. seen: the fields of each input that depends on the image."""
 
     name: str
     target: Any
@@ -59,32 +59,32 @@ class Step:
 
     @property
     def result(self) -> Tensor:
-        """What comes out, or the first of several."""
+        """The result, or the first of several results."""
         result: Tensor = self.results[0] if isinstance(self.results, tuple | list) else self.results
         return result
 
     @property
     def value(self) -> Tensor:
-        """The tensor that goes in."""
+        """The first input, a tensor."""
         value: Tensor = self.args[0] if self.args else next(iter(self.kwargs.values()))
         return value
 
     def option(self, name: str, default: Any = None) -> Any:
-        """A layer's attribute, or a function's argument by keyword or place."""
+        """A layer's attribute, or a function's argument by keyword or position."""
         if isinstance(self.target, nn.Module):
             return getattr(self.target, name, default)
         places = dict(zip(_SIGNATURES.get(self.name, "input dim keepdim").split(), self.args, strict=False))
         return self.kwargs.get(name, places.get(name, default))
 
     def dims(self, ndim: int, default: Any = None) -> list[int]:
-        """The dimensions, of `ndim`, that it works along, counted from the end; all where it names none."""
+        """The dimensions, of `ndim`, that it works along, counted from the end; all dimensions if it names none."""
         given = self.option("dim", self.kwargs.get("axis", default))
         given = range(ndim) if given is None else given
         listed = list(given) if isinstance(given, Iterable) else [given]
         return [dim if dim < 0 else dim - ndim for dim in listed]
 
     def axes(self) -> tuple[int, int]:
-        """The input's axes, or NotKnown where its cells have left the grid."""
+        """The axes of the input. Raises NotKnown if its cells have left the grid."""
         if self.seen[0].axes is None:
-            raise NotKnown(f"{self.name} meets a tensor whose cells no longer lie in a grid")
+            raise NotKnown(f"the input of {self.name} is a tensor whose cells are not in a grid any more")
         return self.seen[0].axes

@@ -1,8 +1,8 @@
 """The receptive field of every feature map of a traced network, at one size of its input.
 
-The graph runs once, on an empty image; beside each tensor travels what its cells have seen, changed by one rule
-per kind of operation. What is in no rule is not guessed: its field, and that of all that follows, is
-unknown, with the reason in words.
+The graph runs once, on an empty image. The receptive fields of each tensor are computed along with it, with one rule
+for each kind of operation. Nothing is guessed: the field of an operation without a rule, and of everything after it, is
+unknown, and the reason is kept.
 """
 
 import operator
@@ -17,17 +17,17 @@ from camserve.geometry.receptive_field import Field, whole_image
 from camserve.graph.receptive.rules import rule_of
 from camserve.graph.receptive.step import NotKnown, Seen, Step
 
-# How the reason begins where a tensor has no places at all.
-NO_MAP = "it is no map"
+# The beginning of the reason for a tensor without places.
+NO_MAP = "it is not a map"
 
 
 class Fields(dict[str, Field]):
     """Receptive fields by fx node name, for every node whose output is a feature map.
 
-    Those are maps (N, C, h, w) and, in networks that keep channels last, (N, h, w, C).
-    grids: node name -> (w, h) cells. shapes: node name -> shape of its output, () where that is no tensor; the
-    graph's answer is there as "output". unknown: node name -> why it has no field. layers: name of a layer or of
-    a container, as in `named_modules` -> the node of its last output.
+    Feature maps are (N, C, h, w) and, in networks with channels last, (N, h, w, C).
+    grids: node name -> (w, h) cells. shapes: node name -> shape of its output, () if it is not a tensor; the
+    graph's answer has the name "output". unknown: node name -> why it has no field. layers: name of a layer or
+    container, as in `named_modules` -> the node of its last output.
     """
 
     def __init__(self) -> None:
@@ -44,18 +44,18 @@ class Fields(dict[str, Field]):
         raise UnknownName("node", node, self)
 
     def layer(self, name: str) -> Field:
-        """The field of a layer's last output. Raises UnknownName, and OptionError where it has no field."""
+        """The field of a layer's last output. Raises UnknownName, and OptionError if it has no field."""
         if name not in self.layers:
             raise UnknownName("layer", name, self.layers)
         return self[self.layers[name]]
 
 
 def receptive_fields(graph: fx.GraphModule, input_size: tuple[int, int], *, channels: int = 3) -> Fields:
-    """What the cells of every feature map of `graph` can have seen of an input of (w, h) pixels.
+    """The receptive fields of every feature map of `graph` in an input of (w, h) pixels.
 
-    graph: in evaluation mode. It runs once on an empty image, where its parameters are: on the CPU that costs
-    one forward pass, less than the imports that a first run on the meta device sets off; a network made on the
-    meta device runs there. Raises ModelError where it does not run at that size.
+    graph: in evaluation mode. It runs once on an empty image, on the device of its parameters. On the CPU this costs
+    one forward pass, which is less than the imports of a first run on the meta device. Raises ModelError if the graph
+    fails at this size.
     """
     walk = Walk(graph, input_size, channels)
     walk.run_empty()
@@ -63,35 +63,35 @@ def receptive_fields(graph: fx.GraphModule, input_size: tuple[int, int], *, chan
 
 
 class Walk(fx.Interpreter):
-    """Runs a graph and keeps what the output of each node has seen of an image of (w, h) pixels and some channels.
+    """Runs a graph and keeps the receptive fields of each node's output in an image of (w, h) pixels and some channels.
 
-    seen: of each node a Seen, a tuple of them, the reason why it is not known, or None for what saw nothing of the
-    image, such as sizes. shapes: of each node, for one image; () where it is no tensor.
+    seen: for each node a Seen, a tuple of them, the reason why it is not known, or None if the node does not depend on
+    the image's values (sizes, for example). shapes: for each node, for one image; () if its output is not a tensor.
     """
 
     def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> None:
         super().__init__(graph)
         self.channels = channels
-        self.extra_traceback = False  # it would be added to the message of our own error
+        self.extra_traceback = False  # torch.fx would add it to the message of our error
         self.image = Seen(whole_image(*input_size), input_size)
         self.seen: dict[fx.Node, Any] = {}
         self.shapes: dict[fx.Node, tuple[int, ...]] = {}
 
     def run_empty(self) -> None:
-        """Run on an empty image, where the parameters are. Raises ModelError where the graph does not take its size."""
+        """Run on an empty image, on the device of the parameters. Raises ModelError if the graph fails at this size."""
         width, height = self.image.grid
         first = next((p for p in self.module.parameters() if p.is_floating_point()), torch.empty(0))
         with torch.no_grad():
             self.run(torch.zeros(1, self.channels, height, width, dtype=first.dtype, device=first.device))
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        # forward, not a call: hooks that a user has set are for the user's own images
+        # calls forward directly, because a user's hooks are for the user's own images
         return self.fetch_attr(target).forward(*args, **kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
         try:
             result = super().run_node(n)
-        except Exception as error:  # whatever a layer raises at a size it does not take
+        except Exception as error:  # a layer may raise anything at a size that it does not take
             width, height = self.image.grid
             reason = first_line(error)
             raise ModelError(
@@ -126,7 +126,7 @@ class Walk(fx.Interpreter):
         return (after,) * len(result) if several else after
 
     def fields(self) -> Fields:
-        """What was found, by name."""
+        """The results by name."""
         fields = Fields()
         fields.shapes = {node.name: shape for node, shape in self.shapes.items()}
         for node, seen in self.seen.items():
@@ -148,10 +148,11 @@ class Walk(fx.Interpreter):
 def field_by_side(
     graph: fx.GraphModule, node: str, trained: tuple[int, int], kept: dict[int, Field | None], channels: int = 3
 ) -> Callable[[int], Field | None]:
-    """The receptive field of a node by how many pixels larger than `trained`, (w, h), the input is each way.
+    """A function from a number of pixels to the receptive field of a node on an input that is so much larger.
 
-    None where it is not known. Only SAME padding makes it depend on the size, and does so through the size modulo the
-    stride: callers ask for few sizes, and each answer is kept. kept: those known already.
+    The input is larger than `trained` (w, h) by this number in both directions. The field is None if it is not known.
+    It depends on the size only with SAME padding, through the size modulo the stride, so callers need few sizes and
+    results are kept. kept: the results that are already known.
     """
     fixed = not any(hasattr(part, "same_padding") for part in graph.modules())
 

@@ -1,4 +1,4 @@
-"""A network run once on an empty image: what each node was told, what came out, and where its cells lie."""
+"""Run a network once on an empty image, and record arguments, result and receptive fields of each node."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from camserve.graph.receptive.walk import Walk
 
 
 class RecordedWalk(Walk):
-    """A walk that remembers what each node was told.
+    """A walk that records the arguments and result of each node.
 
-    steps: of each call, its arguments and its result without their values; a name of "" is an operation that no rule
-    knows.
+    steps: for each call, its arguments and its result without their values; the name "" means an operation without a
+    rule.
     """
 
     def __init__(self, graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> None:
@@ -24,7 +24,7 @@ class RecordedWalk(Walk):
         self.steps: dict[fx.Node, Step] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        """The node's result. Raises ModelError where it does not take that size."""
+        """The node's result. Raises ModelError if the node fails at this size."""
         result = super().run_node(n)
         if n.op.startswith("call"):
             target = self.fetch_attr(str(n.target)) if n.op == "call_module" else n.target
@@ -34,11 +34,11 @@ class RecordedWalk(Walk):
         return result
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
-        """Those of a node's inputs that hold something of the image."""
+        """The inputs of a node that depend on the image."""
         return [before for before in node.all_input_nodes if self.seen[before] is not None]
 
     def describe(self, node: fx.Node) -> str:
-        """The node for an error's text: its path and its layer's class, or its name and its function."""
+        """The node in words for an error: its path and its layer's class, or its name and its function."""
         if node not in self.steps:
             return f"'{node.name}'"
         target = self.steps[node].target
@@ -48,9 +48,9 @@ class RecordedWalk(Walk):
 
 
 def walk(graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> RecordedWalk:
-    """Run `graph` on an empty image of (w, h) pixels and so many channels, where its parameters are.
+    """Run `graph` on an empty image of (w, h) pixels, on the device of its parameters.
 
-    Raises ModelError where it does not run at that size or is not in eval mode.
+    Raises ModelError if it fails at this size or is not in eval mode.
     """
     for node in graph.graph.nodes:
         if node.op == "call_module" and graph.get_submodule(str(node.target)).training:
@@ -61,7 +61,7 @@ def walk(graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) 
 
 
 def _without_values(value: Any) -> Any:
-    """A tensor's shape and type; kept for every node, the values would be all activations of the network."""
+    """A tensor with the same shape and type but without the values, which would take too much memory."""
     return value.new_empty(()).expand(value.shape) if isinstance(value, torch.Tensor) else value
 
 

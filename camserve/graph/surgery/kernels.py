@@ -1,10 +1,9 @@
-"""A convolution, pooling or padding made for one lattice, put onto a denser one: stride becomes dilation.
+"""Convert a convolution, pooling or padding for a denser lattice: stride becomes dilation.
 
-A dense map D holds the original's map O on a lattice: D[..., ::f, ::f] = O. A window of dilation d and padding
-p that took cells of O takes the same values from D with dilation d f and padding p f. Where it stepped by s and
-steps by t now, its own output is f s / t times denser. O's size is always ceil(D's size / f), so what lay beyond
-the edge of O lies beyond the edge of D, and zeros stay zeros. What depends on O's size, SAME padding and
-ceil_mode, computes it from D's.
+A dense map D contains the original map O on a lattice: D[..., ::f, ::f] = O. A window with dilation d and padding
+p on O takes the same values from D with dilation d f and padding p f. If its stride changes from s to t, its output is
+f s / t times denser. The size of O is always ceil(size of D / f), so cells outside the edge of O are also outside the
+edge of D, and zeros stay zeros. SAME padding and ceil_mode depend on the size of O, which they compute from that of D.
 """
 
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ _OWN_FORWARD = (nn.Conv2d.forward, SlidingLinear.forward)
 
 @dataclass(frozen=True)
 class Onto:
-    """Where a window goes. factor: how much denser its input is; stride: what it steps by from now on."""
+    """The new lattice of a window. factor: how much denser its input is; stride: its new stride."""
 
     factor: Pair
     stride: Pair
@@ -38,7 +37,7 @@ class Onto:
 
 
 def pair(given: Any) -> Pair:
-    """(y, x) of one number for both or of two."""
+    """(y, x) from one number for both or from two numbers."""
     return (given, given) if isinstance(given, int) else (given[0], given[-1])
 
 
@@ -48,20 +47,20 @@ def kernel_of(step: Step) -> Pair:
 
 
 def stride_of(step: Step) -> Pair:
-    """What a convolution or pooling steps by; a pooling that names no stride steps by its kernel."""
+    """The stride of a convolution or pooling; by default, a pooling's stride is its kernel size."""
     return pair(step.option("stride") or (1 if "conv" in step.name.lower() else kernel_of(step)))
 
 
 def place_convolution(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) -> None:
-    """Rewrite `node`, a convolution that did `step`. Raises ModelError for a forward that is not torch's."""
+    """Rewrite `node`, a convolution that did `step`. Raises ModelError if its forward is not torch's."""
     layer = step.target
     if hasattr(layer, "same_padding"):
         put(made, node, LatticeConv2d(layer, factor=onto.factor, stride=onto.stride), node.all_input_nodes[0])
         return
     if isinstance(layer, nn.Module) and type(layer).forward not in _OWN_FORWARD:
         raise ModelError(
-            f"{type(layer).__name__} has a forward of its own, so what dilation would do to it is not known; "
-            "give it a method same_padding(height, width) -> (left, right, top, bottom) if that is what it adds"
+            f"{type(layer).__name__} has its own forward, so camserve does not know how to dilate it; if it only adds "
+            "padding, give it a method same_padding(height, width) -> (left, right, top, bottom)"
         )
     changed = {
         "stride": onto.stride,
@@ -76,7 +75,7 @@ def place_convolution(made: fx.GraphModule, node: fx.Node, step: Step, onto: Ont
 
 
 def _convolution_padding(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) -> Pair:
-    """Padding in dense cells; "same" of an even kernel pads one more after than before, by a node of its own."""
+    """Padding in dense cells. For "same" and an even kernel, an extra node pads one cell more after than before."""
     padding = step.option("padding", 0)
     if padding == "valid":
         return 0, 0
@@ -103,7 +102,7 @@ def pad_input(made: fx.GraphModule, node: fx.Node, edges: Any, value: float = 0)
 
 
 def place_padding(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) -> None:
-    """Rewrite `node`, a padding by a constant: it pads as many cells of the original lattice as it did."""
+    """Rewrite `node`, a padding by a constant: it pads the same number of cells of the original lattice as before."""
     layer = step.target
     if hasattr(layer, "same_padding"):
         put(made, node, LatticePad2d(layer, onto.factor), node.all_input_nodes[0])

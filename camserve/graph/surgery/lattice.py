@@ -1,4 +1,4 @@
-"""How much denser each tensor of a dilated network is than the original's, and what that asks of each layer."""
+"""How much denser each tensor of a dilated network is, and the change that each layer needs for it."""
 
 import math
 import operator
@@ -30,12 +30,12 @@ _REDUCTIONS = {"mean", "sum", "amax", "amin"}
 class Lattices:
     """Visits the nodes of a walked graph in order and rewrites their copies in `made`.
 
-    factors: of each node, how many times denser (y, x) its tensor is: dense[..., ::f, ::f] = original. None for
-    what holds no cells, or, after the layer, where the lattice was lost. exact: the nodes at which none may be.
+    factors: for each node, how many times denser (y, x) its tensor is: dense[..., ::f, ::f] = original. None for
+    a tensor without cells, or, after the layer, if the lattice is lost. exact: the nodes where it must not be lost.
 
-    The stride J of a tensor of the original becomes gcd(J, output_stride), so its factor follows from J alone and
-    the branches of a network agree wherever their strides do. For strides that are powers of two that is
-    DeepLab's rule: keep what stays within the output stride.
+    The stride J of an original tensor becomes gcd(J, output_stride). So the factor depends only on J, and branches with
+    equal strides have equal factors. For strides that are powers of two, this is DeepLab's rule: strides up to the
+    output stride are kept.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Lattices:
         self.factors: dict[fx.Node, Pair | None] = {}
 
     def visit(self, node: fx.Node) -> None:
-        """Rewrite one node's copy. Raises ModelError where it has no dense equal and must be exact."""
+        """Rewrite one node's copy. Raises ModelError if it has no dense equivalent and must be exact."""
         try:
             self.factors[node] = self._factor(node)
         except ModelError:
@@ -73,7 +73,7 @@ class Lattices:
         if step.name in _WINDOWS:
             return self._slide(node, step, factor)
         if factor == _SAME:
-            return _SAME  # all it takes is as it was, so it may do anything
+            return _SAME  # its inputs have not changed, so any operation is allowed
         if step.name in _PADDINGS:
             self._check_known(node, sources[0])
             place_padding(self.made, self.copies[node], step, Onto(factor, _SAME))
@@ -84,7 +84,7 @@ class Lattices:
         return factor
 
     def _common(self, node: fx.Node, sources: list[fx.Node]) -> Pair | None:
-        """The factor of all inputs; one cell for the whole map, such as a gain, goes with any."""
+        """The common factor of all inputs. A single cell for the whole map, such as a gain, fits any factor."""
         factors = {self.factors[source] for source in sources if not self._is_gain(source)}
         if len(factors) > 1 and None not in factors:
             self._refuse(node, "its inputs come from layers of different strides")
@@ -95,7 +95,7 @@ class Lattices:
         return isinstance(seen, Seen) and seen.grid == (1, 1) and self.factors[node] in (None, _SAME)
 
     def _slide(self, node: fx.Node, step: Step, factor: Pair) -> Pair | None:
-        """A convolution or pooling: the stride that it keeps, and what it does not keep as dilation."""
+        """A convolution or pooling: it keeps a part of its stride, and the rest becomes dilation."""
         (source, *_) = self.walk.sources(node)
         self._check_known(node, source)
         stride, before = stride_of(step), self.walk.seen[source].field.stride[::-1]
@@ -115,7 +115,7 @@ class Lattices:
         return math.gcd(before * stride, self.output_stride) // math.gcd(before, self.output_stride)
 
     def _is_whole(self, node: fx.Node, step: Step) -> bool:
-        """Whether it is an average over the whole map that names its size, as old classifiers pool."""
+        """Whether it is an average over the whole map with a fixed kernel size, as in old classifiers."""
         return step.name in ("AvgPool2d", "avg_pool2d") and kernel_of(step) == tuple(step.value.shape[-2:])
 
     def _pools_everything(self, node: fx.Node, step: Step) -> bool:
@@ -126,7 +126,7 @@ class Lattices:
         return step.name in _ADAPTIVE and tuple(step.result.shape[-2:]) == (1, 1)
 
     def _sample(self, node: fx.Node, factor: Pair) -> Pair | None:
-        """Before the layer, a pooling over the whole map takes the original lattice; after it, the dense map."""
+        """A pooling over the whole map: before the layer it takes the original lattice, after it the dense map."""
         if node not in self.exact:
             return None
         copied = self.copies[node]
@@ -140,17 +140,17 @@ class Lattices:
 
     def _check_known(self, node: fx.Node, source: fx.Node) -> None:
         if isinstance(self.walk.seen[node], tuple):
-            self._refuse(node, "it gives more than one tensor, and the indices of a pooling point into its input")
+            self._refuse(node, "it returns several tensors, and the indices of a pooling refer to its original input")
         for place in (source, node):
             if not isinstance(self.walk.seen[place], Seen):
                 self._refuse(node, f"where its cells lie is not known: {self.walk.seen[place]}")
         for before in node.all_input_nodes:
             number = self.walk.seen[before] is None and self.walk.shapes[before] == ()
             if number and before.op != "get_attr":
-                self._refuse(node, f"'{before.name}' computes its window or padding, which for a dense map is another")
+                self._refuse(node, f"'{before.name}' computes its window or padding, which differs for a dense map")
 
     def _check_keeps(self, node: fx.Node, sources: list[fx.Node]) -> None:
-        """Whatever else meets a dense map must leave each cell where it is, and apart from the others."""
+        """Raises ModelError if an operation on a dense map moves or mixes its cells."""
         given = [seen for source in sources for seen in _each(self.walk.seen[source]) if isinstance(seen, Seen)]
         for after in _each(self.walk.seen[node]):
             why = after if isinstance(after, str) else _moves(given, after, alone=len(sources) == 1)
@@ -166,13 +166,13 @@ def _each(seen: Any) -> tuple[Any, ...]:
 
 
 def _moves(given: list[Seen], after: Seen, *, alone: bool) -> str:
-    """What an operation does to the cells besides changing their values; "" where that is all."""
+    """What an operation does to the cells besides changing their values; "" if it only changes values."""
     if after.axes is None:
-        return "it takes the cells out of their grid"
+        return "its result has no grid of cells"
     if after.field.global_context and not any(seen.field.global_context for seen in given):
-        return "it mixes all cells of the map, so more of them change what it gives"
+        return "it mixes all cells of the map, so more cells change its result"
     if after.field.stride not in [seen.field.stride for seen in given]:
-        return "it changes the stride, and how it would on a denser map is not known"
+        return "it changes the stride, and its effect on a denser map is not known"
     before = given[0].field
     shifted = (after.field.x.first, after.field.y.first) != (before.x.first, before.y.first)
     return "it cuts or shifts the map" if alone and (shifted or after.grid != given[0].grid) else ""

@@ -20,18 +20,18 @@ from camserve.graph.surgery.twin import finish, put, shared, twin, up_to
 def convolve_linear(graph: fx.GraphModule, input_size: tuple[int, int], channels: int = 3) -> fx.GraphModule:
     """A graph whose answer is a map of class scores, (N, C, oh, ow): (N, C, 1, 1) at its own size.
 
-    input_size: (w, h) pixels the classifier was made for, at which an adaptive pooling before the flattening
-    changes nothing; it is dropped. Weights are shared, reshaped and never copied. Inputs whose last map is
-    smaller than one window raise OptionError: a pooling would have made up the cells that are missing.
+    input_size: (w, h) pixels, the size that the classifier was made for. At this size an adaptive pooling before the
+    flattening changes nothing, and it is removed. Weights are shared, reshaped and never copied. Inputs whose last map
+    is smaller than one window raise OptionError.
 
-    At its own size the scores are the original's bit for bit (test_surgery: test_native_size_is_bit_for_bit, on
-    AlexNet and VGG-11), to float precision where a softmax follows. Elsewhere a cell equals the classifier on its
-    crop only in networks without zero padding: the crop has zeros where the larger image has pixels. With random
-    (He) weights a cell in the middle differs by 26 % of the scores' standard deviation, in AlexNet as in VGG-11
+    At its own size the scores equal the original's bit for bit (test_surgery: test_native_size_is_bit_for_bit, on
+    AlexNet and VGG-11), or to float precision if a softmax follows. At other sizes, a cell equals the classifier on its
+    crop only in networks without zero padding, because the crop has zeros where the larger image has pixels. With
+    random (He) weights, a cell in the middle differs by 26 % of the scores' standard deviation in AlexNet and in VGG-11
     (test_zero_padding_sets_cells_apart).
 
-    Raises ModelError where the tail is no chain of flattening, Linear, BatchNorm1d, activations, dropout and
-    softmax over the classes, or where it pools over the whole map: there CAM is the map of class scores.
+    Raises ModelError if the tail is not a chain of flattening, Linear, BatchNorm1d, activations, dropout and
+    softmax over the classes, or if it pools over the whole map: CAM is then the map of class scores.
     """
     walked = walk(graph, input_size, channels)
     tail = find_tail(walked)
@@ -68,7 +68,7 @@ def _batch_norm(layer: nn.BatchNorm1d) -> nn.BatchNorm2d:
 
 
 def _along_classes(made: fx.GraphModule, node: fx.Node, target: Any) -> None:
-    """The last dimension of (N, C) is the second of (N, C, h, w)."""
+    """Change a softmax over the last dimension of (N, C) to one over the second dimension of (N, C, h, w)."""
     if isinstance(target, nn.Module):
         put(made, node, type(target)(dim=1), node.args[0])
     elif len(node.args) > 1:
@@ -78,7 +78,7 @@ def _along_classes(made: fx.GraphModule, node: fx.Node, target: Any) -> None:
 
 
 def _drop(walked: RecordedWalk, tail: Tail, made: fx.GraphModule, copies: dict[fx.Node, fx.Node]) -> None:
-    """Take out what changes nothing now, and the sizes that only a flattening asked for."""
+    """Remove nodes that now change nothing, and sizes that only a flattening used."""
     for node in tail.dropped:
         copies[node].replace_all_uses_with(copies[node].all_input_nodes[0])
     for node, copied in reversed(copies.items()):
@@ -88,14 +88,14 @@ def _drop(walked: RecordedWalk, tail: Tail, made: fx.GraphModule, copies: dict[f
 
 
 def _check_slides(made: fx.GraphModule, source: fx.Node, tail: Tail, walked: RecordedWalk) -> None:
-    """One stride of pixels more must give one cell more, unless a pooling further up makes a fixed grid."""
+    """Raises ModelError if the map does not grow with the input, because an earlier pooling makes a fixed grid."""
     size = walked.image.grid
     larger = size[0] + tail.stride[0], size[1] + tail.stride[1]
     fields = receptive_fields(up_to(made, source), larger, channels=walked.channels)
     height, width = fields.shapes[source.name][-2:]
     if height <= tail.window[0] or width <= tail.window[1]:
         raise ModelError(
-            "the network's head cannot become convolutions: its last feature map does not grow with the input, but "
-            f"has {width} x {height} cells at {size[0]} x {size[1]} and at {larger[0]} x {larger[1]} pixels. A "
-            "network that pools over the whole map needs no surgery, see the method cam"
+            "the network's head cannot become convolutions: its last feature map does not grow with the input. It has "
+            f"{width} x {height} cells at {size[0]} x {size[1]} and at {larger[0]} x {larger[1]} pixels. A network "
+            "that pools over the whole map needs no conversion, see the method cam"
         )

@@ -1,4 +1,4 @@
-"""Poolings on a denser lattice; see kernels.py for what that is."""
+"""Poolings on a denser lattice; kernels.py explains the lattice."""
 
 import operator
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def place_max_pool(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) 
     """Rewrite `node`, a max pooling that did `step`."""
     kernel, dilation = kernel_of(step), onto.scaled(step.option("dilation", 1))
     padding = onto.scaled(step.option("padding", 0))
-    # torch pads a pooling by half its kernel at most, whatever the dilation
+    # torch pads a pooling by at most half its kernel, also with dilation
     if _rounds_up(step) or padding[0] > kernel[0] // 2 or padding[1] > kernel[1] // 2:
         pad_input(made, node, _edges(made, node, step, onto), -inf)
         padding = 0, 0
@@ -26,10 +26,10 @@ def place_max_pool(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) 
 
 
 def place_average_pool(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) -> None:
-    """Rewrite `node`, an average pooling that did `step`, as a convolution of each channel by itself.
+    """Rewrite `node`, an average pooling that did `step`, as a convolution of each channel separately.
 
-    torch's average pooling knows no dilation. Where windows at the edge count fewer cells than elsewhere, each
-    cell is multiplied by what that makes. Equal to float precision: the sum is taken in another order.
+    torch's average pooling has no dilation. If windows at the edge count fewer cells than others, each output cell is
+    multiplied by a correction. Results are equal to float precision, because the order of the sum differs.
     """
     layer, edges = _average(made, step, onto), _edges(made, node, step, onto)
     counted, uneven = step.option("count_include_pad", True), _rounds_up(step)
@@ -49,7 +49,7 @@ def place_average_pool(made: fx.GraphModule, node: fx.Node, step: Step, onto: On
 
 
 def _average(made: fx.GraphModule, step: Step, onto: Onto) -> nn.Conv2d:
-    """The mean over each window as a convolution, over all its cells whether they exist or not."""
+    """The mean over each window as a convolution; it divides by all cells of the window, also those in the padding."""
     channels, kernel = step.value.shape[1], kernel_of(step)
     layer = nn.Conv2d(channels, channels, kernel, onto.stride, groups=channels, bias=False, device="meta")
     layer.padding, layer.dilation = onto.scaled(step.option("padding", 0)), onto.factor
@@ -64,7 +64,7 @@ def _shape(layer: nn.Conv2d) -> dict[str, Any]:
 
 
 def _share(made: fx.GraphModule, node: fx.Node, edges: Any, options: dict[str, Any]) -> fx.Node:
-    """A node that gives what `window_share` makes of the size of what `node` pools."""
+    """A node that calls `window_share` with the size of the input of `node`."""
     source = node.all_input_nodes[0]
     with made.graph.inserting_before(node):
         size = made.graph.call_method("size", (source,))
@@ -84,10 +84,10 @@ def window_share(
     stride: Pair,
     dilation: Pair,
 ) -> torch.Tensor:
-    """Cells of a window over those of them that count, (1, 1, h', w'), for windows over a map of `size`.
+    """The number of cells of each window divided by the number that counts, (1, 1, h', w'), over a map of `size`.
 
-    edges: (left, right, top, bottom) of all padding. Of it only `inner`, the padding proper, may count; what
-    ceil_mode lets a window reach beyond never does.
+    edges: (left, right, top, bottom) of all padding. Only `inner`, the padding of the layer itself, may count; cells
+    that a window reaches because of ceil_mode never count.
     """
     down, across = inner
     cells = F.pad(torch.ones(1, 1, *size[-2:], dtype=dtype, device=device), (across, across, down, down), value=counted)
@@ -97,12 +97,12 @@ def window_share(
 
 
 def _rounds_up(step: Step) -> bool:
-    """Whether ceil_mode can give a cell more; with stride 1 it cannot."""
+    """Whether ceil_mode can add a cell; with stride 1 it cannot."""
     return bool(step.option("ceil_mode", False)) and stride_of(step) != (1, 1)
 
 
 def _edges(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) -> Any:
-    """(left, right, top, bottom) cells that windows reach beyond the map, or a node that gives them."""
+    """How many cells (left, right, top, bottom) windows reach outside the map, or a node that computes them."""
     down, across = onto.scaled(step.option("padding", 0))
     if not _rounds_up(step):
         return across, across, down, down
@@ -121,16 +121,16 @@ def _edges(made: fx.GraphModule, node: fx.Node, step: Step, onto: Onto) -> Any:
 def ceil_edges(
     size: Sequence[int], *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, factor: Pair
 ) -> tuple[int, ...]:
-    """(left, right, top, bottom) that a pooling with ceil_mode reaches beyond a map of dense `size`, (..., h, w).
+    """How many cells (left, right, top, bottom) a pooling with ceil_mode reaches outside a dense map of `size`.
 
-    kernel, stride, padding, dilation: on the original lattice, whose size is ceil(size / factor).
+    size: (..., h, w). kernel, stride, padding, dilation: on the original lattice, whose size is ceil(size / factor).
     """
     edges = []
     for axis in (1, 0):
         cells = -(-size[axis - 2] // factor[axis])
         span = cells + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1
         windows = -(-span // stride[axis]) + 1
-        windows -= (windows - 1) * stride[axis] >= cells + padding[axis]  # torch drops one that is all padding
+        windows -= (windows - 1) * stride[axis] >= cells + padding[axis]  # torch drops a window of padding alone
         more = max((windows - 1) * stride[axis] - span, 0)
         edges += [padding[axis] * factor[axis], (padding[axis] + more) * factor[axis]]
     return tuple(edges)

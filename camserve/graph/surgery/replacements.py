@@ -1,4 +1,4 @@
-"""The layers that torch lacks: a classifier that slides, and SAME padding on a refined lattice."""
+"""Layers that torch does not have: a classifier that slides, and SAME padding on a denser lattice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,10 @@ Edges = tuple[int, int, int, int]
 
 
 class SlidingLinear(nn.Conv2d):
-    """A fully connected layer on a window of (K, kh, kw), as the convolution that slides it over larger maps.
+    """A fully connected layer on a window of (K, kh, kw), as a convolution that slides it over larger maps.
 
-    On a map of exactly one window it computes the fully connected layer itself, so that the answer is the
-    original's to the last bit; a convolution adds up in another order.
+    On a map of exactly one window it computes the fully connected layer itself, so that the answer equals the
+    original's bit for bit; a convolution adds in another order.
     """
 
     def __init__(self, linear: nn.Linear, channels: int, window: tuple[int, int]) -> None:
@@ -29,7 +29,7 @@ class SlidingLinear(nn.Conv2d):
             self.bias = shared(linear.bias, linear.out_features)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(N, K, h, w) -> (N, O, h - kh + 1, w - kw + 1). Raises OptionError where the map is below one window."""
+        """(N, K, h, w) -> (N, O, h - kh + 1, w - kw + 1). Raises OptionError if the map is smaller than one window."""
         height, width = ((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True))
         if input.shape[-2] < height or input.shape[-1] < width:
             raise OptionError(
@@ -44,9 +44,8 @@ class SlidingLinear(nn.Conv2d):
 class LatticeConv2d(nn.Conv2d):
     """A convolution with SAME padding whose input is `factor` (y, x) times denser than it was made for.
 
-    Its padding is that of `layer` on the original lattice, whose size follows from the actual input, times
-    the factor. SAME padding of the dense map itself would shift the lattice by an amount that changes with the
-    size.
+    Its padding is the padding of `layer` on the original lattice times the factor; the size of that lattice follows
+    from the actual input. SAME padding of the dense map itself would shift the lattice, differently for each size.
     """
 
     def __init__(self, layer: nn.Conv2d, *, factor: tuple[int, int], stride: tuple[int, int]) -> None:
@@ -64,7 +63,7 @@ class LatticeConv2d(nn.Conv2d):
         self.weight = shared(layer.weight, *layer.weight.shape)
         if layer.bias is not None:
             self.bias = shared(layer.bias, *layer.bias.shape)
-        # without its parameters, or every copy of this layer would copy them twice
+        # without parameters, because otherwise every copy of this layer would copy them twice
         self._original: Any = variant(layer, _parameters={}, _buffers={}).same_padding
 
     def same_padding(self, height: int, width: int) -> tuple[int, int, int, int]:
@@ -72,7 +71,7 @@ class LatticeConv2d(nn.Conv2d):
         return _on_lattice(self._original, self.factor, height, width)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(N, C_in, h, w) -> (N, C_out, h', w'), every factor-th cell being one of the original's."""
+        """(N, C_in, h, w) -> (N, C_out, h', w'). Every factor-th cell is a cell of the original."""
         left, right, top, bottom = self.same_padding(input.shape[-2], input.shape[-1])
         if not is_recording() and left == right and top == bottom:  # the convolution's own padding saves a copy
             return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
@@ -80,7 +79,7 @@ class LatticeConv2d(nn.Conv2d):
 
 
 class LatticePad2d(nn.ConstantPad2d):
-    """SAME padding by a layer of its own, of a map that is `factor` (y, x) times denser than it was made for."""
+    """SAME padding by a separate layer, for a map that is `factor` (y, x) times denser than it was made for."""
 
     def __init__(self, layer: Any, factor: tuple[int, int]) -> None:
         super().__init__(0, layer.value)
@@ -91,7 +90,7 @@ class LatticePad2d(nn.ConstantPad2d):
         return _on_lattice(self._original, self.factor, height, width)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(N, K, h, w) -> the same with more rows and columns."""
+        """(N, K, h, w) -> the same map with more rows and columns."""
         return F.pad(input, self.same_padding(input.shape[-2], input.shape[-1]), value=self.value)
 
 

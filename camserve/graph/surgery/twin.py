@@ -1,4 +1,4 @@
-"""A second graph over the same modules, and the changes that are made to it."""
+"""A second graph with the same modules, and changes to it."""
 
 import copy
 from typing import Any, TypeVar
@@ -12,20 +12,20 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def twin(graph: fx.GraphModule) -> tuple[fx.GraphModule, dict[fx.Node, fx.Node]]:
-    """A graph of its own that shares every module with `graph`, and which of its nodes stands for which."""
+    """A copy of `graph` that shares all modules with it, and {node of `graph`: its copy}."""
     nodes: dict[fx.Node, fx.Node] = {}
     copied = fx.Graph()
     copied.output(copied.graph_copy(graph.graph, nodes))
     made = Graph(graph, copied)
     shared = set(graph.modules())
     for module in made.modules():
-        if module not in shared:  # the containers of the new graph, which torch makes in training mode
+        if module not in shared:  # torch creates the containers of the new graph in training mode
             module.training = False
     return made, nodes
 
 
 def put(made: fx.GraphModule, node: fx.Node, layer: nn.Module, *args: Any) -> None:
-    """Let `node` call `layer` on `args`. It keeps its name, and its path unless others call that layer too."""
+    """Let `node` call `layer` on `args`. It keeps its name, and its path unless other nodes use that path."""
     sharing = [other for other in made.graph.nodes if other.op == "call_module" and other.target == node.target]
     target = str(node.target) if sharing == [node] else f"surgery_{node.name}"
     made.add_submodule(target, layer.eval())
@@ -33,7 +33,7 @@ def put(made: fx.GraphModule, node: fx.Node, layer: nn.Module, *args: Any) -> No
 
 
 def insert(made: fx.GraphModule, before: fx.Node, layer: nn.Module, *args: Any) -> fx.Node:
-    """A new node in front of `before` that calls `layer` on `args`."""
+    """Insert a node before `before` that calls `layer` on `args`, and return it."""
     target = f"surgery_{before.name}"
     made.add_submodule(target, layer.eval())
     with made.graph.inserting_before(before):
@@ -41,7 +41,7 @@ def insert(made: fx.GraphModule, before: fx.Node, layer: nn.Module, *args: Any) 
 
 
 def finish(made: fx.GraphModule) -> fx.GraphModule:
-    """`made` with its code written anew, without the modules that it no longer calls."""
+    """Compile the code of `made` again, and remove modules that it no longer calls."""
     made.graph.lint()
     made.delete_all_unused_submodules()
     made.recompile()
@@ -49,7 +49,7 @@ def finish(made: fx.GraphModule) -> fx.GraphModule:
 
 
 def up_to(graph: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
-    """The part of the graph that ends at `node`, where what follows may not run or costs too much."""
+    """The part of the graph that ends at `node`. The rest may fail or take too much time."""
     body, copies = twin(graph)
     (output,) = body.graph.find_nodes(op="output")
     output.args = (copies[node],)
@@ -58,7 +58,7 @@ def up_to(graph: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
 
 
 def variant(layer: M, **changed: Any) -> M:
-    """Another layer over the same parameters, with some attributes changed."""
+    """A copy of a layer that shares its parameters and has some other attributes."""
     made = copy.copy(layer)
     made.__dict__ = {name: copy.copy(v) if isinstance(v, dict) else v for name, v in vars(layer).items()}
     for name, value in changed.items():
@@ -67,5 +67,5 @@ def variant(layer: M, **changed: Any) -> M:
 
 
 def shared(tensor: torch.Tensor, *shape: int) -> nn.Parameter:
-    """A parameter of another shape that reads the same memory, wherever strides allow it."""
+    """A parameter of another shape that shares the memory of `tensor`, if its strides allow this."""
     return nn.Parameter(tensor.detach().reshape(shape), requires_grad=tensor.requires_grad)

@@ -1,7 +1,7 @@
-"""Pixels as arrays, uint8 (H, W, 3): decoded into them, and made of Pillow's images.
+"""Pixels as arrays, uint8 (H, W, 3).
 
-pixel_arrays.py  of a Pillow image the array, and the other way round
-resampling.py    made smaller or larger, with the bits of torch; resampler.c does it in less time
-drafts.py        JPEGs at a fraction of their size, for a network alone
-quick_jpeg.py    plain JPEGs straight into an array, by simplejpeg where it is installed
+pixel_arrays.py  Pillow images to arrays, and back
+resampling.py    resizes arrays with the same bits as torch; resampler.c is the fast version
+drafts.py        JPEGs decoded at a fraction of their size, for a network
+quick_jpeg.py    plain JPEGs decoded into an array by simplejpeg, if it is installed
 """

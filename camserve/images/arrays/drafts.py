@@ -1,4 +1,4 @@
-"""JPEGs decoded at a half, a quarter or an eighth of their size, by the decoder's own transform: no pixel in full."""
+"""Decode JPEGs at a half, a quarter or an eighth of their size. The decoder never makes the full picture."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,17 @@ from PIL import Image
 from camserve.images.pixels import turn_of
 
 Size = tuple[int, int]
-# By how much a photograph of (W, H) pixels, upright, may be made smaller.
+# From the size (W, H) of an upright photograph to the factor by which it may be made smaller.
 Smaller = Callable[[Size], float]
 
 DIVISORS = (8, 4, 2)  # a JPEG's blocks of 8 x 8 pixels become 1 x 1, 2 x 2 and 4 x 4
 
 
 def shrink(image: Image.Image, smaller: Smaller) -> tuple[Size, list[str]] | None:
-    """Makes a JPEG that is not loaded yet come smaller. (W, H) that it has, upright, and a note; None where it stays.
+    """Set up a JPEG that is not loaded yet to be decoded smaller.
 
-    Only by what divides both sides: then each pixel stands for as many as any other, and places are exact.
+    Returns its full size (W, H), upright, and a note; None if it keeps its size. Only factors that divide both sides
+    are used: then each pixel stands for the same number of full pixels, and positions are exact.
     """
     width, height = image.size
     whole = (width, height) if not _lies(image) else (height, width)
@@ -27,10 +28,10 @@ def shrink(image: Image.Image, smaller: Smaller) -> tuple[Size, list[str]] | Non
     wanted = width // by, height // by
     if image.draft(None, wanted) is None or image.size != wanted:
         return None
-    return whole, [f"decoded at 1/{by} of its size, as no picture of it was asked for (images.draft)"]
+    return whole, [f"decoded at 1/{by} of its size, because no picture of it was requested (images.draft)"]
 
 
 def _lies(image: Image.Image) -> bool:
-    """Whether making it upright changes its sides."""
+    """Whether width and height change places when the image is made upright."""
     turn = turn_of(image)
     return turn is not None and turn.name in ("ROTATE_90", "ROTATE_270", "TRANSPOSE", "TRANSVERSE")

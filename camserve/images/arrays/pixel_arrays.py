@@ -1,4 +1,4 @@
-"""A Pillow image as an array of its pixels, without a second copy on the way: Pillow's own conversion makes one."""
+"""Pillow images to arrays and back. Pillow's own conversion would make a second copy of the pixels; this does not."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
-_STRIP = 2**20  # pixels converted at a time: what bounds the temporaries
+_STRIP = 2**20  # pixels converted at a time; limits temporary memory
 
 
 def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
@@ -20,7 +20,7 @@ def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def pixels_of(image: Image.Image) -> Pixels:
-    """uint8 (H, W, 3) of an RGB image; nobody else's memory."""
+    """The pixels of an RGB image, uint8 (H, W, 3), in memory of their own."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for box in strips(image.size):
         pixels[box[1] : box[3]] = np.asarray(image.crop(box) if box[3] - box[1] < image.height else image)
@@ -28,6 +28,6 @@ def pixels_of(image: Image.Image) -> Pixels:
 
 
 def image_of(pixels: Pixels) -> Image.Image:
-    """A Pillow image, RGB, of pixels (H, W, 3), with memory of its own: 4 bytes a pixel."""
+    """A Pillow image, RGB, of pixels (H, W, 3), with memory of its own: 4 bytes for each pixel."""
     height, width, _ = pixels.shape
     return Image.frombuffer("RGB", (width, height), np.ascontiguousarray(pixels), "raw", "RGB", 0, 1)

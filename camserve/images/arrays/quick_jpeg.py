@@ -1,6 +1,6 @@
-"""Plain JPEGs straight into an array, by simplejpeg where it is installed: the pixels that Pillow gives, bit for bit.
+"""Decode plain JPEGs into an array with simplejpeg, if it is installed: the same pixels as Pillow, bit for bit.
 
-Both are libjpeg-turbo; Pillow decodes piece by piece into an image of 4 bytes a pixel, which then is copied.
+Both use libjpeg-turbo. Pillow is slower: it decodes piece by piece into an image of 4 bytes a pixel and then copies it.
 """
 
 from functools import lru_cache
@@ -10,15 +10,15 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from camserve.images.arrays.pixel_arrays import Pixels
 
-# What Pillow has read in the header that may mean other colours than the usual ones
+# Entries that Pillow reads from the header and that may mean unusual colours
 _OTHER_COLOURS = ("adobe", "icc_profile", "transparency")
 
 
 def quick_pixels(data: bytes, opened: JpegImageFile) -> Pixels | None:
-    """The pixels (H, W, 3) of a JPEG that Pillow has opened and not loaded; None where Pillow shall decode it.
+    """The pixels (H, W, 3) of a JPEG that Pillow has opened and not loaded; None if Pillow must decode it.
 
-    That is without simplejpeg, for what is neither plain colours nor plain grey, and at the least error or warning, so
-    that of damaged files there are Pillow's pixels or Pillow's words. Raises MemoryError.
+    Pillow must decode it if simplejpeg is not installed, if the JPEG is not plain RGB or grey, and after any error or
+    warning; so damaged files always have Pillow's pixels or errors. Raises MemoryError.
     """
     library = _simplejpeg()
     if library is None or opened.mode not in ("RGB", "L") or any(key in opened.info for key in _OTHER_COLOURS):
@@ -35,7 +35,7 @@ def quick_pixels(data: bytes, opened: JpegImageFile) -> Pixels | None:
 
 @lru_cache(maxsize=1)
 def _simplejpeg() -> Any:
-    """The library; None where it is not installed."""
+    """The library; None if it is not installed."""
     try:
         import simplejpeg
     except ImportError:

@@ -1,11 +1,11 @@
-"""Pixels made smaller or larger, with the bits of torch's `interpolate(antialias=True)` for 8-bit images. No torch.
+"""Resize pixels with the same bits as torch's `interpolate(antialias=True)` for 8-bit images, without torch.
 
-A filter (a triangle, or a cubic with a = -0.5) as wide as the step between output pixels, or as that between input
-pixels where it is larger, its weights rounded to 16 bits; along the rows first, then along the columns, each rounded to
-8 bits. Pillow's weights have 22 bits: about one value of 200 is another, by 1.
+The filter is a triangle, or a cubic with a = -0.5. It is as wide as the step between output pixels or between input
+pixels, whichever is larger. Its weights are rounded to 16 bits. It goes along the rows first, then along the columns,
+and rounds to 8 bits after each. Pillow's weights have 22 bits, so about one of 200 values differs by 1.
 
-resampler.c does it where camserve was installed with a C compiler and the processor has AVX2; numpy does the same, as
-sums of products that are exact, in a few times the time.
+resampler.c resizes if camserve was installed with a C compiler and the processor has AVX2. Otherwise numpy makes the
+same numbers, because all its sums are exact, in a few times the time.
 """
 
 import ctypes
@@ -21,18 +21,18 @@ Float64 = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
 LIBRARY = Path(__file__).with_name("resampler.so")
-# Half the width of a filter, in steps.
+# {filter: half its width, in steps}
 _REACHES = {"bilinear": 1, "bicubic": 2}
 FILTERS = tuple(_REACHES)
-# What numpy makes at once: outputs of one product, which take inputs that are near each other; rows.
+# How many outputs numpy makes in one product (their inputs lie near each other), and how many rows.
 _OUTPUTS, _ROWS = 32, 256
 
 
 class Weights(NamedTuple):
     """Output i is the sum over j of weights[i, j] * input[first[i] + j], divided by 2^bits.
 
-    first: int32 (outputs,). weights: int16 (outputs, taps), taps a multiple of 4, 0 where a filter takes fewer.
-    taps: int32 (outputs,), how many it takes.
+    first: int32 (outputs,). weights: int16 (outputs, n), n a multiple of 4; 0 after the end of a shorter filter.
+    taps: int32 (outputs,), how many weights each output uses.
     """
 
     first: npt.NDArray[np.int32]
@@ -42,10 +42,10 @@ class Weights(NamedTuple):
 
 
 def resample(pixels: Pixels, size: tuple[int, int], filter: str, box: Box | None = None) -> Pixels:
-    """Pixels (H, W), (H, W, 3), or (H, W, 4) of which the fourth is left out, as (h, w) or (h, w, 3).
+    """Resize pixels (H, W), (H, W, 3) or (H, W, 4) to (h, w) or (h, w, 3). The fourth channel is left out.
 
-    size: (w, h). filter: of FILTERS. box: (left, top, right, bottom), the part of the pixels that becomes (h, w),
-    fractions of a pixel included; default all of them. As in Pillow, pixels just outside the box count at its edges.
+    size: (w, h). filter: one of FILTERS. box: (left, top, right, bottom), the part of the pixels that is resized, with
+    fractions of a pixel; default all of them. As in Pillow, pixels just outside the box count at its edges.
     """
     colours = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width = colours.shape[:2]
@@ -63,7 +63,7 @@ def resample(pixels: Pixels, size: tuple[int, int], filter: str, box: Box | None
 
 @lru_cache(maxsize=128)
 def weights_of(given: int, wanted: int, filter: str, start: float, end: float) -> Weights:
-    """How the pixels from `start` to `end` of the `given` ones in a line become `wanted`."""
+    """The weights that resize the part from `start` to `end` of a line of `given` pixels to `wanted` pixels."""
     step = (end - start) / wanted
     reach = _REACHES[filter] * max(step, 1.0)
     centres = start + step * (np.arange(wanted) + 0.5)
@@ -72,7 +72,7 @@ def weights_of(given: int, wanted: int, filter: str, start: float, end: float) -
     each = np.arange(-(-int(taps.max()) // 4) * 4)
     distances = (each + first[:, None] - centres[:, None] + 0.5) * (1 / step if step >= 1 else 1.0)
     shares = np.where(each < taps[:, None], _filters(distances, filter), 0)
-    shares /= np.add.accumulate(shares, 1)[:, -1:]  # one after the other, as torch adds them
+    shares /= np.add.accumulate(shares, 1)[:, -1:]  # adds them one after the other, as torch does
     bits = next((bits for bits in range(22) if int(0.5 + shares.max() * 2 ** (bits + 1)) >= 2**15), 22)
     rounded = np.trunc(shares * 2**bits + np.where(shares < 0, -0.5, 0.5)).astype(np.int16)
     return Weights(first.astype(np.int32), taps.astype(np.int32), rounded, bits)
@@ -100,7 +100,7 @@ def _by_numpy(colours: Pixels, across: Weights, down: Weights) -> Pixels:
 
 
 def _summed(lines: Pixels, by: Weights) -> Pixels:
-    """(c, given, n) -> (c, wanted, n). Every sum is exact in the numbers that are chosen, so its order has no say."""
+    """(c, given, n) -> (c, wanted, n). The chosen dtype makes every sum exact, so the order does not matter."""
     kind = np.float32 if 255 * int(np.abs(by.weights.astype(np.int64)).sum(1).max()) < 2**24 else np.float64
     made = np.empty((len(lines), len(by.first), lines.shape[2]), np.uint8)
     for start in range(0, len(by.first), _OUTPUTS):
@@ -118,7 +118,7 @@ def _summed(lines: Pixels, by: Weights) -> Pixels:
 
 @lru_cache(maxsize=1)
 def resampler() -> ctypes.CDLL | None:
-    """The library; None where it was not compiled, or not for this processor."""
+    """The compiled library; None if it was not compiled, or this processor cannot run it."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     try:
         library = ctypes.CDLL(str(LIBRARY))
