@@ -45,7 +45,7 @@ class Answers:
         """Such as "11 of 60 right (18 %)"; "" where no class is known."""
         if self.accuracy is None:
             return ""
-        others = f", {self.unknown} more whose class nobody said" if self.unknown else ""
+        others = f", {self.unknown} more without a known class" if self.unknown else ""
         return f"{self.right} of {self.known} right ({100 * self.accuracy:.0f} %){others}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,11 +23,11 @@ def cannot_tell(every: Heat, classes: dict[int, Heat]) -> Iterator[str]:
     if every.coarse:
         yield (
             f"Cannot tell where the model looks in {every.coarse} of {every.coarse + every.count} images: their maps "
-            f"have fewer than {COARSE} x {COARSE} cells. Try a larger size, or an earlier layer."
+            f"have fewer than {COARSE} x {COARSE} cells. Try a larger size or an earlier layer."
         )
     small, judged = few(classes)
     if small:
-        whose = "the one class that was answered" if judged == 1 else f"{small} of {judged} classes"
+        whose = "the only predicted class" if judged == 1 else f"{small} of {judged} classes"
         yield (
             f"Cannot tell whether {whose} {'has' if small == 1 else 'have'} a shortcut: fewer than {FEWEST} images "
             f"{'' if judged == 1 else 'each '}were explained as {'it' if small == 1 else 'these'}. Try more images."
@@ -35,5 +35,5 @@ def cannot_tell(every: Heat, classes: dict[int, Heat]) -> Iterator[str]:
     elif judged and every.count - max(one.count for one in classes.values()) < FEWEST:
         yield (
             f"Cannot tell whether the most frequent class has a shortcut: fewer than {FEWEST} images of other classes "
-            "are there to compare with. Try images of other classes, too."
+            "were there to compare with. Add images of other classes."
         )

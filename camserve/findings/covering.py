@@ -35,8 +35,8 @@ class Covering:
     def in_words(self) -> str:
         """The three scores."""
         return (
-            f"covering it takes the score from {self.before:.2f} to {self.covered:.2f}, covering as much elsewhere to "
-            f"{self.elsewhere:.2f}"
+            f"covering it changes the score from {self.before:.2f} to {self.covered:.2f}, covering the same area "
+            f"elsewhere to {self.elsewhere:.2f}"
         )
 
 
@@ -49,13 +49,13 @@ def verdict(tested: Tested) -> tuple[str, str]:
     if isinstance(tested, str):
         return CANNOT_TELL, tested
     if tested.images < FEWEST_COVERED:
-        return CANNOT_TELL, f"it could be covered in {tested.images} images only, of {FEWEST_COVERED} at least"
+        return CANNOT_TELL, f"it could be covered in only {tested.images} images; at least {FEWEST_COVERED} are needed"
     if tested.cost < REFUTES:
         return REFUTED, tested.in_words
     if tested.cost < CONFIRMS:
-        return CANNOT_TELL, f"{tested.in_words}, which is neither little nor much"
+        return CANNOT_TELL, f"{tested.in_words}: too large to refute, too small to confirm"
     if tested.worse < AGREEING * tested.images:
-        return CANNOT_TELL, f"{tested.in_words}, but it costs more in {tested.worse} of {tested.images} images only"
+        return CANNOT_TELL, f"{tested.in_words}, but it costs more in only {tested.worse} of {tested.images} images"
     return CONFIRMED, tested.in_words
 
 
@@ -70,6 +70,6 @@ def from_json(listed: dict[str, Any]) -> Tested:
     """The same back; earlier versions kept no reason and no `worse`. Raises KeyError and TypeError for what is none."""
     kept = listed["covering"]
     if kept is None:
-        return str(listed.get("reason", "its run did not cover it"))
+        return str(listed.get("reason", "the run did not cover it"))
     before, covered, elsewhere = (float(kept[name]) for name in ("before", "covered", "elsewhere"))
     return Covering(int(kept["images"]), before, covered, elsewhere, int(kept.get("worse", kept["images"])))

@@ -33,7 +33,7 @@ BORDER, CORNER, OUTSIDE = 0.75, 0.5, 0.5
 UNUSUAL = 3.0  # standard deviations over its class's mean distance from which an image is an outlier
 LISTED = 100  # images, pairs and classes named in each finding
 
-NOT_COVERED = "nobody has covered the place to see"
+NOT_COVERED = "the place was not covered for a test"
 
 Cover = Callable[[Sequence[Shortcut]], list[Tested]]
 

@@ -42,29 +42,29 @@ def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
 def _nothing(facts: dict[str, Any]) -> str:
     """That nothing was found, and what was looked for; no more than could be told."""
     if not facts["images"]:
-        return "Nothing was looked at, as there is no map."
+        return "Nothing was checked, because there is no map."
     untold = facts["cannot_tell"] or any(one["verdict"] == CANNOT_TELL for one in facts["shortcuts"])
     if untold:
-        return "Nothing found, as far as it can be told."
-    wrong = f", no wrong answer with a score of {CONFIDENT:g} and more" if facts["answers"]["known"] else ""
+        return "Nothing found, but not everything could be checked."
+    wrong = f", no wrong answer with a score of {CONFIDENT:g} or more" if facts["answers"]["known"] else ""
     return (
-        f"Nothing found in {_images(facts['images'])}: no class that is looked for at one place, no map unlike those "
-        f"of its class, no answer that the model is unsure of{wrong}."
+        f"Nothing found in {_images(facts['images'])}: no class with its heat at one place, no map unlike the others "
+        f"of its class, no answer with a low best score{wrong}."
     )
 
 
 def of_shortcut(one: Shortcut, name: str | None, tested: Tested) -> str:
     """A suspicion, and what became of it in the test. name: of the class, None for all of them."""
     if name is None:
-        said = f"whatever the class, the {one.place} is hot in {one.here:.0%} of {one.count} images"
+        said = f"in all classes, the {one.place} is hot in {one.here:.0%} of {one.count} images"
     else:
-        often = f"hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of others"
-        said = f"'{name}' is looked for at the {one.place}, {often}"
+        often = f"it is hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of other images"
+        said = f"the model looks for '{name}' at the {one.place} ({often})"
     state, reason = verdict(tested)
     if state == CONFIRMED:
-        return f"Shortcut: {said}; and that place decides: {reason}."
+        return f"Shortcut: {said}, and that place decides the answer: {reason}."
     if state == REFUTED:
-        return f"No shortcut: {said}, but that place does not decide: {reason}."
+        return f"No shortcut: {said}, but that place does not decide the answer: {reason}."
     return f"Cannot tell whether this is a shortcut: {said}; {reason}."
 
 
@@ -78,28 +78,28 @@ def _of_shortcuts(shortcuts: list[dict[str, Any]], state: str, flag: str) -> Ite
 def _of_images(facts: dict[str, Any]) -> Iterator[Sentence]:
     counts = facts["counts"]
     if number := counts.get("confident and wrong"):
-        text = f"{_images(number, 'is', 'are')} wrong with a score of {CONFIDENT:g} and more."
+        text = f"{_images(number, 'is', 'are')} wrong with a score of {CONFIDENT:g} or more."
         yield Sentence(text, flag="confident and wrong")
     if number := counts.get("unsure"):
         yield Sentence(f"The model is unsure of {_images(number)}: its best answer has a low score.", flag="unsure")
     if number := counts.get("outlier"):
-        yield Sentence(f"{_images(number, 'has', 'have')} a map unlike those of the same class.", flag="outlier")
+        yield Sentence(f"{_images(number, 'has', 'have')} a map unlike the others of the same class.", flag="outlier")
     if number := counts.get("doubtful"):
         first = facts["trust"]["least"][0]
-        text = f"{_images(number, 'has', 'have')} a map whose trust is doubtful, '{first['file']}' first."
+        text = f"{_images(number, 'has', 'have')} a map with doubtful trust; the least trusted: '{first['file']}'."
         yield Sentence(text, flag="doubtful")
     if number := counts.get("outside the object"):
         mean = f"{facts['outside']:.0%} on average"
-        text = f"In {_images(number)} most heat lies outside the object; {mean}."
+        text = f"In {_images(number)} most of the heat is outside the object ({mean})."
         yield Sentence(text, flag="outside the object")
     if facts["alike"]:
         one = facts["alike"][0]
         pairs = "1 pair" if len(facts["alike"]) == 1 else f"{len(facts['alike'])} pairs"
-        yield Sentence(f"{pairs} of classes with maps that coincide: '{one['first']}' and '{one['second']}' first.")
+        yield Sentence(f"{pairs} of classes with the same mean map: first '{one['first']}' and '{one['second']}'.")
     for flag, where in (("border", "on the border"), ("corners", "in the corners")):
         if number := counts.get(flag):
-            mean, even = f"{facts[flag]['share']:.0%} on average", f"even heat has {facts[flag]['even']:.0%}"
-            yield Sentence(f"In {_images(number)} the heat lies {where}; {mean}, {even}.", flag=flag)
+            mean, even = f"{facts[flag]['share']:.0%} on average", f"evenly spread heat has {facts[flag]['even']:.0%}"
+            yield Sentence(f"In {_images(number)} the heat is {where} ({mean}; {even}).", flag=flag)
 
 
 def _named(name: str | None, place: str) -> str:
