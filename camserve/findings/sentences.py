@@ -1,4 +1,4 @@
-"""Findings in English."""
+"""Findings as English sentences."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,13 +7,15 @@ from camserve.findings.answers import CONFIDENT
 from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Tested, verdict
 from camserve.findings.shortcuts import Shortcut
 
-SHORTCUT, SUSPECTED = "shortcut", "suspected shortcut"  # flags of images that are hot at such a place
-NOTED, NOTHING = "", "nothing"  # the kinds of what is worth a look, and of the words that nothing is
+SHORTCUT, SUSPECTED = "shortcut", "suspected shortcut"  # flags of images that are hot at the place of a shortcut
+NOTED, NOTHING = "", "nothing"  # kinds of sentences: a finding, and the sentence that there are none
 
 
 class Sentence(NamedTuple):
-    """kind: CONFIRMED, a shortcut that covering confirms; NOTED; NOTHING; CANNOT_TELL; or REFUTED. flag: of the
-    images that it is about, None where these have none. of: the class explained, None for all.
+    """A finding in words.
+
+    kind: CONFIRMED (a confirmed shortcut), NOTED, NOTHING, CANNOT_TELL or REFUTED. flag: the flag of its images, or
+    None. of: the explained class, None for all classes.
     """
 
     text: str
@@ -23,8 +25,8 @@ class Sentence(NamedTuple):
 
 
 def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
-    """The findings of findings.json in words: what is most serious first, then what nobody can tell, then, in one
-    sentence, what was looked at and refuted."""
+    """The findings of findings.json in words: the most serious first, then what the run cannot show, then one sentence
+    with refuted shortcuts."""
     if facts["undone"]:
         yield Sentence(f"Unfinished: {_images(facts['undone'], 'is', 'are')} not explained yet; --resume continues.")
     shortcuts = facts["shortcuts"]
@@ -40,7 +42,7 @@ def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
 
 
 def _nothing(facts: dict[str, Any]) -> str:
-    """That nothing was found, and what was looked for; no more than could be told."""
+    """A sentence that nothing was found. It names only what could be checked."""
     if not facts["images"]:
         return "Nothing was checked, because there is no map."
     untold = facts["cannot_tell"] or any(one["verdict"] == CANNOT_TELL for one in facts["shortcuts"])
@@ -54,7 +56,7 @@ def _nothing(facts: dict[str, Any]) -> str:
 
 
 def of_shortcut(one: Shortcut, name: str | None, tested: Tested) -> str:
-    """A suspicion, and what became of it in the test. name: of the class, None for all of them."""
+    """A suspected shortcut and the result of its test. name: the class, None for all classes."""
     if name is None:
         said = f"in all classes, the {one.place} is hot in {one.here:.0%} of {one.count} images"
     else:
@@ -68,7 +70,7 @@ def of_shortcut(one: Shortcut, name: str | None, tested: Tested) -> str:
     return f"Cannot tell whether this is a shortcut: {said}; {reason}."
 
 
-_NAMED = 3  # refuted suspicions that are named
+_NAMED = 3  # refuted shortcuts that are listed by name
 
 
 def _of_shortcuts(shortcuts: list[dict[str, Any]], state: str, flag: str) -> Iterator[Sentence]:
