@@ -51,7 +51,7 @@ def test_a_method_that_cannot_end_in_time_is_not_begun(client: FlaskClient, monk
     monkeypatch.setattr("camserve.explain.seeing.observe", lambda *_: pytest.fail("begun"))
     monkeypatch.setattr(Forecasts, "seconds", lambda *_, **__: {"sscam": 95.4, "rise": 11.0})
     response = client.post("/api/v1/explain?method=sscam", data=PNG, content_type="image/png")
-    said = "SS-CAM takes about 95 s on this image, and 30 s are allowed (serve.deadline_seconds); it was not begun"
+    said = "SS-CAM takes about 95 s on this image, and 30 s are allowed (serve.deadline_seconds); it was not started"
     check_problem(response, 422, "too_long", said)
     several = client.post("/api/v1/explain/classes?method=rise&targets=3", data=PNG, content_type="image/png")
     check_problem(several, 422, "too_long", "RISE takes about 33 s")

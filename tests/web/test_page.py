@@ -215,7 +215,7 @@ def test_a_job_that_fails_says_why(page: "Page", service: Service, monkeypatch: 
     page.select_option("#method", "groupcam")
     page.wait_for_selector("#problem:visible")
     said = page.inner_text("#problem-text")
-    assert "it was not begun" in said or said == "The job did not end within 0.001 s."
+    assert "it was not started" in said or said == "The job did not end within 0.001 s."
     assert service.jobs.counts()["failed"] > 0
     assert page.is_hidden("#heat")
 

@@ -40,7 +40,7 @@ def test_the_wheel_keeps_the_place_below_the_pointer(pointed: "Page", model: cam
     pointed.mouse.move(x + 1, y)
     pointed.mouse.move(x, y)
     assert pointed.inner_text("#place") == before
-    assert before.startswith("At 63, 56 ")
+    assert before.startswith("The place 63, 56 ")
 
 
 def test_a_region_drawn_close_up_is_exact(pointed: "Page", model: camserve.Model) -> None:

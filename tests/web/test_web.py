@@ -448,7 +448,7 @@ def test_405_says_what_is_allowed(client: FlaskClient) -> None:
 
 
 def test_406_lists_what_there_is(client: FlaskClient) -> None:
-    check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "none of Accept 'text/csv' can be given")
+    check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "none of Accept 'text/csv' is available")
     check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "application/json, application/x-npy")
 
 
