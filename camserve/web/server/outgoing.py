@@ -91,7 +91,7 @@ class Sending:
 def too_slow(sending: Iterable[Sending], most: int) -> list[Sending]:
     """The answers to abort: first those with too slow clients, then the slowest until at most `most` bytes are unsent.
 
-    The fastest answer always stays.
+    The second step never aborts the fastest answer.
     """
     now = time.monotonic()
     given_up, kept = list[Sending](), list[Sending]()

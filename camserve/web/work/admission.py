@@ -194,7 +194,7 @@ class Gate:
         """The error for a body that will not be read, because the queue is full; None if it will be read."""
         if self.admitted < self.places:
             return None
-        return Busy(f"{self.places} requests are under way, which is the limit (serve.queue); try again shortly")
+        return Busy(f"{self.places} requests are in progress, which is the limit (serve.queue); try again shortly")
 
     def _check_places(self, lane: Lane | None = None) -> None:
         if busy := self.refusal():
@@ -202,14 +202,14 @@ class Gate:
         most = max(1, self.places // 2)
         if lane is self._costly and lane.admitted >= most:
             raise Busy(
-                f"{most} costly requests are under way, which is the limit (half of serve.queue and workers); "
+                f"{most} costly requests are in progress, which is the limit (half of serve.queue and workers); "
                 "try again shortly, or ask for less"
             )
 
     def _check_uploads(self) -> None:
         limit = self.reading_limit
         if len(self._uploads) >= limit:
-            raise Busy(f"{limit} uploads are under way, which is the limit (serve.http_threads); try again shortly")
+            raise Busy(f"{limit} uploads are in progress, which is the limit (serve.http_threads); try again shortly")
 
     def _count(self, change: int) -> None:
         with self._lock:
