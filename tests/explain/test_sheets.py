@@ -84,7 +84,7 @@ def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.M
     found = list(compare_methods(model, photo, ["cam", "legrad"], 281, AT_10))
     assert [(one.name, one.explanation is None) for one in found] == [("cam", True), ("legrad", True)]
     assert "need a head of global average pooling" in found[0].reason
-    assert "needs attention" in found[1].reason
+    assert "no attention layers" in found[1].reason
 
 
 def test_what_no_method_could_do_with_is_an_error(model: camserve.Model, image: Path) -> None:

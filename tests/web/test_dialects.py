@@ -121,7 +121,7 @@ def check(response: TestResponse, status: int, code: str, said: str) -> None:
         ),
         ({"instances": [{"b64": B64}], "parameters": {"method": "grad_cam"}}, "did you mean 'gradcam'"),
         ({"instances": [{"b64": B64}], "parameters": {"alpha": 3}}, "parameters.alpha 3: should be less than or equal"),
-        ({"instances": [{"b64": B64}], "parameters": {"model": "x"}}, "the options for 'x'; give one"),
+        ({"instances": [{"b64": B64}], "parameters": {"model": "x"}}, "the options name 'x'; give only one"),
         ({"instances": [{"bytes": B64}]}, "instances.0.bytes 'iVBORw0"),
     ],
 )

@@ -43,7 +43,7 @@ def test_every_method_has_its_seconds_or_a_reason(client: FlaskClient) -> None:
     assert all(("seconds" in one) != ("reason" in one) for one in found.values())
     assert found["cam"]["seconds"] == 0
     assert 0 < found["scorecam"]["seconds"] < found["iscam"]["seconds"] < found["sscam"]["seconds"]
-    assert "needs attention" in found["legrad"]["reason"]
+    assert "no attention layers" in found["legrad"]["reason"]
     assert ask(client, "size=320")["rise"]["seconds"] != found["rise"]["seconds"]
 
 
@@ -60,7 +60,7 @@ def test_a_method_that_cannot_end_in_time_is_not_begun(client: FlaskClient, monk
     image = base64.b64encode(PNG).decode()
     body = {"instances": 3 * [{"b64": image}], "parameters": {"method": "rise"}}
     v1 = client.post("/v1/models/efficientnet-lite0:explain", json=body)
-    assert (v1.status_code, "RISE takes about 33 s for 3 images" in v1.get_json()["error"]) == (422, True)
+    assert (v1.status_code, "RISE takes about 33 s for 3 such images" in v1.get_json()["error"]) == (422, True)
 
 
 def test_what_was_explained_already_is_answered_whatever_it_took(

@@ -143,7 +143,7 @@ def test_what_cannot_be_run_is_closed_and_the_reason_is_there(page: "Page") -> N
     reasons = page.locator("#why li").all_inner_texts()
     assert page.inner_text("#why summary") == f"Why {len(reasons)} methods cannot be chosen"
     (legrad,) = (one for one in reasons if one.startswith("LeGrad: "))
-    assert "needs attention" in legrad
+    assert "no attention layers" in legrad
     (sscam,) = (one for one in reasons if one.startswith("SS-CAM: "))
     assert sscam.endswith("on this photograph; the limit is 900 s")
 
