@@ -72,7 +72,7 @@ def metric_notes() -> str:
     for group in Group:
         text.append(f"### {group.capitalize()}\n")
         for metric in metrics_of(group):
-            low, high = ("no end" if end is None else f"{end:g}" for end in metric.range)
+            low, high = ("no limit" if end is None else f"{end:g}" for end in metric.range)
             facts = {"Definition": metric.definition, "Range": f"{low} to {high}; {metric.unit}", "Tells": metric.tells}
             facts |= {"Does not tell": metric.does_not_tell, "Source": metric.source}
             said = "".join(f"- {word}: {fact}\n" for word, fact in facts.items())

@@ -1,20 +1,20 @@
 """The command line: a thin layer over the Python API. `camserve COMMAND --help` says what each command does.
 
 program.py             what every command shares: how errors end it, and where settings come from
-prechecks.py           what is wrong with a command line, said before a model is loaded
+prechecks.py           checks of a command line before a model is loaded
 flags.py               options of the commands that explain
 adding.py              `camserve add`
-lists.py               options that take several numbers, and arguments of a network's own
+lists.py               options that take several numbers, and options that take NAME=VALUE
 batching.py            `camserve batch` and `demo`
-summarising.py         what `camserve batch` says in the end
+summarising.py         the last lines of `camserve batch`
 calibrating.py         `camserve calibrate`
 comparing_runs.py      `camserve compare`
 explaining.py          `camserve explain`
 explaining_several.py  `camserve explain` with several methods or classes
 redrawing.py           `camserve explain --common-scale`
 sanity_checking.py     `camserve sanity`
-reporting.py           what `camserve explain` says of each image
-method_progress.py     how far a long method is
+reporting.py           what `camserve explain` prints for each image
+method_progress.py     a progress bar for long methods
 evaluating.py          `camserve evaluate`
 exporting.py           `camserve export`
 inspecting.py          `camserve inspect`

@@ -1,4 +1,4 @@
-"""`camserve add`: a model of the user's own."""
+"""`camserve add` adds a model of the user."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ from camserve.models.architectures.hub_cache import fetch
 @click.option(
     "--photos",
     type=click.Path(path_type=Path),
-    help="Labelled photographs, to find the input with: a folder with a folder for each class, or a .csv table with "
+    help="Labelled photographs, used to find the input: a folder with a folder for each class, or a .csv table with "
     "the columns file and class.",
 )
 @click.option("--name", help="Name of the model. Default: the name of the checkpoint, without its ending.")
@@ -62,7 +62,7 @@ from camserve.models.architectures.hub_cache import fetch
     multiple=True,
     metavar="NAME=VALUE",
     callback=read_arguments,
-    help="What forward takes besides images, the same for every picture; VALUE as in TOML. Can be repeated.",
+    help="An argument of forward besides the images, the same for every picture; VALUE as in TOML. Can be repeated.",
 )
 @click.option("--resample", type=click.Choice(["bilinear", "bicubic", "lanczos"]), help="How pixels are interpolated.")
 @click.option(
@@ -86,11 +86,11 @@ def add(
 
     Reads the weights, finds the number of classes, loads the model and explains one picture. If all of this works, the
     command writes FOLDER/NAME/ with card.toml and copies of the weights and the labels. If the architecture is a class
-    or function in a file, the command runs that file and copies it, too. clip:FOLDER, a model that compares images with
-    sentences, takes the place of CHECKPOINT; its labels are sentences. If you do not describe the input, it is what
-    torchvision or timm state for the architecture, or else 224 pixels and ImageNet's usual mean and std. With --photos,
-    a few dozen photographs whose class is known, the command tries sizes, crops, means, channel orders and resamplings,
-    and takes the best; it does not change what you give.
+    or function in a file, the command runs that file and copies it, too. Instead of CHECKPOINT, clip:FOLDER
+    adds a model that compares images with sentences; its labels are sentences. If you do not describe the input, it is
+    what torchvision or timm state for the architecture, or else 224 pixels and ImageNet's usual mean and std. With
+    --photos, a few dozen photographs whose class is known, the command tries sizes, crops, means, channel orders and
+    resamplings, and takes the best; it does not change what you give.
 
     \b
     Example:
@@ -128,23 +128,23 @@ def add(
 
 
 def is_zero_shot(checkpoint: str, architecture: str | None) -> bool:
-    """Whether that is a model of images and sentences. Raises OptionError where it has an architecture besides."""
+    """Whether CHECKPOINT is a model of images and sentences. Raises OptionError if --architecture is given, too."""
     named = checkpoint.startswith(ZERO_SHOT)
     if named and architecture is not None:
-        raise OptionError(f"'{checkpoint}' has its architecture with it: leave out --architecture")
+        raise OptionError(f"'{checkpoint}' contains its architecture: leave out --architecture")
     return named
 
 
 def _of_words(options: dict[str, Any]) -> dict[str, Any]:
-    """Those that go with sentences. Raises OptionError for others that were given."""
+    """The options for a model of sentences. Raises OptionError if other options were given."""
     taken = {name: options.pop(name) for name in ("labels", "templates", "name", "folder", "layer", "force")}
     if given := [name for name, value in options.items() if value]:
-        raise OptionError(f"--{given[0]}: {ZERO_SHOT}FOLDER says this itself; leave it out")
+        raise OptionError(f"--{given[0]}: {ZERO_SHOT}FOLDER already defines this; leave it out")
     return taken
 
 
 def _table(trials: list[dict[str, Any]]) -> list[str]:
-    """The preprocessings that did best, a line each."""
+    """One line for each of the best preprocessings."""
     if not trials:
         return []
     lines = [f"tried    {'right':>8} {'log-lik.':>8} {'size':>4} {'crop':>5}     {'resample':8} mean / std"]

@@ -1,4 +1,4 @@
-"""`camserve batch`: a folder of any size in; files, results and a page out. `camserve demo`: its first look."""
+"""`camserve batch` explains a folder of any size. `camserve demo` explains the photographs that come with camserve."""
 
 import json
 import sys
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Resume a run that was killed or stopped.")
 @click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and start again.")
 @click.option("--keep-going", is_flag=True, help="Continue even if the first 200 images all fail for one reason.")
-@click.option("--quiet", is_flag=True, help="Only print, at the end, what failed.")
+@click.option("--quiet", is_flag=True, help="Print only what failed, at the end.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON summary on standard output, no progress.")
 @partial(explaining, taken=("--output",))
 @click.pass_obj
@@ -210,9 +210,9 @@ def _reason(summary: "Summary", out: Path) -> str:
 
 
 def only_output(asked: Asked) -> str | None:
-    """The network's output that a run is about. Raises OptionError where several were given."""
+    """The network output that a run explains. Raises OptionError if several were given."""
     if len(asked.outputs) > 1:
-        raise OptionError(f"--model-output {', '.join(asked.outputs)}: a run is about one output; start one for each")
+        raise OptionError(f"--model-output {', '.join(asked.outputs)}: a run explains one output; start a run for each")
     return next(iter(asked.outputs), None)
 
 
@@ -224,5 +224,5 @@ def _cluster(engine: str | None, address: str | None, actors: int | None) -> "Cl
         check_ray()
         return Cluster(address, actors)
     if address is not None or actors is not None:
-        raise OptionError("--cluster-address and --actors are about a cluster: add --engine-cluster ray")
+        raise OptionError("--cluster-address and --actors need a cluster: add --engine-cluster ray")
     return None

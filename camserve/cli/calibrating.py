@@ -1,4 +1,4 @@
-"""`camserve calibrate`: where heat really sits."""
+"""`camserve calibrate` measures where the cells of a layer sit in the picture."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.pass_obj
 def calibrate(config: Path | None, /, model: str, images: tuple[Path, ...], dry_run: bool, as_json: bool) -> None:
-    """Measure where the cells of MODEL's layer sit, and write it into its card.
+    """Measure where the cells of MODEL's layer sit, and write the result into its card.
 
     Pastes the middle of each photograph, turned eight ways, at known places on a plain background, and compares these
     places with the heat of its class. Needs a dozen photographs or more of what the model knows, one object in the

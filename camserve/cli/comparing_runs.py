@@ -1,4 +1,4 @@
-"""`camserve compare`: one run against another, as a gate for releases."""
+"""`camserve compare` compares one run with another, for example as a check before a release."""
 
 import json
 import sys
@@ -67,14 +67,14 @@ def compare(config: Path | None, /, a: str, b: str, out: Path, as_json: bool, re
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         for name, folder, origin in zip("AB", runs, (difference.a, difference.b), strict=True):
-            click.echo(f"{name}: {folder}: {origin or 'does not say what it was made with'}")
+            click.echo(f"{name}: {folder}: {origin or 'does not record how it was made'}")
         for name, undone in zip("AB", (difference.undone_a, difference.undone_b), strict=True):
             if undone:
                 click.echo(f"{name} is unfinished: {undone} images were not explained yet, and are not compared")
         if difference.other_classes:
             click.echo(difference.other_classes)
         if not difference.compared:
-            click.echo("no maps were compared: the runs have none of the same class by the same method")
+            click.echo("no maps were compared: the runs have no maps of the same class by the same method")
         _say(found, difference, out)
     if not all(check.passed for check in found):
         sys.exit(SOME_FAILED)
@@ -84,10 +84,10 @@ def _runs(
     config: Path | None, given: tuple[str, str], out: Path, *, images: str | None, folders_are_classes: bool,
     method: str | None, restart: bool, quiet: bool,
 ) -> tuple[Path, Path]:  # fmt: skip
-    """The folders of both runs; made first where models were given."""
+    """The folders of both runs. If models were given, the runs are made first."""
     if images is None:
         if method or folders_are_classes:
-            raise OptionError("--method and --folders-are-classes say how models are run: give --images too")
+            raise OptionError("--method and --folders-are-classes are for comparing models: give --images too")
         return Path(given[0]), Path(given[1])
     from camserve.batch.preflight import check_run
     from camserve.batch.progress import progress_for

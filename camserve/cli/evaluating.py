@@ -1,4 +1,4 @@
-"""`camserve evaluate`: methods x metrics over images, with a recommendation."""
+"""`camserve evaluate` compares methods by metrics over images, and recommends a method."""
 
 import json
 import sys
@@ -45,7 +45,7 @@ OUT = Path("evaluated")
 @click.option("--engine-cluster", type=click.Choice(["ray"]), help="Run on a Ray cluster.")
 @click.option("--resume", is_flag=True, help="Resume a run that was killed or stopped.")
 @click.option("--restart", is_flag=True, help="Remove what the run in OUT wrote, and start again.")
-@click.option("--quiet", is_flag=True, help="Only print, at the end, what was found.")
+@click.option("--quiet", is_flag=True, help="Print only the result, at the end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table, no progress.")
 @click.pass_obj
 def evaluate(
@@ -70,7 +70,7 @@ def evaluate(
 
     IMAGES is a folder, a pattern in quotes, a list (.txt), or a table (.csv) with the columns file and class. If the
     classes are known, mosaics of four of your own images show whether a map finds its class (GridPG); this needs no
-    boxes. The table also has three maps that know nothing of the picture: centre, uniform and random. Writes
+    boxes. The table also has three baseline maps that do not depend on the picture: centre, uniform, random. Writes
     OUT/evaluation.html, evaluation.json and evaluation.csv, beside what `camserve batch` writes.
 
     \b

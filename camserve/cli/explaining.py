@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--like",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Explain why the network finds each image similar to this photograph, whose overlay is other-overlay.png.",
+    help="Explain why the network finds each image similar to this photograph. Its overlay is other-overlay.png.",
 )
 @click.option("--common-scale", is_flag=True, help="Draw all pictures of this run on one scale, to compare them.")
 @click.option(
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0),
     help="Seconds that each of several methods may take; 0 means no limit. Default: 60 with --method all.",
 )
-@click.option("--timings", is_flag=True, help="Say how long each step took.")
+@click.option("--timings", is_flag=True, help="Print how long each step took.")
 @asking
 @explaining
 @click.pass_obj
@@ -132,7 +132,7 @@ def explain(
                     if comparison:
                         comparison.add(image, place, explanation)
                     report(image, place, explanation, facts, as_json, timing if timings else None)
-        except OutputError:  # the other images could not be written either
+        except OutputError:  # the results of the other images could not be written either
             raise
         except CamserveError as error:
             failed.add(folder)
@@ -144,15 +144,15 @@ def explain(
 
 
 def _sheet_of(asked: Asked, limit: float | None, above: float | None) -> SheetOf | None:
-    """What the options compare; None where they ask for one explanation. limit: seconds a method. above: a score."""
+    """What the options compare; None if they ask for one explanation. limit: seconds per method. above: a score."""
     methods, targets, outputs = asked.methods, asked.targets, asked.outputs
     several = {"methods": methods, "classes": targets, "outputs": outputs}
     together = [f"several {word}" for word, given in several.items() if len(given) > 1]
     together += [] if above is None else ["--above"]
     if limit is not None and math.isnan(limit):
-        raise OptionError("--limit nan: allowed are seconds, 0 for no end")
+        raise OptionError("--limit nan: allowed are seconds; 0 means no limit")
     if len(together) > 1:
-        raise OptionError(f"{' and '.join(together)} at once make no sheet: give several of one of them only")
+        raise OptionError(f"one sheet cannot combine {' and '.join(together)}: give several of only one of them")
     if above is not None:
         return SheetOf(targets=Above(above))
     if len(outputs) > 1:
@@ -168,7 +168,7 @@ def _only(several: tuple[str, ...]) -> str | None:
 
 
 def _folders(images: tuple[str, ...], out: Path) -> list[Path]:
-    """One result folder per image: its file name, numbered where two are called the same."""
+    """One result folder per image: its file name, with a number if two images have the same name."""
     seen: dict[str, int] = {}
     folders = []
     for image in images:
@@ -179,7 +179,7 @@ def _folders(images: tuple[str, ...], out: Path) -> list[Path]:
 
 
 def _check_one(asked: Asked, *, top: int | None, above: float | None, like: Path | None) -> None:
-    """Raises OptionError where several options say which classes to explain."""
+    """Raise OptionError if several options say which classes to explain."""
     check_classes(top, targets=bool(asked.targets))
     given = {"--top or --target": top is not None or bool(asked.targets), "--above": above is not None}
     several = [name for name, there in {**given, "--like": like is not None}.items() if there]
@@ -188,7 +188,7 @@ def _check_one(asked: Asked, *, top: int | None, above: float | None, like: Path
 
 
 def check_classes(top: int | None, *, targets: bool) -> None:
-    """Raises OptionError where both options say which classes to explain. targets: whether any were given."""
+    """Raise OptionError if both options say which classes to explain. targets: whether any were given."""
     if top is not None and targets:
         raise OptionError("--top and --target both say which classes to explain: give one of them")
 
@@ -204,11 +204,11 @@ def _check_together(
 ) -> None:
     if sheet and (top is not None or common_scale or timings or questions != Questions()):
         raise OptionError(
-            "--top, --common-scale, --timings, --at, --region and --polygons are about one method and one target, of "
-            "one output: give one of each"
+            "--top, --common-scale, --timings, --at, --region and --polygons work with one method, one target "
+            "and one output: give one of each"
         )
     if common_scale and asked.look.scale is not None:
-        raise OptionError("--common-scale and --scale both say what the last colour is: give one of them")
+        raise OptionError("--common-scale and --scale both set the value of the last colour: give one of them")
 
 
 def _explained(
@@ -231,8 +231,8 @@ def _explained(
 
 
 def _draw_again(comparison: Comparison, look: "OverlayOptions", as_json: bool) -> None:
-    """Every picture on the common scale. Raises OutputError, or ImageError where a photograph is gone."""
+    """Draw every picture on the common scale. Raises OutputError, or ImageError if a photograph is gone."""
     comparison.draw(look)
     if not as_json:
         unit = " logits" if comparison.in_logits else ""
-        click.echo(f"all pictures: colours end at {comparison.end:.4g}{unit}")
+        click.echo(f"all pictures: the last colour is {comparison.end:.4g}{unit}")

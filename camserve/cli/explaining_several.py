@@ -28,7 +28,7 @@ NOT_BEGUN = "not begun"
 class SheetOf:
     """What is compared: methods, classes, or outputs of the network.
 
-    limit: seconds a method; what would take longer is not begun. Ctrl-C leaves out the rest.
+    limit: seconds per method; a method that would take longer is not started. Ctrl-C leaves out the remaining methods.
     """
 
     methods: Sequence[str] = ()
@@ -46,9 +46,9 @@ class SheetOf:
         look: "OverlayOptions",
         as_json: bool,
     ) -> None:
-        """Compare on one image: files into `folder`, facts to standard output. Raises CamserveError.
+        """Compare on one image: write files into `folder`, and facts to standard output. Raises CamserveError.
 
-        target: of methods and outputs. how: less the methods. look: how pictures are drawn.
+        target: for methods and outputs. how: without the methods. look: how pictures are drawn.
         """
         from camserve.explain.pipeline import open_photo
         from camserve.explanation.contact_sheet import Entry
@@ -98,7 +98,7 @@ class SheetOf:
 
 
 def _sum_up(image: str, facts: dict[str, Any]) -> None:
-    """Each note once, and where the sheet is."""
+    """Print each note once, and where the sheet is."""
     notes: dict[str, list[str]] = {}
     for entry in facts["entries"]:
         for note in entry["warnings"]:
@@ -108,7 +108,7 @@ def _sum_up(image: str, facts: dict[str, Any]) -> None:
         click.echo(f"  note{'' if len(names) == len(shown) else ' on ' + ', '.join(names)}: {note}")
     waiting = [entry["name"] for entry in facts["entries"] if NOT_BEGUN in entry["reason"]]
     if waiting:
-        click.echo(f"  not begun: {', '.join(waiting)}; a larger --limit, or --limit 0, runs them")
+        click.echo(f"  not started: {', '.join(waiting)}; use a larger --limit, or --limit 0, to run them")
     click.echo(f"{image}: {len(shown)} of {len(facts['entries'])} -> {facts['sheet']}")
 
 

@@ -1,4 +1,4 @@
-"""The options of all commands that explain, made of catalogue/options.py, and what of them a command line gave."""
+"""The options of all commands that explain, built from catalogue/options.py, and their parsed values."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
-# Other names of a flag. `batch` writes outputs of another kind, so there --model-output is the only one.
+# All names of a flag. In `batch`, --output means something else, so there only --model-output is left.
 FLAGS = {"target": ("-t", "--target"), "output": ("--output", "--model-output")}
-# Of options that can be repeated, what else several are.
+# Options that can be repeated, and another way to give several values.
 SEVERAL = {"method": ", or a,b,c; all is every method"}
 
 
@@ -34,8 +34,9 @@ SEVERAL = {"method": ", or a,b,c; all is every method"}
 class Asked:
     """What a command line asks for.
 
-    model: None is the settings'. methods, targets, outputs: () is the settings', the predicted class and the model's
-    own. how, look: what was given beside that, less what are settings. given: those, by `section.key`.
+    model: None means the model of the settings. methods, targets, outputs: () means the method of the settings, the
+    predicted class and the model's own output. how, look: the other options, without those that are settings. given:
+    the options that are settings, by `section.key`.
     """
 
     model: str | None
@@ -47,7 +48,7 @@ class Asked:
     given: Mapping[str, object]
 
     def load(self, settings: "Settings", output: str | None = None) -> "Model":
-        """The model that is asked for, with the sentences that are. Raises as `camserve.load`, and OptionError."""
+        """The requested model, with the requested sentences. Raises OptionError, and the errors of `camserve.load`."""
         from camserve.model import load
 
         labels = self.how.labels
@@ -55,7 +56,7 @@ class Asked:
         return load(self.model, labels=own, output=output, settings=settings).of_labels(labels)
 
     def settings(self, config: Path | None, *, threshold: float | None = None) -> "Settings":
-        """The settings, with what was given on top. Raises ConfigError."""
+        """The settings with the values of the command line. Raises ConfigError."""
         sections: dict[str, dict[str, object]] = {}
         for name, value in {**self.given, "render.threshold": threshold}.items():
             section, key = name.split(".")
@@ -64,7 +65,7 @@ class Asked:
 
 
 def explaining(command: F, taken: Collection[str] = ()) -> F:
-    """The options of every command that explains images; it gets them as `asked`. taken: flags that are its own."""
+    """Add the options of all commands that explain, as the argument `asked`. taken: flags that the command defines."""
 
     @wraps(command)
     def called(*args: Any, **given: Any) -> Any:
@@ -78,13 +79,13 @@ def explaining(command: F, taken: Collection[str] = ()) -> F:
 
 
 def download() -> Callable[[F], F]:
-    """The option of that name; see `downloading`."""
+    """The option --download; see `downloading`."""
     said = "Fetch hf:OWNER/NAME or timm:hf-hub:OWNER/NAME if it is not on this machine."
     return click.option("--download", is_flag=True, help=said)
 
 
 def downloading(command: F) -> F:
-    """`command`, before which the `model` that it is given is fetched where --download is."""
+    """A command that first fetches its `model` if --download is given."""
 
     @wraps(command)
     def called(*args: Any, download: bool, **given: Any) -> Any:
@@ -96,7 +97,7 @@ def downloading(command: F) -> F:
 
 
 def asking(command: F) -> F:
-    """What may be asked about the places of one image; the command gets it as `questions`."""
+    """Add the options that ask about places of one image. The command gets them as `questions`."""
     names = ("at", "region", "polygons")
 
     @wraps(command)
@@ -108,18 +109,18 @@ def asking(command: F) -> F:
 
 
 def threshold(command: F) -> F:
-    """The option of that name."""
+    """The option --threshold."""
     return _with(_options_of(options.Questioned, ["threshold"]), command)
 
 
 def line(name: str) -> str:
-    """The help of one of `ExplainOptions` where a command takes it once."""
+    """The help text of one option of `ExplainOptions`, for a command that takes it once."""
     one, default = about(options.ExplainOptions)[name]
     return one.line(default)
 
 
 def _asked(given: dict[str, Any]) -> Asked:
-    """Takes out of what click gives all that `explaining` has added. Raises OptionError."""
+    """Remove the options that `explaining` added from `given`, and return them. Raises OptionError."""
     model, methods, targets, outputs = (given.pop(name) for name in ("model", "method", "target", "output"))
     given["labels"] = sentences_given(given["labels"])
     settings: dict[str, object] = {}
@@ -139,7 +140,7 @@ def _asked(given: dict[str, Any]) -> Asked:
 
 
 def _options_of(kind: type, names: Iterable[str] = (), taken: Collection[str] = ()) -> list[Callable[[F], F]]:
-    """As options of click those of a class of options; all where names are left out."""
+    """The click options for a class of options. names: default all."""
     found = about(kind)
     return [_option(name, *found[name], taken) for name in names or found]
 
@@ -166,7 +167,7 @@ def _option(name: str, one: About, default: object, taken: Collection[str]) -> C
 
 
 def _with(made: Iterable[Callable[[F], F]], command: F) -> F:
-    """`command` with these options, in this order in its help."""
+    """The command with these options; its help lists them in this order."""
     for one in reversed(list(made)):
         command = one(command)
     return command

@@ -1,4 +1,4 @@
-"""`camserve inspect`: what a network is made of, what it costs, and what it takes."""
+"""`camserve inspect` shows what a network is made of, what it costs, and which inputs it takes."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A row of the table: name, kind, the layer whose output it is, parameters, MACs.
 Row = tuple[str, str, "InspectedLayer", int, int | None]
 
-# From this width of terminal on there is room for where fields begin, and for bars.
+# From this terminal width, the table also has the column `start`, and bars.
 _WIDE = 120
 _BAR = 12
 
@@ -37,7 +37,7 @@ def inspect(config: Path | None, /, model: str | None, every: bool, as_json: boo
 
     One row per block: what it is, its output, receptive field and stride in pixels of the input, parameters, and
     multiply-adds (MACs) for one image. Below: what depthwise separable convolutions save, the layer that is explained,
-    the kind of head, and the input sizes that work, each of them tried. MODEL is a card's name or path, or an
+    the kind of head, and the input sizes that work (the command tries each size). MODEL is a card's name or path, or an
     architecture such as torchvision:resnet50. Without MODEL the command takes the default model.
 
     \b
@@ -109,7 +109,7 @@ def _table(inspection: "Inspection", rows: list[Row], width: int) -> "Table":
 
 
 def _field(layer: "InspectedLayer", wide: bool) -> list[str]:
-    """What a cell sees, every how many pixels there is one, and where the first lies."""
+    """The receptive field of a cell, the stride in pixels, and the position of the first cell."""
     from camserve.models.inspection.words import one_or_two, reach
 
     if layer.field is None:
@@ -138,7 +138,7 @@ def _share(macs: int, total: int, most: int) -> "Text":
 
 
 def _legend(inspection: "Inspection", wide: bool) -> dict[str, str]:
-    """What the columns say that their heads do not."""
+    """Explanations of the columns."""
     said = (
         "output: channels x height x width. field: side of the receptive field in pixels of the input, padding "
         "included; all: the whole image. stride: pixels between cells."
@@ -160,7 +160,7 @@ def _notes(sentences: dict[str, str]) -> "Table":
 
 
 def _savings(inspection: "Inspection") -> "Table":
-    """Each depthwise separable convolution against a standard one."""
+    """A row for each depthwise separable convolution: its cost, and that of a standard convolution."""
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""`camserve models`, `layers`, `methods` and `metrics`: what there is."""
+"""`camserve models`, `layers`, `methods` and `metrics` list what is available."""
 
 import json
 import re
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from camserve.config.schema import Settings
 
 
-# What a card could steer a terminal with.
+# Control characters, which a card could send to the terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -70,7 +70,7 @@ def _check_known(names: list[str], settings: "Settings", as_json: bool) -> None:
 
 
 def _known_answers(name: str, settings: "Settings") -> list[dict[str, Any]]:
-    """A row for each answer that is known of a model; of one that cannot be asked a row that says why."""
+    """A row for each known answer of a model. If the model cannot be loaded, one row with the reason."""
     from camserve.model import load
     from camserve.onboarding.known_answers import check_known_answers
 
@@ -131,7 +131,7 @@ def metrics(names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _about_metric(metric: Metric) -> Iterator[str]:
-    low, high = ("no end" if end is None else f"{end:g}" for end in metric.range)
+    low, high = ("no limit" if end is None else f"{end:g}" for end in metric.range)
     facts = {
         "is": metric.definition,
         "better": metric.better,

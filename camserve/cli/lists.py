@@ -1,4 +1,4 @@
-"""Options that take several numbers, "--mean 0 0 0" or "--mean 0,0,0", and arguments of a network's own."""
+"""Options that take several numbers, "--mean 0 0 0" or "--mean 0,0,0", and options that take NAME=VALUE."""
 
 import tomllib
 from typing import Any
@@ -16,17 +16,17 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg] # generic from click 
         try:
             return tuple(_number(one) for one in value.replace(",", " ").split())
         except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 0 0 0", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers, such as 0 0 0", param, ctx)
 
 
 NUMBERS = _Numbers()
 
 
 class Listing(click.Command):
-    """A command whose options of NUMBERS take all numbers that follow them."""
+    """A command whose options of type NUMBERS take all numbers that follow them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's own, with those numbers as one value."""
+        """Like click's parse_args, but the numbers of an option become one value."""
         names = {name for one in self.params if one.type is NUMBERS for name in one.opts}
         made, left = list[str](), list(args)
         while left:
@@ -39,7 +39,7 @@ class Listing(click.Command):
 
 
 def read_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any] | None:
-    """NAME=VALUE of each as {name: value}; what is no TOML is taken for a string."""
+    """{name: value} for each NAME=VALUE. A value that is not TOML becomes a string."""
     found = {}
     for one in given:
         name, sign, value = one.partition("=")

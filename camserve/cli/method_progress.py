@@ -1,17 +1,18 @@
-"""How far a long method is: a bar on standard error where that is a terminal, nothing elsewhere."""
+"""A progress bar for long methods, on standard error if that is a terminal."""
 
 from types import TracebackType
 from typing import Self
 
 
 class Interrupted(Exception):
-    """Raised where a method works on although nobody waits for it any more."""
+    """Raised in a method that still runs although nobody waits for its result."""
 
 
 class Bar:
-    """A `progress` for `explain`: shown from its first report on, gone when the block is left.
+    """A `progress` for `explain`. It appears with the first report, and disappears when the block ends.
 
-    Leaving the block also ends a method that still runs, at its next report; else Ctrl-C would wait for it.
+    The end of the block also stops a method that still runs, at its next report. Without this, Ctrl-C would wait for
+    the method.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Bar:
         self._left = False
 
     def begin(self, name: str) -> None:
-        """What is done next, in a word or two."""
+        """Set the name of the next step, in one or two words."""
         self._bar.reset(self._task, description=name, total=None, visible=False)
 
     def __call__(self, done: int, total: int) -> None:
@@ -41,5 +42,5 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._left = True
-        if self._bar.console.is_terminal:  # elsewhere stopping alone would write a line
+        if self._bar.console.is_terminal:  # without a terminal, stop() would write an empty line
             self._bar.stop()

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, said before torch is imported and a model loaded, which takes seconds."""
+"""Checks of a command line that run before torch is imported and a model is loaded, which takes seconds."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def check_model(name: str | None, settings: "Settings") -> Path | None:
-    """The card of a model, None for an architecture. Raises ModelNotFound, ModelError where its files are missing.
+    """The card of a model; None for an architecture. Raises ModelNotFound, and ModelError if files are missing.
 
-    name: None is the settings'.
+    name: None means the model of the settings.
     """
     from camserve.models.architectures.forms import is_architecture
     from camserve.models.card import card_path, check_files
@@ -30,7 +30,7 @@ def check_model(name: str | None, settings: "Settings") -> Path | None:
 
 
 def missing(images: Iterable[str | Path]) -> list[tuple[str, ImageError]]:
-    """The images that are not there, each with its error."""
+    """The images that do not exist, each with its error."""
     return [
         (str(image), ImageError(f"cannot read '{image}': No such file or directory. Check the path."))
         for image in images
@@ -39,7 +39,7 @@ def missing(images: Iterable[str | Path]) -> list[tuple[str, ImageError]]:
 
 
 def _is_absent(image: str | Path) -> bool:
-    """Whether it is certain that there is no such file; whatever else is wrong is said when it is read."""
+    """Whether the file certainly does not exist. Other problems are reported when the file is read."""
     try:
         Path(image).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -50,7 +50,7 @@ def _is_absent(image: str | Path) -> bool:
 
 
 def check_names(model: "Model", targets: Iterable[str], how: "ExplainOptions") -> None:
-    """Raise UnknownName once, before the first image, for a layer or a class that the model does not have."""
+    """Raise UnknownName before the first image if the model does not have a given layer or class."""
     import numpy as np
 
     from camserve.catalogue.targets import resolve_target
@@ -65,5 +65,5 @@ def check_names(model: "Model", targets: Iterable[str], how: "ExplainOptions") -
             check()
         except UnknownName:
             raise
-        except CamserveError:  # said of each image, as it may depend on the image or the method
+        except CamserveError:  # reported for each image, because it may depend on the image or the method
             continue

@@ -22,20 +22,20 @@ class Program(click.Group):
     """Shows camserve's own errors as one line and ends with their exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """As click's own; what the terminal's letters cannot write, such as a name in another encoding, is escaped.
+        """Like click's main, but characters that the terminal cannot write are escaped.
 
-        Ends as for a result that cannot be written where there is no room for what is said.
+        If the output cannot be written, for example on a full disk, the program ends with the status of OutputError.
         """
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
-            if error.filename is not None:  # no stream, which has no name
+            if error.filename is not None:  # a stream has no file name
                 raise
             _give_up_on_output()
             with suppress(OSError):
-                click.echo(f"camserve: cannot write what there is to say: {error.strerror}", err=True)
+                click.echo(f"camserve: cannot write the output: {error.strerror}", err=True)
             sys.exit(OutputError.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -48,20 +48,20 @@ class Program(click.Group):
 
 
 class Place(click.Path):
-    """A path that is not empty, as that of a variable of the shell that is not set: it would mean where one stands."""
+    """A path that is not empty. An unset shell variable gives an empty path, which would mean the current folder."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(path_type=Path, **how)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As click's own. Refuses an empty text."""
+        """Like click's convert, but refuses an empty text."""
         if value == "":
-            self.fail("it is empty; give a path, such as . for the folder that you are in", param, ctx)
+            self.fail("the path is empty; give a path, such as . for the current folder", param, ctx)
         return super().convert(value, param, ctx)
 
 
 def _give_up_on_output() -> None:
-    """Let what could not be written go nowhere, so that Python does not try again at its end and complains."""
+    """Send the rest of the output to the null device, so that Python does not try to write it again when it exits."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -69,7 +69,7 @@ def _give_up_on_output() -> None:
 
 
 def read_settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
-    """The settings, with a command's flags on top: `overrides` is {section: {key: value}}; None is not given."""
+    """The settings with the flags of a command. overrides: {section: {key: value}}; None means not given."""
     from camserve.config.schema import load_settings
 
     return load_settings(config, overrides)

@@ -1,4 +1,4 @@
-"""`camserve explain --common-scale`: the pictures of one run drawn again, so that equal colours are equal numbers."""
+"""`camserve explain --common-scale` draws all pictures of a run again, on one scale of colours."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What it takes to draw again: of each explanation all but the photograph, which is read again."""
+    """What drawing again needs: each explanation without its photograph, which is read again."""
 
     model: "Model"
     signed: bool
     kept: list[tuple[str, Path, "Explanation"]] = field(default_factory=list)
 
     def check(self, explanation: "Explanation") -> None:
-        """Before anything is written: raises OptionError for a map that can share no scale."""
+        """Raise OptionError for a map that cannot share a scale. Call this before anything is written."""
         from camserve.explanation.common_scale import common_scale
 
         common_scale([explanation], signed=self.signed)
 
     def add(self, image: str, folder: Path, explanation: "Explanation") -> None:
-        """folder: where its results were written."""
+        """Keep an explanation. folder: where its results were written."""
         import numpy as np
 
         forgotten = replace(explanation.photo, pixels=np.zeros((1, 1, 3), np.uint8))
@@ -36,14 +36,14 @@ class Comparison:
 
     @property
     def end(self) -> float:
-        """Value of the last colour."""
+        """The value of the last colour."""
         from camserve.explanation.common_scale import common_scale
 
         return common_scale((one for _, _, one in self.kept), signed=self.signed)
 
     @property
     def in_logits(self) -> bool:
-        """Whether that value is in logits."""
+        """Whether `end` is in logits."""
         return self.kept[0][2].unit == "logits"
 
     def draw(self, look: "OverlayOptions") -> None:

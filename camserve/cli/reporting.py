@@ -1,4 +1,4 @@
-"""What `camserve explain` says of each image."""
+"""What `camserve explain` prints for each image."""
 
 import json
 from pathlib import Path
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def report(
     image: str, folder: Path, explanation: "Explanation", facts: dict[str, Any], as_json: bool, timing: Timing | None
 ) -> None:
-    """One explanation: a line with its answer, and lines with what else was asked or is worth knowing; or JSON.
+    """Print one explanation: a line with the answer, then answers to other questions and notes; or JSON.
 
-    facts: what `Explanation.to_dict` gave. timing: how long the steps took, where that was asked.
+    facts: what `Explanation.to_dict` returned. timing: how long the steps took; None if nobody asked.
     """
     from camserve.explanation.manifest import in_words
 
@@ -36,7 +36,7 @@ def report(
 
 
 def report_failure(image: str, error: CamserveError, as_json: bool) -> None:
-    """Why an image could not be explained, to standard error; with JSON also there."""
+    """Print to standard error why an image could not be explained; with --json, also print it as JSON."""
     if as_json:
         click.echo(json.dumps({"image": image, "error": str(error), "code": error.code}))
     click.echo(f"camserve: {error}", err=True)

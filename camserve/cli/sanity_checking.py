@@ -1,4 +1,4 @@
-"""`camserve sanity`: whether explanations of a model can be trusted."""
+"""`camserve sanity` checks whether explanations of a model can be trusted."""
 
 import json
 import sys
@@ -77,8 +77,8 @@ def _line(check: "Check") -> str:
 
 
 def _last(found: "Sanity") -> str:
-    """What all of it was of, and how it ended."""
-    pictures = f"{found.pictures} {'photographs' if found.are_photographs else 'made pictures'}"
+    """The last line: model, method, pictures, and how many checks failed."""
+    pictures = f"{found.pictures} {'photographs' if found.are_photographs else 'generated pictures'}"
     failed = [check.name for check in found.checks if check.passed is False]
     ended = f"{len(failed)} failed: {', '.join(failed)}" if failed else "no check failed"
     return f"{found.model}, method {found.method}, {pictures}: {ended}"

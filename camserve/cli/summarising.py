@@ -1,4 +1,4 @@
-"""What `camserve batch` says in the end: how many are right, class by class, the worst cases, and what was found."""
+"""The last lines of `camserve batch`: how many answers are right, each class, the worst cases, and the findings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from camserve.findings.answers import Answers
     from camserve.findings.confusion import ClassAnswers
 
-_CLASSES = 10  # with a line each
+_CLASSES = 10  # that have a line each
 _CASES = 3  # of everything else that is listed
 _SENTENCES = 6
-_WIDTH = 24  # letters of a class's name in the table
+_WIDTH = 24  # characters of a class name in the table
 
 
 def in_words(summary: "Summary", out: Path) -> Iterator[str]:
-    """A line each, and where the page is."""
+    """Lines of text; the last one says where the page is."""
     answers = summary.answers
     unsure = f", {answers.unsure} unsure" if answers.unsure else ""
     yield f"{summary.explained} explained, {summary.failed} failed{unsure}"
@@ -35,12 +35,12 @@ def in_words(summary: "Summary", out: Path) -> Iterator[str]:
 
 
 def _by_class(classes: "list[ClassAnswers]") -> Iterator[str]:
-    """A table; of many classes the worst of those with enough images, of which a share says something."""
+    """A table of classes. If there are many classes, only the worst of those that have enough images."""
     from camserve.findings.shortcuts import FEWEST
 
     told = classes if len(classes) <= _CLASSES else [one for one in classes if one.images >= FEWEST]
     if not told:
-        yield f"class by class: cannot tell, none of {len(classes)} has {FEWEST} images; findings.json lists them all"
+        yield f"by class: none of {len(classes)} classes has {FEWEST} images or more; findings.json lists them all"
         return
     shown = told[:_CLASSES]
     names = [_cut(one.class_name) for one in shown]
@@ -49,13 +49,13 @@ def _by_class(classes: "list[ClassAnswers]") -> Iterator[str]:
     for name, one in zip(names, shown, strict=True):
         yield f"  {name:{width}}  {one.images:6}  {one.right:5}  {_share(one.recall):>6}  {_share(one.precision):>9}"
     if len(classes) > len(shown):
-        yield f"  the worst of those with {FEWEST} images and more; findings.json lists all {len(classes)} classes"
+        yield f"  the worst classes with at least {FEWEST} images; findings.json lists all {len(classes)} classes"
 
 
 def _mistakes(answers: "Answers") -> Iterator[str]:
     pairs = [one for one in answers.confusion.pairs[:_CASES] if one["count"] > 1]
     if pairs:
-        said = (f"{one['expected']} taken for {one['predicted']}, {one['count']} of {one['of']}" for one in pairs)
+        said = (f"{one['expected']} predicted as {one['predicted']}, {one['count']} of {one['of']}" for one in pairs)
         yield f"confused most: {'; '.join(said)}"
     if answers.worst:
         yield f"worst: {'; '.join(_case(one) for one in answers.worst[:_CASES])}"

@@ -1,4 +1,4 @@
-"""What the model answered over a folder: the surest answers and, where classes are known, which are right."""
+"""The answers of a run: those with the best scores and, if classes are known, which answers are right."""
 
 import heapq
 from collections.abc import Iterable
@@ -8,18 +8,20 @@ from typing import Any
 from camserve.findings.confusion import ClassAnswers, Confusion
 from camserve.findings.results import Row
 
-SUREST = 3  # answers that are named
-WORST = 20  # wrong answers that are named
-CONFIDENT = 0.8  # score from which a wrong answer is a confident one
+SUREST = 3  # answers that are listed
+WORST = 20  # wrong answers that are listed
+CONFIDENT = 0.8  # a wrong answer with at least this score is confident
 
 
 @dataclass(frozen=True)
 class Answers:
-    """known: explained images whose class is known. right: those of them that were answered with it. unknown: others.
+    """The answers of a run.
 
-    unsure: those whose best score is low, see `explain.unsure_below`. surest: the answers with the best scores, the
-    best first: {"file", "class_name", "score"}. worst: wrong answers, those with the best scores first: {"file",
-    "score", "predicted", "expected", "expected_score"}. confusion: which class was answered with which.
+    known: number of explained images whose class is known. right: how many of these are predicted correctly. unknown:
+    number of the other explained images. unsure: number of images whose best score is low, see `explain.unsure_below`.
+    surest: the answers with the best scores, the best first: {"file", "class_name", "score"}. worst: wrong answers, the
+    highest score first: {"file", "score", "predicted", "expected", "expected_score"}. confusion: counts of expected and
+    predicted classes.
     """
 
     known: int = 0
@@ -32,20 +34,20 @@ class Answers:
 
     @property
     def accuracy(self) -> float | None:
-        """The share of right answers, 0..1; None where no class is known."""
+        """The share of right answers, 0..1; None if no class is known."""
         return self.right / self.known if self.known else None
 
     @property
     def classes(self) -> list[ClassAnswers]:
-        """Of each class that was shown or answered: the lowest recall first."""
+        """The classes that were expected or predicted, the lowest recall first."""
         return self.confusion.classes
 
     @property
     def in_words(self) -> str:
-        """Such as "11 of 60 right (18 %)"; "" where no class is known."""
+        """For example "11 of 60 right (18 %)"; "" if no class is known."""
         if self.accuracy is None:
             return ""
-        others = f", {self.unknown} more whose class nobody said" if self.unknown else ""
+        others = f", {self.unknown} more without a known class" if self.unknown else ""
         return f"{self.right} of {self.known} right ({100 * self.accuracy:.0f} %){others}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Answers:
 
 
 def count_answers(rows: Iterable[Row]) -> Answers:
-    """The answers of these rows; failed ones have none."""
+    """Count the answers of these rows. Failed images have no answer."""
     known = right = unknown = unsure = 0
     surest: list[dict[str, Any]] = []
     worst: list[dict[str, Any]] = []
@@ -85,7 +87,7 @@ def count_answers(rows: Iterable[Row]) -> Answers:
 
 
 def is_wrong(row: Row) -> bool:
-    """Whether the answer is another class than the one that is known."""
+    """Whether the class is known and the prediction is another class."""
     expected = row["expected"]
     return expected is not None and expected["class_index"] != row["predicted"]["class_index"]
 
@@ -99,5 +101,5 @@ def _wrong(row: Row) -> dict[str, Any]:
 
 
 def _most(answers: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Those with the best scores, the best first; what has none comes last."""
+    """The answers with the best scores, the best first. Answers without a score come last."""
     return heapq.nlargest(count, answers, key=lambda one: -1 if one["score"] is None else one["score"])

@@ -1,4 +1,4 @@
-"""OUT of a comparison: the verdict as a page and as JSON, the worst cases side by side. It can be moved by itself."""
+"""Writes the folder of a comparison: the verdict as a page and as JSON, and the worst cases. You can move it."""
 
 import json
 import os
@@ -21,27 +21,27 @@ _KINDS = ("thumbnail", "overlay")
 
 
 def check_place(out: Path, a: Path, b: Path, *, restart: bool = False) -> None:
-    """Raise OptionError where OUT holds a run, a comparison of others, or a page that is none of a comparison.
+    """Raise OptionError if OUT holds a run, a comparison of other runs, or a page that is not of a comparison.
 
-    restart: it may be a comparison of others.
+    restart: allow a comparison of other runs, and any page.
     """
     if (out / RUN).exists() or (out / RESULTS).exists():
         raise OptionError(f"'{out}' holds a run of `camserve batch`: give -o another folder, such as '{out}-compared'")
-    ways = "Give -o another folder, or --restart, which writes over it"
+    ways = "Give -o another folder, or --restart, which overwrites it"
     earlier = _earlier(out)
     if restart or (not earlier and not (out / PAGE).exists()):
         return
     if not earlier:
-        raise OptionError(f"'{out / PAGE}' is not of `camserve compare`. {ways}")
+        raise OptionError(f"'{out / PAGE}' was not written by `camserve compare`. {ways}")
     if any(earlier[key] != value for key, value in _of(a, b).items()):
         compared = " and ".join(f"'{folder}'" for folder in earlier["folders"].values())
-        raise OptionError(f"'{out}' holds a comparison of {compared}, as they were then. {ways}")
+        raise OptionError(f"'{out}' holds an earlier comparison of {compared}. {ways}")
 
 
 def write_comparison(out: Path, a: Path, b: Path, difference: Difference, found: list[Check]) -> dict[str, Any]:
-    """Write comparison.json, index.html and copies of what they show, all or nothing; gives what the first says.
+    """Write comparison.json, index.html and copies of pictures, all or nothing. Returns what comparison.json holds.
 
-    Pictures of runs that lie in OUT are not copied. Those of an earlier comparison are removed. Raises OutputError.
+    Pictures of runs inside OUT are not copied. Pictures of an earlier comparison are removed. Raises OutputError.
     """
     folders, copies = {"a": a, "b": b}, dict[str, bytes | Path]()
     for (place, case), side in product(enumerate(difference.worst), folders):
@@ -63,7 +63,7 @@ def write_comparison(out: Path, a: Path, b: Path, difference: Difference, found:
 
 
 def _shown(out: Path, run: Path, path: str | None, name: str, copies: dict[str, bytes | Path]) -> str | None:
-    """A picture of a run as a page in OUT names it; noted to be copied there unless the run lies in OUT."""
+    """The path of a run's picture for a page in OUT. If the run is not inside OUT, the picture is added to `copies`."""
     if path is None or not (run / path).is_file():
         return None
     if run.absolute().is_relative_to(out.absolute()):
@@ -74,7 +74,7 @@ def _shown(out: Path, run: Path, path: str | None, name: str, copies: dict[str, 
 
 
 def _of(a: Path, b: Path) -> dict[str, Any]:
-    """Which runs are compared: where they lie, and what they were made with."""
+    """The folders of the runs, and how each run was made."""
     runs = {"a": origin_of(a), "b": origin_of(b)}
     return {
         "folders": {"a": str(a.absolute()), "b": str(b.absolute())},
@@ -83,7 +83,7 @@ def _of(a: Path, b: Path) -> dict[str, Any]:
 
 
 def _earlier(out: Path) -> dict[str, Any]:
-    """What the comparison in OUT says of itself; {} where there is none that says it."""
+    """The folders, runs and pictures of the comparison in OUT; {} if there is no readable one."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         with open_file(out / COMPARISON) as file:
             kept = json.load(file)

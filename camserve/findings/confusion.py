@@ -1,6 +1,6 @@
-"""Which classes were answered with which: recall and precision of each class, and what is taken for what.
+"""Counts of expected and predicted classes: the confusion matrix, and recall and precision of each class.
 
-Only images whose class is known count. Memory grows with the pairs of classes that were confused.
+Only images whose class is known are counted. Memory grows with the number of different (expected, predicted) pairs.
 """
 
 from collections import Counter
@@ -9,13 +9,15 @@ from typing import Any
 
 from camserve.findings.results import Row
 
-PAIRS = 100  # confusions that are named, the most frequent first
-MATRIX = 30  # classes up to which the whole matrix is written
+PAIRS = 100  # confusions that are listed, the most frequent first
+MATRIX = 30  # the matrix is written for up to this many classes
 
 
 @dataclass(frozen=True)
 class ClassAnswers:
-    """images: that show the class. right: of these, answered with it. answered: with it, whatever they show."""
+    """Counts of one class. images: images of it. right: how many of these are predicted as it. answered: all images
+    predicted as it.
+    """
 
     class_index: int
     class_name: str
@@ -25,12 +27,12 @@ class ClassAnswers:
 
     @property
     def recall(self) -> float | None:
-        """The accuracy of the class: the share of its images that are answered with it, 0..1; None without images."""
+        """The share of the images of the class that are predicted as it, 0..1; None if it has no images."""
         return self.right / self.images if self.images else None
 
     @property
     def precision(self) -> float | None:
-        """The share of the answers with this class that are right, 0..1; None where nothing was answered with it."""
+        """The share of the images predicted as the class that belong to it, 0..1; None if there are no such images."""
         return self.right / self.answered if self.answered else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,7 +41,7 @@ class ClassAnswers:
 
 
 class Confusion:
-    """Counts of (the class shown, the class answered)."""
+    """Counts of (expected class, predicted class)."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[int, int]] = Counter()
@@ -53,7 +55,7 @@ class Confusion:
 
     @property
     def classes(self) -> list[ClassAnswers]:
-        """Every class that was shown or answered: the lowest recall first, then those of more images."""
+        """Every class that was expected or predicted: the lowest recall first, then the class with more images."""
         shown: Counter[int] = Counter()
         answered: Counter[int] = Counter()
         for (expected, predicted), count in self.counts.items():
@@ -67,7 +69,7 @@ class Confusion:
 
     @property
     def pairs(self) -> list[dict[str, Any]]:
-        """Wrong answers by how often: {"expected", "predicted", "count", "of"}, of: images of the class; indices."""
+        """Wrong answers, the most frequent first, as dicts. `of` is the number of images of the expected class."""
         images = {one.class_index: one.images for one in self.classes}
         wrong = [(pair, count) for pair, count in sorted(self.counts.items()) if pair[0] != pair[1]]
         return [
@@ -80,7 +82,7 @@ class Confusion:
 
     @property
     def matrix(self) -> dict[str, Any] | None:
-        """{"classes": names, "counts": a row for each class shown, a column for each answered}; None of too many."""
+        """{"classes": names, "counts": a row per expected, a column per predicted class}; None for too many classes."""
         if not self.names or len(self.names) > MATRIX:
             return None
         indices = sorted(self.names)

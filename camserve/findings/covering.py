@@ -1,23 +1,23 @@
-"""What covering a suspected place says: the place decides, it does not, or nobody can tell.
+"""The verdict on a suspected shortcut, from the scores of the class with its place covered.
 
-The cost of covering is how much more of the class's score is lost than by covering as much at the mirror image of the
-place. What CONFIRMS and REFUTES are by chance, at any place, `benchmarks/covering.py` measures.
+The cost of covering is how much more of the class's score is lost than by covering the mirror image of the place.
+`benchmarks/covering.py` measures how often a place reaches CONFIRMS or stays below REFUTES by chance.
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 CONFIRMED, REFUTED, CANNOT_TELL = "confirmed", "refuted", "cannot tell"
-CONFIRMS, REFUTES = 0.2, 0.1  # of the score: the cost from which a place decides, and below which it does not
-AGREEING = 0.75  # share of the images of which covering the place must cost more, so that one image does not decide
+CONFIRMS, REFUTES = 0.2, 0.1  # shares of the score: costs that confirm and refute a shortcut
+AGREEING = 0.75  # covering must cost more in this share of the images
 FEWEST_COVERED = 4  # images
 
 
 @dataclass(frozen=True)
 class Covering:
-    """Mean scores of the class in some images: before, with the place covered, and with its mirror image covered.
+    """Mean scores of the class: before, with the place covered, and with its mirror image covered.
 
-    worse: in how many of them covering the place took more than covering the mirror image.
+    worse: the number of images in which covering the place cost more than covering the mirror image.
     """
 
     images: int
@@ -28,48 +28,48 @@ class Covering:
 
     @property
     def cost(self) -> float:
-        """How much more of the score covering the place takes, as a share of it: 0 where both take as much."""
+        """How much more of the score is lost by covering the place, as a share of it; 0 if both lose the same."""
         return (self.elsewhere - self.covered) / self.before if self.before > 0 else 0.0
 
     @property
     def in_words(self) -> str:
-        """The three scores."""
+        """The three scores as text."""
         return (
-            f"covering it takes the score from {self.before:.2f} to {self.covered:.2f}, covering as much elsewhere to "
-            f"{self.elsewhere:.2f}"
+            f"covering it changes the score from {self.before:.2f} to {self.covered:.2f}, covering the same area "
+            f"elsewhere to {self.elsewhere:.2f}"
         )
 
 
-# Why a place was not covered, where it was not.
+# The scores, or the reason why the place was not covered.
 Tested = Covering | str
 
 
 def verdict(tested: Tested) -> tuple[str, str]:
-    """CONFIRMED, REFUTED or CANNOT_TELL, and why."""
+    """CONFIRMED, REFUTED or CANNOT_TELL, and the reason."""
     if isinstance(tested, str):
         return CANNOT_TELL, tested
     if tested.images < FEWEST_COVERED:
-        return CANNOT_TELL, f"it could be covered in {tested.images} images only, of {FEWEST_COVERED} at least"
+        return CANNOT_TELL, f"it could be covered in only {tested.images} images; at least {FEWEST_COVERED} are needed"
     if tested.cost < REFUTES:
         return REFUTED, tested.in_words
     if tested.cost < CONFIRMS:
-        return CANNOT_TELL, f"{tested.in_words}, which is neither little nor much"
+        return CANNOT_TELL, f"{tested.in_words}: too large to refute, too small to confirm"
     if tested.worse < AGREEING * tested.images:
-        return CANNOT_TELL, f"{tested.in_words}, but it costs more in {tested.worse} of {tested.images} images only"
+        return CANNOT_TELL, f"{tested.in_words}, but it costs more in only {tested.worse} of {tested.images} images"
     return CONFIRMED, tested.in_words
 
 
 def to_json(tested: Tested) -> dict[str, Any]:
-    """`covering`, None where the place was not covered; `verdict`; and `reason`."""
+    """The keys `covering` (None if the place was not covered), `verdict` and `reason`."""
     state, reason = verdict(tested)
     covering = None if isinstance(tested, str) else {**asdict(tested), "cost": tested.cost}
     return {"covering": covering, "verdict": state, "reason": reason}
 
 
 def from_json(listed: dict[str, Any]) -> Tested:
-    """The same back; earlier versions kept no reason and no `worse`. Raises KeyError and TypeError for what is none."""
+    """The inverse of `to_json`. Earlier versions wrote no reason and no `worse`. Raises KeyError and TypeError."""
     kept = listed["covering"]
     if kept is None:
-        return str(listed.get("reason", "its run did not cover it"))
+        return str(listed.get("reason", "the run did not cover it"))
     before, covered, elsewhere = (float(kept[name]) for name in ("before", "covered", "elsewhere"))
     return Covering(int(kept["images"]), before, covered, elsewhere, int(kept.get("worse", kept["images"])))

@@ -1,4 +1,4 @@
-"""results.jsonl as other programs want it: tables, boxes, datasets and predictions. Each is a pass, row by row."""
+"""Exports of results.jsonl for other programs: tables, boxes, datasets and predictions, each written row by row."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from camserve.findings.results import Row, put_items, read_rows
 from camserve.findings.studio_export import write_interface, write_tasks
 from camserve.system.files import writing
 
-# What a table has of each image, and of each explanation; the Arrow type of each.
+# The columns of a table, with their Arrow types.
 COLUMNS = {
     "file": "string", "name": "string", "status": "string", "error": "string", "code": "string", "sha256": "string",
     "width": "int32", "height": "int32",
@@ -28,13 +28,13 @@ COLUMNS = {
 }  # fmt: skip
 _ABOUT = ("file", "name", "status", "error", "code", "sha256", "width", "height")
 _FILES = ("overlay", "thumbnail", "heatmap", "mask", "npy", "map")
-_GROUP = 4096  # lines of a Parquet row group, and all that is held at once
+_GROUP = 4096  # lines of a Parquet row group; no more are in memory at once
 
 
 def export(out: Path, format: str, labels: Iterable[str]) -> Path:
-    """Write the files of EXPORTS[format] below OUT. labels: the model's classes. Gives the path of the first.
+    """Write the files of EXPORTS[format] below OUT. labels: the model's classes. Returns the path of the first.
 
-    Raises OptionError where pyarrow is missing, OutputError.
+    Raises OptionError if pyarrow is missing, and OutputError.
     """
     for path, write in EXPORTS[format].items():
         with writing(out / path) as file:
@@ -43,7 +43,7 @@ def export(out: Path, format: str, labels: Iterable[str]) -> Path:
 
 
 def lines(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    """A flat line for each explanation, and one for each image that has none."""
+    """A flat line for each explanation, and one for each image without explanations."""
     for row in rows:
         about = {key: row.get(key) for key in _ABOUT}
         for which in ("predicted", "expected"):
@@ -64,11 +64,11 @@ def _csv(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
     table.writeheader()
     table.writerows(lines(read_rows(out)))
     text.flush()
-    text.detach()  # the file is closed by whoever opened it
+    text.detach()  # the caller closes the file
 
 
 def check_parquet() -> None:
-    """Raise OptionError where Parquet cannot be written, before the work and not after it."""
+    """Raise OptionError if Parquet cannot be written. Call this before the work."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
@@ -92,8 +92,8 @@ def _parquet(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
 def _coco(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
     """Images and boxes in COCO's layout, with `score` as in its results; written in three passes.
 
-    Image ids are places in results.jsonl, from 1; category ids are class indices. A box's segmentation is the
-    outline of its heat, holes left out, where polygons were asked for, else the box.
+    Image ids are line numbers in results.jsonl, from 1; category ids are class indices. The segmentation of a box is
+    the outline of its heat without holes if polygons were requested, or else the box.
     """
     file.write(b'{"images": [')
     put_items(file, _coco_images(read_rows(out)))
@@ -128,7 +128,7 @@ def _coco_boxes(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-# Of each format the files below OUT, and what writes them.
+# The files of each format, below OUT, and the functions that write them.
 EXPORTS: dict[str, dict[str, Callable[[Path, BinaryIO, Iterable[str]], None]]] = {
     "csv": {"results.csv": _csv},
     "parquet": {"results.parquet": _parquet},

@@ -1,6 +1,6 @@
-"""results.jsonl as a dataset of FiftyOne: samples with both classes, and each explanation as a heatmap field.
+"""Writes results.jsonl as a dataset of FiftyOne: samples with both classes, and each explanation as a heatmap field.
 
-The layout is FiftyOne's own, JSON without the `version` of its database, which every version reads:
+The layout is FiftyOne's own JSON, without the `version` of its database, so every version of FiftyOne reads it:
 `fiftyone.Dataset.from_dir("OUT/fiftyone", fiftyone.types.FiftyOneDataset)`. Paths are absolute.
 """
 
@@ -14,7 +14,7 @@ from camserve.findings.results import Row, put_items, read_sources
 
 
 def write_samples(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
-    """Write samples.json, sample by sample. Images that failed have none."""
+    """Write samples.json, sample by sample. Failed images are left out."""
     file.write(b'{"samples": [')
     samples = (_sample(out, row, path) for row, path in read_sources(out) if row["status"] == "ok")
     put_items(file, samples)
@@ -47,7 +47,7 @@ def _class(answer: Row) -> dict[str, Any]:
 
 
 def _detection(row: Row, one: Row, box: Row) -> dict[str, Any]:
-    """confidence: the share of the heat that the box holds."""
+    """A box as a detection. confidence: the share of the heat that is in the box."""
     (left, right), (top, bottom) = (
         (box[low] / row[side], box[high] / row[side])
         for low, high, side in (("left", "right", "width"), ("top", "bottom", "height"))

@@ -1,6 +1,6 @@
-"""What a folder's maps show together; kept as OUT/findings.json. Passes over results.jsonl, in memory for classes only.
+"""Computes the findings of a run, which are kept as OUT/findings.json. Memory grows with the number of classes only.
 
-Of every image the main explanation counts: of the predicted class by the first method.
+For each image, the main explanation counts: the predicted class by the first method.
 """
 
 import heapq
@@ -26,21 +26,21 @@ from camserve.findings.sketch import EVEN_BORDER, EVEN_CORNERS, from_text, hot_c
 from camserve.findings.statistics import Heat, Spread, distance, explained, gather, is_coarse, spreads
 from camserve.system.files import open_file, write_whole
 
-ALIKE = 0.95  # correlation of two classes' mean maps, each less the mean of all, from which they coincide
-# From these shares on an image's heat is said to lie on the border, in the corners, beside the object. Even heat has
-# 0.44 and 0.25 in the first two.
+ALIKE = 0.95  # two classes coincide if their mean maps, each minus the overall mean, correlate at least this much
+# From these shares of its heat, an image counts as hot on the border, in the corners, outside the object. Evenly spread
+# heat has 0.44 and 0.25 in the first two.
 BORDER, CORNER, OUTSIDE = 0.75, 0.5, 0.5
-UNUSUAL = 3.0  # standard deviations over its class's mean distance from which an image is an outlier
-LISTED = 100  # images, pairs and classes named in each finding
+UNUSUAL = 3.0  # an image is an outlier if it is this many standard deviations above its class's mean distance
+LISTED = 100  # images, pairs and classes that each finding lists
 
-NOT_COVERED = "nobody has covered the place to see"
+NOT_COVERED = "the place was not covered for a test"
 
 Cover = Callable[[Sequence[Shortcut]], list[Tested]]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Sums over a folder. labels: of the model's classes. tested: of each shortcut, see batch/shortcut_test.py."""
+    """The findings of a run. labels: class names. tested: the test of each shortcut, see batch/shortcut_test.py."""
 
     labels: Sequence[str]
     answers: Answers
@@ -51,7 +51,7 @@ class Findings:
     tested: list[Tested]
 
     def flags(self, row: Row, one: Row) -> list[str]:
-        """What there is to say of one image: some of the names below."""
+        """The flags of one image: some of the names below."""
         wrong = is_wrong(row)
         said = {
             "wrong": wrong,
@@ -68,8 +68,8 @@ class Findings:
         return [flag for flag, holds in said.items() if holds]
 
     def away(self, one: Row) -> float | None:
-        """How far an image's map is from its class's mean, in standard deviations over the class's mean distance; None
-        for classes of few images."""
+        """The distance of a map from its class's mean map, in standard deviations above the mean distance; None for
+        classes with few images."""
         spread = self.spreads.get(one["class_index"])
         if spread is None or spread.count < FEWEST or spread.deviation == 0:
             return None
@@ -77,11 +77,11 @@ class Findings:
         return None if far is None else (far - spread.mean) / spread.deviation
 
     def is_outlier(self, one: Row) -> bool:
-        """Whether the map is unlike those of its class."""
+        """Whether the map is unlike the other maps of its class."""
         return (self.away(one) or 0) >= UNUSUAL
 
     def is_hot_in(self, places: dict[int | None, npt.NDArray[np.bool_]], one: Row) -> bool:
-        """Whether it is hot at the place of its class, or at that of all classes. places: bool (16, 16) by class."""
+        """Whether the map is hot at the place of its class or of all classes (None). places: bool (16, 16) by class."""
         regions = [places[index] for index in (None, one["class_index"]) if index in places]
         if not regions or is_coarse(one):
             return False
@@ -97,13 +97,13 @@ class Findings:
         return self._places(CANNOT_TELL)
 
     def _places(self, state: str) -> dict[int | None, npt.NDArray[np.bool_]]:
-        """Of suspicions with that verdict, by class, which has one at most."""
+        """The cells of shortcuts with this verdict, by class. A class has at most one shortcut."""
         pairs = zip(self.shortcuts, self.tested, strict=True)
         return {one.class_index: one.cells for one, tested in pairs if verdict(tested)[0] == state}
 
 
 def find(out: Path, labels: Sequence[str], cover: Cover | None = None) -> Findings:
-    """Look at the results in OUT. cover: puts shortcuts to the test, see `camserve.batch.shortcut_test`."""
+    """Compute the findings of the results in OUT. cover: tests shortcuts, see `camserve.batch.shortcut_test`."""
     every, classes = gather(read_rows(out))
     shortcuts = find_shortcuts(every, classes)
     tested: list[Tested] = cover(shortcuts) if cover else [NOT_COVERED] * len(shortcuts)
@@ -112,14 +112,14 @@ def find(out: Path, labels: Sequence[str], cover: Cover | None = None) -> Findin
 
 
 def write_findings(out: Path, findings: Findings) -> dict[str, Any]:
-    """Write OUT/findings.json and give what is in it."""
+    """Write OUT/findings.json, and return its content."""
     facts = to_dict(findings, read_rows(out), undone(out))
     write_whole(out / FINDINGS, json.dumps(facts, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
     return facts
 
 
 def kept_findings(out: Path) -> dict[str, Any]:
-    """What OUT/findings.json says, in short; {} where it says nothing."""
+    """The short form of OUT/findings.json; {} if it cannot be read."""
     try:
         with open_file(out / FINDINGS) as file:
             return in_short(json.load(file))
@@ -128,16 +128,16 @@ def kept_findings(out: Path) -> dict[str, Any]:
 
 
 def in_short(facts: dict[str, Any]) -> dict[str, Any]:
-    """Of findings.json the sentences, the shortcuts in words, and what nobody can tell."""
+    """The sentences, the shortcuts in words, and what the run cannot show, from findings.json."""
     kept = ("class", "place", "verdict", "reason")
     shortcuts = [{key: one[key] for key in kept} for one in facts["shortcuts"]]
     return {"sentences": facts["sentences"], "shortcuts": shortcuts, "cannot_tell": facts["cannot_tell"]}
 
 
 def to_dict(findings: Findings, rows: Iterable[Row], undone: int = 0) -> dict[str, Any]:
-    """Everything in JSON's words; `sentences` say it in English, most serious first.
+    """The content of findings.json. `sentences` are in English, the most serious first.
 
-    undone: images that the run has not come to.
+    undone: number of images that the run has not explained yet.
     """
     every = findings.every
     counts: dict[str, int] = {}
@@ -175,14 +175,14 @@ def to_dict(findings: Findings, rows: Iterable[Row], undone: int = 0) -> dict[st
 
 
 def alike(findings: Findings) -> list[dict[str, Any]]:
-    """Pairs of classes whose mean maps coincide, where both differ from the mean of all by more than chance."""
+    """Pairs of classes with coinciding mean maps. Both must differ from the overall mean by more than chance."""
     overall = findings.every.mean
     known = [
         index for index, heat in findings.classes.items()
         if heat.count >= FEWEST and np.linalg.norm(heat.mean - overall) > 3 * heat.error
     ]  # fmt: skip
     profiles = np.array([(findings.classes[index].mean - overall).ravel() for index in known]).reshape(-1, overall.size)
-    profiles = profiles / np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-12)  # none has length 0
+    profiles = profiles / np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-12)  # avoids division by 0
     pairs = (
         {"first": findings.labels[known[a]], "second": findings.labels[known[b]], "correlation": round(float(r), 3)}
         for a in range(len(known))
@@ -209,7 +209,7 @@ def _outlier(row: Row, one: Row, findings: Findings) -> dict[str, Any]:
 
 
 def overlap(one: Row, other: Row) -> float:
-    """Intersection over union of two explanations' hot cells, 0..1; 1 where neither has any."""
+    """Intersection over union of the hot cells of two explanations, 0..1; 1 if neither has hot cells."""
     first, second = (hot_cells(from_text(each["sketch"])) for each in (one, other))
     union = int((first | second).sum())
     return int((first & second).sum()) / union if union else 1.0

@@ -1,4 +1,4 @@
-"""How far one map lies from another, on their sketches, and how such numbers are distributed."""
+"""Distances between two maps, computed on their sketches, and the distribution of such numbers."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from camserve.findings.findings import overlap
 from camserve.findings.results import Row
 from camserve.findings.sketch import SIDE, Float32, from_text, heat_of
 
-_BINS = 1000  # of a histogram over 0..1 or -1..1, for medians
+_BINS = 1000  # bins of a histogram over 0..1 or -1..1, for medians
 
 
 class Move(NamedTuple):
-    """How one map became another. overlap: 0..1. correlation: -1..1. shift: of the heat's centre, in diagonals."""
+    """The change between two maps. overlap: 0..1. correlation: -1..1. shift: of the heat's centre, in diagonals."""
 
     overlap: float
     correlation: float
@@ -40,12 +40,12 @@ class Distribution:
 
     @property
     def mean(self) -> float | None:
-        """None of no numbers."""
+        """The mean; None if there are no numbers."""
         return self.total / self.count if self.count else None
 
     @property
     def median(self) -> float | None:
-        """Within a thousandth of the range; None of no numbers."""
+        """The median, within a thousandth of the range; None if there are no numbers."""
         if not self.count:
             return None
         place = int(np.searchsorted(np.cumsum(self.bins), self.count / 2))
@@ -53,14 +53,14 @@ class Distribution:
 
 
 def move(one: Row, other: Row) -> Move:
-    """How an explanation's map became another's."""
+    """The change from the map of `one` to the map of `other`."""
     first, second = from_text(one["sketch"]), from_text(other["sketch"])
     return Move(overlap(one, other), rank_correlation(first, second), _shift(first, second))
 
 
 def rank_correlation(one: Float32, other: Float32) -> float:
-    """Spearman's, over cells that both have seen; equal values share the mean of their ranks. 1 for two constant maps,
-    0 where one of them is."""
+    """Spearman's rank correlation over cells seen in both maps. Equal values share their mean rank. 1 for two constant
+    maps, 0 if only one map is constant."""
     seen = ~(np.isnan(one) | np.isnan(other))
     first, second = (_ranks(each[seen]) for each in (one, other))
     first, second = first - first.mean(), second - second.mean()
@@ -78,7 +78,7 @@ def _ranks(values: Float32) -> npt.NDArray[np.float64]:
 
 
 def _shift(one: Float32, other: Float32) -> float:
-    """Between the centres of the heat; 0 where one has none."""
+    """The distance between the centres of heat, in diagonals; 0 if one map has no heat."""
     centres = []
     for heat in (heat_of(one), heat_of(other)):
         if not heat.any():

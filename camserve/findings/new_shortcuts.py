@@ -1,4 +1,4 @@
-"""Shortcuts of one run that another does not have."""
+"""Shortcuts that run B has and run A does not."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ Key = tuple[str, str]  # class and place, in words
 
 
 class News(NamedTuple):
-    """In words. shortcuts: confirmed. suspected: neither confirmed nor refuted, with the reason.
+    """New shortcuts in words. shortcuts: confirmed. suspected: neither confirmed nor refuted, with the reason.
 
-    untold: what nobody can tell of B. blind: whether no shortcut could have been found in B.
+    untold: what run B cannot show. blind: whether B has too few images to find any shortcut.
     """
 
     shortcuts: list[str]
@@ -29,7 +29,7 @@ class News(NamedTuple):
 
 
 def new_shortcuts(a: Path, b: Path) -> News:
-    """What is said in B of a class and a place of which A says nothing, or only what its own test refutes."""
+    """The shortcuts of B for a class and a place where A has no shortcut, or only a refuted one."""
     before, after = _shortcuts(a), _shortcuts(b)
     known = {key for key, (state, _) in before.items() if state != REFUTED}
     new = [(state, words) for key, (state, words) in after.items() if key not in known]
@@ -43,7 +43,7 @@ def new_shortcuts(a: Path, b: Path) -> News:
 
 
 def _shortcuts(run: Path) -> dict[Key, tuple[str, str]]:
-    """The suspicions of a run: the verdict, and words."""
+    """The suspected shortcuts of a run, each with its verdict and its words."""
     every, classes = gather(read_rows(run))
     names = {one["class_index"]: one["class_name"] for row in read_rows(run) for one in row.get("explanations", ())}
     tests, found = _tests(run), {}
@@ -55,7 +55,7 @@ def _shortcuts(run: Path) -> dict[Key, tuple[str, str]]:
 
 
 def _tests(run: Path) -> dict[Key, Tested]:
-    """What the run's own tests of its suspicions say; a run without findings has none."""
+    """The run's tests of its suspected shortcuts; {} for a run without findings."""
     try:
         with open_file(run / FINDINGS) as file:
             listed = json.load(file)["shortcuts"]

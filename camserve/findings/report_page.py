@@ -1,7 +1,7 @@
-"""The page of a batch: everything to sort, filter and look at in a browser, straight from the disk.
+"""The page of a batch: it shows, sorts and filters all results in a browser, without a server.
 
-One file with its styles and program inside. The rows are data in it, and only what is on the screen is ever an
-element, so 10,000 images are no more work for a browser than 30; thumbnails are loaded from OUT as they come by.
+The page is one file with its styles and its program. It holds the rows as data, and creates elements only for cards on
+the screen, so 10,000 images are as fast as 30. The browser loads a thumbnail from OUT when its card is on the screen.
 """
 
 import base64
@@ -26,16 +26,17 @@ from camserve.version import __version__
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape())
 PAGES.filters["href"] = lambda path: quote(os.fsencode(path))
-MOST_TEXTS = 10_000  # that are kept while a page is written
+MOST_TEXTS = 10_000  # most texts that are kept while a page is written
 _DATA = "@data@"
 
 
 def write_report(
     out: Path, source: str, model: str, findings: Findings, facts: dict[str, Any], colormaps: tuple[str, str]
 ) -> None:
-    """Write OUT/index.html from OUT/results.jsonl. source: of the images. model: its name. Raises OutputError.
+    """Write OUT/index.html from OUT/results.jsonl. Raises OutputError.
 
-    facts: of `write_findings`. colormaps: names of the colours of maps, and of differences of two.
+    source: where the images come from. model: the name of the model. facts: from `write_findings`. colormaps: the
+    colour map for maps, and the one for differences of two classes.
     """
     about = {
         "model": model,
@@ -52,7 +53,7 @@ def write_report(
 
 
 def write_page(path: Path, name: str, words: dict[str, Any], about: dict[str, Any], rows: Iterable[Any]) -> None:
-    """A page of templates/NAME.html, .css and .js with `about` and `rows` as data, row by row. Raises OutputError."""
+    """Write a page from templates/NAME.html, .css and .js, with `about` and `rows` as data. Raises OutputError."""
     parts = {kind: (TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
     page = PAGES.get_template(f"{name}.html").render(**words, **parts, about=safe(about), data=_DATA)
     before, after = page.split(_DATA)
@@ -64,41 +65,41 @@ def write_page(path: Path, name: str, words: dict[str, Any], about: dict[str, An
 
 
 def safe(value: Any) -> str:
-    """JSON that can stand in a page: no "<" of a file's name ends the script it is in."""
+    """JSON that is safe inside a script of a page: "<", for example in a file name, is escaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 class Texts:
-    """Texts that rows have in common: a row names them by their places, so that a page of many rows is smaller."""
+    """A table of texts that occur in many rows. Rows refer to texts by index, which makes the page smaller."""
 
     def __init__(self) -> None:
         self.places = {"": 0}
 
     def __call__(self, text: str) -> int | str:
-        """The place of a text; of more than MOST_TEXTS the text itself."""
+        """The index of a text, or the text itself if the table has MOST_TEXTS texts already."""
         if len(self.places) < MOST_TEXTS:
             return self.places.setdefault(text, len(self.places))
         return self.places.get(text, text)
 
     def path(self, path: str | None, file: str) -> int | str:
-        """Of a path with the file's name in it, as "overlays/*.jpg" stands for it; 0 of none."""
+        """The index of a path. The file's name in it is replaced by a star, as in "overlays/*.jpg". 0 for no path."""
         before, found, after = (path or "").rpartition(file)
         return self(f"{before}*{after}") if found and "*" not in before else path or 0
 
 
 def _compacted(out: Path, findings: Findings) -> Iterator[list[Any]]:
-    """What the page shows of each image and, last, the texts that these name."""
+    """The rows of the page and, last, the table of texts that they refer to."""
     texts = Texts()
     yield from (compact(row, findings, texts) for row in read_rows(out))
     yield list(texts.places)
 
 
 def compact(row: Row, findings: Findings, texts: Texts) -> list[Any]:
-    """What the page shows of one image, in an order that report.js knows; texts and pictures as `Texts` gives them.
+    """One image for the page, in the order that report.js expects. Texts and pictures are values of `Texts`.
 
-    [file, error, flags, border, deviations, [expected class, its score] or 0, [explanation ...]], an explanation being
-    [class, score, method, target, overlay, thumbnail, warnings, value, trust, against], the main one first. trust:
-    [verdict, probability] or 0. against: [picture, the end of its scale, unit] or 0, of a wrong answer.
+    The row is [file, error, flags, border, deviations, [expected class, its score] or 0, [explanation ...]]. An
+    explanation is [class, score, method, target, overlay, thumbnail, warnings, value, trust, against], the main one
+    first. trust: [verdict, probability] or 0. against: [picture, end of its scale, unit] for a wrong answer, or 0.
     """
     one = main_explanation(row)
     if one is None:
@@ -134,7 +135,7 @@ def _against(one: Row, file: str, texts: Texts) -> list[Any] | int:
     found = one.get("against")
     if not found:
         return 0
-    end = float(f"{found['scale']:.4g}")  # which may be tiny, in a method's own unit
+    end = float(f"{found['scale']:.4g}")  # may be very small in a method's own unit
     return [texts.path(one["files"]["against"], file), end, texts(found["unit"])]
 
 

@@ -1,4 +1,4 @@
-"""results.jsonl: one line an image in the order of the plan, each whole or not there."""
+"""Reads and writes results.jsonl, which has one line per image, in the order of the plan."""
 
 import json
 import os
@@ -15,18 +15,18 @@ from camserve.system.folder_lock import in_use, take
 
 # {"file", "name", "status": "ok" or "failed", ...}; docs/cli.md has all fields
 Row = dict[str, Any]
-# What every row has, and what more where an image was explained and where not.
+# The required keys of rows with each status.
 _FIELDS = {"ok": {"file", "sha256", "predicted", "expected", "explanations"}, "failed": {"file", "error", "code"}}
 
 
 def name_in(row: Row) -> str:
-    """What rows are sorted and joined by: unique in a run. `file` is what people call the image."""
-    name: str = row["name"] if "name" in row else row["file"]  # rows of older runs have the one for both
+    """The key by which rows are sorted and joined; unique in a run. `file` is the name to show to people."""
+    name: str = row["name"] if "name" in row else row["file"]  # rows of older runs have only `file`
     return name
 
 
 def read_rows(out: Path) -> Iterator[Row]:
-    """The rows of the run in OUT, one by one. Raises OptionError where there is none, or a line is no row."""
+    """The rows of the run in OUT, one by one. Raises OptionError if there is no run, or a line is not a row."""
     try:
         with open_file(out / RESULTS) as lines:
             for number, line in enumerate(lines, 1):
@@ -36,9 +36,9 @@ def read_rows(out: Path) -> Iterator[Row]:
 
 
 def read_sources(out: Path) -> Iterator[tuple[Row, str]]:
-    """The rows, each with where its image lies: an absolute path, or an address such as s3://...
+    """The rows, each with the place of its image: an absolute path, or an address such as s3://...
 
-    Where the plan of the run is gone, `file` is taken for the path. Raises OptionError as `read_rows`.
+    If the plan of the run is missing, `file` is used as the path. Raises OptionError like `read_rows`.
     """
     with suppress(FileNotFoundError), open_file(out / INPUTS) as lines:
         paths = (str(json.loads(line)[1]) for line in lines)
@@ -48,28 +48,28 @@ def read_sources(out: Path) -> Iterator[tuple[Row, str]]:
 
 
 def put_items(file: BinaryIO, items: Iterable[Any]) -> None:
-    """Write JSON values with commas between, a line each; names that are no UTF-8 keep their bytes as escapes."""
+    """Write JSON values, one per line, separated by commas. Bytes in names that are not UTF-8 are escaped."""
     for place, item in enumerate(items):
         text = json.dumps(item, ensure_ascii=False)
         file.write((",\n" if place else "\n").encode() + text.encode("utf-8", "backslashreplace"))
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100 - it stays as it was given
+    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100 - does not resolve links
 
 
 def _row(line: bytes, where: str) -> Row:
-    with suppress(ValueError, TypeError, AttributeError):  # no JSON, no object, a status that is none
+    with suppress(ValueError, TypeError, AttributeError):  # not JSON, not an object, or an unknown status
         row: Row = json.loads(line)
         if row.keys() >= _FIELDS.get(row.get("status", ""), {""}):
             return row
-    raise OptionError(f"{where} is no result; --resume cuts off what a kill left half written")
+    raise OptionError(f"{where} is not a result; --resume removes a line that a kill left incomplete")
 
 
 class Origin(NamedTuple):
-    """What a run was made with. model: its name. weights: the first digits of their hash. begun: the day.
+    """How a run was made. model: its name. weights: the first digits of their hash. begun: date and time.
 
-    classes: how many the model has, None where the run does not say.
+    classes: the number of classes of the model; None if the run does not record it.
     """
 
     model: str
@@ -83,7 +83,7 @@ class Origin(NamedTuple):
 
 
 def origin_of(out: Path) -> Origin | None:
-    """What the run in OUT was made with; None where it does not say."""
+    """How the run in OUT was made; None if it does not record this."""
     try:
         model = _run_of(out)["facts"]["model"]
         begun = datetime.fromtimestamp((out / RUN).stat().st_mtime).astimezone()
@@ -94,7 +94,7 @@ def origin_of(out: Path) -> Origin | None:
 
 
 def undone(out: Path) -> int:
-    """How many images the run in OUT has not come to yet; 0 also where it does not say."""
+    """The number of images that the run in OUT has not explained yet; 0 if unknown."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return max(0, int(_run_of(out)["count"]) - whole_rows(out)[0])
     return 0
@@ -107,10 +107,10 @@ def _run_of(out: Path) -> dict[str, Any]:
 
 
 class Ledger:
-    """Appends rows to OUT/results.jsonl, and never leaves a part of one. A context manager.
+    """Appends whole rows to OUT/results.jsonl. A context manager.
 
-    A part that a kill has left is cut off; `count` is how many rows there are. Raises OutputError, also where another
-    process has it.
+    An incomplete row, left by a kill, is removed. `count` is the number of rows. Raises OutputError, also if another
+    process is writing the file.
     """
 
     def __init__(self, out: Path) -> None:
@@ -120,10 +120,12 @@ class Ledger:
         except OSError as error:
             raise OutputError(f"cannot write '{self.path}': {reason(error)}") from None
         try:
-            if not take(self._file):  # beside the lock on OUT, since this one also holds between machines
+            if not take(self._file):  # besides the lock on OUT, because this one also works between machines
                 raise in_use(out)
             self.count, self._end = whole_rows(out)
-            if os.fstat(self._file).st_size > self._end:  # else a finished run would look as if it had changed
+            if (
+                os.fstat(self._file).st_size > self._end
+            ):  # truncating always would change the time stamp of a finished run
                 os.ftruncate(self._file, self._end)
             os.lseek(self._file, 0, os.SEEK_END)
         except BaseException:
@@ -131,11 +133,11 @@ class Ledger:
             raise
 
     def append(self, row: Row) -> None:
-        """Write one row. Raises OutputError (disk full) and leaves the rows before it as they were."""
+        """Write one row. Raises OutputError, for example on a full disk, and leaves earlier rows unchanged."""
         line = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         try:
             written = os.write(self._file, line)
-            while written < len(line):  # a disk that is nearly full takes a part
+            while written < len(line):  # a nearly full disk may accept only a part
                 written += os.write(self._file, line[written:])
         except OSError as error:
             os.ftruncate(self._file, self._end)
@@ -152,9 +154,9 @@ class Ledger:
 
 
 def whole_rows(out: Path) -> tuple[int, int]:
-    """The number of whole rows in OUT, and the bytes they take; (0, 0) where there are none.
+    """The number of whole rows in OUT, and their size in bytes; (0, 0) if there are none.
 
-    Raises OutputError where they cannot be read: whoever took that for none would write over them.
+    Raises OutputError if the file cannot be read, so that nobody overwrites it.
     """
     count, end = 0, 0
     try:

@@ -1,7 +1,6 @@
-"""One run against another: which decisions changed, how far the maps moved, and whether that is still allowed.
+"""Compares two runs: which decisions changed, how far the maps moved, and whether the changes are within limits.
 
-Both results are read side by side, each sorted by name, so nothing grows with the number of images but the list of
-the worst, which is cut.
+Both results are sorted by name and are read side by side, so memory does not grow with the number of images.
 """
 
 import heapq
@@ -18,21 +17,23 @@ from camserve.findings.results import Origin, Row, name_in, origin_of, read_rows
 from camserve.findings.statistics import main_explanation
 from camserve.system.folder_lock import reading_from
 
-WORST = 60  # images kept to look at
+WORST = 60  # images that are kept for the page
 
-# Of the limits that are shares: what allows everything.
+# For limits that are shares: the value that allows everything.
 _LOOSEST = {"changed": 1, "overlap": 0, "correlation": -1, "shift": 1, "accuracy": 1, "failed": 1}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a change may do. Shares of the images unless said otherwise.
+    """The limits of change. They are shares of the images unless stated otherwise.
 
-    changed: decisions that are others. overlap, correlation: at least so much on average, 0..1, of hot cells
-    (intersection over union) and of cells' ranks. shift: at most so far on average, in diagonals of the photograph.
-    accuracy: may fall by so much, where classes are known. failed: images that fail now and did not before.
-    shortcuts: confirmed ones that there were not before. Raises OptionError for what is no number, and for a share that
-    nothing can break, such as 5 where 5 % is meant.
+    changed: largest share of changed decisions. overlap, correlation: smallest mean overlap of hot cells (intersection
+    over union, 0..1) and smallest mean rank correlation of cells (-1..1). shift: largest mean shift of the heat, in
+    diagonals of the photograph. accuracy: largest loss of accuracy, if classes are known. failed: largest share of
+    images that fail only in B. shortcuts: largest number of new confirmed shortcuts.
+
+    Raises OptionError for a value that is not a number, and for a share that nothing can break, such as 5 instead of
+    0.05.
     """
 
     changed: float = 0.05
@@ -56,9 +57,9 @@ class Limits:
 
 
 class Check(NamedTuple):
-    """One line of the verdict. value: None where it cannot be said. limit: in words.
+    """One line of the verdict. value: None if it is unknown. limit: in words.
 
-    images: whose share of `of` images the value is; None of a mean, which is over `of` maps.
+    images: if the value is a share, the number of images, out of `of`; None if the value is a mean over `of` maps.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Check(NamedTuple):
 
     @property
     def found(self) -> str:
-        """Such as "23 of 200 (0.115)", or of a mean "0.631 over 190 maps"."""
+        """The value in words, such as "23 of 200 (0.115)" or, for a mean, "0.631 over 190 maps"."""
         if self.value is None:
             return "cannot tell"
         if self.images is not None:
@@ -80,13 +81,14 @@ class Check(NamedTuple):
 
 @dataclass
 class Difference:
-    """What became of the images of run A in run B. only_a, only_b: images that the other run does not have.
+    """The difference between run A and run B. Most fields are numbers of images.
 
-    undone_a, undone_b: images that a run has not come to, as it is unfinished.
-    other_image: the same name and other bytes. changed: another decision. failed: only in B. right_a, right_b: of
-    `known` images whose class is known. worst: rows to look at, the worst first. shortcuts: confirmed and new in B, in
-    words; suspected: new ones that are neither confirmed nor refuted; untold: what nobody can tell of B. blind: whether
-    no shortcut could have been found there. a, b: what the runs were made with, where they say it.
+    only_a, only_b: images that the other run does not have. undone_a, undone_b: images that an unfinished run has not
+    explained yet. other_image: the same name, but different bytes. changed: another decision. failed: failed only in B.
+    right_a, right_b: right answers among the `known` images, whose class is known. worst: cases to show, the worst
+    first. shortcuts: confirmed new shortcuts of B, in words; suspected: new ones neither confirmed nor refuted;
+    untold: what run B cannot show; blind: whether B has too few images to find any shortcut. a, b: how the runs were
+    made, if they record it.
     """
 
     both: int = 0
@@ -115,17 +117,17 @@ class Difference:
 
     @property
     def other_classes(self) -> str:
-        """That the models have not as many classes, in words; "" where they have, or do not say."""
+        """A sentence if the models have different numbers of classes; "" if not, or if unknown."""
         counts = [run.classes for run in (self.a, self.b) if run is not None and run.classes is not None]
         if len(set(counts)) < 2:
             return ""
-        return f"A has {counts[0]} classes, B {counts[1]}: decisions are compared by the names of classes."
+        return f"A has {counts[0]} classes, B {counts[1]}: decisions are compared by class name."
 
 
 def compare_runs(a: Path, b: Path) -> Difference:
-    """Run B against run A, both folders of `camserve batch`.
+    """Compare run B with run A. Both are folders of `camserve batch`.
 
-    Raises OptionError where they share no image, or one is being written.
+    Raises OptionError if they have no image in common, or if a run is being written.
     """
     with reading_from(a), reading_from(b):
         made = Difference(a=origin_of(a), b=origin_of(b), undone_a=undone(a), undone_b=undone(b))
@@ -138,7 +140,7 @@ def compare_runs(a: Path, b: Path) -> Difference:
 
 
 def checks(difference: Difference, limits: Limits) -> list[Check]:
-    """Each limit with what was found, and whether it holds. Where no maps could be compared, theirs do not."""
+    """Each limit with the value found, and whether it holds. If no maps could be compared, the limits of maps fail."""
     both, maps = max(difference.both, 1), difference.compared
     changed, failed = difference.changed / both, difference.failed / both
     lost = difference.right_a - difference.right_b
@@ -170,7 +172,7 @@ def checks(difference: Difference, limits: Limits) -> list[Check]:
 
 
 def to_dict(difference: Difference, found: list[Check]) -> dict[str, Any]:
-    """For JSON."""
+    """The difference and the checks as a dict for JSON."""
     counts = {key: value for key, value in asdict(difference).items() if type(value) is int}
     moved = {
         name: {"mean": one.mean, "median": one.median}
@@ -189,7 +191,7 @@ def _at_most(name: str, value: float | None, most: float) -> Check:
 
 
 def _pairs(a: Path, b: Path, made: Difference) -> Iterator[tuple[Row, Row]]:
-    """Rows of the same name; those of one run alone are counted."""
+    """Pairs of rows with the same name. Rows of only one run are counted."""
     first, second = read_rows(a), read_rows(b)
     one, other = next(first, None), next(second, None)
     while one is not None or other is not None:
@@ -205,7 +207,7 @@ def _pairs(a: Path, b: Path, made: Difference) -> Iterator[tuple[Row, Row]]:
 
 
 def _compared(one: Row, other: Row, made: Difference) -> dict[str, Any] | None:
-    """Count an image, and give its case where something is to be seen."""
+    """Count an image, and return its case for the page; None if it failed in a run."""
     made.both += 1
     made.failed += one["status"] == "ok" and other["status"] != "ok"
     made.recovered += one["status"] != "ok" and other["status"] == "ok"
@@ -233,7 +235,7 @@ def _count_right(one: Row, other: Row, made: Difference) -> None:
 
 
 def _same_class(one: Row, other: Row) -> tuple[Row, Row] | None:
-    """A's main explanation, and B's of the same class by the same method; None where there is none."""
+    """A's main explanation, and B's explanation of the same class by the same method; None if B has none."""
     main = main_explanation(one)
     if main is None:
         return None
@@ -260,7 +262,7 @@ def _case(one: Row, other: Row, changed: bool, pair: tuple[Row, Row] | None, mov
 
 
 def _seen(row: Row, one: Row) -> dict[str, Any]:
-    """What is shown of one side: the decision, and the map that was compared."""
+    """One side of a case: the decision, and the map that was compared."""
     files, predicted = one["files"], row["predicted"]
     return {
         "predicted": predicted["class_name"], "score": predicted["score"], "of": one["class_name"],

@@ -1,4 +1,4 @@
-"""Findings in English."""
+"""Findings as English sentences."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,13 +7,15 @@ from camserve.findings.answers import CONFIDENT
 from camserve.findings.covering import CANNOT_TELL, CONFIRMED, REFUTED, Tested, verdict
 from camserve.findings.shortcuts import Shortcut
 
-SHORTCUT, SUSPECTED = "shortcut", "suspected shortcut"  # flags of images that are hot at such a place
-NOTED, NOTHING = "", "nothing"  # the kinds of what is worth a look, and of the words that nothing is
+SHORTCUT, SUSPECTED = "shortcut", "suspected shortcut"  # flags of images that are hot at the place of a shortcut
+NOTED, NOTHING = "", "nothing"  # kinds of sentences: a finding, and the sentence that there are none
 
 
 class Sentence(NamedTuple):
-    """kind: CONFIRMED, a shortcut that covering confirms; NOTED; NOTHING; CANNOT_TELL; or REFUTED. flag: of the
-    images that it is about, None where these have none. of: the class explained, None for all.
+    """A finding in words.
+
+    kind: CONFIRMED (a confirmed shortcut), NOTED, NOTHING, CANNOT_TELL or REFUTED. flag: the flag of its images, or
+    None. of: the explained class, None for all classes.
     """
 
     text: str
@@ -23,8 +25,8 @@ class Sentence(NamedTuple):
 
 
 def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
-    """The findings of findings.json in words: what is most serious first, then what nobody can tell, then, in one
-    sentence, what was looked at and refuted."""
+    """The findings of findings.json in words: the most serious first, then what the run cannot show, then one sentence
+    with refuted shortcuts."""
     if facts["undone"]:
         yield Sentence(f"Unfinished: {_images(facts['undone'], 'is', 'are')} not explained yet; --resume continues.")
     shortcuts = facts["shortcuts"]
@@ -40,35 +42,35 @@ def sentences(facts: dict[str, Any]) -> Iterator[Sentence]:
 
 
 def _nothing(facts: dict[str, Any]) -> str:
-    """That nothing was found, and what was looked for; no more than could be told."""
+    """A sentence that nothing was found. It names only what could be checked."""
     if not facts["images"]:
-        return "Nothing was looked at, as there is no map."
+        return "Nothing was checked, because there is no map."
     untold = facts["cannot_tell"] or any(one["verdict"] == CANNOT_TELL for one in facts["shortcuts"])
     if untold:
-        return "Nothing found, as far as it can be told."
-    wrong = f", no wrong answer with a score of {CONFIDENT:g} and more" if facts["answers"]["known"] else ""
+        return "Nothing found, but not everything could be checked."
+    wrong = f", no wrong answer with a score of {CONFIDENT:g} or more" if facts["answers"]["known"] else ""
     return (
-        f"Nothing found in {_images(facts['images'])}: no class that is looked for at one place, no map unlike those "
-        f"of its class, no answer that the model is unsure of{wrong}."
+        f"Nothing found in {_images(facts['images'])}: no class with its heat at one place, no map unlike the others "
+        f"of its class, no answer with a low best score{wrong}."
     )
 
 
 def of_shortcut(one: Shortcut, name: str | None, tested: Tested) -> str:
-    """A suspicion, and what became of it in the test. name: of the class, None for all of them."""
+    """A suspected shortcut and the result of its test. name: the class, None for all classes."""
     if name is None:
-        said = f"whatever the class, the {one.place} is hot in {one.here:.0%} of {one.count} images"
+        said = f"in all classes, the {one.place} is hot in {one.here:.0%} of {one.count} images"
     else:
-        often = f"hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of others"
-        said = f"'{name}' is looked for at the {one.place}, {often}"
+        often = f"it is hot in {one.here:.0%} of its {one.count} images, in {one.elsewhere:.0%} of other images"
+        said = f"the model looks for '{name}' at the {one.place} ({often})"
     state, reason = verdict(tested)
     if state == CONFIRMED:
-        return f"Shortcut: {said}; and that place decides: {reason}."
+        return f"Shortcut: {said}, and that place decides the answer: {reason}."
     if state == REFUTED:
-        return f"No shortcut: {said}, but that place does not decide: {reason}."
+        return f"No shortcut: {said}, but that place does not decide the answer: {reason}."
     return f"Cannot tell whether this is a shortcut: {said}; {reason}."
 
 
-_NAMED = 3  # refuted suspicions that are named
+_NAMED = 3  # refuted shortcuts that are listed by name
 
 
 def _of_shortcuts(shortcuts: list[dict[str, Any]], state: str, flag: str) -> Iterator[Sentence]:
@@ -78,28 +80,28 @@ def _of_shortcuts(shortcuts: list[dict[str, Any]], state: str, flag: str) -> Ite
 def _of_images(facts: dict[str, Any]) -> Iterator[Sentence]:
     counts = facts["counts"]
     if number := counts.get("confident and wrong"):
-        text = f"{_images(number, 'is', 'are')} wrong with a score of {CONFIDENT:g} and more."
+        text = f"{_images(number, 'is', 'are')} wrong with a score of {CONFIDENT:g} or more."
         yield Sentence(text, flag="confident and wrong")
     if number := counts.get("unsure"):
         yield Sentence(f"The model is unsure of {_images(number)}: its best answer has a low score.", flag="unsure")
     if number := counts.get("outlier"):
-        yield Sentence(f"{_images(number, 'has', 'have')} a map unlike those of the same class.", flag="outlier")
+        yield Sentence(f"{_images(number, 'has', 'have')} a map unlike the others of the same class.", flag="outlier")
     if number := counts.get("doubtful"):
         first = facts["trust"]["least"][0]
-        text = f"{_images(number, 'has', 'have')} a map whose trust is doubtful, '{first['file']}' first."
+        text = f"{_images(number, 'has', 'have')} a map with doubtful trust; the least trusted: '{first['file']}'."
         yield Sentence(text, flag="doubtful")
     if number := counts.get("outside the object"):
         mean = f"{facts['outside']:.0%} on average"
-        text = f"In {_images(number)} most heat lies outside the object; {mean}."
+        text = f"In {_images(number)} most of the heat is outside the object ({mean})."
         yield Sentence(text, flag="outside the object")
     if facts["alike"]:
         one = facts["alike"][0]
         pairs = "1 pair" if len(facts["alike"]) == 1 else f"{len(facts['alike'])} pairs"
-        yield Sentence(f"{pairs} of classes with maps that coincide: '{one['first']}' and '{one['second']}' first.")
+        yield Sentence(f"{pairs} of classes with the same mean map: first '{one['first']}' and '{one['second']}'.")
     for flag, where in (("border", "on the border"), ("corners", "in the corners")):
         if number := counts.get(flag):
-            mean, even = f"{facts[flag]['share']:.0%} on average", f"even heat has {facts[flag]['even']:.0%}"
-            yield Sentence(f"In {_images(number)} the heat lies {where}; {mean}, {even}.", flag=flag)
+            mean, even = f"{facts[flag]['share']:.0%} on average", f"evenly spread heat has {facts[flag]['even']:.0%}"
+            yield Sentence(f"In {_images(number)} the heat is {where} ({mean}; {even}).", flag=flag)
 
 
 def _named(name: str | None, place: str) -> str:

@@ -1,8 +1,8 @@
-"""Classes that are looked for at one place, whatever the picture shows: a watermark, a logo, a scanner's mark.
+"""Finds shortcuts: a class's heat is at one place in every picture, such as a watermark, a logo or a scanner's mark.
 
-A place is suspected where it is hot in nearly all images of a class and seldom in those of others; and, whatever the
-class, where it lies away from the middle, where objects are, and is hot in most images. A suspicion is words to look
-at, not a proof: `camserve.batch.shortcut_test` puts it to the test, and covering.py says what that says.
+A place is suspected for a class if it is hot in nearly all images of the class and rarely in images of other classes. A
+place is suspected for all classes if it is hot in most images and lies away from the middle, where objects usually are.
+A suspicion is not a proof: `camserve.batch.shortcut_test` tests it, and covering.py gives the verdict.
 """
 
 import math
@@ -15,21 +15,21 @@ import numpy.typing as npt
 from camserve.findings.sketch import SIDE
 from camserve.findings.statistics import Grid, Heat
 
-FEWEST = 8  # images of a class before anything is said of it
-# The share of a class's images with a hot cell, at its 95 % lower bound, must be this much over that of the others.
-# A class of eight images that all have it can reach 0.68.
+FEWEST = 8  # a class needs this many images
+# The share of a class's images in which a cell is hot (95 % lower bound) must be this much above the share of the other
+# images. A class of eight images that are all hot there reaches at most 0.68.
 MARGIN = 0.4
-EVERYWHERE = 0.6  # the share of all images with one hot cell off the middle
+EVERYWHERE = 0.6  # a cell outside the middle must be hot in this share of all images
 _Z = 1.96
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A suspicion. class_index: None for all classes. place: in words. cells: bool (16, 16), the region.
+    """A suspected shortcut. class_index: None for all classes. place: in words. cells: bool (16, 16), the region.
 
-    here, elsewhere: the share of the class's images, and of the others, where the region's surest cell is hot.
-    count: images of the class.
+    here, elsewhere: the share of the class's images, and of all others, in which the region's strongest cell is hot.
+    count: number of images of the class.
     """
 
     class_index: int | None
@@ -41,7 +41,7 @@ class Shortcut:
 
 
 def find_shortcuts(every: Heat, classes: dict[int, Heat]) -> list[Shortcut]:
-    """The suspicions, the strongest first."""
+    """The suspected shortcuts, the strongest first."""
     found = [*_of_classes(every, classes), *_of_all(every)]
     return sorted(found, key=lambda one: (one.elsewhere - one.here, -one.count))
 
@@ -83,7 +83,7 @@ def _shortcut(
 
 
 def _around(cells: npt.NDArray[np.bool_], start: tuple[np.intp, ...]) -> npt.NDArray[np.bool_]:
-    """The cells that connect to `start`, sides or corners touching."""
+    """The cells that are connected to `start` by sides or corners."""
     region = np.zeros_like(cells)
     region[start] = True
     while True:
@@ -105,7 +105,7 @@ def _middle() -> npt.NDArray[np.bool_]:
 
 
 def _in_words(cells: npt.NDArray[np.bool_]) -> str:
-    """ "top left", "bottom", "right", "centre": the third of the photograph that the region's middle lies in."""
+    """ "top left", "bottom", "right", "centre": the third of the photograph in which the region's middle lies."""
     down, across = (math.floor(3 * (places.mean() + 0.5) / SIDE) for places in np.nonzero(cells))
     if (down, across) == (1, 1):
         return _COLUMNS[1]

@@ -1,7 +1,8 @@
-"""A map in 256 numbers: what is kept of every image to compare maps and add them up without the pictures.
+"""Sketches: maps reduced to 256 numbers, which are kept to compare and add up maps without the pictures.
 
-A sketch is float32 (16, 16) over the upright photograph, whatever its size: the raw map's mean in each cell, signed,
-as a share of the largest magnitude, NaN where the model saw nothing. In results.jsonl it is 256 bytes in base64.
+A sketch is float32 (16, 16) over the upright photograph of any size: the mean of the raw map in each cell, signed, as a
+share of the largest magnitude; NaN where the model did not see the photograph. In results.jsonl it is 256 bytes in
+base64.
 """
 
 import base64
@@ -18,13 +19,13 @@ Float64 = npt.NDArray[np.float64]
 
 SIDE = 16
 BORDER, CORNER = 2, 4  # cells: an eighth of the photograph on each side, a quarter by a quarter in each corner
-_FINE = 8  # points across each cell
+_FINE = 8  # sample points across each cell
 _UNSEEN = -128
 
 
 def sketch_of(grid_map: Float32, placement: Placement) -> Float32:
-    """The sketch of a raw map (h, w) whose cells lie as `placement` says."""
-    # the same box and input seen as a photograph of 128 x 128, so that large ones cost no more
+    """The sketch of a raw map (h, w). placement: where its cells lie."""
+    # the photograph is treated as 128 x 128 pixels, so that large photographs do not take longer
     points, frame = SIDE * _FINE, placement.frame
     (width, height), (left, top, right, bottom) = frame.original, frame.box
     x, y = points / width, points / height
@@ -38,9 +39,9 @@ def sketch_of(grid_map: Float32, placement: Placement) -> Float32:
 
 @lru_cache(maxsize=256)
 def _averaging(placement: Placement) -> tuple[Float64, Float64]:
-    """What averages a map (h, w) over the cells of a sketch, (16, h) and (w, 16); NaN for cells that were not seen.
+    """The matrices (16, h) and (w, 16) that average a map (h, w) over the cells of a sketch; NaN for unseen cells.
 
-    placement: in a photograph of 128 x 128. How a map is laid over it and then averaged is linear, each axis by itself.
+    placement: in a photograph of 128 x 128. Placing and averaging a map are linear and separate for each axis.
     """
     (left, top, right, bottom), points = placement.frame.box, np.arange(SIDE * _FINE) + 0.5
     made = []
@@ -53,7 +54,7 @@ def _averaging(placement: Placement) -> tuple[Float64, Float64]:
 
 
 def to_text(sketch: Float32) -> str:
-    """Base64 of 256 signed bytes, row by row: 127 times the share; -128 for unseen."""
+    """Base64 of 256 signed bytes, row by row: 127 times the share; -128 for unseen cells."""
     levels = np.where(np.isnan(sketch), _UNSEEN, np.rint(127 * np.nan_to_num(sketch)))
     return base64.b64encode(levels.astype(np.int8).tobytes()).decode()
 
@@ -65,14 +66,14 @@ def from_text(text: str) -> Float32:
 
 
 def heat_of(sketch: Float32) -> npt.NDArray[np.float64]:
-    """The positive part as shares of its sum, (16, 16), 0 where unseen; all 0 where nothing speaks for the class."""
+    """The positive part as shares of its sum, (16, 16); 0 in unseen cells, and everywhere if no value is positive."""
     heat = np.maximum(np.nan_to_num(sketch.astype(np.float64)), 0)
     total = heat.sum()
     return heat / total if total > 0 else heat
 
 
 def hot_cells(sketch: Float32, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
-    """Where the heat reaches `threshold` of its maximum, bool (16, 16); nowhere where there is none."""
+    """The cells whose heat reaches `threshold` of the maximum, bool (16, 16); no cell if there is no heat."""
     heat = np.maximum(np.nan_to_num(sketch), 0)
     hot: npt.NDArray[np.bool_] = (heat >= threshold * heat.max()) & (heat > 0)
     return hot
@@ -91,11 +92,11 @@ def _corners() -> npt.NDArray[np.bool_]:
 
 
 RING, CORNERS = _ring(), _corners()
-EVEN_BORDER, EVEN_CORNERS = float(RING.mean()), float(CORNERS.mean())  # what a map that is the same everywhere has
+EVEN_BORDER, EVEN_CORNERS = float(RING.mean()), float(CORNERS.mean())  # the shares of a constant map
 
 
 def shares(sketch: Float32) -> tuple[float, float] | None:
-    """How much of the heat lies on the border and in the corners, 0..1; None where there is no heat."""
+    """The shares of the heat on the border and in the corners, 0..1; None if there is no heat."""
     heat = heat_of(sketch)
     if not heat.any():
         return None

@@ -1,4 +1,4 @@
-"""Sums over maps, class by class: what is known of a folder without keeping its images.
+"""Sums over the maps of each class.
 
 Each class takes two grids of 16 x 16 numbers, so memory grows with the number of classes only.
 """
@@ -15,7 +15,7 @@ from camserve.findings.sketch import CORNERS, RING, SIDE, from_text, heat_of, ho
 
 Grid = npt.NDArray[np.float64]
 
-COARSE = 4  # cells a side of a map, of which fewer cannot say where: each is more than a quarter of the photograph
+COARSE = 4  # a map with fewer cells per side is too coarse to show places
 
 
 def _grid() -> Grid:
@@ -24,10 +24,12 @@ def _grid() -> Grid:
 
 @dataclass
 class Heat:
-    """The maps of a set of images. heat: sum of each image's heat, which is 1 in all. hot: in how many a cell is hot.
+    """Sums over the maps of a set of images. heat: the sum of heat, which is 1 per image. hot: per cell, the number of
+    images in which it is hot.
 
-    square: sum of the heat's squares, for how much maps differ. outside: sum and number of the shares beside objects.
-    coarse: maps that were not counted, since their cells are too few to say where.
+    square: the sum of squared heat, from which the spread of maps is computed. outside, with_objects: the sum of shares
+    outside objects, and the number of images with objects. coarse: the number of maps with too few cells, which are not
+    counted.
     """
 
     count: int = 0
@@ -39,7 +41,7 @@ class Heat:
     coarse: int = 0
 
     def add(self, one: Row) -> None:
-        """Count one explanation, unless it has no heat or is too coarse to say where that is."""
+        """Count one explanation, unless it has no heat or too few cells."""
         if is_coarse(one):
             self.coarse += 1
             return
@@ -55,7 +57,7 @@ class Heat:
                 self.with_objects += 1
 
     def __iadd__(self, other: "Heat") -> "Heat":
-        """Count all that `other` has counted."""
+        """Add the counts of `other`."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
         return self
@@ -85,14 +87,14 @@ class Heat:
 
 @dataclass
 class Spread:
-    """How far maps lie from their class's mean: Welford's running mean and variance."""
+    """The distances of maps from their class's mean map, as Welford's running mean and variance."""
 
     count: int = 0
     mean: float = 0.0
     squares: float = 0.0
 
     def add(self, value: float) -> None:
-        """Count one."""
+        """Count one distance."""
         self.count += 1
         change = value - self.mean
         self.mean += change / self.count
@@ -100,13 +102,13 @@ class Spread:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation, 0 for fewer than two."""
+        """The standard deviation; 0 for fewer than two values."""
         return math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else 0.0
 
 
 def main_explanation(row: Row) -> Row | None:
-    """The explanation that findings are about: of the predicted class by the first method, else the first; of a
-    failed image None."""
+    """The explanation that findings use: the predicted class by the first method, or else the first explanation; None
+    for a failed image."""
     explanations: list[Row] = row.get("explanations", [])
     if not explanations:
         return None
@@ -115,7 +117,7 @@ def main_explanation(row: Row) -> Row | None:
 
 
 def is_coarse(one: Row) -> bool:
-    """Whether an explanation's map has too few cells to say where."""
+    """Whether an explanation's map has too few cells to show places."""
     grid: list[int] = one.get("grid", [COARSE])  # results of earlier versions do not have it
     return min(grid) < COARSE
 
@@ -140,7 +142,7 @@ def gather(rows: Iterable[Row]) -> tuple[Heat, dict[int, Heat]]:
 
 
 def distance(one: Row, heat: Heat) -> float | None:
-    """How much of an image's heat lies elsewhere than its class's mean, 0..1; None without heat or on coarse grids."""
+    """The share of an image's heat that differs from its class's mean, 0..1; None without heat or for coarse maps."""
     if is_coarse(one):
         return None
     own = heat_of(from_text(one["sketch"]))

@@ -1,6 +1,6 @@
-"""results.jsonl as tasks of Label Studio with predictions, and the labelling interface that shows them.
+"""Writes results.jsonl as tasks of Label Studio with predictions, and the labelling interface that shows them.
 
-Images are linked as Label Studio serves files of its own machine, below the document root "/"; see docs/cli.md.
+Links to images are those of Label Studio's local files, with the document root "/"; see docs/cli.md.
 """
 
 import os
@@ -13,12 +13,12 @@ from xml.sax.saxutils import quoteattr
 from camserve.findings.results import Row, origin_of, put_items, read_rows, read_sources
 from camserve.findings.statistics import main_explanation
 
-# What a region is called in results.jsonl, and in Label Studio: the tag's name, the tag, its kind of result.
+# Kinds of regions: the name of the tag in the interface, the tag, and its type in results.
 _OUTLINE, _BOX = ("outline", "PolygonLabels", "polygonlabels"), ("box", "RectangleLabels", "rectanglelabels")
 
 
 def write_tasks(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
-    """Write a list of tasks, one by one. Images that failed have none."""
+    """Write a list of tasks, one by one. Failed images are left out."""
     origin = origin_of(out)
     version = "camserve" if origin is None else f"{origin.model} {origin.weights}"
     file.write(b"[")
@@ -28,7 +28,7 @@ def write_tasks(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
 
 
 def write_interface(out: Path, file: BinaryIO, labels: Iterable[str]) -> None:
-    """Write the labelling interface: the image, the overlay beside it, the classes that occur, and their regions."""
+    """Write the labelling interface: the image, its overlay, the classes in the results, and their regions."""
     names, kinds, overlays = set(), set(), False
     for row in read_rows(out):
         names |= {answer["class_name"] for answer in (row.get("predicted"), row.get("expected")) if answer}
@@ -73,7 +73,7 @@ def _task(out: Path, row: Row, path: str, version: str) -> dict[str, Any]:
 
 
 def _regions(row: Row, one: Row) -> Iterator[dict[str, Any]]:
-    """Where the heat lies, in per cent of the image; a region's holes are left out."""
+    """The regions of heat, in percent of the image, without holes."""
     across, down = 100 / row["width"], 100 / row["height"]
     about = {"original_width": row["width"], "original_height": row["height"], "image_rotation": 0}
     for place, box in enumerate(one.get("boxes", ()), 1):

@@ -142,9 +142,9 @@ def _any_size(found: Sequence[Weights], batch: int) -> int | None:
 def _check_found(found: Sequence[Weights]) -> None:
     if not found:
         raise OptionError(
-            "this method needs attention between all tokens (nn.MultiheadAttention, scaled_dot_product_attention or a "
-            "softmax that multiplies values), and this network has none; try 'gradcam', or 'layercam' at an earlier "
-            "layer"
+            "this network has no attention layers, which this method needs; try 'gradcam', or 'layercam' at an earlier "
+            "layer. Attention layers join all tokens by nn.MultiheadAttention, scaled_dot_product_attention or a "
+            "softmax that multiplies values"
         )
 
 

@@ -1,4 +1,4 @@
-"""START HERE: the Flask application, put together from one blueprint per dialect over one Service."""
+"""START HERE: the Flask application, with one blueprint per dialect over one Service."""
 
 from flask import Flask
 from werkzeug.routing import BaseConverter
@@ -27,16 +27,16 @@ from camserve.web.work.admission import ENVELOPE_BYTES
 
 
 class CardName(BaseConverter):
-    """The name of a model in a path. Without ':', or `x:explain` would be taken for a name."""
+    """The name of a model in a path. It contains no ':', so that `x:explain` is not a name."""
 
     regex = "[^/:]+"
 
 
 def create_app(settings: config.Settings | None = None, *, service: Service | None = None) -> Flask:
-    """The WSGI application.
+    """Create the WSGI application.
 
-    settings: default the process's own. service: one that the caller loads and closes; without it one is made
-    and loaded in the background, and requests get 503 until that is done. Raises ModelNotFound.
+    settings: default the settings of the process. service: a Service that the caller loads and closes. Without it, a
+    new Service loads in the background, and requests get 503 until it is ready. Raises ModelNotFound.
     """
     if service is None:
         service = Service(settings or config.settings())

@@ -1,4 +1,4 @@
-"""Who may ask: the bearer token of `serve.token`, where one is set."""
+"""Authentication: the bearer token `serve.token`, if one is set."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ from camserve.errors import Unauthorised
 
 
 def protect(app: Flask, settings: Settings) -> None:
-    """Refuse every request without the token, except health checks. Nothing is refused where there is no token."""
+    """Refuse every request without the token, except health checks. Without a token, nothing is refused."""
     token = settings.serve.token.get_secret_value()
     if not token:
         return
@@ -18,13 +18,13 @@ def protect(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def _check() -> None:
-        if request.blueprint == "health":  # probes carry no token, and learn nothing
+        if request.blueprint == "health":  # probes send no token, and their answers reveal nothing
             return
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        # of the same length, whatever was given: the time tells nothing about the token
+        # digests have one length, so the time reveals nothing about the token
         if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(given.strip()), expected):
             raise Unauthorised(
-                "this service wants the header 'Authorization: Bearer TOKEN' with its token (serve.token)"
+                "this service requires the header 'Authorization: Bearer TOKEN' with its token (serve.token)"
             )
 
 

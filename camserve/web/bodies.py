@@ -1,4 +1,4 @@
-"""JSON bodies: what they are held against, and the images in them."""
+"""JSON bodies: their validation, and the images in them."""
 
 import base64
 import binascii
@@ -18,31 +18,31 @@ Body = TypeVar("Body", bound=BaseModel)
 Held = TypeVar("Held")
 
 _FAULTS = 3
-# What curl declares with -T, and with -d and --data-binary.
+# The Content-Type that curl sends with -T, and with -d and --data-binary.
 _UNDECLARED = ("", "application/x-www-form-urlencoded")
-# Bytes of a file among which there is a line end by chance.
+# A file with more bytes than this almost certainly contains a line end.
 _TELLING = 4000
-# Characters of where a fault is: of names that the caller made up.
+# Most characters of a fault's location, which may contain names from the caller.
 _LONGEST_PLACE = 200
-# Names of inputs or columns that an error lists.
+# Most names of inputs or columns that an error lists.
 _NAMES = 5
-# Values of a JSON body beside those of its images, and those of an image: options, outputs, what stands around base64.
+# Allowed JSON values of a body besides its images (options, outputs), and per image (the values around base64).
 _BESIDE, _OF_AN_IMAGE = 1000, 8
-# Bytes that are counted at once; what is counted lets nobody else run.
+# Bytes that are counted at once; no other thread runs meanwhile.
 _COUNTED = 2**20
-# Stands before or behind each value of JSON but the outermost; and of each name in an object.
+# A sign next to each JSON value except the outermost, and next to each name in an object.
 _VALUES, _NAMED = (b",", b"[", b"{"), (b":",)
 
 
 def has_image_body(request: Request) -> bool:
-    """Whether the body is declared an image, or a form with one."""
+    """Whether the Content-Type is that of an image or a form."""
     return request.mimetype.startswith("image/") or request.mimetype in (FORM, "application/octet-stream")
 
 
 def read_body(request: Request, kind: type[Body], most: int | None = None) -> Upload | Body:
-    """An image, or JSON as a `kind`: what is declared or, where nothing is, what the first byte says.
+    """Read an image, or JSON as a `kind`, by the Content-Type or, without one, by the first byte.
 
-    most: as in `parse_json`. Raises what `read_upload` and `parse_json` do.
+    most: as in `parse_json`. Raises the errors of `read_upload` and `parse_json`.
     """
     if has_image_body(request):
         return read_upload(request)
@@ -51,25 +51,25 @@ def read_body(request: Request, kind: type[Body], most: int | None = None) -> Up
 
 
 def is_bare_image(request: Request, data: bytes) -> bool:
-    """Whether a body that nobody declared is an image: JSON begins with a bracket, and no file format of images does.
+    """Whether a body without a useful Content-Type is an image: JSON begins with a bracket, an image file does not.
 
-    curl declares nothing with -T, and a form's fields with -d and --data-binary, whatever it sends. Raises OptionError
-    where it has left out bytes of the file.
+    curl sends no Content-Type with -T, and always that of a form with -d and --data-binary. Raises OptionError if curl
+    has removed bytes of the file.
     """
     if request.mimetype not in _UNDECLARED or data.lstrip()[:1] in (b"", b"{", b"["):
         return False
     if request.mimetype and len(data) > _TELLING and not set(b"\r\n") & set(data):
         raise OptionError(
-            "curl -d takes line ends out of a file: send it with --data-binary @photo.jpg, or -T photo.jpg"
+            "curl -d removes line ends from a file: send it with --data-binary @photo.jpg, or -T photo.jpg"
         )
     return True
 
 
 def parse_json(data: bytes, kind: type[Body], most: int | None = None) -> Body:
-    """`data` as a `kind`.
+    """Parse `data` as a `kind`. Raises OptionError, TooMuch.
 
-    most: values that it may hold, default what as many images as are allowed have need of. They are counted before
-    anything is read: to say what is wrong with a million of them takes seconds. Raises OptionError, TooMuch.
+    most: largest allowed number of values; default: enough for the allowed number of images. Values are counted before
+    parsing, because an error report for a million values takes seconds.
     """
     needed = _BESIDE + _OF_AN_IMAGE * service().settings.limits.explanations
     _check_count(data, _VALUES, most or needed, "values")
@@ -83,7 +83,7 @@ def parse_json(data: bytes, kind: type[Body], most: int | None = None) -> Body:
 
 
 def _check_count(data: bytes, signs: Sequence[bytes], most: int, what: str) -> None:
-    """Raises TooMuch where there are more of these signs than `most`; those inside texts count, too."""
+    """Raise TooMuch if there are more than `most` of these signs. Signs inside texts count, too."""
     count = 0
     for start in range(0, len(data), _COUNTED):
         count += sum(data.count(sign, start, start + _COUNTED) for sign in signs)
@@ -95,7 +95,7 @@ def _check_count(data: bytes, signs: Sequence[bytes], most: int, what: str) -> N
 
 
 def check_images(count: int) -> None:
-    """Raises TooMuch where a request has more images than it may."""
+    """Raise TooMuch if a request has more images than allowed."""
     if count > (limit := service().settings.limits.explanations):
         raise TooMuch(
             f"the request has {count} images; allowed are {limit} (limits.explanations). Try several requests."
@@ -103,14 +103,14 @@ def check_images(count: int) -> None:
 
 
 def emptied(values: list[Held]) -> Iterator[Held]:
-    """The values, in their order. Each leaves the list as it comes, since it may be the megabytes of an image."""
+    """Yield the values in order, and remove each from the list, because it may be an image of many megabytes."""
     values.reverse()
     while values:
         yield values.pop()
 
 
 def decode_base64(text: str, where: str) -> bytes:
-    """The bytes of standard base64, with or without a data: URL's beginning. Raises OptionError."""
+    """The bytes of standard base64, with or without the prefix of a data: URL. Raises OptionError."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
@@ -120,7 +120,7 @@ def decode_base64(text: str, where: str) -> bytes:
 
 
 def named(kind: str, names: Sequence[object]) -> str:
-    """`2 columns, 'id' and 'image'`: how many there are, and what the first of them are called."""
+    """A count and the first names, such as `2 columns, 'id' and 'image'`."""
     several = f"{len(names)} {kind}{'' if len(names) == 1 else 's'}"
     listed = [shown(name) for name in names[:_NAMES]]
     more = [f"{len(names) - _NAMES} more"] if len(names) > _NAMES else []

@@ -1,4 +1,4 @@
-"""Compressed bodies: what comes out of one is counted while it comes out."""
+"""Compressed bodies, which are decompressed up to a limit of bytes."""
 
 import io
 import zlib
@@ -6,17 +6,17 @@ from typing import IO
 
 from camserve.errors import BodyTooLarge, OptionError
 
-# zlib's number for what each coding is made of (RFC 9110, section 8.4.1): gzip's frame, or zlib's.
+# zlib's wbits for each coding (RFC 9110, section 8.4.1).
 CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 # Bytes of a body that are read at once.
 _PIECE = 2**16
 
 
 class Inflated(io.RawIOBase):
-    """The bytes inside a compressed stream. coding: of CODINGS. most: how many bytes there may be.
+    """The bytes inside a compressed stream. coding: a key of CODINGS. most: largest allowed number of bytes.
 
-    Reading raises BodyTooLarge at the first byte beyond `most`, OptionError where the stream is not of that coding,
-    ends early or goes on behind its end.
+    Reading raises BodyTooLarge at the first byte beyond `most`, and OptionError if the stream is not of that coding,
+    ends early or continues after its end.
     """
 
     def __init__(self, stream: IO[bytes], coding: str, most: int) -> None:
@@ -24,16 +24,16 @@ class Inflated(io.RawIOBase):
         self._inside = zlib.decompressobj(CODINGS[coding])
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        """At least one byte into `buffer`, as far as there are any more; gives how many."""
+        """Read at least one byte into `buffer`, unless the stream has ended. Returns the number of bytes."""
         data = b""
         while not data and not self._inside.eof:
             data = self._next(len(buffer))
         if self._inside.eof and (self._inside.unused_data or (not data and self._stream.read(1))):
-            raise OptionError(f"the body continues after the end of what Content-Encoding: {self._coding} says it is")
+            raise OptionError(f"the body continues after the end of its {self._coding} data (Content-Encoding)")
         self._left -= len(data)
         if self._left < 0:
             raise BodyTooLarge(
@@ -48,7 +48,7 @@ class Inflated(io.RawIOBase):
         try:
             data = self._inside.decompress(given, most)
         except zlib.error as error:
-            raise OptionError(f"the body is not what Content-Encoding: {self._coding} says: {error}") from None
+            raise OptionError(f"the body is not valid {self._coding} data (Content-Encoding): {error}") from None
         if not given and not data and not self._inside.eof:
-            raise OptionError(f"the body, of Content-Encoding: {self._coding}, ends early")
+            raise OptionError(f"the {self._coding} data of the body ends early (Content-Encoding)")
         return data

@@ -1,7 +1,7 @@
-"""JSON in pieces: what is large in an answer is made a piece at a time, and never put together.
+"""JSON in pieces: large values of an answer are encoded piece by piece, and never joined.
 
-While json or base64 works on one value, no other thread runs Python: an answer of 270 MB in one piece would stop health
-checks for a second, and be in memory four times.
+While json or base64 works on one value, no other thread runs Python. An answer of 270 MB in one piece would stop health
+checks for a second, and would be in memory four times.
 """
 
 import json
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# Bytes that are encoded at once, in threes so that base64 needs no filling in between; and numbers.
+# Bytes and numbers that are encoded at once. The bytes are a multiple of 3, so that base64 needs no padding between.
 _BYTES, _NUMBERS = 3 * 2**16, 2**12
 
 
 @dataclass(frozen=True)
 class Large:
-    """A value of an answer, as the pieces of its JSON."""
+    """A large value of an answer, as pieces of JSON."""
 
     pieces: Iterable[bytes]
 
 
 def in_base64(data: Iterable[bytes]) -> Large:
-    """Bytes, in whatever pieces, as a string in base64."""
+    """A string in base64, from bytes in pieces of any size."""
     return Large(_quoted(data))
 
 
 def in_numbers(values: "npt.NDArray[np.float32]") -> Large:
-    """An array as one flat list; null stands for what is not finite, as JSON has no other word for it."""
+    """A flat list of the numbers of an array. Numbers that are not finite become null, as JSON cannot hold them."""
     return Large(_listed(values))
 
 
 def json_pieces(body: Any) -> list[bytes]:
-    """`body`, in which there may be `Large` values, as JSON. Raises DeadlinePassed, ValueError for NaN elsewhere."""
+    """The JSON of `body`, which may contain `Large` values. Raises DeadlinePassed, and ValueError for NaN elsewhere."""
     large, mark = list[Large](), secrets.token_hex(16)
 
     def place(value: object) -> str:
         if not isinstance(value, Large):
-            raise TypeError(f"{type(value).__name__} is no value of JSON")
+            raise TypeError(f"{type(value).__name__} is not a JSON value")
         large.append(value)
         return mark
 
@@ -59,7 +59,7 @@ def json_pieces(body: Any) -> list[bytes]:
 
 
 def json_response(body: Any) -> Response:
-    """`body` as an answer. Raises as `json_pieces`."""
+    """A response with the JSON of `body`. Raises the errors of `json_pieces`."""
     return Response(json_pieces(body), content_type=JSON)
 
 
@@ -72,7 +72,7 @@ def _quoted(data: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _in_threes(data: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of `_BYTES`, but for the last."""
+    """The same bytes in pieces of `_BYTES`; the last may be shorter."""
     held = bytearray()
     for piece in data:
         held += piece

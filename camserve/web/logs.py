@@ -1,4 +1,4 @@
-"""The service's log: one JSON object a line, and one line a request."""
+"""The log of the service: one JSON object per line, and one line per request."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger("camserve.request")
 
 
 class JsonLines(logging.Formatter):
-    """time, level, logger and message, then what a record's `facts` hold; a traceback as one string."""
+    """Formats a record as time, level, logger, message, the record's `facts`, and the traceback as one string."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -34,43 +34,44 @@ class JsonLines(logging.Formatter):
 
 
 class ServerLogger(Logger):  # type: ignore[misc]
-    """gunicorn's own messages, in the same log as ours."""
+    """Sends gunicorn's own messages to the same log."""
 
     def setup(self, cfg: object) -> None:
-        """Called by gunicorn, which would write to a handler of its own."""
+        """Replace gunicorn's own handlers. gunicorn calls this method."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
 
 
 class AtOnce(logging.Handler):
-    """To stderr, each line in one call and without a lock.
+    """Writes each line to stderr in one call, without a lock.
 
-    A thread that writes lets others run Python meanwhile; with a lock in hand it would have them wait for it to be
-    back, and the thread that answers health checks with them.
+    While a thread writes, other threads run Python. If it held a lock, they would wait for it, and so would the thread
+    that answers health checks.
     """
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Without the lock of other handlers."""
+        """Like Handler.handle, but without a lock."""
         wanted = bool(self.filter(record))
         if wanted:
             self.emit(record)
         return wanted
 
     def emit(self, record: logging.LogRecord) -> None:
-        """The system keeps lines apart: to a file always, to a pipe up to 4 KB."""
+        """Write a line. The system does not mix lines: in a file always, in a pipe up to 4 KB."""
         try:
             line = f"{self.format(record)}\n".encode()
             while line:
                 line = line[os.write(sys.stderr.fileno(), line) :]
-        except Exception:  # a full disk is no reason to answer nobody
+        except Exception:  # the service must answer requests even if the disk is full
             self.handleError(record)
 
 
 def log_to_stderr() -> None:
-    """Write everything from INFO on to stderr as JSON lines; of Pillow only what is critical.
+    """Write all messages from INFO on to stderr as JSON lines; from Pillow only critical ones.
 
-    It logs errors of what clients send, which a problem in the answer says already, and which are no errors of ours.
+    Pillow logs errors in the files that clients send. The answer already reports these, and they are not errors of the
+    service.
     """
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     handler = AtOnce()
@@ -79,7 +80,7 @@ def log_to_stderr() -> None:
 
 
 def log_requests(app: Flask) -> None:
-    """One line for each request, when its answer is made."""
+    """Log one line for each request, when its answer is ready."""
 
     @app.after_request
     def _log(response: Response) -> Response:
@@ -90,7 +91,7 @@ def log_requests(app: Flask) -> None:
 
 
 def log_answer(response: Response, now: Record, method: str, path: str, about: dict[str, Any]) -> None:
-    """Write the line of one request. about: what is known of it besides."""
+    """Log the line of one request. about: more facts about it."""
     facts = {
         "request": now.id,
         "method": method,

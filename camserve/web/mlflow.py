@@ -1,8 +1,8 @@
-"""MLflow's requests: images in the column of a table, in a tensor by its name, or in a list.
+"""MLflow's requests: images in a column of a table, in a named tensor, or in a list.
 
-As MLflow 3 reads them (mlflow.pyfunc.scoring_server). It decodes base64 in dataframe_split and dataframe_records,
-where the signature of a model says that a column is binary, and leaves text in inputs and instances to the model. Here
-text is base64 in all four.
+The forms are those of MLflow 3 (mlflow.pyfunc.scoring_server). MLflow decodes base64 in dataframe_split and
+dataframe_records if the signature of a model says that a column is binary, and passes text in inputs and instances to
+the model. Here, text is base64 in all four forms.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
-# {"image_bytes": {"b64": ".."}}, in a column
+# Levels of names around an image: {"image_bytes": {"b64": ".."}}, in a column.
 _DEEPEST = 3
-# Values of a body. A pixel in numbers is four, so these are 150,000 pixels, such as three images of 224 x 224; while
-# they are read, which takes 70 ms, nothing else runs.
+# Most values of a body. A pixel in numbers counts as four values, so this is enough for 150,000 pixels, such as three
+# images of 224 x 224. Parsing takes 70 ms, in which nothing else runs.
 MOST_VALUES = 600_000
 
 
@@ -39,7 +39,7 @@ class Split(BaseModel):
 
 
 class MlflowRequest(BaseModel):
-    """What /invocations takes: the images in one of the four forms, and options, which MLflow calls params."""
+    """The body of /invocations: the images in one of four forms, and options, which MLflow calls params."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,9 +56,9 @@ class MlflowRequest(BaseModel):
         return self
 
     def take_images(self) -> list[Source]:
-        """The images, in their order; the request holds them no longer.
+        """Remove the images from the request, and return them in order.
 
-        Raises OptionError where there are none, or it is not clear which they are, TooMuch.
+        Raises OptionError if there are no images or they cannot be identified, and TooMuch.
         """
         found: list[Source] = []
         for place, value in self._values():
@@ -69,7 +69,7 @@ class MlflowRequest(BaseModel):
         return found
 
     def _values(self) -> Iterator[tuple[str, Any]]:
-        """What stands for each image, and where that is."""
+        """The location and the value of each image."""
         if self.dataframe_split is not None:
             yield from _column(self.dataframe_split)
         elif self.dataframe_records is not None:
@@ -87,7 +87,7 @@ class MlflowRequest(BaseModel):
 
 def _column(table: Split) -> Iterator[tuple[str, Any]]:
     if len(table.columns) != 1:
-        raise OptionError(f"dataframe_split has {named('column', table.columns)}; give one column, that of the images")
+        raise OptionError(f"dataframe_split has {named('column', table.columns)}; give one, which holds the images")
     for row, values in enumerate(emptied(table.data)):
         if len(values) != 1:
             raise OptionError(f"row {row} of dataframe_split has {len(values)} values; there is one column")
@@ -97,13 +97,13 @@ def _column(table: Split) -> Iterator[tuple[str, Any]]:
 def _only(values: dict[str, Any], where: str) -> Any:
     if len(values) != 1:
         raise OptionError(
-            f"{where} has {named('name', list(values))}; give one, that of the images, whatever it is called"
+            f"{where} has {named('name', list(values))}; give one, which holds the images and may have any name"
         )
     return next(iter(values.values()))
 
 
 def _image(value: Any, where: str) -> Source:
-    """One image from base64, from numbers, or from either under a name."""
+    """One image from base64 or numbers, possibly under a name."""
     for _ in range(_DEEPEST):
         if isinstance(value, dict):
             value = _only(value, where)
@@ -112,14 +112,14 @@ def _image(value: Any, where: str) -> Source:
     if isinstance(value, list):
         return _pixels(value, where)
     raise OptionError(
-        f"{where} {shown(value)} is no image: give a file in base64, or rows of pixels, as in [[[r, g, b]]]"
+        f"{where} {shown(value)} is not an image: give a file in base64, or rows of pixels, as in [[[r, g, b]]]"
     )
 
 
 def _pixels(value: list[Any], where: str) -> "npt.NDArray[np.uint8]":
     """Rows of pixels of three numbers, 0 to 255, as an array (H, W, 3).
 
-    Not by numpy's guess at what the lists are: of one long text among many it makes as many long ones.
+    numpy.array is not used: if one value is a long text, it would make every value as long.
     """
     import numpy as np
 
@@ -127,14 +127,14 @@ def _pixels(value: list[Any], where: str) -> "npt.NDArray[np.uint8]":
     rows = [_row(row, width) for row in value] if width else [None]
     if None in rows:
         raise OptionError(
-            f"{where} {shown(value)} is not height x width x 3, or has numbers that are not whole ones of 0 to 255: "
-            "such is an image in numbers, before any preprocessing"
+            f"{where} {shown(value)} is not an image in numbers: give height x width x 3 whole numbers from 0 to 255, "
+            "before any preprocessing"
         )
     return np.frombuffer(b"".join(filter(None, rows)), np.uint8).reshape(len(rows), width, 3)
 
 
 def _row(value: Any, width: int) -> bytes | None:
-    """The numbers of one row, None where it is not `width` pixels of three."""
+    """The bytes of one row; None if the row is not `width` pixels of three whole numbers from 0 to 255."""
     if not isinstance(value, list) or len(value) != width:
         return None
     if any(not isinstance(pixel, list) or len(pixel) != 3 for pixel in value):

@@ -1,4 +1,4 @@
-"""The models of the service in memory: which there are, which are loaded, and which has to go for another."""
+"""The models of the service: which exist, which are in memory, and which is removed to make room."""
 
 import os
 import threading
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 UNLOADED, LOADING, READY, BROKEN = "unloaded", "loading", "ready", "broken"
 
-# How a model is loaded on the pool: (task, card) -> future
+# Loads the model of a card on the pool: card -> future
 Submit = Callable[[Path], "Future[Model]"]
 
 
 class Shelf:
-    """Models by name, each loaded at its first use, once however many requests wait for it.
+    """Models by name. Each is loaded once, at its first use.
 
-    At most `serve.models` are kept: the least recently used one goes, never the default. What is being explained with
-    it still ends well. at_start: {name: card.toml} of what is loaded before the first request, the default last.
-    Raises ModelNotFound where there is no card for `explain.model`, ConfigError where `serve.preload` asks for what
-    there is not, or for more than are kept.
+    At most `serve.models` are in memory. The least recently used model is removed first, but never the default;
+    requests that still use it are answered. at_start: {name: card.toml} of the models that are loaded before the first
+    request, the default last. Raises ModelNotFound if `explain.model` has no card, and ConfigError if `serve.preload`
+    names an unknown model or too many models.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -41,11 +41,11 @@ class Shelf:
 
     @property
     def count(self) -> int:
-        """How many are in memory."""
+        """The number of models in memory."""
         return len(self.loaded())
 
     def loaded(self) -> "list[Model]":
-        """Those that are in memory."""
+        """The models in memory."""
         return [load.result() for load in list(self._loads.values()) if load.done() and not _failed(load)]
 
     def cards(self) -> dict[str, Path]:
@@ -54,7 +54,7 @@ class Shelf:
         return {self.default: self._default_card, **{n: p for n, p in found.items() if n != self.default}}
 
     def card(self, name: str) -> Path:
-        """The card of that name. Only names count: a path would let a request read the disk. Raises ModelNotFound."""
+        """The card of a name. Paths are refused, so that a request cannot read the disk. Raises ModelNotFound."""
         cards = self.cards()
         if name not in cards:
             raise ModelNotFound(name, cards)
@@ -66,7 +66,7 @@ class Shelf:
         return self._state(name, lambda: look_at(path, self._settings.models).available)
 
     def ready(self, name: str) -> "Model | None":
-        """A model that is in memory, as the one used last; without a look at the disk, as every request asks this."""
+        """A model in memory, or None; marks it as used last. Every request calls this, so it does not read the disk."""
         with self._lock:
             load = self._loads.get(name)
             if load is None or not load.done() or _failed(load):
@@ -75,7 +75,7 @@ class Shelf:
             return load.result()
 
     def listed(self) -> dict[str, tuple[str, Seen]]:
-        """By name the state of every model, and what a list says of its card, without where on the disk it is."""
+        """The state of every model by name, and facts about its card, without paths on the disk."""
         return {name: self._listed(name, path) for name, path in self.cards().items()}
 
     def _listed(self, name: str, path: Path) -> tuple[str, Seen]:
@@ -96,7 +96,7 @@ class Shelf:
         return BROKEN if _failed(load) else READY
 
     def get(self, name: str, seconds: float, submit: Submit) -> "Model":
-        """The model of that name, loaded by `submit` where it is not. A failed loading is tried afresh.
+        """The model of a name. If it is not in memory, `submit` loads it. A failed load is tried again.
 
         seconds: how long to wait. Raises ModelNotFound, ModelError, Unavailable, DeadlinePassed.
         """
@@ -116,8 +116,8 @@ class Shelf:
         names = [*(name for name in dict.fromkeys(serve.preload) if name != self.default), self.default]
         if len(names) > serve.models:
             raise ConfigError(
-                f"bad setting serve.preload: {len(names)} models, the default one counted, but serve.models keeps "
-                f"{serve.models} in memory; raise that, or preload fewer"
+                f"bad setting serve.preload: {len(names)} models, including the default one, but serve.models keeps "
+                f"{serve.models} in memory; raise serve.models, or preload fewer models"
             )
         return {name: cards[name] for name in names}
 

@@ -1,4 +1,4 @@
-"""What each view takes and gives, written beside it; /openapi.json is made of this."""
+"""Descriptions of what each view takes and returns; /openapi.json is built from them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +14,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Operation:
-    """gives: by media type, what comes back: a TypedDict, or None for bytes. body: the JSON that is taken.
+    """What a view takes and returns.
 
-    image: whether an image or a form is, with options in the query. files: what else the form may carry. query: what
-    it must have beside the options, and headers: which are read, with what they mean. status: where all went well.
-    statuses: beyond that and those
-    that are described anyway: of all 401, 404, 503 and what the server refuses by itself, and of every POST what
-    reading a body may end in. A view that loads a model may run out of time, too: 504.
+    gives: the answer by media type: a TypedDict, or None for bytes. body: the JSON that the view takes. image: whether
+    it takes an image or a form, with options in the query. files: other files in the form. query: required parameters
+    besides the options. headers: the request headers that it reads. query, files and headers map names to descriptions.
+    status: the status of success. statuses: other statuses, besides those that are always described: 401, 404, 503 and
+    the statuses of the server for all views, and those of reading a body for every POST. A view that loads a model may
+    also answer 504.
     """
 
     gives: Mapping[str, Any]
@@ -45,7 +46,7 @@ def gives(
     files: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Callable[[View], View]:
-    """Marks a view with its Operation. answer: of its JSON; types: of all its media types, where there are others."""
+    """Mark a view with its Operation. answer: the type of its JSON; types: all media types, if there are others."""
     operation = Operation(
         types or {JSON: answer}, body, image, statuses, headers or {}, query or {}, files or {}, status
     )
@@ -58,12 +59,12 @@ def gives(
 
 
 def operation_of(view: Callable[..., Any]) -> Operation | None:
-    """What `gives` marked a view with; None: it is not described."""
+    """The Operation of a view; None if it has no description."""
     return getattr(view, "operation", None)
 
 
 class Status(TypedDict):
-    """How a probe is answered."""
+    """The answer to a probe."""
 
     status: str
 
@@ -75,7 +76,7 @@ class Names(TypedDict):
 
 
 class Ready(TypedDict):
-    """A model that answers."""
+    """A model that is ready for requests."""
 
     name: str
     ready: bool

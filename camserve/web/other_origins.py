@@ -1,21 +1,21 @@
-"""What pages of other origins may do: show ours in a frame, and read answers. Nothing, until settings say so."""
+"""What pages of other origins may do: show this page in a frame, and read answers. By default, neither is allowed."""
 
 from flask import Flask, Response, request
 
 from camserve.config.schema import ANY_ORIGIN, Serve
 
-# What a page may send, and read of an answer, beyond what browsers let every page.
+# The methods and headers that a page of an allowed origin may send, and the headers that it may read.
 _METHODS = "GET, POST, DELETE"
 _SENT = "Accept, Authorization, Content-Type, If-None-Match, X-Request-Id"
 _READ = (
     "ETag, Location, Retry-After, Server-Timing, X-Request-Id, X-Cam-Class, X-Cam-Class-Name, X-Cam-Layer, "
     "X-Cam-Method, X-Cam-Overlay-Scale, X-Cam-Score, X-Cam-Trust, X-Cam-Value, X-Cam-Warnings"
 )
-_SECONDS = "600"  # for which a browser need not ask again
+_SECONDS = "600"  # a browser may keep the permission this long
 
 
 def security_headers(serve: Serve) -> dict[str, str]:
-    """What every answer says to browsers."""
+    """The security headers of every answer."""
     framed_by = " ".join(serve.frame_ancestors) or "'none'"
     return {
         "Content-Security-Policy": (
@@ -28,7 +28,7 @@ def security_headers(serve: Serve) -> dict[str, str]:
 
 
 def reading_headers(serve: Serve, origin: str) -> dict[str, str]:
-    """What lets a page of that origin, "" for none, read an answer, where the settings do."""
+    """The headers that let a page of an origin read an answer, if the settings allow it. origin: "" means none."""
     if not serve.cors_origins:
         return {}
     if ANY_ORIGIN in serve.cors_origins:
@@ -40,7 +40,7 @@ def reading_headers(serve: Serve, origin: str) -> dict[str, str]:
 
 
 def answer_other_origins(app: Flask, serve: Serve) -> None:
-    """Tell browsers what pages may do. Comes before the token is asked for: what a browser asks first carries none."""
+    """Add these headers to all answers. Call this before `protect`: a preflight request of a browser has no token."""
 
     @app.before_request
     def _asked_first() -> Response | None:

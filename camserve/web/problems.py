@@ -1,7 +1,7 @@
-"""Every failure as one form of answer: RFC 9457's members, plus "error" and "code".
+"""One form of answer for all failures: the members of RFC 9457, plus "error" and "code".
 
-What went wrong inside (status 500) is logged under the request's id; the answer says no more than that id,
-since such messages hold paths.
+Internal errors (status 500) are logged with the request's id. The answer contains only this id, because the messages of
+such errors contain paths.
 """
 
 import json
@@ -21,14 +21,14 @@ from camserve.web.upload import PARTS
 
 log = logging.getLogger(__name__)
 
-# Seconds: a busy queue moves within one, loading a model takes a few.
+# Seconds: a full queue moves within one, loading a model takes a few.
 RETRY_AFTER = {429: 1, 503: 2}
 
 _CODES = {404: "unknown_path", 413: "body_too_large", 415: "unsupported_type"}
 
 
 class ProblemBody(TypedDict):
-    """What a failure answers: the members of RFC 9457, and error and code."""
+    """The body of a failure: the members of RFC 9457, and error and code."""
 
     type: str
     title: str
@@ -40,13 +40,13 @@ class ProblemBody(TypedDict):
 
 
 def media_type(path: str) -> str:
-    """Plain JSON on the paths whose clients show the message only then."""
+    """The media type of failures. Clients of /v1 and /v2 show the message only if it is plain JSON."""
     return "application/json" if path.startswith(("/v1", "/v2")) else "application/problem+json"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """status: of HTTP. code: the stable name for programs. detail: the sentence for people."""
+    """A failure. status: the HTTP status. code: the stable name for programs. detail: the sentence for people."""
 
     status: int
     code: str
@@ -79,7 +79,7 @@ def register(app: Flask) -> None:
 
     @app.after_request
     def _end(response: Response) -> Response:
-        """Where a body was not read to its end, the rest of it would be read as the next request."""
+        """Close the connection if the body was not read to its end: the rest would be read as the next request."""
         has_body = request.content_length or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
         if has_body and not g.get("body_read"):
             response.headers["Connection"] = "close"
@@ -87,7 +87,7 @@ def register(app: Flask) -> None:
 
 
 def problem_of(error: Exception, now: Record | None = None) -> Problem:
-    """What to tell the caller about an exception; logs what the caller must not see. now: default the request's own."""
+    """The Problem for an exception. Errors that the caller must not see are logged. now: default the current record."""
     if is_shortage(error):
         made = out_of_memory(error)
     elif isinstance(error, CamserveError) and error.status != 500:
@@ -102,7 +102,7 @@ def problem_of(error: Exception, now: Record | None = None) -> Problem:
 
 
 def out_of_memory(error: BaseException) -> Problem:
-    """What to tell the caller where memory was too little; logs where that was."""
+    """The Problem for too little memory; logs where it happened."""
     log.warning("out of memory: %s", error, exc_info=error)
     detail = "there is too little memory for this request now; try again shortly, or a smaller image"
     return Problem(503, OutOfMemory.code, detail, {"Retry-After": str(RETRY_AFTER[503])})
@@ -111,9 +111,9 @@ def out_of_memory(error: BaseException) -> Problem:
 def _internal(error: Exception, name: str) -> Problem:
     if isinstance(error, CamserveError):
         cause = {"model_error": "the model does not work", "cannot_write": "a result could not be written"}
-        said = cause.get(error.code, "the service is not set up right")
-        return Problem(500, error.code, f"{said}; the service's log says why, at request {name}")
-    detail = f"an error of camserve's own; the service's log has it, at request {name}"
+        said = cause.get(error.code, "the service is not configured correctly")
+        return Problem(500, error.code, f"{said}; the service's log says why, see request {name}")
+    detail = f"an internal error of camserve; the service's log has it, see request {name}"
     return Problem(500, "internal_error", detail)
 
 
@@ -135,7 +135,7 @@ def _too_large() -> str:
     limit = service().settings.limits.body_megabytes
     return (
         f"the body is larger than {limit:g} MiB (limits.body_megabytes), or the form has over {PARTS} fields "
-        "or half a megabyte in one that is no file"
+        "or over half a megabyte in a field that is not a file"
     )
 
 

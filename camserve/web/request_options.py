@@ -1,4 +1,4 @@
-"""The options of a request: one set of names, whichever dialect they came in. Most are of catalogue/options.py."""
+"""The options of a request. Their names are the same in all dialects; most come from catalogue/options.py."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -27,18 +27,18 @@ from camserve.errors import OptionError, UnknownName, shown
 from camserve.images.reading import OUTPUTS as FORMATS
 
 OUTPUTS = ("overlay", "heatmap", "mask", "maps")
-TRUST = "trust"  # among the outputs another way to say trust=on
+TRUST = "trust"  # as an output, it means trust=on
 SWITCHES = {
     **dict.fromkeys(("on", "true", "yes", "1"), True),
     **dict.fromkeys(("off", "false", "no", "0"), False),
 }
 
-# Characters of an option; the longest there is reason for is a list of regions.
+# Most characters of an option; the longest useful one is a list of regions.
 LONGEST = 1000
 
 
 def _number(value: object) -> object:
-    """Not true or false, which to Python are 1 and 0."""
+    """Refuse true and false, which Python would read as 1 and 0."""
     if isinstance(value, bool):
         raise PydanticCustomError("number", "should be a number")
     return value
@@ -61,7 +61,7 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 class Asked(BaseModel):
     """What a caller may choose; None leaves the choice to the service's settings.
 
-    contour, boxes: whether they are drawn, or the share of the maximum from which on.
+    contour, boxes: whether they are drawn, or the threshold as a share of the maximum.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,7 +94,7 @@ class Asked(BaseModel):
     ] = ()
     format: Annotated[
         Literal["png", "jpeg", "webp"] | None,
-        About("format of the overlay, where Accept allows several", str, choices=tuple(FORMATS), unset="png"),
+        About("format of the overlay, if Accept allows several", str, choices=tuple(FORMATS), unset="png"),
     ] = None
 
     @model_validator(mode="before")
@@ -133,22 +133,22 @@ class Asked(BaseModel):
 
     @property
     def questions(self) -> Questions:
-        """What is asked about places and regions."""
+        """The questions about places and regions."""
         return parse_questions(_several(self.at), _several(self.region), self.polygons)
 
     def for_model(self, name: str) -> Self:
-        """The same for the model that the path names. Raises OptionError where the options name another."""
+        """The options for the model in the path. Raises OptionError if the options name another model."""
         if self.model not in (None, name):
-            raise OptionError(f"the path asks for model '{name}', the options for '{self.model}'; give one")
+            raise OptionError(f"the path names model '{name}', the options name '{self.model}'; give only one")
         return self.model_copy(update={"model": name})
 
     def question(self) -> ExplainOptions:
-        """How it is explained: with the target all that another map may come of."""
+        """The options of explaining. Together with the target, they determine the map."""
         given = self.__dict__
         return options.ExplainOptions(**{name: given[name] for name in _HOW})
 
     def drawing(self, threshold: float) -> OverlayOptions:
-        """How it is drawn. threshold: the setting that holds where none was given."""
+        """The options of drawing. threshold: the setting, used if the request gives no threshold."""
         share = threshold if self.threshold is None else self.threshold
         look = {name: self.__dict__[name] for name in _LOOK}
         for name in _SWITCHED:
@@ -162,7 +162,7 @@ def _names_of(outputs: object) -> object:
 
 
 def _with_trust(values: Mapping[str, object]) -> Mapping[str, object]:
-    """The same options, with `trust` among the outputs as the option of its own that it is."""
+    """The options, in which the output `trust` is replaced by trust=on."""
     names = _names_of(values.get("outputs"))
     if not isinstance(names, list | tuple) or TRUST not in names:
         return values
@@ -170,7 +170,7 @@ def _with_trust(values: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _part(part: type, one: About) -> Any:
-    """One type that an option may have, within its range."""
+    """One type of an option, with its range."""
     if part is str:
         return Text if one.longest is None else Annotated[str, Field(max_length=one.longest)]
     if part is bool:
@@ -223,7 +223,7 @@ else:
 
 
 def described() -> dict[str, tuple[About, object]]:
-    """What is known of each option of a request, and its default, by name: the model first, then what is shared."""
+    """The description and the default of each option, by name: the model first, then the shared options."""
     found = {}
     for name in dict.fromkeys(("model", *_SHARED, *Options.model_fields)):
         field = Options.model_fields[name]
@@ -236,7 +236,7 @@ def _several(text: str | None) -> list[str]:
 
 
 def make_options(values: Mapping[str, object]) -> Options:
-    """Options from names and values. Raises UnknownName for a name or choice that is none, OptionError."""
+    """Options from names and values. Raises UnknownName for an unknown name or choice, and OptionError."""
     try:
         return Options.model_validate(values)
     except ValidationError as error:
@@ -244,9 +244,9 @@ def make_options(values: Mapping[str, object]) -> Options:
 
 
 def parse_options(pairs: Iterable[tuple[str, str]]) -> Options:
-    """Options from a query or a form. Blank values are left out: a form sends them for what was not chosen.
+    """Options from a query or a form. Blank values are ignored, because a form sends them for fields left empty.
 
-    Raises OptionError, also for a name given twice.
+    Raises OptionError, also for a name that is given twice.
     """
     values: dict[str, str] = {}
     for name, value in pairs:

@@ -1,4 +1,4 @@
-"""What is known of one request while it lasts: its id, how long its steps took, and facts for its line in the log."""
+"""The record of a running request: its id, the times of its steps, and facts for its line in the log."""
 
 import re
 import socket
@@ -17,10 +17,10 @@ _SANE_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 
 @dataclass
 class Record:
-    """id: the caller's, where it is fit for a log, else made. started: of time.perf_counter().
+    """The record of a request. id: the caller's, if it is safe for a log, or a new one. started: time.perf_counter().
 
-    facts: "model", "method", "megapixels" and so on, as they become known. connection: to the client, if there is one.
-    limit: the setting of `serve` that says how long it may take.
+    facts: "model", "method", "megapixels" and so on, as they become known. connection: to the client, or None. limit:
+    the setting of `serve` that limits its time.
     """
 
     id: str
@@ -32,11 +32,11 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """How long ago the request began."""
+        """Seconds since the request began."""
         return time.perf_counter() - self.started
 
     def check_client(self, done: int = 0, total: int = 0) -> None:
-        """A Progress. Raises ClientGone where the client has closed its side: nobody reads the answer any more."""
+        """Raise ClientGone if the client has closed the connection. Can be used as a Progress."""
         if self.connection is not None and _is_closed(self.connection):
             raise ClientGone("the client has closed the connection; nothing more is computed for it")
 
@@ -46,7 +46,7 @@ def _is_closed(connection: socket.socket) -> bool:
         return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False
-    except OSError:  # reset
+    except OSError:  # the connection was reset
         return True
 
 
@@ -56,12 +56,12 @@ def record() -> Record:
 
 
 def begun(given: str, connection: socket.socket | None) -> Record:
-    """The record of a request that begins. given: the caller's id for it."""
+    """A record for a new request. given: the id that the caller sent."""
     return Record(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex, connection)
 
 
 def keep_records(app: Flask) -> None:
-    """Begin a record with each request, and tell its id and times in headers."""
+    """Begin a record for each request, and send its id and times in headers."""
 
     @app.before_request
     def _begin() -> None:

@@ -1,4 +1,4 @@
-"""An Explanation as the media type that the caller asked for."""
+"""Responses: an Explanation as the media type that the caller requests."""
 
 import hashlib
 import io
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 NPY = "application/x-npy"
 ZIP = "application/zip"
-# Of class maps in one answer: 4 MB.
+# Most numbers of class maps in one answer: 4 MB.
 MOST_NUMBERS = 2**20
 IMAGES = {kind.content_type: name for name, kind in FORMATS.items()}
 
 
 def choose_type(request: Request, options: Options) -> str:
-    """The media type to answer with: the best of Accept; where it leaves the choice, `format`, else PNG.
+    """The media type of the answer: the best match of Accept; if it allows several, `format`, or else PNG.
 
-    Raises NotAcceptable listing what there is.
+    Raises NotAcceptable, which lists the available types.
     """
     first = FORMATS[options.format or "png"].content_type
     offered = [first, *(kind for kind in (*IMAGES, JSON, NPY, ZIP) if kind != first)]
@@ -47,12 +47,12 @@ def choose_type(request: Request, options: Options) -> str:
     chosen = request.accept_mimetypes.best_match(offered)
     if chosen is None:
         given = request.headers.get("Accept", "")
-        raise NotAcceptable(f"none of Accept {shown(given)} can be given; there are {', '.join(offered)}")
+        raise NotAcceptable(f"none of Accept {shown(given)} is available; allowed are {', '.join(offered)}")
     return chosen
 
 
 def answer(explanation: "Explanation", options: Options, kind: str, timing: Timing) -> Response:
-    """The response. kind: of `choose_type`. Facts go into X-Cam headers, whatever the body is."""
+    """The response. kind: from `choose_type`. The X-Cam headers contain facts, whatever the body is."""
     if kind == JSON:
         body = json_body(explanation, options, timing)
     elif kind == NPY:
@@ -70,9 +70,9 @@ def answer(explanation: "Explanation", options: Options, kind: str, timing: Timi
 def etag(
     model: Mapping[str, Any], settings: Settings, upload: Upload, options: Options, kind: str, digests: tuple[str, ...]
 ) -> str:
-    """What an answer depends on, as one name: the image, the model, the options with their defaults, the versions.
+    """A hash of everything that the answer depends on: images, model, options, settings and versions.
 
-    model: as `Classifier.described` says. digests: SHA-256 of the upload's image, and of the one it is compared with.
+    model: from `Classifier.described`. digests: SHA-256 of the image, and of the one that it is compared with.
     """
     from camserve.system.versions import versions
 
@@ -93,9 +93,9 @@ def etag(
 
 
 def unchanged(tag: str) -> Response:
-    """Nothing but that the caller has the answer.
+    """The response 304: the caller already has the answer.
 
-    RFC 9110 would have 412 for POST, as it may change something; explaining changes nothing, and 304 is what is meant.
+    RFC 9110 asks for 412 after a POST, which may change something. Explaining changes nothing, so 304 is right here.
     """
     response = Response(status=304)
     response.set_etag(tag)
@@ -104,7 +104,7 @@ def unchanged(tag: str) -> Response:
 
 
 def overlay_bytes(explanation: "Explanation", options: Options, format: str, timing: Timing) -> bytes:
-    """The overlay as an encoded image; format: of `camserve.images.reading.OUTPUTS`."""
+    """The overlay as an encoded image. format: a key of `camserve.images.reading.OUTPUTS`."""
     style = explanation.style
     with timing("render"):
         overlay = explanation.drawn(options.drawing(style.threshold))
@@ -124,10 +124,10 @@ def json_body(explanation: "Explanation", options: Options, timing: Timing) -> l
 
 
 def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
-    """`outputs` as files, default overlay and heatmap, and facts.json, whose "outputs" say what each file is."""
+    """A zip of the `outputs` (default overlay and heatmap) and facts.json, whose "outputs" describe each file."""
     facts, packed = _facts_for(explanation, options), io.BytesIO()
     facts["outputs"] = {}
-    # stored: of a heatmap deflating saves three tenths, and takes longer than all the rest
+    # stored, not deflated: for a heatmap, deflating saves 30 % but takes longer than everything else
     with ZipFile(packed, "w") as archive:
         each = {"": explanation} if explanation.other is None else {"": explanation, "other-": explanation.other}
         for prefix, one in each.items():
@@ -144,7 +144,7 @@ def zip_body(explanation: "Explanation", options: Options, timing: Timing) -> by
 
 
 def output(name: str, explanation: "Explanation", options: Options, timing: Timing) -> dict[str, Any]:
-    """One of OUTPUTS in base64, with what it is, for `json_pieces`; or the reason why there is none."""
+    """One of OUTPUTS in base64 with its description, for `json_pieces`; or the reason why it is missing."""
     about, chunks = _made(name, explanation, options, timing)
     return about if "reason" in about else {**about, "b64": in_base64(chunks)}
 
@@ -156,7 +156,7 @@ def _facts_for(explanation: "Explanation", options: Options) -> dict[str, Any]:
 def _made(
     name: str, explanation: "Explanation", options: Options, timing: Timing
 ) -> tuple[dict[str, Any], Iterable[bytes]]:
-    """One of OUTPUTS: what it is, and its bytes in pieces, as a heatmap has four a pixel; or a `reason` and none."""
+    """One of OUTPUTS: its description and its bytes in pieces; or a `reason` and no bytes."""
     if name == "heatmap":
         width, height = explanation.photo.size
         about = {"shape": [height, width], "datatype": "FP32", "encoding": "npy"}
@@ -174,7 +174,7 @@ def _ending(name: str, options: Options) -> str:
 
 
 def _pack(archive: ZipFile, name: str, chunks: Iterable[bytes]) -> None:
-    entry = ZipInfo(name)  # of 1980: equal answers are equal bytes
+    entry = ZipInfo(name)  # dated 1980, so that equal answers have equal bytes
     entry.external_attr = 0o644 << 16
     with archive.open(entry, "w") as file:
         for chunk in chunks:
@@ -187,7 +187,7 @@ def _timed(chunks: Iterable[bytes], timing: Timing) -> Iterator[bytes]:
 
 
 def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) -> bytes:
-    """Where the heat reaches the threshold, white on black, as a PNG of the original's size."""
+    """The mask as a PNG in the size of the original: white where the heat reaches the threshold."""
     with timing("render"):
         mask = explanation.mask_image(options.threshold)
     with timing("encode"):
@@ -195,7 +195,7 @@ def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) ->
 
 
 def _class_maps(explanation: "Explanation") -> tuple[dict[str, Any], Iterable[bytes]]:
-    """The exact maps of as many classes as `MOST_NUMBERS` hold; no bytes and the reason where the head has none."""
+    """The exact maps of as many classes as fit in `MOST_NUMBERS`; or a reason if the head has no exact maps."""
     try:
         found = explanation.class_maps(MOST_NUMBERS)
     except OptionError as error:
@@ -229,6 +229,6 @@ def _facts(explanation: "Explanation") -> dict[str, str]:
 
 
 def header_safe(text: str) -> str:
-    """`text` as a header can carry it: printable ASCII as it is, all else, and %, percent-encoded UTF-8."""
+    """`text` for a header: printable ASCII stays; all other characters, and %, become percent-encoded UTF-8."""
     printable = "".join(map(chr, range(32, 127))).replace("%", "")
     return quote(text, safe=printable)

@@ -1,4 +1,4 @@
-"""`camserve serve --check`: every model that the settings name, asked as a request asks it."""
+"""`camserve serve --check` tests every model that the settings name, in the same way as a request."""
 
 import time
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from camserve.web.service import Service
 
 @dataclass(frozen=True)
 class Trial:
-    """How one model did. card: the file that describes it. error: what is wrong with it, None: nothing.
+    """The result of testing one model. card: the file that describes it. error: None if it works.
 
-    load_milliseconds: until it had explained once; milliseconds: for a request after that.
+    load_milliseconds: time of loading and the first explanation; milliseconds: time of a later request.
     """
 
     model: str
@@ -34,10 +34,10 @@ class Trial:
 
 
 def try_models(settings: Settings) -> Iterator[Trial]:
-    """One Trial for each model: `explain.model`, those of `serve.preload`, then all in `models.folders`.
+    """Test `explain.model`, the models of `serve.preload`, then all models in `models.folders`.
 
-    Of the shipped models only those named, as the packages of the others may be left out on purpose.
-    Raises ModelNotFound, ConfigError, as `Shelf`.
+    Other shipped models are not tested, because their packages may be missing on purpose. Raises ModelNotFound and
+    ConfigError, like `Shelf`.
     """
     service = Service(settings)
     service.open()
@@ -50,7 +50,7 @@ def try_models(settings: Settings) -> Iterator[Trial]:
 
 
 def painter_of(settings: Settings) -> str:
-    """Which painter overlays have, in words."""
+    """The name of the painter that draws overlays."""
     return described(native=settings.render.native)
 
 
@@ -62,14 +62,14 @@ def _try(service: Service, name: str) -> Trial:
         engine = _request(service, name)
     except CamserveError as error:
         return Trial(name, card, error=str(error))
-    except Exception as error:  # a card's network is anybody's code
+    except Exception as error:  # the network of a card may be any code
         return Trial(name, card, error=f"{type(error).__name__}: {error}")
     end = time.perf_counter()
     return Trial(name, card, engine, round(1000 * (warm - start), 1), round(1000 * (end - warm), 1))
 
 
 def _request(service: Service, name: str) -> str:
-    """Decode, explain, render and encode, as a request does; the name of the engine that ran the network."""
+    """Decode, explain, render and encode, like a request. Returns the name of the engine that ran the network."""
     options, now = Options(model=name), Record("check")
     with service.gate.turn(now) as until:
         spec = service.model(name, until).card.input

@@ -1,4 +1,4 @@
-"""What one process of the service owns: the gate, the pools of workers and the models, loaded once and shared."""
+"""What one process of the service owns: the gate, the worker pools, and the models, which requests share."""
 
 import gc
 import logging
@@ -43,32 +43,32 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 EXTENSION = "camserve"
-# Of every model: another one has another name.
+# The version of every model. A changed model gets a new name instead.
 VERSION = "1"
-# Of the form's file that an image is compared with.
+# The name of the form's file with which an image is compared.
 LIKE = "like"
-_BOTH = f"target and the file '{LIKE}' both say what is explained: give one of them"
+_BOTH = f"target and the file '{LIKE}' both say what to explain: give only one of them"
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is kept of an explanation: itself and that of the image it is compared with, without pixels."""
+    """A kept explanation, and that of the image it is compared with, both without pixels."""
 
     attribution: "Attribution"
     other: "Attribution | None" = None
 
     @property
     def nbytes(self) -> int:
-        """Of its arrays."""
+        """The size of the arrays in bytes."""
         return self.attribution.nbytes + (0 if self.other is None else self.other.nbytes)
 
 
 class Service:
-    """The models that requests may name, and the pool that runs them. Nothing is loaded before `load`.
+    """The models that requests may name, and the pools that run them. Nothing is loaded before `load`.
 
-    settings: the defaults and limits of every request. gate: the way in. shelf: the models. memory: what was computed.
-    forecasts: what methods take. jobs: what outlives its request.
-    Raises ModelNotFound, ConfigError, as `Shelf`.
+    settings: defaults and limits of every request. gate: admits requests. shelf: the models. memory: the cache of
+    results. forecasts: the estimated times of methods. jobs: work that continues after its request.
+    Raises ModelNotFound and ConfigError, like `Shelf`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,7 +82,7 @@ class Service:
         self._state = "loading"
 
     def load(self) -> None:
-        """Make the pool, warm what `serve.preload` names and the default model: now all is ready.
+        """Make the pools, and load the models of `serve.preload` and the default model.
 
         Raises ModelError, ModelNotFound.
         """
@@ -93,12 +93,12 @@ class Service:
             self._state = "ready"
 
     def open(self) -> None:
-        """Make the pool and take requests, with no model loaded yet."""
+        """Make the pools and accept requests, before any model is loaded."""
         self._pools = Pools.made(self.gate, self.settings)
         self._state = "ready"
 
     def warm(self, name: str) -> None:
-        """Load one model, however long that takes, and explain once. Raises ModelError, ModelNotFound, OptionError."""
+        """Load one model without a time limit, and explain once. Raises ModelError, ModelNotFound, OptionError."""
         from camserve.explain.pipeline import explain, plain_photo
         from camserve.explain.run import Run
 
@@ -106,15 +106,15 @@ class Service:
         explain(model, plain_photo(model, 0), run=Run(workers=cast(Pools, self._pools).usual))
 
     def load_in_background(self, on_failure: Callable[[], None] = lambda: None) -> None:
-        """`load` on a thread of its own. on_failure: called, after the reason was logged, where it raises."""
+        """Call `load` on a new thread. on_failure: called if it fails, after the reason is logged."""
 
         def run() -> None:
             try:
                 self.load()
-                # A full collection walks all objects of torch: it would stop every thread for 0.2 s, health checks too.
+                # A full garbage collection visits all objects of torch: it would stop every thread for 0.2 s.
                 gc.freeze()
             except Exception:
-                if self._state == "draining":  # Python takes no new tasks at its end
+                if self._state == "draining":  # Python accepts no new tasks while it exits
                     return
                 self._state = "broken"
                 log.exception("the models could not be loaded; the service stays unready")
@@ -123,44 +123,44 @@ class Service:
         threading.Thread(target=run, name="camserve-loader").start()
 
     def idle_seconds(self) -> float:
-        """For how long nothing has been done, jobs included."""
+        """Seconds since the last request or job."""
         return 0.0 if self.jobs.active else self.gate.idle_seconds()
 
     def rest(self) -> None:
-        """Let go of what only speed needs: there is nothing to do."""
+        """Free memory that only makes requests faster. Called while the service is idle."""
         for model in self.shelf.loaded():
             model.forget_sizes()
 
     def drain(self) -> None:
-        """Say "not ready" from now on; what is accepted is still answered, but jobs end: nobody could fetch them."""
+        """Report "not ready" from now on. Accepted requests are answered; jobs end, because nobody could fetch them."""
         self._state = "draining"
         self.jobs.stop()
 
     def close(self) -> None:
-        """Finish what was accepted, take nothing new."""
+        """Finish accepted requests, and accept no new ones."""
         self.drain()
         if self._pools is not None:
             self._pools.close()
 
     def check_ready(self) -> None:
-        """Raises Unavailable, saying why, where the service is not ready for new work, or answers none."""
+        """Raise Unavailable, with the reason, if the service is not ready for requests or is stuck."""
         is_stuck = self._state == "ready" and self._pools is not None and self._pools.is_stuck
         if is_stuck or self._state != "ready":
             raise Unavailable(_REASONS["stuck" if is_stuck else self._state].format(self.shelf.default))
 
     @property
     def pools(self) -> Pools:
-        """The threads that own the models. Raises Unavailable before the default model is loaded."""
+        """The threads that run the models. Raises Unavailable before the default model is loaded."""
         if self._pools is None or self._state in ("loading", "broken"):
             self.check_ready()
         return cast(Pools, self._pools)
 
     def answered(self, now: Record, request: Demand, work: Callable[[float], R]) -> R:
-        """What `work` makes of a request at its turn. It is given the time, of time.monotonic, when the answer is due.
+        """Wait for the turn of a request, and return `work(until)`. until: time.monotonic() when the answer is due.
 
-        A costly one runs on a thread of the costly lane, from its first byte decoded to its last one encoded, so that
-        whatever of it cannot be interrupted holds nothing that others need.
-        Raises TooMuch, Busy, ClientGone, DeadlinePassed, and what `work` does.
+        A costly request runs on a thread of the costly lane from decoding to encoding, so that steps that cannot be
+        interrupted do not block other requests. Raises TooMuch, Busy, ClientGone, DeadlinePassed, and the errors of
+        `work`.
         """
         check_drawn(request, self.settings.limits.megapixels)
         asked, due = request.options, None
@@ -177,7 +177,7 @@ class Service:
             return self.pools.costly.run(run, until - time.monotonic())
 
     def _ready(self, name: str | None, output: str | int | None) -> "Model | None":
-        """A model that is in memory, as far as that output. Raises ModelNotFound."""
+        """The model with this output, if it is in memory; otherwise None. Raises ModelNotFound."""
         name = name or self.shelf.default
         if (model := self.shelf.ready(name)) is None:
             self.shelf.card(name)
@@ -185,25 +185,25 @@ class Service:
         return model.ready_output(output)
 
     def model(self, name: str | None = None, until: float | None = None, output: str | int | None = None) -> "Model":
-        """The model of that name, default the service's own, loaded at its first use.
+        """The model of a name, default the default model. It is loaded at its first use.
 
-        until: time.monotonic() when waiting ends. output: which of the network's. Raises ModelNotFound, ModelError,
-        OptionError, UnknownName, Unavailable, DeadlinePassed.
+        until: time.monotonic() when waiting ends. output: which output of the network. Raises ModelNotFound,
+        ModelError, OptionError, UnknownName, Unavailable, DeadlinePassed.
         """
-        pools = self.pools  # raises while there is none to load on
+        pools = self.pools  # raises Unavailable if there are no pools yet
         until = until or time.monotonic() + self.settings.serve.deadline_seconds
         model = self._loaded(name or self.shelf.default, until - time.monotonic())
         return model.of_output(output, pools.loading, max(0, until - time.monotonic()))
 
     def loaded(self, name: str | None, output: str | int | None = None) -> "Model":
-        """The same at once where it is in memory; else awaited at one of few places. Raises as `model`, and Busy."""
+        """Like `model`, but few requests may wait for a model that is not in memory. Raises Busy, too."""
         if (ready := self._ready(name, output)) is not None:
             return ready
         with self.gate.loading() as until:
             return self.model(name, until, output)
 
     def check_model(self, name: str) -> None:
-        """Raises ModelNotFound, and Unavailable where requests for that model are not answered now."""
+        """Raise ModelNotFound, or Unavailable if the model cannot answer requests now."""
         state = self.shelf.state(name)
         self.check_ready()
         if state in _UNREADY:
@@ -220,10 +220,10 @@ class Service:
         *,
         seen: bool = True,
     ) -> "Explanation":
-        """Read one image and explain it on the pool, or remember how it was. To be called by `answered`.
+        """Read one image and explain it on the pool, or use the cached result. Call this inside `answered`.
 
-        until: time.monotonic() when the answer is due. several: how many images are to be explained until then. like:
-        an image that it is compared with, in place of a target. seen: whether an overlay may be asked for.
+        until: time.monotonic() when the answer is due. several: the number of images to explain until then. like: an
+        image to compare with, instead of a target. seen: whether an overlay may be requested.
         Raises OptionError, TooLong, ModelNotFound, ImageError, BodyTooLarge, Unavailable, DeadlinePassed.
         """
         from camserve.explain.drafting import drafting
@@ -252,7 +252,7 @@ class Service:
     def shown(
         self, image: Source, options: Options, now: Record, until: float, found: Found, like: Source | None = None
     ) -> "Explanation":
-        """What was found before by `explain`, with its image read again. Raises as that, but for TooLong."""
+        """An earlier result of `explain`, with its image read again. Raises the errors of `explain` except TooLong."""
         from camserve.explanation.explanation import Explanation
 
         model = self.model(options.model, until, options.output)
@@ -264,7 +264,7 @@ class Service:
         return made
 
     def check(self, image: Source, options: Options, now: Record, until: float, like: Source | None = None) -> None:
-        """Read what `explain` is to be asked of. Raises as that, for what is wrong with images and model."""
+        """Read the images for `explain`, and raise its errors about images and model."""
         model = self.model(options.model, until, options.output)
         if like is not None and options.target is not None:
             raise OptionError(_BOTH)
@@ -275,7 +275,7 @@ class Service:
     def explain_classes(
         self, image: Source, targets: "Best | Above | list[str]", options: Options, now: Record, until: float
     ) -> "list[Explanation]":
-        """The same for several classes, from one forward pass. Raises as `explain`."""
+        """Explain several classes from one forward pass. Raises the errors of `explain`."""
         from camserve.explain.pipeline import explain_classes
 
         model = self.model(options.model, until, options.output)
@@ -284,7 +284,7 @@ class Service:
         photo = self._read(model, image, now)
         count = len(wanted) if isinstance(wanted, list) else wanted
         if not isinstance(count, int):
-            count = 1  # how many there are is known when the network has run
+            count = 1  # the number is known only after the network has run
         self.forecasts.check(model, photo, how, self._pool(now, until), count)
         found = explain_classes(model, photo, wanted, how, self._pool(now, until))
         now.facts |= {"model": model.name, "explained_by": found[0].method}
@@ -293,9 +293,9 @@ class Service:
     def forecast(
         self, image: Source, options: Options, now: Record, until: float
     ) -> tuple[dict[str, float], dict[str, str]]:
-        """About how many seconds each method takes on one image, and why some do not go with the model.
+        """The estimated seconds of each method on one image, and the reasons why some cannot explain the model.
 
-        Of the options model, output, layer, size and output_stride count. Raises as `explain`.
+        Only the options model, output, layer, size and output_stride count. Raises the errors of `explain`.
         """
         model = self.model(options.model, until, options.output)
         photo, run = self._read(model, image, now), self._pool(now, until)
@@ -311,13 +311,13 @@ class Service:
         together = now.facts["megapixels"] = now.facts.get("megapixels", 0) + math.prod(photo.size) / 1e6
         if together > limits.megapixels:
             raise ImageTooLarge(
-                f"the images of this request have {together:.4g} megapixels together and more; allowed are "
+                f"the images of this request have at least {together:.4g} megapixels together; allowed are "
                 f"{limits.megapixels:g} (limits.megapixels). Try fewer at once."
             )
         return photo
 
     def _pool(self, now: Record, until: float) -> "Run":
-        """Where and how long to compute, for whom, and what remembers forwards."""
+        """The Run of a request: its pool, deadline, progress and cache of forward passes."""
         from camserve.explain.run import Run, observed
 
         return Run(
@@ -345,7 +345,7 @@ _REASONS = {
     "loading": "the model '{}' is still being loaded; try again in a moment",
     "broken": "the model '{}' could not be loaded; the service's log says why",
     "draining": "camserve is shutting down",
-    "stuck": "every worker is at work that nobody waits for any more and that does not end; nothing is answered",
+    "stuck": "every worker is busy with an abandoned request that does not end; no request can be answered",
 }
 
 

@@ -1,4 +1,4 @@
-"""Tensors on the wire, as the Open Inference Protocol has them: JSON lists, or bytes behind the JSON.
+"""Tensors of the Open Inference Protocol in requests and answers: JSON lists, or bytes behind the JSON.
 
 https://github.com/kserve/open-inference-protocol, binary tensor data extension: a BYTES element is its length, uint32
 little-endian, and its bytes; an FP32 element is float32 little-endian.
@@ -18,7 +18,7 @@ from camserve.web.json_pieces import Large, in_base64, in_numbers, json_pieces
 from camserve.web.request_options import Text
 
 HEADER = "Inference-Header-Content-Length"
-# Numbers of a tensor as JSON; one number takes some twenty bytes there, and more while it is made.
+# Most numbers of a tensor in JSON; one number takes about 20 bytes of JSON, and more while it is encoded.
 MOST_IN_JSON = 4_000_000
 
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -37,14 +37,14 @@ class InputTensor(BaseModel):
 
 
 def images_of(inputs: Sequence[InputTensor], behind: bytes) -> list[Source]:
-    """The images of the one input, whatever its name, whose data is emptied. behind: the bytes that follow the JSON.
+    """The images of the only input; its data is removed. behind: the bytes that follow the JSON.
 
     Raises OptionError, TooMuch.
     """
     tensor = _only(inputs)
     if tensor.datatype != "BYTES":
         raise OptionError(
-            f"input {shown(tensor.name)} is of {shown(tensor.datatype)}; allowed is BYTES, an image file an element"
+            f"input {shown(tensor.name)} is of {shown(tensor.datatype)}; allowed is BYTES, one image file per element"
         )
     size = tensor.parameters.get("binary_data_size")
     if size is not None:
@@ -61,7 +61,7 @@ def images_of(inputs: Sequence[InputTensor], behind: bytes) -> list[Source]:
 def _behind(name: str, size: Scalar, behind: bytes) -> list[bytes]:
     if size != len(behind):
         raise OptionError(
-            f"binary_data_size of input {shown(name)} is {shown(size)}; behind the JSON are {len(behind)} bytes"
+            f"binary_data_size of input {shown(name)} is {shown(size)}; {len(behind)} bytes follow the JSON"
         )
     return split_bytes(behind)
 
@@ -73,11 +73,11 @@ def _flat(data: list[Any]) -> Iterator[str]:
         elif isinstance(one, str):
             yield one
         else:
-            raise OptionError("the input holds what is no text; give each image in base64, or as binary data")
+            raise OptionError("the input holds values that are not text; give each image in base64, or as binary data")
 
 
 def _only(inputs: Sequence[InputTensor]) -> InputTensor:
-    """The one input, whatever its name. Raises OptionError where there are several."""
+    """The only input, whatever its name. Raises OptionError if there are several."""
     if len(inputs) > 1:
         said = named("input", [one.name for one in inputs])
         raise OptionError(f"the request has {said}; give one, which holds the images and may have any name")
@@ -85,7 +85,7 @@ def _only(inputs: Sequence[InputTensor]) -> InputTensor:
 
 
 def split_bytes(data: bytes) -> list[bytes]:
-    """The elements of a BYTES tensor. Raises OptionError where the lengths do not add up, TooMuch."""
+    """The elements of a BYTES tensor. Raises OptionError if the lengths do not add up, and TooMuch."""
     found, place = list[bytes](), 0
     while place < len(data):
         check_images(len(found) + 1)
@@ -98,10 +98,10 @@ def split_bytes(data: bytes) -> list[bytes]:
 
 
 def encoded(name: str, rows: list[Any], binary: bool) -> tuple[dict[str, Any], list[bytes]]:
-    """One output: its entry in the JSON, for `json_pieces`, and the bytes that follow; none where not `binary`.
+    """One output: its entry in the JSON, for `json_pieces`, and the bytes that follow; no bytes if not `binary`.
 
-    rows: of each image its bytes, or a float32 array. Raises OptionError where they are of different sizes, or too many
-    for JSON.
+    rows: for each image, its bytes or a float32 array. Raises OptionError if the arrays differ in size, or are too
+    large for JSON.
     """
     is_bytes = isinstance(rows[0], bytes)
     shape = [len(rows)] if is_bytes else [len(rows), *_one_shape(name, rows)]
@@ -113,7 +113,7 @@ def encoded(name: str, rows: list[Any], binary: bool) -> tuple[dict[str, Any], l
 
 
 def body_of(answer: dict[str, Any], outputs: Sequence[tuple[dict[str, Any], list[bytes]]]) -> tuple[list[bytes], int]:
-    """The pieces of an answer, and how many bytes of them are JSON."""
+    """The pieces of an answer, and the length of its JSON in bytes."""
     head = json_pieces({**answer, "outputs": [entry for entry, _ in outputs]})
     return head + [piece for _, data in outputs for piece in data], sum(map(len, head))
 
@@ -125,7 +125,7 @@ def _joined(elements: Sequence[bytes]) -> list[bytes]:
 def _one_shape(name: str, rows: list[Any]) -> tuple[int, ...]:
     shape: tuple[int, ...] = rows[0].shape
     if any(row.shape != shape for row in rows):
-        raise OptionError(f"the images differ in size, so '{name}' is no tensor; send one, or ask for other outputs")
+        raise OptionError(f"the images differ in size, so '{name}' is no tensor; send one, or choose other outputs")
     return shape
 
 
@@ -135,6 +135,6 @@ def _listed(name: str, rows: list[Any]) -> Large:
     if (count := sum(row.size for row in rows)) > MOST_IN_JSON:
         raise OptionError(
             f"output '{name}' has {count} numbers, too many for JSON; allowed are {MOST_IN_JSON}. "
-            'Ask for it with "parameters": {"binary_data": true}, or name the other outputs only'
+            'Ask for it with "parameters": {"binary_data": true}, or ask only for the other outputs'
         )
     return in_numbers(np.concatenate([row.ravel() for row in rows]))

@@ -1,4 +1,4 @@
-"""OpenTelemetry: each request as a span, with one span for each of its steps."""
+"""OpenTelemetry traces: a span for each request, and one for each of its steps."""
 
 import time
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk import trace as sdk
     from opentelemetry.trace import Tracer, TracerProvider
 
-# Steps of one request that get a span: a method that runs the network a thousand times has as many.
+# Most steps of a request that get a span: a method may run the network a thousand times.
 MOST = 100
-# Facts of a request that its span has, by what they are called there.
+# Facts of a request, and the names of the span's attributes for them.
 _FACTS = {
     "model": "camserve.model",
     "explained_by": "camserve.method",
@@ -25,9 +25,9 @@ _FACTS = {
 
 
 def exporting() -> "sdk.TracerProvider":
-    """What sends spans by OTLP over HTTP to where the standard variables OTEL_* say. Raises ConfigError.
+    """A provider that sends spans by OTLP over HTTP, as the standard variables OTEL_* configure. Raises ConfigError.
 
-    Made in the process that answers, as it has a thread of its own.
+    Call this in the process that answers requests, because the provider has its own thread.
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -43,7 +43,7 @@ def exporting() -> "sdk.TracerProvider":
 
 
 def keep_traces(app: Flask, provider: "TracerProvider") -> None:
-    """Send a span for each request, as part of the caller's trace where its `traceparent` names one."""
+    """Send a span for each request. If the request has a `traceparent`, the span joins the caller's trace."""
     tracer = provider.get_tracer("camserve", __version__)
 
     @app.before_request
@@ -65,14 +65,14 @@ def keep_traces(app: Flask, provider: "TracerProvider") -> None:
 
 
 def _spans(tracer: "Tracer", now: Record, steps: list[tuple[str, float, float]], status: int) -> None:
-    """The span of a request that is answered, and those of its steps, with the times that were noted."""
+    """Send the span of an answered request, and the spans of its steps."""
     from opentelemetry import trace
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     ended, elapsed = time.time_ns(), time.perf_counter()
 
     def at(moment: float) -> int:
-        """A moment of time.perf_counter() as nanoseconds of the clock."""
+        """Convert a time of time.perf_counter() to nanoseconds of time.time_ns()."""
         return ended - round(1e9 * (elapsed - moment))
 
     route = request.url_rule.rule if request.url_rule else request.path

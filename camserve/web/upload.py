@@ -1,4 +1,4 @@
-"""The image of a request, as a raw body or as a form's file, and the options that came with it."""
+"""The image of a request, as the body or a file of a form, and the options of the request."""
 
 import hashlib
 import io
@@ -21,21 +21,21 @@ from camserve.web.service import LIKE, service
 from camserve.web.work.admission import ENVELOPE_BYTES
 
 FIELD = "image"
-# Names that a form's one file may have; the second is what TorchServe's clients call it.
+# Allowed names of a form's file; TorchServe's clients use the second.
 FIELDS = (FIELD, "data")
 FORM = "multipart/form-data"
 PARTS = 64
 
-# Characters of what gunicorn says of a body, which quotes it.
+# Most characters of gunicorn's messages, which quote the body.
 _QUOTED = 200
 _HOW = "Send the image as the body with its own Content-Type, such as image/jpeg, or as the form field 'image'"
 
 
 @dataclass(frozen=True)
 class Upload:
-    """data: the image's bytes. name: of the file, None where it has none. fields: the form's other fields, in order.
+    """An uploaded image. data: its bytes. name: the file's name, or None. fields: the form's other fields, in order.
 
-    like: the image that it is compared with, None where there is none.
+    like: the image that it is compared with, or None.
     """
 
     data: bytes
@@ -45,23 +45,23 @@ class Upload:
 
     @property
     def image(self) -> Source:
-        """What `read_photo` takes."""
+        """The image as a source for `read_photo`."""
         return cast(IO[bytes], FileStorage(io.BytesIO(self.data), self.name))  # type: ignore[return-value]
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """SHA-256 of all of it that is an image, as `Photo.sha256` has them once they are read."""
+        """The SHA-256 of each image, the same as `Photo.sha256`."""
         several = (self,) if self.like is None else (self, self.like)
         return tuple(hashlib.sha256(one.data).hexdigest() for one in several)
 
     @property
     def images(self) -> list[Source]:
-        """All of it that `read_photo` takes."""
+        """All images as sources for `read_photo`."""
         return [self.image] if self.like is None else [self.image, self.like.image]
 
 
 class UploadRequest(Request):
-    """A request whose uploads stay in memory: the body is bounded, and a service needs no writable disk."""
+    """A request whose uploads stay in memory: their size is limited, and the service needs no writable disk."""
 
     def _get_file_stream(
         self,
@@ -76,8 +76,8 @@ class UploadRequest(Request):
 def read_upload(request: Request, *, two: bool = False) -> Upload:
     """Read the image, and the form's other fields. two: whether the form may have a second image, `like`.
 
-    Raises what `reading` does, ImageTypeError for a type we do not take, OptionError for a form without exactly one
-    image.
+    Raises the errors of `reading`, ImageTypeError for a type that is not accepted, and OptionError if a form does not
+    have exactly one image.
     """
     kind = request.mimetype
     if kind == FORM:
@@ -85,29 +85,29 @@ def read_upload(request: Request, *, two: bool = False) -> Upload:
             files, fields = MultiDict(request.files), tuple(request.form.items(multi=True))
         like: list[FileStorage] = files.poplist(LIKE) if two else []
         if len(like) > 1:
-            raise OptionError(f"the form has {len(like)} files '{LIKE}'; an image is compared with one")
+            raise OptionError(f"the form has {len(like)} files '{LIKE}'; allowed is one")
         made = _from_form(files, fields)
         others = [Upload(file.stream.read(), file.filename) for file in like if file.filename]
         return replace(made, like=others[0]) if others else made
     if kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
         raise ImageTypeError(
-            f"Content-Type {shown(kind)} is not taken; allowed are image/*, application/octet-stream and {FORM}. "
+            f"Content-Type {shown(kind)} is not accepted; allowed are image/*, application/octet-stream and {FORM}. "
             f"{_HOW} (curl -F image=@photo.jpg)."
         )
     return Upload(read_bytes(request))
 
 
 def options_with(request: Request, upload: Upload) -> Options:
-    """The options of the query and of the form that the image came in. Raises OptionError."""
+    """The options in the query and in the form. Raises OptionError."""
     return parse_options([*request.args.items(multi=True), *upload.fields])
 
 
 def read_bytes(request: Request) -> bytes:
-    """Read the body to its end. Raises what `reading` does, OptionError where it ends early."""
+    """Read the whole body. Raises the errors of `reading`, and OptionError if the body ends early."""
     max_bytes = service().settings.limits.max_bytes
     with reading(request):
         data = request.get_data(cache=False)
-        if len(data) > max_bytes:  # where there is no Content-Length, reading stops a little beyond the limit
+        if len(data) > max_bytes:  # without a Content-Length, reading stops slightly beyond the limit
             raise _too_large(len(data), max_bytes)
     if request.content_length not in (None, len(data)) and not _coding(request):
         g.body_read = False
@@ -117,10 +117,10 @@ def read_bytes(request: Request) -> bytes:
 
 @contextmanager
 def reading(request: Request) -> Iterator[None]:
-    """While the body is read, to its end where nothing is raised.
+    """A context in which the body is read, to its end unless an error is raised.
 
-    A body of Content-Encoding gzip or deflate is decompressed on the way, and held to the same limit. Raises, before
-    reading, BodyTooLarge where Content-Length tells, ImageTypeError for another coding, Unavailable and Busy; and
+    A body with Content-Encoding gzip or deflate is decompressed; the same limit holds for it. Raises before reading:
+    BodyTooLarge (from Content-Length), ImageTypeError for another coding, Unavailable, Busy. Raises while reading:
     UploadTooSlow, BodyTooLarge, OptionError.
     """
     ours, connection = service(), request.environ.get("gunicorn.socket")
@@ -136,20 +136,20 @@ def reading(request: Request) -> Iterator[None]:
         try:
             yield
         except ParseException as error:
-            raise OptionError(f"the body's chunks are not as HTTP has them: {str(error)[:_QUOTED]}") from None
+            raise OptionError(f"the body's chunks are not valid HTTP: {str(error)[:_QUOTED]}") from None
         except ClientDisconnected:
             raise OptionError("the body ends early; send it again") from None
     g.body_read = True
 
 
 def _coding(request: Request) -> str:
-    """How the body is compressed; "" where it is not. Raises ImageTypeError for a way that is not taken."""
+    """The Content-Encoding; "" if the body is not compressed. Raises ImageTypeError for an unknown coding."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding in ("", "identity"):
         return ""
     if coding not in CODINGS:
         raise ImageTypeError(
-            f"Content-Encoding {shown(coding)} is not taken; send the body as it is, or as gzip or deflate"
+            f"Content-Encoding {shown(coding)} is not accepted; send the body as it is, or as gzip or deflate"
         )
     return coding
 
@@ -171,9 +171,9 @@ def _from_form(files: "MultiDict[str, FileStorage]", fields: tuple[tuple[str, st
 def _what_is_wrong(files: Iterable[tuple[str, FileStorage]], images: int, fields: dict[str, str]) -> str:
     strangers = [name for name, _ in files if name not in FIELDS]
     if strangers:
-        return f"the form has a file {shown(strangers[0])}; the one file it may have is named '{FIELD}'"
+        return f"the form has a file {shown(strangers[0])}; allowed is one file, named '{FIELD}'"
     if images > 1:
-        return f"the form has {images} images; one is explained at a time"
+        return f"the form has {images} images; send one image per request"
     if text := next((name for name in FIELDS if name in fields), None):
         return f"the form's field '{text}' is text, not a file: with curl write -F {text}=@photo.jpg"
     return f"the form has no image. {_HOW}."

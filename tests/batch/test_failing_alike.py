@@ -38,7 +38,7 @@ def test_two_hundred_failures_alike_stop_a_run_and_it_can_go_on(model: camserve.
     assert summary.stopped is not None
     assert summary.stopped.startswith("stopped, as the first 200 images all failed alike, the last with: '0199.png'")
     assert "Likely cause: the files" in summary.stopped
-    assert summary.findings["sentences"][1:] == ["Nothing was looked at, as there is no map."]
+    assert summary.findings["sentences"][1:] == ["Nothing was checked, because there is no map."]
     assert (out / "index.html").exists()
     summary = run_batch(model, folder, out, NOTHING, resume=True, keep_going=True)
     assert (summary.failed, summary.stopped) == (LIMIT + 20, None)

@@ -138,4 +138,4 @@ def test_an_output_nobody_can_write_to_is_status_4() -> None:
             command = [sys.executable, "-m", "camserve", *arguments]
             ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert (ended.returncode, ended.stderr.count("\n")) == (4, 1)
-        assert "cannot write what there is to say: No space left on device" in ended.stderr
+        assert "cannot write the output: No space left on device" in ended.stderr

@@ -151,7 +151,7 @@ def test_batch_with_json_prints_a_summary_and_nothing_else(image: Path, tmp_path
     assert [one["file"] for one in answers["surest"]] == [image.name]
     kept = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert (findings["sentences"], findings["cannot_tell"]) == (kept["sentences"], kept["cannot_tell"])
-    assert findings["cannot_tell"][0].startswith("Cannot tell whether the one class that was answered has a shortcut")
+    assert findings["cannot_tell"][0].startswith("Cannot tell whether the only predicted class has a shortcut")
     again = json.loads(run("batch", tmp_path, tmp_path / "out", "--json").stdout)  # finished: it reads what it kept
     assert (again["findings"], again["answers"]) == (findings, answers)
     assert result.stderr == ""
@@ -184,7 +184,7 @@ def test_batch_says_how_many_are_right(image: Path, tmp_path: Path) -> None:
         f"  {'tench':{len(worst['predicted'])}}       1      0      0%          -",
     ]
     assert f"worst: {worst['predicted']} {worst['score']:.2f} for tench ({image.name})" in result.stdout
-    assert "- Cannot tell whether the one class that was answered has a shortcut: fewer than 8 images" in result.stdout
+    assert "- Cannot tell whether the only predicted class has a shortcut: fewer than 8 images" in result.stdout
 
 
 def test_batch_says_of_many_classes_only_those_with_enough_images() -> None:
@@ -199,14 +199,14 @@ def test_batch_says_of_many_classes_only_those_with_enough_images() -> None:
         return list(in_words(summary, Path("out")))
 
     many = said({"first": 1, **{f"class {number}": 1 for number in range(20)}})
-    assert "class by class: cannot tell, none of 21 has 8 images; findings.json lists them all" in many
+    assert "by class: none of 21 classes has 8 images or more; findings.json lists them all" in many
     assert many[-3:] == ["- 5", f"- 2 more in {Path('out') / 'findings.json'}", f"-> {Path('out') / 'index.html'}"]
     some = said({"first": 10, "a class of a very long name": 10, **{f"class {number}": 1 for number in range(20)}})
     assert some[2:6] == [
         "  class                     images  right  recall  precision",
         "  a class of a very lon...      10      9     90%       100%",
         "  first                         10     10    100%        32%",
-        "  the worst of those with 8 images and more; findings.json lists all 22 classes",
+        "  the worst classes with at least 8 images; findings.json lists all 22 classes",
     ]
 
 
@@ -312,7 +312,7 @@ def test_pictures_of_one_run_can_share_a_scale(image: Path, fake: Path, tmp_path
     assert result.exit_code == 1, result.output
     explanations = [one for path in (image, other) for one in model.explain_classes(path, 2)]
     end = common_scale(explanations, signed=True)
-    assert result.stdout.splitlines()[-1] == f"all pictures: colours end at {end:.4g} logits"
+    assert result.stdout.splitlines()[-1] == f"all pictures: the last colour is {end:.4g} logits"
     folders = sorted((tmp_path / "out").glob("*/*"))
     assert [folder.name for folder in folders] == [
         f"{rank}-{one.class_name}" for rank, one in zip((1, 2, 1, 2), explanations, strict=True)
@@ -336,7 +336,7 @@ def test_a_scale_and_signed_colours_reach_the_picture(image: Path, tmp_path: Pat
     ("options", "message"),
     [
         (("--top", "2", "--target", "5"), "--top and --target both say which classes to explain: give one of them"),
-        (("--common-scale", "--scale", "5"), "--common-scale and --scale both say what the last colour is"),
+        (("--common-scale", "--scale", "5"), "--common-scale and --scale both set the value of the last colour"),
         (("--common-scale", "--sharp"), "signed and scale need one raw map"),
         (("--scale", "-5"), "scale -5.0 is not a positive number"),
         (("--top", "1001"), "1001 classes were asked for; the model has 1000"),

@@ -100,7 +100,7 @@ def test_http_opens_no_file_that_text_names(client: FlaskClient) -> None:
     ("path", "more", "said"),
     [
         ("/api/v1/explain", {"target": "feature 1"}, "give one of them"),
-        ("/api/v1/explain/classes", {"targets": "2"}, "the one file it may have is named"),
+        ("/api/v1/explain/classes", {"targets": "2"}, "allowed is one file, named"),
     ],
 )
 def test_http_says_where_a_second_image_has_no_place(

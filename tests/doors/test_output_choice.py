@@ -195,11 +195,11 @@ def test_several_outputs_on_the_command_line_are_an_explanation_each(
 def test_what_does_not_go_with_several_outputs(card: Path, image: Path, tmp_path: Path) -> None:
     both: list[str | Path] = ["-m", card, "--model-output", "colour", "--model-output", "shape"]
     assert (
-        "several methods and several outputs at once make no sheet"
+        "one sheet cannot combine several methods and several outputs"
         in run("explain", image, *both, "--method", "cam,fem").stderr
     )
     assert "one output: give one of each" in run("explain", image, *both, "--top", "2").stderr
-    assert "a run is about one output" in run("batch", image.parent, tmp_path / "out", *both).stderr
+    assert "a run explains one output" in run("batch", image.parent, tmp_path / "out", *both).stderr
 
 
 def test_a_run_over_one_output(card: Path, image: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_method_that_does_not_go_with_the_model_has_a_reason(model: camserve.M
     found = list(compare_methods(model, photo, ["cam", "legrad"], 281, AT_10))
     assert [(one.name, one.explanation is None) for one in found] == [("cam", True), ("legrad", True)]
     assert "need global average pooling" in found[0].reason
-    assert "needs attention" in found[1].reason
+    assert "no attention layers" in found[1].reason
 
 
 def test_what_no_method_could_do_with_is_an_error(model: camserve.Model, image: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_command_names_what_it_did_not_begin(image: Path, tmp_path: Path) ->
     result = run("explain", image, "--method", "cam,sscam", "--limit", "5", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "sscam: left out: about " in result.stdout
-    assert "  not begun: sscam; a larger --limit, or --limit 0, runs them" in result.stdout
+    assert "  not started: sscam; use a larger --limit, or --limit 0, to run them" in result.stdout
     assert "1 of 2 -> " in result.stdout
     assert time.monotonic() - start < 60  # sscam alone takes minutes
 
@@ -252,7 +252,7 @@ def test_several_methods_have_a_folder_each_and_a_sheet(image: Path, tmp_path: P
     assert (folder / "cam" / "manifest.json").exists()
     lines = result.stdout.splitlines()
     assert lines[0].startswith("  cam: ")
-    assert lines[1].startswith("  legrad: left out: this method needs attention")
+    assert lines[1].startswith("  legrad: left out: this network has no attention layers")
     assert any(line.startswith("  note on random: this map is random on purpose") for line in lines)
     assert lines[-1] == f"{image}: 2 of 3 -> {folder / 'sheet.jpg'}"
     with Image.open(folder / "sheet.jpg") as made:
@@ -274,7 +274,7 @@ def test_several_classes_have_a_folder_each_and_a_sheet(image: Path, tmp_path: P
         (("--method", "cam,gradcan"), "unknown method 'gradcan'; did you mean 'gradcam'"),
         (("--method", "cam,random", "-t", "1", "-t", "2"), "several methods and several classes at once"),
         (("--top", "2", "-t", "1"), "--top and --target both say which classes"),
-        (("--method", "cam,random", "--at", "3,4"), "--region and --polygons are about one method and one target"),
+        (("--method", "cam,random", "--at", "3,4"), "--region and --polygons work with one method, one target"),
         (("--method", "cam,random", "-t", "tigre cat"), "unknown class 'tigre cat'; did you mean 'tiger cat'"),
         (("--top", "2000"), "2000 classes were asked for; the model has 1000"),
     ],

@@ -46,7 +46,7 @@ def test_each_method_is_explained_as_alone_in_the_order_given(model: camserve.Mo
 
 
 def test_a_named_method_that_does_not_go_with_the_model_is_an_error(model: camserve.Model, image: Path) -> None:
-    with pytest.raises(OptionError, match="needs attention"):
+    with pytest.raises(OptionError, match="no attention layers"):
         model.explain_methods(image, ["cam", "legrad"])
     with pytest.raises(UnknownName, match="did you mean 'gradcam'"):
         model.explain_methods(image, "cam,gradcan")

@@ -19,7 +19,7 @@ def test_right_answers_are_counted_where_classes_are_known() -> None:
     right, wrong, unknown = shown(0, 0, 0.4), shown(1, 0, 0.9), row(2, blob(2, 2))
     answers = count_answers([right, wrong, wrong, unknown, failed])
     assert (answers.known, answers.right, answers.unknown, answers.accuracy) == (3, 1, 1, 1 / 3)
-    assert answers.in_words == "1 of 3 right (33 %), 1 more whose class nobody said"
+    assert answers.in_words == "1 of 3 right (33 %), 1 more without a known class"
     assert (answers.unsure, count_answers([{**right, "unsure": True}, wrong, failed]).unsure) == (0, 1)
     assert count_answers([right, wrong]).in_words == "1 of 2 right (50 %)"
     assert [one["class_name"] for one in answers.surest] == ["cat", "cat", "owl"]  # less sure ones are not named

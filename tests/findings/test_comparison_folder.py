@@ -63,7 +63,7 @@ def test_counts_classes_and_models_are_named(a: Path, b: Path, out: Path) -> Non
     assert "NOT PASSED  decisions changed: 2 of 4 (0.5), at most 0.05" in said
     assert "NOT PASSED  accuracy lost: 2 of 4 (0.5), at most 0.01" in said
     assert "map overlap, mean: 1 over 2 maps, at least 0.5" in said
-    words = "A has 3 classes, B 4: decisions are compared by the names of classes."
+    words = "A has 3 classes, B 4: decisions are compared by class name."
     assert words in said
     assert f"A: {a}: net-3, weights abababababab, 3 classes, begun " in said
     page, facts = (out / "index.html").read_text(), json.loads((out / "comparison.json").read_text())
@@ -111,7 +111,7 @@ def test_another_comparison_is_refused_and_the_same_is_made_again(a: Path, b: Pa
     before = files(out)
     refused = run("compare", b, a, "-o", out)
     assert refused.exit_code == 2
-    assert f"'{out}' holds a comparison of '{a}' and '{b}', as they were then. Give -o another" in refused.stderr
+    assert f"'{out}' holds an earlier comparison of '{a}' and '{b}'. Give -o another" in refused.stderr
     assert files(out) == before
     again = run("compare", a, b, "-o", out, "--changed", "1", "--accuracy", "1")
     assert again.exit_code == 0
@@ -119,7 +119,7 @@ def test_another_comparison_is_refused_and_the_same_is_made_again(a: Path, b: Pa
     shutil.rmtree(b)
     made(b, dict.fromkeys(NAMES, 0), classes=5)
     refused = run("compare", a, b, "-o", out)
-    assert (refused.exit_code, "as they were then" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "holds an earlier comparison of" in refused.stderr) == (2, True)
     assert run("compare", a, b, "-o", out, "--restart").exit_code == 0
 
 
@@ -141,7 +141,7 @@ def test_a_run_s_folder_and_somebody_s_page_are_no_place_for_a_comparison(a: Pat
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("mine")
     refused = run("compare", a, b, "-o", tmp_path / "site")
-    assert (refused.exit_code, "is not of `camserve compare`" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "was not written by `camserve compare`" in refused.stderr) == (2, True)
     assert (tmp_path / "site" / "index.html").read_text() == "mine"
 
 

@@ -34,12 +34,12 @@ def test_a_verdict_at_its_margins(tested: Covering | str, state: str) -> None:
 
 def test_a_verdict_says_why() -> None:
     assert verdict("its images are gone") == (CANNOT_TELL, "its images are gone")
-    assert verdict(Covering(8, 0.95, 0.5, 0.95, 5))[1].endswith("to 0.95, but it costs more in 5 of 8 images only")
-    assert verdict(Covering(3, 0.9, 0.5, 0.9, 3))[1] == "it could be covered in 3 images only, of 4 at least"
+    assert verdict(Covering(8, 0.95, 0.5, 0.95, 5))[1].endswith("to 0.95, but it costs more in only 5 of 8 images")
+    assert verdict(Covering(3, 0.9, 0.5, 0.9, 3))[1] == "it could be covered in only 3 images; at least 4 are needed"
     assert Covering(8, 0.5, 0.4, 0.45, 8).cost == pytest.approx(0.1)
 
 
 def test_what_earlier_versions_kept_is_read() -> None:
     kept = {"images": 8, "before": 0.9, "covered": 0.2, "elsewhere": 0.9}
     assert verdict(from_json({"covering": kept}))[0] == CONFIRMED
-    assert verdict(from_json({"covering": None})) == (CANNOT_TELL, "its run did not cover it")
+    assert verdict(from_json({"covering": None})) == (CANNOT_TELL, "the run did not cover it")

@@ -159,12 +159,13 @@ def test_a_suspicion_is_a_finding_only_where_covering_confirms_it() -> None:
     assert (facts["counts"]["shortcut"], facts["counts"].get("suspected shortcut")) == (10, None)
     first, *_, last = facts["sentences"]
     assert first == (
-        "Shortcut: 'owl' is looked for at the bottom left, hot in 100% of its 10 images, in 0% of others; and that "
-        "place decides: covering it takes the score from 0.90 to 0.20, covering as much elsewhere to 0.90."
+        "Shortcut: the model looks for 'owl' at the bottom left (it is hot in 100% of its 10 images, in 0% of other "
+        "images), and that place decides the answer: covering it changes the score from 0.90 to 0.20, covering the "
+        "same area elsewhere to 0.90."
     )
     assert last == "1 suspected shortcut was tested and refuted: 'cat' at the top right."
     assert facts["shortcuts"][0]["sentence"].startswith(
-        "No shortcut: 'cat' is looked for at the top right, hot in 100%"
+        "No shortcut: the model looks for 'cat' at the top right (it is hot in 100%"
     )
 
 
@@ -174,8 +175,8 @@ def test_a_suspicion_that_nobody_tested_is_said_to_be_one() -> None:
     assert (facts["shortcuts"][0]["verdict"], facts["shortcuts"][0]["covering"]) == (CANNOT_TELL, None)
     assert (facts["counts"].get("shortcut"), facts["counts"]["suspected shortcut"]) == (None, 10)
     assert facts["sentences"][-1] == (
-        "Cannot tell whether this is a shortcut: 'cat' is looked for at the top right, hot in 100% of its 10 images, "
-        "in 0% of others; nobody has covered the place to see."
+        "Cannot tell whether this is a shortcut: the model looks for 'cat' at the top right (it is hot in 100% of its "
+        "10 images, in 0% of other images); the place was not covered for a test."
     )
 
 
@@ -191,9 +192,7 @@ def test_classes_of_too_few_images_are_said_to_be_untold() -> None:
     (alone,) = to_dict(found(scattered(0, 20)), scattered(0, 20))["cannot_tell"]
     assert alone.startswith("Cannot tell whether the most frequent class has a shortcut: fewer than 8 images of other ")
     (one,) = to_dict(found(scattered(0, 2)), scattered(0, 2))["cannot_tell"]
-    assert one.startswith(
-        "Cannot tell whether the one class that was answered has a shortcut: fewer than 8 images were"
-    )
+    assert one.startswith("Cannot tell whether the only predicted class has a shortcut: fewer than 8 images were")
 
 
 def coarse(one: Any, *grid: int) -> Any:
@@ -212,7 +211,7 @@ def test_a_map_of_four_cells_says_nothing_of_places() -> None:
     assert facts["sentences"][-1] == told
     assert told == (
         "Cannot tell where the model looks in 20 of 20 images: their maps have fewer than 4 x 4 cells. Try a larger "
-        "size, or an earlier layer."
+        "size or an earlier layer."
     )
     assert found([coarse(row(0, blob(12, 0)), 4, 3) for _ in range(9)]).every.count == 0
     assert found([coarse(row(0, blob(12, 0)), 4, 4) for _ in range(9)]).every.count == 9
@@ -249,7 +248,7 @@ def test_confident_and_wrong_is_listed_with_how_far_the_two_maps_overlap() -> No
     assert (listed["file"], listed["predicted"], listed["expected"]) == ("wrong", "cat", "dog")
     assert listed["overlap"] == round(8 / 24, 3) == round(overlap(*wrong["explanations"]), 3)
     assert facts["counts"]["wrong"] == 2
-    assert "1 image is wrong with a score of 0.8 and more." in facts["sentences"]
+    assert "1 image is wrong with a score of 0.8 or more." in facts["sentences"]
 
 
 def test_sketches_are_means_over_the_points_of_each_cell() -> None:
@@ -307,7 +306,7 @@ def test_a_planted_shortcut_is_found_named_and_confirmed(marked: Path, tmp_path:
     assert (covering["images"], covering["worse"]) == (IMAGES, IMAGES)
     assert shortcut["verdict"] == CONFIRMED
     sentence = facts["sentences"][0]
-    assert sentence.startswith("Shortcut: 'marked' is looked for at the top right, hot in ")
+    assert sentence.startswith("Shortcut: the model looks for 'marked' at the top right (it is hot in ")
     assert sentence in (tmp_path / "out" / "index.html").read_text()
     assert summary.findings["sentences"] == facts["sentences"]
     assert [one["verdict"] for one in summary.findings["shortcuts"]] == [CONFIRMED]

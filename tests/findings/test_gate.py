@@ -199,7 +199,7 @@ def test_what_is_only_suspected_is_said_with_the_reason(suspected: tuple[Path, P
     said = run("compare", a, b, "-o", tmp_path / "out", "--overlap", "0", "--correlation", "-1", "--shift", "1")
     assert said.exit_code == 0, said.output
     words = (
-        "'cat' at the top right: hot in 100% of 10 images; covering it takes the score from 0.57 to 0.50, covering as "
+        "'cat' at the top right: hot in 100% of 10 images; covering it changes the score from 0.57 to 0.50, covering "
     )
     assert f"suspected, not confirmed: {words}" in said.stdout
     page = (tmp_path / "out" / "index.html").read_text()
@@ -212,7 +212,7 @@ def test_the_gate_says_what_it_cannot_tell(tmp_path: Path) -> None:
     said = run("compare", a, b, "-o", tmp_path / "out")
     assert said.exit_code == 0, said.output
     assert "passed      new confirmed shortcuts: cannot tell, at most 0" in said.stdout
-    assert "B: Cannot tell whether the one class that was answered has a shortcut: fewer than 8 images" in said.stdout
+    assert "B: Cannot tell whether the only predicted class has a shortcut: fewer than 8 images" in said.stdout
     facts = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert facts["cannot_tell"][0] in said.stdout
     (check,) = (one for one in facts["checks"] if one["name"] == "new confirmed shortcuts")

@@ -54,9 +54,7 @@ def count(page: "Page") -> str:
 
 def test_the_page_shows_each_image_and_each_failure(page: "Page", out: Path) -> None:
     page.goto(f"file://{out}/index.html")
-    assert (
-        page.locator("h1").inner_text() == "4 explained, 1 failed: 0 of 1 right (0 %), 3 more whose class nobody said"
-    )
+    assert page.locator("h1").inner_text() == "4 explained, 1 failed: 0 of 1 right (0 %), 3 more without a known class"
     assert count(page) == "5 images"
     assert page.locator("figure").count() == 5
     assert "'fake.png'" in page.locator("figure.failed").inner_text()
@@ -272,7 +270,7 @@ def test_only_what_covering_confirms_is_red(page: "Page", written: Callable[...,
 def test_what_nobody_can_tell_is_no_finding(page: "Page", written: Callable[..., Path]) -> None:
     page.goto(f"file://{written(shortcuts=[], counts={}, alike=[], cannot_tell=['Cannot tell it.'])}")
     listed = page.locator("#sentences li").all_inner_texts()
-    assert listed == ["Nothing found, as far as it can be told.", "Cannot tell it."]
+    assert listed == ["Nothing found, but not everything could be checked.", "Cannot tell it."]
 
 
 def test_answers_class_by_class(page: "Page", marked_run: Path) -> None:
@@ -281,7 +279,7 @@ def test_answers_class_by_class(page: "Page", marked_run: Path) -> None:
     table = [row.inner_text().split("\t")[:5] for row in page.locator("#each tbody tr").all()]
     assert table == [["level", "2", "0", "0 %", "-"], ["upright", "2", "2", "100 %", "50 %"]]
     assert page.locator("#confused summary").inner_text() == (
-        "Confusion matrix: most often level is taken for upright, 2 of 2"
+        "Confusion matrix: most often level is predicted as upright, 2 of 2"
     )
     cells = [[cell.inner_text() for cell in row.locator("td").all()] for row in page.locator(".matrix tr").all()]
     assert cells[1:] == [["2", ""], ["2", ""]]
@@ -314,8 +312,8 @@ def marked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_findings_are_said(page: "Page", written: Callable[..., Path]) -> None:
     page.goto(f"file://{written(shortcuts=[], counts={}, alike=[], cannot_tell=[])}")
     assert page.locator("#sentences li").all_inner_texts() == [
-        "Nothing found in 4 images: no class that is looked for at one place, no map unlike those of its class, no "
-        "answer that the model is unsure of, no wrong answer with a score of 0.8 and more."
+        "Nothing found in 4 images: no class with its heat at one place, no map unlike the others of its class, no "
+        "answer with a low best score, no wrong answer with a score of 0.8 or more."
     ]
 
 

@@ -37,6 +37,8 @@ WORDS = {
     r"in whose place": "where, instead of",
     r"(?:and|or) the like": "and similar ...",
     r"said to be": "called, marked as",
+    r"under ?way": "in progress, running",
+    r"by and by": "later",
 }
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): plain for words, plain in WORDS.items()}
 

@@ -79,9 +79,9 @@ def test_a_form_with_two_files_or_a_text_is_refused(client: FlaskClient) -> None
         return client.post(f"/predictions/{NAME}", data=form, content_type="multipart/form-data")
 
     two = send(data=[(io.BytesIO(PNG), "a.png"), (io.BytesIO(PNG), "b.png")])
-    check_problem(two, 400, "bad_option", "the form has 2 images; one is explained at a time")
+    check_problem(two, 400, "bad_option", "the form has 2 images; send one image per request")
     both = send(data=(io.BytesIO(PNG), "a.png"), image=(io.BytesIO(PNG), "b.png"))
-    check_problem(both, 400, "bad_option", "the form has 2 images; one is explained at a time")
+    check_problem(both, 400, "bad_option", "the form has 2 images; send one image per request")
     check_problem(
         send(data="text"), 400, "bad_option", "'data' is text, not a file: with curl write -F data=@photo.jpg"
     )
@@ -98,7 +98,7 @@ def test_a_file_without_its_line_ends_is_known_for_curl_s_d(client: FlaskClient)
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     damaged = encode(Image.fromarray(noise), "png").replace(b"\r", b"").replace(b"\n", b"")
     response = client.post(f"/predictions/{NAME}", data=damaged, content_type="application/x-www-form-urlencoded")
-    check_problem(response, 400, "bad_option", "curl -d takes line ends out of a file: send it with --data-binary")
+    check_problem(response, 400, "bad_option", "curl -d removes line ends from a file: send it with --data-binary")
 
 
 def test_put_is_allowed_for_torchserve_only(client: FlaskClient) -> None:
@@ -197,7 +197,7 @@ def test_one_image_needs_no_list(client: FlaskClient, inputs: Any) -> None:
         ({"inputs": {"a": [encoded()], "b": [encoded()]}}, "inputs has 2 names, 'a' and 'b'; give one"),
         (
             {"dataframe_split": {"columns": ["id", "image"], "data": [[1, encoded()]]}},
-            "dataframe_split has 2 columns, 'id' and 'image'; give one column, that of the images",
+            "dataframe_split has 2 columns, 'id' and 'image'; give one, which holds the images",
         ),
         (
             {"dataframe_split": {"columns": ["image"], "data": [[encoded(), 3]]}},
@@ -207,15 +207,15 @@ def test_one_image_needs_no_list(client: FlaskClient, inputs: Any) -> None:
         ({"dataframe_records": [{str(i): 1 for i in range(9)}]}, "'4' and 4 more"),
         ({"dataframe_records": [{"a": "?"}]}, "dataframe_records.0 is not base64"),
         ({"inputs": ["https://example.com/cat.jpg"]}, "URLs are not fetched"),
-        ({"inputs": [0.5]}, "inputs.0 0.5 is no image"),
-        ({"inputs": [[[0.5, 0.5, 0.5]]]}, "inputs.0 [[0.5, 0.5, 0.5]] is not height x width x 3"),
-        ({"inputs": [[[[0.5, 0.5, 0.5]]]]}, "not whole ones of 0 to 255"),
-        ({"inputs": [[[[0, 0, 256]]]]}, "not whole ones of 0 to 255"),
-        ({"inputs": [[[[0, 0, -1]]]]}, "not whole ones of 0 to 255"),
-        ({"inputs": [[[[0, 0, 10**30]]]]}, "not whole ones of 0 to 255"),
-        ({"inputs": [[[[True, True, False]]]]}, "not whole ones of 0 to 255"),
-        ({"inputs": [[[[0, 0, 0]], [[0, 0]]]]}, "inputs.0 [[[0, 0, 0]], [[0, 0]]] is not height x width x 3"),
-        ({"instances": [{"image": {"b64": {"b64": {"b64": encoded()}}}}]}, "is no image"),
+        ({"inputs": [0.5]}, "inputs.0 0.5 is not an image"),
+        ({"inputs": [[[0.5, 0.5, 0.5]]]}, "inputs.0 [[0.5, 0.5, 0.5]] is not an image in numbers"),
+        ({"inputs": [[[[0.5, 0.5, 0.5]]]]}, "is not an image in numbers"),
+        ({"inputs": [[[[0, 0, 256]]]]}, "is not an image in numbers"),
+        ({"inputs": [[[[0, 0, -1]]]]}, "is not an image in numbers"),
+        ({"inputs": [[[[0, 0, 10**30]]]]}, "is not an image in numbers"),
+        ({"inputs": [[[[True, True, False]]]]}, "is not an image in numbers"),
+        ({"inputs": [[[[0, 0, 0]], [[0, 0]]]]}, "inputs.0 [[[0, 0, 0]], [[0, 0]]] is not an image in numbers"),
+        ({"instances": [{"image": {"b64": {"b64": {"b64": encoded()}}}}]}, "is not an image"),
         ({"instances": [encoded()], "params": {"metod": "cam"}}, "unknown option 'metod'; did you mean 'method'"),
         ({"instances": [encoded()], "signature_name": "x"}, "signature_name 'x': is not known here"),
     ],
@@ -229,7 +229,7 @@ def test_mlflow_errors_say_where(client: FlaskClient, body: Any, said: str) -> N
 
 def test_mlflow_s_csv_is_refused_by_name(client: FlaskClient) -> None:
     response = client.post("/invocations", data=f"image\n{base64.b64encode(PNG).decode()}\n", content_type="text/csv")
-    check_problem(response, 415, "unsupported_type", "Content-Type 'text/csv' is not taken")
+    check_problem(response, 415, "unsupported_type", "Content-Type 'text/csv' is not accepted")
 
 
 @pytest.mark.parametrize("kind", UNDECLARED)
@@ -267,9 +267,9 @@ def test_a_compressed_body_is_what_is_inside(client: FlaskClient, coding: str) -
 @pytest.mark.parametrize(
     ("data", "coding", "said"),
     [
-        (PNG, "gzip", "the body is not what Content-Encoding: gzip says"),
-        (gzip.compress(PNG), "deflate", "the body is not what Content-Encoding: deflate says"),
-        (gzip.compress(PNG)[:-9], "gzip", "the body, of Content-Encoding: gzip, ends early"),
+        (PNG, "gzip", "the body is not valid gzip data (Content-Encoding)"),
+        (gzip.compress(PNG), "deflate", "the body is not valid deflate data (Content-Encoding)"),
+        (gzip.compress(PNG)[:-9], "gzip", "the gzip data of the body ends early"),
         (zlib.compress(PNG)[:60], "deflate", "ends early"),
         (b"", "gzip", "ends early"),
         (gzip.compress(PNG) + b"more", "gzip", "the body continues after the end"),
@@ -316,4 +316,4 @@ def test_a_large_body_within_the_limit_is_read(client: FlaskClient) -> None:
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress"])
 def test_415_of_other_codings(client: FlaskClient, coding: str) -> None:
     response = send(client, PNG, coding, content_type="image/png")
-    check_problem(response, 415, "unsupported_type", f"Content-Encoding '{coding}' is not taken")
+    check_problem(response, 415, "unsupported_type", f"Content-Encoding '{coding}' is not accepted")

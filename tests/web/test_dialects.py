@@ -121,7 +121,7 @@ def check(response: TestResponse, status: int, code: str, said: str) -> None:
         ),
         ({"instances": [{"b64": B64}], "parameters": {"method": "grad_cam"}}, "did you mean 'gradcam'"),
         ({"instances": [{"b64": B64}], "parameters": {"alpha": 3}}, "parameters.alpha 3: should be less than or equal"),
-        ({"instances": [{"b64": B64}], "parameters": {"model": "x"}}, "the options for 'x'; give one"),
+        ({"instances": [{"b64": B64}], "parameters": {"model": "x"}}, "the options name 'x'; give only one"),
         ({"instances": [{"bytes": B64}]}, "instances.0.bytes 'iVBORw0"),
     ],
 )
@@ -136,7 +136,7 @@ def test_v1_errors_say_where(client: FlaskClient, body: Any, said: str) -> None:
 def test_v1_holds_one_request_to_the_pixels_of_one_image(client: FlaskClient) -> None:
     large = base64.b64encode(encode(Image.new("L", (6000, 4000)), "png")).decode()
     response = client.post(f"{V1}:predict", json={"instances": [{"b64": large}] * 3})
-    check(response, 422, "too_many_pixels", "72 megapixels together and more; allowed are 50 (limits.megapixels)")
+    check(response, 422, "too_many_pixels", "at least 72 megapixels together; allowed are 50 (limits.megapixels)")
 
 
 # ---- V2
@@ -255,11 +255,11 @@ def test_v2_takes_a_bare_image(client: FlaskClient, model: camserve.Model) -> No
         ({"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [0.5]}]}, "input 'x' is of 'FP32'"),
         ({"inputs": [{"name": "image", "shape": [2], "datatype": "BYTES", "data": [B64]}]}, "[2] and 1 elements"),
         ({"inputs": [{"name": "image", "shape": [0], "datatype": "BYTES", "data": []}]}, "[0] and 0 elements"),
-        ({"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [1]}]}, "what is no text"),
+        ({"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [1]}]}, "values that are not text"),
         ({"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["?"]}]}, "inputs.0.data.0 is not"),
         (
             {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 9}}]},
-            "binary_data_size of input 'image' is 9; behind the JSON are 0 bytes",
+            "binary_data_size of input 'image' is 9; 0 bytes follow the JSON",
         ),
     ],
 )

@@ -43,7 +43,7 @@ def test_every_method_has_its_seconds_or_a_reason(client: FlaskClient) -> None:
     assert all(("seconds" in one) != ("reason" in one) for one in found.values())
     assert found["cam"]["seconds"] == 0
     assert 0 < found["scorecam"]["seconds"] < found["iscam"]["seconds"] < found["sscam"]["seconds"]
-    assert "needs attention" in found["legrad"]["reason"]
+    assert "no attention layers" in found["legrad"]["reason"]
     assert ask(client, "size=320")["rise"]["seconds"] != found["rise"]["seconds"]
 
 
@@ -51,7 +51,7 @@ def test_a_method_that_cannot_end_in_time_is_not_begun(client: FlaskClient, monk
     monkeypatch.setattr("camserve.explain.seeing.observe", lambda *_: pytest.fail("begun"))
     monkeypatch.setattr(Forecasts, "seconds", lambda *_, **__: {"sscam": 95.4, "rise": 11.0})
     response = client.post("/api/v1/explain?method=sscam", data=PNG, content_type="image/png")
-    said = "SS-CAM takes about 95 s on this image, and 30 s are allowed (serve.deadline_seconds); it was not begun"
+    said = "SS-CAM takes about 95 s on this image, and 30 s are allowed (serve.deadline_seconds); it was not started"
     check_problem(response, 422, "too_long", said)
     several = client.post("/api/v1/explain/classes?method=rise&targets=3", data=PNG, content_type="image/png")
     check_problem(several, 422, "too_long", "RISE takes about 33 s")
@@ -60,7 +60,7 @@ def test_a_method_that_cannot_end_in_time_is_not_begun(client: FlaskClient, monk
     image = base64.b64encode(PNG).decode()
     body = {"instances": 3 * [{"b64": image}], "parameters": {"method": "rise"}}
     v1 = client.post("/v1/models/efficientnet-lite0:explain", json=body)
-    assert (v1.status_code, "RISE takes about 33 s for 3 images" in v1.get_json()["error"]) == (422, True)
+    assert (v1.status_code, "RISE takes about 33 s for 3 such images" in v1.get_json()["error"]) == (422, True)
 
 
 def test_what_was_explained_already_is_answered_whatever_it_took(

@@ -171,7 +171,7 @@ def test_progress_grows_and_cheap_requests_never_wait(asking: FlaskClient, steps
     assert asking.post("/api/v1/explain", data=PNG, content_type="image/png").status_code == 200
     costly = asking.post("/api/v1/explain?method=refinecam&sharp=on", data=PNG, content_type="image/png")
     assert costly.status_code == 200
-    check_problem(asking.get(f"{path}/result"), 409, "no_result", "this job is running; its result is there once")
+    check_problem(asking.get(f"{path}/result"), 409, "no_result", "this job is running; its result is available when")
     assert 'camserve_jobs{state="running"} 1.0' in asking.get("/metrics").text
     steps.go()
     said = ended(asking, path)
@@ -234,7 +234,7 @@ def test_a_job_has_its_own_deadline(asking: FlaskClient, small: Service, monkeyp
 def test_a_full_house_is_said_with_a_time_to_come_back(asking: FlaskClient, steps: Steps) -> None:
     paths = [begun(asking) for _ in range(3)]
     refused = post(asking)
-    check_problem(refused, 429, "busy", "3 jobs are under way or have results that are kept")
+    check_problem(refused, 429, "busy", "3 jobs run, wait or have a kept result")
     assert int(refused.headers["Retry-After"]) >= 1
     asking.delete(paths[2])  # one that was cancelled takes no place
     paths[2] = begun(asking)
@@ -304,7 +304,7 @@ def test_what_has_ended_is_forgotten_after_its_time(monkeypatch: pytest.MonkeyPa
     store.now += 30
     second = store.begin()
     store.now += 30.5
-    with pytest.raises(UnknownJob, match="forgotten after 60 s"):
+    with pytest.raises(UnknownJob, match="deleted 60 s after"):
         store.jobs.get(first.id)
     assert store.jobs.get(second.id).result() == b"found"
     store.now += 30
@@ -316,7 +316,7 @@ def test_bytes_are_bounded_and_the_oldest_result_goes_for_a_new_one(
     monkeypatch: pytest.MonkeyPatch, pool: Workers
 ) -> None:
     store = Store(monkeypatch, pool, job_megabytes=1, jobs=10)
-    with pytest.raises(Busy, match=r"this one would add .*; allowed are 1 \(serve.job_megabytes\)") as refused:
+    with pytest.raises(Busy, match=r"this job would add .*; allowed are 1 \(serve.job_megabytes\)") as refused:
         store.begin(size=2**20)
     assert refused.value.retry_after == 5
     first = store.begin(found=400_000, size=100_000)

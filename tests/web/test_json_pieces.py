@@ -39,7 +39,7 @@ def test_what_is_not_finite_is_null() -> None:
 def test_no_value_is_taken_for_another() -> None:
     body = {"a": Large([b'"one"']), "b": [Large([b"2"]), 'x"y', Large(json_pieces({"c": Large([b"[3]"])}))]}
     assert json.loads(b"".join(json_pieces(body))) == {"a": "one", "b": [2, 'x"y', {"c": [3]}]}
-    with pytest.raises(TypeError, match="set is no value of JSON"):
+    with pytest.raises(TypeError, match="set is not a JSON value"):
         json_pieces({"a": {1}})
     with pytest.raises(ValueError, match="Out of range float"):
         json_pieces({"a": float("nan")})

@@ -161,7 +161,7 @@ def test_costly_requests_take_half_of_the_places(small: Service) -> None:
         waiting.start()
         while small.gate.admitted < 2:
             time.sleep(0.001)
-        with pytest.raises(Busy, match="2 costly requests are under way"), small.gate.turn(Record("c"), costly=True):
+        with pytest.raises(Busy, match="2 costly requests are in progress"), small.gate.turn(Record("c"), costly=True):
             pass
         with small.gate.turn(Record("d")):
             assert small.gate.admitted == 3

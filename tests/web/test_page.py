@@ -102,7 +102,7 @@ def test_the_list_of_classes_closes_by_escape_and_opens_again(page: "Page") -> N
     first = explained(page)
     page.click("#target")
     page.wait_for_selector("#target-classes li >> nth=49")
-    assert page.inner_text("#target-found") == "1000 classes; type a part of a name"
+    assert page.inner_text("#target-found") == "1000 classes; type part of a name"
     page.keyboard.press("Escape")
     assert page.is_hidden("#target-classes")
     assert page.get_attribute("#target", "aria-expanded") == "false"
@@ -143,9 +143,9 @@ def test_what_cannot_be_run_is_closed_and_the_reason_is_there(page: "Page") -> N
     reasons = page.locator("#why li").all_inner_texts()
     assert page.inner_text("#why summary") == f"Why {len(reasons)} methods cannot be chosen"
     (legrad,) = (one for one in reasons if one.startswith("LeGrad: "))
-    assert "needs attention" in legrad
+    assert "no attention layers" in legrad
     (sscam,) = (one for one in reasons if one.startswith("SS-CAM: "))
-    assert sscam.endswith("on this photograph; 900 s are allowed")
+    assert sscam.endswith("on this photograph; the limit is 900 s")
 
 
 def test_what_takes_longer_than_an_answer_may_runs_as_a_job(
@@ -168,7 +168,7 @@ def test_what_takes_longer_than_an_answer_may_runs_as_a_job(
     go_on.release()
     page.wait_for_function("before => progress.position > before", arg=before)
     assert page.is_hidden("#heat")  # of another method
-    assert page.inner_text("#doing") == "Explaining by Group-CAM …"
+    assert page.inner_text("#doing") == "Explaining with Group-CAM …"
     with page.expect_response(lambda answer: answer.request.method == "DELETE") as ended:
         page.click("#cancel")
     assert ended.value.status == 200
@@ -215,7 +215,7 @@ def test_a_job_that_fails_says_why(page: "Page", service: Service, monkeypatch: 
     page.select_option("#method", "groupcam")
     page.wait_for_selector("#problem:visible")
     said = page.inner_text("#problem-text")
-    assert "it was not begun" in said or said == "The job did not end within 0.001 s."
+    assert "it was not started" in said or said == "The job did not end within 0.001 s."
     assert service.jobs.counts()["failed"] > 0
     assert page.is_hidden("#heat")
 
@@ -232,7 +232,7 @@ def test_no_old_picture_stays_while_another_is_made_and_cancel_brings_it_back(pa
     assert page.is_disabled("#download")
     assert page.is_visible("#photo")
     page.wait_for_selector("#elapsed:has-text('1 s')")
-    assert page.inner_text("#doing") == "Explaining by LayerCAM …"
+    assert page.inner_text("#doing") == "Explaining with LayerCAM …"
     page.keyboard.press("Escape")
     page.wait_for_selector("#busy", state="hidden")
     assert page.is_visible("#heat")
@@ -262,7 +262,7 @@ def test_an_error_leaves_no_old_picture_and_speaks_of_no_settings(page: "Page") 
     page.route(asked, lambda route: route.fulfill(status=504, json=said))
     page.select_option("#method", "layercam")
     page.wait_for_selector("#problem:has-text('There was no answer within 30')")
-    assert page.inner_text("#problem-text").endswith("Choose a quicker method than LayerCAM, or a smaller size.")
+    assert page.inner_text("#problem-text").endswith("Choose a faster method than LayerCAM or a smaller size.")
     assert page.is_hidden("#heat")
     assert page.locator("#top [aria-pressed=true]").count() == 0
     other = {"status": 422, "code": "too_long", "detail": "RISE takes about 95 s (serve.deadline_seconds); so"}
@@ -316,7 +316,7 @@ def test_a_photograph_may_be_dropped_or_pasted(page: "Page") -> None:
 
 def test_the_page_fits_a_phone(page: "Page") -> None:
     page.set_viewport_size({"width": 360, "height": 740})
-    assert "what an image classifier says of a photograph" in page.inner_text("#drop p >> nth=0")
+    assert "what an image classifier says about a photograph" in page.inner_text("#drop p >> nth=0")
     upload(page)
     explained(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 360

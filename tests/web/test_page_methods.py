@@ -59,7 +59,7 @@ def test_methods_stand_in_their_groups_with_their_cost_and_the_reason_against(op
         group = open_page.locator("#chooser fieldset").filter(has_text=family)
         assert group.locator("span").all_inner_texts() == [method.title for method in methods]
     assert open_page.is_disabled("#chooser [value=legrad]")
-    assert "needs attention" in open_page.inner_text("#chooser label:has([value=legrad])")
+    assert "no attention layers" in open_page.inner_text("#chooser label:has([value=legrad])")
     assert open_page.inner_text("#chooser label:has([value=cam]) small") == "under 0.1 s"
     assert open_page.is_disabled("#compare-start")
     tick(open_page, "cam", "gradcam")
@@ -84,7 +84,7 @@ def test_maps_in_logits_share_a_scale_and_others_a_scale_of_shares(open_page: "P
     tick(open_page, "gradcam")
     run(open_page)
     assert open_page.inner_text("#compare-high") == "100 %"
-    assert "shares of each map's own peak" in open_page.inner_text("#compare-unit")
+    assert "each map is scaled to its own peak" in open_page.inner_text("#compare-unit")
     check_tile(open_page, "Affinity CAM", found[1].overlay(grey=True))
     check_tile(open_page, "Grad-CAM", model.explain(NOISE, method="gradcam").overlay(grey=True))
 
@@ -145,7 +145,7 @@ def test_a_long_one_runs_as_a_job_shows_how_far_it_is_and_is_stopped(
     assert page.evaluate("document.querySelector('#compare-progress').value") > 0
     with page.expect_response(lambda answer: answer.request.method == "DELETE"):
         page.click("#compare-cancel")
-    page.wait_for_selector("#compare-said:text-is('Stopped. What was found stays.')")
+    page.wait_for_selector("#compare-said:text-is('Stopped. Finished maps are kept.')")
     assert page.locator("#tiles li:not(.empty) button").all_inner_texts() == ["CAM"]
     assert page.inner_text("#tiles li.empty small") == "stopped"
     go_on.release(10_000)

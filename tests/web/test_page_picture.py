@@ -117,7 +117,7 @@ def test_another_class_and_a_difference_are_drawn_before_the_service_says_a_word
     page.fill("#expected", found.labels[second])
     page.keyboard.press("Enter")
     page.wait_for_selector("#expectation:visible")
-    assert f"you expected {found.labels[second]}, which is its number 2" in page.inner_text("#expectation")
+    assert f"you expected {found.labels[second]}, which it ranks number 2" in page.inner_text("#expectation")
     assert "expected was" not in page.inner_text("#warnings")  # which would say it again
     page.route("**/api/v1/explain", lambda _: None)  # from now on no explanation arrives
     page.click("#top li:nth-child(2) button")

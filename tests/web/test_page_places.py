@@ -30,7 +30,7 @@ def numbers(page: "Page") -> list[float]:
 def check_votes(page: "Page", model: camserve.Model, x: int, y: int) -> None:
     votes = model.explain(NOISE).at(x, y)
     said = " · ".join(f"{vote.class_name} {vote.logits:.3g}" for vote in votes)
-    page.wait_for_selector(f"#place:has-text('At {x}, {y} the photograph speaks for {said} (logits).')")
+    page.wait_for_selector(f"#place:has-text('The place {x}, {y} supports {said} (logits).')")
 
 
 def test_hovering_and_clicking_name_the_classes_of_a_place(pointed: "Page", model: camserve.Model) -> None:
@@ -56,7 +56,7 @@ def test_a_drag_gives_the_share_of_a_region_to_the_digit(pointed: "Page", model:
     assert numbers(pointed) == [float(f"{share:.3g}") for share in shares]
     second = model.explain(NOISE, target=found.top(2)[1].class_index)
     pointed.click("#top li:nth-child(2) button")  # the region stays, and says what it gives to another class
-    assert f"for {second.class_name}; all" in pointed.inner_text("#place")
+    assert f"to {second.class_name}; all" in pointed.inner_text("#place")
     shares = second.share((0, 21, 45, 70)), second.share((0, 0, 90, 70))
     assert numbers(pointed) == [float(f"{share:.3g}") for share in shares]
 
@@ -72,7 +72,7 @@ def test_arrow_keys_go_from_cell_to_cell_and_draw_a_region(pointed: "Page", mode
     check_votes(pointed, model, int(x), int(y))
     for key in ("Shift+ArrowDown", "Shift+ArrowRight"):
         pointed.keyboard.press(key)
-    assert pointed.inner_text("#place").startswith("This region gives ")
+    assert pointed.inner_text("#place").startswith("This region contributes ")
     assert not pointed.evaluate("mark.classList.contains('point')")
     pointed.keyboard.press("Escape")
     assert pointed.is_hidden("#mark")
@@ -88,7 +88,7 @@ def test_what_a_cell_can_have_seen_is_dashed(page: "Page", model: camserve.Model
     page.mouse.move(*at(page, 0.03, 0.04))
     left, top, right, bottom = found.receptive_box(13, 12)
     share = (right - left) * (bottom - top) / (451 * 300)
-    assert f"what is dashed for it, {100 * share:.0f} % of the photograph" in page.inner_text("#place")
+    assert f"the dashed area, {100 * share:.0f} % of the photograph" in page.inner_text("#place")
     seen, frame = (page.locator(one).bounding_box() for one in ("#seen", "#frame"))
     assert seen is not None
     assert frame is not None

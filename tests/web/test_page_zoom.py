@@ -40,7 +40,7 @@ def test_the_wheel_keeps_the_place_below_the_pointer(pointed: "Page", model: cam
     pointed.mouse.move(x + 1, y)
     pointed.mouse.move(x, y)
     assert pointed.inner_text("#place") == before
-    assert before.startswith("At 63, 56 ")
+    assert before.startswith("The place 63, 56 ")
 
 
 def test_a_region_drawn_close_up_is_exact(pointed: "Page", model: camserve.Model) -> None:
@@ -54,7 +54,7 @@ def test_a_region_drawn_close_up_is_exact(pointed: "Page", model: camserve.Model
     pointed.mouse.up()
     share = model.explain(NOISE).share((41, 30, 53, 41))
     said = f"{share:.3g}".replace("-", "\N{MINUS SIGN}")
-    assert pointed.inner_text("#place").startswith(f"This region gives {said} logits")
+    assert pointed.inner_text("#place").startswith(f"This region contributes {said} logits")
     mark = pointed.locator("#mark").bounding_box()
     assert mark is not None
     assert (mark["x"], mark["y"]) == pytest.approx(at(pointed, 41.5 / 90, 30.5 / 70), abs=1.5)
@@ -124,12 +124,12 @@ def test_two_fingers_zoom_and_a_tap_still_asks(browser: "Browser", address: str)
     assert at(page, 0.5, 0.5) == pytest.approx((x, y), abs=6)
     assert page.is_hidden("#mark")
     page.touchscreen.tap(*at(page, 45.5 / 90, 35.5 / 70))
-    assert page.inner_text("#place").startswith("At 45, 35 ")
+    assert page.inner_text("#place").startswith("The place 45, 35 ")
     fingers("touchStart", (x, y))
     for far in (10, 20, 30):
         fingers("touchMove", (x - far, y))
     fingers("touchEnd")
-    assert page.inner_text("#place").startswith("At 45, 35 ")  # the sheet was moved, no region was drawn
+    assert page.inner_text("#place").startswith("The place 45, 35 ")  # the sheet was moved, no region was drawn
     assert at(page, 0.5, 0.5)[0] == pytest.approx(x - 30, abs=8)
     context.close()
 

@@ -179,7 +179,7 @@ def test_add_makes_a_card_of_its_folder_and_sentences(card: Path, tmp_path: Path
         (["add", given, "--folder", str(tmp_path)], "give them, one a line, with --labels FILE"),
         (["add", given, "-a", "timm:resnet18"], "leave out --architecture"),
         (["add", "x.pth"], "give --architecture"),
-        ([*asked, "--mean", "0"], "--mean: clip:FOLDER says this itself"),
+        ([*asked, "--mean", "0"], "--mean: clip:FOLDER already defines this"),
     ):
         refused = CliRunner().invoke(main, wrong)
         assert (refused.exit_code, said in refused.output) == (2, True), refused.output
@@ -208,4 +208,4 @@ def test_the_page_draws_the_map_of_a_sentence(page: "Page", card: Path) -> None:
     second = camserve.load(card).explain(PICTURE, labels=OTHERS, target=found.top(2)[1].class_index)
     assert np.abs(drawn(page) - np.asarray(second.overlay()).astype(np.int16)).max() <= 6
     page.hover("#frame")
-    assert re.match("At |What a place votes for is not known here: ", page.inner_text("#place"))
+    assert re.match("The place |Which classes a place supports is not known here: ", page.inner_text("#place"))

@@ -102,5 +102,5 @@ def test_a_preload_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path:
     with pytest.raises(ConfigError, match="bad setting serve.preload: unknown model 'tow'; did you mean 'two'"):
         Service(misspelt)
     many = load_settings(environ={}, overrides={**chosen, "serve": {"preload": ["two", "one", "two"], "models": 1}})
-    with pytest.raises(ConfigError, match="2 models, the default one counted, but serve.models keeps 1 in memory"):
+    with pytest.raises(ConfigError, match="2 models, including the default one, but serve.models keeps 1 in memory"):
         Service(many)

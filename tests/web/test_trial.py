@@ -79,7 +79,10 @@ def test_all_models_are_tried_also_after_one_that_fails(tmp_path: Path) -> None:
 
 def test_a_model_is_tried_with_the_service_s_own_options(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "one")
-    for changed, said in (({"method": "legrad"}, "needs attention"), ({"size": 5000}, "explain.max_input_megapixels")):
+    for changed, said in (
+        ({"method": "legrad"}, "no attention layers"),
+        ({"size": 5000}, "explain.max_input_megapixels"),
+    ):
         unfit = settings.model_copy(update={"explain": settings.explain.model_copy(update=changed)})
         (trial,) = try_models(unfit)
         assert said in str(trial.error)

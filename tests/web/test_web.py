@@ -448,7 +448,7 @@ def test_405_says_what_is_allowed(client: FlaskClient) -> None:
 
 
 def test_406_lists_what_there_is(client: FlaskClient) -> None:
-    check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "none of Accept 'text/csv' can be given")
+    check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "none of Accept 'text/csv' is available")
     check_problem(post(client, **asks("text/csv")), 406, "not_acceptable", "application/json, application/x-npy")
 
 
@@ -514,7 +514,7 @@ def test_504_of_an_answer_that_takes_too_long(small: Service) -> None:
     check_problem(post(client), 504, "deadline_passed", said)
     with small.gate.turn(Record("x")), small.gate.turn(Record("x")):  # no room to work, and the queue is full
         full = post(client)
-        check_problem(full, 429, "busy", "2 requests are under way, which is the limit (serve.queue)")
+        check_problem(full, 429, "busy", "2 requests are in progress, which is the limit (serve.queue)")
         assert (full.headers["Retry-After"], full.headers["Connection"]) == ("1", "close")
     end.set()
     assert running.result(5)
@@ -560,7 +560,7 @@ def test_uploads_beyond_their_share_of_threads_are_refused_unread(small: Service
     with small.gate.upload(None), small.gate.upload(None):
         assert small.gate.reading == 2
         response = client.post(EXPLAIN, content_type="image/png", input_stream=body)
-        check_problem(response, 429, "busy", "2 uploads are under way, which is the limit (serve.http_threads)")
+        check_problem(response, 429, "busy", "2 uploads are in progress, which is the limit (serve.http_threads)")
         assert client.get("/livez").status_code == 200
     assert body.tell() == 0
 

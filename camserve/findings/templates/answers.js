@@ -1,8 +1,8 @@
 
-// answers, where classes are known
+// the section of answers, if classes are known
 
 const {classes: each, confusions, matrix, known} = about.answers;
-const OPEN = 12;  // classes up to which table and matrix are open at once, where there is room
+const OPEN = 12;  // with up to this many classes, table and matrix are open at first on wide screens
 const meanOf = new Map(about.findings.classes.filter(one => one.images).map(one => [one.class_index, one.mean]));
 const percent = share => share === null ? "-" : `${Math.round(100 * share)} %`;
 const ofThose = one => `${one.class_name}, ${one.right} of ${one.images}`;
@@ -29,7 +29,7 @@ function counts() {
     const line = element("tr"), total = row.reduce((sum, count) => sum + count, 0);
     line.append(head("row", matrix.classes[down]));
     row.forEach((count, across) => {
-      const one = cell(undefined, "number"), words = `${matrix.classes[down]}, answered ${matrix.classes[across]}: ${count}`;
+      const one = cell(undefined, "number"), words = `expected ${matrix.classes[down]}, predicted ${matrix.classes[across]}: ${count}`;
       one.style.setProperty("--share", total ? `${Math.round(80 * count / total)}%` : "0%");
       one.classList.add(down === across ? "hit" : "miss");
       one.title = words;
@@ -43,7 +43,7 @@ function counts() {
     });
     table.append(line);
   });
-  table.querySelector("button").tabIndex = 0;  // Tab comes to one of the numbers, arrows lead to the others
+  table.querySelector("button").tabIndex = 0;  // Tab goes to one of the numbers, the arrow keys to the others
   table.addEventListener("keydown", stepped);
   return table;
 }
@@ -71,7 +71,7 @@ function stepped(event) {
 function pairs() {
   const list = element("ul", undefined, "pairs");
   for (const one of confusions) {
-    const item = element("li", `${one.expected} taken for ${one.predicted}, ${one.count} of ${one.of} `);
+    const item = element("li", `${one.expected} predicted as ${one.predicted}, ${one.count} of ${one.of} `);
     item.append(showing("show them", {expected: String(one.expected_index), class: String(one.predicted_index)}));
     list.append(item);
   }
@@ -81,8 +81,8 @@ function pairs() {
 function answers() {
   const shown = each.filter(one => one.images), [first, last] = [shown[0], shown.at(-1)];
   byId("right").textContent = `${about.right}. `;
-  if (confusions.length) byId("right").append(showing("show the worst: wrong answers, the surest first", {flag: "wrong", order: "high"}));
-  byId("each").firstElementChild.textContent = `Class by class: from ${ofThose(first)} right` + (last === first ? "" : `, to ${ofThose(last)}`);
+  if (confusions.length) byId("right").append(showing("show wrong answers, highest score first", {flag: "wrong", order: "high"}));
+  byId("each").firstElementChild.textContent = `By class: from ${ofThose(first)} right` + (last === first ? "" : `, to ${ofThose(last)}`);
   const few = each.length <= OPEN, table = () => byId("each").querySelector("tbody").append(...each.map(classRow));
   if (few) table();
   else byId("each").addEventListener("toggle", table, {once: true});
@@ -91,7 +91,7 @@ function answers() {
   byId("confused").hidden = !most;
   if (!most) return;
   byId("confused").firstElementChild.textContent = (matrix ? "Confusion matrix" : "Confusions") + (most.count === 1 ? ", each once"
-    : `: most often ${most.expected} is taken for ${most.predicted}, ${most.count} of ${most.of}`);
+    : `: most often ${most.expected} is predicted as ${most.predicted}, ${most.count} of ${most.of}`);
   byId("reading").hidden = !matrix;
   byId("confused").lastElementChild.append(matrix ? counts() : pairs());
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Links to pictures open a dialog with all pictures of their group; without this they are links.
+// A link to a picture opens a dialog with all pictures of its group. Without JavaScript it stays a link.
 const groups = [...document.querySelectorAll("[data-group]")], dialog = document.getElementById("one");
 const byId = id => document.getElementById(id);
 const linksOf = group => group.matches("a") ? [group] : [...group.querySelectorAll("a[href]")];
@@ -29,7 +29,7 @@ const STEPS = {ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1};
 groups.forEach((group, place) => {
   for (const link of linksOf(group)) {
     link.addEventListener("click", event => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return;  // a new tab or window, as ever
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;  // the browser opens a new tab or window
       event.preventDefault();
       open(place);
     });

@@ -1,20 +1,20 @@
 "use strict";
 const {about, rows} = JSON.parse(document.getElementById("data").textContent);
-const texts = rows.pop();  // what rows name by a number
+const texts = rows.pop();  // rows refer to these by number
 const FILE = 0, ERROR = 1, FLAGS = 2, BORDER = 3, AWAY = 4, EXPECTED = 5, EXPLANATIONS = 6;
 const CLASS = 0, SCORE = 1, METHOD = 2, TARGET = 3, OVERLAY = 4, THUMBNAIL = 5, WARNINGS = 6, VALUE = 7, TRUST = 8, AGAINST = 9;
-const HEIGHT = 304, WIDTH = 268, GAP = 14;  // of a card, pixels; all are alike, so that a place follows from a number
+const HEIGHT = 304, WIDTH = 268, GAP = 14;  // pixels of a card; all cards have one size, so a card's place follows from its number
 const SENTENCES = 6;  // shown at first
 const FILTERS = ["search", "class", "expected", "flag", "warning", "low", "high"];
 const GRAVE = ["shortcut", "confident and wrong"];  // flags that are red
-const DOUBTFUL = "doubtful";  // verdict of maps that are trusted least
+const DOUBTFUL = "doubtful";  // verdict of the least trusted maps
 const byId = id => document.getElementById(id);
 const textOf = text => typeof text === "number" ? texts[text] : text;
 const pathOf = (row, path) => typeof path === "number" ? texts[path].replace("*", () => row[FILE]) : path;
 const href = path => path.split("/").map(encodeURIComponent).join("/");
 const named = index => about.labels[index];
 const score = value => value === null ? "?" : value.toFixed(2);
-// The class with its score; what has no score, such as a difference of classes, with its value.
+// The class with its score; a target without a score, such as a difference of classes, with its value.
 const answered = one => one[SCORE] === null ? [textOf(one[TARGET]), score(one[VALUE])] : [named(one[CLASS]), score(one[SCORE])];
 const tail = text => text.length > 38 ? `…${text.slice(-37)}` : text;
 const images = number => number === 1 ? "1 image" : `${number.toLocaleString("en")} images`;
@@ -26,7 +26,7 @@ function element(tag, text, ...classes) {
   return made;
 }
 
-// what can be filtered for, once for all rows
+// the choices of the filters, computed once for all rows
 
 const main = row => row[EXPLANATIONS][0];
 const kindIn = warning => warning.replace(/'[^']*'/g, "…").replace(/-?\d[\d.e+-]*%?/g, "#");
@@ -48,24 +48,24 @@ function fill(select, any, counts, name = value => value) {
 }
 
 fill(byId("class"), "all", counted(row => main(row) ? [main(row)[CLASS]] : []), named);
-fill(byId("expected"), "any", counted(row => row[EXPECTED] ? [row[EXPECTED][0]] : []), named);
-fill(byId("flag"), "any or none", counted(row => row[FLAGS]));
-fill(byId("warning"), "any or none", counted(row => warningsOf(row).map(kindOf)), kind => kind.slice(0, 60));
+fill(byId("expected"), "all", counted(row => row[EXPECTED] ? [row[EXPECTED][0]] : []), named);
+fill(byId("flag"), "all", counted(row => row[FLAGS]));
+fill(byId("warning"), "all", counted(row => warningsOf(row).map(kindOf)), kind => kind.slice(0, 60));
 
 const failures = rows.filter(row => row[ERROR]).length;
 byId("title").textContent = `${(rows.length - failures).toLocaleString("en")} explained` + (failures ? `, ${failures} failed` : "") +
   (about.right ? `: ${about.right}` : "");
-byId("about").textContent = `Model ${about.model}. A click or Enter opens a picture larger; arrows lead from one to the next.`;
+byId("about").textContent = `Model ${about.model}. Click a picture, or press Enter on it, to enlarge it. The arrow keys move between the pictures.`;
 
 // filter and sort
 
 const isWrong = row => row[FLAGS].includes("wrong");
 const alphabetical = new Map(about.labels.map((name, index) => [name, index]).sort((a, b) => a[0] < b[0] ? -1 : 1)
   .map(([, index], place) => [index, place]));
-// What comes first has the least; what has no such number, the last.
+// Rows are sorted by the smallest number first; rows without a number come last.
 const ORDERS = {
   file: () => 0,
-  // wrong answers, the surest first; then the others, the least sure first
+  // wrong answers, the highest score first; then right answers, the lowest score first
   worst: row => row[ERROR] ? undefined : isWrong(row) ? -1 - main(row)[SCORE] : main(row)[SCORE],
   high: row => negative(main(row)?.[SCORE]),
   low: row => main(row)?.[SCORE],
@@ -137,7 +137,7 @@ function draw() {
   stop(Math.max(0, Math.floor(top / (HEIGHT + GAP))) * columns);
 }
 
-// Tab comes to one card, the last that had the focus, else the first on the screen; arrows lead to the others.
+// Tab goes to one card: the last that had the focus, or else the first on the screen. The arrow keys go to the others.
 function stop(first) {
   const at = shown.has(current) ? current : first;
   for (const [number, card] of shown) card.tabIndex = number === at ? 0 : -1;
@@ -158,7 +158,7 @@ function cardOf(number) {
     return card;
   }
   for (const one of row[EXPLANATIONS].slice(0, 2)) if (one[THUMBNAIL]) pictures.append(picture(one[THUMBNAIL], row, one));
-  if (!pictures.children.length) pictures.append(element("p", "no picture was asked for"));
+  if (!pictures.children.length) pictures.append(element("p", "no picture was requested"));
   const one = main(row), heading = element("div", undefined, "class"), marks = element("div", undefined, "marks");
   const [name, figure] = answered(one);
   heading.append(element("span", name), element("b", figure));
@@ -177,16 +177,16 @@ function pressed(event, number) {
   if (event.key === "Enter" || event.key === " ") { if (!event.repeat) open(number); }
   else if (event.key in steps) focus(number + steps[event.key]);
   else return;
-  event.preventDefault();  // else the same stroke scrolls, or presses a button of what was opened
+  event.preventDefault();  // otherwise the same key also scrolls the page, or presses a button in the dialog
 }
 
 function focus(number) {
   if (!(number in chosen)) return;
-  if (!shown.has(number)) {  // far from the screen there are no cards
+  if (!shown.has(number)) {  // cards far from the screen do not exist
     scrollTo(0, byId("grid").offsetTop + Math.floor(number / columns) * (HEIGHT + GAP) - innerHeight / 3);
     draw();
   }
-  shown.get(number).focus({preventScroll: true});  // the last that was opened, or the first that a filter leaves
+  shown.get(number).focus({preventScroll: true});  // the card that was opened last, or the first card after filtering
   shown.get(number).scrollIntoView({block: "nearest"});
 }
 
@@ -219,12 +219,12 @@ function open(number) {
   const expected = row[EXPECTED] ? `Expected: ${named(row[EXPECTED][0])} ${score(row[EXPECTED][1])}. ` : "";
   const words = row[ERROR] || expected + row[FLAGS].filter(flag => flag !== "wrong").join(", ");
   const apart = row[EXPLANATIONS].find(one => one[AGAINST]);
-  byId("large").replaceChildren(file, element("p", words), ...(apart ? [against(row, apart), element("h3", "Each over its own maximum")] : []), large);
+  byId("large").replaceChildren(file, element("p", words), ...(apart ? [against(row, apart), element("h3", "Each map on its own scale")] : []), large);
   byId("place").textContent = `${number + 1} of ${chosen.length.toLocaleString("en")}`;
   byId("before").disabled = number === 0;
   byId("after").disabled = number === chosen.length - 1;
   if (!byId("one").open) byId("one").showModal();
-  byId("one").focus();  // on no button, which a key that is held down would press
+  byId("one").focus();  // not a button: a key that is held down would press it
 }
 
 byId("one").addEventListener("click", event => { if (event.target === byId("one")) byId("one").close(); });
@@ -254,7 +254,7 @@ function heatmap(text) {
   return canvas;
 }
 
-// a wrong answer: the photograph, both classes and their difference are one picture, side by side
+// a wrong answer: one picture holds the photograph, both classes and their difference, side by side
 
 const ramp = bytes => `linear-gradient(to right, ${[...Array(17).keys()].map(step => {
   const at = 3 * Math.round(255 * step / 16);
@@ -311,7 +311,7 @@ function sentence({text, kind, flag, of}) {
 }
 
 function sentences() {
-  // hundreds of classes can be suspected, and the pictures are to be seen without scrolling past them
+  // there may be hundreds of findings; the pictures must stay visible without much scrolling
   const items = about.sentences.map(sentence), more = items.splice(SENTENCES), [summary, list] = byId("more").children;
   byId("sentences").append(...items);
   list.append(...more);

@@ -1,4 +1,4 @@
-"""Where clients of other servers knock: SageMaker, MLflow, TorchServe."""
+"""Paths for clients of other servers: SageMaker, MLflow, TorchServe."""
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -12,30 +12,30 @@ from camserve.web.upload import Upload
 
 aliases = Blueprint("aliases", __name__)
 
-# As TorchServe's tools number a model's first version, and as ours are.
+# The first version of a model in TorchServe's tools, and in this service.
 _VERSIONS = ("1.0", VERSION)
 
 
 @aliases.post("/invocations")
 @gives(types=api.ANSWERS, body=MlflowRequest, image=True, statuses=(304, 406), headers=api.NONE_MATCH)
 def invocations() -> Response:
-    """SageMaker, MLflow: an image is answered as on /api/v1/explain, JSON as on :explain of the default model."""
+    """SageMaker, MLflow: answers an image like /api/v1/explain, and JSON like :explain of the default model."""
     if has_image_body(request):
         return api.explain()
-    if request.mimetype == "text/csv":  # MLflow's own tools send tables of numbers so
-        raise ImageTypeError("Content-Type 'text/csv' is not taken; send JSON with dataframe_split, or an image")
+    if request.mimetype == "text/csv":  # MLflow's own tools send tables of numbers as CSV
+        raise ImageTypeError("Content-Type 'text/csv' is not accepted; send JSON with dataframe_split, or an image")
     body = read_body(request, MlflowRequest, MOST_VALUES)
     if isinstance(body, Upload):
         return api.explained(body)
     return kserve.explained(body.take_images(), body.parameters.for_model(service().shelf.default))
 
 
-# curl's -T is TorchServe's own way to send an image, and a PUT.
+# TorchServe's documentation sends images with curl -T, which is a PUT.
 @aliases.put("/explanations/<card:name>", endpoint="put_explanations")
 @aliases.post("/explanations/<card:name>")
 @gives(kserve.Explanations, body=kserve.V1Request, image=True)
 def explanations(name: str) -> Response:
-    """TorchServe: as :explain."""
+    """TorchServe: answers like :explain."""
     return kserve.explain(name)
 
 
@@ -45,7 +45,7 @@ def explanations(name: str) -> Response:
 @aliases.post("/predictions/<card:name>")
 @gives(kserve.Predictions | dict[str, float], body=kserve.V1Request, image=True)
 def predictions(name: str, version: str = VERSION) -> Response:
-    """TorchServe: for an image {class name: score}, as its image classifiers answer; for JSON as :predict."""
+    """TorchServe: answers an image with {class name: score}, like its image classifiers, and JSON like :predict."""
     if version not in _VERSIONS:
         raise ModelNotFound(f"{name}, version {version}", [f"{name}, version {one}" for one in _VERSIONS])
     body = read_body(request, kserve.V1Request)
@@ -54,6 +54,6 @@ def predictions(name: str, version: str = VERSION) -> Response:
     if not isinstance(body, Upload):
         return kserve.predicted(images, options)
     (only,) = kserve.predictions_of(images, options)
-    best_last = reversed(only["top_k"])  # of classes with one name the best one's score stays
+    best_last = reversed(only["top_k"])  # if classes share a name, the best score stays
     found = {one["class_name"]: one["logit" if one["score"] is None else "score"] for one in best_last}
     return jsonify(dict(reversed(found.items())))

@@ -1,4 +1,4 @@
-"""The native dialect, /api/v1: for people, curl and the page."""
+"""The native dialect, /api/v1, for people, curl and the page."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,13 +21,13 @@ from camserve.web.work.pricing import demand_of
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
-AUTO_SUMMARY = "the exact map where the model's head allows one, Grad-CAM elsewhere"
+AUTO_SUMMARY = "the exact map if the model's head allows one, or else Grad-CAM"
 
 
 class ModelEntry(TypedDict):
-    """A model that a request may name. available: whether card and files are in place; loaded: whether in memory.
+    """A model that a request may name. available: its card and files are complete. loaded: it is in memory.
 
-    takes_labels: whether its classes are sentences, which a request may choose. error: what is wrong with it.
+    takes_labels: whether its classes are sentences that a request may choose. error: what is wrong with it.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Models(TypedDict):
 class Layers(TypedDict):
     """The layers of a model that can be explained, in the order of the network.
 
-    outputs: of a network with several, each a value of the option output; [] for one.
+    outputs: the outputs of a network with several, as values of the option output; [] for a network with one.
     """
 
     model: str
@@ -67,7 +67,7 @@ class Classes(TypedDict):
 
 
 class Forecast(TypedDict):
-    """What one method would do: about how many seconds it takes, or why it does not go with the model."""
+    """The estimated seconds of one method, or the reason why it cannot explain the model."""
 
     name: str
     seconds: NotRequired[float]
@@ -75,9 +75,9 @@ class Forecast(TypedDict):
 
 
 class Forecasts(TypedDict):
-    """What every method would do. deadline_seconds: what an answer may take; longer ones are refused.
+    """The estimates for all methods. deadline_seconds: the time limit of an answer; longer methods are refused.
 
-    job_seconds: what a job may take, 0 where none are taken.
+    job_seconds: the time limit of a job; 0 if the service takes no jobs.
     """
 
     deadline_seconds: float
@@ -86,28 +86,28 @@ class Forecasts(TypedDict):
 
 
 class Methods(TypedDict):
-    """Every explanation method, with what is known of it."""
+    """Every explanation method, with facts about it."""
 
     methods: list[dict[str, Any]]
 
 
 ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: dict[str, Any], NPY: None, ZIP: None}
-LIKE_FILE = {LIKE: "another image: why the two look alike to the network's features, with a map of each"}
+LIKE_FILE = {LIKE: "another image: explains why the two are similar to the network, with a map for each"}
 NONE_MATCH = {"If-None-Match": "the ETag of an answer that the caller has"}
 
 
 @api.post("/explain")
 @gives(types=ANSWERS, image=True, statuses=(304, 406), headers=NONE_MATCH, files=LIKE_FILE)
 def explain() -> Response:
-    """One image in, its explanation out. What can be refused without reading the body is."""
+    """Explain one image. Wrong options in the query are refused before the body is read."""
     choose_type(request, parse_options(request.args.items(multi=True)))
     return explained(read_upload(request, two=True))
 
 
 def explained(upload: Upload, options: Options | None = None, found: Found | None = None) -> Response:
-    """The explanation of an image that was read, as the media type that was asked for.
+    """The explanation of an uploaded image, as the requested media type.
 
-    options: default those that came with it. found: what was found before.
+    options: default those of the request. found: the result of a job.
     """
     ours, now = service(), record()
     options = options or options_with(request, upload)
@@ -139,14 +139,14 @@ def explained(upload: Upload, options: Options | None = None, found: Found | Non
 
 
 def is_known(tag: str) -> bool:
-    """Whether the caller has the answer of that name; a proxy that compresses makes the name a weak one."""
+    """Whether the caller has the answer with this ETag, strong or weak: a compressing proxy makes ETags weak."""
     return request.if_none_match.is_strong(tag) or request.if_none_match.is_weak(tag)
 
 
 @api.get("/models")
 @gives(Models)
 def models() -> Response:
-    """Every model a request may name."""
+    """The models that a request may name."""
     return jsonify(models=described_models())
 
 
@@ -169,7 +169,7 @@ def classes(name: str) -> Response:
 @api.post("/explain/forecast")
 @gives(Forecasts, image=True)
 def forecast() -> Response:
-    """What every method would take on an image, and why some do not go with the model. None of them is run on it."""
+    """The estimated time of every method on an image, or why it cannot explain the model. No method is run."""
     ours, now = service(), record()
     upload = read_upload(request)
     options = options_with(request, upload)
@@ -192,7 +192,7 @@ def methods() -> Response:
 
 
 def described_models() -> list[ModelEntry]:
-    """The entries of the list, the default first."""
+    """The entries of the list of models, the default first."""
     return [_entry(name, *one) for name, one in service().shelf.listed().items()]
 
 

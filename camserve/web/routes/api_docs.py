@@ -1,4 +1,4 @@
-"""The page at /docs: /openapi.json to read and to try out, by Swagger UI, whose files the extra `apidocs` brings."""
+"""The page at /docs shows /openapi.json with Swagger UI, from the extra `apidocs`."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -12,13 +12,13 @@ from camserve.version import __version__
 
 api_docs = Blueprint("api_docs", __name__, url_prefix="/docs")
 
-# Files of the package flask_swagger_ui that the page needs; no code of it runs here.
+# Files of the package flask_swagger_ui that the page needs. Its Python code is not used.
 _FILES = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 @api_docs.get("")
 def show() -> ResponseReturnValue:
-    """The page; without the extra, how to get it."""
+    """The page. Without the extra, it says how to install the extra."""
     return render_template("api_docs.html", version=__version__, available=_folder() is not None)
 
 
@@ -33,7 +33,7 @@ def file(name: str) -> ResponseReturnValue:
 
 @cache
 def _folder() -> Path | None:
-    """Where Swagger UI lies; None where it is not installed."""
+    """The folder of Swagger UI; None if it is not installed."""
     spec = find_spec("flask_swagger_ui")
     folders = spec.submodule_search_locations if spec is not None else None
     found = Path(folders[0]) / "dist" if folders else None

@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 classes = Blueprint("classes", __name__, url_prefix="/api/v1")
 
-# Classes above a score that a request is taken to ask for before that is known: so many are costly.
+# Assumed number of classes above a score, before it is known. So many classes are costly.
 _MANY = 16
 Pairs = list[tuple[str, str]]
 
 
 class ClassesExplained(TypedDict):
-    """The explanation of each class, in the order asked for, as /explain gives one."""
+    """The explanation of each class, in the requested order, in the form of /explain."""
 
     explanations: list[dict[str, Any]]
 
 
 ANSWERS: dict[str, Any] = {**dict.fromkeys(IMAGES), JSON: ClassesExplained}
 TARGETS = {
-    "targets": "classes separated by semicolons; how many of the best, as in 3 or top 3; or those that score at least "
-    "so much, as in above 0.5; a form may carry it"
+    "targets": "classes separated by semicolons; or a number of best classes, such as 3 or top 3; or a minimum score, "
+    "such as above 0.5; may also be a field of the form"
 }
 
 
 @classes.post("/explain/classes")
 @gives(types=ANSWERS, image=True, statuses=(406,), query=TARGETS)
 def explain_classes() -> Response:
-    """One image and `targets` in; a list of explanations, or a sheet of them, out."""
+    """Explain several classes (`targets`) of one image: a list of explanations, or one sheet of pictures."""
     ours, now = service(), record()
     query = list(request.args.items(multi=True))
     parse_options(_without_targets(query))
@@ -56,7 +56,7 @@ def explain_classes() -> Response:
     targets, options = _targets(given), parse_options(_without_targets(given))
     kind = choose_type(request, options)
     if kind not in ANSWERS:
-        raise NotAcceptable(f"several classes are not given as {kind}; there are {', '.join((JSON, *IMAGES))}")
+        raise NotAcceptable(f"several classes cannot be returned as {kind}; allowed are {', '.join((JSON, *IMAGES))}")
 
     def work(until: float) -> list[bytes]:
         own = ours.model(options.model, until, options.output).labels
@@ -78,7 +78,7 @@ def _targets(pairs: Pairs) -> Best | Above | list[str]:
     given = [value for name, value in pairs if name == "targets"]
     if len(given) != 1 or any(name == "target" and value for name, value in pairs):
         raise OptionError(
-            "give targets once, and no target: classes separated by semicolons, how many of the best, or those above a "
+            "give targets once, and no target: classes separated by semicolons, a number of best classes, or a minimum "
             "score, such as targets=tabby;tiger cat, targets=3 or targets=above 0.5"
         )
     if len(given[0]) > LONGEST:
@@ -90,10 +90,10 @@ def _targets(pairs: Pairs) -> Best | Above | list[str]:
 
 
 def _check_count(targets: Best | Above | list[str], labels: Sequence[str]) -> None:
-    """Raises TooMuch before anything is decoded. More than the model has is another error."""
+    """Raise TooMuch before anything is decoded. More classes than the model has are another error."""
     limit = service().settings.limits.explanations
     wanted = targets if isinstance(targets, list) else targets.among(labels)
-    if isinstance(wanted, Above):  # whose number is known when the network has run
+    if isinstance(wanted, Above):  # the number of classes is known only after the network has run
         return
     count = len(wanted) if isinstance(wanted, list) else wanted if wanted <= len(labels) else 0
     if count > limit:

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can take work."""
+"""Health checks: whether the process is alive, and whether it is ready for requests."""
 
 from flask import Blueprint, Response, jsonify
 
@@ -11,7 +11,7 @@ health = Blueprint("health", __name__)
 @health.get("/livez")
 @gives(Status)
 def livez() -> Response:
-    """200 as long as the process answers at all; a failure means: restart it."""
+    """200 while the process is alive. If it fails, restart the process."""
     return jsonify(status="alive")
 
 
@@ -20,7 +20,7 @@ def livez() -> Response:
 @health.get("/ping")
 @gives(Status)
 def readyz() -> Response:
-    """200 once the model is loaded, 503 while loading and when shutting down: send no requests then."""
+    """200 when the model is loaded; 503 while it loads, and during shutdown. Send no requests on 503."""
     service().check_ready()
     return jsonify(status="ready")
 
@@ -28,13 +28,13 @@ def readyz() -> Response:
 @health.get("/v2/health/live")
 @gives(dict[str, bool])
 def live() -> Response:
-    """As /livez, in the words of the Open Inference Protocol."""
+    """The same as /livez, in the form of the Open Inference Protocol."""
     return jsonify(live=True)
 
 
 @health.get("/v2/health/ready")
 @gives(dict[str, bool])
 def ready() -> Response:
-    """As /readyz, in the words of the Open Inference Protocol."""
+    """The same as /readyz, in the form of the Open Inference Protocol."""
     service().check_ready()
     return jsonify(live=True, ready=True)

@@ -1,4 +1,4 @@
-"""/api/v1/jobs: an explanation that takes longer than a request may."""
+"""/api/v1/jobs: explanations that take too long for one request."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NotRequired
@@ -21,11 +21,11 @@ jobs = Blueprint("jobs", __name__, url_prefix="/api/v1/jobs")
 
 
 class JobState(TypedDict):
-    """How far a job is. state: waiting, running, done, failed or cancelled.
+    """The state of a job. state: waiting, running, done, failed or cancelled.
 
-    forwards: how often the network has run; forwards_in_all: how often it will, null while that is not known. seconds:
-    for how long it has been at work. result: where to get it, of a done one. status, code, detail: what explain would
-    have answered, of a failed one.
+    forwards: runs of the network so far; forwards_in_all: runs in total, null while unknown. seconds: how long the job
+    has run. result: the address of the result of a finished job. status, code, detail: the error of a failed job, as
+    explain would have answered it.
     """
 
     id: str
@@ -48,7 +48,7 @@ class _Asked:
 @jobs.post("")
 @gives(JobState, image=True, statuses=(406,), files=api.LIKE_FILE, status=202)
 def begin() -> Response:
-    """One image in, as for explain; its explanation is computed by and by. Location says where to ask for it."""
+    """Start a job that explains an image, with the options of explain. Location is the address of the job."""
     choose_type(request, parse_options(request.args.items(multi=True)))
     ours, now = service(), record()
     upload = read_upload(request, two=True)
@@ -75,14 +75,14 @@ def begin() -> Response:
 @jobs.get("/<job>")
 @gives(JobState)
 def show(job: str) -> Response:
-    """How far a job is."""
+    """Show the state of a job."""
     return _told(service().jobs.get(job))
 
 
 @jobs.get("/<job>/result")
 @gives(types=api.ANSWERS, statuses=(304, 406, 409, 429, 504), headers=api.NONE_MATCH)
 def result(job: str) -> Response:
-    """The answer that explain would have given, as the media type that is asked for now."""
+    """The result of a job: the answer of explain, as the requested media type."""
     known = service().jobs.get(job)
     if isinstance(known.failure, Problem):
         return known.failure.response(record(), request.path)
@@ -93,7 +93,7 @@ def result(job: str) -> Response:
 @jobs.delete("/<job>")
 @gives(JobState)
 def cancel(job: str) -> Response:
-    """End a job between two runs of the network; one that has ended is forgotten."""
+    """Cancel a job between two runs of the network. A job that has ended is deleted."""
     return _told(service().jobs.cancel(job))
 
 

@@ -1,4 +1,4 @@
-"""The KServe V1 dialect: images in base64 in, predictions and explanations out."""
+"""The KServe V1 dialect: takes images in base64, and returns predictions and explanations."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NotRequired, TypeVar
@@ -27,7 +27,7 @@ Made = TypeVar("Made")
 
 kserve = Blueprint("kserve", __name__, url_prefix="/v1/models")
 
-# What an explanation carries where the caller does not say.
+# The outputs of an explanation if the request names none.
 DEFAULT_OUTPUTS = ("overlay", "heatmap")
 
 
@@ -40,7 +40,7 @@ class Encoded(BaseModel):
 
 
 class Instance(BaseModel):
-    """One image, under whichever name a client knows."""
+    """One image, under one of several names that clients use."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +63,7 @@ class Instance(BaseModel):
 
 
 class V1Request(BaseModel):
-    """What :predict and :explain take. parameters: options, the same for all instances."""
+    """The body of :predict and :explain. parameters: options for all instances."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,7 +72,7 @@ class V1Request(BaseModel):
 
 
 class Top(TypedDict):
-    """A class with its score, 0..1, and its logit; null: not finite."""
+    """A class with its score, 0..1, and its logit; null if not finite."""
 
     class_index: int
     class_name: str
@@ -81,7 +81,7 @@ class Top(TypedDict):
 
 
 class Prediction(TypedDict):
-    """What the model said of one image: the best class, and the top_k best."""
+    """The prediction for one image: the best class, and the top_k best classes."""
 
     class_index: int
     class_name: str
@@ -90,9 +90,9 @@ class Prediction(TypedDict):
 
 
 class Explained(TypedDict):
-    """Why, of one image. attributions: of the target, with the outputs asked for in base64. image: width and height.
+    """The explanation of one image. attributions: the target, with outputs in base64. image: width and height.
 
-    trust: how far the map can be trusted, where that was asked.
+    trust: how far the map can be trusted, if requested.
     """
 
     method: str
@@ -104,7 +104,7 @@ class Explained(TypedDict):
 
 
 class Predictions(TypedDict):
-    """What :predict answers."""
+    """The answer of :predict."""
 
     predictions: list[Prediction]
     model_name: str
@@ -112,7 +112,7 @@ class Predictions(TypedDict):
 
 
 class Explanations(Predictions):
-    """What :explain answers, in the order of the instances."""
+    """The answer of :explain, in the order of the instances."""
 
     explanations: list[Explained]
 
@@ -127,7 +127,7 @@ def models() -> Response:
 @kserve.get("/<card:name>")
 @gives(Ready)
 def model(name: str) -> Response:
-    """Whether requests for one model are answered: loaded, or to be loaded by the first of them."""
+    """Whether a model is ready: it is loaded, or the first request loads it."""
     service().check_model(name)
     return jsonify(name=name, ready=True)
 
@@ -135,17 +135,17 @@ def model(name: str) -> Response:
 @kserve.post("/<card:name>:predict")
 @gives(Predictions, body=V1Request, image=True)
 def predict(name: str) -> Response:
-    """The classes of each image. Of the options only size, output, labels and top_k matter."""
+    """Predict the classes of each image. Only the options size, output, labels and top_k have an effect."""
     return predicted(*read(name))
 
 
 def predicted(images: list[Source], options: Options) -> Response:
-    """The predictions of the images."""
+    """The response with the predictions of the images."""
     return jsonify(predictions=predictions_of(images, options), **about(options.model))
 
 
 def predictions_of(images: list[Source], options: Options) -> list[Prediction]:
-    """What the model says of each image."""
+    """The predictions of the images."""
     record().facts["predict"] = True
     only_classes = make_options(
         {
@@ -163,12 +163,12 @@ def predictions_of(images: list[Source], options: Options) -> list[Prediction]:
 @kserve.post("/<card:name>:explain")
 @gives(Explanations, body=V1Request, image=True)
 def explain(name: str) -> Response:
-    """The classes of each image, and why."""
+    """Predict the classes of each image, and explain them."""
     return explained(*read(name))
 
 
 def explained(images: list[Source], options: Options) -> Response:
-    """Predictions and explanations of the images."""
+    """The response with predictions and explanations of the images."""
 
     def told(one: "Explanation") -> tuple[Prediction, Large]:
         return prediction(one, options), Large(json_pieces(explanation(one, options)))
@@ -185,7 +185,7 @@ def read(name: str) -> tuple[list[Source], Options]:
 
 
 def given(body: Upload | V1Request) -> tuple[list[Source], Options]:
-    """The images of a body that was read, which holds them no longer, and its options. Raises OptionError, TooMuch."""
+    """Remove the images from a body, and return them and the options. Raises OptionError, TooMuch."""
     if isinstance(body, Upload):
         return [body.image], options_with(request, body)
     check_images(len(body.instances))
@@ -196,9 +196,9 @@ def given(body: Upload | V1Request) -> tuple[list[Source], Options]:
 def explain_all(
     images: list[Source], options: Options, then: Callable[["Explanation"], Made], *, heatmap: bool = False
 ) -> list[Made]:
-    """What `then` makes of the explanation of each image, at one turn; one photograph is held at a time.
+    """Explain each image, and return the values of `then`. Only one photograph is in memory at a time.
 
-    images: is emptied. heatmap: whether `then` makes one.
+    images: this list is emptied. heatmap: whether `then` makes a heatmap.
     """
     ours, now = service(), record()
 
@@ -213,7 +213,7 @@ def explain_all(
 
 
 def prediction(made: "Explanation", options: Options) -> Prediction:
-    """What the model said, whatever was explained."""
+    """The prediction for one image, whatever the explained target."""
     top: list[Top] = [finite(vars(answer)) for answer in made.top(options.top_k)]
     best = top[0]
     return {
@@ -225,7 +225,7 @@ def prediction(made: "Explanation", options: Options) -> Prediction:
 
 
 def explanation(made: "Explanation", options: Options) -> Explained:
-    """Why, with the pictures that the options ask for."""
+    """The explanation of one image, with the requested outputs."""
     width, height = made.photo.size
     outputs = options.outputs or DEFAULT_OUTPUTS
     attribution = {
@@ -245,5 +245,5 @@ def explanation(made: "Explanation", options: Options) -> Explained:
 
 
 def about(name: str | None) -> dict[str, str | None]:
-    """What every answer says about the model."""
+    """The facts about the model in every answer."""
     return {"model_name": name, "model_version": VERSION}

@@ -1,4 +1,4 @@
-"""The V2 dialect, the Open Inference Protocol: an explanation is an output of infer."""
+"""The V2 dialect, the Open Inference Protocol. Explanations are outputs of infer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ OUTPUTS = {
     "overlay_png": {"name": "overlay_png", "datatype": "BYTES", "shape": [-1]},
 }
 _NAMES = {"overlay": "overlay_png"}
-# What Triton's client sends beside our options: how to queue, which is not for the caller to say here.
+# Parameters of queueing that Triton's client sends. They are ignored.
 _IGNORED = {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
 
 
@@ -48,9 +48,9 @@ class OutputWanted(BaseModel):
 
 
 class V2Request(BaseModel):
-    """What infer takes. parameters: options, the same for all images, and binary_data_output. outputs: default all.
+    """The body of infer. parameters: options for all images, and binary_data_output. outputs: default all.
 
-    model_name, model_version: KServe's client repeats them; the path decides.
+    model_name, model_version: ignored, because the path names the model; KServe's client repeats them.
     """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -64,7 +64,7 @@ class V2Request(BaseModel):
 
 
 class Server(TypedDict):
-    """What answers."""
+    """The server and its version."""
 
     name: str
     version: str
@@ -72,7 +72,7 @@ class Server(TypedDict):
 
 
 class TensorMetadata(TypedDict):
-    """A tensor that a model takes or gives; -1: any length."""
+    """An input or output tensor of a model; -1 means any length."""
 
     name: str
     datatype: str
@@ -80,7 +80,7 @@ class TensorMetadata(TypedDict):
 
 
 class Metadata(TypedDict):
-    """What one model takes and gives."""
+    """The inputs and outputs of one model."""
 
     name: str
     versions: list[str]
@@ -100,7 +100,7 @@ class OutputTensor(TypedDict):
 
 
 class Inferred(TypedDict):
-    """What infer answers. parameters: class, method and layer, where there is one image."""
+    """The answer of infer. parameters: class, method and layer, if there is one image."""
 
     model_name: str
     model_version: str
@@ -110,13 +110,13 @@ class Inferred(TypedDict):
 
 
 INFERRED: dict[str, Any] = {JSON: Inferred, "application/octet-stream": None}
-LENGTH = {HEADER: "how many bytes of the body are JSON, where binary data follows; 0: the body is an image"}
+LENGTH = {HEADER: "how many bytes of the body are JSON, if binary data follows; 0 means that the body is an image"}
 
 
 @open_inference.get("/")
 @gives(Server)
 def server() -> Response:
-    """What answers, and what it can."""
+    """The server, its version and its extensions."""
     return jsonify(name="camserve", version=__version__, extensions=["binary_tensor_data"])
 
 
@@ -131,7 +131,7 @@ def models() -> Response:
 @open_inference.get("/models/<card:name>/versions/<version>")
 @gives(Metadata)
 def metadata(name: str, version: str = VERSION) -> Response:
-    """What one model takes and gives."""
+    """The inputs and outputs of one model."""
     _check(name, version)
     return jsonify(name=name, versions=[VERSION], platform="pytorch", inputs=[INPUT], outputs=list(OUTPUTS.values()))
 
@@ -140,7 +140,7 @@ def metadata(name: str, version: str = VERSION) -> Response:
 @open_inference.get("/models/<card:name>/versions/<version>/ready")
 @gives(Ready)
 def ready(name: str, version: str = VERSION) -> Response:
-    """Whether requests for one model are answered."""
+    """Whether a model is ready for requests."""
     _check(name, version)
     service().check_model(name)
     return jsonify(name=name, ready=True)
@@ -150,7 +150,7 @@ def ready(name: str, version: str = VERSION) -> Response:
 @open_inference.post("/models/<card:name>/versions/<version>/infer")
 @gives(types=INFERRED, body=V2Request, image=True, headers=LENGTH)
 def infer(name: str, version: str = VERSION) -> Response:
-    """Scores of each image, its heatmap and its overlay."""
+    """The scores of each image, its heatmap and its overlay."""
     _check(name, version)
     asked = _read(name)
     heatmap = "heatmap" in asked.wanted
@@ -165,7 +165,7 @@ def infer(name: str, version: str = VERSION) -> Response:
 
 @dataclass(frozen=True)
 class Asked:
-    """What infer was asked. wanted: whether as binary data, by name of the output."""
+    """A request to infer. wanted: by output name, whether it is sent as binary data."""
 
     id: str
     images: list[Source]
@@ -195,7 +195,7 @@ def _read(name: str) -> Asked:
 
 
 def _read_image(name: str, *, binary: bool) -> Asked:
-    """A bare image: the whole body where the header says that none of it is JSON. Options come in the query."""
+    """Read an image as the whole body. Options come in the query. binary: the header says that the body has no JSON."""
     return _asked(name, Upload(read_bytes(request)) if binary else read_upload(request), binary=binary)
 
 

@@ -1,4 +1,4 @@
-"""GET /openapi.json: every path, from the views themselves, their pydantic models and the registries."""
+"""GET /openapi.json: describes every path, from the views, their pydantic models and the registries."""
 
 import base64
 import re
@@ -24,7 +24,7 @@ from camserve.web.upload import FIELD, FORM
 
 openapi = Blueprint("openapi", __name__)
 
-# Statuses of every operation, some of which the server gives by itself, and of those that read a body.
+# Statuses of every operation (some come from the server), and of operations that read a body.
 _ALWAYS, _READING = (401, 404, 503, *STATUSES), (408, 413, 415, 422, 429, 504)
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _REFERENCE = "#/components/schemas/{model}"
@@ -39,12 +39,12 @@ def show() -> Response:
 
 
 def describe(app: Flask) -> dict[str, Any]:
-    """The description of `app` in the words of OpenAPI 3.1."""
+    """The description of `app` in the form of OpenAPI 3.1."""
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         made = operation_of(app.view_functions[rule.endpoint])
-        if made is not None:  # all but the page's form and its files
+        if made is not None:  # all views except the page's form and its files
             words = app.view_functions[rule.endpoint].__doc__ or ""
             path = _PARAMETER.sub(r"{\1}", rule.rule)
             paths.setdefault(path, {}).update(_operation(rule, made, words, schemas))
@@ -88,7 +88,7 @@ def _in_headers(made: Operation) -> list[dict[str, Any]]:
 
 
 def _in_query(made: Operation) -> list[dict[str, Any]]:
-    """The options, as a query carries them: lists as names with commas between, null by leaving it out."""
+    """The options as query parameters: a list is names with commas, and null is left out."""
     needed = [
         {"name": name, "in": "query", "required": True, "description": words, "schema": {"type": "string"}}
         for name, words in made.query.items()
@@ -102,7 +102,7 @@ def _in_query(made: Operation) -> list[dict[str, Any]]:
 
 
 def _options() -> dict[str, Any]:
-    """{option: schema}, with what it means and the names that the registries know."""
+    """{option: schema}, with descriptions and the names in the registries."""
     properties: dict[str, Any] = Options.model_json_schema(ref_template=_REFERENCE)["properties"]
     known = {name: one.choices for name, (one, _) in described().items()}
     known |= {"model": tuple(service().shelf.cards()), "method": (AUTO, *METHODS)}
@@ -157,7 +157,7 @@ def _responses(path: str, method: str, made: Operation, schemas: dict[str, Any])
 
 
 def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a type, by reference where it has a name; None: bytes."""
+    """The schema of a type, as a reference if it has a name. None means bytes."""
     if kind is None:
         return _BYTES
     schema = TypeAdapter(kind).json_schema(ref_template=_REFERENCE)

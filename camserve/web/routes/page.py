@@ -1,4 +1,4 @@
-"""The page at /: upload a photograph and look at what the model looked at. Works as a plain form, too."""
+"""The page at /: upload a photograph and see its explanation. It also works without JavaScript."""
 
 import base64
 import re
@@ -32,17 +32,17 @@ SIZES = {
     "448": "Whole photo, finest: 448 px",
     "crop": "Centre square, as in training",
 }
-# A setting's name in an error: for who runs the service, not for who looks at the page. static/service.js has the same.
+# Names of settings in errors are for the operator, not for visitors. static/service.js has the same pattern.
 _SETTING = re.compile(r" \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)")
 _COLOUR_LABELS = {"RdBu": "Blue to red"}
-# Pixels of a side up to which a photograph is drawn pixel by pixel; static/picture/picture.js has the same.
+# Photographs with sides up to this many pixels are drawn pixel by pixel. static/picture/picture.js has the same number.
 _SMALL = 128
 
 
 @page.get("/")
 @gives(types={JSON: Status, HTML: str})
 def show() -> Response:
-    """The page for browsers; a line of JSON for everyone else, which is what the KServe V1 client reads."""
+    """The page for browsers; JSON for all other clients, which the KServe V1 client expects."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
         response = jsonify(status="alive")
     else:
@@ -53,7 +53,7 @@ def show() -> Response:
 
 @page.post("/")
 def explain() -> Response:
-    """The form without JavaScript: the same page, with the answer in it."""
+    """Answer the form without JavaScript: the page with the explanation in it."""
     ours, now = service(), record()
     upload = read_upload(request)
     options = parse_options(upload.fields)
@@ -66,7 +66,7 @@ def explain() -> Response:
 
 @page.get("/examples/<name>")
 def example(name: str) -> Response:
-    """A photograph to try the page with: of photos/."""
+    """An example photograph from photos/."""
     return send_from_directory(shipped("photos"), name, max_age=86400)
 
 
@@ -121,7 +121,7 @@ def _signed_colormaps(default: str) -> list[str]:
 
 
 def _colour_label(colormap: str) -> str:
-    """What a colour map is called here: which way round it is says nothing to who looks at its colours."""
+    """The name of a colour map on the page, without _r: its direction is visible in its colours."""
     name = colormap.removesuffix("_r")
     return _COLOUR_LABELS.get(name, name[:1].upper() + name[1:])
 

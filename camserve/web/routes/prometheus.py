@@ -1,4 +1,4 @@
-"""What the service does, in numbers, for Prometheus: KServe's names where it has them."""
+"""Metrics of the service for Prometheus, with KServe's names where they exist."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ EXTENSION = "camserve-metrics"
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _MEGAPIXELS = (0.1, 0.3, 1, 2, 4, 8, 12, 24, 50)
-# Steps of Timing by what KServe calls them; the middle one is called explain or predict, after what was asked.
+# KServe's names for steps of Timing. KServe's third step is explain or predict, by the kind of request.
 _STEPS = {"preprocess": ("decode",), "postprocess": ("render", "encode")}
 _WORK = ("forward", "method")
 
 
 class Metrics:
-    """The numbers of one service, in a registry of its own."""
+    """The metrics of one service, in their own registry."""
 
     def __init__(self, service: Service) -> None:
         self.registry = registry = CollectorRegistry()
@@ -37,9 +37,9 @@ class Metrics:
         Info("camserve_build", "The version that runs", registry=registry).info({"version": __version__})
         gate = service.gate
         for name, words, value in (
-            ("queue_depth", "Requests that wait for others to be answered", lambda: gate.waiting),
-            ("in_flight", "Requests that are decoded, explained or encoded", lambda: gate.working),
-            ("costly", "Costly requests that wait or are at work", lambda: gate.costly),
+            ("queue_depth", "Requests that wait in the queue", lambda: gate.waiting),
+            ("in_flight", "Requests that are being decoded, explained or encoded", lambda: gate.working),
+            ("costly", "Costly requests that wait or run", lambda: gate.costly),
             ("uploads", "Bodies that are being read", lambda: gate.reading),
             ("models", "Models in memory", lambda: service.shelf.count),
         ):
@@ -52,12 +52,12 @@ class Metrics:
         }
         registry.register(_Memory(service.memory))
         registry.register(_Jobs(service.jobs))
-        Gauge("camserve_jobs_bytes", "What jobs hold", registry=registry).set_function(lambda: service.jobs.nbytes)
-        self.requests = Counter("camserve_requests", "Answers by status", ["status"], registry=registry)
-        self.rejected = Counter("camserve_rejected", "Requests not taken, by code", ["code"], registry=registry)
-        self.failed = Counter(
-            "camserve_failed", "Requests taken but not answered, by code", ["code"], registry=registry
+        Gauge("camserve_jobs_bytes", "Bytes that jobs hold", registry=registry).set_function(
+            lambda: service.jobs.nbytes
         )
+        self.requests = Counter("camserve_requests", "Answers by status", ["status"], registry=registry)
+        self.rejected = Counter("camserve_rejected", "Requests refused, by code", ["code"], registry=registry)
+        self.failed = Counter("camserve_failed", "Requests taken, but failed, by code", ["code"], registry=registry)
         self.megapixels = Histogram(
             "camserve_image_megapixels", "Sizes of images", registry=registry, buckets=_MEGAPIXELS
         )
@@ -80,14 +80,14 @@ class Metrics:
 
 @dataclass(frozen=True)
 class _Memory(Collector):
-    """What the memory counts itself."""
+    """The counts of the memory of results."""
 
     memory: Memory
 
     def collect(self) -> Iterator[Metric]:
         for name, counts in (("hits", self.memory.hits), ("misses", self.memory.misses)):
             metric = CounterMetricFamily(
-                f"camserve_memory_{name}", f"Times that something was asked for: {name}", labels=["kind"]
+                f"camserve_memory_{name}", f"Lookups in the memory of results: {name}", labels=["kind"]
             )
             for kind, count in counts.items():
                 metric.add_metric([kind], count)
@@ -96,19 +96,19 @@ class _Memory(Collector):
 
 @dataclass(frozen=True)
 class _Jobs(Collector):
-    """How many jobs are in each state."""
+    """The number of jobs in each state."""
 
     jobs: Jobs
 
     def collect(self) -> Iterator[Metric]:
-        metric = GaugeMetricFamily("camserve_jobs", "Jobs that wait, run, or have ended and are kept", labels=["state"])
+        metric = GaugeMetricFamily("camserve_jobs", "Jobs by state", labels=["state"])
         for state, count in self.jobs.counts().items():
             metric.add_metric([state], count)
         yield metric
 
 
 def keep_metrics(app: Flask, of: Service) -> None:
-    """Count every answer of `app`, and show the counts at /metrics."""
+    """Count every answer of `app`, and serve the metrics at /metrics."""
     kept = app.extensions[EXTENSION] = Metrics(of)
 
     @app.after_request
@@ -122,6 +122,6 @@ def keep_metrics(app: Flask, of: Service) -> None:
 @metrics.get("/metrics")
 @gives(types={PLAIN: str})
 def show() -> Response:
-    """Every number, in Prometheus's text format."""
+    """All metrics, in Prometheus's text format."""
     kept: Metrics = current_app.extensions[EXTENSION]
     return Response(generate_latest(kept.registry), content_type=CONTENT_TYPE_LATEST)

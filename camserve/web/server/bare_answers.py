@@ -1,5 +1,5 @@
-"""Answers that the server gives before the application hears of the request: of one form with all others, and counted
-and logged like them."""
+"""Answers that the server gives before the application gets the request. They have the form of all other answers, and
+are counted and logged like them."""
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,12 +17,12 @@ _LINE = re.compile(rb"([A-Z]{1,20}) (/[^ ?\r\n]*)[^ \r\n]* HTTP/1\.[01]\r\n")
 _ID = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _FORWARDED = re.compile(rb"\r\nx-forwarded-for:[ \t]*([^\r\n]*)", re.IGNORECASE)
-# Characters of a path that the log has.
+# Most characters of a path in the log.
 _LONGEST_PATH = 300
 
 
 class Head(NamedTuple):
-    """What is needed of a request's head. method, path: "" where the first line is none."""
+    """The needed fields of a request's head. method, path: "" if the first line is not valid."""
 
     method: str = ""
     path: str = ""
@@ -33,7 +33,7 @@ class Head(NamedTuple):
 
 
 def head_of(data: bytes) -> Head:
-    """Of the bytes that have come."""
+    """The head in the bytes that have arrived."""
     line, head = _LINE.match(data), data.partition(b"\r\n\r\n")[0]
     method, path = (line[1], line[2]) if line else (b"", b"")
     return Head(
@@ -47,7 +47,7 @@ def head_of(data: bytes) -> Head:
 
 
 def bare_answer(app: "Flask", problem: "Problem", head: Head, client: object) -> bytes:
-    """The bytes of an answer, after which the connection ends. client: its address, as sockets have it."""
+    """The bytes of an answer that ends the connection. client: the address from the socket."""
     from camserve.web.logs import log_answer
     from camserve.web.other_origins import reading_headers, security_headers
     from camserve.web.request_record import begun

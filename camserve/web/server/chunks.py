@@ -1,4 +1,4 @@
-"""Where a body in chunks ends (RFC 9112, section 7.1), found while it comes; and how many of them are read."""
+"""Finds the end of a body in chunks (RFC 9112, section 7.1) while it arrives, and limits the number of chunks."""
 
 import re
 from collections.abc import Iterator
@@ -6,20 +6,20 @@ from typing import Any
 
 from camserve.errors import TooMuch
 
-# Chunks and lines of a trailer that are followed: this runs on the one thread that waits for all connections, and
-# 64 KiB may be ten thousand chunks of a byte.
+# Most chunks and trailer lines to follow: this runs on the one thread that waits for all connections, and 64 KiB may be
+# ten thousand chunks of one byte.
 _FOLLOWED = 1000
-# Bytes of the line before a chunk; as gunicorn has it.
+# Most bytes of the line before a chunk; gunicorn has the same limit.
 _LINE = 8190
-# Chunks of a body, which take 3 microseconds each; the largest body in pieces of 512 bytes.
+# Most chunks of a body. Each takes 3 microseconds. This is enough for the largest body in chunks of 512 bytes.
 MOST_CHUNKS = 50_000
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
 class Chunks:
-    """start: the place in the data where the first chunk begins.
+    """Follows the chunks of a body. start: where the first chunk begins in the data.
 
-    Nothing is looked at twice, and no chunk's own bytes are: what they hold may look like an end.
+    Every byte is read at most once. The content of chunks is skipped, because it may look like an end.
     """
 
     def __init__(self, start: int) -> None:
@@ -28,16 +28,16 @@ class Chunks:
         self._behind_chunk = self._in_trailer = self._over = False
 
     def over(self, data: bytearray) -> bool:
-        """Whether nothing more is to be awaited: all is in `data`, it is no such body, or it is too much to follow.
+        """Whether to stop waiting: `data` is complete, is not valid, or has too many chunks to follow.
 
-        data: what it was the last time, and what has come since.
+        data: the data of the last call, and the bytes that have arrived since.
         """
         while not self._over and (self._end_of_chunk(data) if self._behind_chunk else self._line(data)):
             pass
         return self._over
 
     def _end_of_chunk(self, data: bytearray) -> bool:
-        """Whether the line end behind a chunk is here, or something else, with which all is over."""
+        """Whether two bytes have arrived behind a chunk. If they are not a line end, the body is over."""
         found = bytes(data[self._place : self._place + 2])
         self._over = not b"\r\n".startswith(found)
         if len(found) == 2:
@@ -45,10 +45,10 @@ class Chunks:
         return len(found) == 2
 
     def _line(self, data: bytearray) -> bool:
-        """Whether a whole line is here: the size of a chunk, or of the trailer."""
+        """Whether a whole line has arrived: the size of a chunk, or a line of the trailer."""
         end = data.find(b"\r\n", self._searched)
         if end < 0:
-            self._searched = max(self._searched, len(data) - 1)  # half a line end may be there
+            self._searched = max(self._searched, len(data) - 1)  # half of a line end may have arrived
             self._over = len(data) - self._place > _LINE
             return False
         line = bytes(data[self._place : end])
@@ -71,7 +71,7 @@ class Chunks:
 
 
 def limit_chunks(body: Any) -> None:
-    """Have `body`, gunicorn's, end with TooMuch where it comes in more than MOST_CHUNKS; others are left alone."""
+    """Make gunicorn's `body` raise TooMuch after MOST_CHUNKS chunks. Bodies without chunks are not changed."""
     reader: Any = getattr(body, "reader", None)
     if getattr(reader, "parser", None) is not None:
         reader.parser = _limited(reader.parser)
@@ -80,7 +80,5 @@ def limit_chunks(body: Any) -> None:
 def _limited(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for count, piece in enumerate(pieces):
         if count >= MOST_CHUNKS:
-            raise TooMuch(
-                f"the body comes in more than {MOST_CHUNKS} chunks, which is the limit; send it in larger ones"
-            )
+            raise TooMuch(f"the body has more than {MOST_CHUNKS} chunks, which is the limit; send larger chunks")
         yield piece

@@ -1,9 +1,9 @@
-"""gunicorn's threaded worker, held to what this service promises.
+"""gunicorn's threaded worker, changed so that slow clients hold no threads.
 
-As it comes, a thread waits for each request while it arrives, and for each answer until the client has read it, so that
-as many slow clients as there are threads stop everything; and it ends a connection on its one main thread by waiting up
-to two seconds for the client to close: forty refused uploads would keep every other connection waiting for a minute.
-Here the main thread waits for all of them at once, at both ends.
+gunicorn's own worker uses a thread while a request arrives, and until the client has read the answer. So a few slow
+clients, one per thread, would stop the service. It also closes connections on its main thread, and waits up to two
+seconds for each client: after forty refused uploads, all other connections would wait for a minute. In this worker, the
+main thread waits for all connections at once, both for requests and for answers.
 """
 
 import logging
@@ -29,24 +29,24 @@ from camserve.web.server.protocol_errors import head_too_long, protocol_problem
 
 log = logging.getLogger(__name__)
 
-# Seconds for a client to read its answer and close; what it still sends is thrown away. Closed at once, with bytes
-# unread, the connection would be reset and the answer lost on the way (RFC 9112, section 9.6).
+# Seconds for a client to read its answer and close. Bytes that it still sends are discarded. If the connection were
+# closed at once, with unread bytes, it would be reset and the answer could be lost (RFC 9112, section 9.6).
 _LINGER_SECONDS = 2.0
-# After so long a thread that runs Python gives way, instead of 5 ms: a health check waits for that a dozen times. Under
-# four times as much as can be done, this took a quarter off the slowest ones, and nothing off other answers
-# (benchmarks/load.py).
+# A thread that runs Python gives way after this time, instead of 5 ms, because a health check waits for it about a
+# dozen times. At four times the possible load, this made the slowest health checks a quarter faster, and other answers
+# no slower (benchmarks/load.py).
 _SWITCH_SECONDS = 0.0005
-# Seconds for the head of a request to arrive; without it there is nobody to answer.
+# Seconds for the head of a request to arrive. After that, the connection is closed without an answer.
 _HEAD_SECONDS = 10.0
-# Seconds between looks at what has taken too long.
+# Seconds between checks for connections that take too long.
 _LOOK_SECONDS = 0.2
 _ACCEPTED_AT_ONCE = 32
-# Of web/routes/health.py.
+# The health checks of web/routes/health.py.
 PROBE = re.compile(rb"GET /(livez|readyz|healthz|ping|v2/health/live|v2/health/ready) HTTP/1")
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Tells the service the time, and when it is asked to end; awaits and closes connections without a thread."""
+    """Waits for requests, sends answers and closes connections on the main thread, and runs requests on threads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,7 +57,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._at_work = threading.local()
 
     def notify(self) -> None:
-        """About once a second, whatever the threads do; it is called at every event."""
+        """End what takes too long. gunicorn calls this at every event, and at least once a second."""
         now = time.monotonic()
         if now < self._next_look:
             return
@@ -74,19 +74,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().notify()
 
     def run(self) -> None:
-        """Until it is asked to end, and all is answered."""
+        """Run until the worker is asked to end and all requests are answered."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         super().run()
-        self.app.service.drain()  # also where it was asked to before there was a service
+        self.app.service.drain()  # also if the signal came before the service existed
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """SIGTERM: not ready any more; what is accepted is still answered."""
+        """On SIGTERM, report "not ready". Accepted requests are still answered."""
         if self.app.service is not None:
             self.app.service.drain()
         super().handle_exit(sig, frame)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Also at the end: take what the system has accepted for us, then close, so that others are refused at once."""
+        """Enable or disable accepting. At the end, take the connections that the system has accepted, then close the
+        sockets, so that new connections are refused at once.
+        """
         super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return
@@ -99,7 +101,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             one.until = min(one.until, time.monotonic() + _LINGER_SECONDS)
 
     def accept(self, listener: socket.socket) -> None:
-        """All that wait to be, up to some: one at an event, as it comes, is less than comes under load."""
+        """Accept several waiting connections. One per event, as in gunicorn, would be too slow under load."""
         for _ in range(_ACCEPTED_AT_ONCE):
             before = self.nr_conns
             super().accept(listener)
@@ -107,7 +109,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return
 
     def enqueue_req(self, conn: TConn) -> None:
-        """A request begins: it gets a thread at once where it is here, else it is awaited first."""
+        """Handle a new request: it gets a thread at once if it has arrived; otherwise wait for it first."""
         first = not conn.initialized
         if first:
             conn.sock = Outgoing(conn.sock)
@@ -125,7 +127,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.poller.register(conn.sock, selectors.EVENT_READ, more)
 
     def _receive(self, conn: TConn, one: Arriving, accepted: bool) -> bool:
-        """Whether it is here now, or comes no further."""
+        """Whether the request has arrived, or will not arrive any further."""
         ended = False
         try:
             while not (one.here or one.too_long or ended):
@@ -134,7 +136,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 ended = not piece
         except BlockingIOError:
             pass
-        except OSError:  # reset
+        except OSError:  # the connection was reset
             ended = True
         if one.has_body:
             self.app.service.gate.begin(conn.sock, accepted)
@@ -156,35 +158,35 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         else:
             conn.parser.unreader.unread(data)
             conn.data_ready, conn.begins_with = True, data[:HEAD_BYTES]
-            # only what this thread never waits for: no body that may not come, no answers before that nobody reads
+            # this thread must never wait, for example for a body, or for a client that does not read earlier answers
             if first and one.is_head and PROBE.match(data):
                 self._answer_here(conn)
             else:
                 super().enqueue_req(conn)
 
     def handle(self, conn: TConn) -> object:
-        """One request of a connection, on a thread."""
+        """Handle one request of a connection, on a thread."""
         self._at_work.begins_with = conn.begins_with
         try:
             return super().handle(conn)
-        except BaseException as error:  # anybody's network raises anything, and the one main thread would end of it
+        except BaseException as error:  # a network may raise any error, which would end the main thread
             self.handle_error(None, conn.sock, conn.client, error)
             return False
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
-        """What gunicorn refuses by itself, or fails at, in the form of all other errors."""
+        """Answer errors of gunicorn in the form of all other errors."""
         answer = bare_answer(self.app.flask, protocol_problem(exc), head_of(self._at_work.begins_with), addr)
         with suppress(OSError):  # gone already
             write_nonblock(client, answer)
 
     def _answer_here(self, conn: TConn) -> None:
-        """What asks for nothing but a word need not wait for a thread to have its turn."""
+        """Answer a health check on this thread, so that it does not wait for a free thread."""
         done: Future[object] = Future()
         done.set_result(self.handle(conn))
         self.finish_request(conn, done)
 
     def _send_off(self, conn: TConn, answer: bytes, *, lingering: bool = True) -> None:
-        """Answer from here, and end the connection; at once only where nothing is left to be read."""
+        """Send an answer from this thread, and end the connection. lingering: wait, because bytes may still arrive."""
         with suppress(OSError):  # gone already
             conn.sock.send(answer)
         self.app.service.gate.forget(conn.sock)
@@ -198,7 +200,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.unregister(conn.sock)
 
     def finish_request(self, conn: TConn, fs: "Future[object]") -> None:
-        """An answer is made, on the main thread: send what is left of it, then keep the connection, or end it."""
+        """After an answer is made: send the rest of it, then keep or end the connection. Runs on the main thread."""
         self.app.service.gate.forget(conn.sock)
         if conn.sock.unsent:
             conn.sock.setblocking(False)
@@ -237,13 +239,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._linger(conn)
 
     def _linger(self, conn: TConn) -> None:
-        """Say that it is over, and wait for the client to say so, too."""
+        """Close the sending side, and wait for the client to close its side."""
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
             self._lingering[conn] = time.monotonic() + _LINGER_SECONDS
-        except (OSError, ValueError):  # closed by the client, or already
+        except (OSError, ValueError):  # already closed, by the client or by us
             self._end(conn)
 
     def _drain(self, conn: TConn, connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""429 without a thread: while the queue is full most of what comes is refused, which must not slow what was taken."""
+"""Answers 429 without a thread. While the queue is full, refusals must not slow the accepted requests."""
 
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def refused(app: "Flask", busy: "Busy", data: bytes, client: object) -> bytes | None:
-    """The answer to a request that there is no place for; None: let it in.
+    """The answer to a request for which there is no place; None: let it in.
 
-    busy: why. data: what has come of it. client: its address, as sockets have it. The page's form is
-    let in, and refused there; so is what a browser asks before a page of another origin may ask.
+    busy: the reason. data: the bytes that have arrived. client: the address from the socket. The form of the page and
+    preflight requests of browsers are let in; the application refuses the form itself.
     """
     from camserve.web.problems import RETRY_AFTER, Problem
 

@@ -1,6 +1,6 @@
-"""Answers on their way out: what a client does not take at once waits for it, and holds no thread meanwhile.
+"""Outgoing answers: bytes that a client does not take at once are kept and sent later, without holding a thread.
 
-A client that reads slowly would hold the thread that sends to it, and a few dozen of those would hold all.
+Otherwise a client that reads slowly would hold a thread, and a few dozen such clients would hold all.
 """
 
 import socket
@@ -10,23 +10,23 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-# A client has to take so many bytes in so many seconds, and again in the next ones: 16 KiB a second. What it has asked
-# for is held in memory until then.
+# A client must take at least this many bytes in each period of this many seconds: 16 KiB a second. Unsent bytes are in
+# memory until then.
 PACE_BYTES, PACE_SECONDS = 30 * 2**14, 30.0
-# In the log. Of the answer, and of all answers together: 2^20 bytes.
+# A message of the log. Its arguments are in MiB: unsent bytes of the answer, and the limit for all answers together.
 GIVEN_UP = (
-    "an answer is given up with %.1f MiB unsent: its client took less than "
+    "an answer was aborted with %.1f MiB unsent: its client took less than "
     f"{PACE_BYTES // 2**10} KiB in {PACE_SECONDS:g} s, or was the slowest while all answers had more than %g MiB "
     "unsent (serve.unsent_megabytes)"
 )
-# Bytes that are sent to one client at once, so that each gets its share of the one thread that sends.
+# Most bytes that are sent to one client at once, because one thread sends to all clients.
 _PIECE = 2**18
 
 
 class Outgoing(socket.socket):
-    """A client's connection that never waits to send. taken: the socket it takes over, which is detached.
+    """A client's connection whose sending never waits. taken: the socket that it takes over and detaches.
 
-    unsent: bytes that the client has not taken yet. accepted: those that it has, since the connection began.
+    unsent: bytes that the client has not taken yet. accepted: bytes that it has taken since the connection began.
     """
 
     def __init__(self, taken: socket.socket) -> None:
@@ -35,7 +35,7 @@ class Outgoing(socket.socket):
         self.unsent = self.accepted = 0
 
     def sendall(self, data: "bytes | bytearray | memoryview", flags: int = 0) -> None:  # type: ignore[override]
-        """Send what is taken at once, and keep the rest for `send_more`. Raises OSError where the client has gone."""
+        """Send what the client takes now, and keep the rest for `send_more`. Raises OSError if the client is gone."""
         rest = memoryview(data).cast("B")
         if not self._left:
             rest = rest[self._taken_of(rest) :]
@@ -44,7 +44,7 @@ class Outgoing(socket.socket):
             self.unsent += len(rest)
 
     def send_more(self) -> None:
-        """Send of what is left as much as is taken now, up to some. Raises OSError where the client has gone."""
+        """Send as much of the rest as the client takes now, up to a limit. Raises OSError if the client is gone."""
         first = self._left.popleft()
         count = self._taken_of(first[:_PIECE])
         self.unsent -= count
@@ -62,9 +62,9 @@ class Outgoing(socket.socket):
 
 @dataclass(eq=False)
 class Sending:
-    """An answer that a client has not taken yet. answered: what became of its request.
+    """An answer that a client has not taken completely. answered: the future of its request.
 
-    Of `PACE_SECONDS` each: due: when they end, by time.monotonic(); accepted: what the client had taken before.
+    due: time.monotonic() when the current period of `PACE_SECONDS` ends.
     """
 
     connection: Outgoing
@@ -76,7 +76,7 @@ class Sending:
         self._at_first = self._before
 
     def is_too_slow(self, now: float) -> bool:
-        """Whether the client has taken less than it has to. To be asked again and again."""
+        """Whether the client took too little in the last period. Call this repeatedly."""
         if now < self.due:
             return False
         slow = self.connection.accepted - self._before < PACE_BYTES
@@ -84,12 +84,15 @@ class Sending:
         return slow
 
     def rate(self, now: float) -> float:
-        """Bytes a second that the client has taken of it."""
+        """Bytes per second that the client has taken of this answer."""
         return (self.connection.accepted - self._at_first) / max(now - self.began, 1e-3)
 
 
 def too_slow(sending: Iterable[Sending], most: int) -> list[Sending]:
-    """Those to give up: who takes too little; then the slowest but for one, until all have at most `most` unsent."""
+    """The answers to abort: first those with too slow clients, then the slowest until at most `most` bytes are unsent.
+
+    The second step never aborts the fastest answer.
+    """
     now = time.monotonic()
     given_up, kept = list[Sending](), list[Sending]()
     for one in sending:

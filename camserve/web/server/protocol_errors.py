@@ -1,4 +1,4 @@
-"""What gunicorn refuses by itself: requests that are no HTTP, or more of it than it takes."""
+"""Errors that gunicorn finds itself: requests that are not valid HTTP or are too large."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Kinds of error with a status of their own: its code, and what to try. All others are 400.
+# Errors with their own status, code and hint. All others are 400.
 _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.LimitRequestLine, 414, "uri_too_long", "send the options as fields of a form"),
     (errors.LimitRequestHeaders, 431, "head_too_large", "a request may have 100 headers, each of 8190 bytes"),
@@ -20,28 +20,28 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.UnsupportedTransferCoding, 501, "unsupported_coding", "send the body as it is, or in chunks"),
 )
 STATUSES = (400, *(status for _, status, _, _ in _KINDS))
-# What the application has made, not the caller.
+# Errors that the application made, not the caller.
 _OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
-# Characters of what gunicorn says, which quotes the request.
+# Most characters of gunicorn's messages, which quote the request.
 _QUOTED = 200
 
 
 def head_too_long(most: int) -> "Problem":
-    """What to answer to a head that does not end. most: bytes that it may have."""
+    """The Problem for a head that is too long. most: the largest allowed number of bytes."""
     return protocol_problem(errors.LimitRequestHeaders(f"the head of the request has more than {most} bytes"))
 
 
 def protocol_problem(error: BaseException) -> "Problem":
-    """What to answer to an error that gunicorn has met outside the application; logs what is no fault of the caller."""
+    """The Problem for an error of gunicorn outside the application. Errors that are not the caller's are logged."""
     from camserve.web.problems import Problem, out_of_memory
 
     if is_shortage(error):
         return out_of_memory(error)
     if isinstance(error, _OURS) or not isinstance(error, errors.ParseException):
         log.error("the server failed: %s", error, exc_info=error)
-        return Problem(500, "internal_error", "an error of camserve's own; the service's log has it")
+        return Problem(500, "internal_error", "an internal error of camserve; the service's log has it")
     said = str(error) if len(str(error)) <= _QUOTED else f"{str(error)[:_QUOTED]}..."
     for kind, status, code, hint in _KINDS:
         if isinstance(error, kind):
             return Problem(status, code, f"{said}; {hint}")
-    return Problem(400, "bad_request", f"the request is not as HTTP has them: {said}")
+    return Problem(400, "bad_request", f"the request is not valid HTTP: {said}")

@@ -1,9 +1,9 @@
-"""Who is asked for by a proxy: what a header says of that is taken from those only that `serve.proxies` names."""
+"""The client's address behind proxies. X-Forwarded-For is believed only from the proxies in `serve.proxies`."""
 
 import ipaddress
 from collections.abc import Sequence
 
-# Addresses that are looked at: each proxy adds one.
+# Most addresses of the header that are read. Each proxy adds one.
 _CHAIN = 20
 
 
@@ -11,7 +11,7 @@ def client_of(peer: str | None, forwarded: str, proxies: Sequence[str]) -> str |
     """The address that a request came from.
 
     peer: the other end of the connection. forwarded: X-Forwarded-For. proxies: addresses and networks that are
-    believed. Of what is no address nothing is taken.
+    believed. Text that is not an address ends the chain.
     """
     chain = [one.strip() for one in forwarded.split(",")[-_CHAIN:]] if proxies else []
     while peer is not None and chain and _is_in(peer, proxies):
@@ -24,7 +24,7 @@ def client_of(peer: str | None, forwarded: str, proxies: Sequence[str]) -> str |
 
 def _is_in(address: str, proxies: Sequence[str]) -> bool:
     found = ipaddress.ip_address(address)
-    plain = getattr(found, "ipv4_mapped", None) or found  # a socket of both kinds has ::ffff:127.0.0.1
+    plain = getattr(found, "ipv4_mapped", None) or found  # IPv4 on an IPv6 socket: ::ffff:127.0.0.1
     return any(one in ipaddress.ip_network(proxy) for proxy in proxies for one in (found, plain))
 
 

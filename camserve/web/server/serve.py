@@ -1,7 +1,7 @@
-"""gunicorn, started from Python: one worker process of many threads, whose models are its own.
+"""Starts gunicorn from Python: one worker process with many threads and its own models.
 
-The master process only binds, forks and passes signals on. It never imports torch: a process that has run
-torch must not fork.
+The master process only binds, forks and forwards signals. It never imports torch, because a process that has run torch
+must not fork.
 """
 
 import ipaddress
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
     from camserve.web.service import Service
 
-# What is accepted gets `serve.upload_seconds` to arrive, `serve.deadline_seconds` for its answer, and this much to be
-# rendered and sent.
+# At shutdown, an accepted request has `serve.upload_seconds` to arrive, `serve.deadline_seconds` for its answer, and
+# this time to be rendered and sent.
 _GRACE_SECONDS = 15
-# What accepted connections inherit, where the system knows it (Linux): one whose client sends nothing takes no thread,
-# seconds; one whose client has gone without a word, or does not read its answer, is given up, milliseconds.
+# Socket options of accepted connections, on Linux. TCP_DEFER_ACCEPT (seconds): a connection is accepted only when its
+# client sends something. TCP_USER_TIMEOUT (milliseconds): a connection ends if its client is gone or does not read.
 _SOCKET_OPTIONS = {"TCP_DEFER_ACCEPT": 30, "TCP_USER_TIMEOUT": 30_000}
 # gunicorn's exit code for "do not start another worker, it would fail as well"
 _CANNOT_START = 3
 
-# Flushed, or the worker would be forked with the line still in its copy of the buffer.
+# Flushed, because otherwise the forked worker would have the line in its copy of the buffer.
 _say = partial(print, flush=True)
 
 
 def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
-    """Run the service until SIGTERM or SIGINT; never returns, but ends by SystemExit.
+    """Run the service until SIGTERM or SIGINT. Never returns, but ends with SystemExit.
 
-    announce: is told the address once it is open. Raises ConfigError where it cannot be, ModelNotFound and ModelError
-    where a card that is to be loaded at the start, or its files, are missing.
+    announce: called with a message when the address is open. Raises ConfigError if it cannot be opened, and
+    ModelNotFound or ModelError if a model to load at the start, or its files, are missing.
     """
     for card in Shelf(settings).at_start.values():
         cards.check_files(card, settings.models)  # without torch, before anything starts
@@ -56,7 +56,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = _say) -> None:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0: any free one. Raises ConfigError naming both."""
+    """A listening socket. port: 0 means any free port. Raises ConfigError, which names host and port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=1024)
@@ -68,7 +68,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         raise ConfigError(
             f"cannot listen on {host} port {port} (serve.host, serve.port): {reason}. "
-            "Stop what listens there, or choose another port; 0 takes any free one."
+            "Stop the program that listens there, or choose another port; 0 takes any free port."
         ) from None
 
 
@@ -77,22 +77,22 @@ def _message(address: tuple[Any, ...], token: bool) -> str:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if ipaddress.ip_address(host).is_loopback:
         return f"camserve listens on {url} (this machine only; serve.host opens it to others)"
-    guard = "for whoever has the token" if token else "without authentication; serve.token asks for a token"
+    guard = "for clients with the token" if token else "without authentication; serve.token asks for a token"
     return f"camserve listens on {url} (open to the network, {guard})"
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """One worker process on one open socket. opened: called once in the master, when requests get through."""
+    """One worker process on one open socket. opened: called once in the master, when the socket accepts requests."""
 
     def __init__(self, settings: Settings, listener: socket.socket, opened: Callable[[], None]) -> None:
         self.settings, self.opened = settings, opened
-        self.bind = f"fd://{listener.detach()}"  # once: a HUP signal reads the settings again
+        self.bind = f"fd://{listener.detach()}"  # only once, because a HUP signal loads the settings again
         self.service: Service | None = None
         self.flask: Flask | None = None
         super().__init__()
 
     def load_config(self) -> None:
-        """gunicorn's settings; of its own sources, files and variables, none is read."""
+        """Set gunicorn's settings. Its own files and environment variables are not read."""
         serve = self.settings.serve
         values: dict[str, object] = {
             "bind": self.bind,
@@ -102,13 +102,13 @@ class Server(BaseApplication):  # type: ignore[misc]
             "preload_app": False,
             "graceful_timeout": int(serve.upload_seconds + serve.deadline_seconds + _GRACE_SECONDS),
             "keepalive": 5,
-            "sendfile": False,  # it waits for the client
+            "sendfile": False,  # sendfile would wait for the client
             "loglevel": "warning",
             "logger_class": ServerLogger,
             "proc_name": "camserve",
             "when_ready": lambda server: self.opened(),
             "control_socket_disable": True,
-            # of whom headers are taken that change the path or the scheme, whatever FORWARDED_ALLOW_IPS says
+            # the only clients whose headers may change the path or the scheme; overrides FORWARDED_ALLOW_IPS
             "forwarded_allow_ips": ",".join(serve.proxies),
             "forwarder_headers": "SCRIPT_NAME",
             "proxy_allow_ips": "",
@@ -118,7 +118,7 @@ class Server(BaseApplication):  # type: ignore[misc]
                 self.cfg.set(name, value)
 
     def load(self) -> "WSGIApplication":
-        """The application, made in the worker process; its model is loaded beside the first requests."""
+        """Create the application in the worker process. Models load in the background."""
         from camserve.web.app import create_app
         from camserve.web.service import Service
 
@@ -130,7 +130,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def closes_connections(app: "WSGIApplication") -> "WSGIApplication":
-    """`app`, with its "Connection: close" heeded: gunicorn drops that header and reads on."""
+    """Wrap `app` so that "Connection: close" closes the connection. gunicorn would ignore this header."""
 
     def wrapped(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:

@@ -1,11 +1,12 @@
-// What the model says: its best classes as bars, and the class that was expected.
+// The model's answer: the best classes as bars, and the expected class.
 
 import { said } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const BEST = 5;
 
-// answer: of the service. index: the class that is shown, null for none. choose(name, index), preview(index or null).
+// answer: the service's answer. index: the class that is shown; null: no class. choose(name, index) and preview(index or
+// null) are called when the user selects a class or points at one.
 export function showAnswers(answer, index, { choose, preview }) {
   const refocus = $("top").contains(document.activeElement);
   const best = answer.top.slice(0, BEST);
@@ -36,7 +37,7 @@ function item(one, isShown, choose, preview) {
   return made;
 }
 
-// All but what `showExpected` says in other words.
+// Shows all warnings except the one that `showExpected` shows in its own words.
 function showWarnings(answer) {
   const isMissed = (text) => answer.expected && text.includes("; expected was '");
   const warnings = answer.warnings.filter((text) => !isMissed(text));
@@ -49,7 +50,7 @@ function showExpected({ expected, top }) {
   if (!expected) return;
   const place = expected.right
     ? `as you expected, ${said(expected)}`
-    : `you expected ${expected.class_name}, which is its number ${expected.rank} with ${said({ logit: null, ...expected })}`;
+    : `you expected ${expected.class_name}, which it ranks number ${expected.rank} with ${said({ logit: null, ...expected })}`;
   $("expectation").querySelector("span").textContent = `The model says ${top[0].class_name}, ${place}.`;
   $("difference").hidden = expected.right;
 }

@@ -1,11 +1,11 @@
-// The description of the API, shown by Swagger UI, which comes with the extra `apidocs` and asks no other host.
+// Shows the description of the API with Swagger UI, from the extra `apidocs`. Swagger UI requests nothing from other hosts.
 
 const docs = document.getElementById("docs");
 
 SwaggerUIBundle({
   domNode: docs,
   url: docs.dataset.description,
-  validatorUrl: null, // else a badge of another host's
+  validatorUrl: null, // otherwise Swagger UI loads a badge from another host
   deepLinking: true,
   defaultModelsExpandDepth: 0,
 });

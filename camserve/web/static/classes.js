@@ -1,11 +1,11 @@
-// The field for a class: what is typed is looked for in all names, wherever it stands. A combobox with a list, as
-// https://www.w3.org/WAI/ARIA/apg/patterns/combobox/ has it; without scripts it is a field for text.
+// The field for a class: it finds all names that contain the typed text. It is a combobox with a list, see
+// https://www.w3.org/WAI/ARIA/apg/patterns/combobox/. Without JavaScript it is a text field.
 
-const MOST = 1000; // names in the list; of more it says: type on
+const MOST = 1000; // names in the list; if there are more, a message says so
 
-// names: () -> promise of all names, by index. best: () -> indices that come first where no text says which.
-// saying: index -> what stands behind a name. choose(name, index): one was taken. submit(): what is typed is meant.
-// preview(index): one is looked at; null: none any more.
+// names: () -> promise of all names, by index. best: () -> indices that come first while the field is empty.
+// saying: index -> the text behind a name. choose(name, index): the user selected a name. submit(): the user pressed Enter
+// on the typed text. preview(index): the user points at a name; null: no longer.
 export function searchClasses({ input, list, found, names, best, saying, choose, submit, preview }) {
   let shown = [];
   let active = -1;
@@ -17,7 +17,7 @@ export function searchClasses({ input, list, found, names, best, saying, choose,
   close();
 
   function close() {
-    asked += 1; // names that are still awaited come too late
+    asked += 1; // names that arrive later are ignored
     active = -1;
     list.hidden = true;
     found.textContent = "";
@@ -104,8 +104,8 @@ export function searchClasses({ input, list, found, names, best, saying, choose,
   });
 }
 
-// Indices of the names that have every word of the text in them: the name itself, then names with the text as words of
-// their own, then those that begin with it, then the rest.
+// Indices of the names that contain every word of the text. First the name that equals the text, then names that contain
+// the text as whole words, then names that begin with it, then the rest.
 function matching(all, text) {
   const wanted = text.trim().toLowerCase();
   const words = wanted.split(/\s+/).filter(Boolean);
@@ -126,7 +126,7 @@ function rank(name, wanted) {
 
 function said(count, all, text) {
   if (!all) return "";
-  if (!text.trim()) return `${all} classes; type a part of a name`;
-  if (!count) return "No class has that in its name";
+  if (!text.trim()) return `${all} classes; type part of a name`;
+  if (!count) return "No class name contains this text";
   return count > MOST ? `The first ${MOST} of ${count} classes` : `${count} of ${all} classes`;
 }

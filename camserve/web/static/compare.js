@@ -1,5 +1,5 @@
-// Several methods side by side, of one class on one scale: which there are, what each costs before it starts, why some
-// cannot be chosen, and how far they are. tiles.js shows what they found.
+// Several methods side by side, for one class on one scale: the list of methods, their estimated times, why some cannot be
+// chosen, and their progress. tiles.js shows their maps.
 
 import { heatOf } from "./found.js";
 import { answered } from "./jobs.js";
@@ -10,10 +10,10 @@ import { addTiles, clearTiles, setTile } from "./tiles.js";
 const $ = (id) => document.getElementById(id);
 const form = $("form");
 const menu = $("method");
-const QUICK = 2; // seconds up to which a method is one of the quick ones
+const QUICK = 2; // a method is fast if it takes fewer seconds
 const chosen = new Set();
-// current(): what is explained, {photo, target, name, options, key}, of which the last says whether it is still the same;
-// null: nothing. key: of what the tiles show. request: of what is under way.
+// current(): what is explained, {photo, target, name, options, key}; null: nothing. It is the same as before if its key is
+// the same. key: the key of what the tiles show. request: the AbortController of the running comparison.
 const state = { service: null, current: null, key: "", request: null };
 
 export function watchComparison(service, current, enlarge) {
@@ -33,9 +33,9 @@ function setOpen(open) {
   $("compare").scrollIntoView({ block: "start" });
 }
 
-// ---- what may be chosen
+// ---- choosing methods
 
-// Lists the methods once more, with what is known of them now.
+// Lists the methods again, with their current times and reasons.
 export function listMethods() {
   $("side-by-side").hidden = !state.current();
   if ($("compare").hidden) return;
@@ -83,7 +83,7 @@ function choose(names) {
   listMethods();
 }
 
-// What the chosen ones cost, the quickest first.
+// The chosen methods, the fastest first.
 const inOrder = () => [...chosen].sort((one, other) => secondsOf(menu, one) - secondsOf(menu, other));
 
 const costOf = (names) => names.reduce((sum, name) => sum + secondsOf(menu, name), 0);
@@ -94,8 +94,8 @@ function tellCost() {
   $("quick").disabled = !isKnown();
   if (state.request) return;
   const methods = `${count} ${count === 1 ? "method" : "methods"}`;
-  if (!isKnown()) $("compare-said").textContent = "What each costs is being found out …";
-  else $("compare-said").textContent = count ? `${methods}, about ${costIn(costOf(inOrder()))} together` : "Choose some methods";
+  if (!isKnown()) $("compare-said").textContent = "Estimating how long each method takes …";
+  else $("compare-said").textContent = count ? `${methods}, about ${costIn(costOf(inOrder()))} together` : "Choose one or more methods";
 }
 
 // ---- running them
@@ -112,7 +112,7 @@ async function start() {
     if (mine.signal.aborted) break;
     await explainBy(name, names, place, about, mine.signal);
   }
-  if (mine === state.request) end(mine.signal.aborted ? "Stopped. What was found stays." : "Done.");
+  if (mine === state.request) end(mine.signal.aborted ? "Stopped. Finished maps are kept." : "Done.");
 }
 
 async function explainBy(name, names, place, about, signal) {
@@ -122,10 +122,10 @@ async function explainBy(name, names, place, about, signal) {
     if (signal.aborted) return;
     const share = job?.forwards_in_all ? job.forwards / job.forwards_in_all : 0;
     tellProgress(names, place, share);
-    setTile(name, { note: job ? `${Math.round(100 * share)} % done` : "waiting for others who asked before" });
+    setTile(name, { note: job ? `${Math.round(100 * share)} % done` : "waiting for earlier requests" });
   };
   tellProgress(names, place, 0);
-  setTile(name, { note: "at work …" });
+  setTile(name, { note: "running …" });
   try {
     const options = { ...about.options, method: name, top_k: 1, trust: "", expected: "" };
     const asked = { photo: about.photo, options, signal, told, asJob: needsJob(menu, name) };
@@ -157,14 +157,14 @@ function end(text) {
   $("compare-said").textContent = text;
 }
 
-// Ends what is under way; whether anything was.
+// Stops the comparison. Returns whether one was running.
 export function cancelComparison() {
   if (!state.request) return false;
   state.request.abort();
   return true;
 }
 
-// Tiles of another photograph, class or model are none of what is shown now.
+// Removes the tiles if they belong to another photograph, class or model.
 export function checkComparison() {
   const key = state.current()?.key ?? "";
   if (state.key && state.key !== key) {

@@ -1,24 +1,24 @@
-// What an answer of the service found, and what can be drawn of it without another: of classes whose maps it has.
+// An answer of the service, and what can be drawn from it without another request: classes whose maps it contains.
 
 import { ClassMaps } from "./picture/classmaps.js";
 import { Placement } from "./picture/placement.js";
 import { said, short } from "./words.js";
 
-// Of a map's peak: maps that differ by less are one.
+// As a share of a map's peak: maps that differ by less count as equal.
 const EQUAL = 1e-3;
 
-// What picture.js draws of an answer's own map. isDifference: whether it has two sides.
+// The answer's own map, for picture.js. isDifference: whether the map is a difference of two classes.
 export function heatOf(answer, isDifference) {
   const { image, frame, placement } = answer.provenance;
   const placed = new Placement(placement, frame, [image.width, image.height]);
   return { map: Float32Array.from(answer.map.flat()), placement: placed, unit: answer.unit, signed: isDifference };
 }
 
-// target: what is explained, {index, against}; null: something else than a class or a difference of two. maps: of all
-// classes, null where there are none, for a reason. live: the answer's own map is among them, so that other classes
-// need no request. names, scores: by the index of a class, as far as they came along. size: [width, height]. field: what cells can have seen.
+// target: what is explained, {index, against}; null: neither a class nor a difference of two. maps: the maps of all classes;
+// null: there are none, and `reason` says why. live: the answer's own map is one of them, so other classes need no request.
+// names, scores: by class index, for the classes in the answer. size: [width, height]. field: the receptive field.
 export class Found {
-  // difference: the target that was asked for, where it was one.
+  // difference: the requested target, if it is a difference of two classes.
   constructor(answer, difference) {
     const { image, frame, placement } = answer.provenance;
     const { maps } = answer.outputs;
@@ -39,7 +39,7 @@ export class Found {
     this.live = Boolean(this.target) && this.has(this.target) && isEqual(this.own, this.sum(this.target), this.maps);
   }
 
-  // Whether the maps of a target are here.
+  // Whether the answer contains the maps of a target.
   has({ index, against }) {
     return Boolean(this.maps?.has(index)) && (against === null || this.maps.has(against));
   }
@@ -48,13 +48,13 @@ export class Found {
     return this.answer.target.quantity === "contrast";
   }
 
-  // What each place adds to a target; null where that is not known.
+  // What each place adds to a target; null: not known.
   sum(target) {
     const adds = target && this.answer.target.quantity !== "log-softmax" && this.has(target);
     return adds ? this.maps.map(target, this.isContrast) : null;
   }
 
-  // What picture.js draws of a target, and its `sum`.
+  // The map of a target, for picture.js, and its `sum`.
   heat(target) {
     const sum = this.sum(target);
     const drawn = this.live ? { map: sum, placement: this.maps.placement } : this.own;
@@ -67,18 +67,18 @@ export class Found {
     return sides.map((index) => this.names[index] ?? `class ${index}`).join(" − ");
   }
 
-  // What all places and the constant add up to, in words; "" where that is no logit.
+  // The sum of all places and the constant, in words; "" if the sum is not a logit.
   addedUp(target) {
     const sum = this.sum(target);
     if (!sum || this.isContrast || this.answer.unit !== "logits") return "";
     const places = sum.reduce((total, value) => total + value, 0) / sum.length;
     const constant = this.maps.constant(target);
     const what = target.against === null ? "the logit" : "the difference of the logits";
-    return `For ${this.name(target)} all places here give ${short(places)} together, and the constant is ${short(constant)}: ${what} is ${short(places + constant)}.`;
+    return `For ${this.name(target)}, all places together contribute ${short(places)} and the constant is ${short(constant)}: ${what} is ${short(places + constant)}.`;
   }
 }
 
-// Whether a map is the same as that of the class maps, cell by cell.
+// Whether a map equals the one of the class maps in every cell.
 function isEqual(own, sum, maps) {
   const peak = own.map.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   return sum !== null && String(own.placement.grid) === String(maps.placement.grid)

@@ -1,10 +1,11 @@
-// What takes longer than a request may runs as a job: begun, asked after, fetched, and ended where nobody waits any more.
+// Explanations that take longer than one request runs as jobs. The page starts a job, asks for its state, fetches the result,
+// and cancels the job when nobody waits for it.
 
-// Milliseconds between two looks at how far it is.
+// Milliseconds between two requests for the state of a job.
 const LOOK = 400;
 
-// The answer to an explanation that is asked for; what takes longer than one answer may is run as a job. asJob: whether
-// that is known before. address: of jobs; "": none are taken. The rest as of `runJob`.
+// Gives the answer to an explanation. An explanation that takes too long for one request runs as a job. asJob: whether this
+// is known in advance. address: the address of jobs; "": the service takes no jobs. The rest is as in `runJob`.
 export async function answered(service, address, { asJob, ...asked }) {
   const { photo, options, signal } = asked;
   const job = () => runJob(service, address, { ...asked, accept: "application/json" });
@@ -17,12 +18,12 @@ export async function answered(service, address, { asJob, ...asked }) {
   }
 }
 
-// service: a Service. address: of jobs. told(job): how far it is; null: it waits.
-// Gives the answer of the service; throws what it says, as Service.ask does, and ends the job where `signal` aborts.
+// service: a Service. address: the address of jobs. told(job): called with the state of the job; null: the job waits.
+// Gives the answer of the service. Throws the same errors as Service.ask, and cancels the job when `signal` aborts.
 export async function runJob(service, address, { photo, accept, options, signal, told }) {
   const begun = await service.ask(photo, "application/json", options, signal, address, { whole: true });
   const where = begun.headers.get("Location");
-  // also while the page is left: a job that nobody will fetch holds up others
+  // also when the user leaves the page: other jobs would wait for a job that nobody fetches
   const end = () => fetch(where, { method: "DELETE", keepalive: true }).catch(() => {});
   signal.addEventListener("abort", end, { once: true });
   addEventListener("pagehide", end, { once: true });

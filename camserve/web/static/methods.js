@@ -1,22 +1,22 @@
-// The menu of methods: what each would take on this photograph, and which cannot be chosen, and why.
+// The menu of methods: the time of each on this photograph, which methods cannot be chosen, and why.
 
 const WORTH_SAYING = 2; // seconds
 
 const optionOf = (menu, name) => [...menu.options].find((one) => one.value === name);
 
-// What a method is called, whatever is written behind it.
+// The title of a method, without the text behind it.
 export function titleOf(menu, name) {
   const option = optionOf(menu, name);
   return option ? (option.dataset.title ?? option.text) : name;
 }
 
-// About how many seconds it takes, where that is known.
+// The estimated seconds of a method; 0: not known.
 export const secondsOf = (menu, name) => Number(optionOf(menu, name)?.dataset.seconds) || 0;
 
-// Whether it takes longer than one answer may, and so is asked for as a job.
+// Whether a method takes too long for one request, and so runs as a job.
 export const needsJob = (menu, name) => Boolean(optionOf(menu, name)?.dataset.job);
 
-// forecast: of /api/v1/explain/forecast; null: nothing is known any more.
+// forecast: the answer of /api/v1/explain/forecast; null: the times are not known.
 export function showForecast(menu, why, forecast) {
   const known = new Map((forecast?.methods ?? []).map((one) => [one.name, one]));
   const closed = [];
@@ -32,7 +32,7 @@ export function showForecast(menu, why, forecast) {
     option.disabled = Boolean(reason) || tooLong;
     const behind = reason ? "not for this model" : seconds >= WORTH_SAYING ? `about ${inWords(seconds)}` : "";
     option.text = behind ? `${option.dataset.title} · ${behind}` : option.dataset.title;
-    if (tooLong) option.dataset.reason = `about ${inWords(seconds)} on this photograph; ${allowed} s are allowed`;
+    if (tooLong) option.dataset.reason = `takes about ${inWords(seconds)} on this photograph; the limit is ${allowed} s`;
     if (option.disabled) closed.push([option.dataset.title, option.dataset.reason]);
   }
   menu.dataset.known = forecast ? "yes" : "";
@@ -42,7 +42,7 @@ export function showForecast(menu, why, forecast) {
   why.hidden = !closed.length;
 }
 
-// What a method costs, in words.
+// The time that a method takes, in words.
 export const costIn = (seconds) => (seconds < 0.1 ? "under 0.1 s" : seconds < 10 ? `${seconds.toFixed(1)} s` : inWords(seconds));
 
 export const inWords = (seconds) => (seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);

@@ -1,4 +1,4 @@
-// The names of a model's classes, and the sentences that stand for them where the model takes sentences.
+// The names of a model's classes, and the sentences that replace them for models that take sentences.
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
@@ -6,7 +6,7 @@ const classesOf = new Map();
 
 export const modelName = () => $("model")?.value ?? form.dataset.model;
 
-// Sentences are for models that compare images with them; the field is there for those alone.
+// Shows the field for sentences only for models that compare images with sentences.
 export function offerSentences() {
   if (!$("labels")) return;
   const takes = $("labels").dataset.models.split(" ").includes(modelName());
@@ -17,7 +17,7 @@ export function offerSentences() {
 const sentences = () => ($("labels")?.disabled === false ? $("labels").value.split(/[\n;]/) : [])
   .map((one) => one.trim()).filter(Boolean);
 
-// Promise of the names by index; of each model they are asked for once.
+// Promise of the names by index. The names of each model are requested once.
 export function classNames() {
   if (sentences().length) return Promise.resolve(sentences());
   const model = modelName();

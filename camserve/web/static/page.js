@@ -1,6 +1,6 @@
-// START HERE. The page's behaviour: one photograph, what the service says of it, and the picture that is drawn of that.
-// photographs.js takes it, service.js asks, found.js holds the answer, picture.js draws; each other file is a part of
-// the page.
+// START HERE. What the page does: it takes a photograph, asks the service to explain it, and draws the answer.
+// photographs.js takes the photograph, service.js sends requests, found.js holds the answer, and picture.js draws. Each
+// other file is one part of the page.
 
 import { showAnswers } from "./answers.js";
 import { searchClasses } from "./classes.js";
@@ -19,14 +19,14 @@ import { isBusy, isCleared, setBusy, setCleared, setProgress, showProblem } from
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
-// found: of the last answer. target: what is chosen of it; shown: what is looked at in passing, and its heat. answered:
-// the choices that the answer is to; null: there is none. asked: those of the last request.
+// found: the last answer. target: the selected target. shown: the target that the user points at; heat: its heat.
+// answered: the form's choices for the last answer; null: no answer. asked: the choices of the last request.
 const state = { photo: null, request: null, found: null, target: null, shown: null, heat: null, answered: null };
 const service = new Service(form, (text) => ($("doing").textContent = text));
 
-// Classes whose names and scores come with an answer.
+// An answer contains the names and scores of this many classes.
 const CLASSES = 1000;
-// How it is drawn, for which nothing is asked.
+// Options of drawing, which need no request.
 const DRAWN = ["colormap", "signed", "grey", "contour", "boxes", "threshold"];
 
 document.documentElement.classList.add("scripted");
@@ -42,7 +42,7 @@ async function take(photo) {
   await explain();
 }
 
-// The options whose fields hold a name, as an index: two classes may share a name, and digits could be one.
+// Options that name a class, as an index: two classes may have the same name, and a name may be a number.
 function asIndices() {
   const options = {};
   for (const id of ["target", "expected"]) if ($(id).dataset.index) options[id] = `#${$(id).dataset.index}`;
@@ -50,7 +50,7 @@ function asIndices() {
   return options;
 }
 
-// quietly: the picture is right already, and what is said about it is on its way.
+// quietly: the picture is already correct; only the texts about it are requested.
 async function explain({ quietly = false } = {}) {
   if (!state.photo) return;
   state.request?.abort();
@@ -81,14 +81,14 @@ async function explain({ quietly = false } = {}) {
   if (mine === state.request) setBusy(false);
 }
 
-// quietly: it was found already, most likely.
+// quietly: the service most likely has the answer in its cache.
 function answerTo(options, signal, quietly) {
   const told = (job) => signal.aborted || setProgress(job);
   const asJob = !quietly && needsJob($("method"), $("method").value);
   return answered(service, form.dataset.jobs, { photo: state.photo, options, signal, told, asJob });
 }
 
-// What every method would take on this photograph; asked once the first picture is there, and nobody waits for it.
+// Requests the time of every method on this photograph, after the first picture. The page does not wait for it.
 async function forecast(signal) {
   const key = [state.photo.name, state.photo.size, state.photo.lastModified, modelName(), $("size").value].join("/");
   if (state.forecast === key) return;
@@ -100,11 +100,11 @@ async function forecast(signal) {
     showForecast($("method"), $("why"), told);
     listMethods();
   } catch {
-    // the menu stays as it is, and errors say the rest
+    // the menu stays as it is; other requests report the error
   }
 }
 
-// Browsers show no TIFF: then the service's own reading of it, an overlay without opacity, is the photograph.
+// Browsers cannot show TIFF. For such files, the page shows the service's overlay with opacity 0.
 async function showPhoto(signal) {
   if (state.drawn === state.photo) return;
   const { photo } = state;
@@ -170,7 +170,7 @@ function choose(name, index) {
   turnTo({ index, against: null });
 }
 
-// The predicted class less the expected one, and back.
+// Switches between the predicted class and its difference from the expected class.
 function chooseDifference() {
   const { top, expected } = state.found.answer;
   if (isDifference()) {
@@ -183,7 +183,7 @@ function chooseDifference() {
   turnTo({ index: top[0].class_index, against: expected.class_index });
 }
 
-// Where the map of a target is here it is drawn at once; what is said of it follows.
+// If the answer contains the map of the target, it is drawn at once, and the texts follow.
 function turnTo(target) {
   state.target = target;
   checkComparison();
@@ -198,7 +198,7 @@ function turnTo(target) {
   explain({ quietly: here });
 }
 
-// Ends what is under way. The picture that was there is shown again, with what it was asked for.
+// Cancels the running request. The previous picture is shown again, with its choices.
 function cancel() {
   if (!isBusy()) return;
   state.request.abort();
@@ -207,7 +207,7 @@ function cancel() {
     restore(state.answered);
     setCleared(false);
   } else {
-    showFailure({ message: "Nothing was computed to its end.", status: 499 }, "Stopped.");
+    showFailure({ message: "No result was computed.", status: 499 }, "Stopped.");
   }
 }
 
@@ -227,10 +227,10 @@ function showAnswer(answer, difference, milliseconds) {
   showWords(answer);
 }
 
-// Of more classes than came along the names are asked for.
+// If the answer does not contain all classes, the other names are requested.
 const nameAll = (found) => classNames().then((all) => (found.names = all)).catch(() => {});
 
-// What an answer says beside its map.
+// Shows the texts of an answer.
 function showWords(answer) {
   state.found.answer = { ...state.found.answer, expected: answer.expected };
   showAnswers(answer, state.target?.against === null ? answer.class_index : null, { choose, preview });
@@ -250,19 +250,19 @@ function showHeat(target) {
   tellCommands();
 }
 
-// A class is looked at in passing; null: no more.
+// Shows a class while the user points at it; null: the user no longer points at a class.
 function preview(index) {
   if (!state.found?.live || isCleared()) return;
   const target = index === null ? state.target : { index, against: null };
   if (target !== state.shown && state.found.has(target)) showHeat(target);
 }
 
-// What places are asked of.
+// The facts that places.js shows.
 function pointed() {
   return !state.heat || isCleared() ? null : { ...state.found, heat: state.heat, name: state.found.name(state.shown) };
 }
 
-// What methods are compared about; see compare.js.
+// The facts that compare.js needs.
 function compared() {
   if (!state.found || !state.photo) return null;
   const options = asIndices();
@@ -272,7 +272,7 @@ function compared() {
   return { photo: state.photo, target: state.target, name: state.found.name(state.target), options, key };
 }
 
-// Shows in the large picture what one of the compared methods found.
+// Shows the map of a compared method in the large picture.
 function enlarge(name) {
   $("method").value = name;
   setHints();
@@ -367,7 +367,7 @@ document.addEventListener("input", ({ target }) => {
 form.addEventListener("change", ({ target }) => {
   const { id } = target;
   if (id === "file" || target.form !== form) return;
-  if (["target", "expected"].includes(id) && asksTheSame()) return; // taken from the list, or by Enter, already
+  if (["target", "expected"].includes(id) && asksTheSame()) return; // the list or Enter has already sent it
   if (id === "signed") $("colormap").value = "";
   if (id === "model") showForecast($("method"), $("why"), null);
   if (["model", "size"].includes(id)) checkComparison();

@@ -1,9 +1,9 @@
-// How photographs come in: chosen, dropped, pasted, one of the examples; several are gone through one by one.
+// How the user gives photographs: chosen, dropped, pasted, or one of the examples. Several are shown one by one.
 
 const $ = (id) => document.getElementById(id);
 const given = { photos: [], place: 0 };
 
-// take(photo): it is to be looked at.
+// take(photo): called with the photograph to show.
 export function watchPhotographs(take) {
   const turnTo = (place) => {
     const count = given.photos.length;

@@ -1,12 +1,12 @@
-// Asking about a place by pointing, a tap or the arrow keys, and about a region by a drag, or Shift and the arrow keys.
+// Shows facts about a place (point, tap or arrow keys) and about a region (drag, or Shift and the arrow keys).
 
 import { reveal } from "./picture/zoom.js";
 import { short } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const CLICK = 4; // CSS pixels: what moves less is a click
-const COUNT = 5; // classes that are named
-const WIDE = 0.97; // of the photograph: a cell that can have seen so much can have seen all
+const CLICK = 4; // CSS pixels: a shorter movement is a click
+const COUNT = 5; // classes that are listed
+const WIDE = 0.97; // share of the photograph: from this share on, a cell counts as seeing the whole photograph
 
 const pointing = { from: null, at: null, kept: null };
 
@@ -16,15 +16,15 @@ export function clearPlace() {
   $("place").textContent = $("place").dataset.hint;
 }
 
-// What is being dragged is something else than a region.
+// The current drag does not select a region.
 export function dropDrag() {
   pointing.from = null;
 }
 
-// The place that was asked about last, {x, y} as fractions of the photograph; null: none.
+// The last selected place, {x, y} as fractions of the photograph; null: none.
 export const keptPlace = () => pointing.kept && (pointing.kept.to ?? pointing.kept.from);
 
-// current: () -> what is shown: {size: [width, height], maps, reason, names, heat, name, field, placement}; null: nothing.
+// current: () -> {size: [width, height], maps, reason, names, heat, name, field, placement} of the picture; null: no picture.
 export function watchPlaces(current) {
   const frame = $("frame");
   frame.addEventListener("pointerdown", (event) => {
@@ -57,7 +57,7 @@ export function watchPlaces(current) {
   clearPlace();
 }
 
-// Shows once more what is asked, of another class.
+// Shows the kept place or region again, for another class.
 export function showPlaceAgain(now) {
   if (pointing.kept && now) show(pointing.kept, now);
 }
@@ -72,7 +72,7 @@ function back(now) {
   else clearPlace();
 }
 
-// An arrow key: to the next cell; with Shift it draws a region, whose other corner stays.
+// An arrow key moves to the next cell. With Shift it draws a region whose other corner stays.
 function step(event, now) {
   const [axis, way] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, -1], ArrowDown: [1, 1] }[event.key];
   const { from, to = from } = pointing.kept ?? { from: middle(now) };
@@ -103,30 +103,30 @@ function show({ from, to = null }, now) {
 const pixelsOf = ({ x, y }, [width, height]) => [Math.min(Math.floor(x * width), width - 1), Math.min(Math.floor(y * height), height - 1)];
 
 function ofRegion(from, to, { maps, reason, size, heat, name }) {
-  if (!maps) return `How much a region gives is not known here: ${reason}`;
-  if (!heat.sum) return `How much a region gives is known for a class, or a difference of two, and not for ${name}.`;
+  if (!maps) return `The contribution of a region is not known here: ${reason}`;
+  if (!heat.sum) return `The contribution of a region is known for one class or for the difference of two classes, not for ${name}.`;
   const [[x, y], [right, bottom]] = [pixelsOf(from, size), pixelsOf(to, size)];
   const box = [Math.min(x, right), Math.min(y, bottom), Math.max(x, right) + 1, Math.max(y, bottom) + 1];
   const [gives, whole] = [box, [0, 0, ...size]].map((one) => short(maps.share(heat.sum, one)));
-  return `This region gives ${gives} logits for ${name}; all places together ${whole}.`;
+  return `This region contributes ${gives} logits to ${name}; all places together contribute ${whole}.`;
 }
 
 function ofPlace(from, { maps, reason, size, names, field, placement }) {
   const [x, y] = pixelsOf(from, size);
   if (!placement.saw(0, x) || !placement.saw(1, y)) return `The model did not see the place ${x}, ${y}.`;
   const seen = field ? ofField(placement.seenFrom(field, x, y), size) : "";
-  if (!maps) return `What a place votes for is not known here: ${reason}.${seen}`;
-  const among = maps.count < names.length ? `, of the ${maps.count} best classes` : "";
+  if (!maps) return `Which classes a place supports is not known here: ${reason}.${seen}`;
+  const among = maps.count < names.length ? `, among the ${maps.count} best classes` : "";
   const votes = maps.votes(x, y, COUNT).map(([index, logits]) => `${names[index] ?? `class ${index}`} ${short(logits)}`);
-  return `At ${x}, ${y} the photograph speaks for ${votes.join(" · ")} (logits${among}).${seen}`;
+  return `The place ${x}, ${y} supports ${votes.join(" · ")} (logits${among}).${seen}`;
 }
 
-// Which pixels a cell can have seen: dashed on the photograph, and in words.
+// The pixels that a cell can depend on: dashed on the photograph, and in words.
 function ofField([left, top, right, bottom], [width, height]) {
   const share = ((right - left) * (bottom - top)) / (width * height);
-  if (share > WIDE) return " The model can have used the whole photograph for it.";
+  if (share > WIDE) return " This part of the map can depend on the whole photograph.";
   setBox($("seen"), { x: left / width, y: top / height }, { x: right / width, y: bottom / height });
-  return ` The model can have used what is dashed for it, ${Math.round(100 * share)} % of the photograph.`;
+  return ` This part of the map can depend on the dashed area, ${Math.round(100 * share)} % of the photograph.`;
 }
 
 function fractions(event) {

@@ -1,20 +1,20 @@
-// Asking the service: the form's options and a photograph in, an answer out.
+// Requests to the service: they send a photograph and the form's options, and give the answer.
 
-// A loading model and a full queue pass by themselves; this many tries, then the reader decides.
+// Requests are repeated this often while the model loads or the queue is full. Then the user decides.
 const PATIENCE = 20;
-// A setting's name is for who runs the service; routes/page.py has the same.
+// Names of settings in errors are for the operator, not for visitors. routes/page.py has the same pattern.
 const SETTING = / \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)/g;
-// How an answer is drawn, which is done here: no other answer comes of it.
+// Options of drawing. The page draws itself, so they do not change the answer.
 const DRAWN = ["colormap", "contour", "boxes", "signed", "grey", "threshold"];
 
-// form: its data-explain is where it asks. told(text): why it takes long.
+// form: its data-explain is the address. told(text): called with the reason for a wait.
 export class Service {
   constructor(form, told) {
     Object.assign(this, { form, told });
   }
 
-  // options: of the form's, what is asked otherwise. Throws what the service says: code, message, status.
-  // whole: whether what was sent is heard out though `signal` aborts, as something has begun by it.
+  // options: replace the form's. Throws the service's error: code, message, status.
+  // whole: whether to wait for the answer even if `signal` aborts, because the request has started something.
   async ask(photo, accept, options, signal, address = this.form.dataset.explain, { whole = false } = {}) {
     for (let tries = 1; ; tries += 1) {
       signal?.throwIfAborted();
@@ -32,17 +32,17 @@ export class Service {
   body(photo, options) {
     const body = new FormData(this.form);
     body.set("image", photo, photo.name || "pasted");
-    body.set("method", this.form.elements.method.value); // a form leaves out what cannot be chosen any more
+    body.set("method", this.form.elements.method.value); // a form leaves out a disabled option
     for (const name of DRAWN) body.delete(name);
     for (const [name, value] of Object.entries(options)) body.set(name, value);
     return body;
   }
 }
 
-// An error in words for who looks at a page: without settings, and without all the names there are.
+// The text of an error for visitors: without names of settings, and without long lists of known names.
 export function plain({ code, message }, deadline, method) {
   if (code === "deadline_passed" && !message.startsWith("the job")) {
-    return `There was no answer within ${deadline} s, which is the longest that one may take here. Choose a quicker method than ${method}, or a smaller size.`;
+    return `There was no answer within ${deadline} s, the longest time allowed here. Choose a faster method than ${method} or a smaller size.`;
   }
   const said = message.replace(SETTING, "").replace(/^[a-z]/, (letter) => letter.toUpperCase());
   return code === "unknown_name" ? said.replace(/ Known: .*$/s, "") : said;

@@ -1,11 +1,11 @@
-// What can be taken along: the picture with its caption, the commands that give the same, a link with the options.
+// What the user can take away: the picture with a caption, commands that give the same picture, and a link with the options.
 
 import { colourBar, draw, drawnSize, endsOf, lookOf } from "./picture/picture.js";
 
 const $ = (id) => document.getElementById(id);
-const LARGEST = 16e6; // pixels of a canvas that every browser has
-const NARROWEST = 480; // pixels of a caption that can be read
-// What a link restores: the controls by their id.
+const LARGEST = 16e6; // pixels of the largest canvas that every browser supports
+const NARROWEST = 480; // pixels of the narrowest readable caption
+// The ids of the controls that a link restores.
 const KEPT = [
   "model", "method", "size", "target", "expected", "labels", "trust", "colormap", "signed", "grey", "smooth", "contour", "boxes",
   "threshold", "clip", "opacity", "only-photo", "only-map", "split",
@@ -13,7 +13,7 @@ const KEPT = [
 
 // ---- the picture
 
-// heat: as of picture.js. lines: of the caption, the first one bold.
+// heat: as in picture.js. lines: the lines of the caption; the first is bold.
 export async function download(name, photograph, heat, lines) {
   const size = drawnSize(photograph.naturalWidth, photograph.naturalHeight, LARGEST);
   const picture = document.createElement("canvas");
@@ -30,7 +30,7 @@ export async function download(name, photograph, heat, lines) {
   save(await new Promise((resolve) => canvas.toBlob(resolve, "image/png")), name);
 }
 
-// Below the picture: what it is of, and the colours with what their ends stand for.
+// The caption below the picture: the lines, and a colour bar with the values at its ends.
 function captionOf({ width }, heat, lines) {
   const text = Math.max(13, Math.round(width / 60));
   const [step, edge] = [Math.round(1.45 * text), text];
@@ -73,7 +73,7 @@ function wrapped(context, line, width) {
   return found.filter(Boolean);
 }
 
-// Everything at once: the picture as it is shown, the heat of each pixel, the maps of all classes, and all facts.
+// Saves everything in one file: the picture as shown, the heat of each pixel, the maps of all classes, and all facts.
 export async function archive(name, heat, ask) {
   const look = optionsOf(null, heat)[1].map(([option, value]) => [option, inText(value)]);
   const answer = await ask({ outputs: "overlay,heatmap,maps", ...Object.fromEntries(look) });
@@ -88,9 +88,9 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-// ---- the same again
+// ---- commands and link
 
-// photo: the file. target: {index, against}, as it was chosen; null: the most likely class. heat: as of picture.js.
+// photo: the file. target: the selected {index, against}; null: the most likely class. heat: as in picture.js.
 export function showCommands(photo, target, heat) {
   $("link").value = location.href.split("#")[0] + linked();
   const [how, drawn] = optionsOf(target, heat);
@@ -116,7 +116,7 @@ const quoted = (text) => `'${text.replaceAll("'", `'"'"'`)}'`;
 
 const keyword = ([name, value]) => `${name}=${value === true ? "True" : value === false ? "False" : JSON.stringify(value)}`;
 
-// What was chosen otherwise than it comes, in the names of docs/http.md: how it is explained, and how it is drawn.
+// The options that differ from the defaults, with the names of docs/http.md: options of explaining, and of drawing.
 function optionsOf(target, heat) {
   const chosen = (id) => (changed($(id)) ? [[id, $(id).value]] : []);
   const how = [...chosen("model"), ...chosen("method"), ...chosen("size"), ...chosen("labels"), ...chosen("expected")];
@@ -148,7 +148,7 @@ function linked() {
   return kept.length ? `#${new URLSearchParams(kept)}` : "";
 }
 
-// Sets the controls as a link has them.
+// Sets the controls to the values in the link.
 export function restoreLink() {
   for (const [id, value] of new URLSearchParams(location.hash.slice(1))) {
     const element = KEPT.includes(id) ? $(id) : null;

@@ -1,4 +1,4 @@
-// What methods found, one beside the other, drawn as the controls say and on one scale.
+// The maps of several methods side by side, drawn with the page's options on one scale.
 
 import { costIn } from "./methods.js";
 import { colourBar, draw, drawnSize, endsOf, lookOf, onRedraw } from "./picture/picture.js";
@@ -6,15 +6,15 @@ import { averaged } from "./picture/placement.js";
 import { short } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const PIXELS = 2 ** 18; // of a tile
-const CELLS = 64; // of the longer side of a map: single cells of more could not be seen
+const PIXELS = 2 ** 18; // pixels of a tile
+const CELLS = 64; // most cells of the longer side of a map: smaller cells would not be visible
 // By a method's name: {item, canvas, note, heat, seconds}.
 const tiles = new Map();
 let waiting = [];
 
 onRedraw(redrawTiles);
 
-// methods: {name, title, open()}. about: what they explain, in words.
+// methods: {name, title, open()}. about: the name of what they explain.
 export function addTiles(methods, about) {
   clearTiles();
   for (const { name, title, open } of methods) {
@@ -37,10 +37,10 @@ export function clearTiles() {
   setScale();
 }
 
-// heat: as of picture.js, and what it took; or note: why there is none, or not yet.
+// heat: as in picture.js. seconds: how long the method took. note: if there is no heat, the reason.
 export function setTile(name, { heat = null, seconds = 0, note = "" }) {
   const tile = tiles.get(name);
-  if (!tile) return; // of another photograph by now
+  if (!tile) return; // the tiles now show another photograph
   Object.assign(tile, { heat: heat && { ...heat, ...averaged(heat, CELLS) }, seconds });
   tile.note.textContent = note;
   tile.item.classList.toggle("empty", !heat);
@@ -50,7 +50,7 @@ export function setTile(name, { heat = null, seconds = 0, note = "" }) {
 
 const found = () => [...tiles.values()].filter((tile) => tile.heat);
 
-// Numbers of one unit share a scale; of several, each map is drawn over its own peak, which is a scale of shares.
+// If all maps have the same unit, they share one scale. Otherwise each map is scaled to its own peak.
 const inLogits = () => found().every((tile) => tile.heat.unit === "logits");
 
 const commonEnd = () => Math.max(0, ...found().map((tile) => lookOf(tile.heat).end));
@@ -62,14 +62,14 @@ function redrawTiles() {
   setScale();
 }
 
-// One a frame, so that the page stays quick.
+// Draws one tile per frame, so that the page stays responsive.
 function drawNext() {
   const tile = waiting.shift();
   if (!tile) return;
   const [width, height] = [$("photo").naturalWidth, $("photo").naturalHeight];
   const own = lookOf(tile.heat).end;
   draw(tile.canvas, drawnSize(width, height, PIXELS), tile.heat, inLogits() ? commonEnd() : own);
-  const peak = tile.heat.unit === "logits" ? `peak ${short(own)} logits` : "a unit of its own";
+  const peak = tile.heat.unit === "logits" ? `peak ${short(own)} logits` : "its own unit";
   const block = tile.heat.block > 1 ? ` · mean of ${tile.heat.block} × ${tile.heat.block} cells` : "";
   tile.note.textContent = `${peak} · ${costIn(tile.seconds)}${block}`;
   if (waiting.length) requestAnimationFrame(drawNext);
@@ -86,6 +86,6 @@ function setScale() {
   const ends = inLogits() ? endsOf(heat, commonEnd()) : signed ? ["−100 %", "100 %"] : ["0", "100 %"];
   [$("compare-low").textContent, $("compare-high").textContent] = ends;
   $("compare-unit").textContent = inLogits()
-    ? "One scale for all: equal colours are equal logits."
-    : "One scale for all: shares of each map's own peak, as their units differ. Compare places, not strengths.";
+    ? "One scale for all: equal colours mean equal logits."
+    : "The units differ, so each map is scaled to its own peak. Compare places, not strengths.";
 }

@@ -1,9 +1,9 @@
-// What is shown while an answer is on its way, and where there is none.
+// What the page shows while it waits for an answer, and after an error.
 
 import { inWords, secondsOf, titleOf } from "./methods.js";
 
 const $ = (id) => document.getElementById(id);
-// Milliseconds that the last picture stays, dimmed, while another is made: less than that would only flicker.
+// The last picture stays, dimmed, for this many milliseconds while the next is made, so that a fast answer does not flicker.
 const STAYS = 400;
 
 const timers = {};
@@ -20,7 +20,7 @@ export function setBusy(busy) {
   const [name, start] = [$("method").value, performance.now()];
   const title = titleOf($("method"), name);
   const takes = secondsOf($("method"), name);
-  $("doing").textContent = name === "auto" ? "Explaining …" : `Explaining by ${title} …`;
+  $("doing").textContent = name === "auto" ? "Explaining …" : `Explaining with ${title} …`;
   $("elapsed").textContent = "";
   timers.title = title;
   timers.ticking = setInterval(() => {
@@ -30,10 +30,10 @@ export function setBusy(busy) {
   timers.clearing = setTimeout(() => setCleared(true), STAYS);
 }
 
-// How far a job is; null: others are before it.
+// Shows the progress of a job; null: the job waits for other jobs.
 export function setProgress(job) {
   if (!isBusy()) return;
-  $("doing").textContent = job ? `Explaining by ${timers.title} …` : "Waiting for others who asked before …";
+  $("doing").textContent = job ? `Explaining with ${timers.title} …` : "Waiting for earlier requests …";
   $("progress").hidden = !job?.forwards_in_all;
   if (!job?.forwards_in_all) return;
   $("progress").max = job.forwards_in_all;
@@ -42,15 +42,15 @@ export function setProgress(job) {
 
 export const isCleared = () => document.body.classList.contains("cleared");
 
-// Cleared: the photograph alone, without what was found about it by another method or for another class. failed: and
-// nothing is on its way.
+// Cleared: only the photograph is shown, without the map of another method or class. failed: no request is running
+// either.
 export function setCleared(cleared, failed = false) {
   document.body.classList.toggle("cleared", cleared);
   document.body.classList.toggle("failed", failed);
   $("download").disabled = cleared;
 }
 
-// title, text: what went wrong. again: whether trying again may help.
+// title, text: the error. again: whether another try may help.
 export function showProblem(title, text, again) {
   setCleared(true, true);
   $("top").querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");

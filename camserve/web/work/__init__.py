@@ -1,10 +1,10 @@
-"""The work of the service: what is taken, what it costs, where it runs, and what is remembered of it.
+"""The work of the service: admission of requests, their cost, the threads that run them, and kept results.
 
-admission.py     how many bodies are read, how many requests wait, how many hold a decoded image
-desks.py         where requests wait for room to work
-pricing.py       what a request costs, judged before any of it is done
-job_store.py     work that outlives its request, bounded and forgotten
-worker_pools.py  the threads that own the models
-forecasts.py     what methods take, and which do not go with a model
-result_cache.py  what was computed, kept for who asks again
+admission.py     limits: bodies being read, waiting requests, requests with a decoded image
+desks.py         the queue in which requests wait for their turn
+pricing.py       the cost of a request, estimated before any work
+job_store.py     work that continues after its request, within limits
+worker_pools.py  the threads that run the models
+forecasts.py     the estimated times of methods, and methods that cannot explain a model
+result_cache.py  the cache of results
 """

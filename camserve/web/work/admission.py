@@ -1,11 +1,10 @@
-"""The way in: how many bodies are read at once, how many requests wait, and how many hold a decoded image.
+"""Admission of requests: limits how many bodies are read at once, how many requests wait, and how many hold an image.
 
-A body that is being read holds a thread, once it is known to come (see web/server/incoming.py); a request that was read
-holds its bytes; one at work holds an image, several times over while it is turned, painted and encoded. Each of the
-three has a bound of its own, which bounds the memory of the process whatever is sent to it.
+Reading a body takes a thread (see web/server/incoming.py). A waiting request holds its bytes. A running request holds a
+decoded image, several times while it is rotated, painted and encoded. Each of the three has its own limit, so the
+memory of the process is limited, whatever clients send.
 
-Costly requests (see web/work/pricing.py) have a lane of their own: few of them wait, fewer are at work, and so there is
-always room for the others.
+Costly requests (see web/work/pricing.py) have their own lane with few places, so there is always room for others.
 """
 
 import socket
@@ -22,7 +21,7 @@ from camserve.system.deadlines import within
 from camserve.web.request_record import Record
 from camserve.web.work.desks import Desks, Lane
 
-# Of `serve.http_threads`, the share that may be reading bodies; the others answer what is quick, such as health checks.
+# The share of `serve.http_threads` that may read bodies. The others answer quick requests, such as health checks.
 _READING_SHARE = 0.75
 # What a form may add to the image: boundaries, part headers, options.
 ENVELOPE_BYTES = 64 * 1024
@@ -30,7 +29,7 @@ ENVELOPE_BYTES = 64 * 1024
 
 @dataclass(eq=False)
 class _Upload:
-    """accepted: whether it began before the service was asked to end. cut: whether it took too long."""
+    """A body that is being read. accepted: whether it began before the shutdown. cut: whether it took too long."""
 
     connection: socket.socket | None
     until: float
@@ -39,11 +38,11 @@ class _Upload:
 
 
 class Gate:
-    """Admits requests in three steps: `upload` while the body is read, then `turn`, which waits and then works.
+    """Admits requests in two steps: `upload` while the body is read, then `turn`, which waits and then works.
 
-    workers: how many threads own the model. At most `places` requests have a turn or wait for one; two for each
-    worker hold an image, so that the next is decoded, and the last encoded, while the network runs. Of costly requests
-    at most half as many wait, and `costly_workers` are at work.
+    workers: the number of threads that run the model. At most `places` requests run or wait. Two requests per worker
+    may hold an image, so that one is decoded or encoded while the network runs for another. At most half of the places
+    are for costly requests, of which `costly_workers` run at once.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,42 +61,42 @@ class Gate:
 
     @property
     def admitted(self) -> int:
-        """How many requests have a turn or wait for one."""
+        """The number of requests that run or wait."""
         return self._usual.admitted + self._costly.admitted
 
     @property
     def costly(self) -> int:
-        """How many of them are costly."""
+        """The number of costly requests that run or wait."""
         return self._costly.admitted
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for others to be answered."""
+        """The number of requests that wait."""
         return self.admitted - self.working
 
     @property
     def reading(self) -> int:
-        """How many bodies are on their way, those that are still awaited included."""
+        """The number of bodies that are arriving or being read."""
         return len(self._uploads) + len(self._begun)
 
     def idle_seconds(self) -> float:
-        """For how long nothing has been read, explained or sent."""
+        """Seconds since the last request was read, explained or answered."""
         return 0.0 if self.admitted or self.reading else time.monotonic() - self._active
 
     def begin(self, connection: socket.socket, accepted: bool) -> None:
-        """A body has begun to arrive. accepted: whether it will be read although the service is to end."""
+        """Note that a body has begun to arrive. accepted: whether it will be read even during shutdown."""
         with self._lock:
             if connection not in self._begun:
                 self._begun[connection] = self._new(connection, accepted)
 
     def forget(self, connection: socket.socket) -> None:
-        """What had begun there is over: it has been read, or sent, or has broken off."""
+        """Note that the request of this connection is over."""
         self._active = time.monotonic()
         with self._lock:
             self._begun.pop(connection, None)
 
     def has_accepted(self, connection: socket.socket | None) -> bool:
-        """Whether a body began there before the service was asked to end."""
+        """Whether a body began to arrive on this connection before the shutdown."""
         begun = self._begun.get(connection)
         return begun is not None and begun.accepted
 
@@ -106,9 +105,9 @@ class Gate:
 
     @contextmanager
     def upload(self, connection: socket.socket | None) -> Iterator[None]:
-        """While a body is read from `connection`.
+        """A context in which a body is read from `connection`.
 
-        Raises Busy at once, where the queue is full anyway or too many are being read; UploadTooSlow where
+        Raises Busy at once if the queue is full or too many bodies are being read, and UploadTooSlow if
         `cut_slow_uploads` ended this one.
         """
         with self._lock:
@@ -122,17 +121,17 @@ class Gate:
         finally:
             with self._lock:
                 self._uploads.discard(mine)
-            if mine.cut:  # whatever the reader made of it
+            if mine.cut:  # whatever error the reader raised
                 raise UploadTooSlow(
                     f"the body did not arrive within {self.settings.upload_seconds:g} s (serve.upload_seconds). "
                     "Try a smaller copy, or JPEG."
                 ) from None
 
     def cut_slow_uploads(self) -> None:
-        """End what takes longer than `serve.upload_seconds`. To be called about once a second.
+        """End uploads that take longer than `serve.upload_seconds`. Call this about once a second.
 
-        A thread blocked in reading cannot look at a clock, and a client that sends a byte now and then outlives any
-        timeout of the socket.
+        A thread that is blocked in reading cannot check the time, and a client that sends a byte now and then never
+        reaches a timeout of the socket.
         """
         now = time.monotonic()
         with self._lock:
@@ -143,9 +142,9 @@ class Gate:
 
     @contextmanager
     def loading(self) -> Iterator[float]:
-        """A place among those of costly requests while a model is awaited, which is no work of a request's own.
+        """A place in the costly lane while a request waits for a model to load.
 
-        Gives the time, of time.monotonic, by which the answer is due. Raises Busy at once where they are taken.
+        Yields time.monotonic() when the answer is due. Raises Busy at once if the lane is full.
         """
         until = time.monotonic() + self.settings.deadline_seconds
         with self._place(self._costly):
@@ -165,10 +164,10 @@ class Gate:
 
     @contextmanager
     def turn(self, now: Record, *, costly: bool = False, until: float | None = None) -> Iterator[float]:
-        """A place in the queue, then room to work; gives the time, of time.monotonic, by which the answer is due.
+        """Wait for a turn, then work inside the context. Yields time.monotonic() when the answer is due.
 
-        until: that time, where it was begun before. Raises Busy at once where the queue is full, ClientGone where
-        nobody waits any more when it is this one's turn, DeadlinePassed where the time passes inside or before.
+        until: that time, if it is already fixed. Raises Busy at once if the queue is full, ClientGone if the client is
+        gone when the turn comes, and DeadlinePassed if the time passes while waiting or working.
         """
         allowed = self.settings.deadline_seconds
         until, lane = until or time.monotonic() + allowed, self._costly if costly else self._usual
@@ -192,10 +191,10 @@ class Gate:
                 ) from None
 
     def refusal(self) -> Busy | None:
-        """Why a body that has just begun will not be read; None where it will."""
+        """The error for a body that will not be read, because the queue is full; None if it will be read."""
         if self.admitted < self.places:
             return None
-        return Busy(f"{self.places} requests are under way, which is the limit (serve.queue); try again shortly")
+        return Busy(f"{self.places} requests are in progress, which is the limit (serve.queue); try again shortly")
 
     def _check_places(self, lane: Lane | None = None) -> None:
         if busy := self.refusal():
@@ -203,14 +202,14 @@ class Gate:
         most = max(1, self.places // 2)
         if lane is self._costly and lane.admitted >= most:
             raise Busy(
-                f"{most} costly requests are under way, which is the limit (half of serve.queue and workers); "
+                f"{most} costly requests are in progress, which is the limit (half of serve.queue and workers); "
                 "try again shortly, or ask for less"
             )
 
     def _check_uploads(self) -> None:
         limit = self.reading_limit
         if len(self._uploads) >= limit:
-            raise Busy(f"{limit} uploads are under way, which is the limit (serve.http_threads); try again shortly")
+            raise Busy(f"{limit} uploads are in progress, which is the limit (serve.http_threads); try again shortly")
 
     def _count(self, change: int) -> None:
         with self._lock:
@@ -218,5 +217,5 @@ class Gate:
 
 
 def _stop_reading(connection: socket.socket) -> None:
-    with suppress(OSError):  # gone already
+    with suppress(OSError):  # the client is gone
         connection.shutdown(socket.SHUT_RD)

@@ -1,4 +1,4 @@
-"""Where requests wait for room to work: in line, who has waited longest first."""
+"""A fair queue: the request that has waited longest runs first."""
 
 import threading
 from collections import deque
@@ -6,29 +6,29 @@ from dataclasses import dataclass
 
 
 class Desks:
-    """So many may work; the others wait in line. With a semaphore, who comes just then goes first, and some wait on."""
+    """`count` requests may run at once; the others wait in order. A semaphore does not keep the order."""
 
     def __init__(self, count: int) -> None:
         self._free, self._line = count, deque[threading.Event]()
         self._lock = threading.Lock()
 
     def take(self, seconds: float) -> bool:
-        """Whether there was one within that time."""
+        """Wait for a desk. Returns whether one became free in time."""
         mine = threading.Event()
         with self._lock:
-            if self._free:  # then nobody waits
+            if self._free:  # nobody waits
                 self._free -= 1
                 return True
             self._line.append(mine)
         if mine.wait(seconds):
             return True
         with self._lock:
-            if not mine.is_set():  # else it was given in this moment
+            if not mine.is_set():  # otherwise it was given just now
                 self._line.remove(mine)
         return mine.is_set()
 
     def give_back(self) -> None:
-        """To who has waited longest."""
+        """Free a desk for the request that has waited longest."""
         with self._lock:
             if self._line:
                 self._line.popleft().set()
@@ -38,7 +38,7 @@ class Desks:
 
 @dataclass(eq=False)
 class Lane:
-    """Where requests wait for a desk. admitted: how many have a turn or wait for one."""
+    """Desks, and the number of requests that have a desk or wait for one (`admitted`)."""
 
     desks: Desks
     admitted: int = 0

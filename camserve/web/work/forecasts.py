@@ -1,4 +1,4 @@
-"""What methods take on photographs of a size, and which do not go with a model: found out once, then remembered."""
+"""Estimated times of methods by size of photograph, and methods that cannot explain a model. Both are cached."""
 
 import math
 import threading
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Sizes and layers of which the seconds are remembered; a service sees few.
+# Most cached estimates: a service sees few sizes and layers.
 _KEPT = 64
-# Seconds for which they are: how busy the machine is changes.
+# Seconds for which an estimate is valid, because the load of the machine changes.
 _FRESH = 60.0
-# Of runs: what takes fewer is begun without a look at the clock.
+# Methods with fewer runs of the network start without an estimate.
 _MANY = 30
 _OF_JOBS = "job_seconds"
 
 
 class _Within:
-    """A pool whose tasks, all together, have so many seconds; None: no end."""
+    """A pool whose tasks have `seconds` in total; None: no limit."""
 
     def __init__(self, pool: "Pool", seconds: float | None) -> None:
         self._pool, self._until = pool, None if seconds is None else time.monotonic() + seconds
@@ -43,7 +43,7 @@ class _Within:
 
 
 class Forecasts:
-    """Safe to share between threads."""
+    """Estimates and reasons for all models. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._seconds: OrderedDict[tuple[object, ...], tuple[float, dict[str, float]]] = OrderedDict()
@@ -53,9 +53,9 @@ class Forecasts:
     def seconds(
         self, model: "Model", photo: "Photo", options: "ExplainOptions", run: "Run", *, afresh: bool = False
     ) -> dict[str, float]:
-        """About how many seconds each method takes on a photograph of that size. Raises OptionError, DeadlinePassed.
+        """The estimated seconds of each method on a photograph of this size. Raises OptionError, DeadlinePassed.
 
-        afresh: measured now, not remembered.
+        afresh: measure now, and do not use the cache.
         """
         from camserve.explain.estimate import estimate
 
@@ -72,7 +72,7 @@ class Forecasts:
         return found
 
     def reasons(self, model: "Model", run: "Run") -> dict[str, str]:
-        """Why methods do not go with the model, by name."""
+        """The reasons why methods cannot explain the model, by name."""
         from camserve.explain.suitability import unsuitable
 
         with self._lock:
@@ -93,15 +93,15 @@ class Forecasts:
         several: int = 1,
         limit: str = "deadline_seconds",
     ) -> None:
-        """Raises TooLong where the method cannot end within the deadline of `run`.
+        """Raise TooLong if the method cannot finish within the deadline of `run`.
 
-        several: classes or images. limit: the setting of `serve` that the deadline comes from.
+        several: number of classes or images. limit: the setting of `serve` that defines the deadline.
         """
         method = METHODS.get(options.method or model.settings.explain.method)
         if run.deadline is None or method is None or not runs_often(model, options, _MANY):
             return
         takes = self.seconds(model, photo, options, run)[method.name] * several
-        if takes > run.deadline:  # the machine may be less busy by now
+        if takes > run.deadline:  # the machine may be less busy now
             takes = self.seconds(model, photo, options, run, afresh=True)[method.name] * several
         if takes > run.deadline:
             serve = model.settings.serve
@@ -109,9 +109,9 @@ class Forecasts:
             longer = ", or ask for a job (/api/v1/jobs)" if limit != _OF_JOBS and takes < serve.job_limit else ""
             raise TooLong(
                 f"{method.title} takes about {takes:.0f} s {_on(several)}, and {allowed:g} s are allowed "
-                f"(serve.{limit}); it was not begun. Try a smaller size or a quicker method, such as gradcam{longer}"
+                f"(serve.{limit}); it was not started. Try a smaller size or a faster method, such as gradcam{longer}"
             )
 
 
 def _on(several: int) -> str:
-    return "on this image" if several == 1 else f"for {several} images like this one, or classes of it,"
+    return "on this image" if several == 1 else f"for {several} such images or classes"

@@ -1,8 +1,8 @@
-"""Work that outlives its request: begun by one, asked after by others, ended or forgotten in its time.
+"""Jobs: work that continues after the request that started it. Other requests ask for its state and fetch its result.
 
-Jobs run on threads of their own, which give way as those of costly requests do: neither usual requests nor costly ones
-wait for them. How many there are, how many bytes they hold and for how long are bounded by `serve.jobs`,
-`serve.job_megabytes`, `serve.job_seconds` and `serve.job_kept_seconds`.
+Jobs run on their own threads with low priority, like those of costly requests, so other requests do not wait for jobs.
+`serve.jobs`, `serve.job_megabytes`, `serve.job_seconds` and `serve.job_kept_seconds` limit their number, bytes, run
+time and storage time.
 """
 
 import logging
@@ -27,17 +27,17 @@ log = logging.getLogger(__name__)
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = STATES = "waiting", "running", "done", "failed", "cancelled"
 
-# Bytes of a job beside what it was given and what was found.
+# Bytes of a job besides its input and its result.
 _REST = 8192
-# Seconds: of Retry-After, where nothing is known to end before, and at most.
+# Seconds of Retry-After: the default, and the maximum.
 _USUAL_WAIT, _LONGEST_WAIT = 5, 60
 
 
 @dataclass
 class JobRecord(Record):
-    """Of the request that begun a job. done, total: runs of the network; None: how many there will be is not known.
+    """The record of a job. done, total: runs of the network; total is None while it is unknown.
 
-    is_over(): whether the service is ending.
+    is_over(): whether the service is shutting down.
     """
 
     limit: str = "job_seconds"
@@ -47,7 +47,7 @@ class JobRecord(Record):
     is_over: Callable[[], bool] = lambda: False
 
     def check_client(self, done: int = 0, total: int = 0) -> None:
-        """Called between runs of the network. Raises ClientGone where the job is to end."""
+        """Raise ClientGone if the job must end. Called between runs of the network."""
         if total:
             self.done, self.total = done, total
         if self.is_cancelled or self.is_over():
@@ -56,9 +56,9 @@ class JobRecord(Record):
 
 @dataclass(eq=False)
 class Job:
-    """asked: what was asked, and found: what came of it, for who begun it; None once there is nothing to give.
+    """A job. asked: its input; found: its result; both are opaque here, and None if there is nothing to return.
 
-    size: bytes of both. failure: what to tell, of a failed one. started, ended: of time.monotonic().
+    size: bytes of both. failure: the error of a failed job, to be shown. started, ended: by time.monotonic().
     """
 
     id: str
@@ -74,22 +74,22 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """For how long it has been at work."""
+        """Seconds for which the job has run."""
         if self.started is None:
             return 0.0
         return (self.ended or time.monotonic()) - self.started
 
     def result(self) -> Any:
-        """What was found; of a failed one it is its `failure` that is to be told. Raises NoResult."""
+        """The result. Raises NoResult if there is none; of a failed job, show `failure` instead."""
         if self.state == CANCELLED:
             raise NoResult("this job was cancelled; there is no result")
         if self.state != DONE:
-            raise NoResult(f"this job is {self.state}; its result is there once it is {DONE}")
+            raise NoResult(f"this job is {self.state}; its result is available when it is {DONE}")
         return self.found
 
 
 class Jobs:
-    """Every job there is, by its id, which nobody can guess. Safe to share between threads."""
+    """All jobs by id. Nobody can guess an id. Safe to share between threads."""
 
     def __init__(self, settings: Serve) -> None:
         self._settings, self._lock = settings, threading.Lock()
@@ -98,16 +98,16 @@ class Jobs:
 
     @property
     def nbytes(self) -> int:
-        """What all jobs hold together."""
+        """The bytes of all jobs."""
         return sum(job.size for job in list(self._jobs.values()))
 
     @property
     def active(self) -> int:
-        """How many wait or are at work."""
+        """The number of jobs that wait or run."""
         return sum(job.ended is None for job in list(self._jobs.values()))
 
     def counts(self) -> dict[str, int]:
-        """How many are in each state."""
+        """The number of jobs in each state."""
         states = [job.state for job in list(self._jobs.values())]
         return {state: states.count(state) for state in STATES}
 
@@ -120,10 +120,10 @@ class Jobs:
         tell: Callable[[Exception, Record], Any],
         name: str = "",
     ) -> Job:
-        """Queue `work(record, until)`, which gives what it found and the bytes of that.
+        """Queue `work(record, until)`, which returns a result and its size in bytes.
 
-        size: bytes of `asked`. tell: what is to be told of an exception. name: of the request. Raises UnknownJob where
-        no jobs are taken, and Busy where there is no room.
+        size: bytes of `asked`. tell: converts an exception to the error to show. name: the id of the request. Raises
+        UnknownJob if the service takes no jobs, and Busy if there is no room.
         """
         if not self._settings.jobs:
             raise UnknownJob("this service takes no jobs (serve.jobs)")
@@ -141,17 +141,17 @@ class Jobs:
         return job
 
     def get(self, id: str) -> Job:
-        """Raises UnknownJob where there is none, or none any more."""
+        """The job with this id. Raises UnknownJob if it never existed or is deleted."""
         with self._lock:
             self._forget_old()
             job = self._jobs.get(id)
         if job is None:
             kept = self._settings.job_kept_seconds
-            raise UnknownJob(f"there is no such job; one that has ended is forgotten after {kept:g} s")
+            raise UnknownJob(f"there is no such job; a job is deleted {kept:g} s after its end")
         return job
 
     def cancel(self, id: str) -> Job:
-        """End a job: one that waits at once, one at work when its network has run; one that has ended is forgotten.
+        """Cancel a job. A running job ends after the current run of the network; a job that has ended is deleted.
 
         Raises UnknownJob.
         """
@@ -165,12 +165,12 @@ class Jobs:
         return job
 
     def forget_old(self) -> None:
-        """Forget what has ended long enough ago. To be called about once a second."""
+        """Delete jobs that ended long enough ago. Call this about once a second."""
         with self._lock:
             self._forget_old()
 
     def stop(self) -> None:
-        """Every job ends, those at work when their network has run. Takes no lock, as signals come at any time."""
+        """End all jobs. Running jobs end after the current run of the network. Takes no lock, for signal handlers."""
         self._is_over = True
 
     def _run(
@@ -194,7 +194,7 @@ class Jobs:
         except DeadlinePassed:
             late = DeadlinePassed(f"the job did not end within {allowed:g} s (serve.job_seconds)")
             self._ended(job, FAILED, failure=tell(late, job.record))
-        except BaseException as error:  # anybody's network raises anything, and a job would stay "running" for ever
+        except BaseException as error:  # a network may raise any error, and then the job would stay "running" forever
             whole = error if isinstance(error, Exception) else RuntimeError(repr(error))
             self._ended(job, FAILED, failure=tell(whole, job.record))
         else:
@@ -202,7 +202,7 @@ class Jobs:
 
     def _ended(self, job: Job, state: str, *, found: Any = None, size: int = 0, failure: Any = None) -> None:
         with self._lock:
-            if job.record.is_cancelled:  # as its last network ran
+            if job.record.is_cancelled:  # during its last run of the network
                 state, found = CANCELLED, None
             job.failure = failure
             self._end(job, state, found, size)
@@ -217,7 +217,7 @@ class Jobs:
             job.asked, job.size = None, _REST
 
     def _forget_oldest(self, but: Job) -> None:
-        """Where results take more than is allowed, the oldest go."""
+        """Delete the oldest results while all results take more bytes than allowed."""
         over = [one for one in self._jobs.values() if one.ended is not None and one is not but]
         for one in sorted(over, key=lambda one: one.ended or 0):
             if self.nbytes <= self._settings.job_bytes:
@@ -231,16 +231,16 @@ class Jobs:
                 del self._jobs[one.id]
 
     def _make_room(self, size: int) -> None:
-        """Raises Busy where there is none, once those without a result are forgotten."""
+        """Delete jobs without a result. Raises Busy if there is still no room."""
         most, most_bytes = self._settings.jobs, self._settings.job_bytes
         empty = [one.id for one in self._jobs.values() if one.state in (FAILED, CANCELLED)]
         while len(self._jobs) >= most and empty:
             del self._jobs[empty.pop(0)]
         if len(self._jobs) >= most:
-            self._refuse(f"{most} jobs are under way or have results that are kept, which is the limit (serve.jobs)")
+            self._refuse(f"{most} jobs run, wait or have a kept result, which is the limit (serve.jobs)")
         if self.nbytes + size > most_bytes:
             self._refuse(
-                f"jobs hold {self.nbytes / 2**20:.4g} MiB, this one would add {size / 2**20:.4g}; allowed are "
+                f"jobs hold {self.nbytes / 2**20:.4g} MiB, and this job would add {size / 2**20:.4g}; allowed are "
                 f"{most_bytes / 2**20:.4g} (serve.job_megabytes)"
             )
 

@@ -1,6 +1,6 @@
-"""What a request costs, judged before any of it is done: whether it is costly, or more than is allowed.
+"""The cost of a request, estimated before any work: whether it is costly, or asks for more than is allowed.
 
-Costly requests have a lane of their own (admission.py), so that whoever asks for little never waits for them.
+Costly requests have their own lane (admission.py), so that cheap requests never wait for them.
 """
 
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from camserve.model import Model
     from camserve.web.request_options import Options
 
-# More than any of these is costly. Pixels of all images of a request together; pixels of the network's input, as
-# multiples of what it was trained at; images, classes and runs of the network; prompts that are read.
+# A request that exceeds one of these is costly: pixels of all its images; pixels of the network's input, as a multiple
+# of the training size; images; classes; runs of the network; prompts.
 _PIXELS, _INPUT, _IMAGES, _CLASSES, _RUNS, _PROMPTS = 16_000_000, 8, 8, 8, 8, 16
-# A pixel with its heat takes as long as so many without.
+# A pixel with a heatmap costs as much as this many pixels without.
 _HEATMAP = 3
-# Pictures that are drawn take as long as this many pixels more.
+# Drawing a picture costs as much as this many additional pixels.
 _PICTURE = 50_000
-# Pixels that are drawn for one request, as multiples of those that an upload may have.
+# Most pixels to draw for one request, as a multiple of the limit of an upload.
 _DRAWN = 4
 _OUTLINES = "polygons"
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What a request is about. pixels: of all its images together, as their headers say. classes: of each image.
+    """The size of a request. pixels: of all its images, according to their headers. classes: per image.
 
-    measuring: whether methods are timed for it. heatmap: whether that is wanted, four bytes a pixel.
-    known: whether the network need not run for it.
+    measuring: whether methods are timed. heatmap: whether it asks for a heatmap of four bytes per pixel. known: whether
+    the network does not need to run.
     """
 
     options: "Options"
@@ -47,14 +47,16 @@ class Demand:
 
 
 def demand_of(images: Sequence[Source], options: "Options", classes: int = 1, *, heatmap: bool = False) -> Demand:
-    """The same from the images themselves, none of which is decoded."""
+    """The Demand of these images. No image is decoded."""
     count, heatmap = len(images), heatmap or "heatmap" in options.outputs
-    pixels = sum(map(announced_pixels, images)) if count <= _IMAGES else 0  # costly, whatever they are
+    pixels = (
+        sum(map(announced_pixels, images)) if count <= _IMAGES else 0
+    )  # so many images are costly, whatever their size
     return Demand(options, pixels, count, classes, heatmap=heatmap)
 
 
 def is_costly(model: "Model", request: Demand) -> bool:
-    """Whether a request takes much longer than one pass of the network over a photograph."""
+    """Whether a request takes much longer than one forward pass over a photograph."""
     pixels = request.pixels * (_HEATMAP if request.heatmap else 1)
     if request.measuring or pixels > _PIXELS or request.images > _IMAGES or request.classes > _CLASSES:
         return True
@@ -70,11 +72,11 @@ def is_costly(model: "Model", request: Demand) -> bool:
 
 
 def check_drawn(request: Demand, allowed: float) -> None:
-    """Raises TooMuch where more is to be drawn than is done for one request. allowed: megapixels of an upload."""
+    """Raise TooMuch if a request asks for too many drawn pixels. allowed: megapixels of an upload."""
     options = request.options
     pictures = [*options.outputs, *([_OUTLINES] if options.polygons else [])] or ["overlay"]
     count, most = request.classes * len(pictures), _DRAWN * allowed
-    enlarged = (2 * (options.min_side or 0)) ** 2  # a side is less than twice what is asked for
+    enlarged = (2 * (options.min_side or 0)) ** 2  # an enlarged side is less than twice the requested side
     drawn = count * (request.pixels + max(_PICTURE, enlarged) * request.images) / 1e6
     if drawn > most:
         raise TooMuch(
@@ -85,7 +87,7 @@ def check_drawn(request: Demand, allowed: float) -> None:
 
 
 def runs_often(model: "Model", how: "ExplainOptions", many: int) -> bool:
-    """Whether the method runs the network so many times, or once for each of something, as the registry says."""
+    """Whether, by the registry, the method runs the network `many` times or more, or once per channel or cell."""
     method = METHODS.get(how.method or model.settings.explain.method)
     if method is None or (cost := method.cost).of is None:
         return False
@@ -100,6 +102,6 @@ def _is_wide(model: "Model", how: "ExplainOptions", pixels: int) -> bool:
     try:
         side = max(1, round(pixels**0.5))
         width, height = model.frame((side, side), how.size).input
-    except CamserveError:  # said when its turn comes
+    except CamserveError:  # reported when the request runs
         return False
     return width * height > _INPUT * trained[0] * trained[1]

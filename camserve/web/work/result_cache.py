@@ -1,4 +1,4 @@
-"""What was computed, kept for who asks again: the activations of an input, and whole explanations without pixels."""
+"""The cache of results: activations of inputs, and whole explanations without pixels."""
 
 import hashlib
 import threading
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from camserve.models.layer import Layer
 
 
-# Bytes of what is small beside the arrays: names, placement, the key.
+# Bytes of an entry besides its arrays: names, placement, key.
 _REST = 4096
 
 
 def _bytes_of(found: Any) -> int:
-    """Of arrays or tensors, and of tuples of them."""
+    """The bytes of an array or tensor, or of a tuple of them."""
     return sum(map(_bytes_of, found)) if isinstance(found, tuple) else int(getattr(found, "nbytes", 0))
 
 
 class Memory:
-    """Results by key; the least recently used go where all together take more than `size` bytes.
+    """Results by key. If they take more than `size` bytes, the least recently used are removed.
 
-    Keys hold weak references to models and layers: what went from memory is never found again, and is not kept there.
+    Keys hold weak references to models and layers, so the cache does not keep these in memory.
     """
 
     def __init__(self, size: int) -> None:
@@ -40,18 +40,18 @@ class Memory:
         self.hits, self.misses = {"activations": 0, "explanation": 0}, {"activations": 0, "explanation": 0}
 
     def attribution(self, model: "Model", photo: "Photo", options: Hashable) -> "Attribution | None":
-        """What was found in the same bytes by the same model with equal options; None: not known."""
+        """The cached result of the same model for the same bytes and options, or None."""
         found: Attribution | None = self._get("explanation", (weakref.ref(model), photo.sha256, options))
         return found
 
     def keep(self, model: "Model", photo: "Photo", options: Hashable, found: "Attribution") -> None:
-        """Keep what was found in a photograph, without it."""
+        """Cache the result for a photograph, without the photograph."""
         self._put((weakref.ref(model), photo.sha256, options), found, found.nbytes + _REST)
 
     def forward(self, layer: "Layer | Closed", images: Any, run: "Forward") -> Any:
-        """`run(layer, images)`, without running the network where it has been done with an equal input.
+        """`run(layer, images)`, or its cached result for an equal input.
 
-        The key is the input itself, so whatever makes another input (the model's card, size, sharp) needs no thought.
+        The key contains the input itself, so options that change the input (card, size, sharp) change the key.
         """
         if not self._limit:
             return run(layer, images)

@@ -1,4 +1,4 @@
-"""The threads that own the models: of usual requests, of costly ones, of jobs, and of the loading of models."""
+"""The threads that run the models: for usual requests, costly requests, jobs, and loading of models."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pools:
-    """Costly requests, jobs and loading have threads of their own. The first two give way where cores are short.
+    """Costly requests, jobs and loading have their own threads. Those of costly requests and jobs have low priority.
 
-    Those of loading do not: what a model's engine runs on is made by them, for usual requests.
+    Threads of loading do not, because they create the engine that later serves usual requests.
     """
 
     usual: "Workers"
@@ -23,9 +23,9 @@ class Pools:
 
     @classmethod
     def made(cls, gate: "Gate", settings: "Settings") -> Self:
-        """As many threads as the gate lets work; and one more for loading than there may be models in memory.
+        """Create as many threads as the gate lets work, and one more loading thread than models in memory.
 
-        A model that never ends to load stops no other.
+        So a model that never finishes loading does not stop others.
         """
         from camserve.system.workers import Workers
 
@@ -36,10 +36,10 @@ class Pools:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether no usual request can be answered: every thread is at work that nobody waits for any more."""
+        """Whether no usual request can be answered, because every thread runs abandoned work."""
         return self.usual.stuck >= self.usual.count
 
     def close(self) -> None:
-        """Finish what was accepted, take nothing new."""
+        """Finish accepted tasks, and accept no new ones."""
         for pool in (self.usual, self.costly, self.jobs, self.loading):
             pool.close()

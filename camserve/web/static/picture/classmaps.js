@@ -1,9 +1,9 @@
-// The maps of all classes of one photograph, as an answer's outputs.maps has them: what each place adds to each logit.
+// The maps of all classes of one photograph, from an answer's outputs.maps: what each place adds to each logit.
 
 import { Placement } from "./placement.js";
 
 export class ClassMaps {
-  // given: outputs.maps of an answer, whose frame and size these are.
+  // given: outputs.maps of an answer. frame, size: of the same answer.
   constructor(given, frame, size) {
     [this.count, this.height, this.width] = given.shape;
     this.values = numbersOf(given.b64);
@@ -23,7 +23,7 @@ export class ClassMaps {
     return this.values.subarray(row * this.cells, (row + 1) * this.cells);
   }
 
-  // The map of a class, less that of another where there is one. contrast: less the mean of all others.
+  // The map of a class, minus the map of `against` if given. contrast: minus the mean map of all other classes.
   map({ index, against = null }, contrast = false) {
     if (against !== null) return this.of(index).map((value, cell) => value - this.of(against)[cell]);
     if (!contrast || this.count < 2) return this.of(index);
@@ -31,7 +31,7 @@ export class ClassMaps {
     return this.of(index).map((value, cell) => (value * this.count - this.sum[cell]) / (this.count - 1));
   }
 
-  // What of a class's logit, or of a difference, comes from no place.
+  // The part of a logit, or of a difference of logits, that comes from no place.
   constant({ index, against = null }) {
     return this.bias[this.rowOf.get(index)] - (against === null ? 0 : this.bias[this.rowOf.get(against)]);
   }
@@ -42,7 +42,7 @@ export class ClassMaps {
     return sum;
   }
 
-  // The classes that a place of the photograph adds most to, best first: [index, logits].
+  // The classes to which a place of the photograph adds most, the best first: [index, logits].
   votes(x, y, count) {
     const [u, v] = [this.clamped(0, x), this.clamped(1, y)];
     const [left, top] = [u, v].map(Math.floor);
@@ -63,7 +63,7 @@ export class ClassMaps {
     return Math.min(Math.max(this.placement.cell(axis, pixel), 0), (axis ? this.height : this.width) - 1);
   }
 
-  // What a box of the photograph adds to what `map` is of, in logits: exact.
+  // What a box of the photograph adds to the target of `map`, in logits. The value is exact.
   share(map, [left, top, right, bottom]) {
     const [across, down] = [this.placement.spread(0, left, right), this.placement.spread(1, top, bottom)];
     let sum = 0;
@@ -74,7 +74,7 @@ export class ClassMaps {
   }
 }
 
-// The numbers of a .npy file of float32 in base64; its head says at 8 how long it is.
+// The numbers of a float32 .npy file in base64. Bytes 8 and 9 hold the length of its header.
 function numbersOf(b64) {
   const letters = atob(b64);
   const bytes = new Uint8Array(letters.length);

@@ -1,9 +1,9 @@
-// Heat in colours over the pixels of a photograph: what camserve/render/painting.py paints, to within rounding. Its
-// comments say why it is painted so.
+// Paints heat over the pixels of a photograph, like camserve/render/painting.py, to within rounding. The comments there
+// explain the method.
 
 const [CLEAR_TO, OPAQUE_FROM, TEXTURE] = [0.1, 0.7, 0.8];
 
-// A photograph to paint on. pixels: of an ImageData. grey: without its colours.
+// A photograph to paint on. pixels: those of an ImageData. grey: paint on a grey copy.
 export class Ground {
   constructor({ width, height, data }, grey) {
     Object.assign(this, { width, height });
@@ -14,7 +14,7 @@ export class Ground {
     this.painted = new Uint32Array(this.pixels.length);
   }
 
-  // The local contrast of each pixel, 128 where there is none: its luminance less the mean around it.
+  // The local contrast of each pixel: its luminance minus the mean around it; 128 means no contrast.
   textureOf(bytes) {
     const { width, height, luminance } = this;
     const block = 2 ** Math.max(1, Math.round(Math.log2(0.03 * Math.sqrt(width * height))));
@@ -41,7 +41,7 @@ export class Ground {
     return texture;
   }
 
-  // The painted pixels, as an ImageData. map: shares of the scale, 0 to 1 or -1 to 1, whose cells lie as placement says.
+  // The painted pixels, as an ImageData. map: shares of the scale, 0 to 1 or -1 to 1. placement: where its cells lie.
   // palette: 256 colours of 3 bytes. signed: 0 is the middle of the palette. bare: the colours alone.
   paint(map, placement, { palette, alpha, signed, bare }) {
     const { width, height, pixels, painted, texture, luminance } = this;
@@ -77,7 +77,7 @@ function blend(below, ink, cover) {
   return 0xff000000 | (blue << 16) | (green << 8) | red;
 }
 
-// What the model did not see is grey, night lifted and snow dimmed.
+// Places that the model did not see are grey: dark ones become lighter, bright ones darker.
 function veil(painted, luminance, placement, width, height) {
   const sawColumn = Uint8Array.from({ length: width }, (_, x) => Number(placement.saw(0, x)));
   for (let y = 0, at = 0; y < height; y += 1) {
@@ -89,7 +89,7 @@ function veil(painted, luminance, placement, width, height) {
   }
 }
 
-// The opacity of each level of heat, 0 to 255: a smooth step.
+// The opacity of each level of heat, 0 to 255, as a smooth step.
 function opacityOf(alpha, signed) {
   return Uint8Array.from({ length: 256 }, (_, level) => {
     const heat = level / 255;
@@ -101,7 +101,7 @@ function opacityOf(alpha, signed) {
 
 const kept = { key: "", inks: new Uint32Array(256 * 256), opacity: null, palette: null };
 
-// What is painted, at [256 level + texture], and the opacity of each level.
+// The colours, at [256 level + texture], and the opacity of each level.
 function inksOf(palette, alpha, signed, bare) {
   const key = `${alpha}/${signed}/${bare}`;
   if (kept.key === key && kept.palette === palette) return [kept.inks, kept.opacity];
@@ -125,7 +125,7 @@ function luminanceOf(data) {
   return levels;
 }
 
-// The luminance of the mean colour of each block of pixels; those at the right and bottom may be cut.
+// The luminance of the mean colour of each block of pixels. Blocks at the right and bottom may be smaller.
 function blockMeans(bytes, width, height, block) {
   const [columns, rows] = [Math.ceil(width / block), Math.ceil(height / block)];
   const sums = new Uint32Array(3 * columns * rows);
@@ -151,7 +151,7 @@ function blockMeans(bytes, width, height, block) {
   return { levels: luminanceOf(colours), width: columns, height: rows };
 }
 
-// For each of `count` pixels: the block before it, and how far beyond its middle the pixel lies.
+// For each of `count` pixels: the block before it, and how far the pixel lies behind the centre of this block.
 function placesIn(count, block, blocks) {
   const [before, share] = [new Int32Array(count), new Float32Array(count)];
   for (let pixel = 0; pixel < count; pixel += 1) {

@@ -1,8 +1,8 @@
-// Lines over a painted photograph: the outline of heat, boxes around it, the edge of what the model saw. As
-// camserve/render/overlay.py draws them, a light line with dark sides.
+// Lines over a painted photograph: the outline of heat, boxes around it, and the edge of what the model saw. Each is a
+// light line with dark sides, like in camserve/render/overlay.py.
 
 const [LIGHT, DARK] = ["rgb(255 255 255)", "rgb(16 16 18)"];
-export const SAMPLES = 16; // steps from one cell to the next: straight lines between them follow the heat
+export const SAMPLES = 16; // steps from one cell to the next, small enough for straight lines to follow the heat
 
 const unitOf = ({ width, height }) => Math.max(0.6, Math.sqrt(width * height) / 500);
 
@@ -64,8 +64,8 @@ function segments(map, placement, level, samples) {
   return found;
 }
 
-// Places along an axis of what the model saw, in pixels, close enough to follow the heat: its ends, and all between that
-// part the way from one cell's centre to the next into equal steps, since heat bends at the centres.
+// Places along an axis of what the model saw, in pixels: both ends, and between them equal steps from one cell centre to the
+// next. The cell centres are included because the slope of the heat changes there.
 function placesOf(placement, axis, samples) {
   const ends = [Math.max(placement.box[axis], 0), Math.min(placement.box[axis + 2], placement.size[axis])];
   const [low, high] = ends.map((edge) => edge - 0.5);

@@ -1,4 +1,4 @@
-// The picture: a photograph, and the heat over it as the controls say, drawn here and at once.
+// The picture: a photograph with heat over it, drawn in the browser with the page's options.
 
 import { Ground } from "./heat.js";
 import { SAMPLES, drawBoxes, drawOutline, drawUnseen } from "./lines.js";
@@ -6,21 +6,21 @@ import { smoothed } from "./smooth.js";
 import { short } from "../words.js";
 
 const $ = (id) => document.getElementById(id);
-// Pixels that are drawn: of larger photographs a smaller copy, so that every change is drawn within a frame.
+// Most pixels to draw. Larger photographs are drawn as a smaller copy, so that every change is drawn within one frame.
 const MOST = 2 ** 20;
-// Pixels of a side up to which a photograph is drawn pixel by pixel; routes/page.py has the same.
+// Photographs with sides up to this many pixels are drawn pixel by pixel. routes/page.py has the same number.
 const SMALL = 128;
 
-// Of that, for a picture that is looked at closely.
+// Factor for MOST while the user zooms in.
 const CLOSE = 4;
 
-// heat: of `setHeat`. grounds: the photograph, as it is painted on, by greyness and size. close: whether it is looked at
-// closely. after: called when it was drawn.
+// heat: from `setHeat`. grounds: the photographs to paint on, by grey and size. close: whether the user zooms in. after:
+// called after drawing.
 const shown = { photo: null, heat: null, grounds: {}, asked: false, close: false, after: [] };
 
 // ---- the photograph
 
-// image: an img, decoded. Large photographs are drawn smaller.
+// image: a decoded img. Large photographs are drawn smaller.
 export function setPhotograph(image) {
   const { naturalWidth: width, naturalHeight: height } = image;
   Object.assign(shown, { photo: image, heat: null, grounds: {} });
@@ -28,7 +28,7 @@ export function setPhotograph(image) {
   $("frame").style.setProperty("--pixels", width);
   $("frame").classList.toggle("small", Math.max(width, height) <= SMALL);
   $("heat").hidden = true;
-  ground($("grey").checked, drawnSize(width, height)); // while the service is at work
+  ground($("grey").checked, drawnSize(width, height)); // prepared while the service works
 }
 
 export function drawnSize(width, height, most = MOST) {
@@ -42,7 +42,7 @@ function ground(grey, size) {
     const canvas = new OffscreenCanvas(...size);
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingQuality = "high";
-    context.fillStyle = "#fff"; // what is clear is white to the service, too
+    context.fillStyle = "#fff"; // the service also makes transparent pixels white
     context.fillRect(0, 0, ...size);
     context.drawImage(shown.photo, 0, 0, ...size);
     shown.grounds[key] = new Ground(context.getImageData(0, 0, ...size), grey);
@@ -50,7 +50,7 @@ function ground(grey, size) {
   return shown.grounds[key];
 }
 
-// Whether it is looked at closely, and so drawn with more pixels where the photograph has more.
+// close: whether the user zooms in. Then the picture is drawn with more pixels, if the photograph has more.
 export function setClose(close) {
   if (shown.close === close) return;
   shown.close = close;
@@ -59,11 +59,11 @@ export function setClose(close) {
 
 // ---- the heat
 
-// told(): called whenever the controls may have changed how heat looks.
+// told(): called when the options of drawing may have changed.
 export const onRedraw = (told) => shown.after.push(told);
 
-// heat: {map, placement, unit, signed}: a raw map, where its cells lie in the photograph, what its numbers are, and
-// whether it is a difference, which has two sides whatever the controls say. null: there is none.
+// heat: {map, placement, unit, signed}: a raw map, where its cells lie in the photograph, its unit, and whether it is a
+// difference, which is always drawn with two sides. null: no heat.
 export function setHeat(heat) {
   shown.heat = heat;
   $("heat").hidden = !heat;
@@ -71,7 +71,7 @@ export function setHeat(heat) {
   redraw();
 }
 
-// Draws before the next frame, once, however many controls have moved until then.
+// Draws once before the next frame, even if several controls have changed.
 export function redraw() {
   setColours();
   for (const told of shown.after) told();
@@ -88,8 +88,8 @@ export function redraw() {
   });
 }
 
-// Draws the picture as it is shown on a canvas of another size. heat: another one of the photograph's. end: the value of
-// its last colour, default as the controls say.
+// Draws the picture as shown on a canvas of another size. heat: another heat of the same photograph. end: the value of its
+// last colour; the default comes from the controls.
 export function draw(canvas, size, heat = shown.heat, end = lookOf(heat).end) {
   const look = lookOf(heat);
   const context = canvas.getContext("2d");
@@ -105,14 +105,14 @@ export function draw(canvas, size, heat = shown.heat, end = lookOf(heat).end) {
   drawOutline(context, outlined.map, outlined.placed, look.threshold, Math.ceil(SAMPLES / outlined.steps));
 }
 
-// The map as it is drawn, and where its cells lie. steps: how many make one of the map's own.
+// The map to draw, and where its cells lie. steps: cells of this map per cell of the raw map.
 function drawnMap(map, placed, { smooth }) {
   if (!smooth) return { map, placed, steps: 1 };
   const finer = smoothed(map, placed.grid);
   return { ...finer, placed: placed.finer(finer.steps) };
 }
 
-// What the controls say, for one heat. end: the value of the last colour.
+// The options of drawing for one heat. end: the value of the last colour.
 export function lookOf({ map, unit, signed: twoSides = false }) {
   const signed = unit !== "relative" && (twoSides || $("signed").checked);
   const clip = unit === "relative" ? 100 : Number($("clip").value);
@@ -130,12 +130,12 @@ export function lookOf({ map, unit, signed: twoSides = false }) {
   };
 }
 
-// Numbers that are not finite are shown as none.
+// Numbers that are not finite are drawn as 0.
 const strength = (value, signed) => (Number.isFinite(value) ? (signed ? Math.abs(value) : Math.max(value, 0)) : 0);
 
 const highest = (map, signed) => map.reduce((most, value) => Math.max(most, strength(value, signed)), 0);
 
-// Of the places that speak for the class, or signed for or against: the strength that so many percent of them are below.
+// A percentile of the strengths of all places that support the class; if signed, also of those against it.
 function percentile(map, percent, signed) {
   const found = Array.from(map, (value) => strength(value, signed)).filter(Boolean).sort((a, b) => a - b);
   const place = ((found.length - 1) * percent) / 100;
@@ -158,7 +158,7 @@ function paletteOf(signed) {
   return palettes.get(bytes);
 }
 
-// The colour bar, as a picture of one row. signed: as for `lookOf`.
+// The colour bar, as a picture of one row. signed: as in `lookOf`.
 export function colourBar(canvas, palette) {
   [canvas.width, canvas.height] = [256, 1];
   const pixels = new ImageData(256, 1);
@@ -175,7 +175,7 @@ function setColours() {
   $("clip-said").textContent = $("clip").value === "100" ? "the peak" : `above ${$("clip").value} % of the places`;
 }
 
-// What the ends of the colours stand for.
+// Shows the values at the ends of the colour bar.
 function setScale() {
   [$("low").textContent, $("high").textContent] = endsOf(shown.heat);
 }

@@ -1,40 +1,40 @@
-// Where the cells of a map lie in a photograph, as camserve/geometry/frame.py has it: the frame's box of the photograph
-// became the network's input, and there cell c is at pixel stride c + offset. Axis 0 runs across, axis 1 down.
+// Where the cells of a map lie in a photograph, as in camserve/geometry/frame.py: the frame's box of the photograph became
+// the network's input; in the input, cell c is at pixel stride c + offset. Axis 0 runs across, axis 1 down.
 
-const OUTSIDE = 1e-6; // of the widest cell: less of one lies in the photograph than rounding would make
+const OUTSIDE = 1e-6; // share of the widest cell: a smaller part of a cell in the photograph is only a rounding error
 
 export class Placement {
-  // placed, frame: of an answer's provenance. size: [width, height] of the photograph that pixels are counted in.
+  // placed, frame: from an answer's provenance. size: [width, height] of the photograph, the unit of all pixels here.
   constructor({ grid, stride, offset }, { box, input }, size) {
     Object.assign(this, { grid, stride, offset, box, input, size });
   }
 
-  // The same in a copy of the photograph of another size.
+  // The same placement in a copy of the photograph with another size.
   within(size) {
     const box = this.box.map((edge, side) => (edge * size[side % 2]) / this.size[side % 2]);
     return new Placement(this, { box, input: this.input }, size);
   }
 
-  // The same of a map with `steps` cells for each.
+  // The placement of a map with `steps` cells per cell of this one.
   finer(steps) {
     const grid = this.grid.map((cells) => (cells - 1) * steps + 1);
     const stride = this.stride.map((one) => one / steps);
     return new Placement({ grid, stride, offset: this.offset }, { box: this.box, input: this.input }, this.size);
   }
 
-  // The cell, fractions included, at a pixel's centre.
+  // The cell at a pixel's centre, as a fractional number.
   cell(axis, pixel) {
     const scale = this.input[axis] / (this.box[axis + 2] - this.box[axis]);
     return ((pixel + 0.5 - this.box[axis]) * scale - 0.5 - this.offset[axis]) / this.stride[axis];
   }
 
-  // The pixel whose centre an input pixel lies at.
+  // The photograph's pixel at a pixel of the input.
   pixel(axis, input) {
     const scale = this.input[axis] / (this.box[axis + 2] - this.box[axis]);
     return (input + 0.5) / scale + this.box[axis] - 0.5;
   }
 
-  // The pixel of the centre of a cell.
+  // The pixel at the centre of a cell.
   centre(axis, cell) {
     return this.pixel(axis, this.stride[axis] * cell + this.offset[axis]);
   }
@@ -47,7 +47,7 @@ export class Placement {
     return this.box.every((edge, side) => edge === [0, 0, ...this.size][side]);
   }
 
-  // For each pixel of an axis: the cell before it, and how far beyond that one it lies, 0 to 1; constant at the ends.
+  // For each pixel of an axis: the cell before it, and its distance from that cell, 0 to 1; constant at the ends.
   steps(axis) {
     const [count, last] = [this.size[axis], this.grid[axis] - 1];
     const [before, share] = [new Int32Array(count), new Float32Array(count)];
@@ -59,12 +59,12 @@ export class Placement {
     return { before, share };
   }
 
-  // Rows of a map laid over the photograph, from top to bottom: told(y, row, across), in which the heat of pixel x lies
-  // between row[across.before[x]] and the one behind it, by across.share[x].
+  // Calls told(y, row, across) for each row of the photograph, from top to bottom. The heat of pixel x is interpolated
+  // between row[across.before[x]] and the next value, by across.share[x].
   eachRow(map, told) {
     const [across, down] = [this.steps(0), this.steps(1)];
     const cells = this.grid[0];
-    const row = new Float32Array(cells + 1); // one more, for what is behind the last
+    const row = new Float32Array(cells + 1); // one more value, behind the last cell
     for (let y = 0; y < this.size[1]; y += 1) {
       const [first, share] = [down.before[y] * cells, down.share[y]];
       const next = Math.min(first + cells, map.length - cells);
@@ -73,8 +73,8 @@ export class Placement {
     }
   }
 
-  // The pixels that the cell at a pixel can have seen, [left, top, right, bottom], as camserve/explanation/
-  // receptive_box.py has it. field: an answer's receptive_field.
+  // The pixels that the cell at a pixel can depend on, [left, top, right, bottom], as in
+  // camserve/explanation/receptive_box.py. field: an answer's receptive_field.
   seenFrom(field, x, y) {
     if (field.everywhere) return this.box;
     const edges = [0, 1].map((axis) => {
@@ -88,7 +88,7 @@ export class Placement {
     return [edges[0][0], edges[1][0], edges[0][1], edges[1][1]];
   }
 
-  // Which share of each cell lies between two edges of an axis, as camserve/explanation/contributions.py has it.
+  // The share of each cell between two edges of an axis, as in camserve/explanation/contributions.py.
   spread(axis, low, high) {
     const cells = this.grid[axis];
     const ends = [this.box[axis], this.box[axis + 2]];
@@ -105,7 +105,7 @@ export class Placement {
   }
 }
 
-// Of each cell's weight in linear interpolation, held constant beyond the outermost: its integral up to a place.
+// The integral, up to a place, of a cell's weight in linear interpolation, which is constant outside the outermost cells.
 function integrals(place, cells) {
   const inside = Math.min(Math.max(place, 0), cells - 1);
   const upto = Array.from({ length: cells }, (_, cell) => {
@@ -117,8 +117,8 @@ function integrals(place, cells) {
   return upto;
 }
 
-// A map whose longer side has at most `most` cells: each the mean of block x block of its own; and where they lie. What
-// is left at the right and at the bottom, less than a block, is left out.
+// A map whose longer side has at most `most` cells, each the mean of block x block cells, and where these lie. Cells at the
+// right and bottom that do not fill a block are left out.
 export function averaged({ map, placement }, most) {
   const [columns, rows] = placement.grid;
   const block = Math.min(Math.ceil(Math.max(columns, rows) / most), columns, rows);

@@ -1,8 +1,8 @@
-// A map with more cells, that drawing it shows no corners: camserve/geometry/smoothing.py says how and why.
+// A map with more cells, so that the drawn heat has no corners. camserve/geometry/smoothing.py explains the method.
 
 const [FINEST, MOST] = [512, 16];
 
-// map: of [columns, rows] cells. Gives the finer map and how many of its steps make one of the given.
+// map: [columns, rows] cells. Gives the finer map, and its number of steps per given cell.
 export function smoothed(map, [columns, rows]) {
   const steps = Math.min(Math.max(Math.ceil(FINEST / Math.max(columns, rows)), 1), MOST);
   if (steps === 1) return { map, steps };
@@ -21,13 +21,13 @@ export function smoothed(map, [columns, rows]) {
   return { map: found, steps };
 }
 
-// A row or a column of a map: its values, and the slopes at them.
+// The values of a row or column of a map, and the slopes at them.
 class Line {
   constructor(most) {
     [this.values, this.slopes, this.count] = [new Float64Array(most), new Float64Array(most), 0];
   }
 
-  // From from[start] on, each `step` further.
+  // Reads values from from[start], with a distance of `step`.
   read(from, start, step, count) {
     const { values, slopes } = this;
     this.count = count;
@@ -36,7 +36,7 @@ class Line {
     for (let at = 1; at < count - 1; at += 1) slopes[at] = limited(values[at] - values[at - 1], values[at + 1] - values[at]);
   }
 
-  // To into[place] and on, each `stride` further, `steps` from one value to the next.
+  // Writes to into[place] with a distance of `stride`, `steps` numbers per value.
   fill(into, place, stride, steps) {
     const { values, slopes, count } = this;
     for (let at = 0, to = place; at < count - 1; at += 1) {

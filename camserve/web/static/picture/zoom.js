@@ -1,22 +1,22 @@
-// A closer look: what lies in the frame is one sheet, and the sheet is made larger and moved. Places on it stay places.
+// Zoom: everything in the frame is on one sheet, and the sheet is enlarged and moved. Places on the sheet do not change.
 
 import { setClose } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST = 16;
-const STEP = 1.5; // of a button and a key
-const WHEEL = 0.0025; // of a pixel of a wheel; a line has so many pixels
-const LINE = 16;
-const CLICK = 4; // CSS pixels: what moves less is a click
-const NEAR = 0.1; // of the frame: what is nearer to its edge is moved into it
-// scale: 1 shows all. x, y: the place of the sheet at the frame's left upper corner, 0..1. fingers: where they are, by
-// pointer. held: whether the space bar is.
+const STEP = 1.5; // zoom factor of a button or key
+const WHEEL = 0.0025; // per pixel of the wheel
+const LINE = 16; // pixels of the wheel per line
+const CLICK = 4; // CSS pixels: a shorter movement is a click
+const NEAR = 0.1; // share of the frame: a place nearer to the edge is moved further inside
+// scale: 1 shows the whole sheet. x, y: the place of the sheet at the frame's upper left corner, 0..1. fingers: their
+// positions, by pointer. held: whether the space bar is held.
 const view = { scale: 1, x: 0, y: 0, fingers: new Map(), held: false, moved: false };
 
 export const isClose = () => view.scale > 1;
 
-// taken(): a drag that began turned out to be one of the sheet. middle(): the place that buttons and keys keep where it
-// is, {x, y}; null: the middle of what is seen.
+// taken(): called when a drag turns out to move the sheet. middle(): the place {x, y} that stays where it is when buttons
+// and keys zoom; null: the middle of the visible part.
 export function watchZoom(taken, middle) {
   const frame = $("frame");
   const step = (factor) => zoom(view.scale * factor, placed(middle()));
@@ -46,7 +46,7 @@ export function resetZoom() {
   apply();
 }
 
-// Moves the sheet so that a place of it is seen.
+// Moves the sheet so that a place on it is visible.
 export function reveal(place) {
   for (const axis of ["x", "y"]) {
     const margin = NEAR / view.scale;
@@ -57,7 +57,7 @@ export function reveal(place) {
   apply();
 }
 
-// at: the point of the frame, 0..1, that stays where it is.
+// at: the point of the frame, 0..1, that stays fixed.
 function zoom(scale, at) {
   const next = Math.min(Math.max(scale, 1), MOST);
   for (const axis of ["x", "y"]) view[axis] += at[axis] / view.scale - at[axis] / next;
@@ -78,7 +78,7 @@ function apply() {
   setClose(scale > 1);
 }
 
-// Where a place of the sheet is in the frame.
+// The position in the frame of a place on the sheet.
 function placed(place) {
   if (!place) return { x: 0.5, y: 0.5 };
   const inside = (value) => Math.min(Math.max(value, 0), 1);
@@ -90,7 +90,7 @@ function pointOf(event) {
   return { x: (event.clientX - left) / width, y: (event.clientY - top) / height };
 }
 
-// Moves the sheet by a share of the frame. Whether it could be.
+// Moves the sheet by a share of the frame. Returns whether it moved.
 function move(across, down) {
   const [x, y] = [view.x, view.y];
   view.x += across / view.scale;
@@ -99,7 +99,7 @@ function move(across, down) {
   return x !== view.x || y !== view.y;
 }
 
-// With Ctrl, or two fingers on a pad, the wheel zooms; what is looked at closely it moves; else it moves the page.
+// With Ctrl, or two fingers on a touchpad, the wheel zooms. Otherwise it moves the enlarged sheet, or the page.
 function turned(event) {
   const unit = event.deltaMode ? LINE : 1;
   if (event.ctrlKey || event.metaKey) {
@@ -111,7 +111,7 @@ function turned(event) {
   }
 }
 
-// Two fingers zoom and move; one, the middle button, and a drag with the space bar held, move what is looked at closely.
+// Two fingers zoom and move. One finger, the middle button, and a drag with the space bar move the enlarged sheet.
 function dragged(event, taken) {
   const { fingers } = view;
   if (event.type === "pointerdown") {
