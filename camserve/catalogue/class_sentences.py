@@ -52,7 +52,7 @@ def asked_sentences(value: Any) -> tuple[str, ...]:
     if not isinstance(several, list | tuple):
         raise OptionError(f"labels {shown(value)} is not a list of sentences")
     if len(several) > MOST_SENTENCES:
-        raise TooMuch(f"{len(several)} labels were given; one request may have at most {MOST_SENTENCES}")
+        raise TooMuch(f"{len(several)} labels were given; allowed are {MOST_SENTENCES} sentences in one request")
     for one in several:
         if isinstance(one, str) and len(one) > LONGEST_SENTENCE:
             raise TooMuch(f"label {shown(one)} has {len(one)} characters; allowed are {LONGEST_SENTENCE}")

@@ -155,7 +155,7 @@ def test_the_expected_class_may_be_one_for_all_and_stand_in_a_target(
     run_batch(model, tmp_path / "table.csv", tmp_path / "table", Options(outputs=(), targets=("expected-predicted",)))
     rows = results(tmp_path / "table")
     assert rows["in/cat.png"]["explanations"][0]["class_index"] == 7
-    assert "nobody said which class is expected" in rows["in/cat.jpg"]["error"]
+    assert "its expected class is not known" in rows["in/cat.jpg"]["error"]
     run_batch(model, tmp_path / "table.csv", tmp_path / "rest", replace(options, targets=()))
     assert [row["expected"]["class_index"] for row in results(tmp_path / "rest").values()] == [0, 7]
 

@@ -52,8 +52,8 @@ NEVER = [
     ("batch empty out", 2, "no images in 'empty'"),
     ("batch table.csv out", 2, "one must be called 'file'"),
     ("batch photos file", 4, "is a file and no folder"),
-    ("batch photos photos", 2, "is the folder of the images, too"),
-    ("batch photos/*.png photos/../photos", 2, "is the folder of the images, too"),
+    ("batch photos photos", 2, "is also the folder of the images"),
+    ("batch photos/*.png photos/../photos", 2, "is also the folder of the images"),
     *(
         (f"{command} {out}", 4, f"cannot write into '{out}': {why}")
         for command in ("batch photos", "explain photos/0.png -o", f"compare {LITE0} {LITE0} --images photos -o",
@@ -72,7 +72,7 @@ NEVER = [
     ("explain photos/0.png --limit nan", 2, "--limit nan: allowed are seconds"),
     ("batch photos out --objects boxes.csv", 2, "lacks the columns bottom, right, top"),
     ("batch photos out --objects nowhere.csv", 2, "is neither a .csv table of boxes nor a folder of masks"),
-    ("batch photos out --export coco", 2, "COCO is made of boxes"),
+    ("batch photos out --export coco", 2, "the COCO export needs boxes"),
     ("batch photos out -m broken", 1, "no_such_package"),
     (f"compare {LITE0} broken --images photos", 1, "needs the package 'no_such_package'"),
     (f"compare {LITE0} nonesuch --images photos", 2, "unknown model 'nonesuch'"),
