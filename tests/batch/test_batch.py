@@ -269,7 +269,7 @@ def test_heat_beside_given_boxes_and_masks_is_counted(model: camserve.Model, fol
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,left\n", "lacks the columns bottom, right, top"),
+        ("file,left\n", "has no columns bottom, right, top"),
         ("file,left,top,right,bottom\na.png,1,2,x,4\n", "line 2: .* must be numbers"),
         ("file,left,top,right,bottom\na.png,5,2,1,4\n", "line 2: left must be less than right"),
     ],

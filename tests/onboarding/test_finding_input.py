@@ -147,7 +147,7 @@ def test_without_photographs_it_is_said_what_is_only_usual(desk: Path) -> None:
 @pytest.mark.parametrize(
     ("photos", "message"),
     [
-        ("gone", "'gone' is not there; allowed are a folder"),
+        ("gone", "'gone' does not exist; allowed are a folder"),
         ("net.py", "'net.py' is one file"),
         ("photos/fern", "no photographs whose class is known: put them into folders named by their classes, or give"),
         ("part", "'part' has 2 classes and the network 8; say with --labels which is which"),
