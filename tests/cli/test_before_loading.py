@@ -76,7 +76,7 @@ NEVER = [
     ("batch photos out -m broken", 1, "no_such_package"),
     (f"compare {LITE0} broken --images photos", 1, "needs the package 'no_such_package'"),
     (f"compare {LITE0} nonesuch --images photos", 2, "unknown model 'nonesuch'"),
-    (f"compare {LITE0} {LITE0} --images nowhere", 2, "'nowhere' is not there"),
+    (f"compare {LITE0} {LITE0} --images nowhere", 2, "'nowhere' does not exist"),
     (f"compare {LITE0} {LITE0} --images photos --method grad_cam", 2, "did you mean 'gradcam'"),
     (f"compare {LITE0} {LITE0} --images photos -o file", 4, "is a file and no folder"),
     (f"calibrate {LITE0} --images nowhere", 1, "cannot read 'nowhere'"),

@@ -34,6 +34,8 @@ WORDS = {
     r"prior to": "before",
     r"simply|obviously|of course|needless to say": "nothing",
     r"amongst|whilst": "among, while",
+    r"one a line": "one per line",
+    r"(?:put|puts) to the test": "test, check",
 }
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): plain for words, plain in WORDS.items()}
 
