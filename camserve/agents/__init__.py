@@ -1,6 +1,6 @@
-"""Tools for language models, over the Model Context Protocol. The library mcp is known only under this folder.
+"""Tools for language models, over the Model Context Protocol. Only this folder imports the library mcp.
 
-reach.py     which files a language model may name
-tools.py     what each tool does, without the protocol: facts and a picture
-protocol.py  the server: the tools as the protocol has them
+reach.py     the files that a language model may name
+tools.py     the tools, without the protocol: each returns facts and a picture
+protocol.py  the server: the tools in the form of the protocol
 """

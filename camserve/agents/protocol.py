@@ -1,4 +1,4 @@
-"""The server: the tools as the Model Context Protocol has them, on standard input and output."""
+"""The server: the tools over the Model Context Protocol, on standard input and output."""
 
 import base64
 import json
@@ -51,9 +51,9 @@ def server_of(tools: Tools) -> "MCPServer":
     ) -> CallToolResult:
         """Why does the model give this photograph its class? A picture with heat, and facts: scores, boxes, warnings.
 
-        image: a file in a folder of this server. target: a class, "a-b" for what sets a apart from b, "-a" for what
-        speaks against a; default the predicted class. method: such as cam, gradcam, layercam; default the best for the
-        model. trust: test whether the map can be trusted, in six more forward passes.
+        image: a file in a folder of this server. target: a class, "a-b" for what distinguishes a from b, "-a" for
+        evidence against a; default: the predicted class. method: such as cam, gradcam, layercam; default: the best for
+        the model. trust: test whether the map can be trusted, with six more forward passes.
         """
         return answer(lambda: tools.explain(image, target, method, model, trust=trust))
 
@@ -82,18 +82,18 @@ def server_of(tools: Tools) -> "MCPServer":
     ) -> CallToolResult:
         """Which method explains this model best on these photographs? Metrics of each method, and a recommendation.
 
-        classes: of each photograph the class that it shows, where known. metrics: such as insertion, deletion, grid_pg.
+        classes: the class that each photograph shows, if known. metrics: such as insertion, deletion, grid_pg.
         """
         return answer(lambda: tools.evaluate(images, methods, metrics, classes, model))
 
     @server.tool(annotations=reading)
     def inspect(model: str | None = None) -> CallToolResult:
-        """What is this network made of? Layers, parameters, cost, the layer that is explained, sizes that it takes."""
+        """What is this network made of? Layers, parameters, cost, the explained layer, the input sizes that work."""
         return answer(lambda: tools.inspect(model))
 
     return server
 
 
 def run(tools: Tools) -> None:
-    """Serve on standard input and output until that ends. Raises NotInstalled."""
+    """Serve on standard input and output until the input ends. Raises NotInstalled."""
     server_of(tools).run("stdio")

@@ -1,4 +1,4 @@
-"""Which files a language model may name: those in folders that were named when the server was started."""
+"""The files that a language model may name: those in the folders that were named at the start of the server."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,23 +6,23 @@ from pathlib import Path
 from camserve.errors import ImageError, OptionError, close_names, shown
 from camserve.system.files import reason
 
-# Names that an error offers, and entries of folders that are looked at for them.
+# The most names that an error offers, and the most entries of a folder that it looks at to find them.
 _OFFERED, _LOOKED_AT = 20, 2000
 
 
 class Reach:
-    """Folders, links followed. Raises OptionError for what is no folder."""
+    """The folders of a server, with links followed. Raises OptionError for a path that is not a folder."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = [_folder(path) for path in folders]
         if not self.folders:
-            raise OptionError("no folder was named; name one or more whose photographs may be explained")
+            raise OptionError("no folder was given; give one or more folders of photographs")
 
     def file(self, given: str) -> Path:
-        """The file that is meant, absolute, without links. Raises ImageError where it is not in one of the folders.
+        """Return the absolute path of a file, without links. Raises ImageError if it is not in one of the folders.
 
-        given: absolute, or relative to any of the folders. What a link leads to must be in a folder, too. The error is
-        the same for a file elsewhere and for none at all, so that it tells nothing about the rest of the disk.
+        given: absolute, or relative to any of the folders. The target of a link must also be in one of the folders. A
+        file outside and a missing file give the same error, so that it tells nothing about the rest of the disk.
         """
         for folder in self.folders:
             try:
@@ -39,12 +39,12 @@ class Reach:
         if close:
             return f"did you mean {', '.join(map(repr, close))}?"
         if not names:
-            return "they hold no file"
+            return "they hold no files"
         more = f" and {len(names) - _OFFERED} more" if len(names) > _OFFERED else ""
         return f"there are {', '.join(map(repr, names[:_OFFERED]))}{more}"
 
     def names(self) -> list[str]:
-        """Files of the folders, relative to theirs, sorted; of a great many the first that the system lists."""
+        """The sorted files of the folders, as relative paths; of a large folder, only the first _LOOKED_AT entries."""
         found: set[str] = set()
         for folder in self.folders:
             for looked_at, path in enumerate(folder.rglob("*")):
@@ -60,7 +60,7 @@ def _folder(path: Path) -> Path:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "it cannot be followed"
-        raise OptionError(f"{shown(str(path))} is no folder: {why}") from None
+        raise OptionError(f"{shown(str(path))} is not a folder: {why}") from None
     if not real.is_dir():
-        raise OptionError(f"{shown(str(path))} is no folder; name the folder that the photographs are in")
+        raise OptionError(f"{shown(str(path))} is not a folder; give the folder of the photographs")
     return real

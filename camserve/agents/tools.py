@@ -1,4 +1,4 @@
-"""What each tool does, without the protocol: facts that JSON can carry, and a picture."""
+"""The tools, without the protocol: each returns facts as plain JSON values, and a picture."""
 
 import io
 import threading
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from camserve.images.reading import Photo
     from camserve.model import Model
 
-# Pixels of a picture's longer side: what language models look at, and few enough bytes for a message.
+# Pixels of a picture's longer side: enough for language models, and few enough bytes for a message.
 _SIDE, _QUALITY = 1024, 85
-# Layers of a network that one answer names; methods that a sheet of an evaluation shows, the best first.
+# The most layers in one answer, and the most methods on the sheet of an evaluation, best first.
 _LAYERS, _SHOWN = 200, 5
-# Facts of an explanation that are pictures in numbers, or of use to programs only.
+# Facts of an explanation that are left out: they are large arrays, or only useful to programs.
 _LEFT_OUT = ("map", "provenance", "own_answer", "receptive_field", "threshold")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a tool answers. picture: JPEG, None where there is none."""
+    """The answer of a tool. picture: a JPEG, or None."""
 
     facts: dict[str, Any]
     picture: bytes | None = None
 
 
 class Tools:
-    """The tools of one server. reach: which photographs. settings: models, limits and defaults.
+    """The tools of one server. reach: the photographs that it may read. settings: models, limits and defaults.
 
-    A photograph is held to the limits of an upload, an answer to `serve.deadline_seconds` where its length can be
-    known, and the number of photographs, methods, classes and models of a call to `limits.explanations`.
+    The limits of uploads hold for photographs, `serve.deadline_seconds` for an answer whose time can be estimated, and
+    `limits.explanations` for the number of photographs, methods, classes or models in a call.
     """
 
     def __init__(self, reach: Reach, settings: Settings) -> None:
@@ -61,11 +61,11 @@ class Tools:
 
     @property
     def names(self) -> list[str]:
-        """Of the models that may be asked for."""
+        """The names of the models that a call may name."""
         return list(find_cards(self.settings.models))
 
     def explain(self, image: str, target: str | None, method: str | None, model: str | None, *, trust: bool) -> Found:
-        """Why one photograph gets its class. Raises CamserveError, as all tools."""
+        """Explain why one photograph gets its class. Raises CamserveError, as all tools do."""
         used = self._model(model)
         options = ExplainOptions(method=method, trust=trust)
         made = explain(used, self._photo(used, image), target, options, self._run())
@@ -79,13 +79,13 @@ class Tools:
         models: Sequence[str] | None,
         target: str | None,
     ) -> Found:
-        """One photograph by several methods, of several classes or by several models: a sheet, and how maps agree."""
+        """Explain one photograph by several methods, classes or models: a sheet, and how much the maps agree."""
         several = {"methods": methods, "targets": targets, "models": models}
         given = [name for name, value in several.items() if value]
         if len(given) != 1 or len(several[given[0]] or ()) < 2:
-            raise OptionError("give two or more of one of methods, targets and models: that is what is compared")
+            raise OptionError("give two or more methods, two or more targets, or two or more models, to compare them")
         if targets and target is not None:
-            raise OptionError("targets and target both say which class is explained: give one of them")
+            raise OptionError("targets and target both say which class to explain: give one of them")
         self._check_count(**several)
         if models:
             named = list(dict.fromkeys(models))
@@ -115,11 +115,11 @@ class Tools:
         classes: Sequence[str] | None,
         model: str | None,
     ) -> Found:
-        """Which method explains a model best on some photographs: figures, and a sheet of the first photograph."""
+        """Measure which method explains a model best on some photographs: figures, and a sheet of the first one."""
         from camserve.explain.estimate import estimate  # torch
 
         if not images:
-            raise OptionError("images is empty; name one photograph or more")
+            raise OptionError("images is empty; give one or more photographs")
         self._check_count(images=images, methods=methods)
         used = self._model(model)
         chosen = list(parse_methods(methods)) if methods else None
@@ -140,7 +140,7 @@ class Tools:
         return Found({"model": used.name, "table": str(found), **found.to_dict()}, _jpeg(sheet))
 
     def inspect(self, model: str | None) -> Found:
-        """What a network is made of and costs, and which of its layers is explained."""
+        """Describe the layers and the cost of a network, and name the layer that is explained."""
         used = self._model(model)
         facts = used.inspect().to_dict()
         layers = facts.pop("layers")
@@ -150,8 +150,11 @@ class Tools:
         return Found(facts)
 
     def _model(self, name: str | None) -> "Model":
-        """Loaded at its first use, then kept. Only names of cards count: paths could run code. Raises ModelNotFound."""
-        from camserve.model import load  # takes time, which the start of the server should not
+        """Load a model at its first use, and keep it. Only names of cards are allowed, because a path could run code.
+
+        Raises ModelNotFound.
+        """
+        from camserve.model import load  # imported here, because it would slow down the start of the server
 
         cards = find_cards(self.settings.models)
         asked = name or self.settings.explain.model
@@ -194,7 +197,7 @@ def _facts(made: "Explanation") -> dict[str, Any]:
 
 
 def _agreement(names: Sequence[str], several: Sequence["Explanation"]) -> list[dict[str, Any]]:
-    """How alike each two maps are: the rank correlation over a grid of 16 x 16 cells, 1 where they agree."""
+    """The rank correlation of each two maps over a grid of 16 x 16 cells; 1 if they agree."""
     from camserve.findings.map_distance import rank_correlation
     from camserve.findings.sketch import sketch_of
 
@@ -213,5 +216,5 @@ def _jpeg(picture: "Image.Image") -> bytes:
 
 
 def tools_of(folders: Sequence[Path], settings: Settings) -> Tools:
-    """The tools over these folders. Raises OptionError."""
+    """Return the tools for these folders. Raises OptionError."""
     return Tools(Reach(folders), settings)

@@ -1,25 +1,25 @@
-"""A run over a dataset: plan, work, resume, cluster.
+"""A batch run over a dataset: plan, work, resume, cluster.
 
     inputs -> plan (inputs.jsonl, run.json) -> work, on threads or a cluster -> results.jsonl -> exports, report
 
-Memory grows with the number of classes, never with the number of images: whatever is about all of them is a pass
-over a file. Results come in the order of the plan, so a run goes on after the number of rows it has.
+Memory grows with the number of classes, never with the number of images: a step over all images reads a file line by
+line. Results come in the order of the plan, so a resumed run continues after the number of rows that exist.
 
-    runner.py         START HERE: a run from beginning to end, or from where it was
-    plan.py           what a run is to do, written down before it starts
-    preflight.py      what is wrong with a run's input, said before a model is loaded
-    earlier_run.py    what OUT holds from before: gone on with, finished, or not to be overwritten
-    batch_options.py  what is made of every image, and what a run must have in common with the one it goes on with
-    explain_item.py   one image: explained, its files written, and its row
-    open_item.py      the photograph of one item of a plan
-    examine_item.py   the metrics of one image, where they are asked for
-    outputs.py        the files of one explanation, and what they are called
-    progress.py       what a person is told while a run works
-    failing_alike.py  a run whose images all fail for one reason is stopped
-    shortcut_test.py  a suspected shortcut put to the test: the place is covered
+    runner.py         START HERE: a run from its start, or from the point where it was interrupted
+    plan.py           the inputs and the options of a run, written before it starts
+    preflight.py      checks the input of a run before the model is loaded
+    earlier_run.py    decides whether OUT holds a run to resume, a finished run, or one that must not be overwritten
+    batch_options.py  the options of a batch, and the facts that a resumed run must share with the earlier one
+    explain_item.py   explains one image, writes its files and returns its row
+    open_item.py      opens the photograph of one item of a plan
+    examine_item.py   measures the metrics of one image, if the user asks for metrics
+    outputs.py        the files of one explanation, and their names
+    progress.py       the progress bar and the log lines of a run
+    failing_alike.py  stops a run if all its images fail for the same reason
+    shortcut_test.py  tests a suspected shortcut: it covers the place
     ray_cluster.py    a run on a Ray cluster
 
-torch is loaded when a run begins, so that what is wrong with its input can be said at once.
+torch is loaded when a run begins, so that errors in the input are reported at once.
 """
 
 from importlib import import_module

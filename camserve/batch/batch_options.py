@@ -1,4 +1,4 @@
-"""What is made of every image of a batch, and what a run must have in common with the one it goes on with."""
+"""The options of a batch, and the facts that a resumed run must share with the earlier run."""
 
 import re
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,20 +15,21 @@ from camserve.images.reading import OUTPUTS
 if TYPE_CHECKING:
     from camserve.model import Model
 
-# No files, but numbers in results.jsonl; polygons are boxes with their outlines.
+# These outputs are no files, but numbers in results.jsonl; polygons are boxes with their outlines.
 BOXES, POLYGONS = "boxes", "polygons"
 
 
 @dataclass(frozen=True)
 class Options:
-    """The same for every image.
+    """The options of a batch; they are the same for every image.
 
-    methods: names, at least one. targets: what to explain: "predicted", "expected" (the class an image shows, where
-    that is known), "predicted-expected", classes, "a-b"; or a number: so many of the best classes; () means predicted,
-    and expected where it is another. how: but for the method; its expected class is that of images of which the input
-    says none. look: of overlays. outputs: of KINDS, "boxes", "polygons". image_format: of overlays. threshold: of masks
-    and boxes, a share of the maximum. metrics: names of `camserve.catalogue.metrics`, measured of the explanation of
-    the class that an image shows, where that is known, else of the predicted one.
+    methods: names, at least one. targets: what to explain: "predicted", "expected" (the class that an image shows, if
+    known), "predicted-expected", classes, "a-b"; or a number of the best classes. () means predicted, and also expected
+    if that is another class. how: the options of explanations, except the method; its expected class is used for images
+    whose class the input does not give. look: the options of overlays. outputs: keys of KINDS, "boxes", "polygons".
+    image_format: the format of overlays. threshold: for masks and boxes, a share of the maximum. metrics: names of
+    `camserve.catalogue.metrics`; they are measured on the explanation of the class that an image shows, if known, else
+    of the predicted class.
     """
 
     methods: tuple[str, ...] = ("auto",)
@@ -52,18 +53,18 @@ class Options:
             raise OptionError(f"methods {', '.join(self.methods) or '(none)'}: give at least one, and each once")
 
     def by(self, method: str) -> ExplainOptions:
-        """How each image is explained by one of the methods."""
+        """The options of explanations by one of the methods."""
         return replace(self.how, method=method)
 
     def facts(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All options as a dict for JSON."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("how", "look")}
         how = {name: value for name, value in asdict(self.how).items() if name != "method"}
         how["quantity"] = self.how.quantity or QUANTITIES[0]
         return {**own, **how, "look": asdict(self.look)}
 
     def variants(self, labelled: bool) -> list[str]:
-        """The targets in order, by what their results are called. labelled: whether images have expected classes."""
+        """The names of the targets' results, in order. labelled: whether images have expected classes."""
         if isinstance(self.targets, int):
             return [f"top-{place}" for place in range(1, self.targets + 1)]
         names = self.targets or ((PREDICTED, EXPECTED) if labelled else (PREDICTED,))
@@ -72,15 +73,15 @@ class Options:
 
 
 def facts_of(model: "Model", asked: Options) -> dict[str, Any]:
-    """All that results depend on besides the images: what may not change when a run goes on."""
+    """Everything that results depend on besides the images; it must not change when a run is resumed."""
     from camserve.system.versions import versions
 
     settings = model.settings.model_dump(
         mode="json", include={"explain", "sharp", "render", "limits", "images", "compute"}
     )
-    for key in ("workers", "cache"):  # how many at once, and where it is kept; never what they give
+    for key in ("workers", "cache"):  # they change speed and storage, never results
         settings["compute"].pop(key)
-    settings["compute"]["engine"] = engine = model.engine.name  # what "auto" came to
+    settings["compute"]["engine"] = engine = model.engine.name  # the engine that "auto" chose
     return {
         "model": {**model.described, "classes": len(model.labels)},
         "options": asked.facts(),

@@ -1,4 +1,4 @@
-"""What OUT holds from before: a run to go on with, one that is finished, or one that must not be overwritten."""
+"""Checks OUT for an earlier run: one to resume, a finished one, or one that must not be overwritten."""
 
 import json
 import os
@@ -30,16 +30,16 @@ from camserve.findings.exports import EXPORTS
 from camserve.findings.results import Ledger, Row, whole_rows
 from camserve.system.files import open_file, reason
 
-_WAYS = "Give another OUT, or --restart, which removes what that run wrote"
-_OF_ALL = (PAGE, FINDINGS, *EVALUATION)  # that a run would write over, or leave beside its own
-_NAMED = 5  # differences between two runs that an error names
+_WAYS = "Give another OUT, or --restart, which removes the files of that run"
+_OF_ALL = (PAGE, FINDINGS, *EVALUATION)  # files that a new run would overwrite, or leave beside its own
+_NAMED = 5  # the most differences between two runs that an error lists
 
 
 def check_out(out: Path, source: str, *, resume: bool) -> Plan | None:
-    """The plan of the run in OUT, None where there is none. Needs no model.
+    """Return the plan of the run in OUT, or None if there is none. Needs no model.
 
-    resume: whether it may be unfinished. Raises OptionError where OUT holds a run of another source or an unfinished
-    one, OutputError where the plan cannot be read.
+    resume: whether the run may be unfinished. Raises OptionError if OUT holds a run of another source, or an unfinished
+    run without `resume`; OutputError if the plan cannot be read.
     """
     plan = read_plan(out)
     if plan is None:
@@ -47,7 +47,7 @@ def check_out(out: Path, source: str, *, resume: bool) -> Plan | None:
             raise OptionError(f"'{out}' holds {RESULTS} of a run, but not its {RUN}. {_WAYS}")
         if held := next((name for name in _OF_ALL if (out / name).exists()), None):
             raise OptionError(
-                f"'{out}' holds '{held}', which is of no run there. Give another OUT, or --restart, which removes it"
+                f"'{out}' holds '{held}', but no run. Give another OUT, or --restart, which removes this file"
             )
         return None
     if not _same_source(plan.source, source):
@@ -62,9 +62,9 @@ def check_out(out: Path, source: str, *, resume: bool) -> Plan | None:
 
 
 def check_same(plan: Plan, source: str, facts: dict[str, Any]) -> None:
-    """Raise OptionError that says what OUT holds, and what is not as it was when the plan was made."""
+    """Raise OptionError if the source or the options differ from those of the plan in OUT; it lists the differences."""
     now = json.loads(json.dumps(facts))  # tuples become lists, as in the file
-    unset = json.loads(json.dumps({"options": Options().facts()}))  # what an older run did not know of, it left unset
+    unset = json.loads(json.dumps({"options": Options().facts()}))  # for options that an older run did not have yet
     before, after = dict(_flat(unset)) | dict(_flat(plan.facts)), dict(_flat(now))
     changed = [f"{key} was {before.get(key)!r}, is {after.get(key)!r}" for key in sorted(before.keys() | after.keys())
                if before.get(key) != after.get(key)]  # fmt: skip
@@ -75,9 +75,9 @@ def check_same(plan: Plan, source: str, facts: dict[str, Any]) -> None:
 
 
 def check_news(plan: Plan, listed: Iterable[Item], *, resume: bool) -> str:
-    """What there is to say of a finished run, held against its source as it is now. listed: in the order of a plan.
+    """Compare a finished run with its source as it is now; return a message. listed: items in the order of a plan.
 
-    resume: whether the source may be another by now, or gone. Raises OptionError where it may not.
+    resume: whether the source may have changed or be missing. Raises OptionError if it may not.
     """
     try:
         news = _news(plan, listed)
@@ -88,14 +88,14 @@ def check_news(plan: Plan, listed: Iterable[Item], *, resume: bool) -> str:
     if not news:
         count = plan.count
         return f"'{plan.out}' is finished: {count} of {count} images. --restart explains them again"
-    said = f"'{plan.out}' holds a finished run of '{plan.source}', which has other images by now: {news}"
+    said = f"'{plan.out}' holds a finished run of '{plan.source}', but the images there have changed: {news}"
     if not resume:
         raise OptionError(f"{said}. Give another OUT, or --restart to explain all of them again")
     return f"{said}; --restart explains all of them again"
 
 
 def has_page(out: Path) -> bool:
-    """Whether findings and page were made after the last result."""
+    """Whether the findings and the page are newer than the last result."""
     with suppress(OSError):
         latest = (out / RESULTS).stat().st_mtime_ns
         return min((out / name).stat().st_mtime_ns for name in (FINDINGS, PAGE)) >= latest
@@ -103,7 +103,7 @@ def has_page(out: Path) -> bool:
 
 
 def _news(plan: Plan, listed: Iterable[Item]) -> str:
-    """What the source has that a finished run has not, in words; "" where nothing."""
+    """The differences between the source and a finished run, in words; "" if there are none."""
     counts = dict.fromkeys(("new", "gone", "listed otherwise"), 0)
     before, now = iter(plan.items()), iter(listed)
     old, new = next(before, None), next(now, None)
@@ -121,11 +121,11 @@ def _news(plan: Plan, listed: Iterable[Item]) -> str:
 
 
 def remove_run(out: Path) -> None:
-    """Remove what the run in OUT wrote, by its plan and results, and nothing else. Its plan and results stay.
+    """Remove the files that the plan and the results of the run in OUT name, and no others. Plan and results stay.
 
-    Without results, only a page and numbers of what was there once.
+    Without results, remove only the page, the findings and the evaluation.
 
-    Raises OutputError, also where another process is still writing.
+    Raises OutputError, also if another process is still writing.
     """
     if not (out / RESULTS).exists():
         for path in _OF_ALL:
@@ -137,10 +137,10 @@ def remove_run(out: Path) -> None:
 
 
 def _of_rows(out: Path) -> Iterator[str]:
-    """What results.jsonl names, where a file of a picture can be."""
+    """The files that results.jsonl names, if they are in a folder of pictures."""
     with open_file(out / RESULTS) as lines:
         for line in lines:
-            with suppress(ValueError, TypeError, AttributeError, IndexError):  # results.jsonl could say anything
+            with suppress(ValueError, TypeError, AttributeError, IndexError):  # results.jsonl may hold anything
                 row: Row = json.loads(line)
                 for one in row.get("explanations", ()):
                     for path in one.get("files", {}).values():
@@ -150,7 +150,7 @@ def _of_rows(out: Path) -> Iterator[str]:
 
 
 def _of_the_rest(out: Path, done: int) -> Iterator[str]:
-    """What a run that was killed may have written of images that have no row; nothing where its plan does not say."""
+    """The files that a killed run may have written for images without a row; none if the plan cannot be read."""
     with suppress(CamserveError, KeyError, TypeError, ValueError):
         plan = read_plan(out)
         if plan is not None and done < plan.count:
@@ -158,7 +158,7 @@ def _of_the_rest(out: Path, done: int) -> Iterator[str]:
 
 
 def _of_items(plan: Plan, done: int) -> Iterator[str]:
-    """Whatever can be written of the images of a plan from number `done` on."""
+    """All files that a run can write for the images of a plan from number `done` on."""
     asked = plan.facts["options"]
     options = Options(
         methods=tuple(asked["methods"]),
@@ -178,19 +178,19 @@ def _about_all(out: Path) -> Iterator[str]:
 
 
 def _remove(out: Path, path: str) -> None:
-    """A file, and the folders above it that are empty then."""
+    """Remove a file, and the folders above it if they are then empty."""
     file = out / path
     try:
         file.unlink(missing_ok=True)
         for folder in list(file.parents)[: len(PurePosixPath(path).parts) - 1]:
             folder.rmdir()
     except OSError as error:
-        if os.path.lexists(file):  # else a folder is not empty, or was removed before
+        if os.path.lexists(file):  # else a folder is not empty, or is already removed
             raise OutputError(f"cannot remove '{file}': {reason(error)}") from None
 
 
 def _other(plan: Plan, changed: list[str]) -> OptionError:
-    """The error about a run of something else."""
+    """The error for an OUT that holds another run."""
     done = whole_rows(plan.out)[0]
     state = "a finished run" if done >= plan.count else "an unfinished run"
     model, begun = plan.facts.get("model", {}).get("name"), _begun(plan.out)

@@ -1,4 +1,4 @@
-"""The metrics of one image of a batch: of each method's explanation of it, and of baselines."""
+"""Measures the metrics of one image of a batch: of each method's explanation, and of baselines."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 class Examined:
-    """Adds metrics to an image's rows; any number of threads may call it. out: where the run's plan is."""
+    """Adds metrics to the rows of an image; any number of threads may call it. out: the folder with the run's plan."""
 
     def __init__(self, model: Model, options: Options, objects: Objects | None, out: Path) -> None:
         self._options, self._objects = options, objects
@@ -34,7 +34,7 @@ class Examined:
         self._examiner = Examiner(model, options.metrics, mosaics)
 
     def __call__(self, item: Item, photo: Photo, made: Sequence[Made], rows: list[Row]) -> Row:
-        """Writes `metrics` and `seconds` into the rows that are measured; gives what else is in the image's row."""
+        """Write `metrics` and `seconds` into the rows that are measured; return more fields for the image's row."""
         main = [(one, row) for one, row in zip(made, rows, strict=True) if _is_main(item, made, one)]
         explained = [(self._options.by(one.method), one.explanation) for one, _ in main]
         step, shape = sampling(photo.size)
@@ -46,7 +46,10 @@ class Examined:
 
 
 def _is_main(item: Item, made: Sequence[Made], one: Made) -> bool:
-    """Whether it is the one that is measured of its method: of the class that the image shows, else the first."""
+    """Whether `one` is the explanation of its method that is measured.
+
+    That is the explanation of the class that the image shows, else the method's first one.
+    """
     own = [other for other in made if other.method == one.method]
     shown = [other for other in own if item.expected is not None and _is_of(other, int(item.expected))]
     return one is (shown or own)[0]

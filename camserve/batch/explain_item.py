@@ -1,4 +1,4 @@
-"""One image of a batch: explained, its files written, and its row. The same on a thread here and on a cluster."""
+"""Explains one image of a batch, writes its files and returns its row. Threads and cluster actors use the same code."""
 
 import time
 from dataclasses import asdict, replace
@@ -31,10 +31,11 @@ from camserve.system.shortage import one_shortage
 
 
 class Work:
-    """What is done to each image; any number of threads may call it.
+    """The work on each image; any number of threads may call it.
 
-    labelled: whether any image's class is known. targets: the most that a table asks of one image. objects: where
-    the objects are, if known. The first two are the same for a whole run, since its folders are named by them.
+    labelled: whether the class of any image is known. targets: the most targets that a table names for one image.
+    objects: where the objects are, if known. labelled and targets are the same for a whole run, because the names of
+    its folders depend on them.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Work:
         self._examined = None if not options.metrics else Examined(model, options, objects, out)
 
     def __call__(self, item: Item) -> Row:
-        """Explain one image, write its files, all or none; its row. Raises OutputError and Unavailable only."""
+        """Explain one image, write all its files or none, and return its row. Raises only OutputError, Unavailable."""
         try:
             with one_shortage(repr(item.file)):
                 photo = open_item(self.model, item, self._smaller)
@@ -63,7 +64,7 @@ class Work:
             raise
         except CamserveError as error:
             return failed(item, str(error), error.code)
-        except Exception as error:  # of torch, a network or a decoder: one image never stops the others
+        except Exception as error:  # from torch, a network or a decoder: one image never stops the others
             return failed(item, f"{item.file!r}: {type(error).__name__}: {error}", "internal")
         if mistake is not None:
             files[mistake.place]["against"] = mistake.path, mistake.content
@@ -77,7 +78,7 @@ class Work:
         return {**_about(item, photo, made[0].explanation), **smaller, "explanations": rows, **more}
 
     def _explain(self, photo: Photo, item: Item) -> list[Made]:
-        """Each method and target; the expected class only where the predicted one is another."""
+        """One explanation per method and target; the expected class only if it differs from the predicted class."""
         found = []
         variants, targets = self._asked(item)
         for method in self.options.methods:
@@ -89,7 +90,7 @@ class Work:
         return found
 
     def _asked(self, item: Item) -> tuple[list[str], int | list[TargetOption]]:
-        """What to explain of an image: what each is called, and the targets."""
+        """What to explain of an image: the names of the results, and their targets."""
         if item.targets:
             return [f"target-{place}" for place in range(1, len(item.targets) + 1)], list(item.targets)
         if isinstance(self.options.targets, int):
@@ -97,18 +98,18 @@ class Work:
         names = self.options.targets or self.variants
         pairs = [pair for pair in zip(self.variants, names, strict=True) if item.expected or not self._needs(pair[1])]
         if not pairs:
-            raise OptionError(f"{item.file!r}: nobody said which class is expected, and nothing else is asked for")
+            raise OptionError(f"{item.file!r}: its expected class is not known, and all targets need this class")
         expected = _expected(item)
         return [variant for variant, _ in pairs], [expected if name == EXPECTED else name for _, name in pairs]
 
     def _needs(self, target: str) -> bool:
-        """Whether a target is about the expected class; "expected" always is, whatever classes are called."""
+        """Whether a target needs the expected class; "expected" always does, even if a class has that name."""
         return target == EXPECTED or needs_expected(target, self.model.labels)
 
     def _row(self, item: Item, made: Made) -> Row:
         """The part of a row about one explanation."""
         one = made.explanation
-        of_the_image = missed(one)  # its own part of the row says that
+        of_the_image = missed(one)  # another part of the row says this
         sketch = sketch_of(one.map, one.placement)
         grid = {"grid": list(one.placement.grid)}
         border, corners = (None if is_coarse(grid) else shares(sketch)) or (None, None)
@@ -131,7 +132,7 @@ class Work:
         }
 
     def _regions(self, one: Explanation) -> Row:
-        """Boxes, with their outlines or without, where they were asked for."""
+        """Boxes, with or without their outlines, if the outputs contain them."""
         outputs, threshold = self.options.outputs, self.options.threshold
         if POLYGONS in outputs:
             return {"boxes": [{**asdict(each.box), "rings": each.rings} for each in one.polygons(threshold)]}
@@ -155,7 +156,7 @@ def _about(item: Item, photo: Photo, one: Explanation) -> Row:
 
 
 def _expected(item: Item) -> int | None:
-    """The class that an image of the plan shows."""
+    """The index of the class that an image of the plan shows; None if unknown."""
     return None if item.expected is None else int(item.expected)
 
 

@@ -1,4 +1,4 @@
-"""A run whose first images all fail for one reason is stopped: a million more would fail for it, too."""
+"""Stops a run whose first images all fail for the same reason, because all other images would fail, too."""
 
 import re
 
@@ -9,8 +9,8 @@ LIMIT = 200  # images
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _PATH_OR_NUMBER = re.compile(r"\S*[/\\]\S*|\d+")
 _CAUSES = {
-    "bad_image": "the files: do they lie where the list says, can they be read, and are they images",
-    "unsupported_type": "the files: are they images of a type that is read",
+    "bad_image": "the files: do they exist where the list says, can they be read, and are they images",
+    "unsupported_type": "the files: are they images of a supported type",
     "bad_option": "an option, or the table",
     "unknown_name": "an option, or the table",
     "internal": "the model, or too little memory",
@@ -18,13 +18,13 @@ _CAUSES = {
 
 
 class Alike:
-    """Is told of the rows that a run makes. any_good: whether an image was explained before."""
+    """Looks at the first rows of a run. any_good: whether an earlier part of the run explained an image."""
 
     def __init__(self, *, any_good: bool) -> None:
         self._ended, self._count, self._reason = any_good, 0, ""
 
     def add(self, row: Row) -> str | None:
-        """Why the run should stop, in words, as soon as its first 200 images have failed alike."""
+        """Return a message as soon as the first 200 images have failed for the same reason; else None."""
         if self._ended:
             return None
         reason = reason_of(row) if row["status"] == "failed" else None
@@ -36,12 +36,13 @@ class Alike:
         self._ended = True
         cause = _CAUSES.get(row["code"], "the model, or an option")
         return (
-            f"stopped, as the first {LIMIT} images all failed alike, the last with: {row['error'].rstrip('.')}. Likely "
-            f"cause: {cause}. When it is set right, --restart starts again; --resume --keep-going continues as it is"
+            f"stopped: the first {LIMIT} images all failed for the same reason. The last error: "
+            f"{row['error'].rstrip('.')}. Likely cause: {cause}. Correct it and start again with --restart; or "
+            "continue without a change with --resume --keep-going"
         )
 
 
 def reason_of(row: Row) -> str:
-    """The error of a failed row, without what differs from image to image: names, paths and numbers."""
+    """The error of a failed row without names, paths and numbers, because these differ from image to image."""
     said = row["error"].replace(row["file"], "").replace(row.get("name", row["file"]), "")
     return f"{row['code']}: {_PATH_OR_NUMBER.sub('', _QUOTED.sub('', said))}"

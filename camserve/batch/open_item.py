@@ -1,4 +1,4 @@
-"""The photograph of one item of a plan, from this machine or from elsewhere."""
+"""Opens the photograph of one item of a plan, from a local path or a URI."""
 
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -12,9 +12,9 @@ from camserve.model import Model
 
 
 def open_item(model: Model, item: Item, smaller: Smaller | None = None) -> Photo:
-    """The photograph, from this machine or from elsewhere. smaller: as of `open_photo`. Raises ImageError."""
+    """Open the photograph from a local path or a URI. smaller: see `open_photo`. Raises ImageError."""
     if not is_remote(item.path):
         return open_photo(model, item.path, smaller)
     stream = BytesIO(read_remote(item.path, model.settings.limits.max_local_bytes))
-    stream.name = PurePosixPath(item.name).name  # what an error calls it
+    stream.name = PurePosixPath(item.name).name  # the name in errors
     return open_photo(model, stream, smaller)

@@ -1,4 +1,4 @@
-"""The files of one explanation in a batch, and what they are called."""
+"""The files of one explanation in a batch, and their names."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,13 +19,13 @@ from camserve.render.canvas import Canvas
 from camserve.render.npy import npy_bytes
 from camserve.render.painting import ROOMY
 
-THUMBNAIL = 360  # pixels, longest side: two fit side by side on a telephone
+THUMBNAIL = 360  # pixels of the longest side: two fit side by side on a phone
 
 
 class Made(NamedTuple):
-    """An explanation, the method as it was asked for, and what its target is called.
+    """An explanation, the method that the user named, and the name of its target.
 
-    seconds: that the method took, on its own or for all targets together.
+    seconds: the time of the method for all targets together.
     """
 
     method: str
@@ -35,10 +35,10 @@ class Made(NamedTuple):
 
 
 def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[str, tuple[str, bytes]]:
-    """Each kind of file with its path below OUT and its bytes; an overlay has a thumbnail with it.
+    """Return {kind: (path below OUT, bytes)} for each kind of file; an overlay also gives a thumbnail.
 
-    The image's whole name stays in front of the ending, so cat.jpg and cat.png never meet. folder: whether an image
-    has several explanations, so that each needs a folder of its own.
+    The image's whole name stays in front of the ending, so the files of cat.jpg and cat.png never have the same name.
+    folder: whether an image has several explanations, so that each needs its own folder.
     """
     whole = f"{below(made.method, made.variant)}{name}" if folder else name
     found = {}
@@ -57,9 +57,10 @@ def files_of(made: Made, name: str, options: Options, *, folder: bool) -> dict[s
 
 
 class Mistake(NamedTuple):
-    """Predicted against expected, as a picture. place: of the predicted class among what was made.
+    """A picture that compares the predicted with the expected class.
 
-    path, content: of the file, below OUT. facts: for the row.
+    place: the index of the predicted class's explanation in `made`. path: the file's path below OUT. content: its
+    bytes. facts: further facts for the row.
     """
 
     place: int
@@ -69,9 +70,9 @@ class Mistake(NamedTuple):
 
 
 def mistake_of(made: Sequence[Made], name: str, options: Options) -> Mistake | None:
-    """Of a wrong answer why it is that and not the expected one, by the first method; None where there is none.
+    """For a wrong answer, the picture of the predicted against the expected class, by the first method.
 
-    Nor where no overlays are asked for, or the maps have no scale in common, such as those of several sizes.
+    None for a right answer, without overlays, and if the maps have no common scale, for example maps of several sizes.
     """
     method = options.methods[0]
     places = {one.variant: place for place, one in enumerate(made) if one.method == method}
@@ -88,17 +89,17 @@ def mistake_of(made: Sequence[Made], name: str, options: Options) -> Mistake | N
 
 
 def below(method: str, variant: str) -> str:
-    """The folder, below that of a kind, where images have several explanations."""
+    """The folder below the folder of a kind, used if images have several explanations."""
     return f"{method}.{variant}/"
 
 
 def ending_of(kind: str, options: Options) -> str:
-    """What the files of a kind end in."""
+    """The file name ending of a kind."""
     return KINDS[kind][1] or OUTPUTS[options.image_format].ending
 
 
 def thumbnail(overlay: Canvas) -> Image.Image:
-    """A small copy for the page; never larger than the overlay."""
+    """A small copy of the overlay for the page; never larger than the overlay."""
     image = overlay.image
     share = min(1, THUMBNAIL / max(image.size))
     size = (max(1, round(image.width * share)), max(1, round(image.height * share)))

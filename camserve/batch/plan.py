@@ -1,7 +1,7 @@
-"""What a run is to do, written down before it starts: so that it can go on after anything.
+"""The plan of a run, written before the run starts, so that the run can be resumed after any interruption.
 
-OUT/inputs.jsonl has one line an image, sorted by name; OUT/run.json, written last, what the results depend on. Sorted
-in pieces, so that memory does not grow with the number of images.
+OUT/inputs.jsonl has one line per image, sorted by name. OUT/run.json is written last; it holds everything that the
+results depend on. The images are sorted in pieces, so that memory does not grow with their number.
 """
 
 import heapq
@@ -30,8 +30,11 @@ _PIECE = 2**16  # items sorted at once
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's inputs. count: images. ignored: files that are not named like images. labelled: whether any image's
-    class is known. targets: the most that a table asks of one image. facts: what results depend on.
+    """The inputs of a run.
+
+    count: the number of images. ignored: the number of files whose name has no image ending. labelled: whether the
+    class of any image is known. targets: the most targets that a table names for one image. facts: what the results
+    depend on.
     left_out, notes: see `LeftOut`."""
 
     out: Path
@@ -45,7 +48,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
     def items(self, first: int = 0) -> Generator[Item]:
-        """The inputs in order, from number `first` on. Raises OutputError where the plan cannot be read."""
+        """The inputs in order, from number `first` on. Raises OutputError if the plan cannot be read."""
         path = self.out / INPUTS
         try:
             with open_file(path) as lines:
@@ -65,11 +68,11 @@ def make_plan(
     left_out: LeftOut | None = None,
     clear: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """Sort `items` into OUT and say what the run depends on. A file that is listed twice is one item.
+    """Write the plan into OUT: the sorted items, and what the run depends on. A file that is listed twice is one item.
 
-    expected: the class of items that say none. Class names become indices of `model`. left_out: what `items` has told,
-    to be kept. clear: removes what an earlier run wrote, once all items are known to be good. Raises OptionError where
-    there are no items, or a class is unknown.
+    expected: the class of items that name no class. Class names become indices of `model`. left_out: the notes of
+    `items`, which the plan keeps. clear: called when all items have been checked; removes the files of an earlier run.
+    Raises OptionError if there are no items, or a class is unknown.
     """
     left_out = left_out or LeftOut()
     counts = {"ignored": 0, "count": 0, "labelled": 0, "targets": 0}
@@ -91,7 +94,7 @@ def make_plan(
         if not counts["count"]:
             raise nothing_found(source, left_out)
         clear()
-        for old in (RUN, RESULTS):  # from here on nothing of an earlier run counts as this one's
+        for old in (RUN, RESULTS):  # from here on no row of an earlier run can count as a row of this run
             (out / old).unlink(missing_ok=True)
     labelled = counts["labelled"] > 0
     about: dict[str, Any] = {"facts": facts, "left_out": left_out.to_dict(), "notes": left_out.notes}
@@ -108,20 +111,22 @@ def in_plan(
     expected: int | str | None = None,
     left_out: LeftOut | None = None,
 ) -> Iterator[Item]:
-    """The items as a plan has them: sorted by name, one a name, classes as indices. Raises OptionError, OutputError.
+    """The items in the form of a plan: sorted by name, one per name, classes as indices.
 
-    out: for files without a name, since there may be more than fit into memory. expected, left_out: as for `make_plan`.
+    Raises OptionError, OutputError.
+    out: a folder for temporary files, because there may be more items than fit into memory. expected, left_out: see
+    `make_plan`.
     """
     return _merged(_sorted((_resolved(item, model, expected) for item in items), out), left_out or LeftOut())
 
 
 def read_plan(out: Path) -> Plan | None:
-    """The plan of the run in OUT, None where there is none. Raises OutputError where it cannot be read."""
+    """Return the plan of the run in OUT, or None if there is none. Raises OutputError if it cannot be read."""
     try:
         with open_file(out / RUN) as file:
             kept = json.load(file)
         if not isinstance(kept["count"], int) or not isinstance(kept["facts"], dict):
-            raise ValueError("it is no plan")
+            raise ValueError("it is not a plan")
         return Plan(out=out, **kept)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -130,7 +135,7 @@ def read_plan(out: Path) -> Plan | None:
 
 
 def _resolved(item: Item, model: "Model", expected: int | str | None) -> Item:
-    """With the expected class as an index in digits. Raises OptionError naming the file."""
+    """The item with its expected class as an index in digits. Raises OptionError that names the file."""
     name = expected if item.expected is None else item.expected
     if name is None:
         return item
@@ -141,9 +146,9 @@ def _resolved(item: Item, model: "Model", expected: int | str | None) -> Item:
 
 
 def _sorted(items: Iterator[Item], out: Path) -> Iterator[Item]:
-    """By name, in pieces that are kept in files without a name."""
+    """The items sorted by name; it keeps sorted pieces in temporary files without a name, and merges them."""
     try:
-        with ExitStack() as pieces:  # closed in here, as a file that could not be written cannot be closed either
+        with ExitStack() as pieces:  # inside the try: closing a file that could not be written also fails
             sorted_ones = []
             while piece := sorted(islice(items, _PIECE), key=attrgetter("name")):
                 file: IO[str] = pieces.enter_context(tempfile.TemporaryFile("w+", dir=out))
@@ -156,12 +161,14 @@ def _sorted(items: Iterator[Item], out: Path) -> Iterator[Item]:
 
 
 def _merged(items: Iterable[Item], left_out: LeftOut) -> Iterator[Item]:
-    """One item a name; others that ask for nothing else are counted. Raises OptionError where it shows two classes."""
+    """Merge items of the same name into one; count lines that add nothing. Raises OptionError for two classes."""
     for _, group in groupby(items, key=attrgetter("name")):
         first, *others = group
         expected = {item.expected for item in (first, *others)} - {None}
         if len(expected) > 1:
-            raise OptionError(f"{first.path} is listed with {len(expected)} classes; an image can be said to show one")
+            raise OptionError(
+                f"{first.path} is listed with {len(expected)} classes; an image can have only one expected class"
+            )
         targets = dict.fromkeys(first.targets)
         for item in others:
             if set(item.targets) <= targets.keys():
@@ -171,6 +178,6 @@ def _merged(items: Iterable[Item], left_out: LeftOut) -> Iterator[Item]:
 
 
 def item_of(line: str | bytes) -> Item:
-    """An item from its line of the plan."""
+    """Read an item from a line of the plan."""
     name, path, targets, *more = json.loads(line)
     return Item(name, path, tuple(targets), *more)

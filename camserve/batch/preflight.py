@@ -1,4 +1,4 @@
-"""What is wrong with a run's input, said before a model is loaded: that takes seconds, and this none."""
+"""Checks the input of a run before the model is loaded, because loading takes seconds and these checks are fast."""
 
 import os
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ def check_run(
     resume: bool = False,
     restart: bool = False,
 ) -> None:
-    """The arguments of `run_batch` that need no model.
+    """Check the arguments of `run_batch` that can be checked without a model.
 
-    Raises OptionError where the source has no images or its beginning cannot be read, the objects cannot, or OUT holds
-    another run; OutputError where OUT cannot be written, or another run is writing into it.
+    Raises OptionError if the source has no images, the beginning of the source or of the objects cannot be read, or OUT
+    holds another run. Raises OutputError if OUT cannot be written, or another run is writing into it.
     """
     check_apart(source, out)
     check_folder(out)
@@ -44,34 +44,32 @@ def check_run(
 
 
 def check_apart(source: str, out: Path) -> None:
-    """Raise OptionError where OUT is that of a comparison, the images' folder, or one that holds it among pictures."""
-    if os.path.exists(out / COMPARISON):  # noqa: PTH110 - False, too, where there can be no such name
-        raise OptionError(f"'{out}' holds what `camserve compare` wrote: give OUT another place")
+    """Raise OptionError if OUT holds a comparison, is the folder of the images, or would write pictures into it."""
+    if os.path.exists(out / COMPARISON):  # noqa: PTH110 - also False for a name that the system does not allow
+        raise OptionError(f"'{out}' holds the results of `camserve compare`: give another OUT")
     folder = folder_of(source)
     if folder is None:
         return
     if same_place(folder, out):
-        raise OptionError(
-            f"'{out}' is the folder of the images, too: give OUT another place, such as '{out}-explained'"
-        )
+        raise OptionError(f"'{out}' is also the folder of the images: give another OUT, such as '{out}-explained'")
     if Results(out).of_folder(folder, linked=True) == OWN:
-        raise OptionError(f"'{folder}' is where pictures of '{out}' are written to: give OUT another place")
+        raise OptionError(f"a run into '{out}' would write its pictures into '{folder}': give another OUT")
 
 
 def check_exports(exports: Sequence[str], options: Options) -> None:
-    """Raise OptionError before the work, not after it, where it could not be written."""
+    """Raise OptionError before the work if an export could not be written after it."""
     for format in exports:
         if format not in EXPORTS:
             raise UnknownName("export", format, EXPORTS)
     if "parquet" in exports:
         check_parquet()
     if "fiftyone" in exports and "heatmap" not in options.outputs:
-        raise OptionError("FiftyOne shows heatmaps: add --output heatmap, beside others such as overlay")
+        raise OptionError("the FiftyOne export needs heatmaps: add --output heatmap besides others such as overlay")
     if "coco" in exports and not {BOXES, POLYGONS} & set(options.outputs):
-        raise OptionError("COCO is made of boxes: add --output boxes or polygons, beside others such as overlay")
+        raise OptionError("the COCO export needs boxes: add --output boxes or polygons besides others such as overlay")
 
 
 def check_ray() -> None:
-    """Raise OptionError where Ray is not installed."""
+    """Raise OptionError if Ray is not installed."""
     if find_spec("ray") is None:
-        raise OptionError('a cluster is run by Ray, which is not installed: pip install "camserve[ray]"')
+        raise OptionError('a cluster needs Ray, which is not installed: pip install "camserve[ray]"')

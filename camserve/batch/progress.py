@@ -1,4 +1,4 @@
-"""What a person is told while a batch runs: a bar on a terminal, a line now and then elsewhere, or nothing."""
+"""The progress of a batch: a bar on a terminal, log lines elsewhere, or nothing."""
 
 import sys
 import time
@@ -8,41 +8,41 @@ from typing import Protocol, TextIO
 
 from camserve.findings.results import Row
 
-_FIRST, _SLOWEST = 5.0, 60.0  # seconds between lines at first, and at most
+_FIRST, _SLOWEST = 5.0, 60.0  # seconds between two log lines: at the start, and at most
 _BARS_PER_SECOND = 4
 
 
 class Progress(Protocol):
-    """Is told of every row."""
+    """Shows the progress of a run; `advance` gets every row."""
 
     def say(self, text: str) -> None:
-        """Something worth knowing about the whole run."""
+        """Show a message about the whole run."""
 
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:
-        """Around the run: `done` of `total` images were there before, `failed` of them failed."""
+        """The run happens inside this block. An earlier run did `done` of `total` images; `failed` of them failed."""
 
     def advance(self, row: Row) -> None:
-        """One more image is done."""
+        """Count one more image."""
 
 
 class Silent:
-    """Says nothing."""
+    """Shows nothing."""
 
     def say(self, text: str) -> None:
-        """Something worth knowing about the whole run."""
+        """Do nothing."""
 
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:
-        """Around the run."""
+        """Do nothing before and after the run."""
         yield
 
     def advance(self, row: Row) -> None:
-        """One more image is done."""
+        """Do nothing."""
 
 
 class Tally:
-    """How far a run is. total: images; rate: images a second since it began; left: seconds, None at first."""
+    """Counts the images of a run; `str` gives images done, speed, time left and failures."""
 
     def __init__(self, total: int, done: int, failed: int, clock: Callable[[], float]) -> None:
         self.total, self.done, self.failed = total, done, failed
@@ -55,7 +55,7 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Images a second in this run."""
+        """Images per second since this run started."""
         return (self.done - self._before) / max(self._clock() - self._start, 1e-9)
 
     def __str__(self) -> str:
@@ -64,25 +64,25 @@ class Tally:
 
 
 class Lines:
-    """A line when something failed, and one every so often, for logs."""
+    """Writes log lines: one for each failure, and one at growing intervals."""
 
     def __init__(self, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._file, self._clock = file or sys.stderr, clock
 
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:
-        """Around the run."""
+        """Write how many images are already done, and the final counts after the run."""
         self._tally = Tally(total, done, failed, self._clock)
         self._pause, self._last = _FIRST, self._clock()
         if done:
-            self.say(f"going on after {done} of {total} images")
+            self.say(f"continuing after {done} of {total} images")
         try:
             yield
         finally:
             self.say(str(self._tally))
 
     def advance(self, row: Row) -> None:
-        """Count it, and say so if it is time."""
+        """Count one more image; write a line if it failed or if the interval is over."""
         self._tally.add(row)
         if row["status"] == "failed":
             self.say(f"failed: {row['error']}")
@@ -91,7 +91,7 @@ class Lines:
             self._pause, self._last = min(self._pause * 1.5, _SLOWEST), self._clock()
 
     def say(self, text: str) -> None:
-        """A line, unless it is empty."""
+        """Write a line, unless the text is empty."""
         if not text:
             return
         self._file.write(f"{text}\n")
@@ -99,16 +99,16 @@ class Lines:
 
 
 class Bar:
-    """A bar on a terminal, with the failures above it."""
+    """Shows a bar on a terminal, and failures above it."""
 
     def say(self, text: str) -> None:
-        """A line, unless it is empty."""
+        """Write a line, unless the text is empty."""
         if text:
             sys.stderr.write(f"{text}\n")
 
     @contextmanager
     def of(self, total: int, done: int, failed: int) -> Iterator[None]:
-        """Around the run."""
+        """Show the bar during the run."""
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Columns
@@ -120,7 +120,7 @@ class Bar:
             yield
 
     def advance(self, row: Row) -> None:
-        """Count it, and move the bar."""
+        """Count one more image, and move the bar."""
         self._tally.add(row)
         if row["status"] == "failed":
             self._bar.console.print(f"failed: {row['error']}", highlight=False, markup=False, style="red")
@@ -128,14 +128,14 @@ class Bar:
 
 
 def progress_for(*, quiet: bool) -> Progress:
-    """What suits standard error."""
+    """Return Silent if quiet, Bar if standard error is a terminal, else Lines."""
     if quiet:
         return Silent()
     return Bar() if sys.stderr.isatty() else Lines()
 
 
 def _span(seconds: float) -> str:
-    """A time to read: "40 s", "12 min", "3.5 h"."""
+    """A time in words: "40 s", "12 min", "3.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,9 +1,9 @@
-"""A batch on a Ray cluster: the same work as on threads, by a pool of actors; nothing else knows Ray.
+"""A batch on a Ray cluster: a pool of actors does the same work as threads. Only this module imports Ray.
 
-Ray Data schedules, restarts what dies and keeps the order; the rows come back to the one process that writes
-results.jsonl, so resuming works as it does on one machine. Images are read by the actor that explains them, from paths
-that all machines see or from what pyarrow's file systems read: a file that cannot be read is then a row that says so,
-where a reader of Ray's would end the job. OUT must be a folder that all machines see.
+Ray Data schedules the work, restarts actors that die, and keeps the order. The rows come back to the one process that
+writes results.jsonl, so resuming works as on one machine. The actor that explains an image also reads it, from a path
+that all machines see or through pyarrow's file systems. If a file cannot be read, its row says so; Ray's own readers
+would end the job. OUT must be a folder that all machines see.
 """
 
 import json
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from camserve.findings.results import Row
     from camserve.model import Model
 
-BATCH = 8  # images that an actor is given at once: little enough to lose when it dies
-WINDOW = 8192  # images for each actor that one job of Ray's is given: what the driver holds, a few hundred bytes each
+BATCH = 8  # images that an actor gets at once; if the actor dies, their work is lost
+WINDOW = 8192  # images per actor in one Ray job; the driver holds a few hundred bytes for each
 _STOP = "stop"
-_PATIENCE = 10.0  # seconds for a thread of Ray's to end
+_PATIENCE = 10.0  # seconds to wait for a thread of Ray to end
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where to run.
+    """The Ray cluster to run on.
 
-    address: of a running cluster, as Ray takes it: "auto", "host:port", "ray://..."; None starts one on this machine.
-    actors: how many, each with `compute.threads` CPUs; None: as many as the cluster has CPUs for.
+    address: the address of a running cluster, such as "auto", "host:port" or "ray://..."; None starts a cluster on this
+    machine. actors: the number of actors, each with `compute.threads` CPUs; None: as many as the cluster has CPUs for.
     """
 
     address: str | None = None
@@ -49,10 +49,10 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an actor needs to do the same work.
+    """Everything that an actor needs for the work.
 
-    home, name: the model's card, by path or by name. output: of the network, None: the card's. weights: its hash.
-    folder: the one the batch was begun in.
+    home, name: the path and the name of the model's card. output: the output of the network, None: the card's. weights:
+    the hash of the weights. folder: the working folder in which the batch was started.
     """
 
     home: str
@@ -69,7 +69,7 @@ class Recipe:
 
 
 class Explainer:
-    """What runs in each actor: the model, loaded once, and the work."""
+    """The code of one actor: it loads the model once and explains images."""
 
     def __init__(self, recipe: Recipe) -> None:
         from camserve.batch.explain_item import Work
@@ -77,14 +77,14 @@ class Explainer:
         from camserve.explain.pipeline import open_picture
 
         if Path(recipe.folder).is_dir():
-            os.chdir(recipe.folder)  # what the plan's relative paths are relative to
+            os.chdir(recipe.folder)  # relative paths in the plan start here
         model = _load(recipe).of_labels(recipe.options.how.labels)
         objects = Objects(Path(recipe.objects), partial(open_picture, model)) if recipe.objects else None
         how: dict[str, Any] = {"labelled": recipe.labelled, "targets": recipe.targets, "objects": objects}
         self._work = Work(model, recipe.options, Path(recipe.out), **how)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        """A column `item` of lines of the plan to a column `row` of rows, both JSON."""
+        """Turn a column `item` of lines of the plan into a column `row` of rows; both are JSON."""
         from camserve.batch.plan import item_of
 
         return {"row": [json.dumps(self._row(item_of(line))) for line in batch["item"]]}
@@ -92,12 +92,12 @@ class Explainer:
     def _row(self, item: "Item") -> "Row":
         try:
             return self._work(item)
-        except CamserveError as error:  # a full disk: told to the driver, which stops
+        except CamserveError as error:  # such as a full disk: the driver gets the error and stops
             return {_STOP: str(error)}
 
 
 def recipe_of(model: "Model", options: "Options", plan: "Plan", objects: Path | None) -> Recipe:
-    """What actors need; the model must have passed `check_card`."""
+    """The recipe for the actors; the model must have passed `check_card`."""
     assert model.home is not None
     one = {"compute": model.settings.compute.model_copy(update={"workers": 1})}  # an actor is one worker
     return Recipe(
@@ -108,18 +108,18 @@ def recipe_of(model: "Model", options: "Options", plan: "Plan", objects: Path | 
 
 
 def check_card(model: "Model") -> None:
-    """Raise OptionError for a model without a card, which actors could not load."""
+    """Raise OptionError for a model without a card, because actors cannot load it."""
     if model.home is None:
         raise OptionError(
-            f"the actors of a cluster load '{model.name}' by its card, and it has none: try `camserve add`"
+            f"the actors of a cluster load a model from its card, but '{model.name}' has no card: try `camserve add`"
         )
 
 
 def rows_on(cluster: Cluster, recipe: Recipe, plan: "Plan", first: int) -> "Generator[Row]":
     """The rows of the plan from number `first` on, in order.
 
-    Raises OutputError where an actor cannot write, Unavailable where the cluster cannot be used, OptionError where Ray
-    is not installed or the actors do not fit.
+    Raises OutputError if an actor cannot write, Unavailable if the cluster cannot be used, OptionError if Ray is not
+    installed or the cluster has too few CPUs for the actors.
     """
     threads = recipe.settings.compute.threads
     with _session(cluster, threads) as actors, closing(plan.items(first)) as items:
@@ -132,7 +132,7 @@ def rows_on(cluster: Cluster, recipe: Recipe, plan: "Plan", first: int) -> "Gene
 
 
 def _explained(lines: list[str], recipe: Recipe, actors: int, threads: int) -> Iterator[str]:
-    """One job of Ray's: the rows of these lines of the plan, in order."""
+    """Run one Ray job: yield the rows of these lines of the plan, in order."""
     import ray
 
     blocks = -(-len(lines) // BATCH)
@@ -148,8 +148,8 @@ def _explained(lines: list[str], recipe: Recipe, actors: int, threads: int) -> I
 
 @contextmanager
 def _session(cluster: Cluster, threads: int) -> Iterator[int]:
-    """A connection, closed at the end if it was made here; gives the number of actors."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reports to its makers unless told not to
+    """Connect to the cluster and yield the number of actors. Closes the connection at the end if it opened it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # without this, Ray sends usage reports to its makers
     check_ray()
     import ray
     import ray.data
@@ -174,10 +174,10 @@ def _session(cluster: Cluster, threads: int) -> Iterator[int]:
 
 
 def _let_threads_end() -> None:
-    """Wait for the threads of jobs that were given up: one that asks Ray for something after its end ends the process.
+    """Wait for the threads of interrupted jobs. A thread that calls Ray after its shutdown ends the whole process.
 
-    Seen with Ray 2.60, which gives them two seconds: "the core worker has already been shutdown", and exit status 1
-    whatever the program's own is.
+    Seen with Ray 2.60, which waits only two seconds for them: "the core worker has already been shutdown", and the exit
+    status becomes 1.
     """
     for thread in threading.enumerate():
         if thread.name.startswith("StreamingExecutor"):
@@ -197,22 +197,24 @@ def _connect(cluster: Cluster, threads: int) -> None:
     try:
         ray.init(address=cluster.address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        token = "; one that asks for a token needs RAY_AUTH_MODE=token" if "RAY_AUTH_MODE" not in os.environ else ""
+        token = "; a cluster with a token needs RAY_AUTH_MODE=token" if "RAY_AUTH_MODE" not in os.environ else ""
         raise Unavailable(f"no cluster answers at {cluster.address!r}: {_reason(error)}{token}") from None
 
 
 def _load(recipe: Recipe) -> "Model":
-    """The model, from the same path or, where a machine has it elsewhere, by its name. Raises ModelError."""
+    """Load the model from the same path or, if this machine has no such file, by its name. Raises ModelError."""
     from camserve.model import load
 
     source = recipe.home if Path(recipe.home).is_file() else recipe.name
     model = load(source, output=recipe.output, settings=recipe.settings)
     if model.weights_sha256 != recipe.weights:
-        raise ModelError(f"'{recipe.name}' has other weights on this machine than where the batch was begun")
+        raise ModelError(
+            f"'{recipe.name}' has other weights on this machine than on the machine that started the batch"
+        )
     return model
 
 
 def _reason(error: Exception) -> str:
-    """The last line with something in it, which is where the error behind a remote traceback stands."""
+    """The last line that is not blank: after a remote traceback, it holds the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

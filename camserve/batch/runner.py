@@ -1,4 +1,4 @@
-"""A batch from beginning to end, or from where it was: nothing is lost, and one bad file never stops the rest."""
+"""Runs a batch, from its start or from the point where it was interrupted. A bad file never stops the other files."""
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -34,18 +34,18 @@ from camserve.system.files import sweep
 from camserve.system.folder_lock import writing_into
 from camserve.system.ordered import in_order
 
-# Gives the rows of the plan from one on, in order.
+# Takes the plan and the number of its first image; returns the rows from there on, in order.
 Engine = Callable[[Plan, int], Generator[Row]]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a batch ended. explained, failed: images, those of earlier runs that it went on with included.
+    """The result of a batch. explained, failed: numbers of images, with those of the earlier runs that it resumed.
 
-    ignored: files whose name does not end like an image's. interrupted: by Ctrl-C. left_out: by reason, how many
-    and examples, see `LeftOut.to_dict`. notes: what else there is to say of the source. stopped: why the run was given
-    up before its end; it can be resumed. answers: of those explained. findings: what OUT/findings.json says, without
-    its maps, see `in_short`.
+    ignored: the number of files whose name has no image ending. interrupted: whether Ctrl-C ended it. left_out: for
+    each reason, the number of files and examples, see `LeftOut.to_dict`. notes: further notes about the source.
+    stopped: why the run stopped before its end; it can be resumed. answers: the answers for the explained images.
+    findings: the content of OUT/findings.json without its maps, see `in_short`.
     """
 
     explained: int
@@ -59,7 +59,7 @@ class Summary:
     findings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The summary as a dict for JSON."""
         return {**asdict(self), "answers": self.answers.to_dict()}
 
 
@@ -78,18 +78,18 @@ def run_batch(
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Explain every image of `source` into OUT.
+    """Explain every image of `source`, and write the results into OUT.
 
-    source, folders_are_classes: see `find_items`. objects: see `Objects`. exports: of EXPORTS.
-    resume: go on with an unfinished run; one that is finished, or none, is no error. restart: remove what the run in
-    OUT wrote, and start again. With neither, a run that is finished is left as it is, but for exports.
-    keep_going: also where the first 200 images all fail for one reason, which else stops the run.
-    cluster: where to run; None is the process's own threads. Both give the same bits.
-    Writes the files of each image, OUT/results.jsonl as it goes; and OUT/findings.json, OUT/index.html and the exports
-    at the end, also after Ctrl-C.
-    Raises OptionError where there are no images, an option is bad, OUT is the images' folder, or OUT holds an
-    unfinished run, another one, or one of other images; OutputError where OUT cannot be written: then it stops, and can
-    be resumed; and where another run has OUT, which is this run's alone from beginning to end.
+    source, folders_are_classes: see `find_items`. objects: see `Objects`. exports: keys of EXPORTS.
+    resume: continue an unfinished run; without a run, or with a finished run, it is no error. restart: remove the files
+    of the run in OUT, and start again. Without either, a finished run stays unchanged; only exports are written.
+    keep_going: continue even if the first 200 images all fail for the same reason; without it, the run stops.
+    cluster: the cluster to run on; None: threads of this process. Both give the same bits.
+    During the run it writes the files of each image and OUT/results.jsonl; at the end, also after Ctrl-C,
+    OUT/findings.json, OUT/index.html and the exports.
+    Raises OptionError if there are no images, an option is bad, OUT is the folder of the images, or OUT holds an
+    unfinished run, a run with other options, or a run of other images. Raises OutputError if OUT cannot be written (the
+    run can be resumed), and if another run is writing into OUT.
     """
     options, shown = options or Options(), progress or Silent()
     check_apart(str(source), out)
@@ -123,7 +123,7 @@ def run_batch(
 
 
 def _look_at(model: Model, plan: Plan, options: Options) -> tuple[Answers, dict[str, Any]]:
-    """The findings and the page: passes over the results. Gives what was answered, and the findings in short."""
+    """Write the findings and the page from the results. Returns the answers, and the findings in short."""
     findings = find(plan.out, model.labels, lambda shortcuts: cover(model, plan, shortcuts, options.how.size))
     facts = write_findings(plan.out, findings)
     style = model.settings.render
@@ -143,7 +143,7 @@ def _plan(
     resume: bool,
     restart: bool,
 ) -> Plan:
-    """The plan to follow: the one that is there, or a new one."""
+    """The plan of the run: the plan in OUT if there is one, else a new plan."""
     left_out = LeftOut()
     items = find_items(source, out, folders_are_classes=bool(facts["folders_are_classes"]), left_out=left_out)
     plan = None if restart else check_out(out, source, resume=resume)
@@ -182,16 +182,16 @@ def _run(plan: Plan, engine: Engine, shown: Progress, *, keep_going: bool) -> Su
 
 
 def _counts_of(plan: Plan, done: int) -> dict[str, int]:
-    """How many are ok and failed so far. Raises OptionError where the rows are not the plan's."""
+    """How many images are ok and failed so far. Raises OptionError if the rows do not belong to the plan."""
     counts = {"ok": 0, "failed": 0}
     rows, items = read_rows(plan.out), plan.items()
     for row, item in zip(rows, items, strict=False):
         if (name := name_in(row)) != item.name:
-            raise OptionError(f"'{plan.out / RESULTS}' is of another run: {name!r} in place of {item.name!r}")
+            raise OptionError(f"'{plan.out / RESULTS}' is of another run: it has {name!r} in place of {item.name!r}")
         counts[row["status"]] += 1
     if sum(counts.values()) != done:
         raise OptionError(
-            f"'{plan.out / RESULTS}' has {done} rows, and the plan {plan.count} images; --restart starts again"
+            f"'{plan.out / RESULTS}' has {done} rows, but the plan has {plan.count} images; --restart starts again"
         )
     return counts
 
@@ -204,7 +204,7 @@ def _on_threads(work: Work, items: Generator[Item], threads: int) -> Generator[R
 
 
 def check_options(model: Model, options: Options) -> None:
-    """Raise OptionError once, before the first file, rather than for each of ten thousand."""
+    """Try the options on a grey image, to raise OptionError once, before the first file, and not for every file."""
     targets = options.targets
     if not isinstance(targets, int):
         own = (target for target in targets if target != EXPECTED and not needs_expected(target, model.labels))

@@ -1,4 +1,4 @@
-"""A suspected shortcut put to the test: cover the place, and cover as much elsewhere; see what the model still says."""
+"""Tests a suspected shortcut: covers the place, covers as much elsewhere, and compares the scores of the class."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -20,34 +20,34 @@ from camserve.findings.statistics import explained
 from camserve.model import Model
 from camserve.system.ordered import in_order
 
-# The strongest suspicions are tested, on so many images each: where images come in near copies, hundreds of classes can
-# be suspected.
+# The number of suspicions that are tested, the strongest first, and the images for each. If a dataset has near copies
+# of images, there can be hundreds of suspicions.
 TESTED, IMAGES = 20, 8
-# What a run may spend on it: a test is one suspicion on one image, which is explained three times. So of 400 images and
-# more an eighth of the time goes into tests at most. On fewer images each more suspicions could be tested, and chance
-# would confirm eight times as many: benchmarks/covering.py --images 4.
+# The number of tests of a run. A test is one suspicion on one image, which is explained three times. So for 400 images
+# or more, tests take at most an eighth of the time. With fewer images per suspicion a run could test more suspicions,
+# but chance would confirm eight times as many: benchmarks/covering.py --images 4.
 LEAST_TESTS, IMAGES_A_TEST = 16, 25
-# What is covered elsewhere has at least this share of the place's cells: of a place about the middle of the photograph
-# the mirror image is the place itself, and there is nothing to compare with.
+# The mirror image, without the place itself, must have at least this share of the place's cells. For a place in the
+# middle of the photograph, the mirror image is the place itself, and there is nothing to compare with.
 COMPARABLE = 0.5
-NOT_AMONG = f"only the {TESTED} strongest suspicions are put to the test"
-NO_TESTS = "the tests that a run of so many images has went to stronger suspicions"
-NO_MIRROR = "it lies about the middle, so there is no place opposite to compare with"
-NO_IMAGE = "none of its images could be read again, or none has a score"
+NOT_AMONG = f"only the {TESTED} strongest suspicions are tested"
+NO_TESTS = "a run of this many images has no tests left after the stronger suspicions"
+NO_MIRROR = "it lies in the middle, so there is no opposite place to compare with"
+NO_IMAGE = "no image of it could be read again, or no image has a score"
 
 Pixels = npt.NDArray[Any]
 Scores = tuple[float, ...]
-# By an image's name the class explained.
+# {name of an image: index of the explained class}
 Examples = dict[str, int]
 
 
 def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | int | None = None) -> list[Tested]:
-    """Of each shortcut the mean score of the class in up to 8 images that show it: before, with the region covered, and
-    with the region's mirror image through the middle covered; or why that was not done.
+    """Test each shortcut on up to 8 images that show it; return the mean scores of the class, or why there is no test.
 
-    Covered is painted with the photograph's mean colour. Not done are those after the first 20, those whose mirror
-    image is mostly the place itself, those for which the run has no tests left, and those of which no image can be read
-    any more. Two passes, over the results and the plan, however many shortcuts there are.
+    There are three scores: of the unchanged image, with the region covered, and with the region's mirror image through
+    the middle covered. A covered region has the photograph's mean colour. There is no test for shortcuts after the
+    first 20, if the mirror image is mostly the place itself, if the run has no tests left, and if no image can be read
+    any more. It reads the results and the plan once each, for any number of shortcuts.
     """
     why_not = [_why_not(place, one) for place, one in enumerate(shortcuts)]
     testable = [place for place, reason in enumerate(why_not) if reason is None]
@@ -57,7 +57,7 @@ def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | i
     scores: list[list[Scores]] = [[] for _ in shortcuts]
 
     def tested(test: tuple[int, Item]) -> tuple[int, Scores | None]:
-        """The place of a shortcut, and its scores on one image."""
+        """The index of a shortcut, and its scores on one image."""
         place, item = test
         return place, _scores(model, item, examples[place][item.name], shortcuts[place].cells, size)
 
@@ -70,12 +70,12 @@ def cover(model: Model, plan: Plan, shortcuts: Sequence[Shortcut], size: str | i
 
 
 def suspicions_tested(images: int) -> int:
-    """How many suspicions a run of so many images puts to the test: one test for every 25 images, and at least 16."""
+    """How many suspicions a run of so many images tests: it has one test for every 25 images, but at least 16 tests."""
     return min(TESTED, max(LEAST_TESTS, images // IMAGES_A_TEST) // IMAGES)
 
 
 def _why_not(place: int, shortcut: Shortcut) -> str | None:
-    """Why a suspicion is not put to the test; None where it is. place: among all, the strongest first."""
+    """Why a suspicion is not tested; None if it is. place: its index among all suspicions, strongest first."""
     if place >= TESTED:
         return NOT_AMONG
     cells = shortcut.cells
@@ -83,13 +83,13 @@ def _why_not(place: int, shortcut: Shortcut) -> str | None:
 
 
 def _opposite(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The mirror image of a place (16, 16) through the middle, less the place itself."""
+    """The mirror image of a place (16, 16) through the middle, without the place itself."""
     mirrored: npt.NDArray[np.bool_] = cells[::-1, ::-1] & ~cells
     return mirrored
 
 
 def _tests(plan: Plan, examples: Sequence[Examples]) -> Iterator[tuple[int, Item]]:
-    """The place of a shortcut and an image to test it on, in the plan's order."""
+    """Pairs of a shortcut's index and an image to test it on, in the plan's order."""
     for item in plan.items() if any(examples) else ():
         yield from ((place, item) for place, wanted in enumerate(examples) if item.name in wanted)
 
@@ -97,9 +97,9 @@ def _tests(plan: Plan, examples: Sequence[Examples]) -> Iterator[tuple[int, Item
 def _scores(
     model: Model, item: Item, index: int, cells: npt.NDArray[np.bool_], size: str | int | None
 ) -> Scores | None:
-    """The class's score before, with `cells` covered, and with their mirror image; None without the image.
+    """The class's score before, with `cells` covered, and with their mirror image covered; None if it cannot be read.
 
-    For the input that the map is of: the model's own evaluation crop may leave the place out.
+    size: the input size of the map; the model's own evaluation crop might leave the place out.
     """
     try:
         photo = open_item(model, item)
@@ -121,7 +121,7 @@ def _means(scores: list[Scores]) -> Tested:
 
 
 def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
-    """A copy of (H, W, c) with the pixels of `cells` (16, 16) in the mean colour."""
+    """A copy of `pixels` (H, W, c) with the pixels of `cells` (16, 16) in the mean colour."""
     rows, columns = (np.arange(length) * SIDE // length for length in pixels.shape[:2])
     changed = pixels.copy()
     colour = pixels.reshape(-1, pixels.shape[2]).mean(0)
@@ -130,14 +130,14 @@ def painted(pixels: Pixels, cells: npt.NDArray[np.bool_]) -> Pixels:
 
 
 def _examples(plan: Plan, shortcuts: Sequence[Shortcut], asked: Sequence[int]) -> list[Examples]:
-    """For each shortcut images that are hot there, with the class explained; none for those not asked for."""
+    """For each shortcut in `asked`, the images that are hot there, with the explained class; {} for the others."""
     found: list[Examples] = [{} for _ in shortcuts]
     for row, one in explained(read_rows(plan.out)):
         lacking = [place for place in asked if len(found[place]) < IMAGES]
         if not lacking:
             break
         places = [place for place in lacking if shortcuts[place].class_index in (None, one["class_index"])]
-        if places and one["score"] is not None:  # which it is where the model overflowed
+        if places and one["score"] is not None:  # it is None if the model overflowed
             hot = hot_cells(from_text(one["sketch"]))
             for place in places:
                 if (hot & shortcuts[place].cells).any():

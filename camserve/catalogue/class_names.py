@@ -7,65 +7,67 @@ from operator import index
 
 from camserve.errors import LONGEST_NAME, OptionError, UnknownName, close_names, shown
 
-# In front of an index that is text, where the digits alone are the name of a class.
+# Marks text as an index: "#10" is index 10, even where "10" is the name of a class.
 INDEX = "#"
-# Digits of an index: with more it is none, and Python reads no text of thousands of digits as a number.
+# Text of more digits is not an index. (Python raises an error for text of thousands of digits.)
 _DIGITS = 18
-# So many classes are listed in an error; of more, only those that may have been meant.
+# An error lists at most so many classes; of a longer list, it offers only similar names.
 _LISTED = 10
-# No name has more words; each is compared with all that there are.
+# Text of more words is not corrected word by word: each word is compared with the whole vocabulary.
 _WORDS = 8
-# From this likeness on, 0..1, one spelling is probably meant for another.
+# Two spellings of at least this similarity, 0..1, probably mean the same word.
 _MUCH = 0.76
 
 
 class ClassNames(tuple[str, ...]):
-    """The classes' names in the order of the logits; `others`: more names by which a class is found, with its index.
+    """The classes' names in the order of the logits.
 
-    Such as a WordNet identifier, or a synonym. What is shown is always the name in the tuple.
+    others: more names of classes, each with the class's index, such as a WordNet identifier or a synonym. They only
+    find a class; pages and errors always show the name in the tuple.
     """
 
     others: tuple[tuple[str, int], ...]
 
     def __new__(cls, names: Iterable[str], others: Iterable[tuple[str, int]] = ()) -> "ClassNames":
-        """names: one a class. others: pairs of (name, index)."""
+        """names: one per class. others: pairs of (name, index)."""
         made = super().__new__(cls, names)
         made.others = tuple(others)
         return made
 
 
 def others_of(labels: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """More names of the classes, with their indices; () where the labels are an ordinary sequence."""
+    """The other names of the classes, with their indices; () if the labels are an ordinary sequence."""
     return labels.others if isinstance(labels, ClassNames) else ()
 
 
 def resolve_class(target: int | str, labels: Sequence[str], option: str = "target") -> int:
-    """The class index that an index or a name means.
+    """Return the class index for an index or a name.
 
-    A number is always an index. Text is the name of a class where there is one, also a name of digits; else digits are
-    an index, as flags and queries are text; "#10" is index 10 whatever the names are. option: what an error calls it.
-    Raises OptionError for an index out of range and for a name of several classes, UnknownName for another name.
+    A number is always an index. Text is first searched among the class names; if no class has that name, digits are an
+    index. "#10" is always index 10. option: the option's name in errors.
+    Raises OptionError for an index out of range and for a name that several classes have, UnknownName for an unknown
+    name.
     """
     if isinstance(target, str):
         return _named(target, labels, option)
-    if isinstance(target, bool) or not hasattr(target, "__index__"):  # which NumPy's and torch's whole numbers have
+    if isinstance(target, bool) or not hasattr(target, "__index__"):  # integers of NumPy and torch have it
         raise OptionError(f"{option} {shown(target)} is neither a class index nor a class name")
     try:
         return _checked_index(index(target), labels, option)
-    except TypeError:  # such as an array of several
+    except TypeError:  # such as an array of several numbers
         raise OptionError(f"{option} {shown(target)} is neither a class index nor a class name") from None
 
 
 def classes_named(text: str, labels: Sequence[str]) -> list[int]:
-    """The classes of exactly that name; where there are none, those of that name in another case.
+    """The classes with exactly that name; if there are none, the classes with that name in upper or lower case.
 
-    In both cases the names that are shown come before the others.
+    In both cases, a class's main name has priority over its other names.
     """
     return class_finder(labels)(text)
 
 
 def class_finder(labels: Sequence[str]) -> Callable[[str], list[int]]:
-    """`classes_named` for many texts: the names are gone through once."""
+    """`classes_named` for many texts: it builds the tables of names only once."""
     own = [(label, index) for index, label in enumerate(labels)]
     tables: dict[tuple[bool, bool], dict[str, set[int]]] = {}
 
@@ -87,7 +89,7 @@ def class_finder(labels: Sequence[str]) -> Callable[[str], list[int]]:
 
 
 def index_in(text: str) -> int | None:
-    """The index that digits are, with or without # in front; None for other text, and for more digits than one has."""
+    """The index that text of digits gives, with or without # in front; None for other text and for too many digits."""
     digits = text.removeprefix(INDEX)
     return int(digits) if digits.isdecimal() and len(digits) <= _DIGITS else None
 
@@ -116,7 +118,7 @@ def _checked_index(index: int | str, labels: Sequence[str], option: str) -> int:
 
 
 def _unknown(text: str, labels: Sequence[str]) -> UnknownName:
-    """The error for a name of no class: it offers those that may have been meant."""
+    """The error for an unknown class name; it offers similar names."""
     allowed = f"The model has {len(labels)} classes; an index, 0 to {len(labels) - 1}, is a name as well"
     return UnknownName(
         "class", text, labels, close=names_like(text, labels), allowed=allowed if len(labels) > _LISTED else ""
@@ -124,14 +126,15 @@ def _unknown(text: str, labels: Sequence[str]) -> UnknownName:
 
 
 def names_like(text: str, labels: Sequence[str]) -> list[str]:
-    """The classes' names that may have been meant, shortest first.
+    """The class names that are similar to `text`, shortest first.
 
-    Those that have all the words of `text`; where there are none, those with words that begin or end with them, those
-    spelt much like `text`, those with words spelt much like its words, or at last those spelt a little like it.
+    It returns the first of these lists that is not empty: names with all the words of `text`; names with words that
+    begin or end with these words; names spelt almost like `text`; names with words spelt almost like its words; names
+    spelt a little like `text`.
     """
     text = text[:LONGEST_NAME]
     names, wanted = [*labels, *(name for name, _ in others_of(labels))], _words(text)
-    long = [name for name in names if abs(len(name) - len(text)) <= max(1, len(text) // 2)]  # "cat" is not for "castle"
+    long = [name for name in names if abs(len(name) - len(text)) <= max(1, len(text) // 2)]  # not "cat" for "castle"
     return (
         _names_with(wanted, names, str.__eq__)
         or _names_with(wanted, names, _is_part)
@@ -142,7 +145,7 @@ def names_like(text: str, labels: Sequence[str]) -> list[str]:
 
 
 def _corrected(wanted: set[str], names: Sequence[str]) -> set[str]:
-    """For each word the likest that is in the names; no word where one is like none of them, or where they are many."""
+    """For each word, the most similar word in the names; the empty set if a word has no match or there are too many."""
     if len(wanted) > _WORDS:
         return set()
     vocabulary = set[str]().union(*map(_words, names))
@@ -151,7 +154,7 @@ def _corrected(wanted: set[str], names: Sequence[str]) -> set[str]:
 
 
 def _names_with(wanted: set[str], names: Sequence[str], same: Callable[[str, str], bool]) -> list[str]:
-    """The names that have for each of the words one that is the same."""
+    """The names in which each wanted word has a match; same(word of the name, wanted word)."""
     found = {name for name in names if wanted and all(any(same(own, word) for own in _words(name)) for word in wanted)}
     return sorted(found, key=lambda name: (len(name), name))
 

@@ -4,26 +4,27 @@ from functools import lru_cache
 
 from camserve.errors import UnknownName
 
-# Even in lightness and safe for colour-blind readers, but for the last two, which people ask for by name.
+# All but the last two have even lightness and are safe for colour-blind readers; people ask for the last two by name.
 COLORMAPS = ("inferno", "plasma", "magma", "viridis", "cividis", "batlow", "turbo", "jet")
 
-# From against to for. Dark in the middle, where they are clear anyway, the first three show at either end on any
-# photograph; light in the middle, the others pale on bright ones.
+# The low end is evidence against the class, the high end evidence for it. The first three are dark in the middle, which
+# is transparent anyway: both ends are visible on any photograph. The others are light in the middle: pale on bright
+# ones.
 SIGNED_COLORMAPS = ("icefire", "managua_r", "berlin", "vik", "balance", "RdBu_r")
 
 
 def colormap_names() -> list[str]:
-    """Every colour map there is: COLORMAPS first, then the rest of cmap's catalogue by name."""
-    from cmap import Colormap  # with numpy, which `--help` does without
+    """The names of all colour maps: COLORMAPS first, then the rest of cmap's catalogue in alphabetical order."""
+    from cmap import Colormap  # imported here because it imports numpy, which `--help` does not need
 
     return [*COLORMAPS, *sorted(Colormap.catalog().short_keys() - set(COLORMAPS))]
 
 
 @lru_cache(maxsize=64)
 def colours(colormap: str) -> bytes:
-    """The 256 RGB triples of a colour map, coldest first.
+    """The 256 RGB triples of a colour map, from the coldest colour to the hottest.
 
-    colormap: a name of cmap's catalogue; with "_r" at its end, turned round. Raises UnknownName.
+    colormap: a name of cmap's catalogue; "_r" at its end reverses the colours. Raises UnknownName.
     """
     import numpy as np
     from cmap import Colormap

@@ -1,10 +1,10 @@
-"""The kinds of head there are, as people read them. Loads no torch; `camserve.graph.heads` has what each does."""
+"""The kinds of head, by the names that people read. Loads no torch; `camserve.graph.heads` has the code of each."""
 
 from enum import StrEnum
 
 
 class HeadKind(StrEnum):
-    """What comes after a layer, from the most special to the most general."""
+    """The kind of head after a layer, from the most special to the most general."""
 
     LINEAR = "linear"
     CLASS_MAP = "class map"
@@ -14,5 +14,5 @@ class HeadKind(StrEnum):
 
     @property
     def has_class_maps(self) -> bool:
-        """Whether every class has a map whose mean, and a bias, is its logit."""
+        """Whether every class has a map whose mean plus a bias is the class's logit."""
         return self in (HeadKind.LINEAR, HeadKind.CLASS_MAP, HeadKind.COSINE)

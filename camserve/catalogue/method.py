@@ -1,4 +1,4 @@
-"""What the registry says of one method: where it is from, what it needs, what it costs, and when to use it."""
+"""The fields of a method in the registry: its source, what it needs, what it costs, and when to use it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -7,12 +7,12 @@ from typing import Literal
 
 from camserve.catalogue.head_kinds import HeadKind
 
-# Called with (forwards done, forwards in all) while a method runs many of them.
+# A method of many forward passes calls it with (passes done, passes in total).
 Progress = Callable[[int, int], None]
 
 
 class Each(StrEnum):
-    """What there may be one run for: of the layer, by the symbol that stands for how many there are; or of stages."""
+    """The part of a network that a method repeats its runs for. CHANNEL and CELL have the symbols of their counts."""
 
     CHANNEL = "K"
     CELL = "h w"
@@ -24,7 +24,7 @@ SYMBOLS = (Each.CHANNEL, Each.CELL)
 
 
 class Runs(StrEnum):
-    """What a method runs, and what its time is counted in."""
+    """The kind of run that a method repeats; its time is counted in runs of this kind."""
 
     FORWARD = "forward of the network"
     GRADIENT = "forward and backward of the network"
@@ -33,10 +33,10 @@ class Runs(StrEnum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What the cost of a method depends on, at one layer, for one picture.
+    """What the cost of a method depends on, for one layer and one picture.
 
-    channels: those that fire anywhere. cells: of the layer. head: behind it. stages: the channels of each stage of the
-    network up to the layer.
+    channels: the number of channels that are active anywhere. cells: the number of cells of the layer. head: the kind
+    of head after the layer. stages: the number of channels of each stage of the network up to the layer.
     """
 
     channels: int
@@ -47,11 +47,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cost:
-    """What it costs, as `str` says it: "35 K forward passes".
+    """The cost of a method; `str` gives it in words, such as "35 K forward passes".
 
-    count: how often the first thing named in `words` is run, for each of `each` where that is given; None where that
-    has no number. words: what is run, with {n} for the number. free_under: the kind of head that needs none of it.
-    of: what is run, where it takes time; of two things the one that takes more.
+    count: the number of runs, for each `each` if that is given; None if the cost has no number. words: what is run,
+    with {n} in place of the number. free_under: the kind of head under which the method costs nothing. of: the kind of
+    run that takes the time; None if no run takes time.
     """
 
     count: int | None
@@ -67,14 +67,14 @@ class Cost:
         return self.words.format(n=number) + free
 
     def counted(self, channels: int, cells: int, head: HeadKind) -> str:
-        """The same, said of a layer of so many channels and cells, before such a head."""
+        """The cost in words for a layer with so many channels and cells, followed by such a head."""
         if head is self.free_under:
             return str(NOTHING)
         many = {Each.CHANNEL: channels, Each.CELL: cells}.get(self.each, 1) if self.each else 1
         return self.words.format(n=(self.count or 0) * many)
 
     def runs(self, facts: Facts) -> int:
-        """How often `of` is run; 0 where nothing is run that takes time."""
+        """The number of runs of the kind `of`; 0 if no run takes time."""
         if self.of is None or facts.head is self.free_under:
             return 0
         many = {
@@ -86,7 +86,7 @@ class Cost:
         return (self.count or 0) * (many[self.each] if self.each else 1)
 
     def seconds(self, facts: Facts, one: Mapping[Runs, float]) -> float:
-        """About how long it takes. one: the seconds of one run of each kind."""
+        """The estimated time in seconds. one: the seconds of one run of each kind."""
         return 0.0 if self.of is None else self.runs(facts) * one[self.of]
 
 
@@ -97,11 +97,11 @@ NOTHING = Cost(0, "no extra forward pass")
 class Note:
     """What people read about a method before they choose it.
 
-    formula: of the raw map. use: when to take it. fails: what it cannot show, or gets wrong.
+    formula: the formula of the raw map. use: when to use the method. fails: what it cannot show, or gets wrong.
 
-    Symbols, the same for all: A_k activations of channel k, S_c logits, W the linear layer's weights, T the target,
-    g_k = dT/dA_k, x the network's input, P the target of class probabilities, H_k the map A_k laid over the input and
-    scaled to 0..1. T(A) and T(x) are the target of a changed layer or image.
+    All formulas use the same symbols: A_k activations of channel k, S_c logits, W the linear layer's weights, T the
+    target, g_k = dT/dA_k, x the network's input, P the target of class probabilities, H_k the map A_k laid over the
+    input and scaled to 0..1. T(A) and T(x) are the target for a changed layer A and for a changed image x.
     """
 
     formula: str
@@ -110,7 +110,7 @@ class Note:
 
 
 class Needs(StrEnum):
-    """What a network must have for a method to go with it. A linear head: global average pooling, then linear."""
+    """What a network must have for a method. A linear head is global average pooling, then one linear layer."""
 
     ANY_HEAD = "any head"
     LINEAR_HEAD = "linear head"
@@ -122,13 +122,13 @@ class Needs(StrEnum):
 class Method:
     """One entry of the registry.
 
-    name: as users write it. title: as the paper calls it. summary: what the map shows, in one line. source: the paper,
-    its first author first. function: "module.function" of methods/. needs: see Needs. unit: "logits" where the map's
-    mean plus the bias is the logit. cost: what it runs besides the one forward pass that the prediction needs.
-    lattice: whether the map has one value a cell of the layer, or one a pixel of the network's input. check: a warning
-    that stands beside every map of it. scored: whether it asks for the target of logits, or of class probabilities.
-    at_layer: whether the layer that was chosen makes a difference; of_class: whether the class does. note: formula, use
-    and failings.
+    name: the name that users write. title: the name in the paper. summary: what the map shows, in one line. source: the
+    paper, first author first. function: "module.function" of methods/. needs: see Needs. unit: "logits" if the map's
+    mean plus the bias is the logit. cost: what it runs besides the one forward pass of the prediction. lattice: "layer"
+    if the map has one value per cell of the layer, "input" if it has one per pixel of the network's input. check: a
+    warning that is shown beside every map of the method. scored: whether the target is a function of logits or of class
+    probabilities. at_layer: whether the map depends on the chosen layer. of_class: whether the map depends on the
+    class. note: formula, use and failings.
     """
 
     name: str
@@ -148,6 +148,6 @@ class Method:
     note: Note
 
     def described(self) -> dict[str, object]:
-        """All that people may want to know, for JSON."""
+        """All facts for people, as a dict for JSON."""
         facts = {**vars(self), "cost": str(self.cost), **vars(self.note)}
         return {key: value for key, value in facts.items() if key not in ("function", "note")}

@@ -1,8 +1,8 @@
-"""Explanation methods: one paper, one function `Evidence -> map (N, h, w)`, one registry.
+"""The registry of explanation methods. Each method is one paper and one function `Evidence -> map (N, h, w)`.
 
 To add a method, write the function in a module of methods/, and its entry in FAMILIES; `Method` says what each field
 means. The command line's choices, the HTTP list, the page's menu, the documentation and the tests all read this
-registry, which itself loads no torch. How a method is tested: see CONTRIBUTING.md.
+registry. It loads no torch. CONTRIBUTING.md says how a method is tested.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from camserve.catalogue.method import Cost, Each, Method, Needs, Note, Runs
 from camserve.errors import OptionError, UnknownName, shown
 
 AUTO = "auto"
-# In a list of methods: every one.
+# In a list of methods, it stands for all methods.
 EVERY = "all"
-# Seconds that each method may take where all are asked for. All but a few take less.
+# The seconds that each method may take when the user asks for all methods. Only a few methods take longer.
 PATIENCE = 60.0
 
-# What of a class is explained: its logit; the logarithm of its probability, which counts what speaks for others; or
-# its logit less the mean of all others'.
+# The quantity of a class that is explained: its logit; the logarithm of its probability, which also counts evidence for
+# other classes; or its logit minus the mean logit of all other classes.
 QUANTITIES = ("logit", "log-softmax", "contrast")
 
 EDGES = (
@@ -410,21 +410,21 @@ METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values(
 
 
 def find_method(name: str) -> Method:
-    """The method of that name. Raises UnknownName with close matches."""
+    """Return the method with that name. Raises UnknownName with close matches."""
     if name not in METHODS:
         raise UnknownName("method", name, [AUTO, *METHODS])
     return METHODS[name]
 
 
 def methods_in_order(given: object) -> tuple[str, ...]:
-    """Several methods as Python gives them: a list of names, "cam,rise", or "all"; in that order.
+    """Return the names of several methods in the given order. given: a list of names, "cam,rise", or "all".
 
     Raises OptionError, UnknownName.
     """
     names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
     if not isinstance(names, Iterable) or not (several := list(names)):
         raise OptionError(
-            f"methods {shown(given)} is no list of methods; give names, as in ['cam', 'layercam'], or 'all'"
+            f"methods {shown(given)} is not a list of methods; give names, as in ['cam', 'layercam'], or 'all'"
         )
     for name in several:
         if not isinstance(name, str):
@@ -435,7 +435,10 @@ def methods_in_order(given: object) -> tuple[str, ...]:
 
 
 def parse_methods(texts: Iterable[str]) -> tuple[str, ...]:
-    """The methods that "cam,rise", "all" and so on mean, families together. Raises UnknownName with close matches."""
+    """Return the methods of texts such as "cam,rise" or "all", each once, in the registry's order.
+
+    Raises UnknownName with close matches.
+    """
     names = [name.strip() for text in texts for name in text.split(",")]
     for name in names:
         if name not in (AUTO, EVERY):
@@ -446,5 +449,5 @@ def parse_methods(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def family_of(name: str) -> str:
-    """The family of a method; of "auto" the word itself."""
+    """Return the family of a method; "Automatic" for "auto"."""
     return next((family for family, methods in FAMILIES.items() if name in {m.name for m in methods}), "Automatic")

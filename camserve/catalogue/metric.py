@@ -1,4 +1,4 @@
-"""What the registry says of one metric: what it tests, what it needs, and what its number can and cannot tell."""
+"""The fields of a metric in the registry: what it tests, what it needs, and what its number can and cannot tell."""
 
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
@@ -29,12 +29,13 @@ class Asks(StrEnum):
 class Metric:
     """One entry of the registry.
 
-    name: as users write it. title: as the paper calls it. summary: what it measures, in one line. source: the paper,
-    its first author first. group: what it tests. function: "module.function" of metrics/. asks: what it needs.
-    more_is_better: None where neither is. range: the lowest and the highest value there can be, None for no end. unit:
-    what it is counted in. forwards: how often it runs the network, the input itself counted. maps: how many maps are
-    made again, None for one of each depth or class. definition: frozen, with its parameters. tells, does_not_tell: what
-    the number says, and what it is easily taken for.
+    name: the name that users write. title: the name in the paper. summary: what it measures, in one line. source: the
+    paper, first author first. group: what it tests. function: "module.function" of metrics/. asks: what it needs.
+    more_is_better: whether a higher number is better; None if neither is better. range: the lowest and the highest
+    possible value, None for no limit. unit: the unit of the number. forwards: how often it runs the network, with the
+    run of the unchanged input. maps: how many more maps it makes, None for one per depth or class. definition: the
+    frozen definition with its parameters. tells: what the number says. does_not_tell: what readers may wrongly conclude
+    from it.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Metric:
 
     @property
     def better(self) -> str:
-        """Which numbers are better, in a word."""
+        """Which numbers are better: "higher", "lower" or "neither"."""
         return {True: "higher", False: "lower", None: "neither"}[self.more_is_better]
 
     @property
@@ -70,6 +71,6 @@ class Metric:
         return " and ".join(words) or "nothing"
 
     def described(self) -> dict[str, object]:
-        """All that people may want to know, for JSON."""
+        """All facts for people, as a dict for JSON."""
         facts = {key: value for key, value in vars(self).items() if key != "function"}
         return {**facts, "better": self.better, "cost": self.cost, "range": list(self.range)}

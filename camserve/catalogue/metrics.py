@@ -1,7 +1,7 @@
-"""Metrics of explanations: one paper, one function, one registry, grouped by what they test.
+"""The registry of metrics of explanations, grouped by what they test. Each metric is one paper and one function.
 
 To add a metric, write its function in a module of metrics/, and its entry in METRICS; `Metric` in metric.py says what
-each field means. A definition is frozen: whoever changes one gives it another name. The registry loads no numpy.
+each field means. A definition is frozen: a changed definition needs a new name. The registry loads no numpy.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from camserve.catalogue.metric import Asks, Group, Metric
 from camserve.errors import UnknownName, close_names
 
-# In a list of metrics: every one.
+# In a list of metrics, it stands for all metrics.
 EVERY = "all"
 
 _FAITHFULNESS = (
@@ -265,7 +265,7 @@ METRICS: dict[str, Metric] = {
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of that name; "-" may stand for "_". Raises UnknownName with close matches."""
+    """Return the metric with that name; "-" may stand for "_". Raises UnknownName with close matches."""
     given = name.strip().lower().replace("-", "_")
     if given not in METRICS:
         raise UnknownName("metric", name, METRICS, close=close_names(given, METRICS))
@@ -278,7 +278,7 @@ def metrics_of(group: Group) -> tuple[Metric, ...]:
 
 
 def parse_metrics(texts: str | Iterable[str]) -> tuple[str, ...]:
-    """The metrics that "insertion,localisation" or "all" mean: names and groups, each once, in the registry's order.
+    """Return the metrics of texts such as "insertion,localisation" or "all", each once, in the registry's order.
 
     Raises UnknownName with close matches.
     """

@@ -1,4 +1,4 @@
-"""Numbers as callers give them, Python's own, NumPy's or torch's: made Python's own, and held against a range."""
+"""Converts numbers of NumPy and torch to Python numbers, and checks whether a number is in a range."""
 
 import math
 from numbers import Real
@@ -8,7 +8,7 @@ from camserve.errors import OptionError, shown
 
 
 def plain(value: object) -> object:
-    """A scalar of NumPy or torch, or an array of theirs without axes, as Python's own; anything else as it is."""
+    """Return a scalar, or an array without axes, of NumPy or torch as a Python number; other values unchanged."""
     if getattr(value, "ndim", None) == 0 and (item := getattr(value, "item", None)) is not None:
         try:
             found: object = item()
@@ -19,7 +19,7 @@ def plain(value: object) -> object:
 
 
 def as_number(value: object) -> float | None:
-    """`value` as a float; None for what is no number: text, truth values, lists, more digits than a float holds."""
+    """Return `value` as a float; None for text, True and False, lists, and numbers too large for a float."""
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
@@ -30,7 +30,7 @@ def as_number(value: object) -> float | None:
 
 
 def as_whole(value: object) -> int | None:
-    """`value` as a whole number; None for what is none: 8.0, "8", True."""
+    """Return `value` as an int; None if it is not an integer: 8.0, "8", True."""
     value = plain(value)
     try:
         return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def as_whole(value: object) -> int | None:
 
 
 def number_within(name: str, value: object, least: float = -math.inf, most: float = math.inf) -> float:
-    """`value` as a float from `least` to `most`, both included. Raises OptionError that calls it `name`."""
+    """Return `value` as a float from `least` to `most`, both included. name: used in the error. Raises OptionError."""
     number = as_number(value)
     if number is None or not math.isfinite(number) or not least <= number <= most:
         raise OptionError(f"{name} must be a number{_limits(least, most)}, not {shown(value)}")
@@ -47,7 +47,7 @@ def number_within(name: str, value: object, least: float = -math.inf, most: floa
 
 
 def whole_within(name: str, value: object, least: float = -math.inf, most: float = math.inf) -> int:
-    """`value` as a whole number from `least` to `most`, both included. Raises OptionError that calls it `name`."""
+    """Return `value` as an int from `least` to `most`, both included. name: used in the error. Raises OptionError."""
     number = as_whole(value)
     if number is None or not least <= number <= most:
         raise OptionError(f"{name} must be a whole number{_limits(least, most)}, not {shown(value)}")

@@ -1,4 +1,4 @@
-"""What is known of an option: the words that every door shows, and what a value may be."""
+"""The metadata of an option: its help, which every interface shows, its type and its allowed values."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,17 +14,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class About:
-    """One option, for people and for doors that speak text.
+    """The metadata of one option, for people and for the command line and HTTP, which send text.
 
-    help: one line that every door shows, without an end. wire: its type where it comes as text or JSON. choices: all
-    values there are. least, most: the range, both ends in it, or from least on; above: a range from there on, without
-    its end. unit: of a number.
-    unset: in words, what holds where it is left out; settings: the settings that say so, as `section.key`. see: the
-    page of docs with more. form: how text is put together. repeats: whether the command line takes several.
-    several_by: what of a model takes several in Python. several: whether one value may be a list in Python; also:
-    whether something else may be it there. switch: whether HTTP also takes on and off, on for the settings' threshold.
-    check: raises OptionError for a value that is none.
-    longest: characters of text in a request, where they are not as many as of all.
+    help: one line without a full stop; every interface shows it. wire: the type in text or JSON. choices: all allowed
+    values. least, most: the range with both ends; without `most` it has no upper end. above: the value must be greater
+    than this. unit: the unit of a number.
+    unset: in words, what camserve uses if the option is left out. settings: the settings that decide this, as
+    `section.key`. see: the page of docs with more. form: the form of the text, such as X,Y. repeats: whether the
+    command line takes several. several_by: the model's method that takes several in Python. several: whether one value
+    may be a list in Python. also: returns whether Python accepts another kind of value. switch: whether HTTP also takes
+    on and off; on uses the threshold of the settings.
+    check: raises OptionError for a bad value.
+    longest: the most characters in a request, if they differ from the limit of all options.
     """
 
     help: str
@@ -48,7 +49,7 @@ class About:
 
     @property
     def range(self) -> str:
-        """The numbers it may be, in words; "" for all."""
+        """The range of allowed numbers in words; "" if there is no range."""
         if self.above is not None:
             return f"above {self.above:g}"
         if self.least is None or self.most is None:
@@ -57,19 +58,19 @@ class About:
 
     @property
     def sentence(self) -> str:
-        """The help as a sentence, with the range."""
+        """The help as a sentence, with the range of allowed numbers."""
         said = f"{self.help[0].upper()}{self.help[1:]}"
         return f"{said} ({self.range})." if self.range else f"{said}."
 
     def line(self, default: object) -> str:
-        """The sentence and, where there is one, the default."""
+        """The sentence and the default, if there is one."""
         unset = self.unset or ("" if default in (None, False, ()) else str(default))
         return self.sentence + (f" Default: {unset}." if unset else "")
 
     def checked(self, name: str, value: object) -> Any:
-        """`value`, numbers of NumPy and torch as Python's own, whatever door it came in by.
+        """Return `value` if the option allows it; numbers of NumPy and torch become Python numbers.
 
-        Raises OptionError, UnknownName for one that the option cannot be.
+        Every interface uses this check. Raises OptionError, UnknownName for a value that is not allowed.
         """
         if self.several and isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(self._of_its_type(name, one) for one in value)  # a list has no hash
@@ -85,7 +86,7 @@ class About:
         return made
 
     def _of_its_type(self, name: str, value: object) -> Any:
-        """`value` as one of the types of `wire`. Raises OptionError."""
+        """Return `value` as one of the types of `wire`. Raises OptionError."""
         kinds = get_args(self.wire) or (self.wire,)
         if str in kinds and isinstance(value, str):
             return value
@@ -132,18 +133,18 @@ Declared = dict[str, tuple[About, Any]]
 
 
 def option(default: T, help: str, wire: Any, **more: Any) -> T:
-    """A field of a class of options. more: of `About`."""
+    """Declare a field of a class of options. more: further fields of `About`."""
     made: T = field(default=default, metadata={"about": About(help, wire, **more)})
     return made
 
 
 def about(options: type) -> Declared:
-    """What is known of each field of a class of options, and its default, by name and in order."""
+    """Return (metadata, default) for each field of a class of options, by name, in the order of the fields."""
     return _remembered(options)
 
 
 def settle(options: object) -> None:
-    """Makes every option of a record what it says, as `About.checked` has it; None leaves it to the settings.
+    """Replace each option of a record by its checked value, see `About.checked`; None leaves it to the settings.
 
     Raises OptionError, UnknownName.
     """
@@ -154,7 +155,7 @@ def settle(options: object) -> None:
 
 
 def checked(options: type, name: str, value: object) -> Any:
-    """`value` as that option of a class of options, for who takes it alone; None stays None. Raises OptionError."""
+    """Return `value` as `About.checked` returns it for one option of a class; None stays None. Raises OptionError."""
     return None if value is None else about(options)[name][0].checked(name, value)
 
 
@@ -162,5 +163,5 @@ def _read(options: Any) -> Declared:
     return {one.name: (one.metadata["about"], one.default) for one in fields(options) if "about" in one.metadata}
 
 
-# By the class: the service asks with every request.
+# Cached by class, because the service calls it with every request.
 _remembered: Callable[[type], Declared] = cache(_read)

@@ -1,8 +1,8 @@
-"""What may be asked of a model, and how the answer is drawn: each option once.
+"""The options of an explanation and of its picture. Each option is declared once, here.
 
-The Python API, the command line, HTTP and its description, batch and the tables of the documentation are made of the
-fields of these classes. To add an option, add its field here, and use it where it has its effect: CONTRIBUTING.md says
-where that may be. A line in the class's docstring is for what its help leaves open.
+The Python API, the command line, HTTP and its description, batch and the tables of the documentation are made from the
+fields of these classes. To add an option, add its field here, and use it where it has its effect; CONTRIBUTING.md says
+where that may be. A line in the class's docstring adds only what the help does not say.
 """
 
 import inspect
@@ -25,7 +25,7 @@ O_contra = TypeVar("O_contra", contravariant=True)
 R = TypeVar("R")
 P = ParamSpec("P")
 
-# Pixels of input; no network has wider cells.
+# In pixels of the input; no network has wider cells.
 WIDEST_STRIDE = 65_535
 
 
@@ -36,11 +36,11 @@ def _known_method(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Targeted:
-    """What of the answer is explained."""
+    """Which class the explanation is about."""
 
     target: TargetOption = option(  # noqa: RUF009
         None,
-        'class index or name; "a-b": what sets a apart from b; "-a": what speaks against a',
+        'class index or name; "a-b": what distinguishes a from b; "-a": evidence against a',
         int | str,
         unset="the predicted class",
         repeats=True,
@@ -54,13 +54,13 @@ class Targeted:
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
-    """How it is explained; None leaves the choice to the model's settings. Raises OptionError, UnknownName.
+    """How the answer is explained; None leaves the choice to the model's settings. Raises OptionError, UnknownName.
 
-    method: a name of `camserve.methods.METHODS`, or "auto": cam where the head has a class map, else gradcam. layer:
-    several, in a list or separated by commas, are fused. output: of a network whose answer has several parts. size:
-    "fit", "crop", "native" or a short side in pixels. output_stride: in input pixels. sharp: see
-    `camserve.explain.sharp`. trust: see `camserve.metrics.trust`. quantity: "logit" or "log-softmax". expected: a
-    target may name it, as in "predicted-expected". labels: as of `camserve.catalogue.class_sentences`.
+    method: a name of `camserve.methods.METHODS`, or "auto": cam if the head has class maps, else gradcam. layer: the
+    maps of several layers, in a list or separated by commas, are fused. output: for a network with several outputs.
+    size: "fit", "crop", "native" or a short side in pixels. output_stride: in input pixels. sharp: see
+    `camserve.explain.sharp`. trust: see `camserve.metrics.trust`. quantity: one of QUANTITIES. expected: a target may
+    name it, as in "predicted-expected". labels: see `camserve.catalogue.class_sentences`.
     """
 
     method: str | None = option(
@@ -77,7 +77,7 @@ class ExplainOptions:
     )
     layer: str | Sequence[str] | None = option(
         None,
-        "layer that is explained, or several, as in a,b; `camserve layers` lists them",
+        "layer to explain, or several, as in a,b; `camserve layers` lists them",
         str,
         unset="the model's own",
         several=True,
@@ -100,12 +100,12 @@ class ExplainOptions:
     )
     output_stride: int | None = option(
         None,
-        "dilate the network so that its cells are so many input pixels apart, a divisor of the layer's stride",
+        "dilate the network so that its cells are this many input pixels apart, a divisor of the layer's stride",
         int,
         least=1,
         most=WIDEST_STRIDE,
         unit="pixels",
-        unset="as it is",
+        unset="the layer's stride",
     )
     sharp: bool | None = option(
         None,
@@ -123,7 +123,7 @@ class ExplainOptions:
     )
     quantity: str | None = option(
         None,
-        "what is explained of the class: its logit; log-softmax, which also counts what speaks for other classes; or "
+        "quantity of the class to explain: its logit; log-softmax, which also counts evidence for other classes; or "
         "contrast, its logit minus the mean logit of all other classes",
         str,
         choices=QUANTITIES,
@@ -133,12 +133,12 @@ class ExplainOptions:
         None,
         "index or name of the class that the image shows, to compare it with the predicted class",
         int | str,
-        unset="not known",
+        unset="unknown",
     )
     labels: str | Sequence[str] | None = option(
         None,
         "other sentences as classes, for a model that compares images with sentences: separated by semicolons, or one "
-        "a line",
+        "per line",
         str,
         unset="the model's own",
         see="words.md",
@@ -154,7 +154,7 @@ class ExplainOptions:
 
     @property
     def layers(self) -> tuple[str | None, ...]:
-        """The layers asked for; None is the model's own."""
+        """The chosen layers; None stands for the model's own layer."""
         if isinstance(self.layer, str):
             return tuple(name.strip() for name in self.layer.split(","))
         return tuple(self.layer) if self.layer else (None,)
@@ -164,12 +164,12 @@ class ExplainOptions:
 class OverlayOptions:
     """How a map is drawn over its photograph; None leaves the choice to the model's settings.
 
-    alpha: opacity of the hottest places, 0..1; cold ones stay the photograph. colormap: a name of the cmap catalogue.
-    contour, boxes: draw the outline, or boxes, of heat of at least that share of the maximum. legend: a colour bar
-    with class, score and the values of its ends; a photograph whose long side is less than 256 pixels is drawn larger
-    then, by a whole number. signed: also what speaks against the class, in colours of their own, clear at 0. smooth:
-    see `camserve.geometry.smoothing`. grey: the photograph without its own colours. scale: the value of the last
-    colour, in the map's unit, so that pictures compare: `camserve.explanation.common_scale`.
+    alpha: opacity of the hottest places, 0..1; cold places show the photograph. colormap: a name of the cmap catalogue.
+    contour, boxes: draw an outline, or boxes, around heat of at least that share of the maximum. legend: a colour bar
+    with class, score and the values of its ends; a photograph whose long side is less than 256 pixels is then enlarged
+    by a whole number. signed: also show evidence against the class, in other colours, transparent at 0. smooth: see
+    `camserve.geometry.smoothing`. grey: draw the photograph without its own colours. scale: the value of the last
+    colour, in the map's unit, so that pictures compare; see `camserve.explanation.common_scale`.
     Raises OptionError, UnknownName.
     """
 
@@ -199,27 +199,27 @@ class OverlayOptions:
     legend: bool = option(
         False, "draw a colour bar with class, score and numbers; this enlarges small photographs", bool
     )
-    signed: bool = option(False, "show what speaks against the class, too", bool, see="comparing.md")
+    signed: bool = option(False, "also show evidence against the class", bool, see="comparing.md")
     smooth: bool | None = option(
         None,
-        "draw the map smoothly between its cells; at their centres it stays exact",
+        "draw the map smoothly between its cells; at the centres of cells its values stay exact",
         bool,
         unset="on",
         settings=("render.smooth",),
     )
     min_side: int | None = option(
         None,
-        "enlarge a smaller photograph by a whole number, until its long side has at least so many pixels",
+        "enlarge a smaller photograph by a whole number, until its long side has at least this many pixels",
         int,
         least=1,
         most=1024,
         unit="pixels",
-        unset="as large as it is",
+        unset="no enlargement",
     )
     grey: bool = option(False, "draw the photograph in grey, so that its own colours do not look like heat", bool)
     scale: float | None = option(
         None,
-        "value of the last colour, in the unit of the map; pictures with one scale compare",
+        "value of the last colour, in the unit of the map; pictures with the same scale can be compared",
         float,
         above=0,
         unset="the map's own maximum",
@@ -232,7 +232,7 @@ class OverlayOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Questioned:
-    """What else may be asked of a map, as doors that speak text take it; see `camserve.catalogue.questions`."""
+    """More questions about a map, for the command line and HTTP; see `camserve.catalogue.questions`."""
 
     threshold: float | None = option(
         None,
@@ -243,19 +243,18 @@ class Questioned:
         unset="0.5",
         settings=("render.threshold",),
     )
-    at: tuple[str, ...] = option((), "say which classes this pixel votes for", str, form="X,Y", repeats=True)
+    at: tuple[str, ...] = option((), "report which classes this pixel votes for", str, form="X,Y", repeats=True)
     region: tuple[str, ...] = option(
-        (), "say how much of the logit these pixels give", str, form="L,T,R,B", repeats=True, see="regions.md"
+        (), "report how much these pixels add to the logit", str, form="L,T,R,B", repeats=True, see="regions.md"
     )
-    polygons: bool = option(
-        False, "add outlines of the heat to the JSON, in the form of GeoJSON", bool, see="regions.md"
-    )
+    polygons: bool = option(False, "add outlines of the heat to the JSON, as GeoJSON", bool, see="regions.md")
 
 
 class takes(Generic[P, O_contra]):
-    """Gives a method the keywords of a class of options in place of its last parameter, for editors and mypy too.
+    """A decorator: the method takes the options of a class as keywords, in place of its last parameter.
 
-    Its docstring says a line of each. Raises UnknownName for a keyword that is no option.
+    Editors and mypy see the keywords, and the docstring gets a line for each option. The method raises UnknownName for
+    a keyword that is not an option.
     """
 
     def __init__(self, options: Callable[P, O_contra]) -> None:
@@ -271,7 +270,7 @@ class takes(Generic[P, O_contra]):
     def __call__(self, method: Callable[[S, A, B, O_contra], R]) -> Callable[Concatenate[S, A, B, P], R]: ...
 
     def __call__(self, method: Callable[..., R]) -> Callable[..., R]:
-        """The method, called with keywords."""
+        """Return the method that takes keywords."""
         own = inspect.signature(method)
         *before, last = own.parameters.values()
         names, taken = [one.name for one in before], inspect.signature(self._options).parameters
@@ -290,7 +289,7 @@ class takes(Generic[P, O_contra]):
 
 
 def _with_options(said: str | None, options: Any) -> str:
-    """A docstring, and below it a line of each option."""
+    """The docstring, with a line for each option added below it."""
     lines = []
     for name, (one, default) in about(options).items():
         among = f" One of {', '.join(one.choices)}." if one.choices else ""

@@ -1,4 +1,4 @@
-"""What may be asked about an explanation beyond its map: one set of names for the command line and HTTP."""
+"""What users may ask about an explanation beyond its map; the command line and HTTP use the same names."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Questions:
-    """at: places (x, y), to say what each votes for. region: boxes (left, top, right, bottom), for their shares.
+    """Questions about an explanation. All coordinates are in pixels of the original.
 
-    polygons: whether to outline the heat. All in pixels of the original.
+    at: places (x, y): which classes does each vote for? region: boxes (left, top, right, bottom): how much does each
+    add to the logit? polygons: whether to outline the heat.
     """
 
     at: tuple[Numbers, ...] = ()
@@ -21,7 +22,7 @@ class Questions:
 
 
 def parse_questions(at: Iterable[str] = (), region: Iterable[str] = (), polygons: bool = False) -> Questions:
-    """Questions from text: at "X,Y", region "LEFT,TOP,RIGHT,BOTTOM". Raises OptionError."""
+    """Read questions from text: at "X,Y", region "LEFT,TOP,RIGHT,BOTTOM". Raises OptionError."""
     return Questions(
         tuple(_numbers("at", text, "x,y") for text in at),
         tuple(_numbers("region", text, "left,top,right,bottom") for text in region),

@@ -1,7 +1,7 @@
-"""Settings: config.toml's defaults, then a file of the user's, then CAMSERVE_* variables, then flags.
+"""Settings: the defaults of config.toml, then the user's file, then CAMSERVE_* variables, then flags.
 
-config.toml at the top of the project is the only place that holds a default; the classes here say what a
-legal value is. `settings()` gives the process's own, read once.
+Only config.toml at the top of the project holds defaults; the classes here say which values are allowed.
+`settings()` returns the settings of this process, read once.
 """
 
 import os
@@ -22,11 +22,11 @@ from camserve.errors import ConfigError, UnknownName, shown
 
 Size = Literal["fit", "crop", "native"] | Annotated[int, Field(ge=1, le=999_999)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(ge=0.001, le=86_400)]  # locks and timers take no infinity
-# In a list of origins: every page, wherever it is from.
+Seconds = Annotated[float, Field(ge=0.001, le=86_400)]  # locks and timers do not take infinity
+# In a list of origins, it stands for pages of every origin.
 ANY_ORIGIN = "*"
 _ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?")
-# In 10^6 pixels or 2^20 bytes: from one of them to more than any machine has.
+# A number of 10^6 pixels or of 2^20 bytes: from a single pixel or byte to more than any machine has.
 Millions = Annotated[float, Field(ge=1e-6, le=1e7, allow_inf_nan=False)]
 
 
@@ -36,14 +36,14 @@ class _Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth(cls, value: object, about: ValidationInfo) -> object:
-        """True and false are no numbers, for which pydantic would take them."""
+        """Refuse true and false, which pydantic would read as numbers."""
         if isinstance(value, bool) and cls.model_fields[str(about.field_name)].annotation is not bool:
-            raise ValueError("true and false are no value of it")
+            raise ValueError("true and false are not allowed here")
         return value
 
 
 class Explain(_Section):
-    """What is explained, and how, when the caller does not say."""
+    """The model, method and sizes that are used when the caller does not give them."""
 
     model: str
     method: str
@@ -58,7 +58,7 @@ class Explain(_Section):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
-        """One of the registry: found out here, not by the first image."""
+        """Refuse an unknown method here, not at the first image."""
         if value != AUTO:
             _checked(find_method, value)
         return value
@@ -66,25 +66,25 @@ class Explain(_Section):
     @field_validator("size", mode="before")
     @classmethod
     def _number_in_quotes(cls, value: object) -> object:
-        """Environment variables and flags are strings: "320" is the number."""
+        """Read "320" as a number, because environment variables and flags are strings."""
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Sharp(_Section):
-    """What `sharp` adds to one pass."""
+    """The input sizes that `sharp` adds to the nominal one."""
 
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01, le=100)], ...], Field(min_length=1, max_length=16)]
 
     @field_validator("scales", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
-        """An environment variable holds several, separated by commas."""
+        """Split text at commas, as environment variables give a list."""
         return value.split(",") if isinstance(value, str) else value
 
     @field_validator("scales")
     @classmethod
     def _with_nominal(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        """Class and score are those of scale 1, so the picture must hold it."""
+        """Scale 1 must be in the list, because it gives the class and the score."""
         if 1 not in value:
             raise ValueError("1, the nominal size, must be among them")
         return value
@@ -106,21 +106,21 @@ class Render(_Section):
     @field_validator("max_side")
     @classmethod
     def _roomy(cls, value: int) -> int:
-        """As large as what is enlarged for its legend."""
+        """A limit must leave room for a picture with a legend."""
         if 0 < value < 512:
-            raise ValueError("allowed are 0, for any side, and 512 or more: words need room")
+            raise ValueError("allowed are 0, for no limit, and 512 or more: the legend needs this room")
         return value
 
     @field_validator("colormap", "signed_colormap")
     @classmethod
     def _known_colours(cls, value: str) -> str:
-        """One of the catalogue."""
+        """Refuse a colour map that is not in the catalogue."""
         _checked(colours, value)
         return value
 
 
 class Limits(_Section):
-    """What one image, and one request, may cost."""
+    """The limits of one image and of one request."""
 
     megapixels: Millions
     side: Annotated[int, Field(ge=1, lt=2**31)]
@@ -151,19 +151,19 @@ class Limits(_Section):
 
 
 class Images(_Section):
-    """How pictures are read."""
+    """How images are read."""
 
     icc: Literal["srgb", "ignore"]
     draft: bool
 
     @property
     def to_srgb(self) -> bool:
-        """Whether colour profiles are followed."""
+        """Whether pixels are converted to sRGB with the image's colour profile."""
         return self.icc == "srgb"
 
 
 class Compute(_Section):
-    """The pool of threads that owns the models."""
+    """The engine of the models and its pool of threads."""
 
     device: str
     engine: Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -176,7 +176,7 @@ class Compute(_Section):
 
 
 class Models(_Section):
-    """Where cards are looked for, and what they may read."""
+    """The folders of model cards, and the folders that cards may read."""
 
     folders: tuple[Path, ...]
     shared: tuple[Path, ...]
@@ -184,13 +184,13 @@ class Models(_Section):
     @field_validator("folders", "shared", mode="before")
     @classmethod
     def _path_list(cls, value: object) -> object:
-        """An environment variable holds several folders the way PATH does."""
+        """Split text into folders, as in the variable PATH."""
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
     @field_validator("folders", "shared")
     @classmethod
     def _home(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        """ "~" is the home folder; where a process has none it stays, and is a folder that is not there."""
+        """Replace "~" by the home folder. Without a home folder "~" stays, and no such folder exists."""
         return tuple(Path(os.path.expanduser(folder)) for folder in value)  # noqa: PTH111 - that one raises
 
 
@@ -224,7 +224,7 @@ class Serve(_Section):
 
     @property
     def job_limit(self) -> float:
-        """The seconds that a job may take; 0 where none are taken."""
+        """The seconds that a job may take; 0 if the service accepts no jobs."""
         return self.job_seconds if self.jobs else 0.0
 
     @property
@@ -235,40 +235,40 @@ class Serve(_Section):
     @field_validator("preload", "proxies", "frame_ancestors", "cors_origins", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
-        """An environment variable holds several, separated by commas."""
+        """Split text at commas, as environment variables give a list."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("proxies")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Each an address, or a network such as 10.0.0.0/8."""
+        """Each must be an address, or a network such as 10.0.0.0/8."""
         for one in value:
             try:
                 ip_network(one)
             except ValueError:
                 raise ValueError(
-                    f"{shown(one)} is no address, such as 10.0.0.7, nor a network, such as 10.0.0.0/8"
+                    f"{shown(one)} is neither an address, such as 10.0.0.7, nor a network, such as 10.0.0.0/8"
                 ) from None
         return value
 
     @field_validator("frame_ancestors", "cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Each as a browser writes it: scheme, host and, where it is not the scheme's own, port."""
+        """Each must have the form that browsers send: scheme, host and, if it is not the scheme's default, port."""
         for one in value:
             if one != ANY_ORIGIN and not _ORIGIN.fullmatch(one):
                 raise ValueError(
-                    f"{shown(one)} is no origin, such as https://wiki.example.org or http://localhost:3000: small "
-                    'letters, no path, no slash at the end; or "*", for every page'
+                    f"{shown(one)} is not an origin, such as https://wiki.example.org or http://localhost:3000: use "
+                    'lower case, no path and no slash at the end; or give "*" for all pages'
                 )
         return value
 
     @field_validator("token")
     @classmethod
     def _long(cls, value: SecretStr) -> SecretStr:
-        """What a header can carry, and nobody can try out."""
+        """A token must fit into a header and be too long to guess."""
         if value and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
-            raise ValueError("a token has 16 letters, digits or signs at least, and no spaces")
+            raise ValueError("a token must have at least 16 letters, digits or signs (ASCII), and no spaces")
         return value
 
 
@@ -286,7 +286,7 @@ class Settings(_Section):
 
 
 def shipped(name: str) -> Path:
-    """`config.toml`, `models` or `photos` as they come with the package: in the wheel, or beside a checkout's code."""
+    """The path of the package's own `config.toml`, `models` or `photos`: in the wheel, or in the checkout."""
     package = Path(__file__).parent.parent
     inside = package / "shipped" / name
     return inside if inside.exists() else package.parent / name
@@ -297,11 +297,11 @@ def load_settings(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Read the settings afresh.
+    """Read the settings from all their sources, without a cache.
 
     path: a TOML file with the sections and keys to change; default: the file that CAMSERVE_CONFIG names, if any.
     overrides: {section: {key: value}} from flags; None values are skipped.
-    Raises ConfigError naming the key, the value, the source and what is allowed.
+    Raises ConfigError with the key, the value, the source and what is allowed.
     """
     values = from_file(shipped("config.toml"))
     path = path or environ.get(FILE_VARIABLE) or None
@@ -318,12 +318,12 @@ def load_settings(
 
 @cache
 def settings() -> Settings:
-    """The process's own settings: defaults, CAMSERVE_CONFIG's file and CAMSERVE_* variables, read once."""
+    """The settings of this process: defaults, the file of CAMSERVE_CONFIG and CAMSERVE_* variables, read once."""
     return load_settings()
 
 
 def _checked(find: Callable[[str], object], name: str) -> None:
-    """Raises ValueError, which pydantic collects, with the words of UnknownName."""
+    """Call `find`; its UnknownName becomes a ValueError with the same text, because pydantic collects only those."""
     try:
         find(name)
     except UnknownName as error:

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with values, in one line of ours: key, value, and what is allowed."""
+"""Pydantic's validation errors in one line: key, value, and what is allowed."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from camserve.errors import shown
 
-# In place of pydantic's own words, by the type of the fault.
+# Messages that replace pydantic's, by the type of the fault.
 _WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
@@ -14,14 +14,14 @@ _WORDS = {
     "int_parsing": "should be a whole number",
     "float_parsing": "should be a number",
 }
-# Of several faults the first are told: a list of a million numbers may have a million.
+# The most faults that a message lists: a list of a million numbers may have a million faults.
 _TOLD = 3
 
 
 def faults_of(error: ValidationError, *, depth: int | None = None, hidden: str = "") -> str:
-    """`key = value: what is allowed`, of the first few faults.
+    """Return `key = value: what is allowed` for the first few faults.
 
-    depth: how many parts of a key are named; None: all. hidden: a key whose value is not shown.
+    depth: how many parts of a key are shown; None: all. hidden: a key whose value is not shown.
     """
     faults = error.errors(include_url=False)
     more = f"; and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
@@ -35,12 +35,12 @@ def _fault(fault: Any, depth: int | None, hidden: str) -> str:
         return str(said)
     if fault["type"] == "missing":
         return f"{key} {said}"
-    if key == hidden or isinstance(fault["input"], dict):  # as a whole it says nothing
+    if key == hidden or isinstance(fault["input"], dict):  # a whole section would not help the reader
         return f"{key} = ...: {said}" if key == hidden else f"{key}: {said}"
     return f"{key} = {shown(fault['input'])}: {said}"
 
 
 def words_of(fault: Any) -> str:
-    """What is wrong with a value, to be said behind its name. fault: one of `ValidationError.errors()`."""
+    """What is wrong with a value, to be written after its name. fault: one of `ValidationError.errors()`."""
     own = _WORDS.get(fault["type"])
     return own or str(fault["msg"]).removeprefix("Input ").removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Which places hold what a batch wrote: no photographs to explain, lest a run explains its own pictures."""
+"""Finds the places that hold results of a batch, so that a run does not explain its own pictures."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,15 @@ from camserve.datasets.left_out import LINKED, OWN, RESULTS_OF_A_BATCH
 
 
 class Results:
-    """Tells them apart. out: where the run writes to, which may not be there yet."""
+    """Decides which folders hold results of a batch. out: the OUT of this run; it need not exist yet."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
 
     def of_folder(self, folder: Path, *, linked: bool) -> tuple[str, str] | None:
-        """Why a folder below the one that is looked through is left out; None where it is not.
+        """Why a folder below the source is left out; None if it is not.
 
-        linked: whether it was come to by a link, so that any folder above its real place may be of a run.
+        linked: whether a link leads to it; then also the folders above its real place are checked.
         """
         if same_place(folder, self._out):
             return OWN
@@ -31,18 +31,18 @@ class Results:
         return None
 
     def of_link(self, file: Path) -> tuple[str, str] | None:
-        """Why a link to a file is left out; None where it is not."""
+        """Why a link to a file is left out; None if it is not."""
         real = Path(os.path.realpath(file))
         return LINKED if self.of_folder(real.parent, linked=True) else None
 
 
 def is_run(folder: Path) -> bool:
-    """Whether it is the OUT of a batch."""
-    return all(os.path.isfile(folder / name) for name in (RUN, INPUTS))  # noqa: PTH113 - False where it cannot be said
+    """Whether a folder is the OUT of a batch."""
+    return all(os.path.isfile(folder / name) for name in (RUN, INPUTS))  # noqa: PTH113 - False if it cannot be read
 
 
 def same_place(one: Path, other: Path) -> bool:
-    """Whether both are there and the same, whichever links lead to them."""
+    """Whether both paths exist and lead to the same place, with or without links."""
     try:
         return os.path.samefile(one, other)  # noqa: PTH121 - as above
     except (OSError, ValueError):

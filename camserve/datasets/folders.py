@@ -1,4 +1,4 @@
-"""The files of a folder, links to folders followed, and none twice."""
+"""The files of a folder and of the folders below it, each once; links to folders are followed."""
 
 import os
 import sqlite3
@@ -12,25 +12,25 @@ from camserve.datasets.left_out import LOST, SEEN, SPECIAL, LeftOut
 from camserve.datasets.scratch import scratch
 from camserve.errors import OptionError
 
-# Of folders. They are never left out, but fail as images do: theirs would be missed in silence.
+# Such folders are not left out. They fail as images fail, so that the user sees that their images are missing.
 UNREADABLE = "folder that cannot be read", "folders that cannot be read"
-_REAL, _LINK = 0, 1  # folders in the order in which they are entered
+_REAL, _LINK = 0, 1  # kinds of folders: all real ones are entered before links
 
 
 class Entry(NamedTuple):
-    """A path, and what it is where it is no file: LOST, SPECIAL, or UNREADABLE of a folder."""
+    """A path. kind: None for a file, else LOST, SPECIAL, or UNREADABLE for a folder."""
 
     path: Path
     kind: tuple[str, str] | None = None
 
 
 def walk(folder: Path, out: Path, left_out: LeftOut) -> Iterator[Entry]:
-    """Everything below `folder` but folders that can be read, and but what a batch wrote. out: see `Results`.
+    """All files below `folder`, and folders that cannot be read; without the results of a batch. out: see `Results`.
 
-    Links to folders are followed after all real folders, in the order of their paths, and no real folder is entered
-    twice, so that loops end and what lies below itself is called by its real place. Which folders were entered, and
-    which are to be, is kept in a file without a name: memory does not grow with their number or their depth.
-    Raises OptionError for no folder to read.
+    Links to folders are followed after all real folders, in the order of their paths. No real folder is entered twice,
+    so loops end, and a file is named by its real path if that is below `folder`. A temporary file without a name keeps
+    the entered folders and those still to enter, so memory does not grow with their number or depth.
+    Raises OptionError if `folder` cannot be read.
     """
     check_readable(folder)
     tables = "entered (place PRIMARY KEY) WITHOUT ROWID", "ahead (kind, path, PRIMARY KEY (kind, path)) WITHOUT ROWID"
@@ -39,7 +39,7 @@ def walk(folder: Path, out: Path, left_out: LeftOut) -> Iterator[Entry]:
 
 
 def check_readable(folder: Path) -> None:
-    """Raise OptionError for no folder to read."""
+    """Raise OptionError if `folder` cannot be read."""
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -47,30 +47,30 @@ def check_readable(folder: Path) -> None:
 
 
 def listed(folder: Path) -> "Iterator[os.DirEntry[str] | None]":
-    """What lies in a folder; None, at the end, where not all of it can be told."""
+    """The entries of a folder; at the end None if some of them could not be read."""
     try:
-        with os.scandir(folder) as entries:  # a list of a folder's files, as iterdir makes, would grow with them
+        with os.scandir(folder) as entries:  # iterdir makes a list, which grows with the number of files
             yield from entries
     except OSError:
         yield None
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder, or a link to one."""
+    """Whether an entry is a folder, or a link to one."""
     with suppress(OSError):
         return entry.is_dir()
     return False
 
 
 def is_link(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a link."""
+    """Whether an entry is a link."""
     with suppress(OSError):
         return entry.is_symlink()
     return False
 
 
 def kind_of(entry: "os.DirEntry[str]") -> tuple[str, str] | None:
-    """What it is that is no folder and no file: LOST or SPECIAL; None of a file."""
+    """The kind of an entry that is not a folder: None for a file, else LOST or SPECIAL."""
     with suppress(OSError):  # such as for a link to itself
         if entry.is_file():
             return None
@@ -88,7 +88,7 @@ class _Walk:
             yield from self._of(Path(os.fsdecode(first[1])), linked=first[0] == _LINK)
 
     def _of(self, folder: Path, *, linked: bool) -> Iterator[Entry]:
-        """What lies in one folder; those in it come later."""
+        """The files of one folder; the folders in it are put off until later."""
         if folder != self.root and (reason := self.results.of_folder(folder, linked=linked)):
             self._leave_out(reason, folder)
             return

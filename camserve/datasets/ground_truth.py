@@ -1,4 +1,4 @@
-"""Where the object of each image is, as boxes or masks of the user's, and how much heat lies beside it."""
+"""Where the object of each image is: reads the user's boxes or masks."""
 
 import os
 import sqlite3
@@ -20,20 +20,21 @@ _COLUMNS = ("left", "top", "right", "bottom")
 
 
 def check_objects(source: Path) -> None:
-    """Raise OptionError where `source` is no folder, and no table of boxes whose beginning can be read."""
+    """Raise OptionError if `source` is neither a folder nor a table of boxes whose first line can be read."""
     if _is_file(source):
         with closing(_boxes_in(source)) as boxes:
             next(boxes, None)
-    elif not os.path.isdir(source):  # noqa: PTH112 - False where it cannot be said, as in _is_file
+    elif not os.path.isdir(source):  # noqa: PTH112 - False if it cannot be read, as in _is_file
         raise OptionError(f"'{source}' is neither a .csv table of boxes nor a folder of masks")
 
 
 class Objects:
-    """Looks up one image's objects by its path as given, or its name in the batch; any thread may ask.
+    """Looks up the objects of an image, by its path as given or by its name in the batch; any thread may call it.
 
-    source: a table (.csv) with the columns file, left, top, right, bottom in pixels of the upright original, one line a
-    box; or a folder with a mask a photograph, called as it is but for the ending, white where the object is.
-    read: opens a mask. Raises OptionError where neither is there or a line cannot be read.
+    source: a table (.csv) with the columns file, left, top, right, bottom in pixels of the upright original, one box
+    per line; or a folder with one mask per photograph. A mask has the photograph's name, with any image ending, and is
+    white where the object is. read: opens a mask. Raises OptionError if the source is neither, or a line cannot be
+    read.
     """
 
     def __init__(self, source: Path, read: Callable[[Path], Photo]) -> None:
@@ -49,15 +50,16 @@ class Objects:
                 self._held = held.pop_all()
 
     def close(self) -> None:
-        """Give the table up."""
+        """Close the table."""
         self._held.close()
 
     def inside(
         self, item: Item, size: tuple[int, int], shape: tuple[int, ...], step: int
     ) -> npt.NDArray[np.bool_] | None:
-        """Which of the sampled pixels of a photograph, every `step` pixels, are the objects'; None: not known.
+        """Return whether each sampled pixel of a photograph belongs to an object; None if the objects are not known.
 
-        size: (W, H) of the photograph. shape: (h, w) of the sample. Raises ImageError, OptionError.
+        size: (W, H) of the photograph. shape: (h, w) of the sample. step: it has every `step`-th pixel. Raises
+        ImageError, OptionError.
         """
         if self._boxes is None:
             return self._mask(item.name, size, shape, step)
@@ -81,8 +83,8 @@ class Objects:
         mask = self._read(found).image
         if mask.size != size:
             raise OptionError(
-                f"the mask '{found}' is {mask.width} x {mask.height}, its photograph {size[0]} x "
-                f"{size[1]}; they must be the same"
+                f"the mask '{found}' is {mask.width} x {mask.height}, but its photograph is {size[0]} x "
+                f"{size[1]}; both must have the same size"
             )
         white = np.asarray(mask.convert("L")) >= 128
         y, x = (np.minimum(np.arange(n) * step + step // 2, m - 1) for n, m in zip(shape, white.shape, strict=True))
@@ -91,7 +93,7 @@ class Objects:
 
 
 def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - False also where it cannot be said
+    return os.path.isfile(path)  # noqa: PTH113 - also False if it cannot be read
 
 
 def _boxes_in(path: Path) -> Generator[tuple[str, float, float, float, float]]:

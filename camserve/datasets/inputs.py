@@ -1,4 +1,4 @@
-"""What a batch explains: a folder, a pattern, a list of files, or a table with a class for each."""
+"""The images of a batch: a folder, a pattern, a list of files, or a table with a class for each file."""
 
 import glob
 import os
@@ -16,7 +16,7 @@ from camserve.datasets.tables import LISTS, TABLES, is_text, not_utf8, read_list
 from camserve.errors import OptionError
 from camserve.system.files import reason
 
-# Files with other endings lie in every folder of photographs; those that claim to be images must be ones.
+# Folders of photographs also hold files with other endings; these are ignored. Files with these endings must be images.
 IMAGE_ENDINGS = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
     ".avif", ".avifs", ".heic", ".heif", ".hif", ".jxl", ".dcm", ".dicom",
@@ -24,10 +24,10 @@ IMAGE_ENDINGS = frozenset((
 
 
 class Item(NamedTuple):
-    """One image to explain. name: unique in a batch, POSIX, what its files are called. path: where it is.
+    """One image to explain. name: unique in a batch, a POSIX path; its files are named by it. path: where the image is.
 
-    targets: what to explain of it, as a table says; () for what the options say. expected: the class it shows, if
-    known, as given: an index or a name. given: what a list, a table or a folder calls it, None where that is its name.
+    targets: the targets that a table names for it; () to use those of the options. expected: the class that it shows,
+    if known, as given: an index or a name. given: its path in the list, table or folder; None if that equals the name.
     """
 
     name: str
@@ -38,28 +38,29 @@ class Item(NamedTuple):
 
     @property
     def file(self) -> str:
-        """What people read, and what joins with their table: the path as given, in letters that can be written."""
+        """The path as given, for people and for joins with their table; bytes that are not UTF-8 are replaced."""
         return self.name if self.given is None else legible(self.given)
 
 
 def find_items(
     source: str, out: Path, *, folders_are_classes: bool = False, left_out: LeftOut | None = None
 ) -> Iterator[Item | None]:
-    """The images of `source` one by one, in no order; None for each file that is not named like an image.
+    """The images of `source` one by one, in any order; None for each file whose name has no image ending.
 
-    source: a folder; a pattern such as "photos/**/*.jpg"; a list of files (.txt), one a line; a table (.csv, .tsv) with
-    a column `file`, and `class` or `target` or both; or the URI of a folder. Links to folders are followed in a folder,
-    see `walk`, and not by "**". Paths in lists and tables are URIs, or relative to the file they stand in.
-    In folders and patterns what a batch wrote, into `out` or elsewhere, is left out; a folder that cannot be read is an
-    item, whose row will say why, and so is whatever is named like an image and is none.
-    folders_are_classes: the first folder below is the class that its images show.
-    left_out: is told of what is left out, and why. Raises OptionError, also midway, naming the line; OutputError where
-    the folder for temporary files is full.
+    source: a folder; a pattern such as "photos/**/*.jpg"; a list of files (.txt), one per line; a table (.csv, .tsv)
+    with a column `file`, and optional columns `class` and `target`; or the URI of a folder. A folder's links to folders
+    are followed, see `walk`; "**" does not follow links. Paths in lists and tables are URIs, or relative to the file
+    that names them.
+    In folders and patterns, the results of batches, in `out` or elsewhere, are left out. A folder that cannot be read
+    is an item whose row will have the error; so is a file that has an image ending but is not an image.
+    folders_are_classes: the first folder below the source is the class that its images show.
+    left_out: counts the files that are left out, and why. Raises OptionError, also midway, with the line; OutputError
+    if the folder for temporary files is full.
     """
     left_out, source = left_out or LeftOut(), local_folder(source)
     if is_remote(source):
         yield from _remote(source, folders_are_classes, left_out)
-    elif os.path.isdir(source):  # noqa: PTH112 - False where it cannot be said, as in the next line
+    elif os.path.isdir(source):  # noqa: PTH112 - False if it cannot be read, as below
         yield from _taken(walk(Path(source), out, left_out), Path(source), folders_are_classes, left_out)
     elif folders_are_classes:
         raise OptionError(f"'{source}' is not a folder, so it has no folders named by classes")
@@ -72,13 +73,13 @@ def find_items(
 
 
 def local_folder(source: str) -> str:
-    """A source as it was given, but the path of a folder of this machine in place of its URI."""
+    """The source as given; a file:// URI of a folder of this machine becomes its path."""
     path = local_path(source) if is_remote(source) else None
     return path if path and os.path.isdir(path) else source  # noqa: PTH112
 
 
 def folder_of(source: str) -> Path | None:
-    """The folder that is looked through: the source itself, or what stands before a pattern's first wildcard."""
+    """The folder that is searched: the source itself, or the part of a pattern before its first wildcard."""
     source = local_folder(source)
     if is_remote(source) or os.path.isfile(source):  # noqa: PTH113
         return None
@@ -87,7 +88,7 @@ def folder_of(source: str) -> Path | None:
 
 
 def check_source(source: str, out: Path, *, folders_are_classes: bool = False) -> None:
-    """Raise OptionError where `source` has no images, or its beginning cannot be read. Options: see `find_items`."""
+    """Raise OptionError if `source` has no images, or its beginning cannot be read. Options: see `find_items`."""
     left_out = LeftOut()
     for item in find_items(source, out, folders_are_classes=folders_are_classes, left_out=left_out):
         if item is not None:
@@ -96,9 +97,9 @@ def check_source(source: str, out: Path, *, folders_are_classes: bool = False) -
 
 
 def find_images(folder: Path, out: Path) -> tuple[list[Path], int]:
-    """Files below `folder` named like images, sorted, and the number of others; what lies in `out` is neither.
+    """Return the sorted files below `folder` with an image ending, and the number of others; both without `out`.
 
-    For folders that fit into memory. Raises OptionError where there are none.
+    For folders whose list of files fits into memory. Raises OptionError if there are no images.
     """
     if not os.path.isdir(folder):  # noqa: PTH112
         raise OptionError(f"'{folder}' is not a folder; for single files use `camserve explain`")
@@ -111,12 +112,12 @@ def find_images(folder: Path, out: Path) -> tuple[list[Path], int]:
 
 
 def nothing_found(source: str, left_out: LeftOut) -> OptionError:
-    """The error of a source without images."""
+    """The error for a source without images."""
     if beside := left_out.count(BESIDE):
-        images = "1 image lies" if beside == 1 else f"{beside} images lie"
+        images = "1 image is" if beside == 1 else f"{beside} images are"
         return OptionError(
             f"{images} directly in '{source}', not in folders named by classes: put each into the folder of its class, "
-            "or leave --folders-are-classes out"
+            "or leave out --folders-are-classes"
         )
     there = f"; left out: {left_out}" if str(left_out) else ""
     return OptionError(f"no images in '{source}'{there}; looked for {', '.join(sorted(IMAGE_ENDINGS))}")
@@ -153,18 +154,18 @@ def _found(path: Path, root: Path, expected: str | None = None) -> Item:
 def _no_source(source: str) -> OptionError:
     allowed = "allowed are a folder, a pattern, a .txt list and a .csv table"
     try:
-        os.stat(source)  # noqa: PTH116 - Path("") would be the folder one stands in
+        os.stat(source)  # noqa: PTH116 - Path("") would be the working folder
     except (FileNotFoundError, NotADirectoryError):
-        return OptionError(f"'{source}' is not there; {allowed}")
+        return OptionError(f"'{source}' does not exist; {allowed}")
     except (OSError, ValueError) as error:
         return OptionError(f"cannot read '{source}': {reason(error)}; {allowed}")
-    return OptionError(f"'{source}' is no file and no folder; {allowed}")
+    return OptionError(f"'{source}' is neither a file nor a folder; {allowed}")
 
 
 def _is_taken(inside: Path, beside: bool, left_out: LeftOut, kind: tuple[str, str] = OTHER) -> bool:
-    """Whether a file is explained; if not, why not is counted. beside: whether it lies beside folders of classes.
+    """Whether a file is explained; if not, count it with the reason. beside: whether it lies beside folders of classes.
 
-    kind: what it is if its name is no image's.
+    kind: the reason if its name has no image ending.
     """
     if inside.name.startswith("."):
         left_out.add(HIDDEN, inside.as_posix())
@@ -184,19 +185,19 @@ def _listed(path: Path, left_out: LeftOut) -> Iterator[Item]:
     elif path.suffix.lower() in TABLES:
         for number, row in read_table(path, ("file",), ("class", "target"), left_out.note):
             if not row["file"].strip():
-                raise OptionError(f"'{path}', line {number}: no file is named")
+                raise OptionError(f"'{path}', line {number}: the column file is empty")
             yield _item(row["file"], path, number, (row["target"],) if row["target"] else (), row["class"] or None)
     else:
         raise OptionError(
-            f"'{path}' is one file; for images use `camserve explain`. A list of files ends in {', '.join(LISTS)}, "
-            f"a table in {' or '.join(TABLES)}"
+            f"'{path}' is one file; for single images use `camserve explain`. The name of a list of files ends in "
+            f"{', '.join(LISTS)}, the name of a table in {' or '.join(TABLES)}"
         )
 
 
 def _item(given: str, listing: Path, number: int, targets: tuple[str, ...] = (), expected: str | None = None) -> Item:
     """An item from line `number` of a list or a table."""
     if "\0" in given:
-        raise OptionError(f"'{listing}', line {number}, holds a NUL character: write one path a line, as UTF-8 text")
+        raise OptionError(f"'{listing}', line {number}, holds a NUL character: write one path per line, as UTF-8 text")
     if is_remote(given):
         given = given.strip()
         scheme = given.split("://", 1)[0]
@@ -208,7 +209,7 @@ def _item(given: str, listing: Path, number: int, targets: tuple[str, ...] = (),
 
 
 def _meant(given: str, listing: Path, number: int) -> str:
-    """The path that a line means: blanks around it, and backslashes, are its own only where such a file is there."""
+    """The path that a line means. Blanks around it, and backslashes, belong to it only if such a file exists."""
     plain = given.strip()
     if given == plain and "\\" not in given and is_text(given):
         return given

@@ -1,4 +1,4 @@
-"""What a source holds besides the images that are taken: counted, with a few examples, however much it is."""
+"""Counts the files of a source that are not explained, by reason, with a few examples."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from camserve.datasets.naming import legible
 
-# The reasons, for one and for several.
+# The reasons, in the singular and the plural.
 OTHER = "file that is no image", "files that are no images"
 HIDDEN = "hidden file", "hidden files"
 LOST = "link that leads nowhere", "links that lead nowhere"
@@ -20,13 +20,13 @@ BESIDE = "image that lies beside the folders of classes", "images that lie besid
 AGAIN = "line that names an image again", "lines that name an image again"
 _ORDER = (OTHER, BESIDE, AGAIN, HIDDEN, LOST, SPECIAL, SEEN, OWN, RESULTS_OF_A_BATCH, LINKED)
 
-_EXAMPLES = 3  # of each reason, and of each ending
-_ENDINGS = 40  # that are told apart, as a folder may have a number in place of each
+_EXAMPLES = 3  # per reason and ending
+_ENDINGS = 40  # endings that are counted one by one; a folder may have files that end in numbers, all different
 _SAID = 5  # endings in a sentence
 
 
 class LeftOut:
-    """Counts by reason and by ending. notes: what else there is to say, in sentences."""
+    """Counts files by reason and by ending. notes: further notes about the source, in sentences."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -34,12 +34,12 @@ class LeftOut:
         self._examples: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def note(self, text: str) -> None:
-        """Something worth knowing about the source; said once."""
+        """Add a note about the source; the same text is added only once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def add(self, reason: tuple[str, str], path: str) -> None:
-        """One more. path: as people know it."""
+        """Count one more file. path: the path that users know."""
         counts, examples = self._counts.setdefault(reason, Counter()), self._examples.setdefault(reason, {})
         ending = (PurePath(path).suffix.lower()[:12] or "no ending") if reason == OTHER else ""
         if ending not in counts and len(counts) >= _ENDINGS:
@@ -49,11 +49,11 @@ class LeftOut:
             several.append(legible(path))
 
     def count(self, reason: tuple[str, str]) -> int:
-        """How many there are of one reason."""
+        """The number of files that were left out for one reason."""
         return self._counts.get(reason, Counter()).total()
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """For JSON: an entry for each reason and ending, the most frequent endings first."""
+        """A list for JSON: an entry for each reason and ending, the most frequent endings first."""
         return [
             {"reason": reason[1], **({"ending": ending} if ending else {}), "count": count,
              "examples": self._examples[reason][ending]}
@@ -62,7 +62,7 @@ class LeftOut:
         ]  # fmt: skip
 
     def __str__(self) -> str:
-        """In words, such as "14 files that are no images (.txt 14), 1 hidden file (._a.jpg)"; "" for nothing."""
+        """The counts in words, such as "14 files that are no images (.txt 14), 1 hidden file (._a.jpg)", or ""."""
         return ", ".join(self._words())
 
     def _words(self) -> Iterator[str]:

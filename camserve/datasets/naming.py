@@ -1,26 +1,27 @@
-"""What the results of an image are called: a name that is no other's, and that no folder's boundary is left by."""
+"""The names of an image's results: unique in a batch, and never outside the folder of the results."""
 
 import hashlib
 import os
 import re
 from pathlib import Path, PurePath
 
-_LONGEST_NAME = 180  # bytes; file systems take 255, and an ending and a temporary one are put behind
-# Bytes, and folders: systems take paths of 4,096 bytes, and OUT and the folder of a kind are put in front.
+_LONGEST_NAME = 180  # bytes; file systems take 255, and two endings are added, one of them temporary
+# Bytes, and folders. Systems take paths of 4,096 bytes, which must also hold OUT and the folder of a kind.
 _LONGEST_PATH, _DEEPEST = 1000, 100
 _LOOKS_WRITTEN = re.compile(r"\.(jpg|png|webp|npy)=*$", re.IGNORECASE)
 
 
 def legible(path: str) -> str:
-    """A path in letters that can be written: bytes that are no UTF-8 become the sign of a letter that is lost."""
+    """A path that can be encoded as UTF-8: bytes that are not UTF-8 become the replacement character."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def name_of(path: Path, root: Path) -> str:
-    """What the results of a file are called: its path below `root`, made so that it is no other's and stays below.
+    """The name of a file's results: its path below `root`, changed where needed so that it is unique and stays below.
 
-    "=" marks what was changed: a path that leads elsewhere, and folders that end like a result, whose place a result
-    could take. Names that are too long or no Unicode end in a hash; folders that are too many become one.
+    "=" marks changes: in a path that leads outside, and in a folder whose name ends like a result, because a result
+    could have the same path. Names that are too long or not Unicode end in a hash; a path of too many folders becomes
+    one folder.
     """
     absolute = path.absolute()
     try:

@@ -11,27 +11,27 @@ from camserve.datasets.folders import UNREADABLE, Entry, check_readable, is_fold
 from camserve.datasets.left_out import LeftOut
 from camserve.errors import OptionError
 
-_ANY = "**"  # any number of folders, none as well
+_ANY = "**"  # zero or more folders
 
-# Places in a pattern that may match what comes next: several, as "**" may end or go on.
+# The parts of a pattern that may match the next name. There can be several, because "**" may match more folders or end.
 Places = frozenset[int]
 
 
 def root_of(pattern: str) -> Path:
-    """The folder that is looked through: what stands before the first wildcard."""
+    """The folder that is searched: the part of the pattern before the first wildcard."""
     return Path(*_split(pattern)[0])
 
 
 def matching(pattern: str, out: Path, left_out: LeftOut) -> Iterator[Entry]:
-    """What a pattern matches but folders, and but what a batch wrote, in no order; folders that cannot be read as well.
+    """The files that a pattern matches, in any order, and folders that cannot be read; without the results of a batch.
 
-    "**" does not follow links to folders, a name does. out: see `Results`. Raises OptionError where the folder in front
-    cannot be read, or ".." stands behind a wildcard.
+    "**" does not follow links to folders; a name does. out: see `Results`. Raises OptionError if the folder before the
+    first wildcard cannot be read, or ".." comes after a wildcard.
     """
     fixed, parts = _split(pattern)
     root, results = Path(*fixed), Results(out)
     if os.pardir in parts:
-        raise OptionError(f"'{pattern}': '..' cannot stand behind a wildcard; write the path without it")
+        raise OptionError(f"'{pattern}': '..' cannot come after a wildcard; write the path without it")
     check_readable(root)
     ahead: list[tuple[Path, Places]] = [(root, _reached([0], parts))]
     while ahead:
@@ -56,14 +56,14 @@ def matching(pattern: str, out: Path, left_out: LeftOut) -> Iterator[Entry]:
 
 
 def _split(pattern: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parts before the first wildcard, and from there on."""
+    """The parts before the first wildcard, and the rest."""
     parts = Path(pattern).parts
     fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     return parts[:fixed], parts[fixed:]
 
 
 def _after(places: Places, parts: Sequence[str], name: str, *, linked: bool) -> Places:
-    """The places to go on from behind an entry of this name."""
+    """The parts of the pattern that may match below an entry of this name."""
     found = []
     for place in places - {len(parts)}:
         if parts[place] == _ANY:
@@ -74,7 +74,7 @@ def _after(places: Places, parts: Sequence[str], name: str, *, linked: bool) -> 
 
 
 def _reached(places: Iterable[int], parts: Sequence[str]) -> Places:
-    """These places, and those behind a "**", which may be no folder at all."""
+    """These places, and the places after each "**" among them, because "**" may match no folder."""
     found = set(places)
     for place, part in enumerate(parts):
         if place in found and part == _ANY:

@@ -1,7 +1,8 @@
-"""Images that are not on a disk of this machine: whatever pyarrow's file systems read, such as s3://, gs:// and hdfs://.
+"""Images that are not on a disk of this machine. pyarrow's file systems read them, such as s3://, gs:// and hdfs://.
 
-A URI may say in its query how the system is reached, such as ?endpoint_override=localhost:9000&scheme=http for an S3 of
-one's own. Names are percent-encoded in URIs; characters that no URI has, such as spaces, may also stand as they are.
+The query of a URI may say how to reach the system, such as ?endpoint_override=localhost:9000&scheme=http for your own
+S3 server. Names in URIs are percent-encoded; characters that a URI cannot hold, such as spaces, may also be written
+as they are.
 """
 
 from collections.abc import Iterator
@@ -15,30 +16,30 @@ from camserve.system.files import open_file
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-_LEGAL = ":/?#[]@!$&'()*+,;=%~"  # what may stand in a URI besides letters, digits and -._
-# One a bucket and way to it: each new one would connect anew for each image.
+_LEGAL = ":/?#[]@!$&'()*+,;=%~"  # characters that a URI may hold besides letters, digits and -._
+# One file system per bucket and connection; otherwise each image would need a new connection.
 _SYSTEMS: "dict[tuple[str, str, str], FileSystem]" = {}
 
 
 def is_remote(path: str) -> bool:
-    """Whether it is a URI."""
+    """Whether a path is a URI."""
     return "://" in path
 
 
 def inside_of(uri: str) -> str:
-    """Where a file lies in its system, as bucket/folder/name: without scheme, password and query."""
+    """The path of a file in its system, as bucket/folder/name: without scheme, password and query."""
     parts = _split(uri)
     return unquote(parts.netloc.rpartition("@")[2] + parts.path).lstrip("/")
 
 
 def local_path(uri: str) -> str | None:
-    """The path of a file:// URI; None of any other, and of what is none."""
+    """The path of a file:// URI; None for other URIs, and for text that is not a URI."""
     parts = _split(uri)
     return unquote(parts.path) if parts.scheme == "file" and not parts.netloc else None
 
 
 def without_password(uri: str) -> str:
-    """The URI as others may read it: its user and password, where it has any, are left out."""
+    """The URI without its user and password, for others to read."""
     parts = _split(uri)
     if "@" not in parts.netloc:
         return uri
@@ -46,9 +47,9 @@ def without_password(uri: str) -> str:
 
 
 def walk_remote(source: str) -> Iterator[tuple[str, Path, bool]]:
-    """The URI of every file below a folder, its path relative to it, and True; of a folder that cannot be listed False.
+    """Yield (URI, path below the folder, True) for every file, and False for a folder that cannot be listed.
 
-    Raises OptionError where there is no folder.
+    Raises OptionError if the source itself cannot be listed.
     """
     system, root = _open(source)
     parts = urlsplit(source)
@@ -58,14 +59,14 @@ def walk_remote(source: str) -> Iterator[tuple[str, Path, bool]]:
 
 
 def read_remote(uri: str, max_bytes: int) -> bytes:
-    """All the bytes of a file. Raises BodyTooLarge, ImageError."""
+    """Return all bytes of a file. Raises BodyTooLarge, ImageError."""
     try:
         local = local_path(uri)
         if local is None:
             system, path = _open(uri)
             with system.open_input_stream(path, compression=None) as stream:
                 data = bytes(stream.read(max_bytes + 1))
-        else:  # others would wait for whoever writes into a pipe
+        else:  # pyarrow would wait for a writer if the file is a pipe
             with open_file(local) as file:
                 data = file.read(max_bytes + 1)
     except (OSError, ValueError, OptionError) as error:
@@ -80,7 +81,7 @@ def _open(uri: str) -> "tuple[FileSystem, str]":
         from pyarrow import fs
     except ImportError:
         needed = 'pip install "camserve[parquet]"'
-        raise OptionError(f"'{uri}' is read by pyarrow, which is not installed: {needed}") from None
+        raise OptionError(f"reading '{uri}' needs pyarrow, which is not installed: {needed}") from None
     try:
         opened: Any = fs.FileSystem.from_uri(quote(uri, safe=_LEGAL))
     except (OSError, ValueError) as error:
@@ -111,7 +112,7 @@ def _below(system: "FileSystem", root: str, source: str) -> Iterator[tuple[Path,
 
 
 def _split(uri: str) -> SplitResult:
-    """Its parts, also of what is no URI, such as one with half of an IPv6 address."""
+    """The parts of a URI, also of a broken one, such as one with half of an IPv6 address."""
     try:
         return urlsplit(uri)
     except ValueError:

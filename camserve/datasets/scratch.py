@@ -1,4 +1,4 @@
-"""What does not fit into memory while images are looked for: a database in a file without a name."""
+"""A temporary database in a file without a name, for lists that do not fit into memory."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from camserve.errors import OutputError
 def scratch(*tables: str) -> Iterator[sqlite3.Connection]:
     """A database with these tables, in the system's folder for temporary files; any thread may use it.
 
-    Raises OutputError where that folder has no room, also for what the block does.
+    Raises OutputError if that folder is full, also for the statements of the block.
     """
     try:
         with closing(sqlite3.connect("", check_same_thread=False)) as kept:

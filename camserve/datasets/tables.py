@@ -1,4 +1,4 @@
-"""Lists and tables as people write them: any Unicode encoding, comma, semicolon or tab, blanks beside the cells."""
+"""Reads lists and tables: any Unicode encoding; comma, semicolon or tab; blanks around the cells."""
 
 import csv
 import re
@@ -19,9 +19,9 @@ _MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
 }  # fmt: skip
 _SEPARATORS = (",", ";", "\t")
-_SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # what Excel writes in front of the header, and reads
+_SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # Excel reads and writes this line before the header
 _LOOKS_LIKE_A_PATH = re.compile(r"[/\\]|\.\w{2,5}$")
-# What else people call the columns; a class that is known must never be dropped in silence.
+# Other names of the columns. They give an error, because a column of classes must never be ignored silently.
 _OTHERWISE = {
     "label": "class", "labels": "class", "class name": "class", "class_name": "class", "classname": "class",
     "category": "class", "truth": "class", "ground truth": "class", "ground_truth": "class", "true class": "class",
@@ -30,16 +30,16 @@ _OTHERWISE = {
 
 
 class Line(NamedTuple):
-    """A line of a table: the known columns that it has, blanks around them left out but for the file's."""
+    """A line of a table. cells: the known columns, without blanks around the cells, except in `file`."""
 
     number: int
     cells: dict[str, str]
 
 
 def read_list(path: Path) -> Generator[tuple[int, str]]:
-    """The number and the text of each line that is not blank. Raises OptionError where it cannot be read.
+    """Yield the number and the text of each line that is not blank. Raises OptionError if the list cannot be read.
 
-    Bytes that are no UTF-8 are kept, as a file may be called so.
+    Bytes that are not UTF-8 are kept, because file names may hold them.
     """
     with _opened(path) as lines:
         for number, line in enumerate(lines, 1):
@@ -50,9 +50,9 @@ def read_list(path: Path) -> Generator[tuple[int, str]]:
 def read_table(
     path: Path, needed: Sequence[str], more: Sequence[str] = (), note: Callable[[str], None] = lambda _: None
 ) -> Generator[Line]:
-    """The lines of a table, its header read first. needed, more: columns that must and can be there.
+    """Yield the lines of a table below its header. needed, more: the required and the optional columns.
 
-    note: is told of columns that are not used. Raises OptionError naming the line, or what the header lacks.
+    note: called with a text about columns that are not used. Raises OptionError with the line or the missing columns.
     """
     with _opened(path) as lines:
         first, header, separator, before = _header(path, lines, needed)
@@ -70,7 +70,7 @@ def read_table(
 def _line(path: Path, number: int, cells: list[str], names: list[str], known: tuple[str, ...], separator: str) -> Line:
     if any(cell.strip() for cell in cells[len(names) :]):
         raise OptionError(
-            f"'{path}', line {number}: {len(cells)} cells, and the header names {len(names)} columns; put cells that "
+            f"'{path}', line {number}: {len(cells)} cells, but the header names {len(names)} columns; put cells that "
             f"hold {separator!r} in double quotes"
         )
     found = {name: cell if name == "file" else cell.strip() for name, cell in zip(names, cells, strict=False)}
@@ -81,7 +81,7 @@ def _line(path: Path, number: int, cells: list[str], names: list[str], known: tu
 
 
 def is_text(given: str) -> bool:
-    """Whether it was decoded without loss."""
+    """Whether a text was decoded without loss."""
     try:
         given.encode()
     except UnicodeEncodeError:
@@ -90,13 +90,13 @@ def is_text(given: str) -> bool:
 
 
 def not_utf8(where: str) -> OptionError:
-    """The error of text in another encoding."""
-    return OptionError(f"{where}: this is no UTF-8 text; save the file as UTF-8, which Excel calls 'CSV UTF-8'")
+    """The error for text in another encoding."""
+    return OptionError(f"{where}: this is not UTF-8 text; save the file as UTF-8, which Excel calls 'CSV UTF-8'")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """A file to read, in the encoding that its first bytes tell. Raises OptionError, also for what the block meets."""
+    """Open a file in the encoding that its first bytes show. Raises OptionError, also for read errors in the block."""
     try:
         with open_file(path) as file:
             encoding = _encoding(file.read(64))
@@ -105,13 +105,13 @@ def _opened(path: Path) -> Iterator[TextIO]:
             with TextIOWrapper(file, encoding, errors, newline="") as lines:
                 yield lines
     except UnicodeDecodeError as error:
-        raise OptionError(f"'{path}' is no {error.encoding} text: {error.reason}; save it as UTF-8") from None
+        raise OptionError(f"'{path}' is not {error.encoding} text: {error.reason}; save it as UTF-8") from None
     except (OSError, csv.Error) as error:
         raise OptionError(f"cannot read '{path}': {error}") from None
 
 
 def _encoding(start: bytes) -> str:
-    """UTF-8, unless a byte-order mark says another, or every second byte is 0, as in UTF-16 of plain letters."""
+    """The encoding: UTF-8, unless there is another byte-order mark, or every second byte is 0, as in UTF-16 English."""
     for mark, encoding in _MARKS.items():
         if start.startswith(mark):
             return encoding
@@ -122,7 +122,7 @@ def _encoding(start: bytes) -> str:
 
 
 def _header(path: Path, lines: TextIO, needed: Sequence[str]) -> tuple[str, list[str], str, int]:
-    """The header's line, its cells, what separates cells, and the number of lines up to it."""
+    """Return the header's line, its cells, the separator of cells, and the number of lines up to the header."""
     separators: tuple[str, ...] = _SEPARATORS
     for number, line in enumerate(iter(lines.readline, ""), 1):
         if found := _SEPARATOR_LINE.fullmatch(line):
@@ -136,7 +136,7 @@ def _header(path: Path, lines: TextIO, needed: Sequence[str]) -> tuple[str, list
 
 
 def _check_header(path: Path, first: str, header: list[str], needed: Sequence[str], more: Sequence[str]) -> None:
-    """Raise OptionError where columns are lacking, there twice, or called otherwise."""
+    """Raise OptionError if columns are missing, occur twice, or have another name."""
     names, known = [cell.strip().lower() for cell in header], (*needed, *more)
     if "file" not in names and any(_LOOKS_LIKE_A_PATH.search(cell.strip()) for cell in header):
         example = ",".join((*needed, *more[:1]))
@@ -147,15 +147,15 @@ def _check_header(path: Path, first: str, header: list[str], needed: Sequence[st
     if missing == ["file"]:
         raise OptionError(f"'{path}' has the columns {', '.join(map(str.strip, header))}; one must be called 'file'")
     if missing:
-        raise OptionError(f"'{path}' lacks the columns {', '.join(sorted(missing))}")
+        raise OptionError(f"'{path}' has no columns {', '.join(sorted(missing))}")
     if twice := [name for name in known if names.count(name) > 1]:
         raise OptionError(f"'{path}' has several columns called '{twice[0]}'; leave one")
     for name in names:
         meant = _OTHERWISE.get(name) or next(iter(close_names(name, more, likeness=0.8)), "")
         if name and name not in known and meant in more and meant not in names:
             raise OptionError(
-                f"'{path}' has a column '{name}' and none called '{meant}': call it '{meant}' if it says "
-                f"{_SAYS[meant]}, else leave it out; known columns are {', '.join(known)}"
+                f"'{path}' has a column '{name}', but no column '{meant}': rename it to '{meant}' if it says "
+                f"{_SAYS[meant]}, else remove it; known columns are {', '.join(known)}"
             )
 
 

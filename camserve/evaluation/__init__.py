@@ -1,22 +1,22 @@
-"""Whether explanations can be trusted: metrics over a user's images, and checks of a model. Runs the network.
+"""Measures whether explanations can be trusted: metrics over a user's images, and checks of a model. Runs the network.
 
-Which method is best, over images:
+Which method is best for some images:
 
-comparing_methods.py  START HERE: methods over a list of images, in memory; one explanation
-examining.py          the metrics of one image's explanations, and of baselines beside them
-mosaics.py            GridPG: pictures made of four of the user's own labelled images
+comparing_methods.py  START HERE: compares methods over a list of images in memory; measures one explanation
+examining.py          the metrics of one image's explanations and of baselines
+mosaics.py            GridPG: pictures made of four of the user's labelled images
 intervals.py          means with bootstrap confidence intervals
-standings.py          the figures of every method, their order, and what is recommended
-standings_tables.py   the same as text and as CSV
-evaluation_page.py    the same as a page with pictures
-figures.py            the same as figures for a paper
+standings.py          the figures of every method, their order, and the recommended method
+standings_tables.py   the figures as text and as CSV
+evaluation_page.py    the figures as a page with pictures
+figures.py            the figures as plots for a paper
 
 Whether explanations of a model are sound, as a list of checks:
 
 checklist.py          START HERE: all checks in order, and their report
-check.py              one line of the list: numbers, a limit, what it means
+check.py              one check: numbers, a limit, what they mean
 bench.py              what all checks share: model, layer, method, pictures, maps
-checked_pictures.py   the pictures that a model is checked with
+checked_pictures.py   the pictures for the checks
 of_network.py         trained, steady, autograd, engine, repeats, batches
 of_maps.py            completeness, layer, placement, flip
 of_learning.py        other class, weights
@@ -32,7 +32,7 @@ __all__ = ["Sanity", "sanity"]
 
 
 def __getattr__(name: str) -> object:
-    """The checks are loaded at their first use: they need torch, and a batch without metrics does not."""
+    """Load the checks at their first use, because they need torch and a batch without metrics does not."""
     if name not in __all__:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     from camserve.evaluation import checklist

@@ -1,4 +1,4 @@
-"""What all checks share: a model, its layer, the method, the pictures with their explanations, and maps of inputs."""
+"""The data that all checks share: a model, its layer, the method, the pictures, their explanations and maps."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ CONSTANT = "the maps are constant, so there is nothing to compare"
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """The model on the bench. photos: what it is checked with; are_photographs: whether somebody chose them.
+    """A model and the pictures for its checks. photos: the pictures. are_photographs: False if they are made ones.
 
-    Every picture is seen as the model's own evaluation crop, for the class that the model predicts.
+    The checks use the model's own evaluation crop of every picture, and explain the predicted class.
     """
 
     model: Classifier
@@ -46,54 +46,54 @@ class Bench:
 
     @cached_property
     def explanations(self) -> tuple[Explanation, ...]:
-        """Of each picture, as users get them."""
+        """The explanation of each picture, by the same code that users call."""
         return tuple(self.explained(photo) for photo in self.photos)
 
     def explained(self, photo: Photo) -> Explanation:
-        """The explanation of one picture."""
+        """Explain one picture."""
         return explain(self.model, photo, options=ExplainOptions(method=self.method.name, size="crop"))
 
     @cached_property
     def layer(self) -> Layer:
-        """The model's own layer, of its network. Raises ModelError for a model file that is no network for torch."""
+        """The model's own layer. Raises ModelError for a model file that torch cannot run as a network."""
         return self.model.layer()
 
     @cached_property
     def layer_grid(self) -> tuple[int, int]:
-        """(h, w), the cells of the layer for these inputs."""
+        """(h, w): the numbers of cells of the layer for these inputs."""
         seen = self.run(lambda: self.layer.on_torch.activations(self.inputs[0])[0])
         return seen.shape[-2], seen.shape[-1]
 
     @cached_property
     def inputs(self) -> tuple[torch.Tensor, ...]:
-        """Of each picture, (1, c, h, w)."""
+        """The network's input for each picture, (1, c, h, w)."""
         spec = self.model.card.input
         return tuple(to_input(photo, self.model.frame(photo.size, "crop"), spec) for photo in self.photos)
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What of each picture is explained."""
+        """The target of each picture's explanation."""
         return tuple(found.target for found in self.explanations)
 
     @cached_property
     def maps(self) -> tuple[Float32, ...]:
-        """Of each picture, (h, w), by its network at the layer."""
+        """The map (h, w) of each picture at the layer."""
         return tuple(self.map(*pair) for pair in zip(self.inputs, self.targets, strict=True))
 
     @property
     def has_maps(self) -> bool:
-        """Whether any map differs from place to place."""
+        """Whether any map is not constant."""
         return any(np.ptp(one) > 0 for one in self.maps)
 
     @cached_property
     def logits(self) -> torch.Tensor:
-        """Of all pictures, (N, C)."""
+        """The logits of all pictures, (N, C)."""
         return torch.from_numpy(np.stack([found.logits for found in self.explanations]))
 
     def map(
         self, images: torch.Tensor, target: Target, other: Classifier | None = None, seen: "Observed | None" = None
     ) -> Float32:
-        """The map (h, w) of an input (1, c, H, W). other: by this model in place of the own. seen: what it showed."""
+        """The map (h, w) of an input (1, c, H, W). other: used in place of the own model. seen: from `observe`."""
         model = other or self.model
         layer = self.layer if other is None else other.layer(self.layer.name)
 
@@ -105,27 +105,27 @@ class Bench:
         return self.run(made)
 
     def target_of(self, index: int) -> Target:
-        """A class as the model's classes are explained."""
+        """The target for a class, with the model's own quantity."""
         return resolve_target(index, self.logits[0].numpy(), self.model.labels, self.model.quantity)
 
     def run(self, task: Callable[[], R]) -> R:
-        """`task()` on a worker, as everything that runs the network."""
+        """Run `task()` on a worker, as all code that runs the network must."""
         return self.model.workers.run(task)
 
     def with_module(self, module: nn.Module) -> Classifier:
-        """A model of a copy of the network that has other weights, on torch."""
+        """The same model with another module, a copy with other weights; it runs on torch."""
         settings = self.model.settings
         compute = settings.compute.model_copy(update={"engine": "torch"})
         return self.model.with_weights_of(module, settings.model_copy(update={"compute": compute}))
 
 
 def bench_of(model: Classifier, images: Iterable[Source] | None = None, method: str | None = None) -> Bench:
-    """The bench. images: see `checked_pictures`. method: default the settings'.
+    """Make the bench. images: see `checked_pictures`. method: default: the method of the settings.
 
-    Raises OptionError where the model gives features, which are of no class, UnknownName, ImageError.
+    Raises OptionError if the model gives features, not classes, UnknownName, ImageError.
     """
     if model.card.scores == "embedding":
-        raise OptionError(f"'{model.name}' gives features, not classes: there is no class whose map could be checked")
+        raise OptionError(f"'{model.name}' gives features, not classes, so there is no map of a class to check")
     name = method or model.settings.explain.method
     photos, are_photographs = pictures_for(model, images)
     if name != AUTO:

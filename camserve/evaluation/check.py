@@ -1,4 +1,4 @@
-"""One line of the checklist: what was measured, which limit it is held to, and what that means."""
+"""One check of the checklist: the measured numbers, their limit, and what the result means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ Number = float | int | str | list[float]
 
 @dataclass(frozen=True)
 class Limit:
-    """What a number of a check is held to. number: its name; most, least: the largest and the smallest allowed."""
+    """The limit of a number of a check. number: its name. most, least: the largest and the smallest allowed value."""
 
     number: str
     most: float | None = None
     least: float | None = None
 
     def holds(self, numbers: Mapping[str, Number]) -> bool:
-        """Whether it does; a number that is NaN holds no limit."""
+        """Whether the number is within the limit; NaN is not."""
         value = numbers[self.number]
         assert isinstance(value, float | int)
         return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
@@ -29,9 +29,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class Check:
-    """One check. passed: None where it cannot tell or does not apply. numbers: what was measured, by name.
+    """The result of one check. passed: None if the check cannot tell or does not apply. numbers: measured, by name.
 
-    limit: what was held to it, None where nothing was. sentence: what this means, in plain words.
+    limit: the limit of one of the numbers, or None. sentence: what the result means.
     """
 
     name: str
@@ -47,24 +47,24 @@ class Check:
 
     @property
     def measured(self) -> str:
-        """The number that counts, and its limit."""
+        """The number that decides, and its limit."""
         if self.limit is None:
             return ""
         value = self.numbers[self.limit.number]
         return f"{self.limit.number} {value:.2g} ({self.limit})"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values; limit: {"number", "most", "least"} or None. What is not finite is None."""
+        """All fields as plain values; limit: {"number", "most", "least"} or None. Infinite numbers and NaN are None."""
         facts = {**vars(self), "numbers": dict(self.numbers), "limit": self.limit and vars(self.limit)}
         return {key: finite(value) for key, value in facts.items()}
 
 
 def held(name: str, numbers: Mapping[str, Number], limit: Limit, good: str, bad: str) -> Check:
-    """A check whose limit decides which of two sentences is true."""
+    """Make a check whose limit decides: it gets the sentence `good` if the limit holds, else `bad`."""
     passed = limit.holds(numbers)
     return Check(name, passed, numbers, limit, good if passed else bad)
 
 
 def untold(name: str, why: str, numbers: Mapping[str, Number] | None = None) -> Check:
-    """A check that cannot tell, or does not apply."""
+    """Make a check that cannot tell, or does not apply. why: the sentence."""
     return Check(name, None, numbers or {}, None, why)

@@ -1,4 +1,4 @@
-"""The pictures that a model is checked with: the user's, those of its card's known answers, or made ones."""
+"""The pictures for the checks: the user's, those of the known answers in the model's card, or made ones."""
 
 from collections.abc import Iterable
 
@@ -12,16 +12,16 @@ from camserve.models.card_files import resolve_file
 from camserve.models.card_input import Input
 from camserve.models.classifier import Classifier
 
-# Of pictures that nobody gave. Some checks take the median over pictures, so an odd number.
+# Number of pictures if the user gives none. It is odd because some checks take the median over pictures.
 COUNT = 3
-# Coarse squares of a made picture, each way, and how strong the noise of single pixels is beside them.
+# Coarse squares along a side of a made picture, and the strength of the pixel noise relative to them.
 _SQUARES, _NOISE = 6, 0.3
 
 
 def pictures_for(model: Classifier, images: Iterable[Source] | None) -> tuple[tuple[Photo, ...], bool]:
-    """The pictures, and whether they are photographs that somebody chose.
+    """Return the pictures, and whether they are photographs.
 
-    images: default the photographs of the card's known answers, those that are there; where there are none, made ones.
+    images: default: the photographs of the card's known answers that exist; if there are none, made pictures.
     Raises OptionError for an empty list, ImageError.
     """
     if images is not None:
@@ -46,10 +46,10 @@ def _known(model: Classifier) -> list[Source]:
 
 
 def made(spec: Input, seed: int) -> Photo:
-    """A picture of coloured fields and noise, of the size that a network was trained at, another one for each seed."""
+    """A picture of coloured fields and noise, at the network's training size; each seed gives another picture."""
     random, (width, height) = np.random.default_rng(seed), spec.sides
     planes = []
-    # colours are 0..255, whatever a network makes of them; of bands nothing is known but what it expects
+    # Colours are 0..255. For other bands only their mean and std in the card are known.
     scales = zip(spec.mean, spec.std, strict=True) if spec.bands else [(128.0, 64.0)] * spec.count
     for mean, std in scales:
         coarse = Image.fromarray(random.normal(size=(_SQUARES, _SQUARES)).astype(np.float32))

@@ -1,4 +1,4 @@
-"""START HERE: whether explanations of a model can be trusted, as a checklist. `sanity(model)` runs all of it."""
+"""START HERE: a checklist for whether explanations of a model can be trusted. `sanity(model)` runs all checks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from camserve.evaluation.of_network import batches, cut, engine, repeats, steady
 from camserve.images.reading import Source
 from camserve.models.classifier import Classifier
 
-# By name, in the order in which they are made: first what makes all others worthless.
+# The checks by name, in order: if one of the first fails, all others mean nothing.
 CHECKS: dict[str, Callable[[Bench], Check]] = {
     "trained": trained,
     "steady": steady,
@@ -32,9 +32,9 @@ CHECKS: dict[str, Callable[[Bench], Check]] = {
 
 @dataclass(frozen=True)
 class Sanity:
-    """What the checks found. model: its name. method: whose maps were checked. pictures: how many.
+    """The results of all checks. model: its name. method: the method whose maps were checked. pictures: their number.
 
-    are_photographs: False where the pictures are made ones of coloured fields and noise.
+    are_photographs: False if the pictures are made of coloured fields and noise.
     """
 
     model: str
@@ -45,36 +45,36 @@ class Sanity:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed; those that cannot tell do not count."""
+        """Whether no check failed; checks that cannot tell do not count."""
         return all(check.passed is not False for check in self.checks)
 
     def __getitem__(self, name: str) -> Check:
         return next(check for check in self.checks if check.name == name)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """All results as plain values."""
         return {**vars(self), "passed": self.passed, "checks": [check.to_dict() for check in self.checks]}
 
 
 def sanity(model: Classifier, images: Iterable[Source] | None = None, method: str | None = None) -> Sanity:
-    """Whether explanations of `model` can be trusted, as far as checks show it; see docs/sanity.md.
+    """Check whether explanations of `model` can be trusted; see docs/sanity.md.
 
-    images: some photographs of what the model knows, three or more; default those of its card's known answers, else
-    made pictures of coloured fields and noise. method: default the settings'.
-    Raises OptionError where the model gives features or the method does not go with it, UnknownName, ImageError.
+    images: three or more photographs of classes that the model knows; default: the photographs of the known answers in
+    its card, else made pictures of coloured fields and noise. method: default: the method of the settings.
+    Raises OptionError if the model gives features, or if the method does not work with it, UnknownName, ImageError.
     """
     bench = bench_of(model, images, method)
     return report(bench, run_checks(bench))
 
 
 def report(bench: Bench, checks: Iterable[Check]) -> Sanity:
-    """Checks of a bench with what they are of."""
+    """The report: the checks, with the model, the method and the pictures."""
     pictures, are_photographs = len(bench.photos), bench.are_photographs
     return Sanity(bench.model.name, bench.method.name, pictures, are_photographs, tuple(checks))
 
 
 def run_checks(bench: Bench) -> Iterator[Check]:
-    """One check after the other, each as soon as it is made. Raises OptionError where the pictures have no map."""
+    """Run one check after the other, and yield each at once. Raises OptionError if the pictures have no map."""
     _ = bench.explanations
     for name, check in CHECKS.items():
         try:

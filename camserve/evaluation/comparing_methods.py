@@ -1,4 +1,4 @@
-"""Several methods over a list of images, in memory: `Model.compare_methods`. Folders: `camserve evaluate`."""
+"""Compares methods over a list of images in memory: `Model.compare_methods`. For folders: `camserve evaluate`."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -22,20 +22,20 @@ from camserve.images.reading import Photo, Source
 from camserve.models.classifier import Classifier
 from camserve.render.regions import sample
 
-# What is compared where nobody says: the exact map, the usual ones of one backward pass, and what needs none; beside
-# them one that is random on purpose.
+# The default methods: the exact maps, the usual ones with one backward pass, one without gradients, and a random map
+# as a baseline.
 METHODS = ("cam", "affinitycam", "gradcam", "gradcam++", "layercam", "reciprocam", "random")
-# Metrics where nobody says; those of objects only where their places are known.
+# The default metrics; those of objects are used only if the places of the objects are known.
 FAITHFUL, OF_MOSAICS, OF_OBJECTS = ("insertion", "deletion"), ("grid_pg", "grid_auroc"), ("pointing", "pixel_ap")
 
 
 def usual_metrics(*, with_objects: bool) -> tuple[str, ...]:
-    """The metrics where nobody names any."""
+    """The default metrics."""
     return (*FAITHFUL, *OF_MOSAICS, *(OF_OBJECTS if with_objects else ()))
 
 
 def usual_methods(model: Classifier) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The methods where nobody names any, as far as they go with the model; why the others do not, by name."""
+    """Return the default methods that work with the model; and for each other one why it does not, by name."""
     going, left_out = [], {}
     for name in METHODS:
         try:
@@ -53,9 +53,9 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     inside: npt.NDArray[np.bool_] | None = None,
 ) -> dict[str, float | None]:
-    """The metrics of one explanation, None where one has no value here; see `camserve.model.Model.evaluate`.
+    """Measure the metrics of one explanation; None for a metric without a value. See `camserve.model.Model.evaluate`.
 
-    Those of mosaics need several images, see `compare_methods`. Raises OptionError, UnknownName.
+    Metrics of mosaics need several images, see `compare_methods`. Raises OptionError, UnknownName.
     """
     asked = (*FAITHFUL, *(OF_OBJECTS if inside is not None else ())) if metrics is None else parse_metrics(metrics)
     check_metrics(asked, of_one=True)
@@ -71,11 +71,11 @@ def compare_methods(
     classes: Sequence[int | str] | None = None,
     objects: Sequence[npt.NDArray[np.bool_] | None] | None = None,
 ) -> Evaluation:
-    """Methods x metrics over images, the best first; see `camserve.evaluation.standings`.
+    """Measure methods x metrics over images; the best method comes first. See `camserve.evaluation.standings`.
 
-    images: one, or several. methods, metrics: names; what is usual where None. classes: of each image the one that it
-    shows, an index or a name; without it the predicted one is explained, and there are no mosaics (grid_pg). objects:
-    of each image where the object is, bool (H, W), or None. Raises OptionError, UnknownName, ImageError.
+    images: one, or several. methods, metrics: names; None for the defaults. classes: the class that each image shows,
+    an index or a name; without it the predicted class is explained, and there are no mosaics (grid_pg). objects: for
+    each image a mask of its object, bool (H, W), or None. Raises OptionError, UnknownName, ImageError.
     """
     chosen = usual_methods(model)[0] if methods is None else tuple(methods)
     asked = usual_metrics(with_objects=objects is not None) if metrics is None else parse_metrics(metrics)
@@ -101,7 +101,7 @@ def _row(
     hows: Sequence[ExplainOptions],
     mask: npt.NDArray[np.bool_] | None,
 ) -> Row:
-    """As `camserve batch` writes it, of what is measured."""
+    """A row in the form of `camserve batch`, with the measured fields only."""
     target, made, took = None if item.expected is None else int(item.expected), [], []
     for how in hows:
         begun = time.perf_counter()
@@ -117,19 +117,19 @@ def _row(
 
 
 def _sampled(mask: npt.NDArray[np.bool_], photo: Photo) -> npt.NDArray[np.bool_]:
-    """The mask as the heat is sampled. Raises OptionError for one of another size."""
+    """The mask, sampled like the heat. Raises OptionError if its size differs from the photograph's."""
     mask = np.asarray(mask, bool)
     if mask.shape != photo.size[::-1]:
         raise OptionError(
-            f"objects: the mask of '{photo.name}' has the shape {mask.shape}, its photograph {photo.size[::-1]}; they "
-            "must be the same (height, width)"
+            f"objects: the mask of '{photo.name}' has the shape {mask.shape}, but its photograph {photo.size[::-1]}; "
+            "both must be the same (height, width)"
         )
     heat, _ = sample(lambda first, last: mask[first:last].astype(np.float32), photo.size)
     return heat > 0
 
 
 def _listed(images: Source | Photo | Iterable[Source | Photo]) -> list[Source | Photo]:
-    """One image as a list of one. Raises OptionError where there are none."""
+    """The images as a list; one image becomes a list of one. Raises OptionError if there are none."""
     is_list = isinstance(images, list | tuple) or (hasattr(images, "__next__"))
     several: list[Source | Photo] = list(images) if is_list else [images]  # type: ignore[arg-type, list-item]
     if not several:
@@ -138,7 +138,7 @@ def _listed(images: Source | Photo | Iterable[Source | Photo]) -> list[Source | 
 
 
 def _as_many(images: Sequence[object], **given: Sequence[object] | None) -> int:
-    """How many images. Raises OptionError where something that each image has one of has another number."""
+    """The number of images. Raises OptionError if a list in `given` has another length."""
     for name, values in given.items():
         if values is not None and len(values) != len(images):
             raise OptionError(f"{name}: {len(values)} for {len(images)} images; give one for each")

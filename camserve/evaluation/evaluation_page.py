@@ -1,4 +1,4 @@
-"""The page of an evaluation, and its files: OUT/evaluation.html, evaluation.json, evaluation.csv."""
+"""Writes the page of an evaluation and its files: OUT/evaluation.html, evaluation.json, evaluation.csv."""
 
 import json
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from camserve.findings.results import read_rows
 from camserve.system.files import write_whole
 from camserve.version import __version__
 
-# Pictures of the best and of the worst cases of each metric.
+# Number of pictures of the best and of the worst cases of each metric.
 SHOWN = 4
 
 
 def write_evaluation(out: Path, found: Evaluation, model: str, source: str, *, figures: bool = False) -> None:
-    """Write what was found beside the run's results. figures: also evaluation.svg and evaluation.pdf.
+    """Write an evaluation into OUT, beside the run's results. figures: also write evaluation.svg and evaluation.pdf.
 
-    model: its name. source: of the images. Raises OutputError, and OptionError where figures cannot be drawn.
+    model: its name. source: the source of the images. Raises OutputError, and OptionError if figures cannot be drawn.
     """
     facts = {"model": model, "source": source, **found.to_dict()}
     write_whole(out / "evaluation.json", _bytes(json.dumps(facts, ensure_ascii=False, indent=1)))
@@ -41,9 +41,9 @@ def write_evaluation(out: Path, found: Evaluation, model: str, source: str, *, f
 
 
 def _cases(out: Path, found: Evaluation) -> Iterator[dict[str, Any]]:
-    """Of the recommended method, by each metric that has a better side, the images where it is best and worst."""
+    """For each metric that orders methods: the images for which the recommended method is best and worst."""
     best = found.recommended
-    if best is None or not (out / RESULTS).exists():  # of images in memory there are no pictures
+    if best is None or not (out / RESULTS).exists():  # images in memory have no pictures on disk
         return
     measured = [(row, one) for row, one in _measured(read_rows(out), best.name)]
     for name in found.ranking:
@@ -58,7 +58,7 @@ def _cases(out: Path, found: Evaluation) -> Iterator[dict[str, Any]]:
 
 
 def _measured(rows: Any, method: str) -> Iterator[tuple[Row, Row]]:
-    """Only what a page needs of each row: it is kept for all images."""
+    """The fields of each row that the page needs; other fields would take memory for all images."""
     kept = "metrics", "class_name", "score", "files"
     for row in rows:
         if row["status"] == "ok":

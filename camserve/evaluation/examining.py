@@ -1,4 +1,4 @@
-"""The metrics of one explanation, and of baselines that know nothing of the picture beside it."""
+"""Measures the metrics of one explanation, and of baselines that do not depend on the picture."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,30 +27,30 @@ from camserve.render.regions import sample, sampling
 Inside = npt.NDArray[np.bool_]
 Measured = dict[str, float | None]
 
-# What is asked of changed weights or of other classes is a question about a model, not about one picture.
+# Metrics that need random weights or other classes are about a model, not about one picture.
 ELSEWHERE = (Asks.WEIGHTS, Asks.CLASSES)
 
 
 def check_metrics(metrics: Sequence[str], *, of_one: bool = False) -> None:
-    """Raise OptionError for those that are no question about pictures; of_one: or need more than one."""
+    """Raise OptionError for metrics that are about a model; of_one: also for metrics that need several images."""
     for name in metrics:
         if find_metric(name).asks in ELSEWHERE:
             raise OptionError(
-                f"metric '{name}' asks for other weights or classes, so it is about a model, not about a picture: run "
+                f"metric '{name}' needs other weights or classes, so it is about a model, not about a picture: run "
                 "`camserve sanity MODEL`"
             )
         if of_one and find_metric(name).asks is Asks.IMAGES:
             raise OptionError(
-                f"metric '{name}' is of mosaics of several labelled images: try model.compare_methods(images, "
+                f"metric '{name}' needs mosaics of several labelled images: try model.compare_methods(images, "
                 "classes=...) or `camserve evaluate`"
             )
 
 
 class Examiner:
-    """Measures explanations of images, and baselines beside them; any thread may ask. Runs the network on a worker.
+    """Measures explanations of images, and baselines; any thread may call it. It runs the network on a worker.
 
-    metrics: names, see `check_metrics`. mosaics: what makes pictures of several labelled images; None where no image's
-    class is known.
+    metrics: names, see `check_metrics`. mosaics: makes pictures of several labelled images; None if no image's class is
+    known.
     """
 
     def __init__(self, model: Classifier, metrics: Sequence[str], mosaics: Mosaics | None = None) -> None:
@@ -66,10 +66,10 @@ class Examiner:
         made: Sequence[tuple[ExplainOptions, Explanation]],
         inside: Inside | None = None,
     ) -> tuple[list[Measured], dict[str, Measured]]:
-        """The metrics of several explanations of one image, and of each baseline, None where one has no value here.
+        """Measure several explanations of one image, and each baseline; None for a metric without a value.
 
-        made: with how each was made. inside: bool, the object, in the photograph's pixels as
-        `camserve.render.regions.sample` takes them.
+        made: pairs of options and explanation. inside: the mask of the object, bool, in the photograph's pixels as
+        `camserve.render.regions.sample` samples them.
         """
         found = [self.one(explanation, inside) for _, explanation in made]
         baselines = self._baselines(made[0][1], inside)
@@ -82,7 +82,7 @@ class Examiner:
         return found, baselines
 
     def one(self, explanation: Explanation, inside: Inside | None = None) -> Measured:
-        """The metrics of one explanation that ask for no mosaic."""
+        """Measure one explanation by the metrics that need no mosaic."""
         heat = np.nan_to_num(sample(explanation.heat_rows, explanation.size)[0])
 
         def on_worker() -> Measured:
@@ -91,7 +91,7 @@ class Examiner:
         return self._model.workers.run(on_worker)
 
     def _baselines(self, explanation: Explanation, inside: Inside | None) -> dict[str, Measured]:
-        """The same of each baseline, in the place of the explanation's map."""
+        """Measure each baseline by the same metrics, in place of the explanation's map."""
         _, shape = sampling(explanation.size)
 
         def on_worker() -> dict[str, Measured]:
@@ -111,7 +111,7 @@ class Examiner:
         return {metric.name: measure(metric, subject, heat=heat, inside=inside) for metric in self._on_images}
 
     def _in_mosaic(self, mosaic: Mosaic, how: ExplainOptions) -> Measured:
-        """Of the map of the class that one cell shows, the mosaic seen at its own pixels where the network takes it."""
+        """Measure the map of the mosaic's class. The mosaic keeps its pixels if the network takes any input size."""
         size = "native" if self._model.network.takes_any_size else "fit"
         found = explain(self._model, mosaic.image, mosaic.index, replace(how, size=size))
         return self._of_mosaic(mosaic, np.nan_to_num(found.heat_rows(0, found.size[1])))
@@ -121,7 +121,7 @@ class Examiner:
 
 
 def _drawn(subject: Subject | None, name: str) -> Subject | None:
-    """The subject with a baseline in its map's place."""
+    """The subject with a baseline in place of its map."""
     if subject is None:
         return None
     height, width = subject.heat.shape

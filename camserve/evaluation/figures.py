@@ -1,4 +1,4 @@
-"""Figures for a paper: each method's mean and interval by each metric, as SVG and PDF. Drawn by matplotlib."""
+"""Draws figures for a paper with matplotlib: each method's mean and interval for each metric, as SVG and PDF."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from camserve.evaluation.standings import Evaluation
 from camserve.explanation.matplotlib_axes import FORMATS, check_matplotlib
 from camserve.system.files import make_folder
 
-# Inches of one metric's panel.
+# Width of one metric's panel, and height of one method's row, in inches.
 _WIDTH, _ROW = 3.0, 0.24
 
 
 def draw_figures(found: Evaluation, out: Path) -> list[Path]:
-    """Write OUT/evaluation.svg and OUT/evaluation.pdf: a panel a metric, a row a method. Raises OptionError."""
+    """Write OUT/evaluation.svg and OUT/evaluation.pdf: one panel per metric, one row per method. Raises OptionError."""
     check_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

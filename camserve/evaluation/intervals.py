@@ -1,4 +1,4 @@
-"""Means with bootstrap confidence intervals (Efron 1979): images are drawn again, with replacement."""
+"""Means with bootstrap confidence intervals (Efron 1979): images are drawn with replacement."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 
-# Draws, and the share of them that an interval holds. Fixed, so that a report can be made again bit for bit.
+# Number of draws, the share of their means inside an interval, and the seed. Fixed, so that reports are reproducible.
 DRAWS, COVERED, SEED = 1000, 0.95, 0
-# Numbers drawn at once: what bounds the memory.
+# The most numbers drawn at once; this limits the memory.
 _AT_ONCE = 2**22
 
 
@@ -24,12 +24,12 @@ class Figure:
 
     @property
     def in_short(self) -> str:
-        """Such as 0.712 [0.690, 0.733]."""
+        """The mean and the interval, such as 0.712 [0.690, 0.733]."""
         return f"{self.mean:.3f}" if self.low is None else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def figure_of(values: Float64) -> Figure | None:
-    """The mean of values (n,), NaN left out; None where nothing is left."""
+    """The mean of values (n,) and its interval, without values that are not finite; None if no value is left."""
     values = values[np.isfinite(values)]
     if not len(values):
         return None
@@ -40,9 +40,9 @@ def figure_of(values: Float64) -> Figure | None:
 
 
 def differs(one: Float64, other: Float64) -> bool:
-    """Whether two lists of values of the same images, (n,), differ in the mean by more than chance explains.
+    """Whether the means of two lists of values (n,) for the same images differ by more than chance.
 
-    That is so where the 95 % interval of the mean of the differences leaves 0 out. The images of both count.
+    They differ if the 95 % interval of the mean difference does not contain 0. Only images with both values count.
     """
     figure = figure_of(one - other)
     return figure is not None and figure.low is not None and not figure.low <= 0 <= (figure.high or 0)

@@ -1,7 +1,7 @@
 """GridPG (Boehle et al., CVPR 2021): a picture made of four labelled photographs, each of another class.
 
-A map of one class should lie in that class's quarter. The truth is exact and needs no boxes: only the classes of the
-user's own images, of which those count that the model answers rightly and surely.
+The map of a class should lie in that class's quarter. This ground truth is exact and needs no boxes, only the classes
+of the user's images. Only images count that the model answers correctly with a score of SURE or more.
 """
 
 import hashlib
@@ -20,14 +20,17 @@ from camserve.explain.pipeline import explain
 from camserve.images.reading import Photo
 from camserve.models.classifier import Classifier
 
-# Cells of a mosaic along a side; a photograph counts from this score of its class on; and photographs of other classes
-# that are kept to fill the other cells with.
+# The number of cells along a side of a mosaic; the least score of a photograph's class; the number of photographs that
+# are kept to fill the other cells.
 GRID, SURE, POOL = 2, 0.5, 32
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """image: RGB, upright. inside: bool (H, W), the cell of the photograph that it is about. index: its class."""
+    """A mosaic about one photograph.
+
+    image: RGB, upright. inside: bool (H, W), the cell of that photograph. index: the class of that photograph.
+    """
 
     image: Image.Image
     inside: npt.NDArray[np.bool_]
@@ -40,9 +43,9 @@ class Mosaic:
 
 
 class Mosaics:
-    """Makes the mosaic of one item, with others of `pool`; any thread may ask. The pool's photographs are read once.
+    """Makes the mosaic of an item, with other items of `pool`. Any thread may call it. It reads the pool's images once.
 
-    pool: of labelled items, see `pool_of`. open: reads an item. The same item always gives the same mosaic.
+    pool: labelled items, see `pool_of`. open: reads an item. The same item always gives the same mosaic.
     """
 
     def __init__(self, model: Classifier, pool: Sequence[Item], open: Callable[[Item], Photo]) -> None:
@@ -51,7 +54,7 @@ class Mosaics:
         self._lock = threading.Lock()
 
     def of(self, item: Item, photo: Photo) -> Mosaic | None:
-        """None where the class is not known, the model is wrong or unsure of it, or there are too few other classes."""
+        """The mosaic; None if the class is not known, the model is wrong or unsure, or there are too few classes."""
         if item.expected is None or (own := self._tile(item, photo)) is None:
             return None
         number = int.from_bytes(hashlib.sha256(item.name.encode("utf-8", "surrogateescape")).digest()[:8], "big")
@@ -70,7 +73,7 @@ class Mosaics:
         return Mosaic(image, inside, int(item.expected))
 
     def _others(self, item: Item, number: int) -> list[Image.Image]:
-        """So many tiles as are lacking, each of a class of its own, from a place of the pool on that the item gives."""
+        """The tiles for the other cells, each of another class. number: where in the pool the search starts."""
         found: list[Image.Image] = []
         classes = {item.expected}
         for step in range(len(self._pool)):
@@ -94,7 +97,7 @@ class Mosaics:
             return self._known.setdefault(item.name, tile)
 
     def _tile(self, item: Item, photo: Photo) -> Image.Image | None:
-        """What the model's own crop shows, at the size it was trained at; None where it is wrong or unsure."""
+        """The model's own crop of a photograph, at the training size; None if the model is wrong or unsure."""
         found = explain(self._model, photo, options=ExplainOptions(size="crop", sharp=False))
         answer = found.top(1)[0]
         if answer.class_index != int(item.expected or -1) or (answer.score or 0) < SURE:
@@ -104,7 +107,7 @@ class Mosaics:
 
 
 def pool_of(items: Iterable[Item]) -> list[Item]:
-    """Labelled items, one a class, at most POOL of them."""
+    """The first labelled item of each class, at most POOL items."""
     found: dict[str, Item] = {}
     for item in items:
         if len(found) == POOL:

@@ -12,23 +12,24 @@ from camserve.explain.diagnosis import early
 from camserve.geometry.frame import native
 from camserve.metrics.randomisation import pearson
 
-# Cells each way, fewer than which cannot tell places apart: a quarter of the picture is then one cell.
+# The fewest cells along a side. With fewer cells, a map cannot show places: one cell is a quarter of a side or more.
 FEWEST_CELLS = 4
-# A map is drawn between cells, so what is off by more than half a cell points at the neighbour.
+# The largest error of placement, in cells: with more than half a cell, heat is nearer to the neighbouring cell.
 MOST_OFF = 0.5
-# Trained networks are not told to treat mirror images alike, and do so only nearly: EfficientNet-Lite0 0.96,
-# SqueezeNet 0.84, ResNet-20 on 32 x 32 pixels 0.71, a ViT 0.49 (docs/sanity.md). Maps of unrelated inputs have about 0.
+# The least correlation of a map with the map of the mirrored picture. Trained networks treat mirror images only nearly
+# the same: EfficientNet-Lite0 0.96, SqueezeNet 0.84, ResNet-20 on 32 x 32 pixels 0.71, a ViT 0.49 (docs/sanity.md).
+# Maps of unrelated inputs have about 0.
 LEAST_MIRRORED = 0.3
-# Where patches are painted around the middle of the input: at all phases of the stride, and as often on either side.
+# The places of patches around the middle of the input, in strides: all phases of the stride, symmetric to the middle.
 _STEPS = (-0.375, -0.125, 0.125, 0.375)
-# Pixels that a patch is wide at least; of smaller cells so many count as one, since no more can be told.
+# The least width of a patch in pixels. Cells smaller than this count as cells of this width.
 _WIDTH = 4.0
-# Share of a patch over which it fades, each way.
+# The share of a patch's width over which its edge fades.
 _SOFT = 0.25
 
 
 def completeness(bench: Bench) -> Check:
-    """mean(class map) + bias against the logit, of every picture."""
+    """Compare mean(class map) + bias with the logit, for every picture."""
     missing = [
         found.completeness / max(1.0, abs(float(found.logits[found.class_index])))
         for found in bench.explanations
@@ -36,7 +37,7 @@ def completeness(bench: Bench) -> Check:
     ]
     if not missing:
         return untold(
-            "completeness", f"a head that is {bench.explanations[0].head} has no map that adds up to the logit"
+            "completeness", f"a head of the kind '{bench.explanations[0].head}' has no map that adds up to the logit"
         )
     closed = bench.model.closed
     tolerance = bench.layer.engine.tolerance if closed is None else closed.engine.tolerance
@@ -50,7 +51,7 @@ def completeness(bench: Bench) -> Check:
 
 
 def layer(bench: Bench) -> Check:
-    """Whether the layer is the last that has places, with cells enough, whose cells can have seen objects."""
+    """Check whether the layer is the last one with places, has enough cells, and has cells that can see objects."""
     model, chosen = bench.model, bench.layer
     height, width = bench.layer_grid
     last, field = model.network.default_layer(), chosen.field()
@@ -61,22 +62,22 @@ def layer(bench: Bench) -> Check:
     why = early(model, chosen, last)
     if why is not None:
         return Check("layer", False, numbers, limit, f"layer '{chosen.name}' is early: {why}; the last is '{last}'")
-    place = "the last that has places" if chosen.name == last else f"not the last that has places, which is '{last}'"
+    place = "the last with places" if chosen.name == last else f"not the last with places, which is '{last}'"
     good = f"layer '{chosen.name}' is {place}: {width} x {height} cells"
-    bad = f"layer '{chosen.name}' has {width} x {height} cells: too few to say where; try an earlier layer"
+    bad = f"layer '{chosen.name}' has {width} x {height} cells: too few to show places; try an earlier layer"
     return held("layer", numbers, limit, good, bad)
 
 
 def placement(bench: Bench) -> Check:
-    """Where in the map a change of the input shows, against where in the input it was made.
+    """Compare the place of a change in the input with the place where the map shows it.
 
-    A patch is painted over each picture at places around the middle, and the centroid of the squared change of the
-    layer's activations is laid into the input by the layer's own placement.
+    The check paints a patch over each picture at places around the middle. It takes the centroid of the squared change
+    of the layer's activations, and converts it to input pixels with the layer's own placement.
     """
     images, where = bench.inputs[0], bench.layer
     size = images.shape[-1], images.shape[-2]
     if min(bench.layer_grid) < FEWEST_CELLS:
-        return untold("placement", "there are too few cells to say where anything is")
+        return untold("placement", "there are too few cells to measure places")
     middles = [((size[0] - 1) / 2 + step * where.stride[0], (size[1] - 1) / 2 + other * where.stride[1])
                for step in _STEPS for other in _STEPS]  # fmt: skip
     offs = []
@@ -93,19 +94,19 @@ def placement(bench: Bench) -> Check:
         "allowed": [MOST_OFF * max(step, _WIDTH) for step in where.stride],
     }
     if not np.isfinite(off).all():
-        return untold("placement", "painting over the middle of the pictures changes nothing at the layer")
+        return untold("placement", "a patch over the middle of the pictures changes nothing at the layer")
     words = f"{off[0]:+.1f} pixels across, {off[1]:+.1f} down"
     return held(
         "placement",
         numbers,
         Limit("cells off", most=MOST_OFF),
-        f"a small patch shows in the map where it is ({words})",
-        f"a small patch shows in the map elsewhere ({words}): see `camserve calibrate`",
+        f"the map shows a small patch at its true place ({words})",
+        f"the map shows a small patch at a wrong place ({words}): see `camserve calibrate`",
     )
 
 
 def _changes(bench: Bench, picture: Tensor, middles: list[tuple[float, float]]) -> npt.NDArray[np.float64]:
-    """The squared change at each cell, (places, h, w), for a patch of a cell's size at each of these pixels."""
+    """The squared change of each cell, (places, h, w), for a patch of a cell's size at each of these pixels."""
     plain = bench.layer.on_torch.activations(picture)[0]
     found = []
     for number, middle in enumerate(middles):
@@ -131,14 +132,14 @@ def _painted(picture: Tensor, middle: tuple[float, float], stride: tuple[float, 
 
 
 def _centroid(heat: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The centroid (column, row) of what a grid (h, w) holds; NaN where that is nothing."""
+    """The centroid (column, row) of the values of a grid (h, w); NaN if their sum is 0."""
     total = heat.sum() or np.nan
     down, across = heat.sum(1) / total, heat.sum(0) / total
     return float(across @ np.arange(len(across))), float(down @ np.arange(len(down)))
 
 
 def flip(bench: Bench) -> Check:
-    """Whether the mirrored picture's map, mirrored back, is the picture's own, where its class is the same."""
+    """Check whether the map of the mirrored picture is the mirrored map; only for pictures that keep their class."""
     if not bench.has_maps:
         return untold("flip", CONSTANT)
     each = []
@@ -147,7 +148,7 @@ def flip(bench: Bench) -> Check:
         if int(bench.run(lambda turned=turned: bench.layer.observe(turned)[2]).argmax()) == target.index:  # type: ignore[misc]
             each.append(pearson(_on_cells(bench, own), _on_cells(bench, bench.map(turned, target)[:, ::-1])))
     if not each:
-        return untold("flip", "mirrored, the pictures are of other classes to the network")
+        return untold("flip", "the network gives all mirrored pictures another class")
     return held(
         "flip",
         {"correlation": float(np.mean(each)), "each": each},
@@ -158,7 +159,7 @@ def flip(bench: Bench) -> Check:
 
 
 def _on_cells(bench: Bench, found: Float32) -> Float32:
-    """A map with a value a pixel as one of the layer's cells: pixels fall otherwise into strides when mirrored."""
+    """The map; if it has a value per pixel, pooled to cells, because mirroring shifts pixels within strides."""
     if bench.method.lattice == "layer":
         return found
     pooled: Float32 = F.adaptive_avg_pool2d(torch.from_numpy(np.abs(found))[None], bench.layer_grid)[0].numpy()

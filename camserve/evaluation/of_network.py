@@ -1,4 +1,4 @@
-"""Checks of the network and who runs it: trained, steady, cut, engine, repeats, batches."""
+"""Checks of the network and of the engine that runs it: trained, steady, cut, engine, repeats, batches."""
 
 from typing import Any
 
@@ -22,17 +22,18 @@ from camserve.graph.original.state import same_chance
 from camserve.methods.apply import apply
 from camserve.models.engines.engine import AGREEMENTS
 
-# What two pictures of different things change of the logits, as a share of how much these vary at all. Untrained
-# convolutional networks answer every picture nearly alike (ResNet-18 0.006); trained ones do not (docs/sanity.md).
+# The least share of the logits' variance that is between pictures. Untrained convolutional networks give every picture
+# nearly the same logits (ResNet-18 0.006); trained ones do not (docs/sanity.md).
 LEAST_CHANGE = 0.02
-# Of fewer classes logits may well be alike for pictures of one class.
+# With fewer classes, the pictures may all be of one class, and then their logits may be nearly equal.
 FEWEST_CLASSES = 8
-# Float32 on another way through the same network: measured 0 to 4e-6 of the largest value (docs/sanity.md).
+# The largest allowed difference between two float32 computations of the same network, as a share of the largest value.
+# Measured: 0 to 4e-6 (docs/sanity.md).
 AS_AUTOGRAD = 1e-3
 
 
 def trained(bench: Bench) -> Check:
-    """Whether anybody has trained the network, as far as its card, its batch norms and its answers show it."""
+    """Check whether the network is trained, by its card, its batch norms and its answers."""
     said = next(doubt(bench.model.card), None)
     if said is not None:
         return Check("trained", False, {}, None, said)
@@ -48,7 +49,7 @@ def trained(bench: Bench) -> Check:
     limit = Limit("change", least=LEAST_CHANGE)
     if not limit.holds(numbers) and not (bench.are_photographs and bench.logits.shape[1] >= FEWEST_CLASSES):
         return untold(
-            "trained", "the answers are alike for these pictures; give photographs of several classes", numbers
+            "trained", "these pictures get nearly the same answer; give photographs of several classes", numbers
         )
     good = "answers differ from picture to picture"
     return held("trained", numbers, limit, good, "every picture gets nearly the same answer: it looks untrained")
@@ -60,14 +61,14 @@ def _is_as_made(norm: nn.modules.batchnorm._BatchNorm) -> bool:
 
 
 def _change(logits: Tensor) -> float:
-    """How much of the variance of logits (N, C), each picture's mean taken away, is between pictures: 0..1."""
+    """The share of the variance of logits (N, C), minus each picture's mean, that is between pictures: 0..1."""
     values = logits.double() - logits.double().mean(1, keepdim=True)
     whole = float(values.square().mean())
     return float((values - values.mean(0)).square().mean()) / whole if whole > 0 else 0.0
 
 
 def steady(bench: Bench) -> Check:
-    """Whether the user's own module answers the same input twice alike, as it does in evaluation mode."""
+    """Check whether the user's own module gives the same answer for the same input, as it does in evaluation mode."""
     given, images = bench.model.network.given, bench.inputs[0]
     training = sum(part.training for part in bench.model.module.modules())
 
@@ -81,18 +82,18 @@ def steady(bench: Bench) -> Check:
         "steady",
         numbers,
         Limit("difference", most=TOLERANCE),
-        "the network answers the same picture alike each time",
-        "the same picture gets another answer each time: dropout, or other chance, is left on",
+        "the network gives the same answer for the same picture each time",
+        "the same picture gets another answer each time: dropout, or another random layer, is left on",
     )
 
 
 def cut(bench: Bench) -> Check:
-    """The two halves at the layer against plain hooks and torch.autograd on the user's own module."""
+    """Compare the network cut at the layer with plain hooks and torch.autograd on the user's own module."""
     model, layer, given = bench.model, bench.layer, bench.model.network.given
     if given.is_random:
-        return untold("autograd", "the network answers differently each time, so two ways cannot be compared")
+        return untold("autograd", "the network answers differently each time, so two computations cannot be compared")
     if layer.name not in dict(given.module.named_modules()):
-        return untold("autograd", f"layer '{layer.name}' is no module, so no plain hook can watch it")
+        return untold("autograd", f"layer '{layer.name}' is not a module, so a plain hook cannot watch it")
     images, target = bench.inputs[0], bench.targets[0]
 
     def compared() -> dict[str, float]:
@@ -118,21 +119,21 @@ def cut(bench: Bench) -> Check:
         numbers,
         Limit("difference", most=AS_AUTOGRAD),
         "hooks and autograd on your own module give the same logits, activations, gradients and Grad-CAM",
-        "hooks and autograd on your own module give something else: the cut network is not yours",
+        "hooks and autograd on your own module give other results: the cut network differs from yours",
     )
 
 
 def plain(given: Given, name: str, images: Tensor, target: Target, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (1, C), activations and gradients (1, K, h, w) of a module, by one forward hook and one backward pass.
 
-    shape: of the activations, as which tokens are laid out. Raises RuntimeError where autograd cannot.
+    shape: the shape of the activations; tokens are laid out in this shape. Raises RuntimeError if autograd fails.
     """
     kept: list[Tensor] = []
 
     def keep(part: nn.Module, inputs: object, output: Any) -> Any:
         several = isinstance(output, tuple)
         value = output[0] if several else output
-        kept.append(value)  # what goes on is a copy: a ReLU that writes in place would change what is kept
+        kept.append(value)  # the next layer gets a copy, because a ReLU in place would change the kept value
         return (value.clone(), *output[1:]) if several else value.clone()
 
     with torch.enable_grad(), writing_allowed(), given.network() as network:
@@ -150,14 +151,14 @@ def plain(given: Given, name: str, images: Tensor, target: Target, shape: torch.
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, as a share of the largest value."""
+    """The largest difference as a share of the largest value."""
     largest = float(theirs.abs().max())
     missing = float((ours.double() - theirs.double()).abs().max())
     return missing / largest if largest > 0 else missing
 
 
 def engine(bench: Bench) -> Check:
-    """Logits and map of the engine in use against torch in float32."""
+    """Compare logits and map of the engine in use with torch in float32."""
     found = bench.explanations[0]
     name, precision = found.origin.engine, found.origin.precision
     if name == "torch":
@@ -180,7 +181,7 @@ def engine(bench: Bench) -> Check:
 
 
 def repeats(bench: Bench) -> Check:
-    """Whether the same picture is explained to the same bits twice."""
+    """Check whether two explanations of the same picture have the same bits."""
     first, again = bench.explanations[0], bench.explained(bench.photos[0])
     differing = int((first.map != again.map).sum()) + int((first.logits != again.logits).sum())
     return held(
@@ -193,13 +194,13 @@ def repeats(bench: Bench) -> Check:
 
 
 def batches(bench: Bench) -> Check:
-    """Whether two pictures at once are answered as one by one."""
+    """Check whether two pictures in one batch get the same answers as one by one."""
     if bench.model.network.given.is_random:
         return untold("batches", "the network answers differently each time")
     if bench.model.network.given.together == 1 or len(bench.inputs) < 2:
-        return untold("batches", "there are no two pictures that the network takes at once")
+        return untold("batches", "there are no two pictures that the network takes in one batch")
     if bench.inputs[0].shape != bench.inputs[1].shape:
-        return untold("batches", "the pictures lead to inputs of several sizes")
+        return untold("batches", "the pictures give inputs of several sizes")
     pair = torch.cat(bench.inputs[:2])
     layer = bench.layer
     both, *alone = bench.run(lambda: [layer.observe(one) for one in (pair, *bench.inputs[:2])])
@@ -212,6 +213,6 @@ def batches(bench: Bench) -> Check:
         "batches",
         numbers,
         Limit("difference", most=max(AGREEMENTS[layer.engine.precision])),
-        "a picture is answered alike alone and beside another",
-        "a picture's answer depends on which others are beside it: a batch normalisation may be left in training mode",
+        "a picture gets the same answer alone and in a batch",
+        "a picture's answer depends on the others in its batch: a batch normalisation may be left in training mode",
     )

@@ -1,6 +1,6 @@
-"""A network with part of its weights random: copies, each with more of them, from the answer down to the pixels.
+"""Copies of a network with random weights: each copy has more random layers, from the output down to the input.
 
-The network itself is never touched. Adebayo et al., NeurIPS 2018, arXiv:1810.03292, "cascading randomization".
+The network itself is never changed. Adebayo et al., NeurIPS 2018, arXiv:1810.03292, "cascading randomization".
 """
 
 import copy
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from camserve.graph.original.given import Given
 from camserve.graph.original.state import fresh, same_chance
 
-# Shares of the layers, from the answer down, that are random: the last layer alone comes before them.
+# The shares of random layers, from the output down. Before them comes a copy in which only the last layer is random.
 SHARES = (0.25, 0.5, 1.0)
 
 
 def with_weights(given: Given) -> list[str]:
-    """The names of all parts of a network that hold weights themselves, in the order in which they are used.
+    """The names of all modules of a network that hold weights themselves, in the order of their use.
 
-    A part that is not called, whose weights another uses, stands where the part around it does.
+    A module that is not called itself, because another one uses its weights, has the place of the module around it.
     """
     network, order = fresh(given.module), list[str]()
     for name, part in network.named_modules():
@@ -42,7 +42,7 @@ def _place(name: str, place: dict[str, int]) -> int:
 
 
 def cascade(given: Given, seed: int = 0) -> Iterator[tuple[float, nn.Module]]:
-    """Copies of a network with more and more random layers: (share of the layers, 0..1, the copy), the last one 1."""
+    """Yield (share of random layers, copy of the network) with more and more random layers; the last share is 1."""
     names, module = with_weights(given)[::-1], copy.deepcopy(given.module)
     done = 0
     for share in (0.0, *SHARES):
@@ -54,9 +54,9 @@ def cascade(given: Given, seed: int = 0) -> Iterator[tuple[float, nn.Module]]:
 
 
 def randomise(module: nn.Module, names: Sequence[str], seed: int) -> None:
-    """Give these parts of a module random weights, in place: as they would be initialised, or else shuffled.
+    """Give these parts of a module random weights, in place: newly initialised, or shuffled if they cannot be.
 
-    Weights that are initialised to one number, such as a bias of 0, get that number.
+    Weights that are initialised to a constant, such as a bias of 0, get that constant.
     """
     with torch.no_grad(), same_chance(seed):
         for name in names:
@@ -74,7 +74,7 @@ def _reset(part: nn.Module) -> None:
         return
     try:
         reset()
-    except Exception:  # anybody's code, which may need arguments: its weights are shuffled
+    except Exception:  # a user's code, which may need arguments; its weights are shuffled instead
         return
 
 

@@ -1,4 +1,4 @@
-"""The figures of every method over a folder, their order, and which one is recommended, with the reasons."""
+"""The figures of every method over a set of images, the order of the methods, and the recommended one with reasons."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,26 +20,25 @@ from camserve.evaluation.standings_tables import Standing, text_table
 Float64 = npt.NDArray[np.float64]
 Row = dict[str, Any]
 
-# Any sharpening of a map raises these, so they order nothing: each has a neighbour that holds still.
+# These metrics do not order methods, because sharpening a map raises them; pixel_auroc and grid_auroc do not change.
 _UNRANKED = ("energy", "grid_pg")
 SECONDS = "seconds"
-# Why a metric may have no value, by what it asks.
+# What is missing if a metric has no value, by what it asks for.
 _LACKING = {
     Asks.MASK: "boxes or masks that say where the objects are",
     Asks.IMAGES: "labelled images of four classes that the model answers correctly, with a score of 0.5 or more",
 }
-# A difference of means less than this is none, however sure: it is not seen in three digits.
+# A smaller difference of means counts as no difference, even if it is certain: three digits do not show it.
 SEEN = 0.0005
-# Points of the curves of insertion and deletion where a folder is evaluated: their papers' 224 take eleven times as
+# Points of the curves of insertion and deletion in an evaluation. The 224 points of the paper take eleven times as
 # long.
 STEPS = 20
 
 
 class Evaluation:
-    """Methods x metrics over images: sums are made when they are asked for.
+    """The figures of methods x metrics over images; they are computed when they are first read.
 
-    metrics: names, in order. methods: names, in order of their mean rank where there is one. count: images. skipped:
-    those that failed.
+    metrics: names, in order. count: the number of images that were measured. skipped: the number of images that failed.
     """
 
     def __init__(self, metrics: Sequence[str], rows: Iterable[Row]) -> None:
@@ -62,21 +61,21 @@ class Evaluation:
         self.count += 1
 
     def _note(self, values: dict[str, list[float]], measured: dict[str, float | None]) -> None:
-        """Fills up with NaN, so that the place in a list is always the image."""
+        """Add the values of one image; missing values become NaN, so that an index is the same image in all lists."""
         for name, value in measured.items():
             values[name] += [np.nan] * (self.count - len(values[name]))
             values[name].append(np.nan if value is None else value)
 
     @cached_property
     def standings(self) -> list[Standing]:
-        """Of the methods, the best first."""
+        """The methods, best first."""
         ranks = self._ranks()
         made = [self._standing(name, values, ranks.get(name)) for name, values in self._values.items()]
         return sorted(made, key=lambda one: (np.inf if one.rank is None else one.rank, one.seconds or 0))
 
     @cached_property
     def baselines(self) -> list[Standing]:
-        """Of maps that know nothing of the picture."""
+        """The baselines: maps that do not depend on the picture."""
         return [self._standing(name, values, None) for name, values in self._baselines.items()]
 
     def _standing(self, name: str, values: dict[str, list[float]], rank: float | None) -> Standing:
@@ -92,11 +91,11 @@ class Evaluation:
 
     @property
     def ranking(self) -> list[str]:
-        """The metrics that order methods: those that have a better side, and that sharpening a map does not change."""
+        """The metrics that order methods: they have a better direction, and sharpening a map does not raise them."""
         return [one for one in self.metrics if METRICS[one].more_is_better is not None and one not in _UNRANKED]
 
     def _ranks(self) -> dict[str, float]:
-        """The mean over groups of the mean over their metrics of each method's place, 0 the best, 1 the last."""
+        """The rank of each method, 0 best, 1 last: its places are averaged over a group's metrics, then over groups."""
         by_group: dict[Group, list[dict[str, float]]] = defaultdict(list)
         for name in self.ranking:
             if places := self._places(name):
@@ -105,7 +104,7 @@ class Evaluation:
         return _mean_of(groups) if groups else {}
 
     def _places(self, metric: str) -> dict[str, float]:
-        """The share of the other methods that are better than each by more than chance: 0 where none is."""
+        """For each method, the share of the other methods that are better by more than chance; 0 is best."""
         listed = {name: self._of(values, metric) for name, values in self._values.items()}
         if len(listed) < 2 or any(figure_of(values) is None for values in listed.values()):
             return {}
@@ -117,9 +116,10 @@ class Evaluation:
 
     @cached_property
     def recommended(self) -> Standing | None:
-        """The first; or of those that no metric tells from it the quickest, where that takes half the time at most.
+        """The recommended method: the first; or a faster one, if no metric shows a difference between them.
 
-        None where nothing orders methods. One that looks at nothing, such as random, is never recommended.
+        The faster one takes at most half the time. None if no metric orders methods. A method that does not look at the
+        network, such as random, is never recommended.
         """
         able = [one for one in self.standings if one.rank is not None and _looks(one.name)]
         if not able:
@@ -130,12 +130,12 @@ class Evaluation:
         return quickest if 2 * _seconds(quickest) <= _seconds(first) else first
 
     def _told_apart(self, one: str, other: str) -> list[str]:
-        """The ranking metrics in which two methods differ by more than chance, and by enough to be seen."""
+        """The ranking metrics in which two methods differ by more than chance, and by at least SEEN."""
         pairs = {name: [self._of(self._values[method], name) for method in (one, other)] for name in self.ranking}
         return [name for name, (first, second) in pairs.items() if _gap(first, second)]
 
     def reasons(self) -> Iterator[str]:
-        """Why the recommended method is, in sentences, each with its numbers; and why a metric has no value."""
+        """Sentences with numbers: why the method is recommended, and why a metric has no value."""
         yield from self._recommendation()
         for name in self.metrics:
             if self.count and not any(name in one.figures for one in self.standings):
@@ -144,9 +144,9 @@ class Evaluation:
     def _recommendation(self) -> Iterator[str]:
         best = self.recommended
         if best is None:
-            yield "No metric here orders methods: give --metric insertion,deletion, or boxes or masks of the objects."
+            yield "No metric here orders methods: add --metric insertion,deletion, or boxes or masks of the objects."
             return
-        yield f"Recommended: {best.name}, {_time(best.seconds)} for an image ({best.cost})."
+        yield f"Recommended: {best.name}, {_time(best.seconds)} per image ({best.cost})."
         others = [one for one in self.standings if one.name != best.name and one.rank is not None]
         for one in others[:3]:
             yield f"{best.name} and {one.name}: {self._compared(best, one)}."
@@ -164,7 +164,7 @@ class Evaluation:
         return ", ".join(said)
 
     def _beside_baselines(self, best: Standing) -> Iterator[str]:
-        """Where a map that knows nothing does as well."""
+        """Sentences about metrics in which a baseline is as good as the recommended method."""
         for name in self.ranking:
             if name not in best.figures:
                 continue
@@ -173,21 +173,21 @@ class Evaluation:
             for baseline, values in self._baselines.items():
                 known = self._of(values, name)
                 if np.isfinite(known).any() and not (differs(own, known) and sign * np.nanmean(own - known) > 0):
-                    yield f"In {name} it is no better than the baseline '{baseline}': this metric tells nothing here."
+                    yield f"In {name} it is no better than the baseline '{baseline}': this metric shows nothing here."
 
     def __str__(self) -> str:
-        """The table, and below it what is recommended, and why."""
+        """The table, and below it the recommended method and the reasons."""
         return "\n".join([*text_table(self.metrics, self.standings, self.baselines), self.counted, "", *self.reasons()])
 
     @property
     def counted(self) -> str:
-        """How many images, and how the curves were drawn."""
+        """The number of images, and the steps of the curves."""
         failed = f", {self.skipped} failed" if self.skipped else ""
         curves = f"; insertion and deletion in {STEPS} steps" if {"insertion", "deletion"} & {*self.metrics} else ""
         return f"{self.count} images{failed}; means with 95 % intervals{curves}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All results as a dict for JSON."""
         recommended = self.recommended
         return {
             "images": self.count,
@@ -203,7 +203,7 @@ class Evaluation:
 
 
 def _gap(one: Float64, other: Float64) -> float:
-    """How much the first is more in the mean, of the same images; 0 where that is chance, or too little to be seen."""
+    """The difference of the means over the same images, first minus second; 0 if it may be chance, or is below SEEN."""
     gap = float(np.nanmean(one - other)) if differs(one, other) else 0.0
     return gap if abs(gap) >= SEEN else 0.0
 
@@ -213,7 +213,7 @@ def _mean_of(several: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _looks(method: str) -> bool:
-    """Whether a method looks at the layer or at the class: else it can have nothing to do with the answer."""
+    """Whether a method depends on the layer or the class; if not, its map cannot explain the answer."""
     return method not in METHODS or METHODS[method].of_class or METHODS[method].at_layer
 
 

@@ -1,4 +1,4 @@
-"""The rows of an evaluation, as text and as CSV."""
+"""The figures of an evaluation as text and as CSV."""
 
 import csv
 import io
@@ -11,10 +11,10 @@ from camserve.evaluation.intervals import Figure
 
 @dataclass(frozen=True)
 class Standing:
-    """One method, or one baseline.
+    """The figures of one method or one baseline.
 
-    figures: by metric. rank: 0 where no other is better in any metric, 1 where all are better in each; None of
-    baselines, and where no metric orders methods. seconds: the median for one image. cost: in words.
+    figures: by metric. rank: 0 if no other method is better in any metric, 1 if all others are better in every metric;
+    None for baselines, and if no metric orders methods. seconds: the median time for one image. cost: in words.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Standing:
 
 
 def text_table(metrics: Sequence[str], methods: Sequence[Standing], baselines: Sequence[Standing]) -> Iterator[str]:
-    """Aligned lines: a method a line, the best first, then the maps that know nothing of the picture."""
+    """Yield aligned lines, one per method, best first; then the baselines."""
     lines = [["method", *metrics, "time"], ["", *(f"{METRICS[name].better} is better" for name in metrics), ""]]
     lines += [[one.name, *_figures(one, metrics), _took(one)] for one in methods]
     lines += [[f"({one.name})", *_figures(one, metrics), ""] for one in baselines]
@@ -35,7 +35,7 @@ def text_table(metrics: Sequence[str], methods: Sequence[Standing], baselines: S
 
 
 def csv_table(methods: Sequence[Standing], baselines: Sequence[Standing]) -> str:
-    """A line for each method, or baseline, and metric."""
+    """A CSV table with one line for each method or baseline and each metric."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["method", "baseline", "metric", "mean", "low", "high", "images", "better", "seconds"])

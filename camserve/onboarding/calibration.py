@@ -1,18 +1,18 @@
-"""Where the cells of a trained network really sit: measured, because training moves them off where theory says.
+"""Measures where the cells of a trained network are in the input, because training moves them from where theory says.
 
-Objects that the model knows are pasted at known places, and the heat of their class is looked for:
+It pastes objects that the model knows at known places, and looks for the heat of their class:
 
     pixel of the object's centre = J u + s0 ,   u: centroid of the positive heat, in cells; J: the layer's stride
 
-Heat that the background has, and heat cut off at the borders, pull every centroid towards the middle of the grid:
-u moves less than the object does, by the `slope`. So u is regressed on the object's place with a free slope, and s0
-read off where the line crosses the middle of the grid, at which that pull has no side to go to.
+Heat of the background, and heat that is cut off at the borders, pull every centroid towards the middle of the grid: u
+moves less than the object, by the factor `slope`. So u is regressed on the object's place with a free slope, and s0 is
+read where the line crosses the middle of the grid, because there the pull has no direction.
 
-What it cannot do. The eight ways to turn an object take out the object's own unevenness, not the network's: one that
-knows cats by their ears looks at them whichever way the cat is up. That differs from photograph to photograph, on
-EfficientNet-Lite0 by 1 pixel across and 3.5 down, so it takes a dozen or more, and their spread is the error that is
-reported. Drawn patterns do not serve in their place: rings and noise, measured likewise, are 1 to 3 pixels off across
-and 3 to 5 down. And zero padding moves heat near the borders, which no single offset can follow: see docs/geometry.md.
+Limits. Turning an object in eight ways removes the asymmetry of the object, but not that of the network: a network that
+knows cats by their ears looks at the ears in every turn. This error differs between photographs: on EfficientNet-Lite0
+by 1 pixel across and 3.5 down. So the method needs a dozen photographs or more, and reports their spread as the error.
+Drawn patterns cannot replace photographs: rings and noise, measured in the same way, are 1 to 3 pixels off across and 3
+to 5 down. Zero padding moves heat near the borders, which no single offset can correct: see docs/geometry.md.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,21 +37,21 @@ from camserve.models.card_files import resolve_file
 from camserve.models.inputs.preprocessing import to_input
 from camserve.onboarding.stimuli import centres, pasted, places, soft_edged, turned
 
-# A class counts as seen where it is among this share of the classes, or the first, in this share of the trials.
+# A model recognises an object if its class is in the top 1 % of the classes (at least the first) in 75 % of the trials.
 TOP_CLASSES, OF_THE_TRIALS = 0.01, 0.75
-# The standard error that is still worth writing down, in strides, and the least that heat must follow the object.
+# The largest allowed standard error, in strides, and the least allowed slope.
 ALLOWED_ERROR, LEAST_SLOPE = 1 / 16, 0.5
 FEWEST = 3
-_MORE = "Give more photographs of what it knows, a dozen or two, one object in the middle of each (--images)"
+_MORE = "Give more photographs of what it knows, a dozen or two, with one object in the middle of each (--images)"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where cell (0, 0) of `layer` sits, measured; every pair is (x, y), in input pixels where nothing else is said.
+    """The measured place of cell (0, 0) of `layer`. Every pair is (x, y), in input pixels unless stated otherwise.
 
-    offset: s0. centred: what the centred rule says. spread: standard deviation between photographs.
-    slope: cells that the heat moves for a cell that the object moves. photographs: those the model recognises,
-    unseen: the others. trials: forward passes that counted. stride: J.
+    offset: s0. centred: the offset of the centred rule. spread: the standard deviation between photographs.
+    slope: how many cells the heat moves when the object moves by one cell. photographs: the number of photographs that
+    the model recognises. unseen: the number of others. trials: the number of forward passes used. stride: J.
     """
 
     layer: str
@@ -66,23 +66,23 @@ class Calibration:
 
     @property
     def bias(self) -> Pair:
-        """How far off the centred rule is: it paints heat so many pixels too far right and down."""
+        """The error of the centred rule: it draws heat so many pixels too far right and down."""
         return self.centred[0] - self.offset[0], self.centred[1] - self.offset[1]
 
     @property
     def error(self) -> Pair:
-        """Standard error of the offset: the spread over the square root of the photographs."""
+        """The standard error of the offset: the spread divided by the square root of the number of photographs."""
         return self.spread[0] / self.photographs**0.5, self.spread[1] / self.photographs**0.5
 
 
 def calibrate(
     model: Model, images: Iterable[Source] | None = None, *, size: tuple[int, int] | None = None
 ) -> Calibration:
-    """Measure where the cells of the model's own layer sit.
+    """Measure where the cells of the model's own layer are in the input.
 
-    images: photographs of what the model knows, a dozen or more; default the known answers of its card. Of each the
-    middle is used. size: (w, h) of the input, default as trained. Raises OptionError where the measurement would not
-    be worth its name: too few photographs recognised, a spread too large, heat that does not follow the object.
+    images: photographs of objects that the model knows, a dozen or more; default: the known answers of its card. Only
+    the middle of each is used. size: (w, h) of the input, default: the training size. Raises OptionError if the result
+    is not reliable: too few photographs are recognised, the error is too large, or heat does not follow the object.
     """
     workers = model.workers
     bench = workers.run(lambda: _Bench(model, size))
@@ -93,14 +93,14 @@ def calibrate(
     seen = [centroids for centroids in found if centroids is not None]
     if len(seen) < FEWEST:
         raise OptionError(
-            f"'{model.name}' recognises {len(seen)} of {len(found)} photographs, pasted on a plain background; at "
-            f"least {FEWEST} are needed. {_MORE}"
+            f"'{model.name}' recognises {len(seen)} of {len(found)} photographs on a plain background; at least "
+            f"{FEWEST} are needed. {_MORE}"
         )
     return _worth_its_name(bench.fitted(torch.stack(seen), len(found) - len(seen)))
 
 
 def to_card(made: Calibration, day: date) -> Measured:
-    """What a card keeps of a measurement: the offset to a tenth of a pixel, and how well it is known."""
+    """The part of a measurement that a card keeps: the offset to a tenth of a pixel, and its error."""
     spread, error = (f"{x:.1f} x {y:.1f}" for x, y in (made.spread, made.error))
     return Measured(
         layer=made.layer,
@@ -111,7 +111,7 @@ def to_card(made: Calibration, day: date) -> Measured:
 
 
 def known_images(model: Model) -> Iterator[Path]:
-    """The photographs of the card's known answers, those that are there."""
+    """Yield the photographs of the card's known answers that exist."""
     for known in model.card.known if model.home else ():
         try:
             shared = model.settings.models.shared
@@ -121,12 +121,12 @@ def known_images(model: Model) -> Iterator[Path]:
 
 
 class _Bench:
-    """Everything that is the same for every photograph."""
+    """The parts of the measurement that are the same for every photograph."""
 
     def __init__(self, model: Model, size: tuple[int, int] | None) -> None:
         self.model, self.layer = model, model.layer()
         self.size = size or self.layer.trained
-        self.side = max(1, min(self.layer.trained) // 2)  # recognised, and with room to move
+        self.side = max(1, min(self.layer.trained) // 2)  # large enough to be recognised, with room to move
         activations, _, self.plain = self.layer.observe(torch.zeros_like(model.network.given.image(self.size)))
         self.grid = activations.shape[-1], activations.shape[-2]
         self.centred = self.layer.placement(native(self.size), self.grid, centred=True)
@@ -134,7 +134,7 @@ class _Bench:
         self.where = places(middle, self.side, self.layer.stride)
 
     def centroids(self, photo: Photo) -> torch.Tensor | None:
-        """(ways to turn, places, 2): where the heat of what `photo` shows is, in cells; None where it is not seen."""
+        """The centroids of the heat of the object in `photo`, (turns, places, 2), in cells; None if not recognised."""
         frame = crop(photo.size, (self.side, self.side), share=1)
         patch = soft_edged(to_input(photo, frame, self.model.card.input)[0])
         seen = [self.layer.observe(pasted(turn, self.where, self.size)) for turn in turned(patch)]
@@ -149,7 +149,7 @@ class _Bench:
         return found if bool(found.isfinite().all()) else None
 
     def fitted(self, centroids: torch.Tensor, unseen: int) -> Calibration:
-        """centroids: (photographs, ways to turn, places, 2), in cells."""
+        """Fit the offset and the slope. centroids: (photographs, turns, places, 2), in cells."""
         stride = torch.tensor(self.layer.stride, dtype=torch.float64)
         pixels = centres(self.where, self.side)
         moved = pixels - pixels.mean(0)
@@ -175,7 +175,7 @@ def _recognised(logits: torch.Tensor, index: int) -> bool:
 
 
 def centroid(maps: torch.Tensor) -> torch.Tensor:
-    """(..., h, w) -> (..., 2): the centroid (x, y) in cells of each map's positive part, NaN where it has none."""
+    """(..., h, w) -> (..., 2): the centroid (x, y) in cells of each map's positive part, NaN if it has no such part."""
     heat = maps.double().clamp(min=0)
     across, down = (heat.sum(axis) for axis in (-2, -1))
     u = (across * torch.arange(across.shape[-1])).sum(-1) / across.sum(-1)
@@ -189,16 +189,16 @@ def _pair(values: torch.Tensor) -> Pair:
 
 
 def _worth_its_name(made: Calibration) -> Calibration:
-    """`made` itself. Raises OptionError where it is not reliable."""
+    """Return `made`. Raises OptionError if it is not reliable."""
     if not min(made.slope) >= LEAST_SLOPE:
         raise OptionError(
-            f"the heat does not follow the object: for a cell that the object moves it moves {made.slope[0]:.2f} "
-            f"across and {made.slope[1]:.2f} down, where at least {LEAST_SLOPE:g} is needed. {_MORE}"
+            f"the heat does not follow the object: when the object moves by one cell, the heat moves by "
+            f"{made.slope[0]:.2f} across and {made.slope[1]:.2f} down; at least {LEAST_SLOPE:g} is needed. {_MORE}"
         )
     allowed = tuple(step * ALLOWED_ERROR for step in made.stride)
     if any(error > most for error, most in zip(made.error, allowed, strict=True)):
         raise OptionError(
-            f"{made.photographs} photographs differ too much: the offset is known to {made.error[0]:.1f} pixels across "
-            f"and {made.error[1]:.1f} down, where {allowed[0]:g}, a sixteenth of the stride, is needed. {_MORE}"
+            f"{made.photographs} photographs differ too much: the offset's error is {made.error[0]:.1f} pixels across "
+            f"and {made.error[1]:.1f} down; allowed is {allowed[0]:g}, a sixteenth of the stride. {_MORE}"
         )
     return made

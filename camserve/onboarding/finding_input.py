@@ -1,4 +1,4 @@
-"""The input that a network was trained with, found with labelled photographs, and the same in words."""
+"""Finds the input that a network was trained with, using labelled photographs; describes it in words."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from camserve.onboarding.photo_trials import SIZES, Answer, Search, Trial, rows
 from camserve.system.workers import Workers, shared
 
 _BATCH = 16
-# Fewer photographs hardly tell one preprocessing from another.
+# Fewer photographs hardly show a difference between preprocessings.
 _FEW = 50
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the photographs say. best: the preprocessing taken. stated: the one begun with.
+    """The result of the search. best: the preprocessing that it chose. stated: the one that it started with.
 
-    labels: the class names, those of the folders where nobody gave others. photographs: how many were asked about.
-    forwards: images that the network has seen. trials: the best few, the best one first.
+    labels: the class names; those of the folders if the user gave none. photographs: the number of photographs.
+    forwards: the number of images that went through the network. trials: the best few, best first.
     """
 
     best: Trial
@@ -39,7 +39,7 @@ class Found:
     trials: tuple[Trial, ...]
 
     def words(self, classes: int) -> str:
-        """How well the best and the stated preprocessing do."""
+        """The results of the best and of the stated preprocessing in words."""
         count, chance = self.photographs, self.photographs / classes
         asked = f"{count} photographs" + (f" (no more than {MOST} are used)" if count == MOST else "")
         said = f"{asked}: {_right(self.best, count)}"
@@ -48,7 +48,7 @@ class Found:
         if self.best.right <= 2 * chance + 1:
             said += "; hardly more than guessing: are the labels in the order of the logits, and is it this network?"
         elif count < _FEW:
-            said += f"; {_FEW} or more photographs would tell more"
+            said += f"; {_FEW} or more photographs would give a clearer result"
         return f"{said}; {self.forwards} forwards"
 
     def table(self) -> list[dict[str, Any]]:
@@ -63,14 +63,14 @@ class Found:
 def find_input(parts: Parts, source: Path, given: Collection[str], progress: Progress | None = None) -> Found:
     """Try preprocessings on the photographs of `source`, see `read_labelled`, and take the best.
 
-    given: the fields of the input that the user has stated, which stay as they are.
-    Raises OptionError, ImageError, and ModelError where the network takes no input of any usual size.
+    given: the fields of the input that the user has stated; they are not changed.
+    Raises OptionError, ImageError, and ModelError if the network takes no usual input size.
     """
     _check(parts)
     compute = parts.settings.compute
     workers = shared(compute.workers, compute.threads)
     network = workers.run(lambda: _at_some_size(parts, given))
-    if parts.labels is not None and len(parts.labels) != network.classes:  # said before the search, not after it
+    if parts.labels is not None and len(parts.labels) != network.classes:  # reported before the search, not after it
         raise ModelError(f"'{parts.name}' has {network.classes} classes, but {len(parts.labels)} labels were given")
     ask = _asking(network, workers)
     names = None if isinstance(parts.labels, Mapping) else parts.labels
@@ -84,23 +84,21 @@ def find_input(parts: Parts, source: Path, given: Collection[str], progress: Pro
 
 
 def _check(parts: Parts) -> None:
-    """Raises OptionError for an input of which there is nothing to try."""
+    """Raise OptionError for an input for which --photos cannot try anything."""
     spec = parts.card.input
     if spec.channels not in ("RGB", "BGR") or spec.sides[0] != spec.sides[1]:
         raise OptionError(
-            f"--photos tries squares of red, green and blue, and this input is {said_of(spec)}: leave it out, and "
-            "state what the network was trained with"
+            f"--photos works only for square RGB inputs, but this input is {said_of(spec)}: leave out --photos, and "
+            "state the input that the network was trained with"
         )
     if spec.resize is not None:
-        raise OptionError(
-            "--photos tries crops, and this model's own library states its input to the pixel: leave it out"
-        )
+        raise OptionError("--photos tries crops, but this model's library states the exact input: leave out --photos")
     if isinstance(parts.labels, Mapping):
-        raise OptionError("--photos asks about one output of the network: give the labels of that output alone")
+        raise OptionError("--photos tests one output of the network: give only the labels of that output")
 
 
 def said_of(spec: Input) -> str:
-    """An input in words."""
+    """Describe an input in words."""
     bands = "" if spec.bands is None else f" {_numbers(spec.bands)}"
     cut = f"crop {spec.crop:.3g}" if spec.resize is None else _resized(spec.resize)
     return (
@@ -116,11 +114,11 @@ def _resized(resize: Resize) -> str:
 
 
 def assumed_input(given: Collection[str], stated: Mapping[str, Any]) -> str:
-    """Which fields of the input nobody has stated, in words; "" where there are none."""
+    """A text about the fields of the input that are not stated; "" if all are."""
     names = ("size", "crop", "mean", "std", "channels", "resample")
     open_ = [name for name in names if name not in given and name not in stated]
     if not stated and open_:
-        return f"nobody states {', '.join(open_)}: these are the usual ones; --photos FOLDER finds them"
+        return f"the usual values for {', '.join(open_)}, which are not stated; --photos FOLDER finds them"
     return ""
 
 
@@ -133,7 +131,7 @@ def _right(trial: Trial, count: int) -> str:
 
 
 def _at_some_size(parts: Parts, given: Collection[str]) -> Given:
-    """The network, met at its stated size, or at the first of the usual ones that it takes."""
+    """The network, opened at its stated size, or at the first usual size that it takes."""
     module = parts.network().to(find_device(parts.settings.compute.device))
     labels, stated = None if parts.labels is None else len(parts.labels), min(parts.card.input.sides)
     first: ModelError | None = None
@@ -147,7 +145,7 @@ def _at_some_size(parts: Parts, given: Collection[str]) -> Given:
 
 
 def _asking(network: Given, workers: Workers) -> Answer:
-    """(N, 3, h, w) -> (N, C), in batches, on all of the workers."""
+    """Return a function (N, 3, h, w) -> (N, C) that runs the network in batches on all workers."""
     device, batch = device_of(network), _BATCH if network.together > 1 else 1
 
     def one(images: Tensor) -> Tensor:
@@ -165,6 +163,6 @@ def _asking(network: Given, workers: Workers) -> Answer:
 def _takes(ask: Answer, size: int) -> bool:
     try:
         ask(torch.rand(1, 3, size, size))
-    except Exception:  # whatever a network raises at a size it does not take
+    except Exception:  # a network may raise anything at a size that it does not take
         return False
     return True

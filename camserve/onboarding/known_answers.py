@@ -1,4 +1,4 @@
-"""Known answers: does a model still say what its card says it says?"""
+"""Checks whether a model still gives the known answers in its card."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from camserve.explanation.class_scores import scores_of
 from camserve.model import Model
 from camserve.models.card_files import resolve_file
 
-# Another build of torch, another JPEG decoder: scores move in the third digit. A wrong mean moves the first.
+# The allowed difference of scores. Another torch or JPEG decoder changes the third digit, a wrong mean the first.
 TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
 class Check:
-    """One known answer held against what the model says now. holds: None where the image is not there."""
+    """One known answer, compared with the model's answer now. holds: None if the image does not exist."""
 
     image: str
     expected: str
@@ -26,7 +26,7 @@ class Check:
 
 
 def check_known_answers(model: Model) -> Iterator[Check]:
-    """Ask the model every question that its card knows the answer of."""
+    """Explain the image of every known answer in the model's card, and compare the answers."""
     for known in model.card.known:
         expected = f"{known.label} {known.score:.2f}"
         assert model.home is not None  # only a card has known answers
@@ -41,6 +41,6 @@ def check_known_answers(model: Model) -> Iterator[Check]:
 
 
 def _best(model: Model, logits: npt.NDArray[np.float32]) -> tuple[str, float]:
-    """The best class for the input of the size that the card names, and its score."""
+    """The name and the score of the class with the highest logit."""
     index = int(logits.argmax())
     return model.labels[index], float(scores_of(logits, each_alone=model.card.scores == "sigmoid")[index])

@@ -1,4 +1,4 @@
-"""Photographs whose class is known: a folder with a folder for each class, or a table of files and classes."""
+"""Reads photographs whose class is known: a folder with a folder for each class, or a table of files and classes."""
 
 import random
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ from camserve.models.inputs.local_photos import read_local
 from camserve.models.labels import with_wnids
 from camserve.onboarding.photo_trials import Shown
 
-# More would only take longer; and no network sees more pixels of a photograph than this, short side.
+# The most photographs, because more only take longer; and pixels of the short side, which is enough for any network.
 MOST, _SIDE = 100, 1024
 
 
 def read_labelled(
     source: Path, labels: Sequence[str] | None, classes: int, settings: Settings
 ) -> tuple[Shown, Sequence[str] | None]:
-    """At most `MOST` photographs, alternately of each class, and the names of the classes.
+    """Read at most `MOST` photographs, alternately of each class; return them and the names of the classes.
 
     source: a folder with a folder for each class, or a table (.csv) with the columns file and class. labels: the
-    model's class names; where there are none, digits are indices, and other names are taken in the order of the
-    alphabet, as torchvision's ImageFolder does. classes: how many the network tells apart.
-    Raises OptionError where no class is known, or one is not the model's; ImageError where none can be read.
+    model's class names; without them, digits are indices, and other names are used in alphabetical order, as by
+    torchvision's ImageFolder. classes: the number of classes of the network.
+    Raises OptionError if no class is known, or the model has no such class; ImageError if no photograph can be read.
     """
     found = find_items(str(source), source, folders_are_classes=source.is_dir())
     items = [item for item in found if item is not None and item.expected is not None]
@@ -50,7 +50,7 @@ def read_labelled(
             break
         try:
             photo = read_local(item.path, settings)
-        except ImageError:  # one of many
+        except ImageError:  # the others are enough
             continue
         photos.append((index, _small(photo)))
     if not photos:
@@ -64,7 +64,7 @@ def _names_of(items: Sequence[Item], classes: int, source: Path) -> Sequence[str
         return None
     if len(found) != classes:
         raise OptionError(
-            f"'{source}' has {len(found)} classes and the network {classes}; say with --labels which is which"
+            f"'{source}' has {len(found)} classes, but the network has {classes}; give them in order with --labels"
         )
     return found
 
@@ -82,6 +82,6 @@ def _shuffled(items: list[Item]) -> list[Item]:
 
 
 def _small(photo: Photo) -> Photo:
-    """All photographs are kept in memory, so large ones smaller by a whole factor."""
+    """Shrink a large photograph by a whole factor, because all photographs stay in memory."""
     factor = min(photo.size) // _SIDE
     return replace(photo, pixels=pixels_of(photo.image.reduce(factor))) if factor > 1 else photo

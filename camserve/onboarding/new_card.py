@@ -1,4 +1,4 @@
-"""The card of a model that is added: its text, and what it says of files that lie beside it."""
+"""The card of an added model: its text, and its fields for the files beside it."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ LABELS = "labels.txt"
 
 
 def card_text(card: Card) -> str:
-    """The TOML of a card, without what is as by default; `read_card` reads the same card from it."""
+    """The TOML text of a card, without default values; `read_card` reads the same card from it."""
     fields = card.model_dump(
         exclude_none=True, exclude_defaults=True, exclude={"input", "known", "arguments", "aliases", "zero_shot"}
     )
     if repository_of(card.architecture) is not None:
-        fields["scores"] = card.scores  # the folder may state others
+        fields["scores"] = card.scores  # the repository's own files may state other scores
     lines = ["# Written by `camserve add`. models/README.md says what else a card can hold.", ""]
     lines += [f"{key} = {_toml(value)}" for key, value in fields.items()]
     lines += ["", "[input]", *(f"{key} = {_toml(v)}" for key, v in card.input.model_dump(exclude_none=True).items())]
@@ -31,7 +31,7 @@ def card_text(card: Card) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A string, number, list or dict: JSON but for one character that TOML wants escaped, and for a dict's signs."""
+    """A string, number, list or dict as TOML: like JSON, but with DEL escaped and another form of dicts."""
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -40,7 +40,7 @@ def _toml(value: Any) -> str:
 def in_place(
     architecture: str, weights: str | None, program: Path | None, target: Path
 ) -> tuple[list[Path], dict[str, Any]]:
-    """The files to copy, and what the card says of the model with these beside it."""
+    """Return the files to copy, and the fields of the card when these files lie beside it."""
     if weights is not None:
         file, factory = Path(weights), architecture.rpartition(":")[2]
         stated = {"weights": file.name, "source": f"added from {file.name}"}
@@ -63,7 +63,7 @@ def in_place(
 
 
 def card_of(model: Model, stated: dict[str, Any], labels: Sequence[str] | None) -> Card:
-    """The model's card, with files beside it in place of those it was made from."""
+    """The model's card, with the files beside it in place of the original files."""
     has_file = "weights" in stated or is_model_file(stated["architecture"])
     sha256 = model.weights_sha256 if has_file and len(files_of(Path(model.card.architecture))) == 1 else None
     return model.card.model_copy(update={**stated, "sha256": sha256, "labels": LABELS if labels else None})

@@ -1,4 +1,4 @@
-"""Adding a model: from a checkpoint to a folder with a card, tried out before anything is written."""
+"""Adds a model: from a checkpoint to a folder with a card. The model is tested before anything is written."""
 
 import re
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from camserve.onboarding.new_card import LABELS, card_of, card_text, in_place
 from camserve.system.files import write_all
 
 CARD = "card.toml"
-# Also a name for a web address and on any file system; no separator, so it stays in its folder.
+# A name that also works in web addresses and on any file system. It has no separator, so it stays in its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -39,8 +39,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class Added:
     """A model that has been added.
 
-    card: its file. reference: what `--model` takes. facts: what was found, in words. found: its input, where
-    photographs told it.
+    card: the file of its card. reference: the value for `--model`. facts: facts about the model, in words. found: the
+    result of the search for its input, if photographs were given.
     """
 
     card: Path
@@ -63,19 +63,19 @@ def add(
     settings: config.Settings,
     **own: Any,
 ) -> Added:
-    """Make FOLDER/NAME/ with a card, the weights, the labels and the file of the architecture, if it is one.
+    """Make FOLDER/NAME/ with a card, the weights, the labels and, if the architecture is a file, that file.
 
-    The model is loaded and explains one picture first; where that fails, nothing is written. checkpoint: a file,
-    "DEFAULT" or the like, or an architecture that has its weights with it, "hf:FOLDER" say: a folder is copied, unless
-    it is the card's own or lies beside that; what the hub's cache holds stays there. architecture, labels,
-    layer, own: as for `camserve.load`. name: default the checkpoint's without its ending. folder: default the first
-    of `models.folders`. force: replace files that are there. photos: labelled photographs, which tell what is not
-    given of the input, see `find_input`; progress: told how far that is.
-    Raises OptionError, OutputError where there is such a model already, and what `camserve.load` raises.
+    The model is loaded and explains one picture first; if that fails, nothing is written. checkpoint: a file, a name of
+    weights such as "DEFAULT", or an architecture with its own weights, such as "hf:FOLDER". A folder is copied, unless
+    it is the card's own folder or lies beside it; files in the hub's cache stay there. architecture, labels, layer,
+    own: see `camserve.load`. name: default: the name of the checkpoint without its ending. folder: default: the first
+    of `models.folders`. force: replace existing files. photos: labelled photographs; they find the fields of the input
+    that are not given, see `find_input`. progress: called during this search.
+    Raises OptionError, OutputError if the model already exists, and the errors of `camserve.load`.
     """
     kept, weights = (str(checkpoint), None) if _is_whole(str(checkpoint)) else (None, checkpoint)
     if kept is not None and architecture is not None:
-        raise OptionError(f"{shown(kept)} has its architecture with it: leave out --architecture")
+        raise OptionError(f"{shown(kept)} contains its architecture: leave out --architecture")
     if kept is None and architecture is None:
         raise OptionError(_lacking(checkpoint))
     architecture = kept or architecture or ""
@@ -110,34 +110,34 @@ def add(
 
 
 def _lacking(checkpoint: str | Path) -> str:
-    """Why it cannot be added without an architecture."""
+    """The error text for a checkpoint that cannot be added without an architecture."""
     if kind_of(Path(checkpoint)) in (CHECKPOINT, None) and not Path(checkpoint).is_dir():
         return (
-            f"{shown(str(checkpoint))} needs the architecture that it was trained with: give --architecture; only "
-            "hf:FOLDER, hf:OWNER/NAME, timm:hf-hub:OWNER/NAME and model files such as net.onnx need none"
+            f"{shown(str(checkpoint))} needs the architecture that it was trained with: give --architecture. Only "
+            "hf:FOLDER, hf:OWNER/NAME, timm:hf-hub:OWNER/NAME and model files such as net.onnx need no architecture"
         )
-    return what_to_do(checkpoint) or f"the folder {shown(str(checkpoint))} has no model in it; name a file of weights"
+    return what_to_do(checkpoint) or f"the folder {shown(str(checkpoint))} has no model in it; give a file of weights"
 
 
 def _is_whole(source: str) -> bool:
-    """Whether it names a network with its weights, which needs no architecture besides."""
+    """Whether the source is a network with its weights, which needs no --architecture."""
     return repository_of(source) is not None or is_model_file(source)
 
 
 def checked_name(name: str) -> str:
-    """A name that a model may have. Raises OptionError."""
+    """Return `name` if a model may have it. Raises OptionError."""
     if not _NAME.fullmatch(name):
         raise OptionError(
-            f"'{name}' cannot be a model's name: up to 100 letters, digits, dots, dashes and underscores, a letter or "
-            "digit first; give another with --name"
+            f"'{name}' cannot be a model's name: allowed are up to 100 letters, digits, dots, dashes and underscores, "
+            "with a letter or digit first; give another name with --name"
         )
     if name in {path.parent.name for path in config.shipped("models").glob(f"*/{CARD}")}:
-        raise OptionError(f"'{name}' is a model that camserve brings; give another name with --name")
+        raise OptionError(f"'{name}' is a model that comes with camserve; give another name with --name")
     return name
 
 
 def _program(architecture: str) -> Path | None:
-    """The file that the architecture is in, None for one of a package."""
+    """The file of the architecture; None if the architecture is in a package."""
     if not is_architecture(architecture):
         hint = of_source(architecture)
         raise OptionError(
@@ -148,14 +148,14 @@ def _program(architecture: str) -> Path | None:
 
 
 def folder_for(folder: Path | None, settings: config.Settings) -> Path:
-    """Where models of the user's own go. Raises OptionError."""
+    """The folder for the user's own models. Raises OptionError."""
     if folder is None and not settings.models.folders:
-        raise OptionError("no folder for models of your own is set (models.folders); give one with --folder")
+        raise OptionError("no folder for your own models is set (models.folders); give one with --folder")
     return folder or settings.models.folders[0]
 
 
 def refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path], force: bool) -> None:
-    """A file that is in its place already, as where a folder was begun by hand, is not replaced."""
+    """Raise OutputError if a file would be replaced, unless `force`. A file to copy that already lies there is fine."""
 
     def is_other(name: str) -> bool:
         path = target / name
@@ -164,7 +164,7 @@ def refuse_to_replace(target: Path, names: list[str], sources: dict[str, Path], 
     there = [name for name in names if is_other(name)]
     if there and not force:
         raise OutputError(
-            f"'{target}' has {', '.join(map(repr, there))} already; --force replaces that, --name gives another name"
+            f"'{target}' already has {', '.join(map(repr, there))}; --force replaces this, --name gives another name"
         )
 
 
@@ -175,13 +175,13 @@ def _made(parts: Parts, *, size_is_open: bool) -> Model:
         if not size_is_open:
             raise
         raise ModelError(
-            f"{error}. {parts.card.input.size} pixels are only the usual size: give the network's with --size, or find "
-            "it with --photos"
+            f"{error}. {parts.card.input.size} pixels are only the usual size: give the network's size with --size, or "
+            "find it with --photos"
         ) from None
 
 
 def tried(model: Model) -> Explanation:
-    """One explanation, of a picture of noise that is wider than high. Raises ModelError where it is not finite."""
+    """Explain a picture of noise that is wider than high. Raises ModelError if the logits are not finite."""
     width, height = model.card.input.sides
     samples = model.card.input.samples
     noise = np.random.default_rng(0).integers(0, 256, (height, width * 4 // 3, samples), dtype=np.uint8)
@@ -189,25 +189,25 @@ def tried(model: Model) -> Explanation:
     if not np.isfinite(explanation.logits).all():
         raise ModelError(
             f"'{model.name}' answers with values that are not finite: its weights are broken, or mean and "
-            "std are not those it was trained with"
+            "std are not those of its training"
         )
     return explanation
 
 
 def reference_to(target: Path, settings: config.Settings) -> str:
-    """The model's name where camserve finds it by that, else its folder."""
+    """The model's name if camserve finds the model by its name, else its folder."""
     known = find_cards(settings.models).get(target.name)
     return target.name if known and known.samefile(target / CARD) else str(target)
 
 
 def _weights(model: Model, parts: Parts) -> str:
-    """Where the weights come from, in words."""
+    """The source of the weights, in words."""
     checkpoint, prefix = parts.checkpoint, parts.prefix
     if checkpoint is None:
         whole = repository_of(parts.card.architecture) or parts.card.architecture
         return f"{len(model.module.state_dict())} tensors of {whole}"
     within = f" under '{checkpoint.within}'" if checkpoint.within else ""
-    taken = f", '{prefix}' taken off their names" if prefix else ""
+    taken = f", '{prefix}' removed from their names" if prefix else ""
     others = f" (also there: {listed(checkpoint.others)}; --key)" if checkpoint.others else ""
     return f"{len(checkpoint.tensors)} tensors of {checkpoint.file}{within}{taken}{others}"
 

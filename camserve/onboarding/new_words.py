@@ -1,4 +1,4 @@
-"""Adding a model of images and sentences: a copy of it, the sentences and a card, tried before anything is written."""
+"""Adds a model of images and sentences: a copy of it, the sentences and a card. It is tested before it is written."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from camserve.onboarding.new_card import LABELS, card_text
 from camserve.onboarding.new_model import CARD, Added, checked_name, folder_for, reference_to, refuse_to_replace, tried
 from camserve.system.files import write_all
 
-# Where the model's own files lie, in the folder of the card.
+# The folder of the model's own files, inside the folder of the card.
 TOWERS = "towers"
 
 
@@ -30,12 +30,14 @@ def add_words(
 ) -> Added:
     """Make FOLDER/NAME/ with a card, the sentences and a copy of the model's own files.
 
-    source: "clip:FOLDER" or a name in the hub's cache, which stays where it is. The rest, and what is raised: as of
+    source: "clip:FOLDER" or a name in the hub's cache; files in the cache stay there. Other arguments and errors: see
     `camserve.onboarding.new_model.add`.
     """
     names = names_of(labels)
     if names is None:
-        raise OptionError(f"'{source}' compares images with sentences: give them, one a line, with --labels FILE")
+        raise OptionError(
+            f"'{source}' compares images with sentences: give the sentences, one per line, with --labels FILE"
+        )
     place = Path(place_of(source))
     target = folder_for(folder, settings) / checked_name(name or place.name)
     files = (
@@ -44,7 +46,7 @@ def add_words(
     refuse_to_replace(target, [*files, CARD, LABELS], files, force)
     model = load(source, labels=names, templates=templates or None, layer=layer, settings=settings)
     made = tried(model)
-    own = source.removeprefix(PREFIX).removesuffix(place_of(source))  # which library it is of, where that was said
+    own = source.removeprefix(PREFIX).removesuffix(place_of(source))  # the part that names the library, if given
     card = model.card.model_copy(
         update={
             "architecture": f"{PREFIX}{own}{TOWERS}" if files else source,
@@ -58,6 +60,6 @@ def add_words(
     facts = {
         "classes": f"{len(names)} sentences: {'; '.join(names[:3])}" + (" ..." if len(names) > 3 else ""),
         "layer": f"{made.layer}, a cell every {made.placement.stride[0]:g} pixels",
-        "head": f"{made.head}: explained by {made.method}, less what speaks for the other sentences",
+        "head": f"{made.head}: explained by {made.method}, minus the evidence for the other sentences",
     }
     return Added(target / CARD, reference_to(target, settings), facts)

@@ -1,9 +1,9 @@
-"""Which preprocessing a network was trained with, found by trying: the photographs whose class is known decide.
+"""Finds the preprocessing that a network was trained with: tries several on photographs whose class is known.
 
-A preprocessing is judged by the mean logarithm of the probability of the right class, which tells apart what a few
-dozen photographs cannot by counting. The probabilities are those of the temperature at which they are best, so that a
-network is not judged by how sure it is. Another value is taken only where it is better by 1.5 standard errors, on the
-same photographs: else a few of them would choose between values that make no difference.
+A preprocessing is judged by the mean logarithm of the right class's probability. With a few dozen photographs, this
+shows differences that the number of right answers does not show. The probabilities use the best temperature, so that
+the network's confidence makes no difference. Another value must be better by 1.5 standard errors on the same
+photographs; otherwise chance would choose between values that make no difference.
 """
 
 import math
@@ -21,11 +21,11 @@ from camserve.models.card_input import IMAGENET_MEAN, IMAGENET_STD, Deviations, 
 from camserve.models.inputs.preprocessing import to_input
 
 SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 240, 256, 260, 288, 299, 320, 384, 448, 512)
-# Of these the first look chooses; their neighbours, up to this factor away, are tried later.
+# The sizes of the first look. The sizes near the best one, up to this factor, are tried later.
 _ROUGH, _NEAR = (32, 64, 128, 224), 1.5
 _CROPS = (1.0, 0.95, 0.875)
 _RESAMPLING = ("bilinear", "bicubic", "lanczos")
-# (mean, std) of RGB that training scripts have, in units of 0..255.
+# The pairs (mean, std) of RGB that training scripts use, in units of 0..255.
 _SCALES: tuple[tuple[Means, Deviations], ...] = (
     (IMAGENET_MEAN, IMAGENET_STD),
     ((0, 0, 0), (255, 255, 255)),
@@ -35,9 +35,9 @@ _SCALES: tuple[tuple[Means, Deviations], ...] = (
     ((0, 0, 0), (1, 1, 1)),
     ((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),  # CLIP's
 )
-# Photographs of the first look; how many of its best are looked at with all of them; rounds of changing one thing.
+# The photographs of the first look; how many of its best are tried with all photographs; the rounds of single changes.
 _FIRST, _FINALISTS, _ROUNDS = 20, 4, 3
-# By how many standard errors another value than the stated one must be better.
+# Another value must be better than the current one by this many standard errors.
 _CLEARLY = 1.5
 _TEMPERATURES = tuple(2 ** (power / 2) for power in range(-8, 9))
 
@@ -55,9 +55,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class Trial:
-    """How a network does on photographs prepared in one way.
+    """The result of a network on photographs with one preprocessing.
 
-    right: on how many its best class is the right one. logs: (N,) logarithms of the right class's probability.
+    right: the number of right answers. logs: (N,) logarithms of the right class's probability.
     """
 
     input: Input
@@ -66,20 +66,20 @@ class Trial:
 
     @property
     def mean(self) -> float:
-        """The mean logarithm, 0 at best; of a guess among C classes -log C."""
+        """The mean logarithm: 0 is best; guessing among C classes gives -log C."""
         return float(self.logs.mean())
 
     def is_better(self, other: "Trial") -> bool:
-        """Whether it is so by clearly more than chance, on the same photographs."""
+        """Whether it is better than `other` by clearly more than chance, on the same photographs."""
         gains = (self.logs - other.logs).double()
         return len(gains) > 1 and float(gains.mean()) > _CLEARLY * float(gains.std()) / math.sqrt(len(gains))
 
 
 class Search:
-    """Tries preprocessings of `shown`, beginning with `stated`, and changes no field that is `given`.
+    """Tries preprocessings of `shown`, starting with `stated`, and changes no field in `given`.
 
-    sizes: what the network takes. progress: told (forwards done, in all), an estimate.
-    trials: of all photographs, in the order in which they were tried. forwards: images that the network has seen.
+    sizes: the sizes that the network takes. progress: called with (passes done, passes in total), the total estimated.
+    trials: the trials with all photographs, in order. forwards: the number of images that went through the network.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Search:
         self._planes: tuple[Any, Tensor] | None = None
 
     def best(self) -> Trial:
-        """The stated preprocessing, or the best of those that are clearly better."""
+        """The stated preprocessing, or a clearly better one that the search finds."""
         best = self._chosen(self._tried(self.stated), self._promising())
         for _ in range(_ROUNDS):
             before = best
@@ -110,9 +110,9 @@ class Search:
         return best
 
     def _chosen(self, best: Trial, others: Iterable[Input]) -> Trial:
-        """The best of `others` that are clearly better than `best`; or `best`.
+        """The best of `others` that are clearly better than `best`; else `best`.
 
-        Of these one with the stated mean and std, unless another is clearly better than that as well.
+        It prefers one with the stated mean and std, unless another is clearly better than that one.
         """
         better = sorted((trial for trial in map(self._tried, others) if trial.is_better(best)), key=_worse_last)
         stated = [trial for trial in better if self._scaled_as_stated(trial.input)]
@@ -123,7 +123,7 @@ class Search:
         return (way.mean, way.std) in (own, (own[0][::-1], own[1][::-1]))
 
     def _promising(self) -> list[Input]:
-        """Scales and rough sizes, a few photographs each, all at once, since neither can be told without the other."""
+        """The best pairs of scale and rough size on a few photographs; neither can be found without the other."""
         few = Shown(self._shown.photos[:_FIRST], self._shown.classes[:_FIRST])
         rough = dict.fromkeys([min(self.stated.sides), *(size for size in self._sizes if size in _ROUGH)])
         ways = [way for size in rough for way in self._scaled(self._sized(self.stated, size), "RGB")]
@@ -140,7 +140,7 @@ class Search:
         return [self._sized(at, size) for size in near]
 
     def _sized(self, at: Input, size: int) -> Input:
-        """Photographs that have the size of the input already are taken whole, unless another crop is given."""
+        """`at` with another size, without a crop if all photographs already have this size and no crop is given."""
         whole = "crop" not in self._given and all(min(photo.size) == size for photo in self._shown.photos)
         return _with(at, size=size, **({"crop": 1.0} if whole else {}))
 
@@ -154,7 +154,7 @@ class Search:
         return [] if "resample" in self._given else [_with(at, resample=name) for name in _RESAMPLING]
 
     def _scaled(self, at: Input, channels: str) -> list[Input]:
-        """With the channels in that order, unless it is given, and each mean and std."""
+        """`at` with each mean and std, and the channels in that order unless an order is given."""
         order = at.channels if "channels" in self._given else channels
         if "mean" in self._given:
             return [_with(at, channels=order)]
@@ -163,7 +163,7 @@ class Search:
         return own + [_with(at, channels=order, mean=mean[turn], std=std[turn]) for mean, std in _SCALES]
 
     def _turned(self, at: Input) -> list[Input]:
-        """The channels the other way round, and mean and std with them, unless they are given."""
+        """`at` with the channels, mean and std in reverse order, unless they are given."""
         if "channels" in self._given:
             return []
         order = "RGB" if at.channels == "BGR" else "BGR"
@@ -190,7 +190,7 @@ class Search:
         return Trial(way, right, max(logs, key=lambda each: float(each.mean())))
 
     def _resampled(self, way: Input, shown: Shown) -> Tensor:
-        """(N, 3, size, size), RGB, 0..255; those of the latest size, crop and resampling are kept."""
+        """The photographs as (N, 3, size, size), RGB, 0..255; the latest size, crop and resampling are cached."""
         key = way.size, way.crop, way.resample, len(shown.photos)
         if self._planes is None or self._planes[0] != key:
             plain = Input(size=way.size, crop=way.crop, resample=way.resample, mean=(0, 0, 0), std=(1, 1, 1))
@@ -208,7 +208,7 @@ def _with(way: Input, **changes: Any) -> Input:
 
 
 def rows(trials: Mapping[Input, Trial], best: Trial, stated: Input, count: int = 8) -> list[Trial]:
-    """The best one, the stated one, and the next best, `count` in all, the best first."""
+    """The best trial, the stated one and the next best ones, `count` in total, best first."""
     others = sorted(trials.values(), key=_worse_last)
     kept = dict.fromkeys(trial.input for trial in (best, trials[stated], *others))
     return sorted((trials[way] for way in list(kept)[:count]), key=lambda trial: (trial is not best, -trial.mean))

@@ -1,6 +1,6 @@
-"""Objects at known places on a plain background: what a model is shown to find out where its cells lie.
+"""Makes pictures of objects at known places on a plain background, to measure where a model's cells are.
 
-Everything is in the network's input, (value - mean) / std, where a background of the mean colour is 0.
+All values are those of the network's input, (value - mean) / std; a background of the mean colour is 0.
 """
 
 import math
@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 Place = tuple[int, int]
 
-# Places along an axis. Evenly spread over one stride: an object then lies as often between two cells as on one.
+# Number of places along an axis. They are evenly spread over one stride, so an object lies as often between two cells
+# as on one.
 PLACES = 4
-# For each place along x the one along y: the two do not go together, so each axis has a slope of its own.
+# The place along y for each place along x. They are uncorrelated, so that each axis has its own slope.
 _ACROSS_TO_DOWN = (1, 3, 0, 2)
-# Share of an object's half side over which it fades: an edge that is cut out would be seen as part of it.
+# The share of an object's half side over which it fades; a network would see a hard edge as part of the object.
 _SOFT = 0.3
 
 
@@ -27,18 +28,18 @@ def soft_edged(patch: torch.Tensor) -> torch.Tensor:
 
 
 def turned(patch: torch.Tensor) -> list[torch.Tensor]:
-    """The eight ways in which a square can lie: each of four quarter turns, and mirrored.
+    """The eight positions of a square: four quarter turns, each also mirrored.
 
-    To each there is its mirror image left to right, and the one upside down, so what is uneven in the object
-    itself goes out of the mean.
+    For each position the list also has its mirror images left to right and upside down, so the asymmetry of the object
+    cancels out in the mean.
     """
     return [turn for one in (patch, patch.flip(-1)) for turn in (one.rot90(k, (-2, -1)) for k in range(4))]
 
 
 def places(middle: tuple[float, float], side: int, stride: tuple[float, float]) -> list[Place]:
-    """Left and top edges for an object of `side` around the pixel `middle`, (x, y).
+    """The left and top edges for an object of `side` at places around the pixel `middle`, (x, y).
 
-    Along each axis they are a quarter of the stride apart, in whole pixels.
+    Along each axis the places are a quarter of the stride apart, rounded to whole pixels.
     """
 
     def edges(axis: int) -> list[int]:

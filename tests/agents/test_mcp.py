@@ -131,10 +131,10 @@ def test_files_of_the_folders_are_reached_by_any_of_their_names(folder: Path) ->
 def test_folders_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for given in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(OptionError, match="is no folder"):
+        with pytest.raises(OptionError, match="is not a folder"):
             Reach([given])
     result = CliRunner().invoke(main, ["mcp", str(tmp_path / "none")])
-    assert (result.exit_code, "is no folder: " in result.output) == (2, True)
+    assert (result.exit_code, "is not a folder: " in result.output) == (2, True)
 
 
 def test_a_call_is_held_to_bounds(folder: Path) -> None:
@@ -160,7 +160,7 @@ def test_only_cards_are_models(name: str, folder: Path) -> None:
 def test_exactly_one_thing_is_compared(folder: Path) -> None:
     tools = tools_of([folder], load_settings(environ={}))
     for methods, targets in ((None, None), (["cam", "fem"], ["tabby", "lynx"]), (["cam"], None)):
-        with pytest.raises(OptionError, match="give two or more of one of methods, targets and models"):
+        with pytest.raises(OptionError, match="give two or more methods, two or more targets, or two or more models"):
             tools.compare("cat.jpg", methods, targets, None, None)
 
 

@@ -155,7 +155,7 @@ def test_the_expected_class_may_be_one_for_all_and_stand_in_a_target(
     run_batch(model, tmp_path / "table.csv", tmp_path / "table", Options(outputs=(), targets=("expected-predicted",)))
     rows = results(tmp_path / "table")
     assert rows["in/cat.png"]["explanations"][0]["class_index"] == 7
-    assert "nobody said which class is expected" in rows["in/cat.jpg"]["error"]
+    assert "its expected class is not known" in rows["in/cat.jpg"]["error"]
     run_batch(model, tmp_path / "table.csv", tmp_path / "rest", replace(options, targets=()))
     assert [row["expected"]["class_index"] for row in results(tmp_path / "rest").values()] == [0, 7]
 
@@ -269,7 +269,7 @@ def test_heat_beside_given_boxes_and_masks_is_counted(model: camserve.Model, fol
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,left\n", "lacks the columns bottom, right, top"),
+        ("file,left\n", "has no columns bottom, right, top"),
         ("file,left,top,right,bottom\na.png,1,2,x,4\n", "line 2: .* must be numbers"),
         ("file,left,top,right,bottom\na.png,5,2,1,4\n", "line 2: left must be less than right"),
     ],

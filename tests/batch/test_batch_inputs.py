@@ -63,13 +63,16 @@ def test_a_table_needs_a_column_of_files(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="has the columns path, class; one must be called 'file'"):
         found(table, tmp_path)
     table.write_text("file,class\none.png,1\n,2\n")
-    with pytest.raises(OptionError, match="line 3: no file is named"):
+    with pytest.raises(OptionError, match="line 3: the column file is empty"):
         found(table, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("in/one.png", "is one file; for images use `camserve explain`"), ("nowhere", "is not there; allowed are")],
+    [
+        ("in/one.png", "is one file; for single images use `camserve explain`"),
+        ("nowhere", "does not exist; allowed are"),
+    ],
 )
 def test_what_is_no_source_is_named(folder: Path, tmp_path: Path, source: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):

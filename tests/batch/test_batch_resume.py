@@ -210,7 +210,7 @@ def test_resuming_with_another_model_or_source_is_refused(
 def test_rows_of_another_run_are_not_continued(model: camserve.Model, folder: Path, unfinished: Path) -> None:
     results = unfinished / "results.jsonl"
     results.write_bytes(results.read_bytes().replace(b'"name": "02.png"', b'"name": "xx.png"'))
-    with pytest.raises(OptionError, match="is of another run: 'xx.png' in place of '02.png'"):
+    with pytest.raises(OptionError, match="is of another run: it has 'xx.png' in place of '02.png'"):
         run_batch(model, folder, unfinished, LITTLE, resume=True)
 
 

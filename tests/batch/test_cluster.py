@@ -175,7 +175,7 @@ def test_a_model_without_a_card_is_refused_before_a_cluster_is_asked(tmp_path: P
 
     network = camserve.load(Net(), labels=LABELS, size=64)
     picture(1).save(tmp_path / "a.png")
-    with pytest.raises(OptionError, match="load 'Net' by its card, and it has none: try `camserve add`"):
+    with pytest.raises(OptionError, match="load a model from its card, but 'Net' has no card: try `camserve add`"):
         run_batch(network, tmp_path, tmp_path / "out", cluster=Cluster())
     assert not (tmp_path / "out").exists()
 

@@ -73,7 +73,7 @@ def test_another_run_is_refused_with_what_there_is_and_what_to_write(
     said = str(refused.value)
     assert f"holds a finished run of another kind, 2 of 2 images of '{photos}' by efficientnet-lite0, begun " in said
     assert f"the source was '{photos}', is '{other}'" in said
-    assert "Give another OUT, or --restart, which removes what that run wrote" in said
+    assert "Give another OUT, or --restart, which removes the files of that run" in said
     with pytest.raises(OptionError, match=r"options.outputs was \['overlay', 'map'\], is \['mask'\]"):
         run_batch(model, photos, out, Options(outputs=("mask",)))
     assert {path: (out / path).read_bytes() for path in files(out)} == before
@@ -151,7 +151,9 @@ def test_a_finished_run_says_so_and_does_nothing(model: camserve.Model, photos: 
 def test_images_added_since_are_never_passed_over_in_silence(model: camserve.Model, photos: Path, out: Path) -> None:
     picture(9).save(photos / "new.png")
     (photos / "a.png").unlink()
-    with pytest.raises(OptionError, match="has other images by now: 1 new, 1 gone. Give another OUT, or --restart"):
+    with pytest.raises(
+        OptionError, match="but the images there have changed: 1 new, 1 gone. Give another OUT, or --restart"
+    ):
         run_batch(model, photos, out, PICTURES)
     said = Said()
     assert run_batch(model, photos, out, PICTURES, resume=True, progress=said).explained == 2
@@ -202,7 +204,7 @@ def test_what_out_holds_is_seen_without_torch(photos: Path, other: Path, out: Pa
 
 def test_the_images_folder_is_no_place_for_the_results(tmp_path: Path) -> None:
     picture(1).save(tmp_path / "a.png")
-    with pytest.raises(OptionError, match="is the folder of the images, too: give OUT another place"):
+    with pytest.raises(OptionError, match="is also the folder of the images: give another OUT"):
         check_run(str(tmp_path), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
@@ -213,12 +215,12 @@ def test_pages_of_something_else_are_not_written_over(
     site = tmp_path / "site"
     site.mkdir()
     (site / "index.html").write_text("mine")
-    with pytest.raises(OptionError, match=r"holds 'index.html', which is of no run there. Give another OUT"):
+    with pytest.raises(OptionError, match=r"holds 'index.html', but no run. Give another OUT"):
         check_run(str(photos), site)
     assert (site / "index.html").read_text() == "mine"
     assert run("compare", out, out, "-o", tmp_path / "compared").exit_code == 0
     for restart in (False, True):
-        with pytest.raises(OptionError, match="holds what `camserve compare` wrote: give OUT another place"):
+        with pytest.raises(OptionError, match="holds the results of `camserve compare`: give another OUT"):
             check_run(str(photos), tmp_path / "compared", restart=restart)
     for name in ("evaluation.html", "evaluation.json", "evaluation.csv", "evaluation.svg", "evaluation.pdf"):
         (out / name).write_text("of the run before")

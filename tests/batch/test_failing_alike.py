@@ -36,7 +36,9 @@ def test_two_hundred_failures_alike_stop_a_run_and_it_can_go_on(model: camserve.
     summary = run_batch(model, folder, out, NOTHING)
     assert (summary.explained, summary.failed) == (0, LIMIT)
     assert summary.stopped is not None
-    assert summary.stopped.startswith("stopped, as the first 200 images all failed alike, the last with: '0199.png'")
+    assert summary.stopped.startswith(
+        "stopped: the first 200 images all failed for the same reason. The last error: '0199.png'"
+    )
     assert "Likely cause: the files" in summary.stopped
     assert summary.findings["sentences"][1:] == ["Nothing was checked, because there is no map."]
     assert (out / "index.html").exists()
@@ -75,7 +77,7 @@ def test_the_command_says_why_and_ends_with_3(tmp_path: Path) -> None:
     for number, flag in enumerate(("--quiet", "--json")):
         result = run("batch", folder, tmp_path / str(number), flag, "--output", "none")
         assert result.exit_code == 3
-        assert result.stderr.startswith("camserve: stopped, as the first 200 images all failed alike")
+        assert result.stderr.startswith("camserve: stopped: the first 200 images all failed for the same reason")
         assert result.stderr.count("\n") == 1
     assert json.loads(result.stdout)["stopped"] in result.stderr
     going = run("batch", folder, tmp_path / "going", "--quiet", "--keep-going", "--output", "none")
@@ -100,4 +102,4 @@ def test_a_comparison_whose_images_all_fail_ends_with_the_reason(tmp_path: Path)
     models = ("efficientnet-lite0", "efficientnet-lite0")
     result = run("compare", *models, "--images", folder, "-o", tmp_path / "out", "--json")
     assert result.exit_code == 3
-    assert "camserve: efficientnet-lite0: stopped, as the first 200 images all failed alike" in result.stderr
+    assert "camserve: efficientnet-lite0: stopped: the first 200 images all failed for the same reason" in result.stderr

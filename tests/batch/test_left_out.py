@@ -119,7 +119,7 @@ def test_a_flat_folder_has_images_and_no_folders_of_classes(folder: Path, tmp_pa
     for number in range(3):
         picture(number).save(folder / f"{number}.png")
     said = (
-        f"4 images lie directly in '{folder}', not in folders named by classes: put each into the folder of its class"
+        f"4 images are directly in '{folder}', not in folders named by classes: put each into the folder of its class"
     )
     result = CliRunner().invoke(main, ["batch", str(folder), str(tmp_path / "out"), "--folders-are-classes"])
     assert (result.exit_code, said in result.stderr) == (2, True)

@@ -220,7 +220,7 @@ def test_a_path_that_changes_between_looking_and_opening(tmp_path: Path) -> None
 def test_what_is_known_of_images_is_no_pipe_either(model: camserve.Model, odd: Path, tmp_path: Path) -> None:
     os.mkfifo(odd / "list.txt")
     os.mkfifo(odd / "boxes.csv")
-    with pytest.raises(OptionError, match="is no file and no folder"):
+    with pytest.raises(OptionError, match="is neither a file nor a folder"):
         run_batch(model, odd / "list.txt", tmp_path / "out")
     with pytest.raises(OptionError, match="is neither a .csv table of boxes nor a folder of masks"):
         run_batch(model, odd, tmp_path / "out", objects=odd / "boxes.csv")

@@ -85,12 +85,12 @@ def test_the_folder_of_the_images_is_refused_in_python_too(model: camserve.Model
     (tmp_path / "link").symlink_to(photos)
     for out in (photos, tmp_path / "link", photos / "deep" / ".."):
         for source in (photos, f"{photos}/**/*.png", photos.as_uri()):
-            with pytest.raises(OptionError, match="is the folder of the images, too"):
+            with pytest.raises(OptionError, match="is also the folder of the images"):
                 run_batch(model, source, out)
     out = tmp_path / "out"
     run_batch(model, photos, out, Options())
     (tmp_path / "made").symlink_to(out / "overlays")
     for source in (out / "overlays", tmp_path / "made", out / "overlays" / "deep"):
-        with pytest.raises(OptionError, match="is where pictures of .* are written to"):
+        with pytest.raises(OptionError, match="would write its pictures into"):
             run_batch(model, source, out, restart=True)
     assert run_batch(model, out / "overlays", tmp_path / "of overlays").explained == 2  # as was asked for

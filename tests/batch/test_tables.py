@@ -78,11 +78,13 @@ def test_other_encodings_are_named_and_files_that_are_called_so_are_taken(folder
     latin = "ö.png".encode("latin-1")
     (folder / "l.txt").write_bytes(b"a.png\n" + latin + b"\n")
     said = refused(folder / "l.txt")
-    assert said.endswith("l.txt', line 2: this is no UTF-8 text; save the file as UTF-8, which Excel calls 'CSV UTF-8'")
+    assert said.endswith(
+        "l.txt', line 2: this is not UTF-8 text; save the file as UTF-8, which Excel calls 'CSV UTF-8'"
+    )
     (folder / "t.csv").write_bytes("file,class\na.png,Löwe\n".encode("latin-1"))
-    assert "t.csv', line 2, column class: this is no UTF-8 text" in refused(folder / "t.csv")
+    assert "t.csv', line 2, column class: this is not UTF-8 text" in refused(folder / "t.csv")
     (folder / "cut.txt").write_bytes(codecs.BOM_UTF16_LE + "a.png".encode("utf-16-le")[:-1])
-    assert "is no utf-16" in refused(folder / "cut.txt")
+    assert "is not utf-16" in refused(folder / "cut.txt")
     Path(os.fsdecode(os.fsencode(folder) + b"/" + latin)).write_bytes(b"")
     assert [item.file for item in items(folder / "l.txt")] == ["a.png", "\ufffd.png"]
 
@@ -99,7 +101,7 @@ def test_backslashes_and_blanks_belong_to_a_name_only_where_such_a_file_is_there
 
 def test_a_nul_never_reaches_the_system(folder: Path) -> None:
     (folder / "l.txt").write_bytes(b"a.png\0sub/b c.png\0")
-    assert "l.txt', line 1, holds a NUL character: write one path a line, as UTF-8 text" in refused(folder / "l.txt")
+    assert "l.txt', line 1, holds a NUL character: write one path per line, as UTF-8 text" in refused(folder / "l.txt")
     (folder / "t.csv").write_bytes(b"file,class\na\0.png,tench\n")
     assert "NUL" in refused(folder / "t.csv")
 
@@ -107,19 +109,19 @@ def test_a_nul_never_reaches_the_system(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("file,label\na.png,tench\n", "has a column 'label' and none called 'class': call it 'class' if it says which "
-         "class an image shows, else leave it out; known columns are file, class, target"),
-        ("file,Classes\na.png,tench\n", "has a column 'classes' and none called 'class'"),
-        ("file,targets\na.png,tench\n", "has a column 'targets' and none called 'target'"),
+        ("file,label\na.png,tench\n", "has a column 'label', but no column 'class': rename it to 'class' if it says "
+         "which class an image shows, else remove it; known columns are file, class, target"),
+        ("file,Classes\na.png,tench\n", "has a column 'classes', but no column 'class'"),
+        ("file,targets\na.png,tench\n", "has a column 'targets', but no column 'target'"),
         ("a.png,tench\nsub/b c.png,tabby\n", "begins with 'a.png,tench'; its first line must name the columns, as in "
          "'file,class'"),
         ("path,class\na.png,tench\n", "has the columns path, class; one must be called 'file'"),
         ("path;class\na.png;tench\n", "has the columns path, class; one must be called 'file'"),
         ("file,class,Class\na.png,tench,\n", "has several columns called 'class'"),
         ("", "is empty; its first line must name the columns, as in 'file'"),
-        ("file,class\na,b.png,tench\n", "line 2: 3 cells, and the header names 2 columns; put cells that hold ',' in "
+        ("file,class\na,b.png,tench\n", "line 2: 3 cells, but the header names 2 columns; put cells that hold ',' in "
          "double quotes"),
-        ("file,class\na.png,tench\n,tabby\n", "line 3: no file is named"),
+        ("file,class\na.png,tench\n,tabby\n", "line 3: the column file is empty"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_not_understood_is_named(folder: Path, text: str, said: str) -> None:

@@ -54,7 +54,7 @@ def test_options_mean_targets(option, index, against, sign, name) -> None:  # ty
         ("wire haired fox terier", UnknownName, "did you mean 'wire-haired fox terrier'"),
         ("tigre-cat", UnknownName, "unknown class 'tigre-cat'; did you mean 'tiger cat'"),
         ("zzz-yyy", UnknownName, "unknown class 'zzz-yyy'. Known"),
-        (["cat", "dog"], OptionError, r"has 2 entries, and one is explained; try explain_classes"),
+        (["cat", "dog"], OptionError, r"has 2 entries, but explain takes one; use explain_classes"),
         (7, OptionError, "target 7 is not a class; the model has classes 0 to 6"),
         (-1, OptionError, "target -1 is not a class"),
         (1.5, OptionError, "neither a class index nor a class name"),
@@ -81,7 +81,7 @@ def test_a_function_of_the_caller_s_gives_one_number_an_image() -> None:
     target = resolve_target(lambda logits: logits[:, 0] + 2 * logits[:, 3], LOGITS[0].numpy(), LABELS)
     assert target(LOGITS).item() == 1
     assert target.index == 1
-    with pytest.raises(OptionError, match=r"gave \(1, 7\) for logits \(1, 7\); it must give one number an image"):
+    with pytest.raises(OptionError, match=r"gave \(1, 7\) for logits \(1, 7\); it must give one number per image"):
         resolve_target(lambda logits: logits, LOGITS[0].numpy(), LABELS)(LOGITS)
 
 
@@ -164,7 +164,7 @@ def test_a_target_may_name_the_expected_class(option: str, index: int, against: 
     target = resolve_target(option, LOGITS[0].numpy(), LABELS, expected=3)
     assert (target.index, target.against, target.sign) == (index, against, sign)
     with pytest.raises(
-        OptionError, match=f"target '{option}' is about the class that the image shows, and nobody said"
+        OptionError, match=f"target '{option}' needs the class that the image shows, but this class is not known"
     ):
         resolve_target(option, LOGITS[0].numpy(), LABELS)
     assert needs_expected(option, LABELS)
@@ -182,7 +182,9 @@ def test_a_class_called_as_a_word_is_told_from_it() -> None:
     assert resolve_target("cat-expected", logits, labels).against == 1
     assert resolve_target("expected-value", logits, labels, expected=0).index == 3
     for option in ("expected", "cat-expected", "expected-cat", "-expected"):
-        with pytest.raises(OptionError, match="'expected' means the class that the image shows, and here .* as '#1'"):
+        with pytest.raises(
+            OptionError, match="'expected' means the class that the image shows, but a class .* as '#1'"
+        ):
             resolve_target(option, logits, labels, expected=0)
     for option in ("predicted", "cat-predicted"):
         with pytest.raises(OptionError, match="'predicted' means the class with the highest logit, .* as '#2'"):

@@ -62,7 +62,7 @@ def test_a_variable_takes_a_list_as_a_file_writes_it_too() -> None:
     assert chosen.models.folders == (Path("/a"), Path("/b:c"))
     assert (chosen.serve.preload, chosen.serve.cors_origins) == (("finch", "wren"), ("https://a.example.org",))
     assert (chosen.sharp.scales, chosen.serve.token.get_secret_value()) == ((1, 2.5), "[secret-of-sixteen]")
-    with pytest.raises(ConfigError, match=r"CAMSERVE_MODELS_FOLDERS = '\[/a\]' is no list: allowed is one such as"):
+    with pytest.raises(ConfigError, match=r"CAMSERVE_MODELS_FOLDERS = '\[/a\]' is not a list; write it as"):
         load_settings(environ={"CAMSERVE_MODELS_FOLDERS": "[/a]"})
 
 
@@ -166,5 +166,5 @@ def test_what_is_no_toml_is_a_config_error(tmp_path: Path, text: str) -> None:
 
 def test_a_settings_file_has_an_end(tmp_path: Path) -> None:
     (tmp_path / "long.toml").write_text("#" * 2**20 + "\n")
-    with pytest.raises(ConfigError, match="the settings file '.*long.toml' may have 1 MB at most"):
+    with pytest.raises(ConfigError, match="the settings file '.*long.toml' is larger than 1 MB"):
         load_settings(tmp_path / "long.toml", environ={})

@@ -131,7 +131,7 @@ def test_a_batch_normalisation_left_in_training_mode_is_found() -> None:
 
     check = CHECKS["batches"](on_bench(filled(OfTheBatch())))
     assert check.passed is False
-    assert "which others are beside it" in check.sentence
+    assert "depends on the others in its batch" in check.sentence
 
 
 def test_an_untrained_network_is_found() -> None:
@@ -155,7 +155,7 @@ def test_a_cut_that_is_no_longer_the_network_is_found() -> None:
     check = CHECKS["autograd"](bench)
     assert check.passed is False
     assert check.numbers["activations"] > 1e-3
-    assert "not yours" in check.sentence
+    assert "differs from yours" in check.sentence
 
 
 def test_an_engine_that_runs_other_weights_is_found() -> None:

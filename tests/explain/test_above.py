@@ -98,7 +98,7 @@ def test_classes_that_share_one_probability_have_scores_as_well() -> None:
 
 @pytest.mark.parametrize("text", ["above 2", "above 1.5"])
 def test_a_score_is_at_most_one(text: str) -> None:
-    with pytest.raises(OptionError, match="a score is 0 to 1"):
+    with pytest.raises(OptionError, match="a score is a number from 0 to 1"):
         parse_targets(text)
 
 

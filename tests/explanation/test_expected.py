@@ -79,5 +79,5 @@ def test_what_is_wrong_with_it_is_said(model: camserve.Model) -> None:
         model.explain(IMAGE, expected=4)
     with pytest.raises(OptionError, match="expected 1.5 is neither a whole number nor text"):
         model.explain(IMAGE, expected=1.5)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="nobody said which that is: give expected, an index or a name"):
+    with pytest.raises(OptionError, match="this class is not known: give expected, an index or a name"):
         model.explain(IMAGE, target="predicted-expected")

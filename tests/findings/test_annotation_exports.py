@@ -136,7 +136,7 @@ def test_without_its_plan_a_run_is_exported_by_the_names_of_its_files(
 
 
 def test_fiftyone_without_heatmaps_is_refused_before_the_work() -> None:
-    with pytest.raises(OptionError, match="FiftyOne shows heatmaps: add --output heatmap"):
+    with pytest.raises(OptionError, match="the FiftyOne export needs heatmaps: add --output heatmap"):
         check_exports(["fiftyone"], Options())
 
 

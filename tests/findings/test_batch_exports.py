@@ -74,6 +74,6 @@ def test_coco_holds_every_box(out: Path, model: camserve.Model) -> None:
 
 def test_coco_without_boxes_is_refused_before_the_work(model: camserve.Model, tmp_path: Path) -> None:
     picture(1).save(tmp_path / "a.png")
-    with pytest.raises(OptionError, match="COCO is made of boxes: add --output boxes"):
+    with pytest.raises(OptionError, match="the COCO export needs boxes: add --output boxes"):
         run_batch(model, tmp_path, tmp_path / "out", exports=("coco",))
     assert not (tmp_path / "out").exists()

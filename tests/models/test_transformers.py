@@ -363,7 +363,7 @@ def test_a_folder_is_added_as_a_card(saved: Path, tmp_path: Path, monkeypatch: p
         camserve.load(card)
     for wrong, said in (
         (["add", f"hf:{saved}", "-a", "timm:resnet18"], "leave out --architecture"),
-        (["add", "finch.pth"], "give --architecture; only hf:FOLDER"),
+        (["add", "finch.pth"], "give --architecture. Only hf:FOLDER"),
     ):
         answer = CliRunner().invoke(main, [*wrong, "--folder", str(tmp_path)])
         assert (answer.exit_code, said in answer.output) == (2, True), answer.output

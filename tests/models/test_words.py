@@ -164,7 +164,7 @@ def test_templates_are_averaged_as_directions(folders: dict[str, Path]) -> None:
         torch.testing.assert_close(row[None], theirs.logit_scale.exp() * F.normalize(both), rtol=1e-4, atol=1e-5)
     assert model.card.zero_shot is not None
     assert model.card.zero_shot.templates == tuple(templates)
-    with pytest.raises(OptionError, match=r"template 'a photo' is no prompt with \{\} in it"):
+    with pytest.raises(OptionError, match=r"template 'a photo' is not a prompt with \{\} in it"):
         camserve.load(f"clip:{folders['clip']}", labels=SENTENCES, templates=["a photo"])
 
 
@@ -197,7 +197,7 @@ def test_a_card_says_sentences_and_templates(folders: dict[str, Path], tmp_path:
     own = camserve.load(f"clip:{folders['clip']}", labels=["a cat", "a dog"], templates=["a {}"])
     assert model.explain(PICTURE).logits == pytest.approx(own.explain(PICTURE).logits, abs=1e-5)
     card.write_text(text.replace('"a {}"', '"a"'))
-    with pytest.raises(ModelError, match="card.toml' is wrong: template 'a' is no prompt"):
+    with pytest.raises(ModelError, match="card.toml' is wrong: template 'a' is not a prompt"):
         camserve.load(card, settings=settings)
 
 
@@ -205,7 +205,7 @@ def test_a_card_says_sentences_and_templates(folders: dict[str, Path], tmp_path:
     ("labels", "error", "said"),
     [
         ([], OptionError, "there are no sentences"),
-        (["a cat", ""], OptionError, "is no sentence"),
+        (["a cat", ""], OptionError, "is not a sentence"),
         (["a cat", "a cat"], OptionError, "'a cat' was given twice"),
         (["a cat " * 20], OptionError, "is too long: this model reads 16 tokens"),
         (["x" * (LONGEST_SENTENCE + 1)], TooMuch, f"allowed are {LONGEST_SENTENCE}"),

@@ -133,7 +133,9 @@ def test_resnet20_says_of_every_photograph_what_it_says_without_us(desk: Path, d
     """It is right on 160 of these 200, which are JPEG files; its authors report 91.8 % on the originals."""
     weights = data / "weights" / "resnet20-cifar10.th"
     model, facts = added(weights, "./resnet20.py:ResNet20", "cifar10.txt", "--size 32 --crop 1")
-    assert facts["weights"] == "97 tensors of resnet20-cifar10.th under 'state_dict', 'module.' taken off their names"
+    assert (
+        facts["weights"] == "97 tensors of resnet20-cifar10.th under 'state_dict', 'module.' removed from their names"
+    )
     assert facts["layer"] == "layer3, a cell every 4 pixels"
     assert facts["head"] == "linear: explained by cam, whose map adds up to the logit"
     photos = sorted((data / "cifar10").glob("*/*.jpg"))

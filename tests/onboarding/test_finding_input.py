@@ -138,7 +138,7 @@ def test_photographs_of_other_classes_than_said_are_noticed(desk: Path) -> None:
 def test_without_photographs_it_is_said_what_is_only_usual(desk: Path) -> None:
     said = json.loads(run(*ADD[:-2], "--size", "64", "--channels", "RGB", "--json").stdout)
     assert said["assumed"] == (
-        "nobody states crop, mean, std, resample: these are the usual ones; --photos FOLDER finds them"
+        "the usual values for crop, mean, std, resample, which are not stated; --photos FOLDER finds them"
     )
     options = "--size 64 --crop 1 --mean 0 0 0 --std 255 255 255 --channels RGB --resample bilinear --name y"
     assert "assumed" not in json.loads(run(*ADD[:-2], *options.split(), "--json").stdout)
@@ -147,10 +147,10 @@ def test_without_photographs_it_is_said_what_is_only_usual(desk: Path) -> None:
 @pytest.mark.parametrize(
     ("photos", "message"),
     [
-        ("gone", "'gone' is not there; allowed are a folder"),
+        ("gone", "'gone' does not exist; allowed are a folder"),
         ("net.py", "'net.py' is one file"),
         ("photos/fern", "no photographs whose class is known: put them into folders named by their classes, or give"),
-        ("part", "'part' has 2 classes and the network 8; say with --labels which is which"),
+        ("part", "'part' has 2 classes, but the network has 8; give them in order with --labels"),
         ("broken", "none of the 8 photographs of 'broken' can be read"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_network_that_does_not_take_the_usual_size_is_told_apart_from_a_broken
     result = run(*ADD[:-2])
     assert result.exit_code == 1
     assert "the network fails on an input of (1, 3, 224, 224)" in result.stderr
-    assert ". 224 pixels are only the usual size: give the network's with --size, or find it with --photos\n" in (
+    assert ". 224 pixels are only the usual size: give the network's size with --size, or find it with --photos\n" in (
         result.stderr
     )
 

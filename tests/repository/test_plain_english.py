@@ -39,6 +39,8 @@ WORDS = {
     r"said to be": "called, marked as",
     r"under ?way": "in progress, running",
     r"by and by": "later",
+    r"one a line": "one per line",
+    r"(?:put|puts) to the test": "test, check",
 }
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): plain for words, plain in WORDS.items()}
 

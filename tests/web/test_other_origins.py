@@ -64,7 +64,7 @@ def test_all_origins_have_a_name_of_their_own() -> None:
 )
 @pytest.mark.parametrize("name", ["frame_ancestors", "cors_origins"])
 def test_what_is_no_origin_is_refused(name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"(?s)serve.{name}.*is no origin, such as https://wiki.example.org"):
+    with pytest.raises(ConfigError, match=f"(?s)serve.{name}.*is not an origin, such as https://wiki.example.org"):
         load_settings(overrides={"serve": {name: (value,)}}, environ={})
 
 

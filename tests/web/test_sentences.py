@@ -176,7 +176,7 @@ def test_add_makes_a_card_of_its_folder_and_sentences(card: Path, tmp_path: Path
     expected = camserve.load(given, labels=OTHERS.split("; "), templates=["a photo of {}"])
     assert made.explain(PICTURE).logits == pytest.approx(expected.explain(PICTURE).logits, abs=1e-5)
     for wrong, said in (
-        (["add", given, "--folder", str(tmp_path)], "give them, one a line, with --labels FILE"),
+        (["add", given, "--folder", str(tmp_path)], "give the sentences, one per line, with --labels FILE"),
         (["add", given, "-a", "timm:resnet18"], "leave out --architecture"),
         (["add", "x.pth"], "give --architecture"),
         ([*asked, "--mean", "0"], "--mean: clip:FOLDER already defines this"),
