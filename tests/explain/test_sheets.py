@@ -102,7 +102,7 @@ def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image
         reports.append(time.monotonic())
 
     (found,) = compare_methods(model, photo, ["rise"], run=Run(deadline=0.5, progress=progress))
-    assert (found.explanation, found.reason) == (None, "given up after 0.5 s: it costs 1000 forward passes")
+    assert (found.explanation, found.reason) == (None, "stopped after 0.5 s: it costs 1000 forward passes")
     model.explain(photo.image)  # waits for nothing but a batch
     time.sleep(2)
     assert len(reports) < 60  # of 63 batches
@@ -140,7 +140,7 @@ def test_an_estimate_counts_the_forwards_that_are_run(model: camserve.Model, ima
 def test_what_takes_longer_than_its_limit_is_not_begun(model: camserve.Model, image: Path) -> None:
     photo, sixty = open_photo(model, image), Run(deadline=60)
     (found,) = compare_methods(model, photo, ["rise"], run=sixty, expected={"rise": 95.2})
-    assert (found.explanation, found.reason) == (None, "about 95 s, not begun: the limit is 60 s")
+    assert (found.explanation, found.reason) == (None, "about 95 s, not started: the limit is 60 s")
     (found,) = compare_methods(model, photo, ["cam"], run=sixty, expected={"rise": 95.2})
     assert found.explanation is not None
 
