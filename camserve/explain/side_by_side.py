@@ -70,7 +70,7 @@ def compare_methods(
     for name in methods:
         takes = (expected or {}).get(name, 0.0)
         if run.deadline is not None and takes > run.deadline:
-            yield _left_out(name, f"about {_seconds(takes)}, not started: the limit is {run.deadline:g} s")
+            yield _left_out(name, f"about {_seconds(takes)}, not begun: the limit is {run.deadline:g} s")
             continue
         start = time.perf_counter()
         try:

@@ -140,7 +140,7 @@ def test_an_estimate_counts_the_forwards_that_are_run(model: camserve.Model, ima
 def test_what_takes_longer_than_its_limit_is_not_begun(model: camserve.Model, image: Path) -> None:
     photo, sixty = open_photo(model, image), Run(deadline=60)
     (found,) = compare_methods(model, photo, ["rise"], run=sixty, expected={"rise": 95.2})
-    assert (found.explanation, found.reason) == (None, "about 95 s, not started: the limit is 60 s")
+    assert (found.explanation, found.reason) == (None, "about 95 s, not begun: the limit is 60 s")
     (found,) = compare_methods(model, photo, ["cam"], run=sixty, expected={"rise": 95.2})
     assert found.explanation is not None
 

@@ -60,7 +60,7 @@ def test_what_is_left_out_has_a_reason_and_a_tile(model: camserve.Model, image: 
     found = model.explain_methods(image, ["cam", "rise"], limit=1e-6)
     assert list(found) == []
     assert list(found.left_out) == ["cam", "rise"]
-    assert "not started: the limit is 1e-06 s" in found.left_out["rise"]
+    assert "not begun: the limit is 1e-06 s" in found.left_out["rise"]
     with pytest.raises(OptionError, match="nothing to draw"):
         found.sheet()
 
