@@ -139,9 +139,7 @@ def test_a_probability_next_to_one_is_saturated_for_methods_of_probabilities(met
 def test_log_softmax_next_to_zero_is_saturated_for_every_method() -> None:
     image = picture(3, (8, 8))
     warnings = certain(9).explain(image, quantity="log-softmax").warnings
-    assert (
-        "the target, log-softmax, is saturated: it changes by 0.0001 when a logit changes by 1" in warnings[0]
-    )
+    assert "the target, log-softmax, is saturated: it changes by 0.0001 when a logit changes by 1" in warnings[0]
     assert SATURATED not in said(certain(9).explain(image))
     assert SATURATED not in said(certain(5).explain(image, quantity="log-softmax"))
     assert SATURATED not in said(certain(9).explain(image, quantity="log-softmax", target=1))  # far from certain

@@ -351,7 +351,7 @@ class Cut(Small):
         (Skipping, "answer also depends on tokens from before"),
         (Repeating, "'blocks.1' runs 2 times"),
         (Loose, "blocks that are modules, and 'blocks.0' is not a module"),
-        (TwoQueries, "at most one query that pools these"),
+        (TwoQueries, "at most one query that pools the tokens"),
         (Cut, "cannot be differentiated by its attention"),
     ],
 )

@@ -133,9 +133,7 @@ def _apart(paths: list[list[str]]) -> Iterator[list[str]]:
 
 def _check_modules(blocks: Sequence[str], found: Found) -> None:
     if missing := [block for block in blocks if block not in found.shapes]:
-        raise OptionError(
-            f"LeGrad needs blocks that are modules, and '{missing[0]}' is not a module; try 'gradcam'"
-        )
+        raise OptionError(f"LeGrad needs blocks that are modules, and '{missing[0]}' is not a module; try 'gradcam'")
     _check_once(blocks, found)
 
 
