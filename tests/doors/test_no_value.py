@@ -60,7 +60,7 @@ def test_labels_without_an_order(labels: Any) -> None:
 @pytest.mark.parametrize("value", [None, b"", 5, [], NoPath()])
 def test_no_path(model: camserve.Model, explanation: camserve.Explanation, value: Any) -> None:
     for call in (explanation.save, lambda path: export(model, path)):
-        with pytest.raises(OptionError, match="is no path; give text"):
+        with pytest.raises(OptionError, match="is not a path; give text"):
             call(value)
 
 
