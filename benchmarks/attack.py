@@ -1,4 +1,4 @@
-"""Every abuse at once: are normal requests and health checks answered as if nothing were? Part of load.py."""
+"""All kinds of abuse at once: are normal requests and health checks answered as usual? Part of load.py."""
 
 import asyncio
 import itertools
@@ -34,9 +34,9 @@ class Kind:
 
 @dataclass
 class Heard:
-    """answers: by the kind of attack. ends: how clients that are slow or vanish ended, by kind.
+    """answers: by the kind of attack. ends: how slow and vanishing clients ended, by kind.
 
-    reference: the same answer asked for again and again, as bytes; None where it was refused.
+    reference: answers to one repeated request, as bytes; None for a refused request.
     """
 
     answers: defaultdict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
@@ -44,7 +44,7 @@ class Heard:
     reference: list[bytes | None] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
-        """What became of each kind, and of the reference."""
+        """Return the results of each kind of attack, and of the reference."""
         rows: list[Row] = []
         for kind, found in self.answers.items():
             slowest = max((one.seconds for one in found), default=0.0)
@@ -56,13 +56,13 @@ class Heard:
         return [*rows, {"attack": "none: a reference answer", "ended with": counted(given)}]
 
     def different(self) -> int:
-        """How often the reference was another than the first time, or, at the beginning or the end, not given."""
+        """Count reference answers that differ from the first one, and missing answers at the beginning or the end."""
         first, *_, last = self.reference
         return sum(one not in (first, None) for one in self.reference) + (first is None) + (last is None)
 
 
 def kinds() -> dict[str, Kind]:
-    """Those who wait for their answer."""
+    """Return the kinds of clients that wait for their answer."""
     outputs = "?outputs=overlay,heatmap,mask"
     return {
         "50 megapixels in 0.5 MB": Kind(4, [hostile.fifty_megapixels(), hostile.fifty_megapixels(outputs)]),
@@ -78,7 +78,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def attack(seconds: float) -> Results:
-    """Slow readers, bodies and heads, bombs, dear work, malformed requests and clients that vanish, all at once."""
+    """Slow readers, bodies and heads, bombs, expensive work, malformed requests and vanishing clients, all at once."""
     heard = Heard()
     with running() as service:
         asyncio.run(warm(service.address))
@@ -107,7 +107,7 @@ def attack(seconds: float) -> Results:
 
 
 async def attacked(address: Address, seconds: float, heard: Heard) -> None:
-    """All of it, for so long."""
+    """Run all attacks for this many seconds."""
     heard.reference.append(await given(address))
     head, large, ends = post(b"", length=9999), hostile.large_answer(), heard.ends
     works = [
@@ -127,7 +127,7 @@ async def attacked(address: Address, seconds: float, heard: Heard) -> None:
 
 
 async def asking(address: Address, kind: Kind, answers: list[Answer], first: int) -> None:
-    """One client of that kind. first: of the requests, so that two clients do not send the same."""
+    """Run one client of a kind. first: the index of its first request, so that clients send different requests."""
     for request in itertools.islice(itertools.cycle(kind.requests), first, None):
         began = time.monotonic()
         try:
@@ -139,7 +139,7 @@ async def asking(address: Address, kind: Kind, answers: list[Answer], first: int
 
 
 async def vanishing(address: Address, ends: "Counter[str]") -> None:
-    """Ten times a second a client that is gone before its answer."""
+    """Ten times a second, send a request and close the connection before the answer."""
     requests = posts(small_photographs())
     for way in itertools.cycle(WAYS):
         await disappear(address, next(requests), way)
@@ -148,14 +148,14 @@ async def vanishing(address: Address, ends: "Counter[str]") -> None:
 
 
 async def referring(address: Address, found: list[bytes | None]) -> None:
-    """Every other second the same question."""
+    """Send the same request every other second."""
     while True:
         await asyncio.sleep(_REFERENCE_EVERY)
         found.append(await given(address))
 
 
 async def given(address: Address) -> bytes | None:
-    """The answer about one photograph, in a file that is never the same; None where it is not answered with 200."""
+    """Return the answer for one photograph, each time in a different file; None if the status is not 200."""
     with suppress(OSError, EOFError, TimeoutError):
         async with asyncio.timeout(_PATIENCE), opened(address) as (reader, writer):
             writer.write(next(_references()))
@@ -166,5 +166,5 @@ async def given(address: Address) -> bytes | None:
 
 @cache
 def _references() -> Iterator[bytes]:
-    """Each file has another comment, so that nothing is answered from memory."""
+    """Yield files with different comments, so that no answer comes from the cache."""
     return posts(small_photographs()[:1], accept="image/png")

@@ -2,18 +2,18 @@
 
     python benchmarks/batch_at_scale.py [--photos FOLDER] [--images 10000] [--kills 5] [--only run,report]
 
-Makes images by varying the photographs of FOLDER (JPEG and PNG; by itself those that scikit-image brings): parts of
-them, mirrored, in other light, size and quality, 3 % of them truncated, empty or no picture. Then
+Makes images by varying the photographs of FOLDER (JPEG and PNG; default those of scikit-image): parts of them,
+mirrored, with other light, size and quality; 3 % of the files are truncated, empty or not a picture. Then
 
     stages   what an image costs in CPU seconds, stage by stage, on one thread; of 300 images at most
     run      one undisturbed run: memory, images a second by tenths, the sizes of what it writes
-    kills    another run, killed at random moments and gone on with: the same results, byte for byte, and seconds lost
-    report   the page of the first in a real Chromium (playwright)
-    passes   what is done about all images at once, with ten times the rows of the first; and their page
-    ray      1,000 images at most on a local Ray with two actors, beside as many on threads, byte for byte
+    kills    another run, killed at random moments and resumed: the same results, byte for byte, and seconds lost
+    report   the page of the first run in a real Chromium (playwright)
+    passes   the passes over all images, with ten times the rows of the first run; and their page
+    ray      at most 1,000 images on a local Ray with two actors, compared byte for byte with threads
 
-Writes OUT.md and OUT.json as benchmarks/run.py does. Ends with exit status 1 where a promise is broken. --keep keeps
-the images, what the batches wrote and a picture of the page; a folder that was kept spares making the images again.
+Writes OUT.md and OUT.json as benchmarks/run.py does. The exit status is 1 if a promise is broken. --keep keeps the
+images, the output of the batches and a picture of the page; the next run reuses the images of a kept folder.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PARTS: dict[str, Callable[[Case], Results]] = {
 
 
 def main() -> None:
-    """Measure the parts asked for, and say which promises are broken."""
+    """Measure the chosen parts, and print which promises are broken."""
     options = parser().parse_args()
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="camserve-scale-")))
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--photos", type=Path, metavar="FOLDER", help="default: the photographs that scikit-image brings")
     made.add_argument("--images", type=int, default=10_000, help="default: %(default)s")

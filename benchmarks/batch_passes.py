@@ -1,4 +1,4 @@
-"""What `camserve batch` does about all images at once, with ten times as many rows."""
+"""The passes of `camserve batch` over all images at once, with ten times as many rows."""
 
 import json
 import time
@@ -23,9 +23,10 @@ TIMES = 10
 
 
 def passes(case: Case) -> Results:
-    """Seconds and memory of each pass, in this process, over the rows of a run ten times, under other names.
+    """Measure seconds and memory of each pass, in this process, over the rows of a run, repeated ten times.
 
-    The peak is of the resident set over what it was before the pass. The page is then opened in a Chromium.
+    The repeated rows have other names. The peak is the growth of the resident set during the pass. Then the page is
+    opened in a Chromium.
     """
     case.finished()
     out, model = case.new("many"), camserve.load(case.model)
@@ -49,15 +50,15 @@ def passes(case: Case) -> Results:
 
 
 class Passes:
-    """Times passes over so many rows."""
+    """Measures passes over `count` rows."""
 
     def __init__(self, count: int) -> None:
         self.count, self.rows = count, list[Row]()
 
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
-        """What `work` gives."""
+        """Measure `work` and return its result."""
         before = status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current resident set
         start = time.perf_counter()
         made = work()
         took = time.perf_counter() - start
@@ -67,7 +68,7 @@ class Passes:
 
 
 def write_rows(source: Path, out: Path) -> None:
-    """results.jsonl of the names above, in their order; the pictures are those of `source`."""
+    """Write results.jsonl for the repeated names, in their order, with the pictures of `source`."""
     for kind in ("overlays", "thumbnails"):
         (out / kind).symlink_to((source / kind).resolve())
     with (out / "results.jsonl").open("w", encoding="utf-8") as results:

@@ -1,4 +1,4 @@
-"""Batches of their own processes over the same images: undisturbed, killed again and again, on a cluster."""
+"""Batches over the same images in their own processes: undisturbed, killed repeatedly, on a cluster."""
 
 import filecmp
 import random
@@ -14,18 +14,18 @@ from measuring import Aim, Results, Row, Skipped, Table
 from subjects import cache_folder
 from watching import Watch, watch
 
-# MB that a thousand images may add, once most sizes were seen, for each of which an engine may keep something.
+# MB that a thousand images may add after most sizes were seen; an engine may keep memory for each size.
 GROWTH = 5.0
-FLAT = 0.85  # the slowest of the last five tenths against the mean of all
-ENOUGH = 2000  # images from which growth and speed say something
-WAIT = 0.1  # seconds between a number of rows and the kill, at most
+FLAT = 0.85  # the speed of the slowest of the last five tenths, divided by the mean of all
+ENOUGH = 2000  # with fewer images, growth and speed mean little
+WAIT = 0.1  # at most this many seconds between a number of rows and the kill
 KILLED = -signal.SIGKILL
 MEGABYTE = 1e6
 
 
 @dataclass
 class Case:
-    """What is measured, in `folder`. whole: the undisturbed run, once there was one."""
+    """What is measured, in `folder`. whole: the undisturbed run, or None before it."""
 
     folder: Path
     images: int
@@ -42,16 +42,16 @@ class Case:
 
     @property
     def out(self) -> Path:
-        """What the undisturbed run wrote."""
+        """The output folder of the undisturbed run."""
         return self.folder / "out"
 
     def new(self, name: str) -> Path:
-        """A folder that is not there yet."""
+        """Return a folder that does not exist yet."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
         return self.folder / name
 
     def batch(self, out: Path, *more: str, source: Path | None = None, **kill: float | None) -> Watch:
-        """`camserve batch` as users run it. Raises RuntimeError where it ends as it should not."""
+        """Run `camserve batch` as users run it. Raises RuntimeError if it fails."""
         words = ["-m", "camserve", "batch", str(source or self.source), str(out), "--quiet", "--model", self.model]
         seen = watch([sys.executable, *words, *more], out, {"CAMSERVE_COMPUTE_CACHE": cache_folder()}, **kill)
         if seen.status not in (0, 1, KILLED if kill else 0):
@@ -59,19 +59,19 @@ class Case:
         return seen
 
     def undisturbed(self) -> Watch:
-        """The run that all others are held against, made where it was not yet."""
+        """Return the run that all others are compared with; run it if it is missing."""
         if self.whole is None:
             self.batch(self.new("warm"), source=self.first(8))  # conversions, the system's cache of files
             self.whole = self.batch(self.new("out"))
         return self.whole
 
     def finished(self) -> None:
-        """Sees to it that the undisturbed run is in `out`; one that was kept is gone on with where it is unfinished."""
+        """Make sure that `out` holds the finished undisturbed run; an unfinished kept run is resumed."""
         if self.whole is None:
             self.batch(self.out, "--resume")
 
     def first(self, count: int) -> Path:
-        """A list of the first so many images."""
+        """Write a list of the first `count` images."""
         path = self.folder / f"first-{count}.txt"
         named = sorted(one.relative_to(self.folder) for one in self.source.rglob("*.jpg"))
         path.write_text("\n".join(map(str, named[:count])))
@@ -79,7 +79,7 @@ class Case:
 
 
 def run(case: Case) -> Results:
-    """Memory, speed, and what it wrote."""
+    """Measure memory, speed, and the size of the output."""
     seen, count = case.undisturbed(), case.images
     tenths = [seen.rate(count * tenth / 10, count * (tenth + 1) / 10) for tenth in range(10)]
     speed = {
@@ -109,13 +109,13 @@ def run(case: Case) -> Results:
 
 
 def finishing(case: Case) -> Row:
-    """Seconds after the last row, as the files' times say."""
+    """Return the seconds after the last row, from the times of the files."""
     ends = [(case.out / name).stat().st_mtime for name in ("results.jsonl", "findings.json", "index.html")]
     return {"findings s": ends[1] - ends[0], "page s": ends[2] - ends[1]}
 
 
 def written(case: Case) -> list[Row]:
-    """Bytes, in all and for each image."""
+    """Return the bytes in all and for each image."""
     parts = {"images": case.source, **{path.name: path for path in sorted(case.out.iterdir())}}
     sizes = {
         name: sum(one.stat().st_size for one in [path, *path.rglob("*")] if one.is_file())
@@ -127,7 +127,7 @@ def written(case: Case) -> list[Row]:
 
 
 def kills(case: Case) -> Results:
-    """A run that is killed again and again ends with the same bytes."""
+    """Check that a run that is killed repeatedly ends with the same bytes."""
     whole, out = case.undisturbed(), case.new("killed")
     runs = [*killed(case, out), case.batch(out, "--resume")]
     rows = [
@@ -146,7 +146,7 @@ def kills(case: Case) -> Results:
 
 
 def killed(case: Case, out: Path) -> Iterator[Watch]:
-    """Runs into `out`, each killed at a random moment and the next gone on with."""
+    """Yield runs into `out`. Each is killed at a random moment, and the next run resumes."""
     rng, done = random.Random(case.images), 0
     for left in range(case.kills, 0, -1):
         ahead = int(rng.uniform(0, 2) * (case.images - done) / (left + 1))
@@ -155,7 +155,7 @@ def killed(case: Case, out: Path) -> Iterator[Watch]:
 
 
 def same(results: Results, when: str, one: Path, other: Path) -> Results:
-    """`results`, with what differs between two folders."""
+    """Return `results` with the differences between two folders."""
     different = differences(one, other)
     results.aims.append(Aim(f"files that differ {when}", len(different), 0))
     if different:
@@ -164,7 +164,7 @@ def same(results: Results, when: str, one: Path, other: Path) -> Results:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """Files that are in one folder only, or have other bytes there."""
+    """Return the files that are in only one folder, or differ in their bytes."""
     names = [{str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} for out in (one, other)]
     both = names[0] & names[1]
     return sorted(
@@ -173,7 +173,7 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def ray(case: Case) -> Results:
-    """The same list on threads and on a local Ray."""
+    """Run the same list on threads and on a local Ray."""
     if find_spec("ray") is None:
         raise Skipped('Ray is not installed: pip install "camserve[ray]"')
     count = min(case.images, 1000)

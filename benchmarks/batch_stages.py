@@ -1,4 +1,4 @@
-"""What an image of a batch costs, stage by stage."""
+"""The cost of one image of a batch, stage by stage."""
 
 import tempfile
 import time
@@ -35,7 +35,7 @@ class Clock:
         self.seconds: dict[str, list[float]] = {}
 
     def __call__(self, name: str, stage: Callable[[], Any]) -> Any:
-        """What `stage` gives."""
+        """Measure `stage` and return its result."""
         start = time.process_time()
         made = stage()
         self.seconds.setdefault(name, []).append(time.process_time() - start)
@@ -43,7 +43,7 @@ class Clock:
 
 
 def stages(case: Case) -> Results:
-    """CPU time of each stage of an image, with one worker and one intra-op thread; of 300 readable images at most."""
+    """Measure the CPU time of each stage of at most 300 readable images, with one worker and one intra-op thread."""
     compute = {"cache": cache_folder(), "threads": 1, "workers": 1}
     model = camserve.load(case.model, settings=load_settings(overrides={"compute": compute}))
     clock = Clock()
@@ -52,7 +52,7 @@ def stages(case: Case) -> Results:
         for number, path in enumerate(sorted(case.source.rglob("*.jpg"))[: WARM + MOST]):
             if number == WARM:
                 clock.seconds.clear()
-            ways = in_pieces, as_a_whole  # the first to meet a size pays for it, so they take turns
+            ways = in_pieces, as_a_whole  # a new size costs extra, so the two alternate
             for way in ways if number % 2 else reversed(ways):
                 way(work, path, clock)
     title = f"{model.name}, {model.layer().engine.name}: CPU ms an image, of {len(clock.seconds[WHOLE])} images"
@@ -60,7 +60,7 @@ def stages(case: Case) -> Results:
 
 
 def as_a_whole(work: Work, path: Path, clock: Clock) -> None:
-    """An image as the batch explains it; one that cannot be read does not count."""
+    """Explain an image as the batch does; an image that cannot be read does not count."""
     start = time.process_time()
     row = work(Item(path.name, str(path)))
     if row["status"] == "ok":
@@ -68,7 +68,7 @@ def as_a_whole(work: Work, path: Path, clock: Clock) -> None:
 
 
 def in_pieces(work: Work, path: Path, clock: Clock) -> None:
-    """What `Work` does with an image, one thing after another."""
+    """Do the steps of `Work` for an image one by one."""
     model = work.model
     try:
         photo = clock("read and decode", lambda: open_photo(model, path))
@@ -85,14 +85,14 @@ def in_pieces(work: Work, path: Path, clock: Clock) -> None:
 
 
 def sketched(one: Explanation) -> str:
-    """What a row keeps of the map."""
+    """Return the text that a row keeps of the map."""
     sketch = sketch_of(one.map, one.placement)
     shares(sketch)
     return to_text(sketch)
 
 
 def rows(clock: Clock) -> list[Row]:
-    """Means, as the sum counts, and their share of the whole."""
+    """Return the mean of each stage, and its share of the whole. Means, because the sum matters."""
     whole = sum(clock.seconds[WHOLE])
     found = []
     for name, seconds in sorted(clock.seconds.items(), key=lambda one: one[0] == WHOLE):

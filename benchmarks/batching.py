@@ -1,11 +1,11 @@
-"""Would the service answer more if it ran images of equal shape together?
+"""Would the service answer more requests if it ran images of equal shape in one batch?
 
     python benchmarks/batching.py [--engines torch] [--repeats 60]
 
 The forward pass of the embedded model, and of a larger one with random weights, on one intra-op thread as each worker
-of the service has it: 1, 4 and 8 images at once, in turn. Inputs: square, and as most photographs have it, 4 : 3. Times
-are those of the processor, since it is what runs out under load, and what a busy neighbour changes least. Below 1, a
-batch saves some; what it makes its first image wait is not counted.
+of the service has it: batches of 1, 4 and 8 images, alternately. Inputs: square, and 4 : 3 like most photographs. Times
+are CPU times, because the CPU is what runs out under load, and a busy neighbour changes CPU time least. A ratio below 1
+means that a batch saves time; the waiting time of its first image is not counted.
 """
 
 import time
@@ -35,7 +35,7 @@ def measure(plan: Plan) -> Results:
 
 
 def by_batch(model: camserve.Model, shape: tuple[int, int], plan: Plan) -> list[Row]:
-    """Milliseconds of the processor for each image, by how many are run at once."""
+    """Return the CPU milliseconds of an image for each batch size."""
     batches = BATCHES[: plan.choose(len(BATCHES), 2)]
     works = {str(count): work(model, shape, count, max(batches)) for count in batches}
     samples = interleaved(works, plan.choose(max(5, plan.repeats // 3), 2))
@@ -49,7 +49,7 @@ def by_batch(model: camserve.Model, shape: tuple[int, int], plan: Plan) -> list[
 
 
 def work(model: camserve.Model, shape: tuple[int, int], count: int, images: int) -> Work:
-    """So many `images` in batches of `count`; says itself what it took."""
+    """Return work that runs `images` images in batches of `count` and returns its own time."""
     layer, batch = model.layer(), torch.randn(count, 3, *shape, generator=torch.Generator().manual_seed(0))
 
     def run() -> Seconds:

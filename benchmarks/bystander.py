@@ -1,11 +1,11 @@
-"""What do normal clients get while others do what they like?
+"""What do normal clients get while other clients attack?
 
     python benchmarks/bystander.py HOST PORT FOLDER CLIENTS PAUSE
 
-A process of its own beside load.py, as probe.py is one for health checks: so many clients, each of which waits for its
-answer, then so many seconds, and asks again. Each request is one of the JPEG files in FOLDER with a comment of its own,
-so that nothing is answered from memory. When standard input ends it prints, as JSON, each answer's beginning (of
-time.monotonic()), seconds, status and failure.
+load.py starts this as a process of its own, like probe.py for health checks: CLIENTS clients; each waits for its
+answer, then PAUSE seconds, and asks again. Each request is one of the JPEG files in FOLDER with its own comment, so
+that no answer comes from the cache. When standard input ends, it prints as JSON the start (time.monotonic()), seconds,
+status and failure of each answer.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from pathlib import Path
 from clients import Address, Answer, ask, posts
 
 PATIENCE = 40.0  # seconds: longer than the service may take for any answer
-REFUSED_PAUSE = 0.1  # seconds until who was refused asks again
+REFUSED_PAUSE = 0.1  # seconds until a refused client asks again
 
 
 async def main(address: Address, folder: str, clients: int, pause: float) -> None:
-    """Ask until there is nobody left to tell."""
+    """Send requests until standard input ends."""
     requests = posts([path.read_bytes() for path in sorted(Path(folder).iterdir())])
     over = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     answers: list[Answer] = []

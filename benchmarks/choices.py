@@ -1,10 +1,10 @@
-"""What do the settings of speed save, of a large photograph and of a small one?
+"""How much time do the settings for speed save, for a large and for a small photograph?
 
     python benchmarks/choices.py [--rounds 15] [--photo photos/cat.jpg] [--calibration PHOTOGRAPHS]
 
-CPU time of this process by turns, one intra-op thread: from file to JPEG with render.max_side = 2000 and
-render.subsampling = "4:2:0", and with compute.precision = "bfloat16" and, where photographs to calibrate on are given,
-"int8", against the defaults; and from file to facts with images.draft.
+CPU time of this process, one intra-op thread, alternately: from file to JPEG with render.max_side = 2000 and
+render.subsampling = "4:2:0", with compute.precision = "bfloat16" and, with --calibration, "int8", compared with the
+defaults; and from file to JSON with images.draft.
 """
 
 import argparse
@@ -37,7 +37,7 @@ CHOICES: dict[str, dict[str, dict[str, object]]] = {
 
 
 def main() -> None:
-    """Prints medians in milliseconds and, round by round, the ratio to what comes without the choice."""
+    """Print medians in milliseconds, and the ratio to the defaults, round by round."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--photo", type=Path, default=Path(__file__).parent.parent / "photos" / "cat.jpg")
@@ -74,7 +74,7 @@ def _with(changed: dict[str, dict[str, object]], compute: dict[str, object]) -> 
 
 
 def work(model: camserve.Model, data: bytes, name: str) -> int:
-    """From a file to its JPEG, or to its facts. How many bytes that is."""
+    """Make the JPEG or the JSON facts of a file, and return its number of bytes."""
     is_seen = "facts" not in name
     made = model.explain(open_photo(model, data, None if is_seen else drafting(model, ExplainOptions())))
     if not is_seen:

@@ -1,6 +1,6 @@
-"""Clients for load.py: requests built beforehand, over plain sockets, as they share the cores with what they load.
+"""Clients for load.py: prebuilt requests over plain sockets, because clients and service share the cores.
 
-A request says "Connection: close", so its answer is whole where it is as long as it says and then ends.
+A request says "Connection: close", so an answer is complete if it has the stated length and then ends.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Answer:
-    """began: of time.monotonic(). status: of HTTP, 0 where no whole answer came. failure: what came instead."""
+    """began: of time.monotonic(). status: of HTTP, 0 without a complete answer. failure: the error instead."""
 
     began: float
     seconds: float
@@ -28,7 +28,7 @@ class Answer:
 
 
 def posts(photos: Sequence[bytes], path: str = "/api/v1/explain", accept: str = "image/jpeg") -> Iterator[bytes]:
-    """Requests without end, of which no two have the same bytes: a comment in the JPEG says which it is.
+    """Yield endless requests with different bytes: each JPEG has a comment with its number.
 
     photos: JPEG files.
     """
@@ -42,7 +42,7 @@ def posts(photos: Sequence[bytes], path: str = "/api/v1/explain", accept: str = 
 def post(
     body: bytes, path: str = "/api/v1/explain", accept: str = "*/*", length: int | None = None, kind: str = "image/jpeg"
 ) -> bytes:
-    """One request. length: what it says that the body has, where that is not so; kind: of what type it says that is."""
+    """Return one request. length: a false Content-Length, if given. kind: the Content-Type."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: load\r\nContent-Type: {kind}\r\nAccept: {accept}\r\nConnection: close\r\n"
         f"Content-Length: {len(body) if length is None else length}\r\n\r\n"
@@ -51,7 +51,7 @@ def post(
 
 
 async def ask(address: Address, request: bytes, patience: float = 60) -> Answer:
-    """One answer, read to its end and thrown away; never raises for what the other side does."""
+    """Send a request, and read and discard the answer. Errors of the other side are not raised."""
     began, status, failure = time.monotonic(), 0, ""
     try:
         async with asyncio.timeout(patience), opened(address) as (reader, writer):
@@ -64,7 +64,7 @@ async def ask(address: Address, request: bytes, patience: float = 60) -> Answer:
 
 @asynccontextmanager
 async def opened(address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection, closed with the block."""
+    """Open a connection; it is closed at the end of the block."""
     reader, writer = await asyncio.open_connection(*address, limit=2**20)
     try:
         yield reader, writer
@@ -73,7 +73,7 @@ async def opened(address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, 
 
 
 async def ended(reader: asyncio.StreamReader) -> int:
-    """The status of an answer that is read to its end. Raises EOFError where it is cut short."""
+    """Read an answer to its end and return its status. Raises EOFError if it is cut short."""
     status, left = told(await reader.readuntil(b"\r\n\r\n"))
     while piece := await reader.read(2**18):
         left -= len(piece)
@@ -83,7 +83,7 @@ async def ended(reader: asyncio.StreamReader) -> int:
 
 
 def told(head: bytes) -> tuple[int, int]:
-    """Status and length of the body, from the head of an answer. Raises EOFError where it says no length."""
+    """Return status and body length from the head of an answer. Raises EOFError without a length."""
     length = _LENGTH.search(head)
     if length is None:
         raise EOFError
@@ -91,9 +91,9 @@ def told(head: bytes) -> tuple[int, int]:
 
 
 async def at_rate(address: Address, requests: Iterable[bytes], rate: float, seconds: float) -> list[Answer]:
-    """So many requests a second, whether or not the ones before have been answered; in the order sent."""
+    """Send `rate` requests a second without waiting for answers. Returns the answers in the order sent."""
     start, sent = time.monotonic(), []
-    gc.disable()  # who pauses for 0.1 s to look for garbage sends all that was due at once afterwards
+    gc.disable()  # a pause of 0.1 s for the collector would delay requests and then send them all at once
     try:
         for number, request in zip(range(max(1, int(rate * seconds))), requests, strict=False):
             await asyncio.sleep(max(0, start + number / rate - time.monotonic()))
@@ -104,7 +104,7 @@ async def at_rate(address: Address, requests: Iterable[bytes], rate: float, seco
 
 
 async def in_turn(address: Address, requests: Iterator[bytes], clients: int, seconds: float) -> list[Answer]:
-    """So many clients, each of which waits for its answer before it asks again."""
+    """Run `clients` clients; each waits for its answer before it asks again."""
     end, answers = time.monotonic() + seconds, []
 
     async def client() -> None:

@@ -1,12 +1,12 @@
-"""What does an explanation cost on top of the forward pass that the prediction needs anyway?
+"""How much does an explanation cost in addition to the forward pass of the prediction?
 
     python benchmarks/cost.py [--model efficientnet-lite0] [--engines torch] [--repeats 60]
 
-In one process, interleaved, at the size the model was trained at: the forward pass alone (body, head, logits) on an
-input that is already a tensor; the same and the map of the predicted class; the body and the maps of all classes, whose
-means are the logits; and, from a decoded photograph of twice that size (448 x 448, 0.2 megapixels), `model.explain` as
-users call it, and its overlay as the bytes of a JPEG or PNG; and that PNG alone, written by camserve and by Pillow. On
-OpenVINO also the forward pass in bfloat16. Ratios are to the forward pass of the same engine.
+In one process, interleaved, at the model's training size: the forward pass alone (body, head, logits) on a tensor; the
+forward pass with the map of the predicted class; the body and the maps of all classes, whose means are the logits. From
+a decoded photograph of twice that size (448 x 448, 0.2 megapixels): `model.explain` as users call it, with its overlay
+as JPEG or PNG, and the PNG alone, written by camserve and by Pillow. On OpenVINO also the forward pass in bfloat16.
+Ratios are to the forward pass of the same engine.
 """
 
 import io
@@ -28,7 +28,7 @@ FORWARD, ONE_CLASS, ALL_CLASSES = "forward alone", "forward and map of one class
 EXPLAIN, TO_JPEG = "model.explain, from pixels", "explain and overlay as JPEG"
 TO_PNG, PNG, PILLOW_PNG = "explain and overlay as PNG", "PNG of the overlay", "PNG by Pillow, its quickest"
 ROUNDED = "forward alone, bfloat16"
-# By engine: the engine's own graph holds the 1x1 convolution, which is a share of its arithmetic.
+# Limits by engine. The engine's own graph contains the 1x1 convolution, a share of its arithmetic.
 ALL_CLASSES_LIMIT = {"torch": 1.10, "openvino": 1.15}
 
 
@@ -49,14 +49,14 @@ def measure(plan: Plan) -> Results:
 
 
 def rounded(model: str, engine: str, threads: int) -> Work:
-    """The forward pass in bfloat16."""
+    """Return the forward pass in bfloat16."""
     short = load(model, engine, threads, workers=1, precision="bfloat16")
     layer, images = short.layer(), noise(1, short.card.input.size)
     return lambda: layer.observe(images)
 
 
 def works_of(model: camserve.Model) -> dict[str, Work]:
-    """What is compared, by name."""
+    """Return the compared works by name."""
     side = model.card.input.size
     layer, images, (photo,) = model.layer(), noise(1, side), photographs(1, (2 * side, 2 * side))
     method, overlay = choose_method("auto", layer), model.explain(photo, size=side).overlay()
@@ -81,7 +81,7 @@ def works_of(model: camserve.Model) -> dict[str, Work]:
 
 
 def aims(ratios: Mapping[str, float], engine: str) -> list[Aim]:
-    """The ratios that were aimed at."""
+    """Return the target ratios as aims."""
     limits = {ONE_CLASS: 1.05, ALL_CLASSES: ALL_CLASSES_LIMIT[engine], TO_JPEG: 1.35}
     return [
         Aim(f"{engine}, one thread: {name}, times the forward pass", ratios[name], limit)

@@ -1,11 +1,11 @@
-"""What does covering a place cost by chance? It says which margin of covering.py confirms a suspected shortcut.
+"""How much score does covering a random place cost? This sets the margin that confirms a shortcut in covering.py.
 
     python benchmarks/covering.py DATA [--model efficientnet-lite0] [--sides 3 5 7] [--images 8]
 
-DATA/samples/images: photographs of things. On each a square of SIDE x SIDE of the 16 x 16 cells, anywhere, is covered,
-and its mirror image through the middle, as `camserve batch` does. Printed per side, over 20,000 sets of so many
-photographs: the share of sets that cost at least 0.1 (less refutes), at least 0.2, and at least 0.2 with three of four
-agreeing (what confirms).
+DATA/samples/images: photographs of objects. On each, a random square of SIDE x SIDE of the 16 x 16 cells is covered,
+and also its mirror image through the centre, as `camserve batch` does. Printed for each side, over 20,000 sets of
+--images photographs: the share of sets that lose at least 0.1 (less refutes a shortcut), at least 0.2, and at least 0.2
+with three of four photographs agreeing (this confirms a shortcut).
 """
 
 import argparse
@@ -24,7 +24,7 @@ SETS = 20_000
 
 
 def scores(model: camserve.Model, pixels: np.ndarray, sides: list[int], random: np.random.Generator) -> np.ndarray:
-    """(sides, 3): the score of the predicted class before, with a square covered, and with its mirror image covered."""
+    """Return (sides, 3): the predicted class's score, also with a square covered, and with its mirror image covered."""
     found = []
     first = model.explain(pixels)
     index = first.class_index

@@ -1,4 +1,4 @@
-"""Do a few requests that ask for minutes of work stop those that ask for milliseconds? Part of load.py."""
+"""Do a few requests for minutes of work block requests for milliseconds of work? Part of load.py."""
 
 import asyncio
 import time
@@ -12,16 +12,16 @@ from normal import quiet, watched
 from overload import DEADLINE_SECONDS, others, statuses
 from running import log_aim, log_tables, running
 
-# What an answer may take longer than the deadline: to be sent, and on a busy machine.
+# An answer may take this much longer than the deadline: sending it takes time, and the machine is busy.
 MORE_SECONDS = 2.0
-# Each of these is an answer that a client can make something of.
+# Statuses that tell a client what to do.
 PROPER = (200, 400, 413, 422, 429, 503, 504)
 _PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Case:
-    """clients: how many ask at once. request: makes what each of them sends."""
+    """clients: how many ask at once. request: makes the request of each client."""
 
     clients: int
     request: Callable[[], bytes]
@@ -39,7 +39,7 @@ CASES = {
 
 
 def dear(seconds: float) -> Results:
-    """Two clients ask for cheap maps, one after another, while others ask for something dear."""
+    """Two clients ask for cheap maps, one after another, while others ask for something expensive."""
     results = Results()
     for name, case in CASES.items():
         with running() as service:
@@ -60,7 +60,7 @@ def dear(seconds: float) -> Results:
 
 
 async def together(address: Address, case: Case, least: float) -> list[Answer]:
-    """What the dear ones are answered; not before so many seconds, so that the cheap ones can be counted."""
+    """Return the answers to expensive requests. It takes at least `least` seconds, to count the cheap answers."""
     request, start = case.request(), time.monotonic()
     answers = await asyncio.gather(*(ask(address, request, _PATIENCE) for _ in range(case.clients)))
     await asyncio.sleep(max(0, start + least - time.monotonic()))
@@ -68,5 +68,5 @@ async def together(address: Address, case: Case, least: float) -> list[Answer]:
 
 
 def slowest(answers: list[Answer]) -> float:
-    """Seconds."""
+    """Return the seconds of the slowest answer."""
     return max(one.seconds for one in answers)

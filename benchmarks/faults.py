@@ -1,4 +1,4 @@
-"""What the service makes of clients that disappear, of SIGTERM while it works, and of a worker that is killed.
+"""How the service handles vanishing clients, SIGTERM during work, and a killed worker process.
 
 Parts of load.py.
 """
@@ -19,7 +19,7 @@ from measuring import Aim, Results, Table
 from overload import besides, capacity_of, count, counted, others, row_of, small_photographs, statuses
 from running import FORGETFUL, Running, log_aim, log_tables, running, seconds_until
 
-# A method that runs the network over a thousand times: nobody would want that computed for nobody.
+# A method that runs the network over a thousand times. The service should not compute it for a client that has gone.
 LONG = "/api/v1/explain?method=scorecam"
 ABANDON_SECONDS, BACK_SECONDS, GONE_SECONDS = 2.0, 15.0, 10.0
 KILLS = 3
@@ -27,7 +27,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 def vanish(seconds: float) -> Results:
-    """Clients that connect, send and are gone before their answer, as many as could be answered; and two that stay."""
+    """Clients connect, send and vanish before their answer, at the rate of the capacity; two clients stay."""
     requests = posts(small_photographs())
     with running(**FORGETFUL) as service:
         capacity = capacity_of(service, requests, 2)
@@ -54,7 +54,7 @@ def vanish(seconds: float) -> Results:
 async def among_vanishing(
     address: Address, requests: Iterator[bytes], rate: float, seconds: float, gone: "Counter[str]"
 ) -> list[Answer]:
-    """What two clients that stay were answered, while others come at `rate` and go."""
+    """Return the answers of two clients that stay, while others come and go at `rate`."""
 
     async def coming() -> None:
         for way in itertools.cycle(WAYS):
@@ -66,7 +66,7 @@ async def among_vanishing(
         return await in_turn(address, requests, 2, seconds)
 
 
-# By what is sent, how long one waits then, and whether the connection is closed or reset.
+# By name: the share that is sent, seconds to wait then, and whether the connection is reset instead of closed.
 WAYS = {
     "all sent, closed at once": (1.0, 0.0, False),
     "all sent, closed soon": (1.0, 0.03, False),
@@ -78,7 +78,7 @@ WAYS = {
 
 
 async def disappear(address: Address, request: bytes, way: str) -> None:
-    """One client that does not wait for its answer."""
+    """Run one client that does not wait for its answer."""
     share, wait, reset = WAYS[way]
     with suppress(OSError), socket.socket() as connection:
         connection.setblocking(False)
@@ -91,7 +91,7 @@ async def disappear(address: Address, request: bytes, way: str) -> None:
 
 
 def abandoned_after(service: Running, clients: int = 6) -> float:
-    """Seconds until the service is idle again, after `clients` who asked for something long have gone."""
+    """Return the seconds until the service is idle again, after `clients` clients with long requests have gone."""
     request = post(small_photographs()[0], LONG)
     connections = [socket.create_connection(service.address) for _ in range(clients)]
     for connection in connections:
@@ -104,13 +104,13 @@ def abandoned_after(service: Running, clients: int = 6) -> float:
 
 
 def term(seconds: float) -> Results:
-    """SIGTERM in the middle of a load of twice the capacity."""
+    """Send SIGTERM during a load of twice the capacity."""
     requests = posts(small_photographs())
     with running(**FORGETFUL) as service:
         rate = 2 * capacity_of(service, requests, 2)
         answers, told, took = asyncio.run(through_term(service, requests, rate, seconds))
         code, complaints = service.popen.returncode, service.complaints()
-    # What was sent within a moment of the signal may have come before or after it.
+    # Requests sent close to the signal may have arrived before or after it.
     before = [one for one in answers if one.began < told - 0.1]
     after = [one for one in answers if one.began > told + 0.1]
     rows = [{"sent": "before SIGTERM", **row_of(before)}, {"sent": "after", **row_of(after)}]
@@ -129,7 +129,7 @@ def term(seconds: float) -> Results:
 async def through_term(
     service: Running, requests: Iterator[bytes], rate: float, seconds: float
 ) -> tuple[list[Answer], float, float]:
-    """All answers, when the signal was sent, and how long the process took to end."""
+    """Return all answers, the time of the signal, and the seconds until the process ended."""
     load = asyncio.create_task(at_rate(service.address, requests, rate, seconds))
     await asyncio.sleep(seconds / 2)
     told = time.monotonic()
@@ -140,12 +140,12 @@ async def through_term(
 
 
 def left_alone(answers: list[Answer]) -> int:
-    """How many got neither an answer nor a plain refusal of the connection."""
+    """Count requests with neither an answer nor a refused connection."""
     return sum(one.status == 0 and one.failure != "ConnectionRefusedError" for one in answers)
 
 
 def kill(_: float) -> Results:
-    """kill -9 of the worker process, three times, while a client asks again and again."""
+    """Kill the worker process with kill -9 three times, while a client keeps asking."""
     requests, rows = posts(small_photographs()), []
     with running(**FORGETFUL) as service:
         for number in range(1, KILLS + 1):
@@ -169,7 +169,7 @@ def kill(_: float) -> Results:
 
 
 async def until_answered(address: Address, requests: Iterator[bytes], end: float) -> list[Answer]:
-    """Asked five times a second, until one is answered with 200."""
+    """Ask five times a second until an answer has status 200."""
     answers: list[Answer] = []
     while time.monotonic() < end and not count(answers, 200):
         answers.append(await ask(address, next(requests)))

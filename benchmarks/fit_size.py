@@ -6,9 +6,9 @@ DATA/samples/labels.csv (file, class_index) with images/: photographs of known c
 DATA/val-boxes/boxes.csv (file, class_index, orig_w, orig_h, boxes_227_xyxy, box_area_frac_union) with images/:
 photographs squashed to 227 x 227, with boxes in those pixels; restored to their own shape before use.
 
-Printed per size: top-1 on both sets and the mean score of the true class on the first; and, on photographs whose
-boxes cover less than a quarter, for the true class: pointing (the hottest pixel lies in a box) and average
-precision of pixels against the boxes. Neither changes when a map is raised to a power.
+Printed per size: top-1 on both sets and the mean score of the true class on the first set; and, for photographs whose
+boxes cover less than a quarter, for the true class: pointing (the hottest pixel lies in a box) and average precision of
+pixels against the boxes. Neither number changes if a map is raised to a power.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def average_precision(heat: np.ndarray, inside: np.ndarray) -> float:
 
 
 def boxed(data: Path) -> list[tuple[Image.Image, int, np.ndarray, float]]:
-    """(photograph in its own shape, class, mask of the boxes (H, W), share of the area)."""
+    """Return (photograph in its own shape, class, mask of the boxes (H, W), share of the area)."""
     found = []
     folder = data / "val-boxes"
     for row in csv.DictReader((folder / "boxes.csv").open()):

@@ -1,10 +1,10 @@
-"""A service as one writes it in an afternoon: Flask and pytorch-grad-cam, what camserve's is measured against.
+"""A simple service with Flask and pytorch-grad-cam; camserve's service is compared with it.
 
     gunicorn --chdir benchmarks --threads 4 --bind 127.0.0.1:5000 flask_gradcam:app
     curl --data-binary @photos/cat.jpg -H "Accept: image/png" http://127.0.0.1:5000/explain -o why.png
 
-The same network and weights as camserve's embedded model, as their package gives them. A lock, because pytorch-grad-cam
-keeps what it saw in the object: without it, clients at the same time get each other's maps.
+It has the network and weights of camserve's embedded model, from their own package. It needs a lock, because a
+pytorch-grad-cam object stores the activations: without the lock, concurrent clients get each other's maps.
 """
 
 import io
@@ -37,7 +37,7 @@ def ready() -> str:
 
 @app.post("/explain")
 def explain() -> Response:
-    """The photograph in the body with the map of its predicted class over it, PNG or JPEG as Accept says."""
+    """Return the photograph with the map of its predicted class over it, PNG or JPEG as Accept says."""
     photo = Image.open(io.BytesIO(request.get_data())).convert("RGB")
     small = np.asarray(photo.resize((224, 224)), np.float32)
     tensor = torch.from_numpy((small - 127) / 128).permute(2, 0, 1)[None]

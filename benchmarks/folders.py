@@ -1,11 +1,11 @@
-"""How many images a second does the batch command explain, against the engine alone?
+"""How many images a second does the batch command explain, compared with the engine alone?
 
     python benchmarks/folders.py [--model efficientnet-lite0] [--engines torch]
 
-`camserve batch` explains a folder of JPEG photographs of 0.2 megapixels into overlays and thumbnails, once a few of
-them and once many: the difference is what the images take, and the rest, start-up included, is what the command takes
-whatever it is given. The engine's bound: the same inputs, already decoded and resized, through the network and nothing
-else, on as many workers with as many threads. In turn.
+`camserve batch` explains a folder of JPEG photographs of 0.2 megapixels into overlays and thumbnails, once with few and
+once with many photographs: the difference is the time of the images, and the rest is fixed, such as start-up. The bound
+of the engine: the same inputs, already decoded and resized, run only through the network, with the same workers and
+threads. The three alternate.
 """
 
 import os
@@ -53,7 +53,7 @@ def measure(plan: Plan) -> Results:
 
 
 def tables(title: str, samples: Samples, few: int, many: int) -> list[Table]:
-    """Images a second, and the seconds they are made of."""
+    """Return tables of images a second, and of the seconds behind them."""
     seconds = {name: spread(values) for name, values in samples.items()}
     rates = {
         "camserve batch, start-up included": many / seconds["many"][1],
@@ -73,7 +73,7 @@ def tables(title: str, samples: Samples, few: int, many: int) -> list[Table]:
 
 
 def share_of_bound(samples: Samples, few: int, many: int) -> float | None:
-    """What more images take in the command, against the engine, repeat by repeat; None where it is nothing."""
+    """Return the engine's time divided by the command's time for the additional images; None if that time is 0."""
     longer = [more - less for more, less in zip(samples["many"], samples["few"], strict=True)]
     if min(longer) <= 0:
         return None
@@ -81,7 +81,7 @@ def share_of_bound(samples: Samples, few: int, many: int) -> float | None:
 
 
 def run_batch(model: str, engine: str, folder: Path, count: int) -> None:
-    """The command as users run it."""
+    """Run the command as users run it."""
     command = [
         sys.executable,
         "-m",
@@ -97,7 +97,7 @@ def run_batch(model: str, engine: str, folder: Path, count: int) -> None:
 
 
 def engine_alone(model: camserve.Model, count: int) -> Callable[[], object]:
-    """`count` inputs through the network, by all workers."""
+    """Return work that runs `count` inputs through the network on all workers."""
     photos = [open_photo(model, photo) for photo in photographs(count, SIZE)]
     inputs = [to_input(photo, model.frame(photo.size), model.card.input) for photo in photos]
     layer = model.layer()

@@ -1,9 +1,10 @@
-"""Do two checkouts explain the same, bit for bit, through every door?
+"""Do two checkouts give the same explanations, bit for bit, in Python, on the command line and over HTTP?
 
     python benchmarks/frozen.py OLD NEW [--only layercam]
 
-Two dozen explanations, batches, lists and errors by Python, the command line and a real server: maps, logits, scores,
-pixels, files, JSON and words are compared; versions, durations and places are not. Ends with 1 where anything differs.
+Two dozen explanations, batches, lists and errors from Python, the command line and a real server are compared: maps,
+logits, scores, pixels, files, JSON and texts, but not versions, durations and paths. The exit status is 1 if anything
+differs.
 """
 
 import pickle
@@ -25,7 +26,7 @@ SHOWN = 4
 
 
 def record(tree: Path, folder: Path, engine: str, only: str) -> Record:
-    """What `frozen_record.py` finds in a checkout; folder: for its files."""
+    """Return the record of `frozen_record.py` in a checkout. folder: for its files."""
     folder.mkdir(parents=True)
     check(tree, folder)
     more = {"models_folders": str(folder / "models"), "compute_engine": engine, "serve_deadline_seconds": "600"}
@@ -36,7 +37,7 @@ def record(tree: Path, folder: Path, engine: str, only: str) -> Record:
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    """Where two answers differ, in words; numbers are equal where all their bits are."""
+    """Yield as text where two answers differ; numbers are equal if all their bits are equal."""
     if type(old) is not type(new):
         yield f"{where}: {type(old).__name__} {old!r:.60} / {type(new).__name__} {new!r:.60}"
     elif isinstance(old, dict):
@@ -66,7 +67,7 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
 
 
 def compared(old: Record, new: Record) -> int:
-    """A line for each answer, and below it where it differs; how many do."""
+    """Print a line for each answer, and below it where it differs. Returns how many differ."""
     count = 0
     for door, name in dict.fromkeys([*old, *new]):
         pair = [{"answer": one[door, name]} if (door, name) in one else {} for one in (old, new)]

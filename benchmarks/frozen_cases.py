@@ -1,4 +1,4 @@
-"""What frozen.py asks: the pictures, a small network of random weights, the explanations, and wrong questions."""
+"""The cases of frozen.py: pictures, a small network with random weights, explanations, and invalid requests."""
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from PIL import Image
 
 EMBEDDED = "efficientnet-lite0"
 MADE = {network.__name__: network for network in (small, tiny, tokens)}
-# Names of options as HTTP has them; the command line has dashes, Python takes them in three calls.
+# Names of options in HTTP; the command line has dashes, and in Python they belong to three calls.
 LOOK = {"alpha", "colormap", "contour", "boxes", "legend", "signed", "scale"}
 ASKED = {"at", "region", "polygons"}
 Value = str | int | float | bool
@@ -55,7 +55,7 @@ CASES = {
         "strip.png", {"method": "xgradcam", "layer": "layer3", "target": 2}, "small"
     ),
 }
-# Questions that have no answer.
+# Invalid requests.
 WRONG: list[dict[str, Value]] = [
     {"method": "grad_cam"},
     {"target": "tigre cat"},

@@ -1,4 +1,4 @@
-"""The command line and HTTP for frozen_record.py: what comes back, as plain values to compare."""
+"""The command line and HTTP for frozen_record.py: answers as plain values to compare."""
 
 import base64
 import contextlib
@@ -20,7 +20,7 @@ from frozen_cases import EMBEDDED, WRONG, Case, Value
 from trees import command
 
 PICTURES, JSON = Path("../../pictures"), "application/json"
-# What differs from run to run, and from version to version.
+# Keys whose values differ between runs and versions.
 PASSING = {"versions", "version", "request_id", "id", "milliseconds", "load_milliseconds"}
 READ: dict[str, Callable[[str], Any]] = {
     ".json": json.loads,
@@ -33,7 +33,7 @@ Works = Iterator[tuple[str, Callable[[], Any]]]
 
 
 def clean(value: Any) -> Any:
-    """`value` without what passes, and without where this folder and this checkout lie."""
+    """Return `value` without the keys of PASSING, and without the paths of this folder and this checkout."""
     if isinstance(value, dict):
         return {key: clean(one) for key, one in value.items() if key not in PASSING}
     if isinstance(value, list | tuple):
@@ -45,7 +45,7 @@ def clean(value: Any) -> Any:
 
 
 def content(name: str, data: bytes) -> Any:
-    """A file as what it holds."""
+    """Return the content of a file as plain values."""
     ending = Path(name).suffix
     if ending == ".npy":
         return np.load(io.BytesIO(data))
@@ -53,7 +53,7 @@ def content(name: str, data: bytes) -> Any:
 
 
 def run(*words: str, out: str | None = None, leave: str = "") -> Answer:
-    """A command: how it ended, what it said, and the files below `out`. leave: one of them, which shows times."""
+    """Run a command: exit status, output, and the files below `out`. leave: a file to skip, because it shows times."""
     done = subprocess.run(command(words), capture_output=True, text=True, check=False)
     said: Any = done.stdout
     with contextlib.suppress(ValueError):
@@ -64,19 +64,19 @@ def run(*words: str, out: str | None = None, leave: str = "") -> Answer:
 
 
 def flags(options: dict[str, Value]) -> list[str]:
-    """Options as words."""
+    """Return options as words of a command line."""
     names = {name: "--" + name.replace("_", "-") for name in options}
     return [names[name] if value is True else f"{names[name]}={value}" for name, value in options.items()]
 
 
 def by_command(case: Case, out: str) -> Answer:
-    """What is said of one explanation, and its files."""
+    """Return the output of one explanation, and its files."""
     words = ["explain", str(PICTURES / case.image), "-o", out, "--model", case.model, "--json", *flags(case.options)]
     return run(*words, out=out)
 
 
 def commands() -> Works:
-    """Batches, and what else there is."""
+    """Yield batches and the other commands."""
     photo, waves, strip = (str(PICTURES / name) for name in ("photo.png", "waves.png", "strip.png"))
     asked = ["explain", photo, "-o", "words", "--at=60,50", "--region=0,0,99,99", "--top=2"]
     yield "explain, in words", lambda: run(*asked)
@@ -119,7 +119,7 @@ def commands() -> Works:
 def ask(
     url: str, path: str, body: bytes | None = None, kind: str = "image/png", accept: str = "*/*", **query: Value
 ) -> Answer:
-    """One answer: status, type, the facts in its head, and the body. kind: the type of what is sent."""
+    """Return one answer: status, type, the facts in its headers, and the body. kind: the type of the request body."""
     words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
     head = {"Content-Type": kind, "Accept": accept}
     request = urllib.request.Request(f"{url}{path}?{urllib.parse.urlencode(words)}", body, head)
@@ -138,7 +138,7 @@ def ask(
 
 
 def by_http(url: str, case: Case) -> Answer:
-    """The JSON of one explanation, pictures included."""
+    """Return the JSON of one explanation, pictures included."""
     image = (PICTURES / case.image).read_bytes()
     kind = "image/jpeg" if case.image.endswith("jpg") else "image/png"
     asked = {"model": case.model, "outputs": "overlay,heatmap,mask", "top_k": 7} | case.options
@@ -146,7 +146,7 @@ def by_http(url: str, case: Case) -> Answer:
 
 
 def requests(url: str) -> Works:
-    """Other types, dialects, lists and errors."""
+    """Yield requests for other types, dialects, lists and errors."""
     photo = (PICTURES / "photo.png").read_bytes()
     coded = base64.b64encode(photo).decode()
     types = ("image/png", "image/jpeg", "image/webp", "application/x-npy", "application/zip", "text/html")

@@ -1,9 +1,9 @@
-"""What one checkout answers through its three doors, for frozen.py, which runs this in a process with that checkout.
+"""Record the answers of one checkout in Python, on the command line and over HTTP. frozen.py runs this with a checkout.
 
     python frozen_record.py ENGINE RECORD WORDS
 
-in a folder of its own, two below what `frozen_cases` writes. RECORD: a pickle of {(door, what): answer}. WORDS: only
-what has them in its name.
+Run it in a folder of its own, two levels below the files of `frozen_cases`. RECORD: a pickle of {(door, what): answer}.
+WORDS: record only cases with these words in their name.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ import camserve
 
 
 def tried(work: Callable[[], Any]) -> Any:
-    """What it gives, or the error in words."""
+    """Return the result, or the error as text."""
     try:
         return work()
     except camserve.CamserveError as error:
@@ -32,17 +32,17 @@ def tried(work: Callable[[], Any]) -> Any:
 
 
 def in_words(error: Exception) -> str:
-    """Its class, and what it says."""
+    """Return the class and the message of an error."""
     return f"{type(error).__name__}: {clean(str(error))}"
 
 
 def plain(value: Any) -> Any:
-    """Lists of data classes as lists of dicts."""
+    """Return lists of data classes as lists of dicts."""
     return [dataclasses.asdict(one) for one in value] if isinstance(value, list) else value
 
 
 def by_python(model: camserve.Model, case: Case) -> Answer:
-    """Everything about one explanation."""
+    """Return all results of one explanation."""
     question: dict[str, Any] = {key: value for key, value in case.options.items() if key not in LOOK | ASKED}
     look: dict[str, Any] = {key: value for key, value in case.options.items() if key in LOOK}
     made = model.explain(PICTURES / case.image, **question)
@@ -62,7 +62,7 @@ def by_python(model: camserve.Model, case: Case) -> Answer:
 
 
 def calls(models: dict[str, camserve.Model]) -> Works:
-    """The other calls of a model."""
+    """Yield the other calls of a model."""
     model, photo = models[EMBEDDED], PICTURES / "photo.png"
     images = [PICTURES / name for name in ("waves.png", "broken.jpg", "strip.png", "turned.jpg", "photo.png")]
     several = ["tiger cat", "-tabby", "tabby-#5"]
@@ -82,7 +82,7 @@ def calls(models: dict[str, camserve.Model]) -> Works:
 
 
 def works(engine: str) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """(door, what, how to get the answer), one by one."""
+    """Yield (door, what, function that gets the answer)."""
     for name in MADE:
         made = [f"../../{name}.pth", "-a", f"../../net.py:{name}", "--labels=../../labels.txt", "--size=64"]
         yield "command", f"add {name}", partial(run, "add", *made, "--folder=models", out=f"models/{name}")
@@ -98,7 +98,7 @@ def works(engine: str) -> Iterator[tuple[str, str, Callable[[], Any]]]:
 
 
 def settled(work: Callable[[], Any]) -> Any:
-    """The answer, or what has failed: the other doors are to be seen all the same."""
+    """Return the answer, or the error, so that the other cases still run."""
     try:
         return work()
     except Exception as error:
@@ -110,6 +110,6 @@ if __name__ == "__main__":
     found = {
         (door, name): settled(work)
         for door, name, work in works(engine)
-        if words in name or name.startswith("add ")  # what others need
+        if words in name or name.startswith("add ")  # other cases need these models
     }
     Path(kept).write_bytes(pickle.dumps(found))

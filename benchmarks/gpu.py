@@ -1,9 +1,10 @@
-"""What does a GPU save, in float32 and in bfloat16? Says so where torch has none.
+"""How much time does a GPU save, in float32 and in bfloat16? Without a GPU it prints that nothing was measured.
 
     python benchmarks/gpu.py [--repeats 20] [--networks resnet50,mobilenet_v2]
 
-Milliseconds of a map of one image of 224 x 224, from pixels in ordinary memory to the map there, by turns, and seconds
-of RISE (1000 forwards); networks of torchvision with random weights. Pinned uploads are compared with plain ones.
+Milliseconds of a map of one image of 224 x 224, from pixels in main memory to the map in main memory, alternately; and
+seconds of RISE (1000 forward passes). Networks of torchvision with random weights. Uploads from pinned memory are
+compared with plain uploads.
 """
 
 import argparse
@@ -26,7 +27,7 @@ DEVICES = {
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--networks", default="resnet50,mobilenet_v2", help="of torchvision, separated by commas")
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 def timed(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Medians of seconds, by turns, of what is done when the GPU is done; the first turn does not count."""
+    """Return median seconds until the GPU has finished. The works alternate; the first round does not count."""
     took: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats + 1):
         for name, work in works.items():

@@ -2,10 +2,10 @@
 
     python benchmarks/growth.py [--model efficientnet-lite0] [--engines torch]
 
-One intra-op thread. Inputs: the forward pass by the side of a square one. Photographs: from decoded pixels to the
-overlay's JPEG, the network's input being the same. Classes: ResNet-18 with random weights and so many classes, the map
-of one and of all of them. Models: torchvision's with random weights, and the embedded one and its siblings, as the
-forward pass and with the map.
+One intra-op thread. Inputs: the forward pass by the side of a square input. Photographs: from decoded pixels to the
+overlay's JPEG, with the same network input. Classes: ResNet-18 with random weights and different numbers of classes,
+the map of one class and of all classes. Models: torchvision's with random weights, and the embedded model and its
+siblings: the forward pass, and the forward pass with a map.
 """
 
 import torch
@@ -45,7 +45,7 @@ def measure(plan: Plan) -> Results:
 
 
 def by_side(model: camserve.Model, plan: Plan, repeats: int) -> list[Row]:
-    """Milliseconds of the forward pass."""
+    """Measure milliseconds of the forward pass."""
     sides = SIDES[: plan.choose(len(SIDES), 2)]
     layer = model.layer()
     inputs = {side: noise(1, side) for side in sides}
@@ -54,7 +54,7 @@ def by_side(model: camserve.Model, plan: Plan, repeats: int) -> list[Row]:
 
 
 def by_photograph(model: camserve.Model, plan: Plan, repeats: int) -> list[Row]:
-    """Milliseconds from decoded pixels to JPEG."""
+    """Measure milliseconds from decoded pixels to JPEG."""
     sizes = dict(list(PHOTOGRAPHS.items())[: plan.choose(len(PHOTOGRAPHS), 2)])
     photos = {f"{number:g}": photographs(1, size)[0] for number, size in sizes.items()}
     works = {name: lambda photo=photo: encode(model.explain(photo).overlay(), "jpeg") for name, photo in photos.items()}
@@ -62,7 +62,7 @@ def by_photograph(model: camserve.Model, plan: Plan, repeats: int) -> list[Row]:
 
 
 def by_classes(engine: str, plan: Plan, repeats: int) -> list[Row]:
-    """The forward pass, the map of one class and those of all."""
+    """Measure the forward pass, the map of one class, and the maps of all classes."""
     found = []
     for classes in CLASSES[: plan.choose(len(CLASSES), 2)]:
         model = load(resnet18(num_classes=classes), engine, workers=1)
@@ -71,7 +71,7 @@ def by_classes(engine: str, plan: Plan, repeats: int) -> list[Row]:
 
 
 def by_model(engine: str, plan: Plan, repeats: int, results: Results) -> list[Row]:
-    """The same for several models."""
+    """Measure the same for several models."""
     found = []
     for source in MODELS[: plan.choose(len(MODELS), 1)]:
         try:

@@ -1,4 +1,4 @@
-"""What abusive clients of load.py send: requests for much work, for much memory, and ones that are no requests."""
+"""Requests of abusive clients for load.py: much work, much memory, and malformed requests."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from subjects import jpeg, photographs
 
 BOMB_SIZE = (10_000, 5_000)
 MODEL = "efficientnet-lite0"
-# Of what the network sees; asked for in order each needs a little more memory than the one before.
+# Sizes of the network's input; each needs a little more memory than the one before.
 SIZES = range(250, 400)
 
 
@@ -20,38 +20,38 @@ SIZES = range(250, 400)
 
 
 def dilated() -> bytes:
-    """Minutes of one pass of the network."""
+    """Return a request that needs minutes for one forward pass."""
     return post(photograph(300, 200), "/api/v1/explain?output_stride=1")
 
 
 def polygons() -> bytes:
-    """A minute of outlines and pictures."""
+    """Return a request that needs a minute for outlines and pictures."""
     path = "/api/v1/explain/classes?targets=1000&polygons=on&outputs=overlay,heatmap,mask"
     return post(photograph(120, 80), path, "application/json")
 
 
 def scorecam() -> bytes:
-    """Over a thousand passes."""
+    """Return a request that needs over a thousand forward passes."""
     return post(photograph(4000, 3000), "/api/v1/explain?method=scorecam")
 
 
 def fifty_megapixels(query: str = "", red: int = 30_000) -> bytes:
-    """An upload of under 1 MB that decodes to 400."""
+    """Return an upload of less than 1 MB that decodes to 400 MB."""
     return post(bomb(red, 20_000, 10_000, 65_535), f"/api/v1/explain{query}", "application/json", kind="image/png")
 
 
 def sized(size: int) -> bytes:
-    """A request that says of which size the network is to see the photograph."""
+    """Return a request that sets the size of the network's input."""
     return post(photograph(500, 400), f"/api/v1/explain?size={size}")
 
 
 def large_answer() -> bytes:
-    """A request whose answer has 24 MB."""
+    """Return a request whose answer has 24 MB."""
     return post(photograph(3000, 2000), accept="application/x-npy")
 
 
 def predict(body: bytes, path: str = f"/v1/models/{MODEL}:predict") -> bytes:
-    """A request with JSON."""
+    """Return a request with JSON."""
     return post(body, path, kind="application/json")
 
 
@@ -72,31 +72,31 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 @cache
 def photograph(*size: int) -> bytes:
-    """A JPEG of that (W, H)."""
+    """Return a JPEG of (W, H)."""
     return jpeg(photographs(1, (size[0], size[1]))[0])
 
 
 @cache
 def faults(count: int = 10**6, fault: str = "0") -> bytes:
-    """JSON for a :predict of which every instance is wrong."""
+    """Return JSON for :predict whose instances are all wrong."""
     return b'{"instances":[' + b",".join([fault.encode()] * count) + b"]}"
 
 
 @cache
 def many_instances(count: int = 150_000) -> bytes:
-    """JSON for a :predict of so many equal images of one pixel."""
+    """Return JSON for :predict with `count` equal images of one pixel."""
     buffer = BytesIO()
     Image.new("RGB", (1, 1), (200, 30, 30)).save(buffer, "PNG")
     one = json.dumps({"b64": base64.b64encode(buffer.getvalue()).decode()})
     return faults(count, one)
 
 
-# ---- no proper requests
+# ---- malformed requests
 
 
 @cache
 def faulty_json() -> list[bytes]:
-    """Bodies of a million faults, of every dialect, and ones of nesting and odd types."""
+    """Return bodies with a million faults for every dialect, and bodies with deep nesting and odd types."""
     zeros, tensor = (
         b"[" + b",".join([b"0"] * 10**6) + b"]",
         b'"inputs":[{"name":"i","datatype":"BYTES","shape":[1],"data":["x"]',
@@ -120,14 +120,14 @@ MALFORMED = (
 
 
 def chunked(chunks: bytes) -> bytes:
-    """A request whose body comes in `chunks`."""
+    """Return a request whose body comes in `chunks`."""
     head = b"POST /api/v1/explain HTTP/1.1\r\nHost: load\r\nConnection: close\r\nContent-Type: image/jpeg\r\n"
     return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
 
 
 @cache
 def odd() -> list[bytes]:
-    """Proper HTTP with what hardly anybody sends: a trailer, variables of the server as headers, absurd numbers."""
+    """Return valid but rare HTTP: a trailer, variables of the server as headers, absurd numbers."""
     photo = photograph(300, 200)
     named = [b"SCRIPT_NAME: /x", b"SCRIPT_NAME: /v1", b"REMOTE_USER: x", b"X-Forwarded-Prefix: /x", b"PATH_INFO: /x"]
     queries = [

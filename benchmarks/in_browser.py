@@ -1,10 +1,10 @@
-"""The page at / in a real Chromium: what a photograph and a change take, and pictures of its main states.
+"""The page at / in a real Chromium: the time of a photograph and of a change, and pictures of its main states.
 
-    python benchmarks/in_browser.py                      # ends with 1 where an aim is missed
-    python benchmarks/in_browser.py --pictures FOLDER    # how it looks, light and dark, on a desk and a phone
+    python benchmarks/in_browser.py                      # exit status 1 if an aim is missed
+    python benchmarks/in_browser.py --pictures FOLDER    # how it looks, light and dark, on a desktop and a phone
 
-A change is the CPU time of the browser's main thread, all that it does until the picture is there; the first result is
-wall time from the file's arrival until the frame after the heat is drawn.
+A change is measured as CPU time of the browser's main thread until the picture is drawn. The first result is wall time
+from the file's arrival until the frame after the heat is drawn.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from report_page import browser
 from running import running
 
 PHOTOS = Path(__file__).parent.parent / "photos"
-FIRST, CHANGE = 300.0, 32.0  # ms that are aimed at
+FIRST, CHANGE = 300.0, 32.0  # the aims, in ms
 REPEATS = 9
 SIZE = 1200, 832  # 1 megapixel
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -46,7 +46,7 @@ _CHANGES = {
 
 
 def photograph(seed: int) -> bytes:
-    """A JPEG of 1 megapixel, another one for each seed."""
+    """Return a JPEG of 1 megapixel, a different one for each seed."""
     with Image.open(PHOTOS / "coffee.jpg") as opened:
         large = opened.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC)
     large.putpixel((0, 0), (seed, 0, 0))
@@ -56,14 +56,14 @@ def photograph(seed: int) -> bytes:
 
 
 def upload(page: Any, data: bytes) -> None:
-    """Gives the page a photograph, and waits until its answer is there."""
+    """Upload a photograph to the page, and wait for the answer."""
     page.set_input_files("#file", [{"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data}])
     page.wait_for_selector("#answers:visible")
     page.wait_for_selector("#busy", state="hidden")
 
 
 def first_results(page: Any, url: str) -> list[float]:
-    """Milliseconds from a photograph's arrival to its heat, each in a page of its own."""
+    """Measure milliseconds from a photograph's arrival to its heat, each in a new page."""
     took = []
     for seed in range(REPEATS):
         page.goto(url)
@@ -75,7 +75,7 @@ def first_results(page: Any, url: str) -> list[float]:
 
 
 def changes(page: Any) -> dict[str, list[float]]:
-    """Milliseconds of CPU that the main thread takes for each kind of change."""
+    """Measure the CPU milliseconds of the main thread for each kind of change."""
     page.wait_for_selector("#why:visible")
     probe = page.context.new_cdp_session(page)
     probe.send("Performance.setTimeDomain", {"timeDomain": "threadTicks"})
@@ -98,7 +98,7 @@ def changes(page: Any) -> dict[str, list[float]]:
 
 
 def measured(opened: Any, url: str) -> tuple[list[Table], list[Aim]]:
-    """What everything takes, and the aims."""
+    """Return the table of all times, and the aims."""
     page = opened.new_page(viewport=DESK)
     samples = {"first result, wall": first_results(page, url), **changes(page)}
     page.close()
@@ -173,7 +173,7 @@ STATES: dict[str, tuple[str | None, str, dict[str, int], Callable[[Any], None]]]
 
 
 def pictures(opened: Any, url: str, folder: Path) -> None:
-    """A screenshot of each state."""
+    """Save a screenshot of each state."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (photo, scheme, window, act) in STATES.items():
         page = opened.new_page(viewport=window, color_scheme=scheme)
@@ -188,7 +188,7 @@ def pictures(opened: Any, url: str, folder: Path) -> None:
 
 
 def main() -> int:
-    """Measures, or takes pictures."""
+    """Measure, or take pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write how it looks, in place of measuring")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Files and requests with faults in them, no two alike: is each answered properly? Part of load.py."""
+"""Faulty files and requests, all different: does each get a proper answer? Part of load.py."""
 
 import asyncio
 import base64
@@ -24,13 +24,13 @@ PATHS = (
     "/api/v1/explain", "/api/v1/explain/classes", "/api/v1/explain/forecast", "/invocations",
     *(f"/{path}" for path in (f"v1/models/{hostile.MODEL}:predict", f"v2/models/{hostile.MODEL}/infer")),
 )  # fmt: skip
-# A request whose mutated head promises more than comes is not answered before the service gives it up.
+# If a mutated head promises more bytes than arrive, the service answers only after it gives up waiting.
 _PATIENCE = 2.0
 _SHOWN = 5
 
 
 def inputs(seconds: float) -> Results:
-    """Mutated files of every format, JSON, heads and chunks to every path: how many, and what they were answered."""
+    """Send mutated files of every format, JSON, heads and chunks to every path, and count the answers."""
     with running() as service:
         worker, before = service.worker, asyncio.run(given(service.address))
         found = asyncio.run(tried(service.address, seconds))
@@ -56,7 +56,7 @@ Found = dict[str, dict[int, Answer]]
 
 
 async def tried(address: Address, seconds: float) -> Found:
-    """By kind and number, what each input was answered; a few clients send them, kind after kind."""
+    """Return the answer to each input by kind and number; a few clients send them, kind after kind."""
     end, found, numbers = time.monotonic() + seconds, defaultdict[str, dict[int, Answer]](dict), iter(range(10**9))
 
     async def client() -> None:
@@ -70,12 +70,12 @@ async def tried(address: Address, seconds: float) -> Found:
 
 
 def made(kind: str, number: int) -> bytes:
-    """The request of that number, the same every time."""
+    """Return the request of that number, always the same."""
     return KINDS[kind](Random(number))
 
 
 def faults(found: Found) -> list[Table]:
-    """The first inputs that the service answered with a fault of its own: `made` makes them again."""
+    """Return a table of the first inputs that the service answered with 5xx; `made` makes them again."""
     rows: list[Row] = [
         {"input": f"made({kind!r}, {number})", "answer": one.status}
         for kind, answers in found.items()
@@ -89,7 +89,7 @@ def faults(found: Found) -> list[Table]:
 
 
 def mutated(data: bytes, rng: Random) -> bytes:
-    """`data` with a few bytes changed, cut out, doubled or put in, mostly near its beginning; or cut short."""
+    """Change, remove, double or insert a few bytes of `data`, mostly near its beginning; or cut it short."""
     found = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4, 8))):
         place = int(len(found) * rng.random() ** rng.choice((1, 4)))
@@ -141,7 +141,7 @@ def _body() -> bytes:
     return json.dumps({"parameters": options, "instances": [{"b64": image}], "inputs": [tensor]}).encode()
 
 
-# By name, what makes one raw request from a source of chance.
+# By name: a function that makes one raw request from a random source.
 KINDS: dict[str, Callable[[Random], bytes]] = {
     **{f"{form} files": partial(_file, form) for form in FORMATS},
     "JSON": _json,

@@ -1,22 +1,22 @@
-"""Does the service hold under load, and with faults?
+"""Does the service keep its promises under load and with faults?
 
     python benchmarks/load.py [--seconds 60] [--only overload,slow,vanish,term,kill] [--soak-minutes 20]
 
-Starts `camserve serve` for each part, makes its own requests, of which no two are alike, and writes what was promised
-and what was measured: OUT.md to read, OUT.json with numbers in full. Ends with 1 where a promise is broken. The clients
-run on the same cores. Parts:
+Starts `camserve serve` for each part, sends requests that are all different, and writes what was promised and what was
+measured: OUT.md to read, OUT.json with all digits. The exit status is 1 if a promise is broken. The clients run on the
+same cores. Parts:
 
     overload  4 times as many requests as can be answered: each is answered, or refused with 429 at once
-    slow      64 clients that send a byte now and then, of the body or of the head
-    vanish    clients that are gone before their answer
+    slow      64 clients that send the body or the head slowly, byte by byte
+    vanish    clients that disconnect before their answer
     term      SIGTERM at twice the capacity
     kill      kill -9 of the worker process
-    memory    what is held 10 s after uploads of 50 megapixels, many sizes and slow readers
+    memory    the memory held 10 s after uploads of 50 megapixels, many sizes and slow readers
     readers   58 clients that read 24 MB at 40 kB a second
-    dear      requests that ask for minutes of work, and cheap ones beside them
+    dear      requests for minutes of work, together with cheap requests
     attack    all of that at once, and malformed requests
-    inputs    files and requests with faults, no two alike, and how many were tried
-    soak      minutes of everything: what does the process hold at the end?
+    inputs    faulty files and requests, all different
+    soak      minutes of everything: how much memory does the process hold at the end?
 """
 
 import argparse
@@ -44,7 +44,7 @@ SECONDS, LONGER = 60.0, {"attack": 120.0}
 
 
 def main() -> None:
-    """Measure the parts asked for, and say which promises are broken."""
+    """Measure the chosen parts, and print which promises are broken."""
     options = parsed()
     works = {
         name: partial(one_part, name, PARTS[name].__doc__, partial(PARTS[name], amount(name, options)))
@@ -56,14 +56,14 @@ def main() -> None:
 
 
 def amount(name: str, options: argparse.Namespace) -> float:
-    """How long a part takes: seconds, of the soak minutes."""
+    """Return how long a part takes, in seconds; for the soak in minutes."""
     if name == "soak":
         return float(options.soak_minutes)
     return float(options.seconds) if options.seconds else LONGER.get(name, SECONDS)
 
 
 def parsed() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--seconds", type=float, help=f"of each part but the soak (default: {SECONDS:g}, attack 120)")
     made.add_argument(

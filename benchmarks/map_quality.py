@@ -1,10 +1,10 @@
-"""How well do maps point at small objects? One pass, four and the sharp mode, beside other libraries and trivial maps.
+"""How well do maps find small objects? One pass, four passes, the sharp mode, other libraries, and trivial maps.
 
     python benchmarks/map_quality.py DATA [--model efficientnet-lite0] [--threads 1] [--calibration PHOTOGRAPHS]
 
-DATA/val-boxes/boxes.csv as for benchmarks/fit_size.py. Photographs count whose boxes cover less than a quarter and
-whose class the model names first at its own size; the map is that of the true class. Printed per map, over all of
-them and over either half of them in the table's order:
+DATA/val-boxes/boxes.csv as for benchmarks/fit_size.py. Only photographs count whose boxes cover less than a quarter and
+whose class the model predicts at its own size; the map is that of the true class. Printed per map, over all photographs
+and over each half of them in the table's order:
 
     AP        average precision of pixels against the boxes; pixels with equal heat count as one
     pointing  the hottest pixel lies in a box
@@ -12,14 +12,14 @@ them and over either half of them in the table's order:
     energy    share of the heat that lies in the boxes
     entropy   of the heat as a distribution over pixels, over that of the uniform one: 1 is flat, 0 a single pixel
 
-The first three do not change when a map is raised to a power. Energy does: any sharpening raises it, which is why
-the entropy stands beside it. Time is relative to one pass, taken image by image.
+The first three do not change if a map is raised to a power. Energy does: any sharpening raises it; therefore the
+entropy is printed too. Time is relative to one pass, measured image by image.
 
-The other libraries get the same network and the same input, and their maps are laid over the photograph as they do it:
-resized to the whole of it, however far apart the cells lie.
+The other libraries get the same network and the same input. Their maps are laid over the photograph as these libraries
+do it: resized to the whole photograph, whatever the distance of the cells.
 
-With --calibration, photographs other than DATA's, also in int8. Of each precision is printed what else it changes, over
-all of DATA's photographs: the best class, its score, and how far the map is from adding up to the logit.
+With --calibration (photographs that are not in DATA), int8 is measured too. For each precision the changes over all of
+DATA's photographs are printed: the best class, its score, and the difference between the map's sum and the logit.
 """
 
 import argparse
@@ -47,33 +47,33 @@ Map = Callable[[Image.Image, int], np.ndarray]
 
 
 def scores(heat: np.ndarray, inside: np.ndarray) -> tuple[float, ...]:
-    """(AP, pointing, IoU*, energy, entropy) of heat (H, W), nowhere negative, against a mask (H, W)."""
+    """Return (AP, pointing, IoU*, energy, entropy) of heat (H, W), never negative, for a mask (H, W)."""
     placed = [metric(heat, inside) for metric in (pixel_ap, pointing, best_iou, energy)]
     return *placed, entropy(heat) / np.log(heat.size)
 
 
 def uniform(photo: Image.Image, index: int) -> np.ndarray:
-    """The same heat everywhere."""
+    """Return the same heat everywhere."""
     return baselines.uniform(photo.size[::-1])
 
 
 def centre(photo: Image.Image, index: int) -> np.ndarray:
-    """A Gaussian about the middle, as wide as a quarter of each side."""
+    """Return a Gaussian around the centre; its deviation is a quarter of each side."""
     return baselines.centre(photo.size[::-1])
 
 
 def random(photo: Image.Image, index: int) -> np.ndarray:
-    """7 x 7 random numbers, resized: as coarse as a real map."""
+    """Return 7 x 7 random numbers, resized: as coarse as a real map."""
     return baselines.random(photo.size[::-1], index)
 
 
 def once(model: camserve.Model) -> Map:
-    """One pass."""
+    """Return the map of one pass."""
     return lambda photo, index: model.explain(photo, target=index, sharp=False).heatmap
 
 
 def four_passes(model: camserve.Model) -> Map:
-    """Two sizes and the mirror images, each map's positive part over its maximum, summed."""
+    """Return the sum of four maps, two sizes and their mirror images; each positive part is divided by its maximum."""
     size = model.card.input.size
 
     def total(photo: Image.Image, index: int) -> np.ndarray:
@@ -86,14 +86,14 @@ def four_passes(model: camserve.Model) -> Map:
 
 
 def shared(model: camserve.Model, size: int) -> Map:
-    """One pass of a short side, its evidence shared among places alike."""
+    """Return the map of one pass with this short side; similar places share their evidence."""
     return lambda photo, index: model.explain(
         photo, target=index, method="affinitycam", size=size, sharp=False
     ).heatmap.clip(0)
 
 
 def theirs(model: camserve.Model, other: Other) -> Map | None:
-    """Another library's map; None where it is not installed."""
+    """Return another library's map; None if the library is not installed."""
     maps = attached(other, model)
 
     def laid(photo: Image.Image, index: int) -> np.ndarray:
@@ -138,13 +138,13 @@ def main() -> None:
 
 
 def precisions(calibration: Path | None) -> dict[str, Settings]:
-    """The settings of what is less exact than float32."""
+    """Return the settings of each precision below float32."""
     asked = {"bfloat16": {}} if calibration is None else {"bfloat16": {}, "int8": {"calibration": str(calibration)}}
     return {name: load_settings(overrides={"compute": {"precision": name, **more}}) for name, more in asked.items()}
 
 
 def changed(model: camserve.Model, other: camserve.Model, name: str, photos: list[tuple[Image.Image, int]]) -> str:
-    """What another precision changes, in words."""
+    """Return as text what another precision changes."""
     rows = []
     for photo, index in photos:
         one, two = (made.explain(photo, sharp=False) for made in (model, other))
@@ -161,7 +161,7 @@ def changed(model: camserve.Model, other: camserve.Model, name: str, photos: lis
 
 
 def maps_of(model: camserve.Model, short: dict[str, camserve.Model]) -> dict[str, Map]:
-    """What is compared, by name."""
+    """Return the compared maps by name."""
     others = {str(other): made for other in SHOWN if (made := theirs(model, other)) is not None}
     rounded = {f"{ONE_PASS} in {name}": once(other) for name, other in short.items()}
     return {
@@ -179,7 +179,7 @@ def maps_of(model: camserve.Model, short: dict[str, camserve.Model]) -> dict[str
 
 
 def measure(maps: dict[str, Map], photos: list[tuple[Image.Image, int, np.ndarray]]) -> dict[str, list[np.ndarray]]:
-    """For each map [figures (photographs, 5), seconds (photographs,)]; all maps of a photograph before the next."""
+    """Return for each map [figures (photographs, 5), seconds (photographs,)]. All maps run photograph by photograph."""
     rows: dict[str, list[tuple[tuple[float, ...], float]]] = {name: [] for name in maps}
     for photo, index, inside in photos:
         for name, made in maps.items():

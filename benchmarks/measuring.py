@@ -1,4 +1,4 @@
-"""What the benchmarks share: works timed in turn, medians with their spread, and ratios taken pair by pair."""
+"""Shared by the benchmarks: interleaved timing, medians with quartiles, and ratios taken pair by pair."""
 
 import random
 import statistics
@@ -13,11 +13,11 @@ Row = dict[str, Any]
 
 
 class Seconds(float):
-    """What a work took, where it measured that itself, such as in another process."""
+    """The time of a work that measures itself, for example in another process."""
 
 
 class Skipped(Exception):
-    """A part cannot be measured here; the message says why, and what would help."""
+    """A part cannot be measured on this machine; the message says why, and what would help."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Aim:
-    """A figure that was aimed at. value: as measured; limit: at most that, or, with at_least, at least."""
+    """A number with a target. value: as measured; limit: the largest allowed value or, with at_least, the smallest."""
 
     what: str
     value: float
@@ -40,13 +40,13 @@ class Aim:
 
     @property
     def reached(self) -> bool:
-        """Whether the figure is what it should be."""
+        """Whether the value keeps the limit."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 @dataclass
 class Results:
-    """What one part found. notes: what was left out, and why."""
+    """The results of one part. notes: what was left out, and why."""
 
     tables: list[Table] = field(default_factory=list)
     aims: list[Aim] = field(default_factory=list)
@@ -54,10 +54,10 @@ class Results:
 
 
 def interleaved(works: Mapping[str, Work], repeats: int, warmups: int = 3) -> Samples:
-    """Seconds of every work, `repeats` each: all of them once, then all again, each time in another order.
+    """Measure seconds of every work, `repeats` times: all works once, then all again in another order.
 
-    What a work finds in the processor's caches is what the one before has left there, which must not be always the
-    same. The orders are the same in every run.
+    The order changes because each work finds the CPU caches as the work before left them. The orders are the same in
+    every run.
     """
     names, shuffled = list(works), random.Random(0)
     seconds: Samples = {name: [] for name in works}
@@ -71,7 +71,7 @@ def interleaved(works: Mapping[str, Work], repeats: int, warmups: int = 3) -> Sa
 
 
 def timed(work: Work) -> float:
-    """Seconds that `work` took, by the clock on the wall or as it says itself."""
+    """Return the seconds of `work`, as wall time or as measured by the work itself."""
     start = time.perf_counter()
     result = work()
     took = time.perf_counter() - start
@@ -79,7 +79,7 @@ def timed(work: Work) -> float:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """(lower quartile, median, upper quartile); the value itself where there is but one."""
+    """Return (lower quartile, median, upper quartile); a single value counts as all three."""
     if len(values) < 2:
         return values[0], values[0], values[0]
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -87,12 +87,12 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def ratio(mine: Sequence[float], base: Sequence[float]) -> float:
-    """The median of mine / base, repeat by repeat: a machine whose speed drifts does no harm."""
+    """Return the median of mine / base, repeat by repeat, so that a drifting machine speed does not matter."""
     return statistics.median(one / other for one, other in zip(mine, base, strict=True))
 
 
 def rows(samples: Samples, base: str | None = None, *, images: int = 1, against: str = "x forward") -> list[Row]:
-    """One row a work: median and quartiles in milliseconds an image and, where `base` names a work, times that."""
+    """Return one row per work: median and quartiles in milliseconds an image, and the ratio to the work `base`."""
     found = []
     for name, seconds in samples.items():
         low, median, high = (1e3 * value / images for value in spread(seconds))

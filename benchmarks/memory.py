@@ -1,11 +1,11 @@
-"""How much memory does a photograph need at its peak, and what is left of it?
+"""How much memory does a photograph need at its peak, and how much stays afterwards?
 
     python benchmarks/memory.py [--model efficientnet-lite0] [--engines torch]
 
-For each size a new process loads the model and explains one small photograph: the idle process. Then it reads a JPEG of
-that size from a file, explains it and encodes the overlay as JPEG; the peak is that of the resident set over the idle
-one, as Linux keeps it. The last process explains one photograph after another, whose overlays are encoded too, and says
-how its resident set grows from the first tenth of them to the last.
+For each size a new process loads the model and explains one small photograph: this is the idle process. Then it reads a
+JPEG of that size from a file, explains it and encodes the overlay as JPEG. The peak is the resident set, measured by
+Linux, minus the idle resident set. The last process explains one photograph after another, encodes their overlays, and
+prints how its resident set grows from the first tenth of the photographs to the last.
 """
 
 import json
@@ -21,13 +21,13 @@ from measuring import Aim, Results, Skipped, Table
 from program import alone
 from subjects import Plan, environment, jpeg, photographs
 
-# 4:3, just under so many million pixels; the last is as large as limits.megapixels allows.
+# 4:3, slightly less than this many megapixels; the last is the largest that limits.megapixels allows.
 SIZES = {0.1: (365, 273), 1: (1154, 866), 12: (4000, 3000), 50: (8164, 6123)}
 MEGABYTE = 1e6
 
 
 def measure(plan: Plan) -> Results:
-    """A table of peaks and one of growth, for each engine."""
+    """Measure a table of peaks and a table of growth for each engine."""
     if not Path("/proc/self/clear_refs").exists():
         raise Skipped("the peak of the resident set can be read, and set back, on Linux only")
     results = Results()
@@ -53,7 +53,7 @@ def measure(plan: Plan) -> Results:
 
 
 def written(folder: Path, size: float) -> Path:
-    """A JPEG of that many megapixels."""
+    """Write a JPEG of this many megapixels."""
     path = folder / f"{size:g}.jpg"
     if not path.exists():
         path.write_bytes(jpeg(photographs(1, SIZES[size])[0]))
@@ -61,7 +61,7 @@ def written(folder: Path, size: float) -> Path:
 
 
 def child(plan: Plan, engine: str, photo: Path, count: int) -> dict[str, Any]:
-    """What a new process measured about itself; all sizes in 10^6 bytes."""
+    """Run a new process and return what it measured about itself; all sizes in 10^6 bytes."""
     command = [sys.executable, __file__, "--child", plan.model, str(photo), str(count)]
     done = subprocess.run(
         command, env={**os.environ, **environment(engine)}, stdout=subprocess.PIPE, text=True, check=True
@@ -70,12 +70,12 @@ def child(plan: Plan, engine: str, photo: Path, count: int) -> dict[str, Any]:
 
 
 def observed(model_name: str, photo: Path, count: int) -> dict[str, Any]:
-    """Run in the new process: the peak over idle, and the resident set over idle after each tenth of `count`."""
+    """Measure, in the new process, the peak over idle, and the resident set over idle after each tenth of `count`."""
     import camserve
     from camserve.images.reading import encode
     from camserve.system.allocation import keep_freed_memory
 
-    keep_freed_memory()  # as the command does, and with it the service
+    keep_freed_memory()  # as the command and the service do
 
     def explain(image: object) -> None:
         encode(model.explain(image).overlay(), "jpeg")
@@ -83,7 +83,7 @@ def observed(model_name: str, photo: Path, count: int) -> dict[str, Any]:
     model = camserve.load(model_name)
     explain(photographs(1, (64, 64))[0])
     idle = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current resident set
     start, steps = time.perf_counter(), []
     for number in range(1, count + 1):
         explain(photo)
@@ -94,7 +94,7 @@ def observed(model_name: str, photo: Path, count: int) -> dict[str, Any]:
 
 
 def status(key: str) -> float:
-    """A size of this process, in 10^6 bytes."""
+    """Return a size of this process, in 10^6 bytes."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) * 1024 / MEGABYTE
 

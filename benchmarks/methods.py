@@ -1,13 +1,13 @@
-"""How many forwards does each method run, and how long does it take, beside the same of other libraries?
+"""How many forward passes does each method run, and how long does it take, compared with other libraries?
 
     python benchmarks/methods.py [--model efficientnet-lite0] [--patience 120]
 
-One photograph at the size the model was trained at, one intra-op thread, from the input tensor to the map of the
-predicted class. Forwards: images through the network, counted while the method runs, the prediction's own included;
-passes through the head alone are not counted. Times are multiples of camserve's forward pass on torch, median and
-quartiles of what was interleaved with it; what takes 20 times and more is timed once. A method that takes longer than
-the patience in seconds is given up; where another library, which cannot be stopped, would need that for its forwards
-alone, it is not begun. Transformers' methods are measured on torchvision's vit_b_16 with random weights.
+One photograph at the model's training size, one intra-op thread, from the input tensor to the map of the predicted
+class. Forwards: images through the network, counted while the method runs, with the prediction's own; passes through
+the head alone are not counted. Times are multiples of camserve's forward pass on torch: median and quartiles,
+interleaved with the forward pass; a method of 20 times the forward pass or more is timed once. What takes longer than
+--patience seconds is stopped. Another library's method cannot be stopped, so it is not started if its forwards alone
+would need that long. Methods for transformers are measured on torchvision's vit_b_16 with random weights.
 """
 
 import threading
@@ -37,7 +37,7 @@ from camserve.models.inputs.preprocessing import to_input
 
 TRANSFORMER = "torchvision:vit_b_16"
 FORWARD, OURS = "forward alone", "camserve"
-# Whoever takes more forwards than this is timed once.
+# A method that takes at least this many times the forward pass is timed once.
 OFTEN = 20
 SMOKE = ("cam", "gradcam", "guidedgradcam", "occlusion", "sscam")
 
@@ -51,8 +51,8 @@ class Count:
 
 @dataclass(frozen=True)
 class Once:
-    """One run of a method. forwards, seconds: of that run. work: the same again; None, and a problem in words, where it
-    did not come to an end.
+    """One run of a method. forwards, seconds: of that run. work: runs it again; None if it did not finish, with the
+    problem as text.
     """
 
     forwards: int
@@ -62,7 +62,7 @@ class Once:
 
 
 def measure(plan: Plan) -> Results:
-    """One table for convolutional networks, one for transformers."""
+    """Make one table for convolutional networks, and one for transformers."""
     torch.set_num_threads(1)
     attention = [method for method in METHODS.values() if method.needs is Needs.ATTENTION]
     others = [m for m in METHODS.values() if m not in attention and (not plan.quick or m.name in SMOKE)]
@@ -73,7 +73,7 @@ def measure(plan: Plan) -> Results:
 
 
 def table(model: camserve.Model, methods: list[Method], plan: Plan) -> Table:
-    """A row a method; forwards and time of camserve and of every library that has it."""
+    """Make a row per method: forwards and time of camserve and of every library that has the method."""
     pixels, layer = input_of(model), model.layer()
 
     def forward() -> object:
@@ -93,7 +93,7 @@ def table(model: camserve.Model, methods: list[Method], plan: Plan) -> Table:
 
 
 def cells(once: dict[str, Once], forward: Work, bare: float, plan: Plan) -> Row:
-    """What stands in a row. once: by library. The quick ones run again, in turn with the forward pass."""
+    """Return the cells of a row. once: by library. Fast methods run again, interleaved with the forward pass."""
     again = {library: run.work for library, run in once.items() if run.work and run.seconds < OFTEN * bare}
     samples = interleaved({FORWARD: forward, **again}, plan.choose(max(5, plan.repeats // 3), 2)) if again else {}
     row: Row = {}
@@ -108,7 +108,7 @@ def cells(once: dict[str, Once], forward: Work, bare: float, plan: Plan) -> Row:
 
 
 def ours(model: camserve.Model, method: Method, pixels: Tensor, plan: Plan) -> Once:
-    """One of camserve's methods, given up when the patience is at its end."""
+    """Run one of camserve's methods; it is stopped after `plan.patience` seconds."""
     ended = threading.Event()
     pool = model.workers
 
@@ -122,7 +122,7 @@ def ours(model: camserve.Model, method: Method, pixels: Tensor, plan: Plan) -> O
         with counted() as count:
             seconds = timed(lambda: pool.run(look, plan.patience))
     except DeadlinePassed:
-        ended.wait()  # it sees by itself, at its next batch, that nobody waits any more
+        ended.wait()  # the method stops at its next batch, because no caller waits
         return Once(0, plan.patience, problem=f"over {plan.patience:g} s: {method.cost}")
     except CamserveError as error:
         return Once(0, 0, problem=str(error))
@@ -130,7 +130,7 @@ def ours(model: camserve.Model, method: Method, pixels: Tensor, plan: Plan) -> O
 
 
 def theirs(model: camserve.Model, other: Other, pixels: Tensor, bare: float, plan: Plan) -> Once:
-    """The same by another library, on a copy of the network of its own."""
+    """Run another library's method, on its own copy of the network."""
     forwards = other.forwards(model.layer().observe(pixels)[0].shape[1])
     if forwards * bare > plan.patience:
         return Once(forwards, plan.patience, problem=f"not begun: over {forwards * bare:,.0f} s")
@@ -142,14 +142,14 @@ def theirs(model: camserve.Model, other: Other, pixels: Tensor, bare: float, pla
         assert maps is not None
         with counted(network) as count:
             seconds = timed(lambda: maps(pixels, classes))
-    except Exception as error:  # whatever a library raises on a network that it does not take
+    except Exception as error:  # a library can raise anything for an unsupported network
         return Once(0, 0, problem=f"fails: {type(error).__name__}")
     return Once(count.images, seconds, lambda: maps(pixels, classes))
 
 
 @contextmanager
 def counted(network: nn.Module | None = None) -> Iterator[Count]:
-    """Counts images that go into `network`; without one, into any traced network, as all of camserve's are."""
+    """Count images that go into `network`; without one, into any traced network, as camserve's networks are."""
     count = Count()
 
     def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -170,7 +170,7 @@ def counted(network: nn.Module | None = None) -> Iterator[Count]:
 
 
 def input_of(model: camserve.Model) -> Tensor:
-    """A photograph of a cat as the model's input."""
+    """Return a photograph of a cat as the model's input."""
     side = model.card.input.size
     photo = open_photo(model, photographs(1, (2 * side, 2 * side))[0])
     return to_input(photo, model.frame(photo.size), model.card.input)

@@ -1,10 +1,10 @@
-"""What is left of the speed while another process hogs a core?
+"""How much speed is left while another process uses a core fully?
 
     python benchmarks/neighbour.py [--model efficientnet-lite0] [--engines torch]
 
-A second process spins on one of the cores granted. What `cost.py` measures is measured in turn with that process
-stopped and running, one intra-op thread each; and the images a second that all workers together explain with
-`explain_many`, beside pytorch-grad-cam with as many threads as torch takes by itself.
+A second process spins on one of this process's cores. The works of `cost.py` are measured alternately with that process
+stopped and running, one intra-op thread each; also the images a second that all workers together explain with
+`explain_many`, and pytorch-grad-cam with torch's default number of threads.
 """
 
 import os
@@ -25,13 +25,13 @@ from camserve.system.cores import granted_cores
 
 MANY = "explain_many, all workers"
 LEAST_KEPT = 0.45
-# Sets the neighbour going, or stops it.
+# Starts the neighbour, or stops it.
 Switch = Callable[[bool], None]
 
 
 @contextmanager
 def neighbour() -> Iterator[Switch]:
-    """A process that spins, on one core where the system can pin it; stopped until it is switched on."""
+    """Start a process that spins, on one core if the system can pin it; it is stopped until it is switched on."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         if hasattr(os, "sched_setaffinity"):
@@ -44,7 +44,7 @@ def neighbour() -> Iterator[Switch]:
 
 
 def measure(plan: Plan) -> Results:
-    """A table an engine."""
+    """Make a table per engine."""
     results = Results()
     photos = photographs(plan.choose(24, 4), (500, 400))
     for engine in plan.engines:
@@ -65,7 +65,7 @@ def measure(plan: Plan) -> Results:
 
 
 def their_works(plan: Plan) -> dict[str, Work]:
-    """pytorch-grad-cam's Grad-CAM as it comes; nothing where it is not installed."""
+    """Return pytorch-grad-cam's Grad-CAM with its defaults; nothing if it is not installed."""
     torch.set_num_threads(granted_cores())
     model = load(plan.model, "torch")
     explain = attached(OTHERS[0], model)
@@ -74,7 +74,7 @@ def their_works(plan: Plan) -> dict[str, Work]:
 
 
 def both(works: dict[str, Work], plan: Plan) -> tuple[Samples, Samples]:
-    """Seconds of each work, without and with a neighbour, in turn."""
+    """Measure seconds of each work, alternately without and with a neighbour."""
     quiet: Samples = {name: [] for name in works}
     noisy: Samples = {name: [] for name in works}
     with neighbour() as switch:
@@ -89,7 +89,7 @@ def both(works: dict[str, Work], plan: Plan) -> tuple[Samples, Samples]:
 
 
 def compared(quiet: Samples, noisy: Samples, photos: int) -> list[Row]:
-    """One row a work: quiet, beside the neighbour, and what is kept."""
+    """Return one row per work: without the neighbour, with it, and the share of speed that is kept."""
     found = []
     for name in quiet:
         images = photos if name == MANY else 1

@@ -1,6 +1,6 @@
-"""Normal requests and health checks beside whatever is done to the service, and whether they are as quick as before.
+"""Normal requests and health checks during abuse of the service: are they as quick as before?
 
-What parts of load.py share that measure abuse.
+Shared by the parts of load.py that measure abuse.
 """
 
 import json
@@ -24,7 +24,7 @@ from running import Running, probed
 
 CLIENTS = 2
 TIMES_QUIET, AT_ONCE_SECONDS = 2.0, 0.1
-# Of normal requests, those that may be slower; and how long none at all may be answered.
+# The percentage of normal requests that may be slower; and the longest time without any answer.
 _TAIL_PERCENT, _GAP_SECONDS = 5.0, 5.0
 _NOTE = (
     "Each wait counts as so many requests as its client would have sent meanwhile. Late: neither answered within "
@@ -34,7 +34,7 @@ _NOTE = (
 
 @dataclass
 class Seen:
-    """answers: to normal requests. health: what probe.py found. peak: MB resident. busy: the machine's load average.
+    """answers: to normal requests. health: the results of probe.py. peak: MB resident. busy: the load average.
 
     pause: seconds between an answer and the next request.
     """
@@ -47,19 +47,19 @@ class Seen:
 
     @property
     def median(self) -> float:
-        """Seconds of those that were answered; infinite where none was."""
+        """Median seconds of answered requests; infinite without an answer."""
         return percentile([one.seconds for one in self.answers if one.status == 200], 50)
 
     @property
     def gap(self) -> float:
-        """The longest time in which none was answered with 200, seconds."""
+        """The longest time without an answer of 200, in seconds."""
         ends = [one.began + one.seconds for one in self.answers]
         good = sorted(one.began + one.seconds for one in self.answers if one.status == 200)
         moments = [min(one.began for one in self.answers), *good, max(ends)] if ends else []
         return max((later - one for one, later in pairwise(moments)), default=math.inf)
 
     def asked(self, quiet: "Seen") -> list[Answer]:
-        """All answers, and for those that took long those of whoever would have come meanwhile."""
+        """Return all answers; a slow answer also counts for the requests that its client would have sent meanwhile."""
         pace = TIMES_QUIET * quiet.median + self.pause
         return [
             replace(one, seconds=one.seconds - number * pace)
@@ -68,17 +68,17 @@ class Seen:
         ]
 
     def late(self, quiet: "Seen") -> float:
-        """Percent neither answered within twice the quiet median nor refused with 429 at once; 100 where none came."""
+        """Return the percentage neither answered within twice the quiet median nor refused at once; 100 for none."""
         limits, asked = {200: TIMES_QUIET * quiet.median, 429: AT_ONCE_SECONDS}, self.asked(quiet)
         return percent(asked, lambda one: one.seconds > limits.get(one.status, 0)) if asked else 100.0
 
     def table(self, title: str, quiet: "Seen") -> Table:
-        """What became of normal requests and health checks, in milliseconds, beside the quiet ones."""
+        """Return a table of normal requests and health checks, in milliseconds, beside those of the quiet service."""
         rows = [{"when": when, **seen.row(quiet)} for when, seen in (("quiet", quiet), ("meanwhile", self))]
         return Table(title, rows, _NOTE)
 
     def row(self, quiet: "Seen") -> Row:
-        """How many, how many percent were answered or refused, and milliseconds."""
+        """Return the number of requests, the percentages answered and refused, and milliseconds."""
         asked, health = self.asked(quiet), self.health
         taken, refused = ([1e3 * one.seconds for one in asked if one.status == status] for status in (200, 429))
         cells: Row = {"normal requests": len(self.answers), "200, %": percent(asked, lambda one: one.status == 200)}
@@ -96,7 +96,7 @@ class Seen:
         return cells | {"peak, MB": self.peak, "load average": self.busy}
 
     def aims(self, name: str, quiet: "Seen") -> list[Aim]:
-        """Normal requests and health checks are as quick as they should be."""
+        """Return the aims for normal requests and health checks."""
         late = f"% of normal requests neither answered within {TIMES_QUIET:g} x their quiet median nor refused at once"
         return [
             Aim(f"{name}: {late}", self.late(quiet), _TAIL_PERCENT),
@@ -108,7 +108,7 @@ class Seen:
 
 @contextmanager
 def watched(service: Running, pause: float = 0.0) -> Iterator[Seen]:
-    """Normal clients and health checks all the while; what they got is there after the block.
+    """Run normal clients and health checks during the block; their results are complete after the block.
 
     pause: seconds that a client waits before it asks again.
     """
@@ -123,7 +123,7 @@ def watched(service: Running, pause: float = 0.0) -> Iterator[Seen]:
 
 
 def quiet(service: Running, seconds: float, pause: float = 0.0) -> Seen:
-    """The same while nothing else is asked; the first requests, which find the service cold, do not count."""
+    """Measure the same without other requests; the first requests do not count, because the service is still cold."""
     with watched(service, pause):
         time.sleep(2)
     with watched(service, pause) as seen:
@@ -144,11 +144,11 @@ def _bystanders(service: Running, folder: str, pause: float) -> Iterator[list[An
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest that so many percent do not exceed; infinite where there are none."""
+    """Return the smallest value that `share` percent of the values do not exceed; infinite without values."""
     ranked = sorted(values)
     return ranked[math.ceil(share / 100 * len(ranked)) - 1] if ranked else math.inf
 
 
 def percent(answers: Sequence[Answer], true: Callable[[Answer], bool]) -> float:
-    """Of how many that is so; 0 of none."""
+    """Return the percentage of answers for which `true` holds; 0 without answers."""
     return 100 * sum(map(true, answers)) / max(1, len(answers))

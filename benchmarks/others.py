@@ -1,7 +1,7 @@
 """pytorch-grad-cam, torchcam and captum, each behind one function: images and classes -> maps.
 
-Each is called as its own documentation shows, on a copy of the network whose parameters take gradients, at the layer
-that camserve looks at. A library that is not installed is left out.
+Each is called as its own documentation shows, on a copy of the network whose parameters have gradients, at the layer
+that camserve explains. A library that is not installed is left out.
 """
 
 import copy
@@ -23,10 +23,10 @@ from torch import Tensor, nn
 import camserve
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # pytorch-grad-cam draws a progress bar
-warnings.filterwarnings("ignore", module="captum")  # it sets and takes away hooks and requires_grad, and says so
-logging.getLogger("torchcam").setLevel(logging.ERROR)  # it finds the last linear layer by itself, and says so
+warnings.filterwarnings("ignore", module="captum")  # it warns about its own hooks and requires_grad
+logging.getLogger("torchcam").setLevel(logging.ERROR)  # it logs that it finds the last linear layer itself
 
-# images (N, 3, H, W) and a class each -> maps (N, h, w)
+# images (N, 3, H, W) and one class per image -> maps (N, h, w)
 Maps = Callable[[Tensor, list[int]], np.ndarray]
 
 _MODULES = {"pytorch-grad-cam": "pytorch_grad_cam", "torchcam": "torchcam.methods", "captum": "captum.attr"}
@@ -34,7 +34,7 @@ _MODULES = {"pytorch-grad-cam": "pytorch_grad_cam", "torchcam": "torchcam.method
 
 @dataclass(frozen=True)
 class Other:
-    """A method of another library. method: as camserve calls the same. forwards: of the network, by its channels K."""
+    """A method of another library. method: camserve's name for it. forwards: forward passes for K channels."""
 
     library: str
     name: str
@@ -84,7 +84,7 @@ OTHERS = [
     ),
 ]  # fmt: skip
 
-# What gives the same map as camserve's own choice at a last layer before global average pooling.
+# Methods with the same map as camserve's own choice, at a last layer before global average pooling.
 FASTEST = [
     other
     for other in OTHERS
@@ -92,7 +92,7 @@ FASTEST = [
 ]
 
 
-# Whose maps are held against boxes: of each library what it is used for most, and what reads finer than that.
+# Methods whose maps are compared with boxes: each library's most used method, and its finer methods.
 SHOWN = [
     other
     for other in OTHERS
@@ -105,17 +105,17 @@ SHOWN = [
 
 
 def installed(library: str) -> bool:
-    """Whether a library of OTHERS is there."""
+    """Whether a library of OTHERS is installed."""
     return find_spec(_MODULES[library].partition(".")[0]) is not None
 
 
 def trainable(network: nn.Module) -> nn.Module:
-    """A copy of `network` whose parameters take gradients, as these libraries expect them."""
+    """Return a copy of `network` whose parameters have gradients, as these libraries expect."""
     return copy.deepcopy(network).eval().requires_grad_(True)
 
 
 def attached(other: Other, model: camserve.Model, network: nn.Module | None = None) -> Maps | None:
-    """`other` on a copy of the model's network, or on that copy; None where its library is not installed."""
+    """Return `other` on a new copy of the model's network, or on `network`; None if its library is not installed."""
     if not installed(other.library):
         return None
     network = trainable(model.module) if network is None else network
@@ -162,10 +162,10 @@ def _captum(kind: Any, network: nn.Module, layer: str) -> Maps:
 
 
 def laid_over(library: str, heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map (h, w) over the whole of a photograph of `size` (W, H), as the library does it: (H, W), nowhere negative.
+    """Lay a map (h, w) over a photograph of `size` (W, H) as the library does it: (H, W), never negative.
 
-    pytorch-grad-cam: cv2.resize, bilinear, of what it has resized to the input; torchcam: bicubic, as `overlay_mask`;
-    captum: `LayerAttribution.interpolate`, by itself the nearest cell.
+    pytorch-grad-cam: bilinear cv2.resize of the map that it resized to the input; torchcam: bicubic, as `overlay_mask`;
+    captum: `LayerAttribution.interpolate`, by default the nearest cell.
     """
     if library == "pytorch-grad-cam":
         laid = import_module("cv2").resize(heat, size)

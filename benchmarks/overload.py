@@ -1,7 +1,7 @@
-"""What the service does with more than it can: requests beyond its capacity, and clients that send a byte now and then.
+"""How the service handles overload: requests beyond its capacity, and clients that send slowly, byte by byte.
 
-Parts of load.py. Whatever is asked for beyond what can be done is to be refused at once, and what is taken is to be
-answered in time, while health checks stay quick.
+Parts of load.py. The service must refuse requests beyond its capacity at once, and answer accepted requests in time,
+while health checks stay quick.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from subjects import jpeg, photographs
 TIMES_CAPACITY = 4
 SLOW_CLIENTS, PAUSE = 64, 0.5
 DEADLINE_SECONDS, HEALTH_MILLISECONDS = 30.0, 100.0
-# As many as keep both cores of a small machine busy, and leave no queue to speak of.
+# Enough clients to keep both cores of a small machine busy, with almost no queue.
 _CLIENTS = 4
 
 
 def overload(seconds: float) -> Results:
-    """Four times as many requests as the service can answer."""
+    """Send four times as many requests as the service can answer."""
     requests = posts(small_photographs())
     with running(**FORGETFUL) as service:
         capacity = capacity_of(service, requests, max(1, min(10, seconds / 4)))
@@ -44,7 +44,7 @@ def overload(seconds: float) -> Results:
 
 
 def slow(seconds: float) -> Results:
-    """Clients who send their body, or even their head, a byte now and then, and come again; and two normal ones."""
+    """Run clients that send body or head slowly, byte by byte, and then come again; and two normal clients."""
     results = Results()
     head, _, _ = post(b"", length=9999).partition(b"\r\n\r\n")
     for what, first in (("bodies", head + b"\r\n\r\n"), ("heads", head[:40])):
@@ -66,16 +66,16 @@ def slow(seconds: float) -> Results:
 
 
 async def beside_slow(address: Address, first: bytes, seconds: float) -> tuple[list[Answer], "Counter[str]"]:
-    """What two normal clients were answered, and how the slow ones ended. first: what those send at once."""
+    """Return the answers of two normal clients, and how slow clients ended. first: what slow clients send at once."""
     ends: Counter[str] = Counter()
     async with besides(*(drip(address, first, ends) for _ in range(SLOW_CLIENTS))):
-        await asyncio.sleep(3)  # by now they have every place they can get
+        await asyncio.sleep(3)  # by now they hold all places that they can get
         answers = await in_turn(address, posts(small_photographs()), 2, seconds)
     return answers, ends
 
 
 async def drip(address: Address, first: bytes, ends: "Counter[str]") -> None:
-    """Sends `first`, then a byte now and then; again and again. ends: counts how the service ended it."""
+    """Send `first`, then slowly byte by byte, repeatedly. ends: counts how the service ended it."""
     while True:
         end = "cut"
         with suppress(OSError, EOFError):
@@ -92,7 +92,7 @@ async def drip(address: Address, first: bytes, ends: "Counter[str]") -> None:
 
 @asynccontextmanager
 async def besides(*works: Any) -> Any:
-    """Coroutines that run beside the block and are given up with it."""
+    """Run coroutines during the block; they are cancelled at its end."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
@@ -103,12 +103,12 @@ async def besides(*works: Any) -> Any:
 
 
 def small_photographs() -> list[bytes]:
-    """JPEG files of 0.2 megapixels."""
+    """Return JPEG files of 0.2 megapixels."""
     return [jpeg(photo) for photo in photographs(16, (500, 400))]
 
 
 def capacity_of(service: Running, requests: Iterator[bytes], seconds: float) -> float:
-    """Answers a second where clients wait for them."""
+    """Return answers a second if clients wait for their answers."""
     asyncio.run(in_turn(service.address, requests, _CLIENTS, 1))  # warm
     start = time.monotonic()
     answers = asyncio.run(in_turn(service.address, requests, _CLIENTS, seconds))
@@ -116,37 +116,37 @@ def capacity_of(service: Running, requests: Iterator[bytes], seconds: float) -> 
 
 
 def sent_a_second(answers: list[Answer]) -> float:
-    """By the clock of who sent."""
+    """Return requests sent per second, by the clients' clock."""
     return (len(answers) - 1) / max(1e-9, answers[-1].began - answers[0].began)
 
 
 def count(answers: list[Answer], status: int) -> int:
-    """How many have that status."""
+    """Count the answers with this status."""
     return sum(one.status == status for one in answers)
 
 
 def others(answers: list[Answer], *statuses: int) -> int:
-    """How many have none of them."""
+    """Count the answers with none of these statuses."""
     return sum(one.status not in statuses for one in answers)
 
 
 def counted(values: "Counter[Any]") -> str:
-    """Such as "200: 12, 429: 3"."""
+    """Return counts as text, such as "200: 12, 429: 3"."""
     return ", ".join(f"{value}: {number}" for value, number in sorted(values.items())) or "nothing"
 
 
 def faulty(answers: Iterable[Answer]) -> int:
-    """How many say that the service has a fault of its own: not that it has too much to do, or came to it too late."""
+    """Count the answers that report a fault of the service: 5xx except 503 and 504."""
     return sum(one.status >= 500 and one.status not in (503, 504) for one in answers)
 
 
 def statuses(answers: list[Answer]) -> str:
-    """Such as "200: 12, 429: 3, TimeoutError: 1"."""
+    """Return statuses and failures as text, such as "200: 12, 429: 3, TimeoutError: 1"."""
     return counted(Counter(str(one.status or one.failure) for one in answers))
 
 
 def row_of(answers: list[Answer]) -> Row:
-    """How many of each, and how long the answered ones took."""
+    """Return a row with the counts, and the times of answered requests."""
     found = statuses(answers)
     taken = sorted(1e3 * one.seconds for one in answers if one.status == 200)
     if not taken:
@@ -156,12 +156,12 @@ def row_of(answers: list[Answer]) -> Row:
 
 
 def health_row(health: dict[str, Any]) -> Row:
-    """The same of health checks."""
+    """Return a row about health checks."""
     return {"health checks": health["asked"], "their p99, ms": health["p99"], "slowest check, ms": health["slowest"]}
 
 
 def health_aims(name: str, health: dict[str, Any]) -> list[Aim]:
-    """They are all answered, and quickly."""
+    """Return the aims that all health checks are answered quickly."""
     return [
         Aim(f"{name}: health checks not answered with 200", health["failed"], 0),
         Aim(f"{name}: milliseconds for the slowest health check", health["slowest"], HEALTH_MILLISECONDS),

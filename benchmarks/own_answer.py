@@ -1,15 +1,15 @@
-"""Which input should the decision come from? The model's own crop, the whole photograph, or a window of its map.
+"""Which input should decide the predicted class? The model's own crop, the whole photograph, or a window of its map.
 
     python benchmarks/own_answer.py DATA [--model efficientnet-lite0] [--repeats 5]
 
 DATA/samples/labels.csv (file, class_index) with images/: photographs of known class.
 
 Printed for the model's own evaluation crop, for the whole photograph at the size of `fit` and at the scale of the crop,
-and for the cells of the last two that lie in the crop (the mean of the class maps there, plus bias): top-1, the mean
-score of the true class, how many answers differ from the crop's, and which share of the photographs would have to be
-asked again, were all answers doubted whose lead is no larger than the largest lead of a differing one.
-Then what `explain.own_answer` costs: CPU time of `explain`, and of `explain` with a JPEG of its overlay, on and off in
-turns, medians.
+and for the cells of the last two inside the crop (the mean of the class maps there, plus bias): top-1, the mean score
+of the true class, how many answers differ from the crop's, and the share of photographs to ask again if every answer is
+doubted whose lead is at most the largest lead of a differing answer.
+Then the cost of `explain.own_answer`: median CPU time of `explain`, and of `explain` with a JPEG of its overlay,
+alternately on and off.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Float64 = npt.NDArray[np.float64]
 
 
 def in_window(explanation: camserve.Explanation, crop: Frame) -> Float64:
-    """The logits (C,) that the cells within the crop's box give: bias + the mean of the class maps there."""
+    """Return the logits (C,) of the cells inside the crop's box: bias + the mean of the class maps there."""
     account, place = explanation.account, explanation.placement
     assert account is not None
     maps = np.stack([account.class_map(index) for index in range(len(explanation.labels))])
@@ -45,7 +45,7 @@ def in_window(explanation: camserve.Explanation, crop: Frame) -> Float64:
 
 
 def _covered(cells: int, first: float, last: float) -> Float64:
-    """How much of each cell, one wide about its centre, lies between two places of the grid."""
+    """Return how much of each cell, of width 1 around its centre, lies between two places of the grid."""
     centre = np.arange(cells)
     covered: Float64 = np.clip(np.minimum(centre + 0.5, last) - np.maximum(centre - 0.5, first), 0, 1)
     return covered

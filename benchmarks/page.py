@@ -23,7 +23,7 @@ SMOKE = "**A smoke run (`--quick`): it shows that everything runs. Its figures m
 
 
 def circumstances() -> dict[str, Any]:
-    """Machine, versions and thread settings of this run."""
+    """Return machine, versions and thread settings of this run."""
     versions = {"camserve": camserve.__version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -58,7 +58,7 @@ def _processor() -> str:
 
 
 def as_json(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
-    """Everything, numbers in full. parts: {name: {"about", "seconds", "skipped" or "results"}}."""
+    """Return everything as JSON, with all digits. parts: {name: {"about", "seconds", "skipped" or "results"}}."""
     found = {}
     for name, part in parts.items():
         results = part.get("results")
@@ -67,7 +67,7 @@ def as_json(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
 
 
 def as_markdown(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
-    """The same to read."""
+    """Return the results as a page to read."""
     lines = ["# What camserve costs, measured", ""]
     if facts["quick"]:
         lines += [SMOKE, ""]
@@ -84,7 +84,7 @@ def as_markdown(facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> str:
 
 
 def results_lines(results: Results) -> list[str]:
-    """Tables and notes of one part, as Markdown."""
+    """Return tables and notes of one part as Markdown."""
     lines: list[str] = []
     for table in results.tables:
         lines += [f"### {table.title}", "", *_table(table.rows), ""]
@@ -95,7 +95,7 @@ def results_lines(results: Results) -> list[str]:
 
 
 def _about(text: str) -> list[str]:
-    """A module's docstring: its command stays indented, which Markdown shows as code."""
+    """Return a module's docstring as lines: its command stays indented, and Markdown shows it as code."""
     return text.strip().splitlines()
 
 
@@ -112,7 +112,7 @@ def _table(rows: list[Row]) -> list[str]:
 
 
 def cell(value: Any) -> str:
-    """A cell as text: three digits that count, yes and no; [low, high] and [median, low, high]."""
+    """Return a cell as text: three significant digits, yes and no; [low, high] and [median, low, high]."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,9 +1,10 @@
-"""Does one checkout take more CPU time than another?
+"""Does one checkout need more CPU time than another?
 
     python benchmarks/pairs.py OLD NEW
 
-`model.explain` of 30 photographs, `camserve batch` of 60, and 60 requests to a real server, one after the other, in OLD
-and NEW by turns, one intra-op thread each: medians of the seconds of CPU time and, pair by pair, NEW over OLD. Linux.
+`model.explain` of 30 photographs, `camserve batch` of 60, and 60 requests to a real server, one after the other,
+alternately in OLD and NEW, one intra-op thread each. Printed: median CPU seconds and, pair by pair, NEW / OLD. Only on
+Linux.
 """
 
 import os
@@ -37,7 +38,7 @@ Work = Callable[[], Seconds]
 
 @contextmanager
 def explaining(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
-    """A process that explains when it is told to, and says what that took."""
+    """Start a process that explains on demand and returns its CPU time."""
     words = [sys.executable, "-c", EXPLAINER, str(images)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(words, env=environment(tree, folder), cwd=folder, text=True, **pipes) as process:
@@ -56,7 +57,7 @@ def explaining(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
 
 @contextmanager
 def batching(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
-    """The command as a whole, start-up included."""
+    """Run the whole command, start-up included."""
 
     def work() -> Seconds:
         start = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -70,7 +71,7 @@ def batching(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
 
 @contextmanager
 def answering(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
-    """A server that remembers no maps; what it takes, its client left out."""
+    """Run a server without a cache of maps; the client's CPU time does not count."""
     bodies = [path.read_bytes() for path in sorted(images.iterdir())]
     with serving(environment(tree, folder, serve_memory_megabytes="0"), folder) as (url, master):
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
@@ -87,7 +88,7 @@ def answering(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
 
 
 def cpu(process: str) -> float:
-    """Seconds of CPU time that a process has taken."""
+    """Return the seconds of CPU time of a process."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,15 +1,15 @@
-"""How much faster, or slower, than pytorch-grad-cam, torchcam, captum and openvino-xai?
+"""How much faster or slower is camserve than pytorch-grad-cam, torchcam, captum and openvino-xai?
 
     python benchmarks/peers.py [--engines torch] [--openvino-xai PYTHON]
 
 From an input tensor of 224 x 224 pixels to the map of the predicted class, the forward pass included, on
-EfficientNet-Lite0 with its weights and torchvision's ResNet-50 and MobileNetV2 with random ones: with one intra-op
-thread and as many as there are cores, one image at a time and eight. Of each library its Grad-CAM, and what is the
-fastest way there to the same map at the last layer; the networks are as their makers give them. "pool": camserve as
-its doors run it, an image a worker, each with one thread.
+EfficientNet-Lite0 with its weights and torchvision's ResNet-50 and MobileNetV2 with random weights: with one intra-op
+thread and with one per core, one image at a time and eight. For each library its Grad-CAM, and its fastest way to the
+same map at the last layer; the networks are unchanged. "pool": camserve as command line and service run it, one image
+per worker, each worker with one thread.
 
-PYTHON: openvino-xai 1.1.0 needs openvino 2024.4 and numpy 1, so it is measured in an environment of its own,
-`python -m venv xai && xai/bin/pip install openvino-xai==1.1.0`, which takes its turn with the others.
+PYTHON: openvino-xai 1.1.0 needs openvino 2024.4 and numpy 1, so it is measured in its own environment,
+`python -m venv xai && xai/bin/pip install openvino-xai==1.1.0`, interleaved with the others.
 """
 
 from concurrent.futures import Future
@@ -37,7 +37,7 @@ OURS = "camserve"
 
 
 def measure(plan: Plan) -> Results:
-    """Two tables a network: milliseconds an image, and how many times camserve's fastest that is."""
+    """Make two tables per network: milliseconds an image, and the ratio to camserve's fastest."""
     results = Results()
     for source in NETWORKS[: plan.choose(len(NETWORKS), 1)]:
         by_case = {}
@@ -50,7 +50,7 @@ def measure(plan: Plan) -> Results:
 
 
 def case(plan: Plan, source: str, threads: int, batch: int, results: Results) -> Samples:
-    """Seconds a batch of every library, interleaved."""
+    """Measure seconds per batch of every library, interleaved."""
     torch.set_num_threads(threads)
     images = noise(batch, SIDE)
     works, pool = {}, Workers(threads, 1)
@@ -69,7 +69,7 @@ def case(plan: Plan, source: str, threads: int, batch: int, results: Results) ->
 
 
 def ours(model: camserve.Model, single: camserve.Model, images: Tensor, pool: Workers) -> dict[str, Work]:
-    """camserve on one engine. single: the same with one intra-op thread, for the pool."""
+    """Return camserve's works on one engine. single: the model with one intra-op thread, for the pool."""
     name = f"{OURS}, {model.layer().engine.name}"
     works: dict[str, Work] = {name: lambda: class_maps_of(model, images)}
     if pool.count > 1 and len(images) > 1:
@@ -83,7 +83,7 @@ def ours(model: camserve.Model, single: camserve.Model, images: Tensor, pool: Wo
 
 
 def class_maps_of(model: camserve.Model, images: Tensor) -> Tensor:
-    """The map of each image's predicted class, (N, h, w)."""
+    """Return the map of each image's predicted class, (N, h, w)."""
     layer = model.layer()
     activations, carried, logits = layer.observe(images)
     best = logits.argmax(1)
@@ -96,7 +96,7 @@ def class_maps_of(model: camserve.Model, images: Tensor) -> Tensor:
 
 
 def theirs(model: camserve.Model, images: Tensor) -> dict[str, Work]:
-    """The bare network, and each library with a copy of it of its own, as its hooks stay there."""
+    """Return the works of the network alone, and of each library on its own copy, because its hooks stay there."""
     network = trainable(model.module)
     with torch.no_grad():
         classes = network(images).argmax(1).tolist()
@@ -114,7 +114,7 @@ def _forward(network: torch.nn.Module, images: Tensor) -> Tensor:
 
 
 def tables(source: str, by_case: dict[str, tuple[Samples, int]]) -> list[Table]:
-    """By case, side by side."""
+    """Make tables with a column for each case."""
     times: dict[str, Row] = {}
     shares: dict[str, Row] = {}
     for case_name, (samples, batch) in by_case.items():
@@ -130,12 +130,12 @@ def tables(source: str, by_case: dict[str, tuple[Samples, int]]) -> list[Table]:
 
 
 def fastest(samples: Samples, *starts: str) -> str:
-    """The work with the least median of those whose name starts so."""
+    """Return the work with the smallest median among works whose names start with `starts`."""
     return min((name for name in samples if name.startswith(starts)), key=lambda name: spread(samples[name])[1])
 
 
 def aims(source: str, by_case: dict[str, Samples]) -> list[Aim]:
-    """The worst case counts."""
+    """Return the aims; the worst case counts."""
     limits, found = LIMITS.get(source, USUAL_LIMITS), []
     for libraries, limit in zip((("pytorch-grad-cam",), ("torchcam", "captum")), limits, strict=True):
         ratios = []

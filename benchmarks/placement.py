@@ -1,12 +1,12 @@
-"""How far from an object does its heat lie, by the rule that places it and the size of the input?
+"""How far is the heat from its object, for each placement rule and each input size?
 
     python benchmarks/placement.py PHOTOGRAPHS [--model efficientnet-lite0] [--count 60] [--sizes 224x224 299x224 ...]
 
-PHOTOGRAPHS: a folder of photographs of what the model knows; `count` of them are taken, evenly spread. They are
-pasted as `camserve calibrate` pastes them, on inputs of each size (W x H).
+PHOTOGRAPHS: a folder of photographs of classes that the model knows; --count of them are used, evenly spread. They are
+pasted on inputs of each size (W x H) as `camserve calibrate` does it.
 
-Printed per size: the offset measured there, its standard error, and how far off the centred and the calibrated rule
-are, which is that offset subtracted from theirs. Pixels, across and down. The calibrated rule is the card's.
+Printed per size: the measured offset, its standard error, and the errors of the centred and of the calibrated rule:
+their offsets minus the measured offset. In pixels, across and down. The calibrated rule is the card's.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python benchmarks/probe.py HOST PORT
 
-A process of its own beside load.py, so that what it measures is the service and not the load: twenty times a second,
-until standard input ends, it opens a connection and asks /livez or /readyz in turn; then it prints, as JSON, how many
-it asked, how many were not answered with 200, how many of those did not get /readyz's 503 either, and the median, the
-99th percentile and the longest, in milliseconds.
+load.py starts this as a process of its own, so that it measures the service and not the clients. Twenty times a second,
+until standard input ends, it opens a connection and asks /livez and /readyz alternately. Then it prints as JSON the
+number of checks, how many were not answered with 200, how many of these also did not get /readyz's 503, and the median,
+the 99th percentile and the longest time, in milliseconds.
 """
 
 import json
@@ -20,7 +20,7 @@ PAUSE, PATIENCE = 0.05, 10.0
 
 
 def main(host: str, port: int) -> None:
-    """Ask until there is nobody left to tell."""
+    """Ask until standard input ends."""
     taken: list[float] = []
     failed = lost = 0
     while not select.select([sys.stdin], [], [], PAUSE)[0]:
@@ -37,7 +37,7 @@ def main(host: str, port: int) -> None:
 
 
 def status_of(address: tuple[str, int], path: str) -> int:
-    """Of its answer; 0 where there is none."""
+    """Return the status of the answer; 0 without an answer."""
     try:
         with socket.create_connection(address, timeout=PATIENCE) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""A part of the benchmarks as a program: its options, and what it found on the terminal; several parts, one page."""
+"""A part of the benchmarks as a program: its options, its results on the terminal, and one page for several parts."""
 
 import argparse
 import shlex
@@ -15,7 +15,7 @@ from subjects import Plan, engines
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """The options that every part has."""
+    """Return a parser with the options of every part."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--quick", action="store_true", help="a smoke run of seconds; its figures mean nothing")
     made.add_argument("--model", default="efficientnet-lite0", help="a card, or an architecture (default: %(default)s)")
@@ -27,7 +27,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def chosen(parts: Iterable[str], text: str) -> list[str]:
-    """Names of `parts` separated by commas, for argparse."""
+    """Parse names of `parts` separated by commas, for argparse."""
     names, known = text.split(","), list(parts)
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -36,7 +36,7 @@ def chosen(parts: Iterable[str], text: str) -> list[str]:
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """The plan that command line options ask for."""
+    """Return the plan for the options of the command line."""
     return Plan(
         model=options.model,
         engines=tuple(options.engines),
@@ -48,7 +48,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 
 def print_table(table: Table) -> None:
-    """A table on the terminal, columns aligned."""
+    """Print a table on the terminal, columns aligned."""
     columns = list(dict.fromkeys(column for row in table.rows for column in row))
     lines = [columns, *([cell(row.get(column)) for column in columns] for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -62,7 +62,7 @@ def print_table(table: Table) -> None:
 
 
 def shown(results: Results) -> Results:
-    """`results`, after printing them."""
+    """Print `results` and return them."""
     for table in results.tables:
         print_table(table)
     for note in results.notes:
@@ -73,7 +73,7 @@ def shown(results: Results) -> Results:
 
 
 def alone(measure: Callable[[Plan], Results], about: str | None) -> None:
-    """A part as a program of its own."""
+    """Run one part as a program."""
     try:
         shown(measure(plan_of(parser(about).parse_args())))
     except Skipped as reason:
@@ -83,7 +83,7 @@ def alone(measure: Callable[[Plan], Results], about: str | None) -> None:
 def written(
     out: Path, parts: Mapping[str, Callable[[], dict[str, Any]]], *, quick: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """What all parts found, in OUT.md and OUT.json; what one finds is written before the next begins."""
+    """Run all parts, and write OUT.md and OUT.json after each part."""
     facts = {"command": shlex.join(["python", *sys.argv]), "quick": quick, **circumstances()}
     found: dict[str, dict[str, Any]] = {}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def written(
 
 
 def one_part(name: str, about: str | None, measure: Callable[[], Results]) -> dict[str, Any]:
-    """What a part is about, how long it took, and what it found or why it was left out."""
+    """Run a part; return its docstring, its time, and its results or why it was left out."""
     assert about is not None
     print(f"\n== {name}: {about.splitlines()[0]}", flush=True)
     start, part = time.perf_counter(), {"about": about}
@@ -105,14 +105,14 @@ def one_part(name: str, about: str | None, measure: Callable[[], Results]) -> di
     except Skipped as reason:
         print(f"left out: {reason}")
         part["skipped"] = str(reason)
-    except Exception as error:  # the other parts took long, and are worth having
+    except Exception as error:  # do not lose the results of the other parts
         traceback.print_exc()
         part["failed"] = part["skipped"] = f"{type(error).__name__}: {error}"
     return {**part, "seconds": round(time.perf_counter() - start, 1)}
 
 
 def failures(parts: dict[str, dict[str, Any]]) -> list[str]:
-    """Promises that were not kept, and parts that could not be measured to their end."""
+    """Return broken promises, and parts that failed."""
     failed = [f"{name}: {part['failed']}" for name, part in parts.items() if "failed" in part]
     aims = [aim for part in parts.values() if "results" in part for aim in part["results"].aims]
     return failed + [f"{aim.what}: {aim.value:.3g}" for aim in aims if not aim.reached]

@@ -1,11 +1,11 @@
-"""Every method by every metric, for several models, with other libraries' maps as further rows.
+"""Measure every method with every metric, for several models, and also other libraries' maps.
 
     python benchmarks/quality.py DATA [--model CARD ...] [--count 20] [--most 100] [--few 2] [--dearest 5000] [--write]
 
-DATA/val-boxes: photographs with boxes. Of those whose box is less than a quarter of the picture and that the model
-answers rightly, --count are measured, the same for every row. Methods that need more than --most runs of the network
-for a map have a table of their own, of the first --few of these photographs, with `cam` for comparison; those of more
-than --dearest runs are left out, and named with their cost. With --write the page benchmarks/quality.md is made.
+DATA/val-boxes: photographs with boxes. --count photographs are measured, the same for every row: their box is less than
+a quarter of the picture, and the model answers correctly. Methods that need more than --most runs of the network for a
+map have their own table, for the first --few of these photographs, with `cam` for comparison. Methods that need more
+than --dearest runs are left out, and named with their cost. --write writes the page benchmarks/quality.md.
 
 insertion and deletion take 20 steps, as in `camserve evaluate`. GridPG's mosaics are made of the same photographs.
 """
@@ -41,7 +41,7 @@ from camserve.metrics.measure import measure
 from camserve.version import __version__
 
 PAGE = Path(__file__).parent / "quality.md"
-# Those of one picture, but for infidelity, max-sensitivity and ROAD, which take as long as all others together.
+# Metrics of one picture, without infidelity, max-sensitivity and ROAD, which take as long as all others together.
 ASKED = [
     "insertion", "deletion", "average_drop", "increase", "adcc", "pointing", "pixel_ap", "best_iou", "energy",
     "grid_pg", "grid_auroc", "sparseness",
@@ -51,7 +51,7 @@ Photographs = list[tuple[Image.Image, int, np.ndarray]]
 
 
 def right_ones(model: camserve.Model, data: Path, count: int) -> Photographs:
-    """So many photographs with small objects, spread over all, that the model answers rightly."""
+    """Return `count` photographs with small objects that the model answers correctly, spread over the data set."""
     found = [one[:3] for one in boxed(data) if one[3] < 0.25]
     right = [one for one in found if model.explain(one[0], sharp=False).top(1)[0].class_index == one[1]]
     step = max(1, len(right) // count)
@@ -59,7 +59,7 @@ def right_ones(model: camserve.Model, data: Path, count: int) -> Photographs:
 
 
 def affordable(model: camserve.Model, dearest: int) -> tuple[dict[str, int], dict[str, str]]:
-    """The methods that go with the model, with their runs for a map; why the others are left out."""
+    """Return the methods that work with the model, with their runs for a map; and why the others are left out."""
     going, left_out = dict[str, int](), dict[str, str]()
     photo = open_photo(model, Image.new("RGB", (224, 224), (90, 120, 60)))
     pixels = to_input(photo, model.frame(photo.size), model.card.input)
@@ -79,7 +79,7 @@ def affordable(model: camserve.Model, dearest: int) -> tuple[dict[str, int], dic
 
 
 def others_for(model: camserve.Model) -> tuple[dict[str, tuple[str, Maps]], dict[str, str]]:
-    """The other libraries' methods, with their library and maps; why those are left out that refuse the model."""
+    """Return the other libraries' methods with library and maps; and why methods that refuse the model are left out."""
     going, left_out = dict[str, tuple[str, Maps]](), dict[str, str]()
     for other in SHOWN:
         try:
@@ -96,7 +96,7 @@ def rows(
     methods: Sequence[str],
     others: Mapping[str, tuple[str, Maps]],
 ) -> Iterator[dict[str, Any]]:
-    """A row of `Evaluation` for each photograph: our methods, the other libraries' maps, baselines."""
+    """Yield a row of `Evaluation` for each photograph: our methods, the other libraries' maps, baselines."""
     items = [Item(str(place), "", expected=str(one[1])) for place, one in enumerate(photographs)]
 
     def opened(item: Item) -> Any:
@@ -124,7 +124,7 @@ def rows(
 def of_other(
     model: camserve.Model, one: camserve.Explanation, library: str, maps: Maps, inside: np.ndarray
 ) -> dict[str, float | None]:
-    """The metrics of another library's map of the same input and class, laid over the picture as that library does."""
+    """Measure another library's map of the same input and class, laid over the picture as that library does it."""
     subject = replace(subject_of(model, one, one.photo), steps=STEPS, explain=None)
     pixels = to_input(one.photo, one.placement.frame, model.card.input)
     grid_map = maps(pixels, [one.class_index])[0]
@@ -136,7 +136,7 @@ def of_other(
 
 
 def table(found: Evaluation) -> str:
-    """A Markdown table: a method a line, in the registry's order, then other libraries' maps, then the baselines."""
+    """Return a Markdown table, a method per line, in the registry's order; then other libraries' maps and baselines."""
     heads = ["", *(f"{name} {'↑' if METRICS[name].more_is_better else '↓'}" if METRICS[name].more_is_better is not None
                    else name for name in ASKED), "ms"]  # fmt: skip
     lines = [heads, ["---"] * len(heads)]
@@ -151,7 +151,7 @@ def table(found: Evaluation) -> str:
 
 
 def main() -> None:
-    """Measure each model; print its table, and write the page where that is asked for."""
+    """Measure each model, print its table, and write the page with --write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", action="append", help="can be repeated; default: the three embedded ones")
@@ -187,7 +187,7 @@ def main() -> None:
             page.write(f"{table(found)}\n")
         page.write(f"Left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}.\n")
         print(page.getvalue().rpartition("\n## ")[2], flush=True)
-        if options.write:  # also before the next model, which may take an hour
+        if options.write:  # also before the next model, which can take an hour
             PAGE.write_text(page.getvalue(), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What the service does with clients that read their answers slowly. Part of load.py."""
+"""How the service handles clients that read their answers slowly. Part of load.py."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from overload import besides, counted
 from running import log_aim, log_tables, running
 
 READERS, BYTES_A_SECOND = 58, 40_000
-# Between two normal requests of one client, seconds: they come seldom, so that it is the readers that are in the way.
+# Seconds between two normal requests of one client: they are rare, so that only the readers load the service.
 PAUSE = 0.25
 _QUIET_SECONDS = 10.0
 
@@ -33,14 +33,14 @@ def readers(seconds: float) -> Results:
 
 
 async def read_slowly(address: Address, clients: int, seconds: float, ends: "Counter[str]") -> None:
-    """So many slow readers, for so long. ends: counts how that ended."""
+    """Run `clients` slow readers for `seconds` seconds. ends: counts how they ended."""
     request = large_answer()
     async with besides(*(sip(address, request, ends) for _ in range(clients))):
         await asyncio.sleep(seconds)
 
 
 async def sip(address: Address, request: bytes, ends: "Counter[str]") -> None:
-    """Reads its answer slowly, as long as it is let, and asks again. ends: counts how that ended."""
+    """Read an answer slowly until the service ends it, and ask again. ends: counts how that ended."""
     while True:
         end = "waiting"
         try:
@@ -57,11 +57,11 @@ async def sip(address: Address, request: bytes, ends: "Counter[str]") -> None:
 
 
 async def sips(address: Address, request: bytes) -> AsyncIterator[str]:
-    """How it stands, once a second: reads so many bytes then. Costs next to nothing."""
+    """Yield the state once a second, and read a second's bytes each time. Needs almost no CPU."""
     loop = asyncio.get_running_loop()
     with socket.socket() as connection:
         connection.setblocking(False)
-        # Without this the system would take the first megabytes for the client.
+        # Without this, the system would buffer the first megabytes for the client.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BYTES_A_SECOND)
         await loop.sock_connect(connection, address)
         await loop.sock_sendall(connection, request)

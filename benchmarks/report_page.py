@@ -1,4 +1,4 @@
-"""The page of a batch in a real Chromium: what opening, filtering, sorting and scrolling take."""
+"""The page of a batch in a real Chromium: the time of opening, filtering, sorting and scrolling."""
 
 import shutil
 import time
@@ -38,7 +38,7 @@ _SEEN = """() => {
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """An installed Chromium. Raises Skipped where there is none."""
+    """Open an installed Chromium. Raises Skipped if there is none."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -53,9 +53,9 @@ def browser() -> Iterator[Any]:
 
 
 def report(case: Case) -> Results:
-    """The page of the undisturbed run; of one that was kept, gone on with where it is unfinished.
+    """Measure the page of the undisturbed run; an unfinished kept run is resumed first.
 
-    From a change until the browser has painted the frame after it; medians count.
+    The time runs from a change until the browser has painted the next frame; medians count.
     """
     case.finished()
     table = page_times(case.out / "index.html", case.images, case.folder / "page.png" if case.keep else None)
@@ -67,7 +67,7 @@ def report(case: Case) -> Results:
 
 
 def page_times(page: Path, images: int, picture: Path | None = None) -> Table:
-    """What everything takes that a person does on it. picture: where to keep how it looks. Raises Skipped."""
+    """Measure every action of a person on the page. picture: a file for a screenshot. Raises Skipped."""
     with browser() as opened:
         opens = [opening(opened, page) for _ in range(REPEATS)]
         tab = opened.new_page(viewport=WINDOW)
@@ -83,7 +83,7 @@ def page_times(page: Path, images: int, picture: Path | None = None) -> Table:
 
 
 def opening(browser: Any, page: Path) -> tuple[float, float]:
-    """Milliseconds from the address to the first rows, and to their pictures."""
+    """Measure milliseconds from opening the address to the first rows, and to their pictures."""
     opened = browser.new_page(viewport=WINDOW)
     start = time.perf_counter()
     opened.goto(page.as_uri(), wait_until="commit")
@@ -96,7 +96,7 @@ def opening(browser: Any, page: Path) -> tuple[float, float]:
 
 
 def acting(page: Any, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each thing that a person does, `repeats` times."""
+    """Measure milliseconds of each action, `repeats` times."""
     found: dict[str, list[float]] = {}
     for _ in range(repeats):
         for name, act, value in steps(page):
@@ -105,7 +105,7 @@ def acting(page: Any, repeats: int) -> dict[str, list[float]]:
 
 
 def steps(page: Any) -> Iterator[tuple[str, str, Any]]:
-    """What it is called, and how it is done; all rows are shown between two filters."""
+    """Yield the name of each action and how it is done; between two filters all rows are shown."""
     for field, name in (("class", "filter by class"), ("flag", "filter by {}"), ("warning", "filter by warning")):
         for value in _values(page, field)[:3]:
             yield name.format(value), "choose", [field, value]
@@ -119,7 +119,7 @@ def steps(page: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def heap(page: Any) -> float:
-    """MB of JavaScript's heap, after collecting what is not used."""
+    """Return the MB of JavaScript's heap after a garbage collection."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     session.send("Performance.enable")
@@ -128,7 +128,7 @@ def heap(page: Any) -> float:
 
 
 def rows(samples: dict[str, list[float]]) -> list[Row]:
-    """Medians, quartiles and the slowest."""
+    """Return medians, quartiles and the slowest times."""
     found = []
     for name, values in samples.items():
         low, median, high = spread(values)
@@ -138,7 +138,7 @@ def rows(samples: dict[str, list[float]]) -> list[Row]:
 
 
 def _values(page: Any, field: str) -> list[str]:
-    """What can be chosen, the most frequent first."""
+    """Return the values of a field, the most frequent first."""
     options = page.locator(f"#{field} option").evaluate_all("all => all.map(one => [one.value, one.textContent])")
     counts = {value: int(text.rpartition("(")[2].rstrip(")")) for value, text in options if value}
     return sorted(counts, key=lambda value: -counts[value])

@@ -1,4 +1,4 @@
-"""Does memory come back after loads that ask for much of it at once? Part of load.py."""
+"""Is memory given back after requests that need a lot of memory at once? Part of load.py."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ Load = Callable[[Address], Coroutine[Any, Any, str]]
 
 
 def memory(seconds: float) -> Results:
-    """What does the worker process hold 10 s after 24 uploads of 50 megapixels, sizes in order, and slow readers?"""
+    """Measure what the worker process holds 10 s after 24 uploads of 50 megapixels, rising sizes, and slow readers."""
     loads: dict[str, Load] = {
         f"{UPLOADS} uploads of 50 MP": lambda address: at_once(address, UPLOADS * [fifty_megapixels()]),
         f"{UPLOADS} more": lambda address: at_once(address, UPLOADS * [fifty_megapixels(red=10_000)]),
@@ -43,7 +43,7 @@ def memory(seconds: float) -> Results:
 
 
 def after(service: Running, what: str, load: Load, before: float) -> Row:
-    """The most that is held during `load`, and what is held 10 s after its last answer."""
+    """Measure the peak during `load`, and the memory held 10 s after its last answer."""
     service.forget_peak()
     start = time.monotonic()
     answers = asyncio.run(load(service.address))
@@ -55,25 +55,25 @@ def after(service: Running, what: str, load: Load, before: float) -> Row:
 
 
 async def warm(address: Address) -> None:
-    """One request of each kind."""
+    """Send one request of each kind."""
     for request in (fifty_megapixels(red=0), sized(SIZES[0]), large_answer()):
         await ask(address, request)
 
 
 async def at_once(address: Address, requests: list[bytes]) -> str:
-    """All of them together."""
+    """Send all requests at once."""
     answers = await asyncio.gather(*(ask(address, request, 120) for request in requests))
     return statuses(answers)
 
 
 async def in_order(address: Address) -> str:
-    """Each size after the one before it."""
+    """Send a request for each size, in order."""
     answers = [await ask(address, sized(size)) for size in SIZES]
     return statuses(answers)
 
 
 async def slowly(address: Address, seconds: float) -> str:
-    """Slow readers of large answers."""
+    """Run slow readers of large answers."""
     ends: Counter[str] = Counter()
     await read_slowly(address, READERS, seconds, ends)
     return counted(ends)

@@ -1,24 +1,23 @@
-"""Measure everything, or some of it, and write one page of results.
+"""Measure all parts, or some, and write one page of results.
 
     python benchmarks/run.py [--only cost,peers] [--quick] [--out benchmarks/results]
 
-Writes OUT.md, a page to read, and OUT.json, the same with numbers in full: machine, versions, thread settings, and
-medians with quartiles over interleaved repeats. Run it on a machine that has nothing else to do. Parts, by name or
-letter:
+Writes OUT.md, a page to read, and OUT.json, the same with all digits: machine, versions, thread settings, and medians
+with quartiles over interleaved repeats. Run it on an idle machine. Parts, by name or letter:
 
-    a cost       one explanation and all classes against the forward pass of the same engine
-    b peers      against pytorch-grad-cam, torchcam, captum and openvino-xai
-    c service    the HTTP service against Flask with pytorch-grad-cam
-    d folders    the batch command against the engine alone
-    e neighbour  a second process that hogs a core
-    f memory     what a photograph needs at its peak, and what is left of it
+    a cost       one explanation and all classes, compared with the forward pass of the same engine
+    b peers      compared with pytorch-grad-cam, torchcam, captum and openvino-xai
+    c service    the HTTP service compared with Flask and pytorch-grad-cam
+    d folders    the batch command compared with the engine alone
+    e neighbour  a second process uses a core fully
+    f memory     the peak memory of a photograph, and what stays afterwards
     g growth     by pixels, classes and models
-    h methods    every method: forwards and time, beside the same of other libraries
-    i startup    from nothing to the first answer
-    j batching   images of equal shape run together, against one at a time
+    h methods    every method: forward passes and time, also of other libraries
+    i startup    from the start of the process to the first answer
+    j batching   images of equal shape in one batch, compared with one at a time
     k crowd      the HTTP service by clients and by cores
 
-Each is also a program of its own, such as `python benchmarks/cost.py`, with the same options.
+Each part is also a program, such as `python benchmarks/cost.py`, with the same options.
 """
 
 import argparse
@@ -38,7 +37,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Measure the parts asked for; what one finds is written before the next begins."""
+    """Measure the chosen parts; the results of each part are written before the next part starts."""
     made = parser(__doc__)
     made.add_argument("--only", type=chosen, default=list(PARTS.values()), metavar="PARTS", help="such as a,b or cost")
     made.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="default: %(default)s")
@@ -52,7 +51,7 @@ def main() -> None:
 
 
 def chosen(text: str) -> list[str]:
-    """Names of parts from names or letters separated by commas."""
+    """Parse names or letters of parts separated by commas, and return names."""
     names = [PARTS.get(word, word) for word in text.split(",")]
     unknown = [name for name in names if name not in PARTS.values()]
     if unknown:
@@ -62,7 +61,7 @@ def chosen(text: str) -> list[str]:
 
 
 def measured(name: str, plan: Plan) -> dict[str, Any]:
-    """What a part is about, how long it took, and what it found or why it was left out."""
+    """Run a part; return its docstring, its time, and its results or why it was left out."""
     module = import_module(name)
     return one_part(name, module.__doc__, lambda: module.measure(plan))
 

@@ -1,4 +1,4 @@
-"""A real `camserve serve` for load.py, seen from outside: its processes, what they hold, and what they complain of."""
+"""A real `camserve serve` for load.py, seen from outside: its processes, their memory, and errors in the log."""
 
 import json
 import os
@@ -26,7 +26,7 @@ FORGETFUL = {"CAMSERVE_SERVE_MEMORY_MEGABYTES": "0"}
 
 @dataclass
 class Running:
-    """popen: the master process. url: where it listens. log: what it wrote to standard error, a file."""
+    """popen: the master process. url: its address. log: the file with its standard error."""
 
     popen: "subprocess.Popen[str]"
     url: str
@@ -34,64 +34,64 @@ class Running:
 
     @property
     def address(self) -> Address:
-        """Host and port."""
+        """The host and the port."""
         parts = urlsplit(self.url)
         return str(parts.hostname), int(parts.port or 0)
 
     @property
     def worker(self) -> int | None:
-        """The process that answers; None while there is none."""
+        """The id of the worker process; None while there is none."""
         children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()
         return int(children[0]) if children else None
 
     def holds(self) -> dict[str, float]:
-        """What the worker process holds now: 10^6 bytes resident, threads, open file descriptors."""
+        """Return what the worker process holds now: 10^6 bytes resident, threads, open file descriptors."""
         folder = Path(f"/proc/{self.worker}")
         found = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", (folder / "status").read_text(), re.MULTILINE))
         descriptors = len(list((folder / "fd").iterdir()))
         return {"MB": int(found["VmRSS"]) * 1024 / 1e6, "threads": int(found["Threads"]), "descriptors": descriptors}
 
     def peak(self) -> float:
-        """The most that the worker process held at once since `forget_peak`, 10^6 bytes resident."""
+        """Return the largest resident set of the worker process since `forget_peak`, 10^6 bytes."""
         status = Path(f"/proc/{self.worker}/status").read_text()
         return int(re.findall(r"^VmHWM:\s+(\d+)", status, re.MULTILINE)[0]) * 1024 / 1e6
 
     def forget_peak(self) -> None:
-        """From now on it is what is held now."""
+        """Reset the peak to the current resident set."""
         Path(f"/proc/{self.worker}/clear_refs").write_text("5")
 
     def end_now(self) -> None:
-        """kill -9 of all of it, for one that would take minutes to end what it has begun."""
+        """Kill all processes with kill -9, if a normal end would take minutes."""
         worker = self.worker
         self.popen.kill()
         if worker is not None:
             os.kill(worker, signal.SIGKILL)
 
     def busy(self) -> float:
-        """How many requests are read, wait or are at work, as /metrics says."""
+        """Return from /metrics how many requests are being read, wait, or are being computed."""
         with urlopen(f"{self.url}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         return sum(map(float, re.findall(r"^camserve_(?:queue_depth|in_flight|uploads) (\S+)", text, re.MULTILINE)))
 
     def complaints(self) -> list[str]:
-        """Errors and worse in the log, other than that a worker has been killed."""
+        """Return errors and worse in the log, except that a worker was killed."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line.strip() for line in lines if not _is_well(line) and "was sent SIGKILL" not in line]
 
 
 def log_aim(name: str, complaints: list[str]) -> Aim:
-    """There are none."""
+    """Return the aim that the log has no errors."""
     return Aim(f"{name}: errors in the log", len(complaints), 0)
 
 
 def log_tables(complaints: list[str]) -> list[Table]:
-    """The first of them, where there are any."""
+    """Return a table of the first errors, if there are any."""
     return [Table("Errors in the log", [{"line": line[:500]} for line in complaints[:3]])] if complaints else []
 
 
 @contextmanager
 def running(**settings: str) -> Iterator[Running]:
-    """The service as it comes, but for `settings`, variables; loaded, and ended with the block."""
+    """Run the service with default settings, except the variables in `settings`; it ends with the block."""
     if not Path("/proc/self/status").exists():
         raise Skipped("what a process holds is read from /proc, which is Linux's")
     command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
@@ -112,7 +112,7 @@ def running(**settings: str) -> Iterator[Running]:
 
 @contextmanager
 def probed(service: Running) -> Iterator[dict[str, Any]]:
-    """Health checks all the while; what `probe.py` found is there after the block."""
+    """Run health checks during the block; the results of `probe.py` are complete after the block."""
     command = [sys.executable, str(Path(__file__).parent / "probe.py"), *map(str, service.address)]
     found: dict[str, Any] = {}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as probe:
@@ -123,7 +123,7 @@ def probed(service: Running) -> Iterator[dict[str, Any]]:
 
 
 def seconds_until(true: Callable[[], bool], patience: float = 60) -> float:
-    """How long it takes; `patience` where that is not enough."""
+    """Return the seconds until `true` holds, at most `patience`."""
     start = time.monotonic()
     while not true() and time.monotonic() < start + patience:
         time.sleep(0.02)

@@ -1,16 +1,16 @@
-"""Which map of a sentence points right: its own, or what sets it apart from the other sentences?
+"""Which map of a sentence finds the object: its own map, or the map of what sets it apart from other sentences?
 
     python benchmarks/sentences.py DATA [--count 100] [--scale 100] [--common 0.7]
 
-A zero-shot model answers with cosines between the image's feature and those of sentences. No weights of one are small
-enough to be shipped, so this is a twin of one with real features: EfficientNet-Lite0's pooled features, and in place of
-the sentences its own rows of the classes, all brought to length 1, times --scale as CLIP has it. DATA/val-boxes as for
-benchmarks/fit_size.py. Photographs count whose boxes cover less than a quarter and whose class the twin names first.
+A zero-shot model answers with cosines between the image's features and those of sentences. Its weights are too large to
+ship, so this measures a twin with real features: EfficientNet-Lite0's pooled features, and its classifier's rows in
+place of the sentences, all scaled to length 1, times --scale as in CLIP. DATA/val-boxes as for benchmarks/fit_size.py.
+Only photographs count whose boxes cover less than a quarter and whose class the twin predicts.
 
-Sentences have more in common than rows of a classifier have: in CLIP any two are alike to about 0.7. So the ten are
-also measured with a direction drawn by chance that is added to all, until their mean cosine is --common.
+Sentences are more alike than rows of a classifier: in CLIP the cosine of any two is about 0.7. So the ten sentences are
+also measured with one random direction added to all of them, until their mean cosine is --common.
 
-Printed per map, for all 1000 classes as sentences and for ten (the true one and nine drawn by chance): pixel AP,
+Printed per map, for all 1000 classes as sentences and for ten (the true class and nine random classes): pixel AP,
 pointing, energy in the boxes; see benchmarks/map_quality.py.
 """
 
@@ -59,9 +59,9 @@ MAPS = {
 def rows_of(
     data: Path, how_many: int | None, count: int | None, scale: float, common: float
 ) -> Iterator[list[tuple[float, ...]]]:
-    """The figures of each map of each photograph. how_many: sentences, None for all classes."""
+    """Yield the numbers of each map of each photograph. how_many: sentences; None for all classes."""
     given = camserve.load()
-    # one pass, to compare maps and not what is made of them
+    # one pass, to compare the maps themselves
     settings = load_settings(overrides={"explain": {"own_answer": False, "sharp": False}})
 
     def twin(rows: list[int]) -> camserve.Model:

@@ -1,10 +1,10 @@
-"""How many answers a second does the HTTP service give, against Flask with pytorch-grad-cam?
+"""How many answers a second does the HTTP service give, compared with Flask and pytorch-grad-cam?
 
     python benchmarks/service.py [--engines torch]
 
-`camserve serve` with its settings as they come, but no memory of maps (serve.memory_megabytes), the same in bfloat16
-where there is OpenVINO (compute.precision), and `flask_gradcam.py` under gunicorn with four threads, take turns: wrk
-posts one JPEG of 0.2 megapixels from 4 clients, and asks for the overlay as JPEG or PNG. All give it in the
+Three services alternate: `camserve serve` with default settings but without its cache of maps (serve.memory_megabytes),
+the same in bfloat16 if OpenVINO is installed (compute.precision), and `flask_gradcam.py` under gunicorn with four
+threads. wrk posts one JPEG of 0.2 megapixels from 4 clients, and asks for the overlay as JPEG or PNG, in the
 photograph's own size. wrk runs on the same cores. Needs wrk (in Debian: apt install wrk).
 """
 
@@ -53,7 +53,7 @@ class Served(NamedTuple):
 
 
 def measure(plan: Plan) -> Results:
-    """Answers a second, latencies, and how many times Flask's they are."""
+    """Measure answers a second, latencies, and the ratio to Flask's answers."""
     if shutil.which("wrk") is None:
         raise Skipped("wrk, which sends the requests, is not installed; in Debian: apt install wrk")
     results = Results()
@@ -80,7 +80,7 @@ def measure(plan: Plan) -> Results:
 
 
 def in_turn(urls: dict[str, str], photo: Path, rounds: int, seconds: int) -> dict[tuple[str, str], list[Any]]:
-    """What wrk said of each service and type, round by round."""
+    """Return wrk's results for each service and type, round by round."""
     runs: dict[tuple[str, str], list[Any]] = {(name, kind): [] for kind in TYPES for name in urls}
     for _ in range(rounds):
         for name, kind in runs:
@@ -89,7 +89,7 @@ def in_turn(urls: dict[str, str], photo: Path, rounds: int, seconds: int) -> dic
 
 
 def warm_up(url: str, photo: Path) -> None:
-    """Asks for both types once. Raises Skipped where the answer is of another."""
+    """Ask for both types once. Raises Skipped if the answer has another type."""
     for kind in TYPES:
         request = urllib.request.Request(url, photo.read_bytes(), {"Content-Type": "image/jpeg", "Accept": kind})
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -98,7 +98,7 @@ def warm_up(url: str, photo: Path) -> None:
 
 
 def load(url: str, photo: Path, kind: str, seconds: int) -> dict[str, float]:
-    """One run of wrk. Raises Skipped where it is not answered as it should be."""
+    """Run wrk once. Raises Skipped if answers fail."""
     command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "post.lua"), url]
     done = subprocess.run([*command, "--", str(photo), kind], capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -108,7 +108,7 @@ def load(url: str, photo: Path, kind: str, seconds: int) -> dict[str, float]:
 
 
 def row(runs: list[dict[str, float]]) -> Row:
-    """Medians over the rounds."""
+    """Return medians over the rounds."""
     low, median, high = spread([run["answers"] / run["seconds"] for run in runs])
     found: Row = {"answers a second": median, "quartiles": [low, high], "rounds": len(runs)}
     found |= {f"{p} ms": spread([run[p] for run in runs])[1] / 1e3 for p in ("p50", "p90", "p99")}
@@ -116,7 +116,7 @@ def row(runs: list[dict[str, float]]) -> Row:
 
 
 def aims(kind: str, rows: dict[str, Row]) -> list[Aim]:
-    """The best engine counts, in float32."""
+    """Return the aims; the best engine counts, in float32."""
     ours = {name: row for name, row in rows.items() if name not in (FLASK, ROUNDED)}
     best = max(ours, key=lambda name: ours[name]["answers a second"])
     found = [Aim(f"{best}: {kind}, p99 over the median under {CLIENTS} clients", ours[best]["p99 / p50"], TAIL_LIMIT)]
@@ -128,7 +128,7 @@ def aims(kind: str, rows: dict[str, Row]) -> list[Aim]:
 
 @contextmanager
 def camserve_at(engine: str, before: Sequence[str] = (), **more: str) -> Iterator[Served]:
-    """A real `camserve serve`. before: what stands in front of its command."""
+    """Run a real `camserve serve`. before: words in front of its command."""
     command = [*before, sys.executable, "-m", "camserve", "serve", "--port", "0"]
     forgetful = {"CAMSERVE_SERVE_MEMORY_MEGABYTES": "0"}  # wrk posts the same photograph over and over
     with process(
@@ -144,7 +144,7 @@ def camserve_at(engine: str, before: Sequence[str] = (), **more: str) -> Iterato
 
 @contextmanager
 def flask_at() -> Iterator[str]:
-    """`flask_gradcam.py` under gunicorn; the address to post to."""
+    """Run `flask_gradcam.py` under gunicorn; yields the address to post to."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     command = [sys.executable, "-m", "gunicorn", "--chdir", str(HERE), "--threads", str(CLIENTS), "--bind", address]
@@ -155,7 +155,7 @@ def flask_at() -> Iterator[str]:
 
 @contextmanager
 def process(command: list[str], more: dict[str, str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A process that is ended with the block."""
+    """Start a process; it is ended with the block."""
     with subprocess.Popen(command, env={**os.environ, **more}, text=True, **options) as started:
         try:
             yield started
@@ -165,7 +165,7 @@ def process(command: list[str], more: dict[str, str], **options: Any) -> Iterato
 
 
 def wait_for(url: str, started: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Until it answers 200. Raises Skipped where it does not."""
+    """Wait until the service answers 200. Raises Skipped if it does not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and started.poll() is None:
         try:

@@ -1,9 +1,9 @@
-"""What do idle workers save a method with many forwards?
+"""How much time do idle workers save for a method with many forward passes?
 
     python benchmarks/shared_out.py [--rounds 5] [--methods rise,scorecam,occlusion,integratedgradients]
 
-Seconds of waiting and of CPU time for one explanation of a photograph, by one worker and by two, by turns, one intra-op
-thread each; and whether the maps have the same bits.
+Wall and CPU seconds for one explanation of a photograph, alternately with one worker and with two, one intra-op thread
+each; and whether the maps have the same bits.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from camserve.system.workers import Workers
 
 
 def main() -> None:
-    """Prints medians, and the ratios of pairs."""
+    """Print medians, and the ratios of pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--methods", default="rise,scorecam,occlusion,integratedgradients")

@@ -1,8 +1,8 @@
-"""Does anything grow while the service works for long? Part of load.py.
+"""Does anything grow while the service works for a long time? Part of load.py.
 
-Four clients ask without pause for overlays of photographs of 0.05 to 2 megapixels, no two alike, as JPEG, PNG and JSON;
-others disappear, and send what is no image. The service keeps its settings as they come: its memory of maps is filled
-and forgets. Every few seconds /proc says what the worker process holds.
+Four clients ask without pause for overlays of photographs of 0.05 to 2 megapixels, all different, as JPEG, PNG and
+JSON; other clients disappear, or send bytes that are not an image. The service has its default settings: its cache of
+maps fills and drops old maps. Every few seconds the memory of the worker process is read from /proc.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from subjects import jpeg, photographs
 SIZES = ((256, 192), (500, 400), (1154, 866), (1632, 1224))
 KINDS = ("image/jpeg", "image/png", "application/json")
 CLIENTS, SAMPLES, ROWS = 4, 240, 10
-# The first share of the time fills memory, caches and pools.
+# During this first share of the time, memory, caches and pools fill.
 _WARM = 0.2
 GROWTH_MB = 30.0
-# A pool makes a thread when all it has are busy, at most as many as it is allowed; connections come and go.
+# Allowed growth: a pool starts threads up to its limit if all are busy; connections come and go.
 MORE = 2
 
 
 def soak(minutes: float) -> Results:
-    """Minutes of everything: what does the process hold at the end?"""
+    """Run minutes of everything, and measure what the process holds at the end."""
     seconds = 60 * minutes
     with running() as service:
         answers, samples = asyncio.run(used(service, seconds))
@@ -53,7 +53,7 @@ def soak(minutes: float) -> Results:
 
 
 async def used(service: Running, seconds: float) -> tuple[list[Answer], list[Row]]:
-    """What the clients were answered, and what the worker held meanwhile."""
+    """Return the clients' answers, and what the worker held meanwhile."""
     requests = mixed()
     samples: list[Row] = []
     async with besides(sampling(service, seconds, samples), nuisance(service.address, mixed())):
@@ -62,14 +62,14 @@ async def used(service: Running, seconds: float) -> tuple[list[Answer], list[Row
 
 
 def mixed() -> Iterator[bytes]:
-    """Requests of every size and kind in turn."""
+    """Yield requests of every size and kind in turn."""
     photos = [jpeg(photo) for size in SIZES for photo in photographs(4, size)]
     kinds = [posts(photos[number:] + photos[:number], accept=kind) for number, kind in enumerate(KINDS)]
     return (next(kind) for kind in itertools.cycle(kinds))
 
 
 async def sampling(service: Running, seconds: float, samples: list[Row]) -> None:
-    """Every few seconds what the worker process holds."""
+    """Record every few seconds what the worker process holds."""
     start = time.monotonic()
     while True:
         samples.append({"minutes": round((time.monotonic() - start) / 60, 2), **service.holds()})
@@ -77,7 +77,7 @@ async def sampling(service: Running, seconds: float, samples: list[Row]) -> None
 
 
 async def nuisance(address: Address, requests: Iterator[bytes]) -> None:
-    """Twice a second a client that disappears, or sends what is no image."""
+    """Twice a second, run a client that disappears, or that sends bytes that are not an image."""
     for way in itertools.cycle((*WAYS, None)):
         if way is None:
             await ask(address, post(b"no image"))
@@ -87,5 +87,5 @@ async def nuisance(address: Address, requests: Iterator[bytes]) -> None:
 
 
 def grown(what: str, first: list[Row], last: list[Row]) -> float:
-    """By how much the median of the last samples is more than that of the first."""
+    """Return the median of the last samples minus that of the first samples."""
     return median(row[what] for row in last) - median(row[what] for row in first)

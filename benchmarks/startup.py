@@ -1,10 +1,10 @@
-"""How long does it take from nothing to the first answer?
+"""How long does it take from the start of a process to the first answer?
 
     python benchmarks/startup.py [--model efficientnet-lite0] [--engines torch]
 
-New processes, in turn: Python that does nothing, `import camserve`, `import torch`, and `camserve explain` of one
-photograph of 0.2 megapixels, with the model on each engine and with the same network as an .onnx file on OpenVINO.
-Files are in the system's cache, and so is what an engine keeps on disk: the first start of each is not counted.
+New processes, interleaved: Python that does nothing, `import camserve`, `import torch`, and `camserve explain` of one
+photograph of 0.2 megapixels, with the model on each engine and with the same network as an .onnx file on OpenVINO. The
+first start of each does not count, so files and the engines' disk caches are in the system's cache.
 """
 
 import os
@@ -27,7 +27,7 @@ IMPORT_LIMIT, EXPLAIN_LIMIT, FILE_SHARE = 0.05, 1.5, 1 / 3
 
 
 def measure(plan: Plan) -> Results:
-    """One table, and what is left when Python's and torch's own share is taken off."""
+    """Make one table, and aims for the time without Python's and torch's own share."""
     with tempfile.TemporaryDirectory() as name:
         (photo,) = write_photographs(Path(name), 1, (500, 400))
         works: dict[str, Work] = {
@@ -54,13 +54,13 @@ def measure(plan: Plan) -> Results:
 
 
 def started(words: list[str], engine: str = "torch") -> None:
-    """A Python of its own, until it ends."""
+    """Run a new Python process until it ends."""
     surroundings = {**os.environ, **environment(engine)}
     subprocess.run([sys.executable, *words], env=surroundings, stdout=subprocess.DEVNULL, check=True)
 
 
 def more(samples: Samples, name: str, base: str) -> float:
-    """By how much one work takes longer than another, the median over the repeats."""
+    """Return how much longer one work takes than another, the median over the repeats."""
     return spread([mine - other for mine, other in zip(samples[name], samples[base], strict=True)])[1]
 
 

@@ -1,4 +1,4 @@
-"""Two checkouts of camserve beside each other, for frozen.py and pairs.py, which know their doors only."""
+"""Run two checkouts of camserve, for frozen.py and pairs.py, which use only their public interfaces."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """Takes OLD and NEW."""
+    """Return a parser for OLD and NEW."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("old", type=Path, help="a checkout, such as of git worktree")
     made.add_argument("new", type=Path, help="another one")
@@ -23,9 +23,9 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def environment(tree: Path, folder: Path, **settings: str) -> dict[str, str]:
-    """Variables of a process that finds camserve in `tree`; one intra-op thread, and no settings of the user's.
+    """Return the environment of a process that imports camserve from `tree`: one intra-op thread, no user settings.
 
-    folder: its cache is kept there. settings: by section and key, as in serve_queue="2".
+    folder: holds its cache. settings: by section and key, as in serve_queue="2".
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
     kept |= {"PYTHONPATH": str(tree.resolve()), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
@@ -34,7 +34,7 @@ def environment(tree: Path, folder: Path, **settings: str) -> dict[str, str]:
 
 
 def check(tree: Path, folder: Path) -> None:
-    """Ends the program where camserve would come from elsewhere. folder: where to stand, not in a checkout."""
+    """End the program if camserve would not be imported from `tree`. folder: a working directory outside a checkout."""
     ask = [sys.executable, "-c", "import camserve; print(camserve.__file__)"]
     found = subprocess.run(ask, env=environment(tree, folder), cwd=folder, capture_output=True, text=True, check=False)
     if found.returncode or not Path(found.stdout.strip()).is_relative_to(tree.resolve()):
@@ -42,15 +42,15 @@ def check(tree: Path, folder: Path) -> None:
 
 
 def command(words: Sequence[str]) -> list[str]:
-    """`camserve WORDS`."""
+    """Return the command line `camserve WORDS`."""
     return [sys.executable, "-m", "camserve", *words]
 
 
 @contextmanager
 def serving(surroundings: Mapping[str, str], folder: Path) -> Iterator[tuple[str, int]]:
-    """A real `camserve serve`, ready: its address, and the master's process id.
+    """Run a real `camserve serve`; yields its address and the master's process id when it is ready.
 
-    It is ended with the block, also where SIGTERM ends this process.
+    It ends with the block, also if SIGTERM ends this process.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with (
@@ -77,7 +77,7 @@ def serving(surroundings: Mapping[str, str], folder: Path) -> Iterator[tuple[str
 
 
 def wait_for(url: str, seconds: float = 120) -> None:
-    """Until it answers 200."""
+    """Wait until the service answers 200."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -1,26 +1,26 @@
-"""Does the trust score tell true maps from broken ones? Fitted on one set of photographs, held to a second.
+"""Does the trust score separate true maps from broken maps? Fitted on one set of photographs, tested on another.
 
     python benchmarks/trust.py DATA [--model efficientnet-lite0] [--method cam] [--most 300] [--fitted] [--kept FILE]
 
 DATA/samples/labels.csv (file, class_index) with images/: the first set. DATA/val-boxes as for benchmarks/fit_size.py:
-the second, in their own shape; of each at most `--most` photographs, of the second drawn by chance. Of every photograph
-the map of the predicted class is measured, and maps that are broken in one of three ways:
+the second set, in their own shape. At most `--most` photographs of each set are used, of the second set at random. For
+every photograph the map of the predicted class is measured, and maps that are broken in one of three ways:
 
-    class    the map of a class drawn by chance
-    shifted  the right map, moved by a third of its height and width
+    class    the map of a random class
+    shifted  the true map, moved by a third of its height and width
     random   noise as coarse as the map
 
-each both as a finished map that was exchanged (`once`: the mirror image is explained by the method that is right), and
-as by a method that is always wrong in the same way (`always`: the mirror image, too, is explained wrongly). Beside
-them, for what cannot be told, the map of the runner-up.
+Each is measured in two variants. `once`: only the finished map is replaced, and the mirror image is explained with the
+correct method. `always`: the method is always wrong in the same way, also for the mirror image. The map of the
+second-best class is measured too, to show what the score cannot detect.
 
-Confident and right: the model predicts the true class with a score of at least 0.5. The fit takes the true maps of
-these photographs of the first set, and all broken ones of the same; half of the weight each. A map is flagged where its
-verdict is doubtful. Printed: AUROC of each signal, coefficients, shares of maps that are flagged, for either set, of
-confident and right answers and of all; and how often the maps were right whose probability lies in a bin.
+Confident and right: the model predicts the true class with a score of at least 0.5. The fit uses the true maps of these
+photographs of the first set and all their broken maps, with half of the weight each. A map is flagged if its verdict is
+doubtful. Printed: AUROC of each signal, coefficients, shares of flagged maps for each set, for confident and right
+answers and for all; and how often the maps in each bin of probability were true.
 
---fitted: with the coefficients that are built in, not with those of this run. --kept: files of that name keep what was
-measured, and are read where they are there.
+--fitted: use the built-in coefficients, not those of this run. --kept: files of that name store the measurements, and
+are read if they exist.
 """
 
 import argparse
@@ -54,12 +54,12 @@ Row = dict[str, Any]
 
 
 def shifted(heat: np.ndarray) -> np.ndarray:
-    """Heat (H, W) moved by a third both ways; what leaves comes back on the other side."""
+    """Move heat (H, W) by a third in both directions; what leaves comes back on the other side."""
     return np.roll(heat, (round(heat.shape[0] / 3), round(heat.shape[1] / 3)), (0, 1))
 
 
 def broken(model: camserve.Model, photo: Any, found: Any, number: int) -> Iterator[tuple[str, Subject]]:
-    """The true subject, and each broken one, by name. found: explanations of the class, another, the second."""
+    """Yield the true subject and each broken one, by name. found: of the class, a random class, the second class."""
     true, other, runner = (subject_of(model, one.attribution, photo) for one in found)
     place = replace(found[0].placement, frame=native(found[0].placement.frame.input))
     noise = np.random.default_rng(number).normal(size=found[0].map.shape).astype(np.float32)
@@ -78,7 +78,7 @@ def broken(model: camserve.Model, photo: Any, found: Any, number: int) -> Iterat
 
 
 def measured(model: camserve.Model, image: Any, index: int, number: int, method: str) -> Row:
-    """What `trust` finds of one photograph's maps."""
+    """Return the results of `trust` for one photograph's maps."""
     photo = open_photo(model, image)
     best = model.explain(photo, method=method)
     first, second = best.top(2)
@@ -101,7 +101,7 @@ def measured(model: camserve.Model, image: Any, index: int, number: int, method:
 
 
 def photographs(data: Path, which: str, count: int) -> Iterator[tuple[Any, int]]:
-    """Each photograph of a set, with its class."""
+    """Yield each photograph of a set, with its class."""
     if which == "first":
         listed = list(csv.DictReader((data / "samples/labels.csv").open()))
         for row in listed[:: max(1, len(listed) // count)]:
@@ -113,7 +113,7 @@ def photographs(data: Path, which: str, count: int) -> Iterator[tuple[Any, int]]
 
 
 def logistic(signals: np.ndarray, is_true: np.ndarray, weights: np.ndarray, ridge: float = 1.0) -> np.ndarray:
-    """Coefficients (1 + S,), the constant first, by Newton's method. signals: (M, S). ridge: not on the constant."""
+    """Fit coefficients (1 + S,), constant first, by Newton's method. signals: (M, S). ridge: not on the constant."""
     given = np.column_stack([np.ones(len(signals)), signals])
     found, held = np.zeros(given.shape[1]), np.diag([0.0] + [ridge] * signals.shape[1])
     for _ in range(100):
@@ -124,26 +124,26 @@ def logistic(signals: np.ndarray, is_true: np.ndarray, weights: np.ndarray, ridg
 
 
 def auroc(high: np.ndarray, low: np.ndarray) -> float:
-    """How often one of `high` is more than one of `low`."""
+    """Return how often a value of `high` is larger than a value of `low`."""
     return float((high[:, None] > low[None]).mean() + (high[:, None] == low[None]).mean() / 2)
 
 
 def said(maps: Mapping[str, Any], name: str) -> Any:
-    """One map's measurement, as `Trust`."""
+    """Return one map's measurement as `Trust`."""
     facts = {key: value for key, value in maps[name].items() if key not in ("sentence", "likeness")}
     return built_in.Trust(**{**facts, "kept": tuple(facts["kept"]), "removed": tuple(facts["removed"])})
 
 
 def signals_of(rows: Sequence[Row], name: str, *, mirror: bool) -> np.ndarray:
-    """(photographs, signals) of one kind of map, of those that were measured."""
+    """Return the signals of one kind of map, (measured photographs, signals)."""
     found = [said(row["maps"], name) for row in rows]
     measured = [one if mirror else replace(one, mirror=None) for one in found if one.kept]
     return np.array([built_in.signals(one) for one in measured])
 
 
 def fitted(rows: Sequence[Row], *, mirror: bool) -> tuple[np.ndarray, float]:
-    """Coefficients, and the probability below which a map is flagged: half way, on the scale of log odds, between where
-    5 % of the true maps are and where 95 % of the broken ones are; but never more than the former.
+    """Return coefficients, and the probability below which a map is flagged. On the scale of log odds it lies half way
+    between the 5 % quantile of the true maps and the 95 % quantile of the broken maps, but never above the former.
     """
     kinds = BROKEN if mirror else BROKEN[::2]
     true = signals_of(rows, TRUE, mirror=mirror)
@@ -157,7 +157,7 @@ def fitted(rows: Sequence[Row], *, mirror: bool) -> tuple[np.ndarray, float]:
 
 
 def report(name: str, rows: Sequence[Row], *, mirror: bool) -> None:
-    """How one set is judged, with the coefficients in force."""
+    """Print how one set is judged with the current coefficients."""
     kinds = (*BROKEN, *RUNNER_UP) if mirror else (*BROKEN[::2], RUNNER_UP[0])
     found = {kind: [said(row["maps"], kind) for row in rows] for kind in (TRUE, *kinds)}
     judged = {
@@ -179,7 +179,7 @@ def report(name: str, rows: Sequence[Row], *, mirror: bool) -> None:
 
 
 def calibration(true: np.ndarray, wrong: np.ndarray) -> None:
-    """Of the maps whose probability lies in a bin, how many are true, were one in two broken."""
+    """Print the share of true maps in each bin of probability, if one map in two were broken."""
     print(f"  {'probability':>14s} {'said':>6s} {'are true':>9s} {'true':>6s} {'broken':>7s}")
     squares = (np.square(1 - true).mean() + np.square(wrong).mean()) / 2
     for low, high in pairwise(BINS):
@@ -194,7 +194,7 @@ def calibration(true: np.ndarray, wrong: np.ndarray) -> None:
 
 
 def by_likeness(name: str, rows: Sequence[Row]) -> None:
-    """Of maps of another class by a method that is always wrong: how many are flagged, by how like the true map."""
+    """Print how many 'class always' maps are flagged, by their correlation with the true map."""
     print(f"\n{name}: 'class always', by its correlation with the true map")
     print(f"  {'correlation':>14s} {'maps':>6s} {'flagged':>8s}")
     for low, high in pairwise((-1.0, 0.0, 0.3, 0.6, 0.8, 0.9, 1.01)):
@@ -206,7 +206,7 @@ def by_likeness(name: str, rows: Sequence[Row]) -> None:
 
 
 def of_each_signal(name: str, rows: Sequence[Row]) -> None:
-    """AUROC of each signal alone, for each kind of broken map."""
+    """Print the AUROC of each signal alone, for each kind of broken map."""
     true = signals_of(rows, TRUE, mirror=True)
     print(f"\n{name}: AUROC of each signal alone\n  {'map':18s} {'places':>8s} {'mirror':>8s}")
     for kind in (*BROKEN, *RUNNER_UP):
@@ -218,7 +218,7 @@ VERDICTS = built_in.DOUBTFUL, built_in.TRUSTED, built_in.CANNOT_TELL
 
 
 def measurements(options: argparse.Namespace, which: str) -> list[Row]:
-    """Of every photograph of a set, measured now or read from what was kept."""
+    """Return the measurements of a set's photographs, new or read from kept files."""
     kept = None if options.kept is None else options.kept.with_suffix(f".{which}.json")
     if kept is not None and kept.exists():
         rows: list[Row] = json.loads(kept.read_text())
@@ -232,13 +232,13 @@ def measurements(options: argparse.Namespace, which: str) -> list[Row]:
 
 
 def loaded(options: argparse.Namespace) -> camserve.Model:
-    """The model that the command line names."""
+    """Load the model that the command line names."""
     own = {"weights": options.weights} if options.weights else {}
     return camserve.load(options.model, **own, **json.loads(options.input))
 
 
 def clocked(options: argparse.Namespace) -> None:
-    """What trust adds to the time of a plain explanation: in turns on each photograph, the best of three of each."""
+    """Print the time that trust adds to a plain explanation: alternately on each photograph, the best of three."""
     model, plain, more = loaded(options), [], []
     for image, _ in photographs(options.data, "first", options.time):
         taken: dict[bool, list[float]] = {False: [], True: []}
@@ -259,7 +259,7 @@ def clocked(options: argparse.Namespace) -> None:
 
 
 def added_up(options: argparse.Namespace) -> None:
-    """How many maps of each kind do not add up to their logit, where they must; see `disagrees`."""
+    """Print how many maps of each kind do not add up to their logit although they must; see `disagrees`."""
     model = loaded(options)
     for which in ("first", "second"):
         found: dict[str, list[bool]] = {TRUE: [], "class": [], "shifted": [], "random": []}

@@ -3,11 +3,10 @@
     python benchmarks/twins.py [--only resnet18,swin_t] [--engines torch,openvino]
     python benchmarks/twins.py --write             # docs/twins.md from a run of all
 
-Each network is made with random weights in which nothing is zero, and calibrated norms, written to ONNX by
-torch.onnx.export, and loaded twice: the module itself on torch, its file on each engine. Class maps of all classes,
-where the head has them, the map of Grad-CAM, logits and scores have to agree, at three sizes, or on three
-photographs where the file says one size. The exit status is 1 where anything is more than 1e-4 apart: of a map's peak,
-of the logits' spread, of the scores.
+Each network has random weights without zeros and calibrated norms. torch.onnx.export writes it to ONNX, and it is
+loaded twice: the module itself on torch, its file on each engine. Class maps of all classes (if the head has them), the
+map of Grad-CAM, logits and scores must agree, at three sizes, or on three photographs if the file has one fixed size.
+The exit status is 1 if anything differs by more than 1e-4: of a map's peak, of the logits' spread, of the scores.
 """
 
 import argparse
@@ -35,9 +34,9 @@ PHOTOS = [FOLDER.parent / "photos" / name for name in ("cat.jpg", "coffee.jpg", 
 MOST = 1e-4
 ENGINES = ("torch", "openvino", "onnxruntime")
 SIDE, CLASSES = 224, 50
-# What a file that takes any size is asked: the crop, the whole photograph, and a larger one.
+# The sizes for a file that takes any size: the crop, the whole photograph, and a larger input.
 SIZES: tuple[str | int, ...] = ("crop", "fit", 288)
-# Whose exporter writes down the sizes that it meets: these are exported for one size.
+# Networks whose export fixes the input size: these are exported for one size.
 FIXED = ("alexnet", "swin_t", "vgg11", "vit_b_32")
 NETWORKS = (
     *FIXED,
@@ -76,14 +75,14 @@ for maps as a share of their peak, for logits as a share of their spread. A diff
 
 
 def main() -> None:
-    """Compare what is asked for, print each row, and end with 1 where one differs."""
+    """Compare the chosen networks, print each row, and end with 1 if a row differs."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--only", default=",".join(NETWORKS), metavar="NAMES", help="separated by commas; default: all")
     made.add_argument("--engines", default=",".join(ENGINES), help="default: %(default)s")
     made.add_argument("--write", action="store_true", help="write docs/twins.md")
     options = made.parse_args()
     sys.path.insert(0, str(FOLDER))
-    logging.disable(logging.WARNING)  # that weights are random
+    logging.disable(logging.WARNING)  # warnings about random weights
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     rows = []
@@ -99,12 +98,12 @@ def main() -> None:
 
 
 def compared(name: str, engines: list[str]) -> list[list[str]]:
-    """The rows of one network, an engine each."""
+    """Return the rows of one network, one per engine."""
     from zoo_weights import trained_like
 
     make = maker(name)
     network = trained_like(make, torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)))
-    own = camserve.load(network, size=SIDE, resampler="pillow")  # as model files are given their pictures
+    own = camserve.load(network, size=SIDE, resampler="pillow")  # as for model files
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{name}.onnx"
         export(network, file, is_open=name not in FIXED)
@@ -112,14 +111,14 @@ def compared(name: str, engines: list[str]) -> list[list[str]]:
 
 
 def maker(name: str) -> Callable[[], nn.Module]:
-    """Makes the network, untrained."""
+    """Return a function that makes the untrained network."""
     more = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     more |= {"aux_logits": False} if more else {}
     return lambda: torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **more)
 
 
 def export(network: nn.Module, file: Path, *, is_open: bool) -> None:
-    """network as ONNX. is_open: whether the file takes images of any size."""
+    """Export a network as ONNX. is_open: whether the file takes images of any size."""
     axes = {"images": {0: "count", **({2: "height", 3: "width"} if is_open else {})}}
     example = torch.zeros(1, 3, SIDE, SIDE)
     names = {"input_names": ["images"], "output_names": ["logits"]}
@@ -127,12 +126,12 @@ def export(network: nn.Module, file: Path, *, is_open: bool) -> None:
 
 
 def twin(file: Path, engine: str) -> camserve.Model:
-    """The file as a model."""
+    """Load the file as a model."""
     return camserve.load(file, size=SIDE, settings=load_settings(overrides={"compute": {"engine": engine}}))
 
 
 def row(name: str, own: camserve.Model, other: camserve.Model, engine: str) -> list[str]:
-    """What differs most, at any size."""
+    """Return a row with the largest differences at any size."""
     is_open = other.network.takes_any_size
     asked = [(PHOTOS[0], size) for size in SIZES] if is_open else [(photo, "crop") for photo in PHOTOS]
     found = [differences(own, other, photo, size) for photo, size in asked]
@@ -143,7 +142,7 @@ def row(name: str, own: camserve.Model, other: camserve.Model, engine: str) -> l
 
 
 def differences(own: camserve.Model, other: camserve.Model, photo: Path, size: str | int) -> list[float | None]:
-    """Of class maps, Grad-CAM, logits, scores."""
+    """Return the differences of class maps, Grad-CAM, logits and scores."""
     one, two = (model.explain(photo, size=size, method="gradcam", target=3) for model in (own, other))
     maps = None
     if own.layer().head.kind.has_class_maps:
@@ -159,12 +158,12 @@ def differences(own: camserve.Model, other: camserve.Model, photo: Path, size: s
 
 
 def apart(one: Any, two: Any, unit: float) -> float:
-    """The largest difference in that unit; inf for other shapes."""
+    """Return the largest difference divided by `unit`; inf for different shapes."""
     return float(np.abs(one - two).max() / unit) if one.shape == two.shape else float("inf")
 
 
 def page(rows: list[list[str]]) -> str:
-    """docs/twins.md."""
+    """Return the text of docs/twins.md."""
     packages = ("torch", "torchvision", "onnx", "openvino")
     versions = ", ".join([f"camserve {__version__}", *(f"{name} {version(name)}" for name in packages)])
     lines = [list(COLUMNS), ["---"] * len(COLUMNS), *rows]

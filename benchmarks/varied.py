@@ -1,4 +1,4 @@
-"""Any number of photographs from a few real ones, some of them broken, as a folder that somebody has collected."""
+"""Make any number of photographs from a few real ones, some of them broken, like a folder collected by a user."""
 
 import io
 import json
@@ -10,19 +10,17 @@ from measuring import Skipped
 from PIL import Image, ImageEnhance, ImageOps
 from subjects import photographs
 
-BROKEN = 0.03  # the share that is truncated, empty or no picture, a third each
-LARGE = (
-    0.05  # the share that is as large as a telephone's pictures for the web; the others are as large as the real ones
-)
-PIXELS = 1e6, 4e6  # of the large ones
+BROKEN = 0.03  # the share of broken files: truncated, empty or not a picture, a third each
+LARGE = 0.05  # the share of large pictures, such as a phone's; the others have the size of the real ones
+PIXELS = 1e6, 4e6  # of the large pictures
 FOLDER = 1000  # files in each
 _FACTS = "made.json"
 
 
 def write_varied(folder: Path, count: int, source: Path | None, seed: int = 0) -> int:
-    """`count` files NNN/NNNNNN.jpg in `folder`, unless they are there; the number of broken ones.
+    """Write `count` files NNN/NNNNNN.jpg into `folder`, if they are not there. Returns the number of broken files.
 
-    source: a folder of photographs, None for those that scikit-image brings. Raises Skipped where it has none.
+    source: a folder of photographs; None for scikit-image's. Raises Skipped if it has no photograph.
     """
     facts = {"count": count, "seed": seed, "source": str(source), "broken": 0}
     try:
@@ -44,7 +42,7 @@ def write_varied(folder: Path, count: int, source: Path | None, seed: int = 0) -
 
 
 def originals(source: Path | None) -> list[Image.Image]:
-    """The real photographs, RGB, in the order of their names."""
+    """Return the real photographs, RGB, in the order of their names."""
     if source is None:
         return photographs(16, (500, 400))
     found = list(_read(source))
@@ -61,7 +59,7 @@ def _read(source: Path) -> Iterator[Image.Image]:
 
 
 def one_of(real: list[Image.Image], rng: np.random.Generator) -> tuple[bytes, bool]:
-    """The bytes of a file, and whether it is broken."""
+    """Return the bytes of a file, and whether it is broken."""
     buffer = io.BytesIO()
     vary(real[rng.integers(len(real))], rng).save(buffer, "JPEG", quality=int(rng.integers(60, 96)))
     content = buffer.getvalue()
@@ -72,7 +70,7 @@ def one_of(real: list[Image.Image], rng: np.random.Generator) -> tuple[bytes, bo
 
 
 def vary(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A part of `photo`, at least 0.6 of each side, perhaps mirrored, in other light and another size."""
+    """Return a part of `photo`, at least 0.6 of each side, perhaps mirrored, with other light and size."""
     width, height = (side * rng.uniform(0.6, 1) for side in photo.size)
     left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)
     share = rng.uniform(0.6, 1.4)

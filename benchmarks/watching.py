@@ -1,4 +1,4 @@
-"""A `camserve batch` of its own process, watched from outside: how far it is, what memory it takes, how it ended."""
+"""Watch a `camserve batch` in its own process from outside: its progress, its memory, and how it ended."""
 
 import os
 import resource
@@ -28,7 +28,7 @@ class Look(NamedTuple):
 
 @dataclass
 class Watch:
-    """What was seen. cpu: seconds of all its threads. peak: MB, as Linux keeps it. status: its exit status."""
+    """What was seen. cpu: seconds of all its threads. peak: MB, as Linux records it. status: its exit status."""
 
     looks: list[Look] = field(default_factory=list)
     seconds: float = 0
@@ -37,39 +37,39 @@ class Watch:
     status: int = 0
 
     def when(self, rows: float) -> float:
-        """Seconds at which there were so many rows."""
+        """Return the seconds until there were this many rows."""
         working = self.working
         return float(np.interp(rows, [one.rows for one in working], [one.seconds for one in working]))
 
     def resident(self, rows: float) -> float:
-        """MB when there were so many rows."""
+        """Return the MB when there were this many rows."""
         working = self.working
         return float(np.interp(rows, [one.rows for one in working], [one.resident for one in working]))
 
     def slope(self, first: float) -> float:
-        """MB that each 1,000 images add, fitted from so many rows on."""
+        """Return the MB that each 1,000 images add, fitted from row `first` on."""
         working = [one for one in self.working if one.rows >= first]
         rows, resident = [one.rows for one in working], [one.resident for one in working]
         return 1000 * float(np.polyfit(rows, resident, 1)[0]) if len(set(rows)) > 1 else 0.0
 
     def rate(self, first: float, last: float) -> float:
-        """Images a second between two numbers of rows."""
+        """Return images a second between two numbers of rows."""
         return (last - first) / max(self.when(last) - self.when(first), 1e-9)
 
     @property
     def working(self) -> list[Look]:
-        """The looks that saw new rows."""
+        """The looks that found new rows."""
         return [one for before, one in pairwise(self.looks) if one.rows > before.rows]
 
 
 class Rows:
-    """Counts the whole lines of a file that grows."""
+    """Counts the complete lines of a growing file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.count, self._end = path, 0, 0
 
     def __call__(self) -> int:
-        """How many there are by now."""
+        """Return how many lines there are now."""
         if self.path.exists():
             with self.path.open("rb") as file:
                 file.seek(self._end)
@@ -84,7 +84,7 @@ def watch(
 ) -> Watch:
     """Run `command`, which writes OUT/results.jsonl. more: its environment.
 
-    until, wait: kill it (SIGKILL) so many seconds after there are so many rows; None: let it end.
+    until, wait: kill it (SIGKILL) `wait` seconds after there are `until` rows; None: let it end.
     """
     seen, rows, before = Watch(), Rows(out / "results.jsonl"), _cpu()
     start = time.perf_counter()
@@ -119,6 +119,6 @@ def _sizes(pid: int) -> dict[str, float]:
 
 
 def _cpu() -> float:
-    """Seconds that processes which have ended have used."""
+    """Return the CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""openvino-xai in an environment of its own, which takes its turn with what runs here."""
+"""openvino-xai in its own environment, interleaved with the works of this process."""
 
 import subprocess
 import tempfile
@@ -13,16 +13,16 @@ from measuring import Seconds, Work
 from subjects import load
 from torch import Tensor
 
-# What the other process runs: it answers each line, the name of a method, with seconds.
+# The program of the other process: it answers each line, the name of a method, with seconds.
 PROGRAM = Path(__file__).parent / "xai_process.py"
 METHODS = ("RECIPROCAM", "ACTIVATIONMAP")
 
 
 class OpenvinoXai:
-    """A process with a network in it, to be used in a `with` block.
+    """A process that holds a network, for a `with` block.
 
-    python: of an environment with openvino-xai; None: there is none, and `missing` says so. source: as camserve loads
-    it. threads: of inference.
+    python: of an environment with openvino-xai; None: there is none, and `missing` says so. source: the network, as for
+    `camserve.load`. threads: of inference.
     """
 
     def __init__(self, python: str | None, source: str, threads: int) -> None:
@@ -49,7 +49,7 @@ class OpenvinoXai:
         folder = Path(self._folder.name)
         network = load(self._source, "torch").module
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the exporter has to say about tracing and about its own age
+            warnings.simplefilter("ignore")  # the exporter warns about tracing and its own deprecation
             torch.onnx.export(network, (torch.zeros(1, 3, 224, 224),), folder / "network.onnx", dynamo=False)
         command = [str(self._python), str(PROGRAM), str(folder), str(self._threads), *METHODS]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -58,7 +58,7 @@ class OpenvinoXai:
             self.missing = f"it did not start with {self._python}; what it said stands above"
 
     def works(self, images: Tensor) -> dict[str, Work]:
-        """Each of its methods on one image (1, 3, 224, 224), from the input to the maps of all classes it gives."""
+        """Return each method as a work on one image (1, 3, 224, 224), from the input to the maps of all its classes."""
         np.save(Path(self._folder.name) / "images.npy", images.numpy())
         return {
             f"openvino-xai {name}, {self._precision}": lambda name=name: Seconds(self._ask(name)) for name in METHODS

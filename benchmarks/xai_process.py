@@ -1,9 +1,9 @@
-"""Run by `xai.py` with the Python of an environment that has openvino-xai 1.1.0; imports nothing of camserve.
+"""`xai.py` runs this with the Python of an environment that has openvino-xai 1.1.0. It does not import camserve.
 
     python xai_process.py FOLDER THREADS METHOD...
 
-FOLDER holds network.onnx and, by the time of the first question, images.npy. Says "ready" and the precision that
-OpenVINO chose, f32 or bf16; then answers each line, the name of a method, with the seconds that it took.
+FOLDER holds network.onnx and, before the first request, images.npy. It prints "ready" and the precision that OpenVINO
+chose, f32 or bf16; then it answers each line, the name of a method, with the seconds that the method took.
 """
 
 import logging
@@ -17,7 +17,7 @@ import openvino_xai
 
 
 def compiled(path: Path, threads: int, method: str) -> openvino.CompiledModel:
-    """The network in `path` with openvino-xai's branch in it, for so many threads."""
+    """Compile the network in `path` with openvino-xai's branch, for `threads` threads."""
     core = openvino.Core()
     chosen = getattr(openvino_xai.Method, method)
     model = openvino_xai.insert_xai(core.read_model(path), openvino_xai.Task.CLASSIFICATION, explain_method=chosen)
@@ -25,7 +25,7 @@ def compiled(path: Path, threads: int, method: str) -> openvino.CompiledModel:
 
 
 def main() -> None:
-    """Answer until the questions end."""
+    """Answer until standard input ends."""
     logging.getLogger("openvino_xai").setLevel(logging.WARNING)
     folder, threads, methods = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     models = {method: compiled(folder / "network.onnx", threads, method) for method in methods}

@@ -1,16 +1,16 @@
-"""Is camserve ever silently wrong? Every image classifier of transformers, 80 of torchvision, one a module of timm.
+"""Is camserve ever silently wrong? Every image classifier of transformers, 80 of torchvision, one per module of timm.
 
     python benchmarks/zoo.py [--library timm] [--only 'timm/vit*,*resnet*'] [--jobs 2]
-    python benchmarks/zoo.py --quick               # 24 fast networks of every kind: what continuous integration tries
-    python benchmarks/zoo.py --wrong               # again what was not right
-    python benchmarks/zoo.py --write               # docs/networks.md from what has been found
+    python benchmarks/zoo.py --quick               # 24 fast networks of every kind, as in continuous integration
+    python benchmarks/zoo.py --wrong               # check again the networks that were not right
+    python benchmarks/zoo.py --write               # write docs/networks.md from the results
 
-Each network is made with random weights, nothing at zero, and checked in a process of its own within a time limit:
-logits against the module, the layer and its maps against plain autograd on the uncut module, class maps against the
-logits, pictures of other shapes, OpenVINO against torch, legrad and attentionrollout. Every row is right, refused in
-camserve's words, WRONG, or not done in time; the exit status is 1 where one is one of the last two. Rows go to
-RESULTS, a JSON object a line, as they are found; what is there already is not checked again, unless asked for with
---again or --wrong.
+Each network has random weights without zeros, and is checked in its own process within a time limit: logits are
+compared with the module, the layer and its maps with plain autograd on the uncut module, class maps with the logits,
+OpenVINO with torch; pictures of other shapes, legrad and attentionrollout are checked too. The verdict of a row is
+right, refused (with camserve's message), WRONG, or not done in time; the exit status is 1 if a row has one of the last
+two. Rows go to RESULTS, one JSON object per line, as they are found. A network in RESULTS is not checked again, except
+with --again or --wrong.
 """
 
 import argparse
@@ -31,12 +31,12 @@ from camserve.version import __version__
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "networks.md"
 _BAD = ("WRONG", "not done")
-# What a process needs is imported once, in the process that all others are copies of.
+# These modules are imported once, in the process from which all others are forked.
 _PRELOADED = ["zoo_check", "timm", "torchvision", "transformers", "torch.export"]
 
 
 def main() -> None:
-    """Check what is asked for, tell of each row, and end with 1 where one is WRONG or not done."""
+    """Check the chosen networks, print each row, and end with 1 if a row is WRONG or not done."""
     options = _parser().parse_args()
     sys.path.insert(0, str(FOLDER))
     chosen = [name for name in names(options.library) if _is_chosen(name, options)]
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def names(library: str | None) -> list[str]:
-    """Of all networks, or those of one library: "timm/resnet18"."""
+    """Return the names of all networks, or of one library's, such as "timm/resnet18"."""
     from zoo_members import LIBRARIES, members
 
     return [f"{each.library}/{each.name}" for one in ([library] if library else LIBRARIES) for each in members(one)]
@@ -92,7 +92,7 @@ def _is_due(row: dict[str, Any] | None, options: argparse.Namespace) -> bool:
 
 
 def run(chosen: list[str], jobs: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """The rows of networks, as they are found, each from a process of its own that ends after so many seconds."""
+    """Yield the rows of networks as they are found, each from its own process that ends after `seconds` seconds."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(_PRELOADED)
@@ -112,7 +112,7 @@ def run(chosen: list[str], jobs: int, seconds: float) -> Iterator[dict[str, Any]
 
 
 def check(name: str, pipe: Connection) -> None:
-    """In a process of its own: sends the row of one network."""
+    """Send the row of one network. Runs in its own process."""
     from zoo_check import checked
     from zoo_members import members
 
@@ -120,12 +120,12 @@ def check(name: str, pipe: Connection) -> None:
     (member,) = [each for each in members(library) if f"{library}/{each.name}" == name]
     try:
         pipe.send(checked(member))
-    except Exception as error:  # a mistake of the zoo's own is a row too
+    except Exception as error:  # an error of the zoo itself gives a row too
         pipe.send(_failed(name, f"the check itself fails: {type(error).__name__}: {error}"))
 
 
 def _result(name: str, pipe: Connection | None, process: Any, seconds: float) -> dict[str, Any]:
-    """What a process has sent; a row of that it has not."""
+    """Return the row that a process sent, or a row that says why it sent none."""
     try:
         if pipe is not None:
             row: dict[str, Any] = pipe.recv()
@@ -148,18 +148,18 @@ def _failed(name: str, words: str, verdict: str = "WRONG") -> dict[str, Any]:
 
 
 def full_name(row: dict[str, Any]) -> str:
-    """As `names` has it."""
+    """Return the name as in `names`."""
     return f"{row['library']}/{row['name']}"
 
 
 def read(file: Path) -> dict[str, dict[str, Any]]:
-    """{name: row} of what has been found; of several rows of one network the last."""
+    """Read {name: row} from RESULTS; the last row of a network counts."""
     lines = file.read_text().splitlines() if file.exists() else []
     return {full_name(row): row for row in map(json.loads, lines)}
 
 
 def write_row(file: Path, row: dict[str, Any]) -> None:
-    """Put it behind those that there are, with the version that it is of."""
+    """Append a row to RESULTS, with camserve's version."""
     with file.open("a") as opened:
         opened.write(json.dumps({**row, "camserve": __version__}) + "\n")
 

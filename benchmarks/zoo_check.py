@@ -1,7 +1,7 @@
-"""One row of the zoo: what camserve makes of one network, held against the network itself.
+"""One row of the zoo: camserve's answers for one network, compared with the network itself.
 
-Of camserve only what its users have is called: load, explain, class_maps. What is expected is computed by zoo_oracle
-on a copy of the network that camserve has never seen.
+Only public functions of camserve are called: load, explain, class_maps. zoo_oracle computes the expected values on a
+copy of the network that camserve has never seen.
 """
 
 import copy
@@ -24,14 +24,14 @@ from camserve.catalogue.head_kinds import HeadKind
 from camserve.config import Settings, load_settings
 from camserve.errors import CamserveError
 
-# Words in a warning that tell of logits that are not the module's own at this size.
+# Words of warnings that say: the logits are not the module's own at this size.
 OTHERWISE = ("own size", "differ", "windows")
-# What a CamserveError means: for the row that it is refused, that the row is wrong, or that this is not offered.
+# What a CamserveError means: the row is refused, the row is wrong, or camserve does not offer this.
 REFUSES, FAILS, DECLINES = "refuses", "fails", "declines"
 
 
 def checked(member: Member) -> dict[str, Any]:
-    """The row of one network."""
+    """Return the row of one network."""
     torch.set_num_threads(1)
     row, start = Row(member.library, member.name, size=member.side), time.monotonic()
     row.note(member.note)
@@ -47,7 +47,7 @@ def checked(member: Member) -> dict[str, Any]:
 
 
 class _Check:
-    """All that is checked of one network. row: where it is written down."""
+    """All checks of one network. row: holds the results."""
 
     def __init__(self, row: Row, network: nn.Module, side: int) -> None:
         self.row, self.network, self.side = row, network, side
@@ -55,7 +55,7 @@ class _Check:
         self._logits_wrong = False
 
     def run(self) -> None:
-        """Everything, in order."""
+        """Run all checks in order."""
         model = self._tried("load", lambda: loaded(self.network, self.side, "torch"), REFUSES)
         own = None if model is None else self._explained(model, (self.side, self.side), REFUSES, size=self.side)
         if own is None:
@@ -72,9 +72,9 @@ class _Check:
         self.row.engines = self._engines(model, own)
 
     def _tried(self, what: str, work: Callable[[], Any], meaning: str) -> Any:
-        """What `work` gives; None where it fails or is refused, and what that means is in the row.
+        """Return the result of `work`; None if it fails or is refused, and then the row says what that means.
 
-        meaning: of a refusal; where it is DECLINES, the CamserveError itself is given.
+        meaning: of a refusal; for DECLINES the CamserveError itself is returned.
         """
         try:
             with heard(self.row, what):
@@ -91,12 +91,12 @@ class _Check:
         return None
 
     def _explained(self, model: camserve.Model, shape: tuple[int, int], meaning: str = FAILS, **how: Any) -> Any:
-        """The explanation of a picture of that shape, (w, h); see `_tried`."""
+        """Explain a picture of that shape, (w, h); see `_tried`."""
         what = "a picture of {} x {}".format(*shape)
         return self._tried(what, lambda: model.explain(picture(*shape), **how), meaning)
 
     def _offered(self, model: camserve.Model, method: str) -> Any:
-        """The explanation by a method; None where it is declined, with a note, or fails."""
+        """Explain with a method; None if camserve declines it, with a note, or if it fails."""
         made = self._tried(method, lambda: model.explain(self.picture, size=self.side, method=method), DECLINES)
         if isinstance(made, CamserveError):
             self.row.note(f"{method} refused: {first_line(made)}")
@@ -104,7 +104,7 @@ class _Check:
         return made
 
     def _compare_logits(self, explanation: camserve.Explanation, where: str) -> None:
-        """With the module's own at the input that the explanation says it used, where pixels were not resampled."""
+        """Compare with the module's own logits at the explanation's input, if pixels were not resampled."""
         frame = explanation.placement.frame
         if frame.input != frame.original or not frame.sees_all:
             self.row.wrong("" if where else f"a picture of the network's own size is resampled to {frame.input}")
@@ -124,20 +124,20 @@ class _Check:
             self.row.wrong(f"logits{where} are {missing:.3g} times the tolerance off")
 
     def _answer(self, pixels: Tensor) -> Tensor:
-        """The logits of a fresh copy of the network, (C,)."""
+        """Return the logits of a fresh copy of the network, (C,)."""
         network = copy.deepcopy(self.network)
         with torch.no_grad():
             return logits_in((network.double() if pixels.dtype == torch.float64 else network)(pixels))[0]
 
     def _rounding(self, pixels: Tensor, answer: Tensor) -> float:
-        """How far the network itself is off in float32."""
+        """Return the network's own rounding error in float32."""
         try:
             return float((self._answer(pixels.double()) - answer.double()).abs().max())
-        except Exception:  # some make float32 tensors inside, which do not go with others
+        except Exception:  # some networks make float32 tensors inside, which fails in float64
             return 0.0
 
     def _exactness(self, model: camserve.Model, head: str, hirescam: Any) -> str:
-        """Whether class maps add up to all logits; "" where none are offered."""
+        """Return whether class maps add up to all logits; "" if camserve offers no class maps."""
         maps = self._tried("class_maps", lambda: model.class_maps(self.picture, size=self.side), DECLINES)
         if maps is None or isinstance(maps, CamserveError):
             return "" if maps is not None else "fails"
@@ -158,7 +158,7 @@ class _Check:
         return "yes"
 
     def _compare_with_hirescam(self, cam: Any, hirescam: Any) -> None:
-        """A class map that adds up to the logit is HiResCAM, which autograd has confirmed, times the cells."""
+        """Check that a class map that adds up to the logit is HiResCAM, confirmed by autograd, times the cells."""
         expected = torch.from_numpy(hirescam) * hirescam.size
         if not maps_agree(cam, expected) and not maps_agree(cam.clip(min=0), expected):
             self.row.wrong("cam is not HiResCAM times the number of cells")
@@ -175,7 +175,7 @@ class _Check:
         return f"{width} x {height}"
 
     def _sizes(self, model: camserve.Model) -> str:
-        """Pictures of other shapes at default settings, one at another size, and the first again."""
+        """Check pictures of other shapes at default settings, one at another size, and the first again."""
         side, seen = self.side, set[tuple[int, int]]()
         for shape in ((side * 3 // 2, side), (side, side * 4 // 3 + 1), (side // 2 + 1, side // 3 + 1)):
             made = self._explained(model, shape)
@@ -193,13 +193,13 @@ class _Check:
         return "any" if others else "own"
 
     def _at(self, model: camserve.Model, shape: tuple[int, int]) -> None:
-        """The logits at an input of exactly that shape, (w, h), after others have been seen."""
+        """Check the logits at an input of exactly that shape, (w, h), after other shapes."""
         made = self._explained(model, shape, size=min(shape))
         if made is not None and not self._logits_wrong:
             self._compare_logits(made, " at {} x {}, after other sizes".format(*shape))
 
     def _layer_at(self, model: camserve.Model, shape: tuple[int, int]) -> None:
-        """The layer and its map at an input of exactly that shape, (w, h), where the module itself takes it."""
+        """Check the layer and its map at an input of exactly that shape, (w, h), if the module itself takes it."""
         made = self._explained(model, shape, size=min(shape), method="gradcam")
         if made is None or made.placement.frame.input != shape:
             return
@@ -211,7 +211,7 @@ class _Check:
         check.run()
 
     def _engines(self, model: camserve.Model, own: camserve.Explanation) -> str:
-        """Which others run it: openvino, and as torch does; or torch alone, said in words."""
+        """Return which engines run the network: OpenVINO too, with the same results, or only torch, with a warning."""
         other = self._tried("openvino", lambda: loaded(self.network, self.side, "openvino"), DECLINES)
         if other is None or isinstance(other, CamserveError):
             self.row.note("" if other is None else f"OpenVINO: {first_line(other)}")
@@ -234,11 +234,11 @@ class _Check:
 
 
 def loaded(network: nn.Module, side: int, engine: str) -> camserve.Model:
-    """As a user loads a module whose inputs are (pixel - 127.5) / 127.5."""
+    """Load a module as a user does, with inputs (pixel - 127.5) / 127.5."""
     return camserve.load(network, size=side, mean=[127.5] * 3, std=[127.5] * 3, settings=settings(engine))
 
 
 def settings(engine: str) -> Settings:
-    """One worker with one thread; converted networks are not kept."""
+    """Return settings with one worker and one thread; converted networks are not kept."""
     compute = {"engine": engine, "cache": "", "threads": 1, "workers": 1}
     return load_settings(overrides={"compute": compute})

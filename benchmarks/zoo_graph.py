@@ -1,7 +1,7 @@
-"""What a network computes on one image, tensor by tensor, and how the answer's gradient goes back through it.
+"""What a network computes for one image, tensor by tensor, and how the gradient goes back through it.
 
-Plain PyTorch on the network as its user has it: a mode sees what every function of torch gives, hooks see what modules
-give, and autograd's own graph says which tensors everything goes through. Nothing here is camserve's.
+Plain PyTorch on the user's network: a mode records the results of torch functions, hooks record the outputs of modules,
+and autograd's graph says which tensors all paths go through. Nothing of camserve is used.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +18,9 @@ Node = Any  # torch.autograd.graph.Node
 
 @dataclass
 class Value:
-    """A tensor at one moment. node, output: where its gradient is found. version: changes where it is written into.
+    """A tensor at one moment. node, output: where its gradient is found. version: changes if it is written into.
 
-    names: the modules that gave it. kept: a copy, of those modules' outputs that were asked for.
+    names: the modules whose output it is. kept: a copy, for requested modules.
     """
 
     tensor: Tensor
@@ -32,19 +32,19 @@ class Value:
 
     @property
     def intact(self) -> bool:
-        """Whether it still holds what it held then."""
+        """Whether the tensor is unchanged since then."""
         return self.kept is not None or self.tensor._version == self.version
 
     @property
     def content(self) -> Tensor:
-        """What it held."""
+        """The values at that moment."""
         return (self.tensor if self.kept is None else self.kept).detach()
 
 
 class Recording:
-    """One forward pass with everything kept. image: (1, 3, H, W). values: in the order in which they were made.
+    """One forward pass with all tensors recorded. image: (1, 3, H, W). values: in the order in which they were made.
 
-    by_name: {module's path: what it gave last}. keep: of which modules outputs are copied.
+    by_name: {module's path: its last output}. keep: the modules whose outputs are copied.
     """
 
     def __init__(self, network: nn.Module, image: Tensor, keep: str = "") -> None:
@@ -86,17 +86,17 @@ class Recording:
         return hook
 
     def matters(self, value: Value) -> bool:
-        """Whether a path from the image to the logits goes through it."""
+        """Whether a path from the image to the logits goes through a value."""
         return value.node in self.order
 
     def is_cut(self, value: Value) -> bool:
-        """Whether every path from the image to the logits goes through it."""
+        """Whether every path from the image to the logits goes through a value."""
         return self._cuts.get(value.node) == {value.output}
 
     def gradients(
         self, score: Tensor, values: list[Value], without: Value | None = None
     ) -> tuple[list[Tensor | None], Tensor | None]:
-        """d score / d each of `values`, and d score / d image; as if `without` were a constant, where it is given."""
+        """Return d score / d each of `values`, and d score / d image. `without`, if given, counts as a constant."""
         found: dict[tuple[Node, int], Tensor] = {}
         wanted: dict[Node, set[int]] = {}
         for value in values:
@@ -111,7 +111,7 @@ class Recording:
 def hooked(
     found: dict[tuple[Node, int], Tensor], wanted: Mapping[Node, set[int]], blocked: Mapping[Node, set[int]]
 ) -> Iterator[None]:
-    """While inside, a backward pass puts gradients that are wanted into `found`, and stops at what is blocked."""
+    """Inside the context, a backward pass puts wanted gradients into `found`, and stops at blocked outputs."""
 
     def watch(node: Node) -> Any:
         def before(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...] | None:
@@ -138,7 +138,7 @@ def hooked(
 
 
 class _Watching(TorchFunctionMode):
-    """Tells `see` of every tensor that a function of torch gives."""
+    """Calls `see` with every tensor that a torch function returns."""
 
     def __init__(self, see: Callable[[Tensor], object]) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class _Watching(TorchFunctionMode):
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:
-    """The tensors of what a module or function gives, in order."""
+    """Yield the tensors in the result of a module or function, in order."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
@@ -164,10 +164,10 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
 
 
 def logits_in(answer: Any) -> Tensor:
-    """What a user of the network takes for its logits, (N, C)."""
+    """Return the logits, (N, C), as a user of the network finds them."""
     if isinstance(answer, Tensor):
         return answer
-    for name in ("logits", "last_hidden_state"):  # the latter is what PP-LCNet of transformers calls them
+    for name in ("logits", "last_hidden_state"):  # PP-LCNet of transformers uses the latter name
         found = getattr(answer, name, None)
         if isinstance(found, Tensor) and found.ndim == 2:
             return found
@@ -175,10 +175,10 @@ def logits_in(answer: Any) -> Tensor:
 
 
 def make_steady(nodes: Mapping[Node, int]) -> None:
-    """Gives batch norms gradients that lie in memory in order.
+    """Make the gradients of batch norms contiguous in memory.
 
-    torch 2.14.1 misreads others on a CPU where the batch is of one image: the gradient of tokens that were made of a
-    map by flatten(2).transpose(1, 2) comes out of a batch norm before them wrong, without a word.
+    torch 2.14.1 misreads other gradients on a CPU with a batch of one image: if tokens come from a map by
+    flatten(2).transpose(1, 2), the gradient of a batch norm before them is wrong, without a warning.
     """
     for node in nodes:
         if "BatchNorm" in node.name():
@@ -186,7 +186,7 @@ def make_steady(nodes: Mapping[Node, int]) -> None:
 
 
 def relevant_order(root: Node, image: Tensor) -> dict[Node, int]:
-    """{node: its place} of all nodes between the logits and the image, the logits' first; edges go forward only."""
+    """Return {node: its place} of all nodes between logits and image, the logits' first; edges only go forward."""
     finished: dict[Node, bool] = {}
     order: list[Node] = []
     waiting: list[tuple[Node, bool]] = [(root, False)]
@@ -204,7 +204,7 @@ def relevant_order(root: Node, image: Tensor) -> dict[Node, int]:
 
 
 def full_cuts(root: Node, order: Mapping[Node, int]) -> dict[Node, set[int]]:
-    """Nodes that no path from the logits to the image goes around, and which of their outputs those paths use."""
+    """Return the nodes that every path from logits to image passes, and which of their outputs the paths use."""
     used: dict[Node, set[int]] = {root: {0}}
     reach, cuts = 0, {}
     for node, place in order.items():

@@ -1,4 +1,4 @@
-"""The layer that camserve chose, and its maps there, against the oracle."""
+"""Compare the layer that camserve chose, and its maps there, with the oracle."""
 
 import copy
 from typing import Any
@@ -11,17 +11,17 @@ from zoo_row import Row, maps_agree, picture, pixels_of
 
 import camserve
 
-# Words in a warning that tell of a layer that is not the last one, or whose places are not certain.
+# Words of warnings about a layer that is not the last possible one, or whose places are not certain.
 PARTLY = ("several branches", "cannot tell where in the image", "cannot check where", "changes at another")
 
 Place = tuple[Value, Layout]
 
 
 class LayerCheck:
-    """row: where it is written down. network: as its user has it, never run. ours: explanations by method.
+    """row: holds the results. network: the user's network, never run. ours: explanations by method.
 
-    own: the explanation whose layer it is, of `picture` of just the input's size. where: "" or which size that is.
-    Raises whatever the network raises at that size.
+    own: the explanation whose layer is checked, of a `picture` of the input's size. where: "" or that size. Raises the
+    network's own errors at that size.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LayerCheck:
         return self.own.placement.frame.input
 
     def run(self) -> None:
-        """Finds the tensor that the maps are of, and judges it."""
+        """Find the tensor of the maps, and judge it."""
         height, width = self.own.map.shape
         if not self.oracle.fits_image((height, width)):
             self.row.wrong(f"{self.name}: its grid of {width} x {height} cells is not of the image's proportions")
@@ -63,9 +63,9 @@ class LayerCheck:
             self.row.note(f"said by camserve: {wrong}")
 
     def _by_name(self, *, rounded: bool = False) -> Place | None:
-        """The module of that name, where Grad-CAM and HiResCAM by autograd at what it gives are camserve's.
+        """Return the module of that name, if Grad-CAM and HiResCAM by autograd at its output equal camserve's.
 
-        rounded: allow for what the network itself is off in float32, as double precision tells.
+        rounded: allow for the network's own rounding error in float32, measured with double precision.
         """
         value = self.oracle.named
         if value is None or not self.oracle.recording.matters(value):
@@ -80,7 +80,7 @@ class LayerCheck:
         return None
 
     def _by_map(self) -> Place | None:
-        """The last tensor whose maps are camserve's, for names that are no module's."""
+        """Return the last tensor whose maps equal camserve's, for names that are not a module's."""
         if not self.ours:
             return None
         for value, layout, maps in self.oracle.candidates(self.own.map.shape, self.target):
@@ -92,7 +92,7 @@ class LayerCheck:
         return None
 
     def rounding(self) -> float:
-        """How far Grad-CAM is off in float32 for the network itself, as a share of its peak."""
+        """The rounding error of the network's own Grad-CAM in float32, as a share of its peak."""
         value, double = self.oracle.named, self._oracle(double=True)
         for layout in layouts(tuple(value.tensor.shape), self.oracle.aspect, self.own.map.shape) if value else ():
             if double.named is not None:
@@ -102,7 +102,7 @@ class LayerCheck:
         return 0.0
 
     def _agree(self, theirs: Cams, exact: Cams | None = None) -> bool:
-        """Whether they are camserve's, where it gave some."""
+        """Whether the maps equal camserve's, as far as camserve gave maps."""
         return all(
             maps_agree(
                 made.map,

@@ -1,4 +1,4 @@
-"""How a tensor lies over the image: as maps, channels first or last, or as tokens with some that are no patches."""
+"""How a tensor lies over the image: as maps, channels first or last, or as tokens, some of which are not patches."""
 
 import math
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ _MOST_PREFIX = 16
 
 @dataclass(frozen=True)
 class Layout:
-    """kind: which axes are which. grid: (h, w). prefix: tokens before, or with "behind" after, the patches'."""
+    """kind: the meaning of the axes. grid: (h, w). prefix: tokens before the patches', or after them with "behind"."""
 
     kind: str
     grid: tuple[int, int]
     prefix: int = 0
 
     def cells(self, tensor: Tensor) -> Tensor:
-        """The tensor's own places, (K, h, w)."""
+        """Return the tensor as (K, h, w)."""
         height, width = self.grid
         if self.kind == "first":
             return tensor[0]
@@ -32,9 +32,9 @@ class Layout:
 
 
 def layouts(shape: tuple[int, ...], aspect: float, grid: tuple[int, int] | None = None) -> Iterator[Layout]:
-    """The ways in which a tensor of that shape can lie over an image of `aspect` (H over W), the likeliest first.
+    """Yield the ways in which a tensor of that shape can lie over an image of `aspect` (H / W), the likeliest first.
 
-    grid: (h, w), where it is known.
+    grid: (h, w), if known.
     """
     if len(shape) == 4 and shape[0] == 1:
         for kind, found in (("first", shape[2:]), ("last", shape[1:3])):
@@ -64,7 +64,7 @@ def _grids(count: int, aspect: float, grid: tuple[int, int] | None) -> Iterator[
 
 
 def _fits(found: tuple[int, ...], aspect: float, grid: tuple[int, int] | None) -> bool:
-    """Several places, as many down as across, but for the aspect."""
+    """Whether a grid has several places, and the proportions of `aspect`."""
     height, width = found
     if grid is not None:
         return (height, width) == grid

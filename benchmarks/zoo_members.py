@@ -1,4 +1,4 @@
-"""The networks of the zoo: every image classifier of transformers, torchvision's 80, and timm's, one a module and more.
+"""The networks of the zoo: every image classifier of transformers, torchvision's 80, and at least one per timm module.
 
 python benchmarks/zoo_members.py        # the smallest member of every module of timm, for SMALLEST below
 """
@@ -18,9 +18,9 @@ LIBRARIES = "transformers", "torchvision", "timm"
 
 @dataclass(frozen=True)
 class Member:
-    """A network to try. make: a fresh one in evaluation mode. side: of the square input it is made for, pixels.
+    """A network to try. make: makes a new copy in evaluation mode. side: of its square input, pixels.
 
-    note: how it differs from its library's own of that name.
+    note: how it differs from its library's network of that name.
     """
 
     library: str
@@ -30,7 +30,7 @@ class Member:
     note: str = ""
 
 
-# By parameters, in timm 1.0.31. Modules that are newer are looked through when the zoo runs.
+# The members with the fewest parameters, in timm 1.0.31. Newer modules are searched when the zoo runs.
 SMALLEST = {
     "beit": "beit_base_patch16_224", "byoanet": "halonet_h1", "byobnet": "test_byobnet", "cait": "cait_xxs24_224",
     "coat": "coat_tiny", "convit": "convit_tiny", "convmixer": "convmixer_768_32", "convnext": "test_convnext",
@@ -65,7 +65,7 @@ SMALLEST = {
     "xcit": "xcit_nano_12_p8_224",
 }  # fmt: skip
 
-# Further members, of kinds that the smallest of their modules do not show.
+# Further members, of kinds that the smallest members do not cover.
 MORE = (
     "caformer_s18", "coat_lite_tiny", "convformer_s18", "convnext_atto", "deit_tiny_distilled_patch16_224", "dla34",
     "densenetblur121d", "eca_botnext26ts_256", "efficientnet_b0", "eva02_tiny_patch14_224", "fastvit_sa12", "gernet_s",
@@ -77,7 +77,7 @@ MORE = (
     "vit_tiny_patch16_224", "xception41",
 )  # fmt: skip
 
-# Large ones made smaller, by what their libraries' own functions take: {name: (options, note)}.
+# Large networks, made smaller with options of their libraries' functions: {name: (options, note)}.
 CUT: dict[str, tuple[dict[str, Any], str]] = {
     "vit_h_14": ({"image_size": 112}, "112 pixels"),
     "vit_l_16": ({"image_size": 112}, "112 pixels"),
@@ -88,14 +88,14 @@ CUT: dict[str, tuple[dict[str, Any], str]] = {
     "naflexvit_base_patch16_parfac_gap": ({"depth": 2}, "two blocks"),
 }
 
-# Networks that take any size, given a smaller one than they are made for: their full one takes minutes a forward.
+# Networks that take any size get a smaller input than usual: at full size a forward pass takes minutes.
 SIDES = {
     "convnext_large": 128, "csatv2": 256, "efficientnet_b4": 192, "efficientnet_b5": 192, "efficientnet_b6": 192,
     "efficientnet_b7": 192, "efficientnet_v2_l": 192, "efficientnet_v2_m": 192, "efficientnet_v2_s": 192,
     "regnet_x_32gf": 128, "regnet_y_128gf": 96, "regnet_y_16gf": 128, "regnet_y_32gf": 128, "sam2_hiera_tiny": 224,
 }  # fmt: skip
 
-# Fast, and of every kind: what continuous integration tries.
+# Fast networks of every kind, for continuous integration.
 QUICK = (
     "transformers/BeitForImageClassification",
     "transformers/CLIPForImageClassification",
@@ -125,7 +125,7 @@ QUICK = (
 
 
 def members(library: str) -> Iterator[Member]:
-    """All of one library."""
+    """Yield all networks of one library."""
     yield from {"transformers": _of_transformers, "torchvision": _of_torchvision, "timm": _of_timm}[library]()
 
 
@@ -141,7 +141,7 @@ def _of_torchvision() -> Iterator[Member]:
         stated = torchvision.models.get_model_weights(name)["DEFAULT"].transforms().crop_size[0]
         options, note = CUT.get(name, ({}, ""))
         if name in ("inception_v3", "googlenet"):
-            options = {"aux_logits": False}  # these heads answer in training only
+            options = {"aux_logits": False}  # these heads are only for training
         side, note = _sized(name, options.get("image_size", stated), note)
         yield Member("torchvision", name, _torchvision_maker(name, options), side, note)
 
@@ -151,7 +151,7 @@ def _torchvision_maker(name: str, options: dict[str, Any]) -> Callable[[], nn.Mo
         import torchvision
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # two warn that their own initialisation is slow
+            warnings.simplefilter("ignore")  # two networks warn about slow initialisation
             made: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options)
         return made.eval()
 
@@ -170,7 +170,7 @@ def _of_timm() -> Iterator[Member]:
 
 
 def _sized(name: str, stated: int, note: str) -> tuple[int, str]:
-    """The side to try, and the note on it."""
+    """Return the side to try, and a note."""
     return (SIDES[name], f"{SIDES[name]} pixels") if name in SIDES else (stated, note)
 
 
@@ -185,7 +185,7 @@ def _timm_maker(name: str, options: dict[str, Any]) -> Callable[[], nn.Module]:
 
 
 def smallest_of(module: str) -> str:
-    """The member of a module of timm with the fewest parameters."""
+    """Return the member of a timm module with the fewest parameters."""
     import timm
 
     return min(timm.list_models(module=module), key=_parameters)
@@ -198,7 +198,7 @@ def _parameters(name: str) -> float:
     try:
         with torch.device("meta"):
             made = timm.create_model(name, pretrained=False, num_classes=CLASSES)
-    except Exception:  # some cannot be made without memory
+    except Exception:  # some networks cannot be made on the meta device
         return float("inf")
     return sum(parameter.numel() for parameter in made.parameters())
 

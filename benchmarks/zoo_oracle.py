@@ -1,10 +1,10 @@
-"""Which layer is the right one to look at, and what Grad-CAM and HiResCAM are there, without camserve.
+"""Which layer is the right one to explain, and what Grad-CAM and HiResCAM are there, computed without camserve.
 
-A layer is right where
-    its cells lie over the image as the map says: each depends most on the image where it lies;
+A layer is right if
+    its cells lie over the image as the map says: each cell depends most on the image at its own place;
     most of its places have influence on the logits;
-    nothing of the image reaches the logits beside it; or, where a class token is read out, no patch does;
-    between it and the last tensor of which all this is true nothing mixes places: no convolution, no attention.
+    no path from the image to the logits goes around it; with a class token, no path from a patch does;
+    nothing between it and the last tensor with these properties mixes places: no convolution, no attention.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from zoo_graph import Recording, Value
 from zoo_layout import Layout, layouts
 
-# Of float32: a gradient that is this share of the largest is none.
+# In float32, a gradient below this share of the largest gradient counts as 0.
 _NOTHING = 1e-7
-# A norm over a whole map joins places a little. Where more than this share of the effect crosses, places are mixed.
+# A norm over a whole map mixes places a little. If more than this share of the effect crosses, places are mixed.
 _CROSSING = 0.1
-# Standard deviations: cells that lie where they are said to lie stand out by five to eight.
+# In standard deviations: cells at their true places stand out by five to eight.
 _SURPRISE = 4
 
 
 class Oracle:
-    """network: as its user has it, never run before, frozen; it is run once. layer: camserve's name of its layer."""
+    """network: the user's network, never run, frozen; it is run once. layer: camserve's name of the layer."""
 
     def __init__(self, network: nn.Module, image: Tensor, layer: str) -> None:
         self.recording = Recording(network, image, keep=layer)
@@ -36,20 +36,20 @@ class Oracle:
 
     @property
     def logits(self) -> Tensor:
-        """(C,)."""
+        """The logits, (C,)."""
         return self.recording.logits[0].detach()
 
     def fits_image(self, grid: tuple[int, int]) -> bool:
-        """Whether a grid, (h, w), has several cells, as many down as across but for the image's proportions."""
+        """Whether a grid, (h, w), has several cells and the proportions of the image."""
         return min(grid) > 1 and abs(grid[0] - grid[1] * self.aspect) <= 1
 
     def maps(self, value: Value, layout: Layout, target: int) -> "Cams":
-        """The maps of a class's logit at a tensor, by autograd."""
+        """Return the maps of a class's logit at a tensor, by autograd."""
         (gradient,), _ = self.recording.gradients(self.recording.logits[0, target], [value])
         return cams(value, layout, gradient)
 
     def candidates(self, grid: tuple[int, int], target: int) -> list[tuple[Value, Layout, "Cams"]]:
-        """The same at every tensor with that grid, the last first."""
+        """Return the maps at every tensor with that grid, the last tensor first."""
         fitting = [
             (value, layout)
             for value in reversed(self.recording.values)
@@ -61,7 +61,7 @@ class Oracle:
         return [(value, layout, cams(value, layout, one)) for (value, layout), one in pairs if one is not None]
 
     def judge(self, value: Value, layout: Layout) -> tuple[str, str]:
-        """What is wrong with it as the layer to look at, "" where nothing is; and which is the last right tensor."""
+        """Return what is wrong with a tensor as the layer, "" if nothing is; and which is the last right tensor."""
         last = self._last(layout.grid)
         words = "none" if last is None else in_words(last[0])
         (gradient,), past = self.recording.gradients(self.score, [value], without=value)
@@ -78,7 +78,7 @@ class Oracle:
         return "parts of the image reach the logits beside it", words
 
     def _last(self, grid: tuple[int, int]) -> tuple[Value, Layout] | None:
-        """The last tensor that everything goes through, and whose places have influence and lie over the image."""
+        """Return the last tensor that all paths pass, and whose places have influence and lie over the image."""
         cuts = [value for value in self.recording.values if self.recording.is_cut(value)]
         cuts.sort(key=lambda value: self.recording.order[value.node])
         gradients, _ = self.recording.gradients(self.score, cuts)
@@ -91,10 +91,10 @@ class Oracle:
         return None
 
     def _in_place(self, value: Value, layout: Layout) -> bool:
-        """Whether cells depend most on the image where they are said to lie; asked of nine of them at most.
+        """Whether cells depend most on the image at their own places; at most nine cells are tested.
 
-        What all cells depend on alike, such as what attention takes from everywhere, says nothing about places, so
-        it is taken off. The energy that lies in the right places is compared with that in shuffled ones.
+        An effect on all cells, such as from attention, says nothing about places, so it is subtracted. The energy at
+        the right places is compared with that at shuffled places.
         """
         key = value.node, value.output, layout
         if key not in self._placed:
@@ -104,7 +104,7 @@ class Oracle:
         return self._placed[key]
 
     def _energies(self, cells: Tensor, chosen: list[tuple[int, int]], grid: tuple[int, int]) -> Tensor | None:
-        """How much each chosen cell depends on the image at each, (cells, cells); None where one depends on nothing."""
+        """Return how much each chosen cell depends on the image at each, (cells, cells); None if a cell does not."""
         weights = torch.randn(cells.shape[0], generator=_seeded(4))
         found = []
         for down, across in chosen:
@@ -150,14 +150,14 @@ class Oracle:
         return False
 
     def _patches_pass(self, last: tuple[Value, Layout], value: Value) -> bool:
-        """Whether all that the patches' tokens of `last` do to the logits they do through `value`."""
+        """Whether the patches' tokens of `last` affect the logits only through `value`."""
         (gradient,), _ = self.recording.gradients(self.score, [last[0]], without=value)
         return gradient is None or not bool(last[1].cells(gradient).any())
 
 
 @dataclass(frozen=True)
 class Cams:
-    """Grad-CAM and HiResCAM, (h, w), and the largest sum of the sizes of what is added up in a cell."""
+    """Grad-CAM and HiResCAM, (h, w), and the largest sum of absolute terms in a cell."""
 
     gradcam: Tensor
     hirescam: Tensor
@@ -165,7 +165,7 @@ class Cams:
 
 
 def cams(value: Value, layout: Layout, gradient: Tensor | None) -> Cams:
-    """Both from activations A_k and gradients g_k: the sums over k of mean(g_k) A_k, and of g_k A_k."""
+    """Compute both from activations A_k and gradients g_k: the sums over k of mean(g_k) A_k, and of g_k A_k."""
     activations = layout.cells(value.content)
     slopes = torch.zeros_like(activations) if gradient is None else layout.cells(gradient)
     weights = slopes.mean((1, 2), keepdim=True)
@@ -174,15 +174,15 @@ def cams(value: Value, layout: Layout, gradient: Tensor | None) -> Cams:
 
 
 def influence(gradient: Tensor) -> float:
-    """The share of places (K, h, w) at which a gradient is not 0."""
+    """Return the share of places (K, h, w) at which a gradient is not 0."""
     size = gradient.abs().sum(0)
     return float((size > _NOTHING * size.max()).float().mean()) if bool(size.max() > 0) else 0.0
 
 
 def surprise(energies: Tensor) -> float:
-    """By how many standard deviations the diagonal's sum lies above those of shuffled columns.
+    """Return how many standard deviations the diagonal's sum lies above the sums for shuffled columns.
 
-    Rows and columns are brought to one sum first: a place to which everything is sensitive is no place of a cell.
+    First, all rows and columns are scaled to the same sum: a place that affects every cell is not the place of one.
     """
     centred = energies.double().clamp(min=1e-30)
     for _ in range(5):
@@ -198,12 +198,12 @@ def _seeded(number: int) -> torch.Generator:
 
 
 def _spread(count: int) -> list[int]:
-    """The first, the middle and the last."""
+    """Return the first, the middle and the last index."""
     return sorted({0, count // 2, count - 1})
 
 
 def in_words(value: Value) -> str:
-    """Which tensor it is: the outermost module that gave it, or the function that made it."""
+    """Return as text which tensor it is: the output of the outermost module, or the result of a function."""
     if value.names:
         return min(value.names, key=lambda name: (name.count("."), len(name)))
     return f"a result of {value.node.name()} {tuple(value.tensor.shape)}"

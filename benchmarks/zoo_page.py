@@ -1,4 +1,4 @@
-"""docs/networks.md: what the zoo found, counts first, then a table for each library."""
+"""docs/networks.md: the results of the zoo: counts first, then a table for each library."""
 
 import platform
 from importlib.metadata import version
@@ -34,7 +34,7 @@ _COLUMNS = ("network", "layer", "head", "exact", "sizes", "engines", "legrad", "
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    """The page of rows in the order of the tables."""
+    """Return the page for rows in the order of the tables."""
     parts = [_HEADER.format(versions=_versions(rows)), _counts(rows)]
     for library in LIBRARIES:
         own = [row for row in rows if row["library"] == library]
@@ -44,7 +44,7 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 
 def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """{verdict: how many}."""
+    """Return {verdict: how many rows}."""
     verdicts = [row["verdict"] for row in rows]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 

@@ -1,4 +1,4 @@
-"""A row of the zoo, how it is filled, and what counts as the same."""
+"""A row of the zoo, how it is filled, and the tolerances of comparisons."""
 
 import io
 import logging
@@ -15,17 +15,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-# Logits may differ by this share of what lies between the largest and the smallest, and of the largest.
+# Logits may differ by this share of their range, and of the largest logit.
 OF_SPREAD, OF_LARGEST = 1e-4, 1e-5
-# Maps by this share of their peak, and of the largest sum of sizes that they are the sum of.
+# Maps may differ by this share of their peak, and of the largest sum of absolute terms.
 OF_PEAK, OF_TERMS = 1e-3, 1e-5
-# And both by so many times what the network itself is off in float32, where it magnifies rounding errors.
+# Both may differ by this many times the network's own rounding error in float32.
 OF_ROUNDING = 50
 
 
 @dataclass
 class Row:
-    """verdict: "right", "refused" or "WRONG", with `words`; "not made" where its own library cannot make it here."""
+    """verdict: "right", "refused" or "WRONG", with `words`; "not made" if the network's library cannot make it here."""
 
     library: str
     name: str
@@ -44,21 +44,21 @@ class Row:
     seconds: float = 0.0
 
     def wrong(self, what: str) -> None:
-        """Something is not as it should be; "" is nothing."""
+        """Record an error; "" is no error."""
         if not what:
             return
         self.words = f"{self.words}; {what}" if self.verdict == "WRONG" else what
         self.verdict = "WRONG"
 
     def note(self, what: str) -> None:
-        """Something that a reader may want to know."""
+        """Record a note for the reader."""
         if what and what not in self.notes:
             self.notes.append(what)
 
 
 @contextmanager
 def heard(row: Row, what: str) -> Iterator[None]:
-    """While inside, whatever is written to standard error is wrong, and warnings and log lines are noted."""
+    """Inside the context, output to standard error is an error, and warnings and log lines become notes."""
     lines = logging.StreamHandler(io.StringIO())
     logging.getLogger("camserve").addHandler(lines)
     kept = os.dup(2)
@@ -80,7 +80,7 @@ def heard(row: Row, what: str) -> Iterator[None]:
 
 
 def picture(width: int, height: int) -> npt.NDArray[np.uint8]:
-    """A picture with large and small shapes, (H, W, 3), the same at every call."""
+    """Return a picture with large and small shapes, (H, W, 3), the same at every call."""
     rng = np.random.default_rng(1000 * width + height)
     total = np.zeros((height, width, 3))
     for cells, strength in ((4, 70), (11, 45), (40, 25)):
@@ -90,20 +90,20 @@ def picture(width: int, height: int) -> npt.NDArray[np.uint8]:
 
 
 def pixels_of(image: npt.NDArray[np.uint8]) -> Tensor:
-    """What the network is given of it: float32 (1, 3, H, W), (pixel - 127.5) / 127.5."""
+    """Return the network's input for an image: float32 (1, 3, H, W), (pixel - 127.5) / 127.5."""
     return ((torch.from_numpy(image).permute(2, 0, 1).float() - 127.5) / 127.5)[None].contiguous()
 
 
 def batch_of(side: int) -> Tensor:
-    """Three such inputs, for statistics."""
+    """Return three such inputs, for statistics."""
     whole = [pixels_of(np.roll(picture(side, side), side * turn // 3, (0, 1))) for turn in range(3)]
     return torch.cat([whole[0], whole[1].flip(1), -whole[2]])
 
 
 def apart(one: Tensor, other: Tensor, rounding: float = 0.0) -> float:
-    """How far two rows of logits differ, in tolerances; infinite where one is not finite.
+    """Return the difference of two rows of logits, in tolerances; infinite if one is not finite.
 
-    rounding: how far the network itself is off in float32.
+    rounding: the network's own rounding error in float32.
     """
     allowed = OF_SPREAD * float(other.max() - other.min()) + OF_LARGEST * float(other.abs().max())
     missing = float((one.double() - other.double()).abs().max()) if one.shape == other.shape else float("inf")
@@ -112,7 +112,7 @@ def apart(one: Tensor, other: Tensor, rounding: float = 0.0) -> float:
 
 
 def maps_agree(ours: npt.NDArray[np.float32], theirs: Tensor, size: float = 0.0, rounding: float = 0.0) -> bool:
-    """Whether two maps are the same. size: the largest sum of sizes of what they add up; rounding: as `apart`."""
+    """Whether two maps agree within tolerances. size: the largest sum of absolute terms. rounding: as in `apart`."""
     if ours.shape != tuple(theirs.shape):
         return False
     allowed = OF_PEAK * float(theirs.abs().max()) + OF_TERMS * size + OF_ROUNDING * rounding
@@ -120,6 +120,6 @@ def maps_agree(ours: npt.NDArray[np.float32], theirs: Tensor, size: float = 0.0,
 
 
 def first_line(error: object) -> str:
-    """Of what an error says, the first line, at most 300 characters."""
+    """Return the first line of an error, at most 300 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]

@@ -7,7 +7,7 @@ from torch import nn
 
 CLASSES = 7
 
-# Of a small vision transformer; names differ a little from family to family.
+# Options of a small vision transformer; the names differ slightly between families.
 _VIT = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 96}
 _PATCHES = {"image_size": 96, "patch_size": 16}
 _PYRAMID = {"depths": (1, 1, 1, 1), "hidden_sizes": (16, 32, 48, 64), "num_attention_heads": (1, 2, 3, 4)}
@@ -17,7 +17,7 @@ _TEXT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
 _TEXT |= {"vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2}
 _GEMMA = {**_TEXT, "num_key_value_heads": 1, "head_dim": 8}
 
-# What makes each configuration small. Where it says a size of image, that is what the network is given.
+# The options that make each configuration small. An image size in it is the size of the network's input.
 SMALL: dict[str, dict[str, Any]] = {
     "BeitConfig": {**_VIT, **_PATCHES, "use_relative_position_bias": True, "layer_scale_init_value": 0.1},
     "BitConfig": {"embedding_size": 16, "hidden_sizes": (32, 64, 96, 128), "depths": (1, 1, 1, 1), "num_groups": 8},
@@ -79,7 +79,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ViTMSNConfig": {**_VIT, **_PATCHES},
 }  # fmt: skip
 
-# Where the configuration does not say which size of image the network takes.
+# Input sides for configurations without an image size.
 _SIDES = {"CvtConfig": 128, "PerceiverConfig": 224, "Siglip2Config": 96, "ShieldGemma2Config": 64, "ImageGPTConfig": 8}
 _SIDE = 128
 _OTHER_SIDES = {
@@ -90,8 +90,8 @@ _OTHER_SIDES = {
 
 
 def classes() -> dict[str, tuple[type, type]]:
-    """{class's name: (its configuration, the class)} of the whole mapping, those with several classes a configuration
-    included."""
+    """Return {class's name: (its configuration, the class)} for the whole mapping, also for configurations with several
+    classes."""
     from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING as mapping
 
     found: dict[str, tuple[type, type]] = {}
@@ -102,7 +102,7 @@ def classes() -> dict[str, tuple[type, type]]:
 
 
 def maker(name: str) -> Callable[[], nn.Module]:
-    """What makes the network of that name, in evaluation mode."""
+    """Return a function that makes the network of that name, in evaluation mode."""
 
     def make() -> nn.Module:
         config, model = classes()[name]
@@ -113,7 +113,7 @@ def maker(name: str) -> Callable[[], nn.Module]:
 
 
 def configured(config: type, name: str) -> Any:
-    """A small configuration. An architecture that is newer than this file is made as its library makes it."""
+    """Return a small configuration. An architecture that is newer than this file gets its library's defaults."""
     options: Mapping[str, Any] = SMALL.get(config.__name__, {})
     if name == "PerceiverForImageClassificationLearned":
         options = {**options, "image_size": _OTHER_SIDES[name]}
@@ -123,7 +123,7 @@ def configured(config: type, name: str) -> Any:
 
 
 def side_of(name: str) -> int:
-    """The side of the square image that the network of that name is given, pixels."""
+    """Return the side of the square input of the network of that name, in pixels."""
     if name in _OTHER_SIDES:
         return _OTHER_SIDES[name]
     config = classes()[name][0].__name__

@@ -1,7 +1,7 @@
-"""Random weights in which nothing is zero, one or without effect, so that no part of a network can be left out unseen.
+"""Random weights without zeros and ones, so that every part of a network has an effect and no error stays hidden.
 
-Fresh networks hide mistakes: classifiers, last norms of residual branches and layer scales start at zero or at 1e-6,
-batch norms at mean 0 and variance 1. Here every parameter is random, and batch norms know what really reaches them.
+New networks hide errors: classifiers, last norms of residual branches and layer scales start at zero or at 1e-6, batch
+norms at mean 0 and variance 1. Here every parameter is random, and batch norms have the statistics of real inputs.
 """
 
 import math
@@ -14,7 +14,7 @@ _SEED = 20261
 
 
 def trained_like(make: Callable[[], nn.Module], example: Tensor) -> nn.Module:
-    """A network of `make` with such weights, which has never run. example: images (N, C, H, W) for its statistics."""
+    """Return a network of `make` with such weights that has never run. example: images (N, C, H, W) for statistics."""
     torch.manual_seed(_SEED)
     tried = make()
     randomise(tried)
@@ -26,7 +26,7 @@ def trained_like(make: Callable[[], nn.Module], example: Tensor) -> nn.Module:
 
 
 def randomise(network: nn.Module) -> None:
-    """Every parameter of its kind: weights keep the size of what goes through, scales are below 1, offsets small."""
+    """Draw every parameter by its kind: weights keep the size of activations, scales are below 1, offsets are small."""
     generator = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         for part in network.modules():
@@ -40,7 +40,7 @@ def _drawn(part: nn.Module, name: str, parameter: Tensor, generator: torch.Gener
     if _is_offset(name):
         return 0.1 * normal
     if parameter.ndim < 2 or parameter.numel() == max(parameter.shape):
-        # branches of this strength leave most of what goes past them, as trained networks' do: places stay places
+        # weak branches change little of the skip connection, as in trained networks, so that cells keep their places
         return 0.2 + 0.4 * torch.rand(parameter.shape, generator=generator)
     if _is_embedding(part, name):
         return 0.3 * normal
@@ -49,9 +49,9 @@ def _drawn(part: nn.Module, name: str, parameter: Tensor, generator: torch.Gener
 
 
 def _attend_nearby(part: nn.Module) -> None:
-    """Biases of attention by distance favour what is near, as trained ones do (LeViT and its kin).
+    """Make biases of attention by distance favour near places, as trained biases do (LeViT and similar networks).
 
-    Where their queries lie further apart than their keys, nothing else tells where a query lies.
+    If queries lie further apart than keys, only these biases tell where a query lies.
     """
     table, indices = getattr(part, "attention_biases", None), getattr(part, "attention_bias_idxs", None)
     if not isinstance(table, Tensor) or not isinstance(indices, Tensor) or indices.ndim != 2:
@@ -62,7 +62,7 @@ def _attend_nearby(part: nn.Module) -> None:
 
 
 def _grid(count: int) -> Tensor:
-    """Places of cells on a square of side 1, (count, 2), row by row."""
+    """Return the places of cells on a square of side 1, (count, 2), row by row."""
     side = math.isqrt(count)
     places = (torch.arange(side) + 0.5) / side
     return torch.cartesian_prod(places, places)
@@ -78,7 +78,7 @@ def _is_embedding(part: nn.Module, name: str) -> bool:
 
 
 def _bump(part: nn.Module, parameter: Tensor) -> Tensor:
-    """Kernels that overlap weigh their middle most, as trained ones do, so that cells of small maps have a place."""
+    """Return a factor for overlapping kernels, largest at the centre as in trained kernels: cells get a place."""
     if not isinstance(part, nn.Conv2d) or parameter.ndim != 4 or part.stride >= part.kernel_size:
         return torch.ones(())
     down, across = ((torch.arange(side) - (side - 1) / 2) / max(1.0, side / 4) for side in parameter.shape[2:])
@@ -86,12 +86,12 @@ def _bump(part: nn.Module, parameter: Tensor) -> Tensor:
 
 
 def _gain(part: nn.Module) -> float:
-    """Rectifiers behind a convolution take half of the variance."""
+    """Return the gain: a ReLU after a convolution removes half of the variance."""
     return 2.0 if isinstance(part, nn.Conv2d) else 1.0
 
 
 def measure_statistics(network: nn.Module, example: Tensor) -> None:
-    """Running means and variances of every norm that has some, as they are for `example`, and a little off."""
+    """Set the running means and variances of every norm to those of `example`, with a small random change."""
     generator = torch.Generator().manual_seed(_SEED + 1)
 
     def measure(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -105,7 +105,7 @@ def measure_statistics(network: nn.Module, example: Tensor) -> None:
     try:
         with torch.no_grad():
             network.eval()(example)
-    except Exception:  # what takes no images cannot be measured; that it takes none is for the check to find
+    except Exception:  # a network that does not take images cannot be measured; the check reports it
         return
     finally:
         for handle in handles:

@@ -1,34 +1,34 @@
 """Every error that camserve raises on purpose, in one tree.
 
 CamserveError
-├── OptionError            400  an option's value is not one we take
-│   ├── CutError           400  cut at that layer, a network is no longer itself
+├── OptionError            400  an option has a value that is not allowed
+│   ├── CutError           400  a network that is cut at that layer gives other answers
 │   ├── SizeError          400  the network does not take an input of that size
 │   ├── TooLong            422  a method cannot end within the time allowed
 │   ├── TooMuch            422  more work, images, classes or values than one request may have
 │   └── UnknownName        400  no such method, layer, class, colour map ...; says which are close
-├── ImageError             422  the bytes are no image that can be decoded
-│   ├── ImageTypeError     415  a file format we do not take
+├── ImageError             422  the bytes are not an image that can be decoded
+│   ├── ImageTypeError     415  the file format is not supported
 │   └── ImageTooLarge      422  more pixels, or a longer side, than the limit
 ├── BodyTooLarge           413  more bytes than the limit
-├── Unauthorised           401  the bearer token is missing or another
+├── Unauthorised           401  the bearer token is missing or wrong
 ├── UploadTooSlow          408  the body did not arrive in time
-├── ClientGone             499  nobody waits for the answer any more
-├── ModelNotFound          404  no card of that name
-├── UnknownJob             404  no job of that id, or none any more
+├── ClientGone             499  the client closed the connection before the answer
+├── ModelNotFound          404  no card has that name
+├── UnknownJob             404  no job has that id, or the service has forgotten it
 ├── NoResult               409  a job has not ended, or was cancelled
 ├── ModelError             500  a card, its weights or its network do not work
-│   └── NotInstalled       500  a package that a card needs is not there
+│   └── NotInstalled       500  a package that a card needs is not installed
 ├── ConfigError            500  a setting is unknown or out of range
-├── EngineError            500  an engine cannot run a network; another does
+├── EngineError            500  an engine cannot run a network, or gives other answers than torch
 ├── OutputError            500  a result cannot be written
-└── Unavailable            503  loading, or shutting down
-    ├── OutOfMemory        503  there is too little memory for it now
+└── Unavailable            503  the service is loading, or shutting down
+    ├── OutOfMemory        503  there is too little memory now
     ├── Busy               429  the queue is full
     └── DeadlinePassed     504  no answer within the time allowed
 
-Each message says what was given, what is allowed and what to try. `code` is the stable machine-readable
-name, `status` the HTTP status, `exit_code` the status a command ends with.
+Each message says what was given, what is allowed and what to try. `code` is the stable name for programs, `status` the
+HTTP status, `exit_code` the exit status of a command.
 """
 
 import difflib
@@ -36,13 +36,13 @@ import reprlib
 import threading
 from collections.abc import Iterable
 
-# Characters of a value in an error's text: enough to recognise it by, not the whole image.
+# Characters of a value that an error quotes: enough to recognise the value, not a whole image.
 _SHOWN = 100
-# Characters of a misspelt name that are looked at: the time to compare grows with their square.
+# Characters of a misspelt name that are compared: the time grows with the square of their number.
 LONGEST_NAME = 300
-# Names that are offered in place of one that there is not.
+# The most names that an error suggests in place of an unknown one.
 _OFFERED = 8
-# repr, of which the first parts of a list are looked at.
+# A repr that reads only the first items of a collection.
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxset = _BRIEF.maxdict = _SHOWN // 3
 _BRIEF.maxstring = _BRIEF.maxother = 2 * _SHOWN + 10
@@ -55,7 +55,7 @@ class CamserveError(Exception):
     code = "error"
     status = 500
     exit_code = 1
-    # Seconds after which it may be otherwise, where that is known.
+    # Seconds after which a client should try again, if known.
     retry_after: int | None = None
 
 
@@ -83,7 +83,7 @@ class TooLong(OptionError):
 
 
 class TooMuch(OptionError):
-    """A request asks for more work, images, classes or values than it may have. Nothing of it was done."""
+    """A request asks for more work, images, classes or values than is allowed. No part of the work was started."""
 
     code = "too_much"
     status = 422
@@ -102,7 +102,7 @@ class UnknownName(OptionError):
     def __init__(
         self, kind: str, given: object, known: Iterable[str], *, close: list[str] | None = None, allowed: str = ""
     ) -> None:
-        """close: what may have been meant, likest first. allowed: what to say of the known names but a list of them."""
+        """close: similar names, the most similar first. allowed: text that replaces the list of known names."""
         names = list(known)
         close = close_names(given, names) if close is None else close
         hint = f"; did you mean {_offered(close)}?" if close else "."
@@ -111,7 +111,7 @@ class UnknownName(OptionError):
 
 
 def _offered(names: list[str]) -> str:
-    """The first of some names, quoted; for one or more."""
+    """Join the first names of a list, quoted. The list holds at least one name."""
     *first, last = map(repr, names[:_OFFERED])
     if len(names) > _OFFERED:
         return f"{', '.join([*first, last])} and {len(names) - _OFFERED} more"
@@ -119,10 +119,10 @@ def _offered(names: list[str]) -> str:
 
 
 def shown(given: object) -> str:
-    """A value as an error quotes it: its repr, or the beginning of a long one, of which no more is written out."""
+    """Return a value as errors quote it: its repr, or the beginning of a long repr, which is never built in full."""
     try:
         text = _BRIEF.repr(given[: _SHOWN + 1] if isinstance(given, str | bytes) else given)
-    except Exception:  # anybody's class; and Python writes out no number of more than 4300 digits
+    except Exception:  # a user's class can raise anything, and Python prints no integer of more than 4300 digits
         return f"a {type(given).__name__}"
     if len(text) <= _SHOWN:
         return text
@@ -130,20 +130,20 @@ def shown(given: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what somebody else's error says, which is what our own quote of it."""
+    """Return the first line of another library's error, the part that our own errors quote."""
     try:
         return str(error).strip().split("\n")[0]
-    except Exception:  # anybody's class
+    except Exception:  # a user's class can raise anything
         return ""
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error is the user's Ctrl-C, of which only the main thread is told, rather than raised by anybody."""
+    """Whether an error is the user's Ctrl-C, which only the main thread receives, and not raised by some code."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def close_names(given: object, names: Iterable[str], *, likeness: float = 0.5) -> list[str]:
-    """At most three of `names` that are like what was given, the likest first, whatever their case."""
+    """Return at most three of `names` that are similar to the given one, the most similar first; case is ignored."""
     text = given if isinstance(given, str) else shown(given)
     by_lower = {name.lower(): name for name in reversed(list(names))}
     close = difflib.get_close_matches(text[:LONGEST_NAME].lower(), by_lower, n=3, cutoff=likeness)
@@ -195,11 +195,11 @@ class ClientGone(CamserveError):
     """The client has closed the connection before the answer."""
 
     code = "client_gone"
-    status = 499  # of no standard, but what nginx writes into its log
+    status = 499  # not a standard status: nginx writes it into its log
 
 
 class ModelNotFound(CamserveError):
-    """There is no card of that name."""
+    """No card has that name."""
 
     code = "unknown_model"
     status = 404
@@ -210,7 +210,7 @@ class ModelNotFound(CamserveError):
 
 
 class UnknownJob(CamserveError):
-    """There is no job of that id, or the service has forgotten it."""
+    """No job has that id, or the service has forgotten the job."""
 
     code = "unknown_job"
     status = 404

@@ -1,4 +1,4 @@
-"""The public Model: a classifier that can be asked why, and `load`, which makes one."""
+"""The public Model, a classifier that explains its answers, and `load`, which makes a Model."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class _Asked(ExplainOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.progress is not None and not callable(self.progress):
-            raise OptionError(f"progress {shown(self.progress)} is no function of (forwards done, in all)")
+            raise OptionError(f"progress {shown(self.progress)} is not a function of (passes done, passes in all)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class _AskedOne(_Asked, Targeted):
 @dataclass(frozen=True, kw_only=True)
 class _AskedMethods(_AskedOne):
     limit: float | None = option(
-        None, "seconds that each method may take; one that would take longer is left out", float, above=0,
-        unset="no end; 60 of all",
+        None, "seconds that each method may take; a method that needs longer is left out", float, above=0,
+        unset='no limit; 60 for "all"',
     )  # fmt: skip
 
 
@@ -64,21 +64,23 @@ class _AskedMany(_Asked):
 
 
 class Model(Classifier):
-    """A classifier that can be asked why. Made by `camserve.load`; safe to share between threads."""
+    """A classifier that explains its answers. `camserve.load` makes it; threads can share it safely."""
 
     @takes(_AskedOne)
     def explain(self, image: Source | Photo, asked: _AskedOne) -> Explanation:
-        """Why the model says what it says about one image.
+        """Explain the model's answer for one image.
 
-        image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read.
+        image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo.
         target: class index or name, "a-b" for a difference, "-a" for what speaks against a, or a function of the
-        logits; default the predicted class. See `camserve.catalogue.targets`. Or another photograph, as a Path or as
-        any image but text: why the two look alike to the features before the network's last linear layer; the
-        explanation's `other` is about that one. For an embedding text is a path, too, and the default the image itself.
-        Options that are left out come from the model's settings. For several methods or classes of one image see
+        logits; default the predicted class. See `camserve.catalogue.targets`. The target can also be a second
+        photograph: a Path or any other kind of image, but not text. The explanation then shows why the features before
+        the network's last linear layer are alike for both, and its `other` explains the second photograph. For an
+        embedding, text is a path too, and the default target is the image itself.
+        An option that you leave out comes from the model's settings. For several methods or classes of one image see
         `explain_methods` and `explain_classes`.
-        progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it
-        raises ends the work and is raised here. Raises OptionError, ImageError.
+        progress: a function of (forward passes done, forward passes in all). Methods with many forward passes call it
+        on the thread that computes. An error that it raises ends the work and is raised here. Raises OptionError,
+        ImageError.
         """
         return explain(self, image, self._meant(asked.target), asked, Run(progress=asked.progress))
 
@@ -86,10 +88,11 @@ class Model(Classifier):
     def explain_classes(
         self, image: Source | Photo, targets: int | str | Sequence[TargetOption], asked: _Asked
     ) -> Explanations:
-        """One explanation a target, all from one forward pass: a list that shows as a sheet.
+        """Explain several classes of one image with one forward pass; a notebook shows the list as a sheet.
 
-        targets: several, each as `target` of `explain`; or a number: so many of the best classes; or "above 0.5": every
-        class with a score of at least that. Options and errors: as for `explain`; OptionError where no class has that.
+        targets: a list of targets as `explain` takes them; or a number n, for the n classes with the highest scores; or
+        "above 0.5", for every class with a score of 0.5 or more. Options and errors are those of `explain`. Raises
+        OptionError if no class has that score.
         """
         found = explain_classes(self, image, targets, asked, Run(progress=asked.progress))
         return Explanations.of(class_entries(found))
@@ -98,26 +101,28 @@ class Model(Classifier):
     def explain_methods(
         self, image: Source | Photo, methods: str | Sequence[str], asked: _AskedMethods
     ) -> Explanations:
-        """One explanation a method, in that order: a list that shows as a sheet, with its `left_out`.
+        """Explain one image with several methods, in their order; a notebook shows the list as a sheet.
 
-        methods: a list of names, "cam,layercam", or "all". A method that is named and does not go with this model is an
-        OptionError; of "all" such a method is left out, with the reason. Options and errors: as for `explain`.
+        methods: a list of names, "cam,layercam", or "all". A named method that does not work with this model raises
+        OptionError; "all" leaves such methods out, and `left_out` of the result has the reasons. Options and errors are
+        those of `explain`.
         """
         run = Run(progress=asked.progress, deadline=asked.limit)
         return explain_methods(self, image, methods, self._meant(asked.target), asked, run)
 
     @takes(_AskedMany)
     def explain_many(self, images: Iterable[Source], asked: _AskedMany) -> Iterator[Explanation | CamserveError]:
-        """Explanations in the order of `images`, while the next ones are being read: bounded memory, any number.
+        """Explain any number of images, in their order. The next images are read meanwhile; memory is bounded.
 
-        errors: "raise" ends the iteration at the first image that fails; "yield" gives its CamserveError in its
-        place and goes on. target: one for all, or a list with one an image. Other options: as for `explain`.
+        errors: "raise" ends the iteration at the first image that fails; "yield" gives the CamserveError in place of
+        the explanation and continues. target: one target for all images, or a list with one target for each image.
+        Other options are those of `explain`.
         """
         run = Run(progress=asked.progress)
         return explain_many(self, images, asked.target, asked, run, errors=asked.errors)
 
     def _meant(self, target: TargetOption) -> TargetOption:
-        """The target; of an embedding, which has no classes to name, text is the path of a photograph."""
+        """Return the target. An embedding has no class names, so for it a text is the path of a photograph."""
         if self.card.scores == "embedding" and isinstance(target, str) and target not in (PREDICTED, "", *self.labels):
             return Path(target)
         return target
@@ -125,9 +130,9 @@ class Model(Classifier):
     def class_maps(
         self, image: Source | Photo, *, size: str | int | None = None, output: str | int | None = None
     ) -> npt.NDArray[np.float32]:
-        """The CAM of every class from one forward pass, float32 (C, h, w), in logits.
+        """Return the CAM of every class from one forward pass, float32 (C, h, w), in logits.
 
-        mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
+        mean(map_c) + bias_c = logit_c. Raises OptionError if the head is not GAP + linear.
         """
         return class_maps(self, image, ExplainOptions(size=size, output=output))
 
@@ -137,13 +142,13 @@ class Model(Classifier):
         metrics: Sequence[str] | None = None,
         inside: npt.NDArray[np.bool_] | None = None,
     ) -> dict[str, float | None]:
-        """The metrics of one explanation that this model made; None where one has no value here.
+        """Measure one explanation that this model made. A metric that has no value here is None.
 
         metrics: names of `camserve.catalogue.metrics`, see `camserve metrics`; default insertion and deletion, with
         `inside` also pointing and pixel_ap. inside: bool (H, W), where the object is in the photograph. Raises
         OptionError, UnknownName.
         """
-        from camserve.evaluation.comparing_methods import evaluate  # takes time to load, and few need it
+        from camserve.evaluation.comparing_methods import evaluate  # slow to import, and rarely needed
 
         return evaluate(self, explanation, metrics, inside)
 
@@ -155,19 +160,19 @@ class Model(Classifier):
         classes: Sequence[int | str] | None = None,
         objects: Sequence[npt.NDArray[np.bool_] | None] | None = None,
     ) -> "Evaluation":
-        """Which method explains this model best on these images: figures, order, recommendation and its reasons.
+        """Find the method that explains this model best on these images: numbers, ranks, and a recommendation.
 
-        images: one, or a list. methods, metrics: names; what is usual where None. classes: of each image the one that
-        it shows; without it the predicted one is explained, and there are no mosaics (grid_pg). objects: of each image
-        where the object is, bool (H, W), or None. `print` shows a table; `to_dict()` gives all numbers. Raises
-        OptionError, UnknownName, ImageError.
+        images: one image or a list. methods, metrics: names; None stands for the usual ones. classes: for each image
+        the class that it shows; without it the predicted class is explained, and there are no mosaics (grid_pg).
+        objects: for each image a mask, bool (H, W), of where the object is, or None. `print` shows a table; `to_dict()`
+        gives all numbers and the reasons. Raises OptionError, UnknownName, ImageError.
         """
         from camserve.evaluation.comparing_methods import compare_methods
 
         return compare_methods(self, images, methods, metrics, classes, objects)
 
     def inspect(self) -> "Inspection":
-        """What every layer gives and costs, the head, and the sizes of input taken; see models/inspection/."""
+        """Describe every layer's output and cost, the head, and the allowed input sizes; see models/inspection/."""
         from camserve.models.inspection.summary import inspect_model  # torch
 
         return inspect_model(self)
@@ -191,30 +196,30 @@ def load(
     settings: Settings | None = None,
     **input_options: Any,
 ) -> Model:
-    """Make a classifier ready to be explained.
+    """Load a classifier and make it ready for explanations.
 
     source: a card's name ("efficientnet-lite0", the default), the path of a card, an architecture such as
     "torchvision:resnet18", "timm:NAME", "hf:FOLDER", "package.module:factory" or "./net.py:factory", whose code is run;
-    a model file such as "net.onnx"; or an nn.Module, of which a snapshot is taken: the module itself is never touched.
-    weights: for an architecture, a checkpoint; see `camserve.models.weights.checkpoints`; or "DEFAULT", what the local
-    cache of torchvision or timm holds. key: which state dict of that file, where it holds several, as in
-    "ema.state_dict". labels: class names in the order of the logits, a dict from index to
-    name or from name to index, a text file with one a line, or "imagenet"; of a network with several outputs also a
-    dict from output to any of these. aliases: more names of classes, as in {"moggy": "tabby"}. layer: where to look;
-    found by itself where not given. output: which part of the network's answer holds the logits, where it has several
-    that could: the name of a field, a way such as "heads.colour", or an index; the others can be asked for by the
-    option `output` of `explain`.
-    scores: "softmax" (default); for multi-label heads "sigmoid"; for numbers, as of regression, "none"; for
-    features of the image "embedding". region: of segmentation networks and detectors, which part of the input is
-    explained: left, top, right, bottom, as shares of its sides; default all of it. arguments: what
-    the network's forward gets besides images, by name, the same for every picture; see `camserve.models.arguments`.
-    templates, tokenizer: of models that compare images with sentences ("clip:FOLDER", or a module such as CLIPModel),
-    whose labels are sentences: prompts as ["a photo of a {}"], and what reads them where a module does not say.
-    download: whether "hf:OWNER/NAME" or "timm:hf-hub:OWNER/NAME" is fetched where it is not on this machine; without it
-    nothing ever is.
-    input_options: fields of `camserve.models.card.Input` (size, channels, mean, std ...). What is not given of these,
-    of labels and of scores is as the network's own library states it, also of a module of timm or transformers; else
-    the input is ImageNet's usual one. A card says all these but labels, layer and output itself.
+    a model file such as "net.onnx"; or an nn.Module, which is copied: the module itself is never changed.
+    weights: for an architecture, a checkpoint, see `camserve.models.weights.checkpoints`; or "DEFAULT", for the weights
+    in the local cache of torchvision or timm. key: which state dict of the checkpoint to take if it holds several, as
+    in "ema.state_dict". labels: class names in the order of the logits, a dict from index to name or from name to
+    index, a text file with one name a line, or "imagenet"; for a network with several outputs also a dict from output
+    to any of these. aliases: more names of classes, as in {"moggy": "tabby"}. layer: the layer to explain; found
+    automatically by default. output: which part of the network's answer holds the logits, if several parts could: the
+    name of a field, a path such as "heads.colour", or an index. The option `output` of `explain` selects another part.
+    scores: "softmax" (default); "sigmoid" for multi-label heads; "none" for numbers, as of regression; "embedding" for
+    features of the image. region: for segmentation networks and detectors, which part of the input is explained: left,
+    top, right, bottom, as shares of its sides; default all of it. arguments: what the network's forward takes besides
+    images, by name, the same for every picture; see `camserve.models.arguments`.
+    templates, tokenizer: for models that compare images with sentences ("clip:FOLDER", or a module such as CLIPModel).
+    Their labels are sentences. templates are prompts such as ["a photo of a {}"]; tokenizer reads the sentences if the
+    module does not name its own.
+    download: whether to download "hf:OWNER/NAME" or "timm:hf-hub:OWNER/NAME" if it is not on this machine. Without it
+    nothing is ever downloaded.
+    input_options: fields of `camserve.models.card.Input` (size, channels, mean, std ...). For those that you leave out,
+    and for labels and scores, the network's own library decides, also for a module of timm or transformers; else the
+    input is ImageNet's usual one. A card itself states all of these except labels, layer and output.
     Raises ModelNotFound, UnknownName, OptionError, ModelError.
     """
     own = {

@@ -1,4 +1,4 @@
-"""What every test may rely on, and what every test is watched for."""
+"""Fixtures and helpers for all tests, and checks that run with every test."""
 
 import gc
 import os
@@ -39,30 +39,30 @@ if TYPE_CHECKING:
     from camserve.methods.evidence import Evidence
     from camserve.web.service import Service
 
-# Where every test is quick: `pytest -m quick`.
+# Folders and files whose tests are all quick: `pytest -m quick`.
 QUICK_PLACES = ("catalogue", "config", "explanation", "geometry", "images", "render", "test_laws.py")
 
-# Methods that run the network dozens of times and more: test_methods_*.py ask them of small networks.
+# Methods that run the network dozens of times or more: test_methods_*.py use them with small networks.
 DEAR = {"scorecam", "sscam", "iscam", "groupcam", "opticam", "polycam", "rise", "occlusion"}
 DEAR |= {"integratedgradients", "refinecam", "fullgrad"}
-# Those to ask of the embedded model, which is no transformer.
+# Methods for tests with the embedded model, which is not a transformer.
 QUICK = [method.name for method in METHODS.values() if method.name not in DEAR and method.needs != "attention"]
 
-# Milliseconds within which a browser shows what is waited for, however busy the machine is.
+# Milliseconds that a test waits for a browser, also on a busy machine.
 PATIENCE = 15000
 
-# Taken away at once: to camserve it is a setting that it does not know.
+# Removed from the environment at once, because camserve would refuse it as an unknown setting.
 TEST_DATA = os.environ.pop("CAMSERVE_TEST_DATA", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--large: also what takes minutes. --rewrite: see test_golden.py."""
+    """--large: also run tests that take minutes. --rewrite: see test_golden.py."""
     parser.addoption("--large", action="store_true", help="also run the tests that take minutes")
     parser.addoption("--rewrite", action="store_true", help="write the texts of tests/doors/golden anew")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as quick what stands in a place of quick tests; leaves out what is marked large unless it is asked for."""
+    """Mark the tests in QUICK_PLACES as quick; skip tests marked large, except with --large."""
     places = [Path(__file__).parent / place for place in QUICK_PLACES]
     for test in items:
         if any(test.path.is_relative_to(place) for place in places):
@@ -73,14 +73,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
-    """Fails a test that leaves a thread of its own behind (the shared worker pool may stay)."""
+    """Fail a test that leaves a thread behind (the shared worker pool may stay)."""
     before = set(threading.enumerate())
     yield
     for thread in threading.enumerate():
-        if thread.name == "camserve-graph":  # compiles what comes often, for a fraction of a second, and ends
+        if thread.name == "camserve-graph":  # compiles for a fraction of a second, and ends
             thread.join(60)
     if left := _left(before):
-        gc.collect()  # an error of another library's may hold on to the pool that it came from
+        gc.collect()  # an error of another library may keep its pool alive
         time.sleep(0.2)
         left = _left(before)
     assert not left, f"threads left behind: {left}"
@@ -96,23 +96,23 @@ def _left(before: set[threading.Thread]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """No test depends on how the developer's shell is set, or writes into their home."""
+    """Give each test a clean environment: no settings of the developer's shell, no files in the home folder."""
     for name in list(os.environ):
         if name.startswith("CAMSERVE_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("CAMSERVE_MODELS_FOLDERS", "")  # nor on the models they have added
+    monkeypatch.setenv("CAMSERVE_MODELS_FOLDERS", "")  # no models added by the developer
     monkeypatch.setenv("CAMSERVE_COMPUTE_CACHE", str(cache))
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all tests keep converted networks."""
+    """The folder in which all tests keep converted networks."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(autouse=True)
 def proofs_ask_their_methods(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fails a test marked as the proof of a method that never runs that method."""
+    """Fail a test that is marked as the proof of a method and never runs it."""
     claimed = {name for kind in ("exact", "oracle") for name in proved(request.node, kind)}
     if not claimed:
         yield
@@ -131,7 +131,7 @@ def proofs_ask_their_methods(request: pytest.FixtureRequest, monkeypatch: pytest
 
 
 def proved(test: pytest.Item, kind: str) -> set[str]:
-    """The methods that a test is marked as the proof of: those named, else its parameter `name`."""
+    """Return the methods that a test is marked to prove: the named methods, else its parameter `name`."""
     marks = list(test.iter_markers(kind))
     named = {name for mark in marks for name in mark.args}
     given = getattr(test, "callspec", None)
@@ -161,7 +161,7 @@ def cat(photos: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Photographs for measuring, which are not part of the project: CAMSERVE_TEST_DATA, or beside the checkout."""
+    """Photographs for measurements, which are not part of the project: CAMSERVE_TEST_DATA, or beside the checkout."""
     folder = Path(TEST_DATA or Path(__file__).parents[2] / "shared" / "data")
     if not folder.is_dir():
         pytest.skip("the photographs for measuring are not here (CAMSERVE_TEST_DATA)")
@@ -170,7 +170,7 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def server(cache: Path) -> Iterator[str]:
-    """The address of a real `camserve serve`, with settings as they come, as in `own_environment`."""
+    """The address of a real `camserve serve` with default settings, as in `own_environment`."""
     command = [sys.executable, "-m", "camserve", "serve", "--port", "0"]
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("CAMSERVE_")}
     surroundings |= {"CAMSERVE_MODELS_FOLDERS": "", "CAMSERVE_COMPUTE_CACHE": str(cache)}
@@ -188,7 +188,7 @@ def server(cache: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def attacked(cache: Path) -> "Iterator[Running]":
-    """A real `camserve serve` that remembers nothing and believes `PROXY`, with its log."""
+    """A real `camserve serve` without a cache that trusts `PROXY`, with its log."""
     if not Path("/proc/self/status").exists():
         pytest.skip("what a process holds is read from /proc, which is Linux's")
     with pytest.MonkeyPatch.context() as patch:
@@ -201,7 +201,7 @@ def attacked(cache: Path) -> "Iterator[Running]":
 
 @pytest.fixture(scope="module")
 def service() -> "Iterator[Service]":
-    """What one process of the service owns, loaded, with the settings as they come."""
+    """The loaded Service of one process, with default settings."""
     from camserve.config import load_settings
     from camserve.web.service import Service
 
@@ -213,7 +213,7 @@ def service() -> "Iterator[Service]":
 
 @pytest.fixture
 def client(service: "Service") -> "FlaskClient":
-    """Asks an application over `service`, without a socket."""
+    """A test client of an application on `service`, without a socket."""
     from camserve.web.app import create_app
 
     return create_app(service=service).test_client()
@@ -235,7 +235,7 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def in_background(server: Any) -> Iterator[str]:
-    """The origin of an HTTP server of the standard library's kind, while a thread serves it."""
+    """Serve with a thread during the block; yields the origin. server: of the standard library's kind."""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -245,7 +245,7 @@ def in_background(server: Any) -> Iterator[str]:
 
 
 def program(path: Path) -> ModuleType:
-    """A Python program that is in no package, as a module."""
+    """Load a Python program outside of packages as a module."""
     spec = spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -256,14 +256,14 @@ def program(path: Path) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def address(service: "Service") -> Iterator[str]:
-    """Where `service` is served, for a browser."""
+    """The address of `service` for a browser."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     from camserve.web.app import create_app
 
     class Quiet(WSGIRequestHandler):
         def log(self, *_: Any) -> None:
-            """Writes no log of requests."""
+            """Write no log of requests."""
 
     made = make_server("127.0.0.1", 0, create_app(service=service), threaded=True, request_handler=Quiet)
     with in_background(made) as origin:
@@ -272,7 +272,7 @@ def address(service: "Service") -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> "Iterator[Page]":
-    """The page, freshly opened. Fails the test on any complaint of the browser, the CSP's among them."""
+    """The newly opened page. Every error in the browser, also of the CSP, fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(PATIENCE)
     opened, complaints = context.new_page(), []
@@ -286,7 +286,7 @@ def page(browser: Any, address: str) -> "Iterator[Page]":
 
 
 def own(url: str, address: str) -> bool:
-    """Whether a browser that asks for that asks nobody but the server at `address`."""
+    """Whether a browser's request for a URL goes only to the server at `address`."""
     return url.startswith((address, "blob:", "data:"))
 
 
@@ -302,22 +302,22 @@ def wait_until_ready(url: str) -> None:
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Image.Image:
-    """A smooth picture of noise, another one for each seed."""
+    """Return a smooth picture of noise, a different one for each seed."""
     values = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)
 
 
 def make_socket(path: Path) -> None:
-    """What has a name and is no file."""
+    """Make a socket: a path that exists and is not a file."""
     with socket.socket(socket.AF_UNIX) as made:
         here = Path.cwd()
-        os.chdir(path.parent)  # a socket's path may have 108 bytes only
+        os.chdir(path.parent)  # a socket's path has at most 108 bytes
         made.bind(path.name)
         os.chdir(here)
 
 
 def evidence_around(model: camserve.Model, images: "Tensor", index: int, layer: str | None = None) -> "Evidence":
-    """What a method sees of `images` (N, 3, H, W), the model's input, for one class."""
+    """Return the Evidence of `images` (N, 3, H, W), the model's input, for one class."""
     from camserve.catalogue.targets import class_target
     from camserve.explain.observation import evidence_of
 
@@ -326,7 +326,7 @@ def evidence_around(model: camserve.Model, images: "Tensor", index: int, layer: 
 
 
 class Answer(NamedTuple):
-    """What a server answered, read to its end."""
+    """A server's answer, read to its end."""
 
     status: int
     headers: HTTPMessage
@@ -334,12 +334,12 @@ class Answer(NamedTuple):
 
 
 def overlaid(photo: Any, rows: Any, **look: Any) -> Image.Image:
-    """`camserve.render.overlay.overlay` as a Pillow image."""
+    """Return the result of `camserve.render.overlay.overlay` as a Pillow image."""
     return overlay(photo, rows, **look).image
 
 
 def count_forwards(model: camserve.Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows by one with each forward pass of the model's own layer."""
+    """Return a list that grows by one with each forward pass of the model's own layer."""
     calls = list[int]()
 
     def counting(kind: type, name: str) -> None:

@@ -1,7 +1,7 @@
-"""What a network says and where it looks, by plain torch on the module as it was given.
+"""A network's logits and maps, computed by plain torch on the original module.
 
-Nothing here knows how camserve works: the module itself runs, and a hook that lives as long as one call takes
-its activations and gradients.
+Nothing here depends on camserve: the module itself runs, and a hook that lives for one call records its activations and
+gradients.
 """
 
 import re
@@ -26,12 +26,12 @@ Pick = Callable[[Any], Tensor]
 
 
 def pixels(width: int, height: int | None = None, *, seed: int = 0) -> Pixels:
-    """A picture that camserve need not resize, uint8 (height, width, 3)."""
+    """Return a picture that camserve does not resize, uint8 (height, width, 3)."""
     return np.array(picture(seed, (width, height or width)))
 
 
 def input_of(photo: Pixels) -> Tensor:
-    """What a network loaded by `load` sees of it, (1, 3, H, W)."""
+    """Return the input (1, 3, H, W) of a network loaded by `load`."""
     return (torch.from_numpy(photo).permute(2, 0, 1)[None].float() - 127.5) / 127.5
 
 
@@ -42,7 +42,7 @@ def load(module: nn.Module, side: int, *, engine: str = "torch", **options: Any)
 
 
 def lively(module: Network, side: int, *, seed: int = 0) -> Network:
-    """`module` in evaluation mode with weights under which everything counts: none zero, batch norms as if trained."""
+    """Return `module` in evaluation mode with weights that all matter: no zeros, batch norms as if trained."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in module.parameters():
@@ -59,7 +59,7 @@ def _scale(weight: Tensor) -> float:
 
 
 def _settle(module: nn.Module, side: int) -> None:
-    """Gives every batch norm the statistics of four pictures."""
+    """Give every batch norm the statistics of four pictures."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     if not norms:
         return
@@ -70,7 +70,7 @@ def _settle(module: nn.Module, side: int) -> None:
 
 
 def answer_of(module: nn.Module, images: Tensor, pick: Pick = lambda answer: answer) -> Float32:
-    """The logits of the first image. pick: where they are in what the module answers."""
+    """Return the logits of the first image. pick: finds them in the module's output."""
     with torch.no_grad():
         logits: Float32 = pick(module.eval()(images))[0].float().numpy()
     return logits
@@ -85,14 +85,14 @@ def at_layer(
     grid: tuple[int, int],
     pick: Pick = lambda answer: answer,
 ) -> tuple[Tensor, Tensor]:
-    """Activations and gradients of one logit at a module's last use, both (K, h, w). grid: (h, w)."""
+    """Return activations and gradients of one logit at a module's last use, both (K, h, w). grid: (h, w)."""
     kept = list[Tensor]()
 
     def keep(part: nn.Module, inputs: Any, output: Any) -> Any:
         if isinstance(output, tuple):  # the tensor comes first, however deep
             return (keep(part, inputs, output[0]), *output[1:])
         kept.append(output if output.requires_grad else output.detach().requires_grad_())
-        return kept[-1].clone()  # the next layer may write into what it is given
+        return kept[-1].clone()  # the next layer may change its input in place
 
     handle = module.eval().get_submodule(layer).register_forward_hook(keep)
     try:
@@ -134,7 +134,7 @@ def class_maps_of(weight: Tensor, activations: Tensor) -> Float32:
 
 
 def assert_same(ours: Any, expected: Any, *, share: float = 1e-3) -> None:
-    """Equal to that share of the largest value, which is not zero."""
+    """Assert that values agree to this share of the largest value, which is not zero."""
     peak = float(np.abs(expected).max())
     assert peak > 0
     assert np.shape(ours) == np.shape(expected)
@@ -144,7 +144,7 @@ def assert_same(ours: Any, expected: Any, *, share: float = 1e-3) -> None:
 def assert_gradcam(
     model: camserve.Model, module: nn.Module, photo: Pixels, *, index: int = 1, pick: Pick = lambda answer: answer
 ) -> None:
-    """At the default layer `gradcam` is what autograd gives on the uncut module, and so are the logits."""
+    """Assert that `gradcam` at the default layer and the logits equal those of autograd on the uncut module."""
     found = model.explain(photo, method="gradcam", target=index, size=min(photo.shape[:2]))
     images = input_of(photo)
     assert found.placement.frame.input == (photo.shape[1], photo.shape[0])
@@ -154,9 +154,9 @@ def assert_gradcam(
 
 
 def explained_or_refused(attempt: Callable[[], camserve.Explanation], words: str) -> camserve.Explanation | None:
-    """The explanation; None where camserve refuses in one sentence or two that say what it is about.
+    """Return the explanation; None if camserve refuses with a short and clear message.
 
-    words: a regular expression that such a refusal holds.
+    words: a regular expression that the message must match.
     """
     try:
         return attempt()

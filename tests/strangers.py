@@ -1,7 +1,7 @@
-"""What networks of strangers really compute: plain autograd on the uncut module, held against camserve.
+"""Compare camserve with plain autograd on unknown networks.
 
 A `Stranger` answers with `answer(maps(x))`. The halves are plain methods, so that nothing marks the border between
-them; the truth is read off by calling them one after the other on an instance that camserve never sees.
+them. The truth comes from calling them one after the other on an instance that camserve never sees.
 """
 
 import copy
@@ -117,15 +117,15 @@ class Block(nn.Module):
 
 
 class Cases(dict[str, tuple[Callable[[], Any], str | None]]):
-    """Networks by name, and the words in which camserve may say that it does not explain them."""
+    """Networks by name, and the words with which camserve may refuse them."""
 
     def right(self, kind: Any) -> Any:
-        """What every explainer can be asked for: only the right answer will do."""
+        """Add a usual network: only the right answer is accepted."""
         self[kind.__name__] = kind, None
         return kind
 
     def unusual(self, words: str) -> Callable[[Any], Any]:
-        """Right, or refused on purpose, or a warning in such words."""
+        """Add an unusual network: the right answer, a refusal, or a warning with these words is accepted."""
 
         def add(kind: Any) -> Any:
             self[kind.__name__] = kind, words
@@ -135,7 +135,7 @@ class Cases(dict[str, tuple[Callable[[], Any], str | None]]):
 
 
 def seeded(kind: Callable[..., Any], seed: int = 3) -> Make:
-    """Makes one and the same network at each call: weights, biases and running statistics that all matter."""
+    """Return a function that always makes the same network, with weights, biases and statistics that all matter."""
 
     def make() -> Any:
         torch.manual_seed(seed)
@@ -167,7 +167,7 @@ class Truth:
 
 
 def truth(make: Make, image: np.ndarray) -> Truth:
-    """Logits and, for every layer that a careful person would name, Grad-CAM of the best class."""
+    """Return logits and, for every good layer, Grad-CAM of the best class."""
     x, net = entry(image), make().eval()
     with torch.no_grad():
         logits = net.logits(net(x.clone())).flatten().float().numpy().copy()
@@ -220,14 +220,14 @@ def loaded(net: Any, *, side: int = 32, **options: Any) -> Any:
 
 
 def right(make: Make, image: np.ndarray | None = None, *, tolerance: float = 1e-3, **options: Any) -> None:
-    """Class, logits and the default layer's map are the user's network's, and that network stays as it was."""
+    """Check that class, logits and the default layer's map are the network's own, and that the network is unchanged."""
     right_or_said(make, None, image, tolerance=tolerance, **options)
 
 
 def right_or_said(
     make: Make, words: str | None, image: np.ndarray | None = None, *, tolerance: float = 1e-3, **options: Any
 ) -> None:
-    """As `right`; or an error on purpose; or a warning that matches `words`. words None: nothing but right will do."""
+    """Check as `right`, but accept a CamserveError, or a warning that matches `words`. None: accept only `right`."""
     net = make()
     image = picture(net.side) if image is None else image
     before = fingerprint(net)
@@ -277,7 +277,7 @@ def check_map(explanation: Any, grad_cams: list[np.ndarray], tolerance: float = 
 
 
 def fingerprint(net: nn.Module) -> list[Any]:
-    """All that a user could notice of a module: modes, hooks, parameters, buffers, plain attributes."""
+    """Return all that a user could notice of a module: modes, hooks, parameters, buffers, plain attributes."""
     rows: list[Any] = []
     for name, module in net.named_modules():
         hooks = [len(getattr(module, f"_{kind}", ())) for kind in ("forward_hooks", "forward_pre_hooks")]

@@ -1,4 +1,4 @@
-"""A photograph at the size that the network is asked to see; squeezed, where the network does not take that."""
+"""Run a photograph at the requested input size, or squeezed if the network does not take that size."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,16 +15,17 @@ R = TypeVar("R")
 def at_size(
     model: Classifier, photo: Photo, size: str | int | None, see: Callable[[Frame], R], run: Run
 ) -> tuple[Frame, tuple[str, ...], R]:
-    """What `see` makes of the photograph's frame on a worker, with that frame and warnings about it, in words.
+    """Call `see` with the photograph's frame on a worker. Returns the frame, warnings about it, and the result.
 
-    Where the network fails at a size that nobody asked for, the whole image is squeezed to its own. Raises SizeError.
+    If the network fails at a size that the caller did not choose, the whole image is squeezed to the network's own
+    size. Raises SizeError.
     """
     frame, workers = model.frame(photo.size, size), run.workers or model.workers
     try:
         return frame, (), workers.run(lambda: see(frame), run.deadline)
     except SizeError as error:
         own = model.own_frame(photo.size)
-        if size != "fit" or frame.input == own.input:  # nobody asked for a size: the network's own may stand in
+        if size != "fit" or frame.input == own.input:  # "fit" chooses no size, so the network's own may replace it
             raise
         shape = "a square" if own.input[0] == own.input[1] else "{} x {} pixels".format(*own.input)
         said = f"{error}: the whole image was squeezed to {shape} instead"

@@ -1,4 +1,4 @@
-"""What was observed in one photograph, as an Attribution for each target."""
+"""Turn the observations of one photograph into an Attribution for each target."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,8 +24,8 @@ Float32 = npt.NDArray[np.float32]
 class Seen(NamedTuple):
     """What one photograph showed.
 
-    by_target: for each target what each layer shows. own: the logits (C,) under the model's own evaluation crop, None
-    where that is what was seen. combined: for each target the map of several sizes.
+    by_target: for each target the Observation of each layer. own: the logits (C,) for the model's own evaluation crop,
+    None if the input was that crop. combined: for each target the map of several sizes.
     """
 
     by_target: list[list[Observation]]
@@ -33,9 +33,9 @@ class Seen(NamedTuple):
     combined: "list[Sharp] | None" = None
 
 
-@np.errstate(over="ignore", invalid="ignore")  # as of `observe`
+@np.errstate(over="ignore", invalid="ignore")  # as in `observe`
 def attributions(model: Classifier, frame: Frame, seen: Seen, output_stride: int | None) -> list[Attribution]:
-    """One for each target. frame: of the input that was seen. output_stride: as it was asked for."""
+    """Make one Attribution for each target. frame: of the network's input. output_stride: as in the options."""
     placed = [fuse(one, frame) for one in seen.by_target]
     targets = [one[0].target for one in seen.by_target]
     alike = compare(seen.by_target[0][0].method, targets, [grid_map for grid_map, _ in placed], model.labels)
@@ -55,7 +55,7 @@ def _attribution(
     others: list[str],
     output_stride: int | None,
 ) -> Attribution:
-    """One target's. own: see `Seen`. others: what comparing it with the other targets has found."""
+    """Make the Attribution of one target. own: see `Seen`. others: the warnings of `compare` for this target."""
     first, frame, layers = seen[0], placement.frame, tuple(one.layer.name for one in seen)
     engine = first.layer.engine
     about_method = [first.method.check] if first.method.check else []
@@ -88,5 +88,5 @@ def _attribution(
 
 
 def _scores(logits: Float32, card: Card) -> Float32 | None:
-    """Of the classes, as the card has them; None of numbers that are no classes."""
+    """Return the scores of the classes, by the card's `scores`; None if the model's numbers are not classes."""
     return scores_of(logits, each_alone=card.scores == "sigmoid") if card.has_scores else None

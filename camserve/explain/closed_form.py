@@ -1,6 +1,6 @@
-"""A model file that is explained in closed form: one run of the file, and arithmetic. No torch.
+"""Explain a model file in closed form: one run of the file, then arithmetic. No torch.
 
-What `camserve.explain.seeing` does with a network, for the exact map at the file's own layer.
+It does for the exact map at the file's own layer what `camserve.explain.seeing` does with a network.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ EXACT = "cam"
 
 
 def is_closed(model: Classifier, targets: Targets, options: ExplainOptions) -> bool:
-    """Whether what is asked of a model has a closed form that needs no network."""
+    """Whether this request has a closed form that needs no torch network."""
     if model.closed is None or options.output_stride is not None or options.sharp:
         return False
     own_layer = all(layer in (None, model.closed.name) for layer in options.layers) and len(options.layers) == 1
@@ -42,7 +42,7 @@ def is_closed(model: Classifier, targets: Targets, options: ExplainOptions) -> b
 def seen_closed(
     model: Classifier, photo: Photo, frame: Frame, own: Frame | None, targets: Targets, expected: int | None, run: Run
 ) -> Seen:
-    """What the file shows of a photograph for each target. own: the frame that says which classes are the best."""
+    """Observe a photograph for each target. own: the frame whose logits decide which class is predicted."""
     closed = _closed(model)
     activations, logits = _observed(model, photo, frame, run)
     decided = logits if own is None else _observed(model, photo, own, run)[1]
@@ -67,7 +67,7 @@ def class_maps_closed(model: Classifier, photo: Photo, frame: Frame, run: Run) -
 
 
 def _closed(model: Classifier) -> Closed:
-    assert model.closed is not None  # who asks has seen to that
+    assert model.closed is not None  # the callers check this
     return model.closed
 
 

@@ -1,4 +1,4 @@
-"""When a map means nothing, or less than it seems to, say so in words: most serious first, and no forward more."""
+"""Warn when a map means nothing, or less than it seems to: the most serious first. Needs no further forward pass."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -16,16 +16,16 @@ from camserve.models.classifier import Classifier
 
 Float32 = npt.NDArray[np.float32]
 
-# Of so many best classes the explained one should be one, else the model does not say that it is there at all.
+# The explained class should be among this many best classes; else the model does not say that the class is there.
 BEST = 5
-# Where the target's slope, or 1 - p for methods of probabilities, is less than this, what changes it is chance.
+# Below this slope of the target (or 1 - p, for methods of probabilities), changes of the target are noise.
 FLAT = 1e-3
-# Correlation of two maps' positive parts from which nobody can tell the pictures apart.
+# From this correlation of their positive parts on, two maps look the same.
 ALIKE = 0.99
 
 
 def doubt(card: Card) -> Iterator[str]:
-    """Warnings that hold for every explanation of a model."""
+    """Yield warnings that hold for every explanation of a model."""
     if card.weights is None and is_untrained(card.architecture):
         yield (
             f"no weights were given for '{card.architecture}', so the network is untrained and the picture means "
@@ -34,12 +34,12 @@ def doubt(card: Card) -> Iterator[str]:
 
 
 def of_own(own: Float32, seen: Float32, labels: Sequence[str]) -> Iterator[str]:
-    """Whether the model answers otherwise on its own evaluation crop. own, seen: scores (C,) there and here."""
+    """Warn if the model's answer for its own evaluation crop differs. own, seen: scores (C,) of the crop and input."""
     mine, here = int(own.argmax()), int(seen.argmax())
     if mine != here:
         yield (
-            f"the model itself, on its own evaluation crop, answers '{labels[mine]}' ({own[mine]:.2f}); on the input "
-            f"that this map is of, '{labels[here]}' comes first ({seen[here]:.2f}, '{labels[mine]}' {seen[mine]:.2f})"
+            f"on its own evaluation crop the model answers '{labels[mine]}' ({own[mine]:.2f}), but on the input of "
+            f"this map '{labels[here]}' comes first ({seen[here]:.2f}, '{labels[mine]}' {seen[mine]:.2f})"
         )
 
 
@@ -51,15 +51,15 @@ def diagnose(
     placement: Placement,
     others: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Warnings about one explanation.
+    """Yield warnings about one explanation.
 
-    seen: the same target in each of the layers asked for. scores: (C,), what the model says; None of numbers that are
-    no classes. grid_map: (h, w), raw; the one shown. placement: where its cells lie. others: of `compare`.
+    seen: the target in each requested layer. scores: (C,), the model's scores; None if its numbers are not classes.
+    grid_map: (h, w), the raw map that is shown. placement: where its cells lie. others: the warnings of `compare`.
     """
     first = seen[0]
     yield from _of_the_map(grid_map)
     yield from _of_the_logit(first)
-    if scores is not None:  # of numbers there is no best one
+    if scores is not None:  # numbers that are not classes have no best class
         yield from _of_the_class(first, model.labels)
     yield from _of_saturation(first, model.card)
     yield from _of_the_layers(model, seen)
@@ -73,7 +73,7 @@ def diagnose(
 def compare(
     method: Method, targets: Sequence[Target], maps: Sequence[Float32], labels: Sequence[str]
 ) -> list[list[str]]:
-    """For each of several targets of one image, warnings about maps (h, w) that can hardly be told from its own."""
+    """For each target of one image, warn about other targets' maps (h, w) that look the same as its own map."""
     said: list[list[str]] = [[] for _ in maps]
     for one, other in combinations(range(len(maps)), 2):
         first, second = targets[one], targets[other]
@@ -85,13 +85,13 @@ def compare(
             said[other].append(_same(second.index, first.index, likeness, labels))
         elif not method.of_class:
             said[one] = said[other] = [
-                f"'{method.name}' does not look at the class: its map is the same for all of them"
+                f"'{method.name}' does not look at the class: its map is the same for all classes"
             ]
     return said
 
 
 def alike(one: Float32, other: Float32) -> float:
-    """The correlation of what is shown of two maps (h, w), their positive parts; 0 where one is constant."""
+    """Return the correlation of the positive parts of two maps (h, w); 0 if one is constant."""
     first, second = (np.maximum(grid_map, 0).ravel() for grid_map in (one, other))
     first, second = first - first.mean(), second - second.mean()
     size = float(np.sqrt((first @ first) * (second @ second)))
@@ -108,7 +108,7 @@ def _of_the_map(grid_map: Float32) -> Iterator[str]:
 
 
 def _of_the_logit(seen: Observation) -> Iterator[str]:
-    """Whether the map accounts for the logit, where the head has such an identity."""
+    """Warn if the map does not add up to the logit, for heads whose map must."""
     missing, logit = seen.completeness, float(seen.logits[seen.target.index])
     if missing is not None and missing > seen.layer.engine.tolerance * max(1.0, abs(logit)):
         yield f"map and logit disagree by {missing:.2g}: the map does not account for what the model said"
@@ -124,7 +124,7 @@ def _of_the_class(seen: Observation, labels: Sequence[str]) -> Iterator[str]:
         best = labels[int(answers.argmax())]
         yield (
             f"'{labels[target.index]}' is number {place} of the model's answers, the first is '{best}': the map shows "
-            "what would speak for it, not that it is there"
+            "what would speak for this class, not that it is there"
         )
 
 
@@ -136,10 +136,10 @@ def is_unsure(model: Classifier, scores: Float32 | None) -> bool:
 
 
 def unsure_below(classes: int, share: float) -> float:
-    """The score that is `share` of the way from chance, 1 / classes, to 1.
+    """Return the score that is `share` of the way from chance, 1 / classes, to 1.
 
-    Of two classes the best always scores 0.5 and more, so that a fixed score would never find it unsure. 0.3 of the way
-    is 0.65 of 2 classes, 0.37 of 10, 0.301 of 1000.
+    A fixed threshold does not work: with two classes the best always scores 0.5 or more. A share of 0.3 gives the
+    threshold 0.65 for 2 classes, 0.37 for 10, 0.301 for 1000.
     """
     return 1 / classes + share * (1 - 1 / classes)
 
@@ -153,24 +153,24 @@ def _of_the_answer(model: Classifier, seen: Observation, scores: Float32 | None)
 
 
 def _of_saturation(seen: Observation, card: Card) -> Iterator[str]:
-    """Targets that hardly move any more, whatever becomes of the logits."""
+    """Warn if the target hardly changes when the logits change."""
     if seen.steepness is not None and seen.steepness < FLAT:
         yield (
-            f"what is explained, {seen.target.quantity if seen.target.function is None else seen.target.name}, is "
-            f"saturated: it changes by {seen.steepness:.1g} where a logit changes by 1, so the map is faint or noise; "
+            f"the target, {seen.target.quantity if seen.target.function is None else seen.target.name}, is "
+            f"saturated: it changes by {seen.steepness:.1g} when a logit changes by 1, so the map is faint or noise; "
             "try the logit itself"
         )
     elif seen.method.scored == "probability" and seen.target.function is None and card.has_scores:
         left = _left_over(seen.logits, seen.target.index, card.scores == "sigmoid")
         if left < FLAT:
             yield (
-                f"the probability is saturated, {left:.1g} below 1: '{seen.method.name}' looks at how it changes, and "
-                "it hardly does; try a method of logits, such as cam or gradcam"
+                f"the probability is saturated, {left:.1g} below 1: '{seen.method.name}' measures how it changes, and "
+                "it hardly changes; try a method of logits, such as cam or gradcam"
             )
 
 
 def _left_over(logits: Float32, index: int, sigmoid: bool) -> float:
-    """1 - p of a class, exact where p is next to 1."""
+    """Return 1 - p of a class, exact also when p is close to 1."""
     values = logits.astype(np.float64)
     if sigmoid or len(values) == 1:
         return float(1 / (1 + np.exp(values[index])))
@@ -179,7 +179,7 @@ def _left_over(logits: Float32, index: int, sigmoid: bool) -> float:
 
 
 def _of_the_layers(model: Classifier, seen: Sequence[Observation]) -> Iterator[str]:
-    """Whether every layer looked at lies so early that its cells cannot know objects."""
+    """Warn if every explained layer is so early that its cells cannot recognise objects."""
     reasons = [early(model, one.layer) for one in seen if one.method.at_layer]
     if reasons and all(reasons):
         names = ", ".join(f"'{one.layer.name}'" for one in seen)
@@ -190,10 +190,10 @@ def _of_the_layers(model: Classifier, seen: Sequence[Observation]) -> Iterator[s
 
 
 def early(model: Classifier, layer: Looked, last: str | None = None) -> str | None:
-    """Why a layer is early, None where it is not. last: the one that is as late as can be, default the model's own.
+    """Return why a layer is early; None if it is not. last: the latest useful layer, default the model's own layer.
 
-    By what its cells can have seen, less than half the side; by its place, within the first third, where that is
-    everything from the start on (attention, squeeze and excitation) or not known.
+    A layer is early if its cells see less than half the side of the input. Where the receptive field is the whole input
+    from the start (attention, squeeze and excitation) or unknown, the first third of the layers is early.
     """
     last = last or model.default_layer
     if layer.name == last:

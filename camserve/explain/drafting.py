@@ -1,18 +1,17 @@
-"""By how much a photograph may be made smaller before the network sees it: where the setting images.draft is on."""
+"""By how much a photograph may be made smaller before the network sees it, if the setting images.draft is on."""
 
 from camserve.catalogue.options import ExplainOptions
 from camserve.images.arrays.drafts import Size, Smaller
 from camserve.models.classifier import Classifier
 
-# Pixels of the photograph that are left, along a side, for each of the network's input.
+# Pixels of the smaller photograph, along a side, for each pixel of the network's input.
 LEFT = 2
 
 
 def drafting(model: Classifier, options: ExplainOptions) -> Smaller | None:
-    """What says it of a photograph's size; None where it must be decoded in full.
+    """Return a function from a photograph's size to the factor; None if the photograph must be decoded in full.
 
-    That is with images.draft off, at size "native", with sharp, and for cards that take bands or say how a picture is
-    resized.
+    It must with images.draft off, at size "native", with sharp, and for cards that take bands or name a resize.
     """
     spec, settings = model.card.input, model.settings
     size = settings.explain.size if options.size is None else options.size

@@ -1,10 +1,10 @@
-"""Why two photographs look alike to an embedding: the cosine of the angle between their features, and where it lies.
+"""Why two photographs look alike to an embedding: where the cosine between their features comes from.
 
-With f and g the features of the two, the likeness is f.g / (|f| |g|). Where the embedding is a mean over places of
+With f and g the features of the two, the likeness is f.g / (|f| |g|). If the embedding is a mean over places of
 something linear in the activations, f = b + mean W A, the map g W A / (|f| |g|) is exact: its mean, plus
 g b / (|f| |g|), is the likeness. Other embeddings are explained by gradients.
-Both hold the lengths fixed. The plain gradient of a cosine is at right angles to f, so a map made of it sums to zero:
-it shows what would turn the feature, not what it is made of.
+Both ways keep the lengths fixed. The plain gradient of a cosine is at right angles to f, so a map made of it sums to
+zero: it shows what would turn the feature, not what the feature consists of.
 """
 
 import copy
@@ -31,12 +31,12 @@ from camserve.models.headless import as_embedding
 from camserve.models.inputs.preprocessing import to_input
 from camserve.models.layer import Layer
 
-# Explains one class of a photograph: the pipeline.
+# The pipeline's `explain`, for one class of a photograph.
 Explain = Callable[[Classifier, Photo, TargetOption, ExplainOptions, Run], Explanation]
 
 
 def is_likeness(model: Classifier, target: TargetOption) -> bool:
-    """Whether a target is another photograph, or, for an embedding, left out. Raises OptionError for text there."""
+    """Whether a target is another photograph, or is left out for an embedding, which takes no text (OptionError)."""
     if is_photograph(target):
         return True
     if model.card.scores != "embedding" or isinstance(model, Alike):
@@ -45,8 +45,8 @@ def is_likeness(model: Classifier, target: TargetOption) -> bool:
         return True
     if isinstance(target, str) and target not in model.labels:
         raise OptionError(
-            f"target {shown(target)}: '{model.name}' gives an embedding, which knows no classes. What it is compared "
-            "with is another photograph: --like FILE, the form's file 'like', or target=PATH in Python"
+            f"target {shown(target)}: '{model.name}' gives an embedding, which has no classes. Compare the image with "
+            "another photograph: --like FILE, the form's file 'like', or target=PATH in Python"
         )
     return False
 
@@ -54,9 +54,10 @@ def is_likeness(model: Classifier, target: TargetOption) -> bool:
 def explain_likeness(
     explain: Explain, model: Classifier, photo: Photo, other: Photo | None, options: ExplainOptions, run: Run
 ) -> Explanation:
-    """Why two photographs look alike; its `other` is about the second. None: what a photograph's own features are of.
+    """Explain why two photographs look alike; the explanation's `other` explains the second photograph.
 
-    explain: what explains one class. Raises OptionError for options that are about classes, and as it does.
+    other: None explains where the photograph's own features come from. explain: the function that explains one class.
+    Raises OptionError for options that are about classes, and the errors of `explain`.
     """
     if options.expected is not None or options.quantity != "logit":
         raise OptionError("expected and quantity are about classes, and a likeness of two photographs has none")
@@ -74,7 +75,7 @@ def explain_likeness(
 
 
 def _features(model: Classifier, photo: Photo, options: ExplainOptions, run: Run) -> Tensor:
-    """(D,), of the input that the map is of."""
+    """Return the features (D,) of the map's input."""
     layer = model.layer()
 
     def seen(frame: Frame) -> Tensor:
@@ -85,10 +86,10 @@ def _features(model: Classifier, photo: Photo, options: ExplainOptions, run: Run
 
 
 class Alike(Classifier):
-    """An embedding model as one that knows a single thing: how much an image is like another one.
+    """An embedding model as a classifier with one class: how much an image is like another image.
 
-    own: the features (D,) of the photograph to be explained. other: those that it is compared with. It shares all else
-    with `model`, and lives as long as one explanation.
+    own: the features (D,) of the explained photograph. other: the features (D,) that they are compared with. Everything
+    else is shared with `model`. An Alike is made for one explanation.
     """
 
     def __init__(self, model: Classifier, name: str, own: Tensor, other: Tensor) -> None:
@@ -100,7 +101,7 @@ class Alike(Classifier):
         self.settings = model.settings.model_copy(update={"explain": explain})
 
     def layer(self, name: str | None = None, output_stride: int | None = None) -> Layer:
-        """As of the model, with a head that gives the likeness."""
+        """Return the model's layer, with a head that gives the likeness."""
         made = copy.copy(self._model.layer(name, output_stride))
         head = made.head
         rectifies = isinstance(head, ClassMapHead) and head.rectified
@@ -110,7 +111,7 @@ class Alike(Classifier):
 
 
 class Cosine(nn.Module):
-    """Features (N, D) -> the cosine (N, 1) of the angle between each and `other` (D,), its gradient at fixed length."""
+    """Features (N, D) -> their cosine (N, 1) with `other` (D,). Its gradient keeps the lengths fixed."""
 
     direction: Tensor
 
@@ -124,10 +125,10 @@ class Cosine(nn.Module):
 
 
 def likeness_head(head: Head, cosine: Cosine, length: Tensor) -> Head:
-    """A head that gives the likeness in place of the features. length: (1,), of those that are explained.
+    """Return a head that gives the likeness instead of the features. length: (1,), of the explained features.
 
-    Linear wherever the features are linear in the mean of the activations, or are that mean; the activations of a class
-    map that is rectified before the mean are the rectified ones.
+    The head is linear if the features are linear in the mean of the activations, or are that mean. For a class map that
+    is rectified before the mean, the activations are the rectified ones.
     """
     module = _Then(head.module, cosine)
     if isinstance(head, LinearHead):
@@ -140,7 +141,7 @@ def likeness_head(head: Head, cosine: Cosine, length: Tensor) -> Head:
 
 
 class _Then(nn.Module):
-    """A network, and behind it what turns its answer into another."""
+    """A network, followed by a module that changes its answer."""
 
     def __init__(self, network: nn.Module, after: nn.Module) -> None:
         super().__init__()
@@ -152,7 +153,7 @@ class _Then(nn.Module):
 
 
 class _Network:
-    """A network, as Network has it, whose answer is the likeness."""
+    """A Network whose answer is the likeness."""
 
     def __init__(self, network: Any, cosine: Cosine) -> None:
         self._network, self._cosine = network, cosine
@@ -167,7 +168,7 @@ class _Network:
 
 
 class _Engine:
-    """An engine, as Engine has it, whose answer is the likeness."""
+    """An Engine whose answer is the likeness."""
 
     def __init__(self, engine: Any, cosine: Cosine, *, rectifies: bool) -> None:
         self._engine, self._cosine, self._rectifies = engine, cosine, rectifies
@@ -181,6 +182,6 @@ class _Engine:
 
 
 def _length(features: Tensor) -> Tensor:
-    """Of features (D,) or (N, D): (1,) or (N, 1); of zeros the least number that can be divided by."""
+    """Return the length (1,) or (N, 1) of features (D,) or (N, D); for zeros, the smallest safe divisor."""
     length: Tensor = features.norm(dim=-1, keepdim=True)
     return length.clamp(min=torch.finfo(features.dtype).tiny)

@@ -1,4 +1,4 @@
-"""What one layer showed of one photograph, and which classes are asked about. No torch."""
+"""What one layer showed of one photograph, and which classes are explained. No torch."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from camserve.models.classifier import Classifier
 
 Float32 = npt.NDArray[np.float32]
 
-# Methods whose map is the class map, but for a factor, by kind of head.
+# By kind of head, the methods whose map is the class map times a factor.
 _OF_CHANNELS = "cam", "gradcam", "hirescam", "xgradcam"
 CLASS_MAPS = defaultdict[HeadKind, tuple[str, ...]](
     tuple, {HeadKind.LINEAR: _OF_CHANNELS, HeadKind.COSINE: _OF_CHANNELS, HeadKind.CLASS_MAP: ("cam",)}
@@ -30,9 +30,9 @@ CLASS_MAPS = defaultdict[HeadKind, tuple[str, ...]](
 
 
 class Looked(Protocol):
-    """The layer that was looked at: `camserve.models.layer.Layer`, or a model file in closed form.
+    """The observed layer: `camserve.models.layer.Layer`, or a model file in closed form.
 
-    name, head (its kind), engine (its name, precision and tolerance), trained, stride: as of a Layer.
+    name, head (its kind), engine (its name, precision and tolerance), trained, stride: as in Layer.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Looked(Protocol):
         ...
 
     def placement(self, frame: Frame, grid: tuple[int, int], *, centred: bool = False) -> Placement:
-        """Where the cells lie in a photograph."""
+        """Return where the cells lie in a photograph."""
         ...
 
     def field(self, side: int | None = None, axis: int = 0) -> Field | None:
-        """The receptive field."""
+        """Return the receptive field."""
         ...
 
 
@@ -58,10 +58,10 @@ class Looked(Protocol):
 class Observation:
     """What one layer showed.
 
-    map: float32 (h, w), raw. logits: float32 (C,). decided: the logits (C,) that say which class is predicted. value,
-    completeness: as in Attribution. steepness: see `steepness`.
-    account: of the layer without dilation, its cells placed in the network's input.
-    rival: the class with the highest logit but for the explained one, and its map (h, w), where both are closed forms.
+    map: float32 (h, w), raw. logits: float32 (C,). decided: the logits (C,) that decide which class is predicted.
+    value, completeness: as in Attribution. steepness: see `steepness`.
+    account: of the layer without dilation; its cells are placed in the network's input.
+    rival: the class with the highest logit except the explained class, and its map (h, w), if both have a closed form.
     """
 
     layer: Looked
@@ -77,7 +77,7 @@ class Observation:
     rival: tuple[int, Float32] | None = None
 
     def placement(self, frame: Frame) -> Placement:
-        """Where the map's cells lie in the photograph that `frame` made the input of."""
+        """Return where the map's cells lie in the photograph. frame: how the photograph became the input."""
         grid = self.map.shape[1], self.map.shape[0]
         if self.method.lattice == "input":
             return Placement(frame, grid, (1.0, 1.0), (0.0, 0.0), "input")
@@ -85,14 +85,14 @@ class Observation:
 
 
 def expected_index(options: ExplainOptions, labels: Sequence[str]) -> int | None:
-    """The class that the options say the image shows. Raises OptionError, UnknownName."""
+    """Return the index of the class in the option `expected`. Raises OptionError, UnknownName."""
     return None if options.expected is None else resolve_class(options.expected, labels, "expected")
 
 
 def rival_of(
     how: Method, kind: HeadKind, target: Target, account: Account, logits: Float32
 ) -> tuple[int, Float32] | None:
-    """The class with the highest logit but for the explained one, and its map (h, w), where both are closed forms."""
+    """Return the class with the highest logit except the explained class, and its map, if both have a closed form."""
     if not target.is_class or how.name not in CLASS_MAPS[kind] or len(logits) == 1:
         return None
     others = logits.copy()
@@ -102,16 +102,18 @@ def rival_of(
 
 
 def classes_meant(model: Classifier, logits: Float32, targets: int | Above) -> list[int]:
-    """So many of the best classes, or all above a score, best first. logits: (C,). Raises OptionError, TooMuch."""
+    """Return the n best classes, or all above a score, best first. logits: (C,). Raises OptionError, TooMuch."""
     if isinstance(targets, int):
         return best_classes(logits, targets)
     if not model.card.has_scores:
-        raise OptionError(f"'{model.name}' gives numbers, not scores, so none is above {targets.score:g}: name some")
+        raise OptionError(
+            f"'{model.name}' gives numbers, not scores, so 'above {targets.score:g}' selects no class: name classes"
+        )
     scores, order = scores_of(logits, each_alone=model.card.scores == "sigmoid"), ranked(logits)
     found = [index for index in order if scores[index] >= targets.score]
     if not found:
         raise OptionError(
-            f"no class has a score of {targets.score:g} or more; the best, '{model.labels[order[0]]}', has "
+            f"no class has a score of {targets.score:g} or more; the best class, '{model.labels[order[0]]}', has "
             f"{scores[order[0]]:.2f}"
         )
     if targets.most is not None and len(found) > targets.most:
@@ -123,17 +125,17 @@ def classes_meant(model: Classifier, logits: Float32, targets: int | Above) -> l
 
 
 def best_classes(logits: Float32, count: int) -> list[int]:
-    """The `count` classes with the highest logits (C,), best first. Raises OptionError for a count that is none."""
+    """Return the `count` classes with the highest logits (C,), best first. Raises OptionError for a wrong count."""
     if not 1 <= count <= len(logits):
-        raise OptionError(f"{shown(count)} classes were asked for; the model has {len(logits)}, and 1 is the least")
+        raise OptionError(f"{shown(count)} classes were asked for; the model has {len(logits)}; ask for 1 or more")
     return ranked(logits)[:count]
 
 
 def fuse(several: list[Observation], frame: Frame) -> tuple[Float32, Placement]:
-    """One map of several layers, on the finest of their grids, and where that lies.
+    """Combine the maps of several layers on the finest of their grids. Returns the map and its placement.
 
-    Each map's positive part over its maximum, LayerCAM's through tanh(2 x) as its paper has it (Jiang et al. 2021,
-    eq. 7); then the largest at each place. A single map stays as it is, raw and signed.
+    The positive part of each map is divided by its maximum; for LayerCAM, tanh(2 x) follows, as in its paper (Jiang et
+    al. 2021, eq. 7). The result is the largest value at each place. A single map is returned raw and signed.
     """
     finest = min((one.placement(frame) for one in several), key=lambda place: place.stride)
     if len(several) == 1:

@@ -1,4 +1,4 @@
-"""One pass of one input through a model, looked at in one layer: what a worker does."""
+"""One pass of one input through a model, observed at one layer. A worker does this."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,14 +27,14 @@ from camserve.system.spare_workers import shared_out
 
 Float32 = npt.NDArray[np.float32]
 
-# What methods of probabilities look at, by `scores` of the card: of numbers that are no classes, at the numbers.
+# The function of the logits that methods of probabilities use, by `scores` of the card.
 PROBABILITIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softmax": class_probabilities, "sigmoid": torch.sigmoid, "none": lambda numbers: numbers,
     "embedding": lambda features: features,
 }  # fmt: skip
 
 
-@np.errstate(over="ignore", invalid="ignore")  # a model that overflows is said to, in words: `diagnose`
+@np.errstate(over="ignore", invalid="ignore")  # `diagnose` warns about a model that overflows
 def observe(
     model: Classifier,
     pixels: torch.Tensor,
@@ -47,12 +47,12 @@ def observe(
     *,
     shared: bool = False,
 ) -> list[Observation]:
-    """Run `model` on pixels (1, 3, h, w) once and apply a method at a layer, for each target.
+    """Run `model` on pixels (1, c, h, w) once and apply a method at a layer, for each target.
 
-    targets: or a number: so many of the best classes; or those above a score. own: the logits (C,) that say which are
-    the best, where they are not those of `pixels`. expected: the class that the image shows, where that is known.
-    shared: whether places alike share the map, see `camserve.methods.affinity`. With output_stride the map comes from
-    the dilated network, decision and logits from the network as it is.
+    targets: a list; or a number n, for the n best classes; or all classes above a score. own: the logits (C,) that
+    decide which classes are best, if not those of `pixels`. expected: the class that the image shows, if known. shared:
+    whether similar places share the map, see `camserve.methods.affinity`. With output_stride the map comes from the
+    dilated network; decision and logits come from the unchanged network.
     """
     size = pixels.shape[-1], pixels.shape[-2]
     if options.output_stride is not None:
@@ -97,8 +97,8 @@ def observe(
 
 
 def value_of(target: Target, logits: torch.Tensor) -> float | None:
-    """What a target comes to at the logits (1, C) of one image; None for a function of the caller's."""
-    if target.function is not None:  # it may cost anything, and count on the device of the network
+    """Return the value of a target at the logits (1, C) of one image; None if the target is the caller's function."""
+    if target.function is not None:  # it may be slow, and may need the device of the network
         return None
     return float(target(logits)[0])
 
@@ -111,7 +111,7 @@ def evidence_of(
     seen: Observed,
     progress: Progress | None = None,
 ) -> Evidence:
-    """What a method may ask about one observation. seen: what `Layer.observe` gave for it."""
+    """Return what a method may ask about one observation. seen: the result of `Layer.observe`."""
     whole = Whole(
         images=pixels.to(seen[0].device),
         logits=lambda images: layer.observe(images)[2],
@@ -128,7 +128,7 @@ def evidence_of(
 
 
 def image_gradients(model: Classifier, layer: Layer, images: torch.Tensor, target: TargetFunction) -> torch.Tensor:
-    """d target / d images, (M, c, H, W): through the layer's halves as torch runs them, else the network as given."""
+    """Return d target / d images, (M, c, H, W), through torch's halves at the layer, else through the whole network."""
     if layer.gives_image_gradients:
         return layer.on_torch.image_gradients(images, target)
     return gradients(lambda leaf: target(model.network.whole(leaf[0])).sum(), [images])[0]
@@ -151,7 +151,7 @@ def _stages(
 
 
 def stage_ends(layers: dict[str, tuple[int, ...]], last: str) -> list[str]:
-    """The last layer of each grid size up to `last`, fine grids first."""
+    """Return the last layer of each grid size up to `last`, fine grids first."""
     ends: dict[tuple[int, ...], str] = {}
     for name, shape in layers.items():
         ends[shape[1:]] = name
@@ -167,21 +167,21 @@ def _spread(layer: Layer, maps: torch.Tensor, size: tuple[int, int]) -> torch.Te
 
 
 def choose_method(name: str, layer: Layer) -> Method:
-    """The method of that name; "auto" takes the exact one where the head allows it."""
+    """Return the method of that name; "auto" is cam if the head allows it, else gradcam."""
     if name == AUTO:
         name = "cam" if layer.head.kind.has_class_maps else "gradcam"
     return find_method(name)
 
 
 def _ratio(plain: Layer, dense: Layer, axis: int) -> int:
-    """How many cells of the dense lattice there are for one of the plain one."""
+    """Return how many cells of the dense lattice there are for one cell of the plain lattice."""
     return round(plain.stride[axis] / dense.stride[axis])
 
 
 def steepness(target: Target, logits: torch.Tensor) -> float | None:
-    """The largest |dT/dS| over the logits S of one image, (1, C); None where autograd cannot tell.
+    """Return the largest |dT/dS| over the logits S of one image, (1, C); None if autograd cannot compute it.
 
-    1 for a class's logit; 1 - p for its log-softmax; near 0 where the target hardly depends on the logits any more.
+    1 for a class's logit; 1 - p for its log-softmax; near 0 if the target hardly depends on the logits.
     """
     if target.is_linear:
         return 1.0
@@ -195,9 +195,9 @@ def steepness(target: Target, logits: torch.Tensor) -> float | None:
 
 
 def account_of(layer: Layer, activations: torch.Tensor, size: tuple[int, int]) -> Account | None:
-    """The account of one input's activations (1, K, h, w); None where the logits are no sums over places.
+    """Return the account of one input's activations (1, K, h, w); None if the logits are not sums over places.
 
-    size: (W, H) of the input, which is taken for the photograph until `Account.within` says otherwise.
+    size: (W, H) of the input. The input counts as the photograph until `Account.within` places it.
     """
     summands = layer.head.summands(activations)
     if summands is None:

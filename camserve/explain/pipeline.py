@@ -2,7 +2,7 @@
 
     read_photo -> frame -> pixels -> observe (on a worker: network, method) -> Attribution -> Explanation -> render
 
-One function orchestrates, `explain`; the Python API, the command line and the HTTP service all call it.
+The function `explain` runs all steps; the Python API, the command line and the HTTP service call it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -48,12 +48,11 @@ def explain(
     options: ExplainOptions = DEFAULTS,
     run: Run = RUN,
 ) -> Explanation:
-    """Why `model` says what it says about one image.
+    """Explain the answer of `model` for one image.
 
-    image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo already read. target: class index or
-    name, "a-b" for a difference, "-a" for what speaks against a, or a function of the logits; default the predicted
-    class. Options left out come from the model's settings. Raises OptionError, ImageError and, with a deadline,
-    DeadlinePassed.
+    image: path, bytes, binary file, PIL image, uint8 array (H, W, 3) or a Photo. target: class index or name, "a-b" for
+    a difference, "-a" for what speaks against a, or a function of the logits; default the predicted class. An option
+    that is None comes from the model's settings. Raises OptionError, ImageError and, with a deadline, DeadlinePassed.
     """
     return explain_classes(model, image, [target], options, run)[0]
 
@@ -65,10 +64,10 @@ def explain_classes(
     options: ExplainOptions = DEFAULTS,
     run: Run = RUN,
 ) -> list[Explanation]:
-    """One explanation a target, all from one forward pass.
+    """Explain several targets of one image with one forward pass.
 
-    targets: several, each as `target` of `explain`; or a number: so many of the best classes; or "above 0.5": every
-    class with a score of at least that, which must be one. Raises as `explain`.
+    targets: a list of targets as `explain` takes them; or a number n, for the n best classes; or "above 0.5", for every
+    class with a score of 0.5 or more, at least one. Raises the errors of `explain`.
     """
     targets = _checked_several(targets, options.labels or model.labels)
     options = _completed(options, model)
@@ -83,16 +82,16 @@ def explain_classes(
         what = "scores each class alone" if model.card.has_scores else "gives numbers, not scores"
         raise OptionError(
             f"quantity '{options.quantity}' is about classes that share one probability, and this model {what}: leave "
-            "it out"
+            "the option out"
         )
     expected = expected_index(options, model.labels)
 
     closed = is_closed(model, targets, options)
     if not closed:
-        _ = model.network  # met before a worker waits for it
+        _ = model.network  # make the network here, so that no worker waits for it
 
     def seen_on(frame: Frame) -> Seen:
-        """What a worker does."""
+        """Run on a worker."""
         own = _own_frame(model, photo, frame, options.size)
         if closed:
             return seen_closed(model, photo, frame, own, targets, expected, run)
@@ -111,7 +110,7 @@ def explain_classes(
 def _explain_one(
     model: Classifier, photo: Photo, target: TargetOption, options: ExplainOptions, run: Run
 ) -> Explanation:
-    """One class, or, where the target is another photograph, why the two look alike."""
+    """Explain one class, or, if the target is another photograph, why the two look alike."""
     from camserve.explain.likeness import explain_likeness, is_likeness
 
     if not is_likeness(model, target):
@@ -121,16 +120,16 @@ def _explain_one(
 
 
 def _all_words(found: Attribution, squeezed: tuple[str, ...], photo: Photo) -> tuple[str, ...]:
-    """The warnings of one explanation, with what was expected and with how the photograph was seen and read."""
+    """Return all warnings of one explanation: squeezing, the map, a missed expected class, reading the photograph."""
     wrong = missed(found)
     return (*squeezed, *found.warnings, *([wrong] if wrong else []), *photo.notes)
 
 
 def _own_frame(model: Classifier, photo: Photo, frame: Frame, size: str | int | None) -> Frame | None:
-    """The model's own evaluation crop, whose logits say which class is predicted.
+    """Return the model's own evaluation crop, whose logits decide which class is predicted.
 
-    None where the user says with `size` what the network's input is, the photograph's own pixels or the crop; where
-    it is `frame`; and where it is not asked for.
+    None if `size` sets the network's input (the photograph's own pixels, or the crop), if the crop equals `frame`, and
+    if the setting explain.own_answer is off.
     """
     own = model.frame(photo.size, "crop")
     is_said = size in ("crop", "native") or (size != "fit" and frame == native(photo.size))
@@ -138,7 +137,7 @@ def _own_frame(model: Classifier, photo: Photo, frame: Frame, size: str | int | 
 
 
 def _completed(options: ExplainOptions, model: Classifier) -> ExplainOptions:
-    """With the model's settings, and what suits it, in place of what is None."""
+    """Return the options with the model's settings and its own quantity in place of None."""
     settings: config.Explain = model.settings.explain
     size = settings.size if options.size is None else options.size
     sharp = settings.sharp if options.sharp is None else options.sharp
@@ -155,10 +154,10 @@ def explain_many(
     *,
     errors: str = "raise",
 ) -> Iterator[Explanation | CamserveError]:
-    """Explanations in the order of `images`, while the next ones are being read: bounded memory, any number.
+    """Explain any number of images, in their order. The next images are read meanwhile; memory is bounded.
 
-    errors: "raise" ends the iteration at the first image that fails; "yield" gives its CamserveError in its
-    place and goes on. target: one for all, or a list with one an image.
+    errors: "raise" ends the iteration at the first image that fails; "yield" gives the CamserveError in place of the
+    explanation and continues. target: one target for all images, or a list with one target for each image.
     """
     if not isinstance(errors, str) or errors not in ("raise", "yield"):
         raise OptionError(f"errors={shown(errors)} is neither 'raise' nor 'yield'")
@@ -177,9 +176,10 @@ def explain_many(
 
 
 def class_maps(model: Classifier, image: Source | Photo, options: ExplainOptions = DEFAULTS) -> Float32:
-    """The CAM of every class from one forward pass, float32 (C, h, w), in logits. Of the options size and output count.
+    """Return the CAM of every class from one forward pass, float32 (C, h, w), in logits.
 
-    mean(map_c) + bias_c = logit_c. Raises OptionError where the head is not GAP + linear.
+    mean(map_c) + bias_c = logit_c. options: size, output and labels are used. Raises OptionError if the head is not
+    GAP + linear.
     """
     model = model.of_output(options.output).of_labels(options.labels)
     photo = _opened(model, image)
@@ -201,7 +201,7 @@ def _opened(model: Classifier, image: Source | Photo) -> Photo:
 
 
 def open_photo(model: Classifier, image: Source, smaller: Smaller | None = None) -> Photo:
-    """Read an image within the limits of what is no upload, with the bands that the model takes.
+    """Read an image with the bands that the model takes, within the limits for local images (not for uploads).
 
     smaller: see `camserve.explain.drafting`.
     """
@@ -209,12 +209,12 @@ def open_photo(model: Classifier, image: Source, smaller: Smaller | None = None)
 
 
 def plain_photo(model: Classifier, level: int) -> Photo:
-    """A small photo of one value, 0..255, as the model takes them: for trying out options."""
+    """Return a small photo of one value, 0..255, with the model's bands: to try out options."""
     return plain(model.card.input, 64, level)
 
 
 def open_picture(model: Classifier, image: Source, smaller: Smaller | None = None) -> Photo:
-    """Read an ordinary picture, whatever the model takes: a mask, say. Within the limits of what is no upload."""
+    """Read an RGB picture such as a mask, whatever bands the model takes, within the limits for local images."""
     return read_local(image, model.settings, smaller=smaller)
 
 
@@ -226,26 +226,28 @@ def _with_targets(
         yield from ((image, target) for image in each)
         return
     if isinstance(images, Sized) and len(images) != len(target):
-        raise OptionError(f"{len(images)} images, but {len(target)} targets; give one for all, or one an image")
+        raise OptionError(
+            f"{len(images)} images, but {len(target)} targets; give one target for all images, or one for each image"
+        )
     left = iter(target)
     for image in each:
         try:
             its = next(left)
         except StopIteration:
-            raise OptionError(f"fewer targets than images: there are {len(target)}") from None
+            raise OptionError(f"there are only {len(target)} targets, and more images; give one for each") from None
         yield image, its
 
 
 def _each(images: Iterable[Source]) -> Iterator[Source]:
-    """One image after another. Raises OptionError for a single one, and for what holds none."""
+    """Return an iterator over the images. Raises OptionError for a single image, and for a value without images."""
     with suppress(TypeError):
         if not isinstance(images, str | bytes | bytearray):
             return iter(images)
-    raise OptionError(f"images {shown(images)} is no list of images; of a single one try explain")
+    raise OptionError(f"images {shown(images)} is not a list of images; for a single image use explain")
 
 
 def _checked_several(targets: object, labels: Sequence[str]) -> int | Above | list[TargetOption]:
-    """Several targets as a list, or which classes by their scores. Raises OptionError."""
+    """Return the targets as a list, a number of best classes, or a score. Raises OptionError."""
     scoring = above(targets) if isinstance(targets, str) else targets
     if isinstance(scoring, Above):
         targets = scoring.among(labels)
@@ -258,5 +260,5 @@ def _checked_several(targets: object, labels: Sequence[str]) -> int | Above | li
         raise OptionError(f"targets {shown(targets)} is one target; give a list of them, or use explain")
     several = list(targets)
     if not several:
-        raise OptionError("the list of targets is empty; give at least one, or a number: so many of the best classes")
+        raise OptionError("the list of targets is empty; give at least one target, or how many of the best classes")
     return [checked(Targeted, "target", target) for target in several]

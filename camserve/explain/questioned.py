@@ -1,6 +1,6 @@
-"""An explanation as metrics see it: its input, its map over that input, and the model to ask about changed inputs.
+"""An explanation as metrics see it: its input, its map over that input, and the model's score of changed inputs.
 
-What is made here runs the network where it is called: on a worker, see `camserve.system.workers`.
+The functions made here run the network in the calling thread: call them on a worker, see `camserve.system.workers`.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,9 @@ Logits = Callable[[Float32], Float32]
 
 
 def subject_of(model: Classifier, found: Attribution, photo: Photo) -> Subject:
-    """What metrics may ask about one explanation of `photo` by `model`.
+    """Return what metrics may ask about one explanation of `photo` by `model`.
 
-    Raises OptionError where it is another model's, or a likeness of two photographs.
+    Raises OptionError if another model made the explanation, or if it explains a likeness of two photographs.
     """
     if found.origin.model != model.described:
         raise OptionError(
@@ -61,13 +61,13 @@ def subject_of(model: Classifier, found: Attribution, photo: Photo) -> Subject:
 
 
 def score_of(model: Classifier, found: Attribution) -> float:
-    """`Subject.own_score` of an explanation by `model`, from the logits that it has."""
+    """Return `Subject.own_score` of an explanation by `model`, from the explanation's logits."""
     score = _scored(found.target, lambda _: found.logits[None], model.card.scores)
     return float(score(np.empty(0, np.float32))[0])
 
 
 def values_of(target: Target, logits: Float32) -> Float64:
-    """What a target comes to at logits (M, C): (M,)."""
+    """Return the values (M,) of a target at logits (M, C)."""
     if target.terms is not None:
         return np.asarray(sum(factor * logits[:, index].astype(np.float64) for index, factor in target.terms))
     import torch
@@ -76,7 +76,7 @@ def values_of(target: Target, logits: Float32) -> Float64:
 
 
 def _scored(target: Target, logits: Logits, kind: str) -> Asked:
-    """See `Subject.score`. kind: `scores` of the model's card."""
+    """Return the function `Subject.score`. kind: `scores` of the model's card."""
 
     def score(changed: Float32) -> Float64:
         said = logits(changed)
@@ -92,7 +92,7 @@ def _scored(target: Target, logits: Logits, kind: str) -> Asked:
 
 
 def _in_logits(found: Attribution) -> bool:
-    """Whether the mean of its map and its bias add up to the target."""
+    """Whether the mean of the explanation's map and its bias add up to the target."""
     exact = find_method(found.method).unit == "logits" and found.account is not None and found.target.is_linear
     return exact and not found.scales and found.output_stride is None
 

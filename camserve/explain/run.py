@@ -1,4 +1,4 @@
-"""How an explanation is computed, whatever is explained: where, until when, and who is told."""
+"""How an explanation is computed: on which workers, until when, and with which progress function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,10 +28,11 @@ def observe_layer(layer: "Layer | Closed", images: Any) -> Any:
 
 @dataclass(frozen=True)
 class Run:
-    """workers: the pool to compute on; None: the process's. deadline: the seconds to wait for it; None: no end.
+    """workers: the pool that computes; None: the model's. deadline: seconds to wait for the result; None: no limit.
 
-    progress: called with (forwards done, in all) by methods that run many, on the thread that computes; what it raises
-    ends the work and is raised to who asked. forward: what runs a layer's network, such as a memory of it.
+    progress: a function of (forward passes done, in all). Methods with many forward passes call it on the thread that
+    computes; an error that it raises ends the work and is raised to the caller. forward: the function that runs a
+    layer's network, such as a cache of its results.
     """
 
     workers: pool.Pool | None = None
@@ -41,7 +42,7 @@ class Run:
 
 
 def timed(workers: pool.Pool, timing: Timing, progress: Progress | None = None) -> Run:
-    """A run on `workers`, timed as the steps "queue", "forward" and "method"."""
+    """Return a run on `workers` that is timed as the steps "queue", "forward" and "method"."""
     return Run(TimedPool(workers, timing), progress=progress, forward=partial(observed, timing=timing))
 
 

@@ -1,4 +1,4 @@
-"""What a network shows of one photograph: one pass for each layer, several where it is made sharp."""
+"""What a network shows of one photograph: one pass for each layer, and several with the option sharp."""
 
 from functools import partial
 
@@ -24,8 +24,8 @@ def seen_by_network(
     run: Run,
     expected: int | None,
 ) -> Seen:
-    """For each target what each layer shows. own: the frame that says which classes are the best. expected: the class
-    that the photograph shows, where that is known.
+    """Observe each target in each layer. own: the frame whose logits decide which classes are best. expected: the class
+    that the photograph shows, if known.
     """
     input_of = partial(to_input, photo, spec=model.card.input)
     pixels = input_of(frame)

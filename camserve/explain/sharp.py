@@ -1,9 +1,10 @@
-"""Sharp: one map from several sizes of an image, its evidence shared among places alike.
+"""Sharp: one map from several sizes of an image; similar places share their evidence.
 
-Large inputs give more cells, the nominal one the context it was trained with. Under a linear head places that look
-alike share their evidence (`camserve.methods.affinity`). Elsewhere the mirror image cancels what is not symmetric in
-the network, and an earlier layer says where within a cell the evidence lies. What agrees adds up, what is chance
-averages out. All of it is what the model itself saw: no prior, and nothing of the photograph's edges.
+Larger inputs give more cells; the nominal size gives the context that the network was trained with. With a linear head,
+places that look alike share their evidence (`camserve.methods.affinity`). With other heads, the mirror image cancels
+asymmetries of the network, and an earlier layer says where within a cell the evidence lies. What the passes agree on
+adds up, and noise averages out. The map contains only what the model itself saw: no prior, and no edges of the
+photograph.
 """
 
 import math
@@ -30,10 +31,10 @@ from camserve.models.classifier import Classifier
 Float32 = npt.NDArray[np.float32]
 Placed = tuple[Float32, Placement]
 
-# Cells of the combined map for one of the layer's, each way. On photographs with boxes a lattice twice as dense is
-# no better; the earlier layer's own cells are about as wide.
+# Cells of the combined map for one cell of the layer, in each direction. On photographs with boxes a lattice twice as
+# dense was no better; the earlier layer's own cells are about as wide.
 FINER = 4
-# Of every network, the earlier layer that goes with a layer; finding it cuts the network several times.
+# A cache: for every network, the earlier layer for a layer. Finding it cuts the network several times.
 _details: WeakKeyDictionary[Given, dict[str, str | None]] = WeakKeyDictionary()
 _lock = Lock()
 
@@ -55,11 +56,12 @@ def sharpen(
     output_stride: int | None = None,
     progress: Progress | None = None,
 ) -> list[Sharp]:
-    """One combined map per target; what runs is the method and the layers of `seen`.
+    """Make one combined map per target, with the method and the layers of `seen`.
 
-    seen: what the nominal size showed, for each target in each layer. pixels: the input (1, c, h, w) of a frame.
-    The map of every pass, its positive part over its maximum, is laid on one lattice, a quarter of the layer's stride;
-    the sum, smoothed over one cell, over its maximum is the answer. One size at a time is in memory.
+    seen: the observations at the nominal size, for each target in each layer. pixels: the input (1, c, h, w) of a
+    frame. The positive part of each pass's map, divided by its maximum, is resampled to one lattice with a quarter of
+    the layer's stride. The result is the sum, smoothed over one cell, divided by its maximum. One size at a time is in
+    memory.
     """
     lattice = fine_lattice(fuse(list(seen[0]), frame)[1])
     total = [np.zeros(lattice.grid[::-1], np.float32) for _ in seen]
@@ -80,10 +82,10 @@ def sharpen(
 
 
 def scaled_frames(model: Classifier, frame: Frame, stride: tuple[float, float]) -> Iterator[tuple[float, Frame]]:
-    """The sizes of `sharp.scales` that the network takes and `explain.max_input_megapixels` allows.
+    """Yield the sizes of `sharp.scales` that the network takes and `explain.max_input_megapixels` allows.
 
-    Sides other than the nominal ones are whole numbers of cells, `stride` input pixels each: a network that drops
-    what does not fill a cell would miss the last part of the image.
+    Every size except the nominal one is a whole number of cells of `stride` input pixels. A network that drops pixels
+    that do not fill a cell would otherwise miss the last part of the image.
     """
     largest, multiple = model.settings.explain.max_input_megapixels * 1e6, max(1, model.network.multiple)
     for scale in model.settings.sharp.scales if model.network.takes_any_size else (1.0,):
@@ -98,7 +100,7 @@ def scaled_frames(model: Classifier, frame: Frame, stride: tuple[float, float]) 
 
 
 def fine_lattice(coarse: Placement) -> Placement:
-    """Cells FINER times as dense over the same pixels; none narrower than 4 input pixels, except where they were."""
+    """Return cells FINER times as dense over the same pixels, but no cell becomes narrower than 4 input pixels."""
 
     def finer(axis: int) -> tuple[int, float, float]:
         stride = coarse.stride[axis]
@@ -110,10 +112,10 @@ def fine_lattice(coarse: Placement) -> Placement:
 
 
 def detail_layer(model: Classifier, name: str) -> str | None:
-    """Where detail is looked for: the last layer with about FINER times the cells each way that nothing goes around.
+    """Return the layer for detail: the last with about FINER times the cells each way and no skip connection around it.
 
-    Beside a skip connection a layer holds but a part of what the network knows there. None where there is no such
-    layer, as in a transformer, whose grid is the same throughout.
+    A layer beside a skip connection holds only a part of what the network knows there. None if there is no such layer,
+    as in a transformer, whose grid is the same in all layers.
     """
     with _lock:
         known = _details.setdefault(model.network.given, {})
@@ -124,7 +126,7 @@ def detail_layer(model: Classifier, name: str) -> str | None:
 
 def _find_detail(model: Classifier, name: str) -> str | None:
     names = _candidates(model.layers(), name)
-    if model.network.graph is None:  # no graph says what goes around; whole stages have short names
+    if model.network.graph is None:  # skip connections are unknown, but whole stages have short names
         return min(names, key=lambda one: one.count("."), default=None)
     image = model.network.given.image()
     with torch.no_grad():
@@ -132,7 +134,7 @@ def _find_detail(model: Classifier, name: str) -> str | None:
 
 
 def _candidates(layers: dict[str, tuple[int, ...]], name: str) -> list[str]:
-    """The layers of the grid nearest to FINER times that of `name`, the last one first."""
+    """Return the layers whose grid is nearest to FINER times the grid of `name`, the last layer first."""
     before = list(layers)[: list(layers).index(name)] if name in layers else []
     ratios = {one: layers[one][1] / layers[name][1] for one in before}
     near = {ratio for ratio in ratios.values() if FINER / 1.5 <= ratio <= FINER * 1.5}
@@ -141,7 +143,7 @@ def _candidates(layers: dict[str, tuple[int, ...]], name: str) -> list[str]:
 
 
 def _is_shared(seen: Sequence[Sequence[Observation]]) -> bool:
-    """Whether channels of the layers are features that tell places apart, as behind them comes a linear head."""
+    """Whether all layers have a linear head, so that their channels are features that tell places apart."""
     return all(one.layer.head.kind is HeadKind.LINEAR for one in seen[0])
 
 
@@ -156,7 +158,7 @@ def _passes(
     shared: bool,
     detail: bool,
 ) -> Iterator[list[Placed]]:
-    """What each target shows in one pass after another, and in the earlier layer. Shared evidence needs no mirror."""
+    """Yield the maps of all targets for each pass, and for the earlier layer. Shared evidence needs no mirror image."""
     targets, layers = [one[0].target for one in seen], [one.layer for one in seen[0]]
     earlier = detail_layer(model, max(layers, key=lambda layer: layer.stride).name) if detail else None
     for mirrored in (False,) if shared else (False, True):
@@ -174,20 +176,20 @@ def _unmirrored(placed: Placed, mirrored: bool) -> Placed:
 
 
 def _relative_of(placed: Placed) -> Placed:
-    """The positive part over its maximum; zeros where the map has no number."""
+    """Return the positive part divided by its maximum; values that are not finite become 0."""
     grid_map, placement = placed
     return _relative(np.nan_to_num(grid_map, nan=0, posinf=0, neginf=0)), placement
 
 
 def _relative(grid_map: Float32) -> Float32:
-    """The positive part over its maximum; zeros where there is none."""
+    """Return the positive part divided by its maximum; zeros if no value is positive."""
     positive: Float32 = grid_map.clip(0)
     peak = positive.max()
     return positive / peak if peak > 0 else positive
 
 
 def _smooth(grid_map: Float32) -> Float32:
-    """Over one cell each way, with weights 1 2 1: what the passes disagree about by less than a cell is no detail."""
+    """Smooth over one cell each way, with weights 1 2 1: the passes disagree by less than a cell."""
     wide = np.pad(grid_map, 1, mode="edge")
     across: Float32 = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / np.float32(4)
     smooth: Float32 = (across[:-2] + 2 * across[1:-1] + across[2:]) / np.float32(4)

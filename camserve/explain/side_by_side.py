@@ -1,4 +1,4 @@
-"""One photograph, several methods, classes or outputs: what each shows, what it took, and why some show nothing."""
+"""Explain one photograph with several methods, classes or outputs: the map, the time, or why a method was left out."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ def explain_methods(
     options: ExplainOptions = DEFAULTS,
     run: Run = RUN,
 ) -> Explanations:
-    """One explanation a method, in that order: a list that shows as a sheet.
+    """Explain one image with several methods, in their order; a notebook shows the list as a sheet.
 
-    methods: a list of names, "cam,rise", or "all". A method that is named and does not go with the model is an
-    OptionError; of "all" such a method is left out. run: its deadline is that of each method, 60 s of "all"; what
-    would take longer is left out. Raises as `explain`.
+    methods: a list of names, "cam,rise", or "all". A named method that does not work with the model raises OptionError;
+    "all" leaves such methods out. run: its deadline holds for each method, 60 s for "all"; a method that needs longer
+    is left out. Raises the errors of `explain`.
     """
     names = methods_in_order(methods)
     if options.method is not None:
-        raise OptionError(f"methods and method {shown(options.method)} both say how it is explained: give one of them")
+        raise OptionError(f"both methods and method {shown(options.method)} are given: give only one of them")
     photo = image if isinstance(image, Photo) else open_photo(model, image)
     if names == tuple(METHODS) and run.deadline is None:
         run = replace(run, deadline=PATIENCE)
@@ -59,12 +59,12 @@ def compare_methods(
     run: Run = RUN,
     expected: Mapping[str, float] | None = None,
 ) -> Iterator[Entry]:
-    """Each method's explanation of one photograph, one after another.
+    """Explain one photograph with one method after another.
 
-    options: their method is not looked at. run: its deadline is that of each method, which is given up then. expected:
-    the seconds that methods take, of `camserve.explain.estimate`: what takes longer than the deadline is not begun. A
-    method that does not go with this model, head or layer, was not begun or was given up, has an entry with the reason.
-    Raises what is wrong with the rest of the options, whatever the method.
+    options: their method is ignored. run: its deadline holds for each method; a method is stopped at the deadline.
+    expected: the seconds that methods take, from `camserve.explain.estimate`: a method that needs longer than the
+    deadline is not started. The entry of a method that was not started, was stopped, or does not work with this model,
+    head or layer has the reason. Raises the errors of options that are wrong for every method.
     """
     model = model.of_output(options.output).of_labels(options.labels)
     for name in methods:
@@ -76,10 +76,10 @@ def compare_methods(
         try:
             made = explain(model, photo, target, replace(options, method=name), run)
         except DeadlinePassed:
-            yield _left_out(name, f"given up after {run.deadline:g} s: it costs {find_method(name).cost}")
+            yield _left_out(name, f"stopped after {run.deadline:g} s: it costs {find_method(name).cost}")
         except OptionError as error:
             plain = replace(options, method=AUTO, sharp=False)
-            explain(model, photo, target, plain, replace(run, deadline=None))  # raises what no method could do with
+            explain(model, photo, target, plain, replace(run, deadline=None))  # raises errors that no method avoids
             yield replace(_left_out(name, str(error)), cause=error)
         else:
             seconds = time.perf_counter() - start
@@ -93,7 +93,7 @@ def compare_classes(
     options: ExplainOptions,
     run: Run = RUN,
 ) -> Iterator[Entry]:
-    """The explanation of each class, from one forward pass. Raises OptionError, UnknownName."""
+    """Explain each class, all from one forward pass. Raises OptionError, UnknownName."""
     yield from class_entries(explain_classes(model, photo, targets, options, run))
 
 
@@ -105,7 +105,7 @@ def compare_outputs(
     options: ExplainOptions = DEFAULTS,
     run: Run = RUN,
 ) -> Iterator[Entry]:
-    """The explanation of each output of a network with several, one after another. Raises OptionError, UnknownName."""
+    """Explain one output of a network after another. Raises OptionError, UnknownName."""
     several = dict.fromkeys(model.of_output(name).output or "" for name in outputs)
     for name, folder in zip(several, folder_names(several), strict=True):
         yield output_entry(folder, explain(model, photo, target, replace(options, output=name), run))
@@ -120,7 +120,7 @@ def _title(name: str) -> str:
 
 
 def _cost(model: Classifier, made: Explanation) -> str:
-    """What the registry says, with this layer's channels and cells for K and h w."""
+    """Return the method's cost from the registry, with this layer's channels and cells for K and h w."""
     layer = model.layer(made.layers[0], made.output_stride)
     channels, (width, height) = model.layers()[layer.name][0], made.placement.grid
     return METHODS[made.method].cost.counted(channels, width * height, layer.head.kind)

@@ -1,4 +1,4 @@
-"""Which methods do not go with a model, and why: they are tried, as nothing else knows."""
+"""Which methods do not work with a model, and why. Only a try can tell, so each method is tried."""
 
 import logging
 import time
@@ -14,16 +14,16 @@ from camserve.models.classifier import Classifier
 
 log = logging.getLogger("camserve")
 
-# Runs of the network that are worth it to find out whether a method goes with a model.
+# A method that needs more runs of the network than this is not tried.
 _FEW = 10
-# Seconds after which no further method is tried.
+# After this many seconds no further method is tried.
 _PATIENCE = 5.0
 
 
 def unsuitable(model: Classifier) -> dict[str, str]:
-    """Why methods do not go with the model, by name, of those that take a few runs of the network at most.
+    """Return by name why methods do not work with the model. Only methods with few runs of the network are tried.
 
-    They are tried at the model's own layer, on an image that shows nothing. To be called on a worker.
+    They are tried at the model's own layer, on an image that shows nothing. Call this on a worker.
     """
     layer, until = model.layer(), time.monotonic() + _PATIENCE
     images = model.network.given.image(model.own_frame((64, 64)).input)
@@ -39,6 +39,6 @@ def unsuitable(model: Classifier) -> dict[str, str]:
             apply(method, evidence)
         except OptionError as error:
             found[method.name] = str(error)
-        except Exception as error:  # an error of the method's own is told to who asks for it
+        except Exception as error:  # the user sees this error when he asks for the method
             log.info("trying %s: %s", method.name, error)
     return found

@@ -1,4 +1,4 @@
-"""How far each map can be trusted, for who asked: measured on a worker, or said in words why it cannot be."""
+"""Measure on a worker how far each map can be trusted, or say why that cannot be measured."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,21 +17,22 @@ from camserve.metrics.trust import CANNOT_TELL, DOUBTFUL, Trust, trust
 from camserve.models.classifier import Classifier
 from camserve.system.deadlines import check_deadline
 
-# How far a map's mean and the bias may be from the logit, as a share of it; and of numbers that are 0.4 % apart.
+# How far a map's mean plus the bias may be from the logit, as a share of the logit. Numbers in bfloat16 are 0.4 %
+# apart.
 TOLERANCE, TOLERANCES = 1e-3, {"bfloat16": 0.05}
-# Forwards that a method may need and still be run once more, on the mirror image.
+# A method that needs at most this many forward passes is run once more, on the mirror image.
 CHEAP = 4
 
 
 def with_trust(model: Classifier, found: Sequence[Attribution], photo: Photo, run: Run) -> list[Attribution]:
-    """The same explanations of `photo`, each with how far its map can be trusted. Raises DeadlinePassed."""
+    """Return the explanations of `photo`, each with how far its map can be trusted. Raises DeadlinePassed."""
     workers = run.workers or model.workers
     said = workers.run(lambda: [trust_of(model, one, photo) for one in found], run.deadline)
     return [replace(one, trust=each) for one, each in zip(found, said, strict=True)]
 
 
 def trust_of(model: Classifier, found: Attribution, photo: Photo) -> Trust:
-    """How far one map can be trusted. Runs the network where it is called. Raises DeadlinePassed."""
+    """Return how far one map can be trusted. Runs the network in the calling thread. Raises DeadlinePassed."""
     if reason := _unanswerable(model, found):
         return Trust(CANNOT_TELL, reason=reason)
     if disagrees(found):
@@ -51,7 +52,7 @@ def trust_of(model: Classifier, found: Attribution, photo: Photo) -> Trust:
 
 
 def disagrees(found: Attribution) -> bool:
-    """Whether a map that must add up to its target, as the CAM of a linear head does, adds up to something else."""
+    """Whether a map that must add up to its target, as the CAM of a linear head must, does not."""
     exact = found.method == "cam" and found.head == HeadKind.LINEAR and found.account is not None
     one_pass = len(found.layers) == 1 and not found.scales and found.output_stride is None
     if not (exact and one_pass and found.target.is_linear) or found.value is None:
@@ -61,16 +62,16 @@ def disagrees(found: Attribution) -> bool:
 
 
 def _unanswerable(model: Classifier, found: Attribution) -> str:
-    """Why it cannot be told, in words; "" where it can."""
+    """Return why trust cannot be measured; "" if it can."""
     if model.card.scores == "embedding":
-        return "the likeness of two photographs is no probability"
+        return "the likeness of two photographs is not a probability"
     if not model.card.has_scores:
         return "the model gives numbers, not scores"
-    return "the target is a function of the caller's, no probability" if found.target.function is not None else ""
+    return "the target is the caller's own function, not a probability" if found.target.function is not None else ""
 
 
 def _is_cheap(name: str) -> bool:
-    """Whether a method may be run once more."""
+    """Whether a method is cheap enough to run once more."""
     cost = find_method(name).cost
     runs = (cost.count or 0) * (2 if cost.of is Runs.GRADIENT else 1)
     return cost.of is None or (cost.each is None and cost.count is not None and runs <= CHEAP)

@@ -1,13 +1,13 @@
 """The result: its numbers, and the same with the photograph. No torch, no Classifier.
 
 attribution.py      the numbers: no pixels of the photograph, no network
-class_scores.py     what a model said of its classes: scores, order, and one class's part
-explanation.py      START HERE: the numbers with their photograph, and everything that can be made of both
+class_scores.py     the answer for one class, and scores and order of all classes
+explanation.py      START HERE: the numbers with their photograph, and everything made from both
 contributions.py    which part of a logit comes from where
 receptive_box.py    which pixels of the photograph a cell can have seen
-expectation.py      the class that an image shows, against what the model said of it
+expectation.py      the class that an image shows, compared with the model's answer
 overlay_size.py     how large an overlay is painted
-manifest.py         an explanation as JSON, and what it takes to find it again
+manifest.py         an explanation as JSON, with what is needed to repeat it
 common_scale.py     one scale for the pictures of several classes, images or checkpoints
 against.py          one class and not another: both maps and their difference on one scale
 contact_sheet.py    several explanations of one photograph as one picture

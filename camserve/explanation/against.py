@@ -20,9 +20,9 @@ PICTURES = 4
 
 @dataclass(frozen=True)
 class Against:
-    """image: RGB, PICTURES of one width beside each other: the photograph, one, the other, one less the other.
+    """image: RGB, four pictures of one width side by side: the photograph, both maps, and their difference.
 
-    end: the value of the last colour of all of them; that of the first is 0, of the difference -end. unit: of the maps.
+    end: the value of the last colour in all maps. The first colour is 0, and -end in the difference. unit: of the maps.
     """
 
     image: Image.Image
@@ -31,9 +31,9 @@ class Against:
 
 
 def against(one: Explanation, other: Explanation, look: OverlayOptions) -> Against:
-    """Two classes of one photograph, explained by one method.
+    """Compare two classes of one photograph, explained by one method.
 
-    look: all of it but scale, sign, boxes and legend. Raises OptionError where the maps have no scale in common.
+    look: scale, signed, boxes and legend are ignored. Raises OptionError if the maps have no common scale.
     """
     apart = one.map - other.map
     end = max(common_scale([one, other]), scale_of(apart, one.unit, signed=True).end)
@@ -50,7 +50,7 @@ def against(one: Explanation, other: Explanation, look: OverlayOptions) -> Again
 
 
 def _small(photo: Photo) -> Image.Image:
-    """The photograph, RGB, at most SIDE a side; one that is small so many times as large, by a whole number."""
+    """Return the photograph, RGB, with sides of at most SIDE; a small one is enlarged by a whole number."""
     size, longest = photo.size, max(photo.size)
     if (factor := enlargement(size)) > 1 or longest <= SIDE:
         return enlarged(photo.image, factor)

@@ -1,4 +1,4 @@
-"""What a model said of its classes: scores, order, and one class's part."""
+"""A model's answer for its classes: scores, order, and the Answer for one class."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """One class's part of what the model said. score: 0..1, None where there is no score. logit: before softmax."""
+    """The model's answer for one class. score: 0..1, None if there is no score. logit: the number before softmax."""
 
     class_index: int
     class_name: str
@@ -19,19 +19,19 @@ class Answer:
 
     @property
     def in_short(self) -> str:
-        """The score; where there is no score, the number itself."""
+        """The score as text; without a score, the number itself."""
         return number_in_short(self.logit) if self.score is None else f"{self.score:.2f}"
 
 
 def number_in_short(number: float) -> str:
-    """Four digits of a number, or all of those before the point."""
+    """Return a number with four digits, or with all digits before the point."""
     return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 def scores_of(logits: Float32, *, each_alone: bool) -> Float32:
-    """Softmax of the logits (C,), or their sigmoid, where classes do not exclude each other or there is but one."""
+    """Return softmax of the logits (C,), or their sigmoid for independent classes or a single class."""
     exact = logits.astype(np.float64)
-    with np.errstate(all="ignore"):  # of logits that are not finite no score is a number; the explanation warns of them
+    with np.errstate(all="ignore"):  # logits that are not finite give NaN; the explanation warns
         if each_alone or len(exact) == 1:
             return (1 / (1 + np.exp(-exact))).astype(np.float32)
         powers = np.exp(exact - exact.max())
@@ -40,6 +40,6 @@ def scores_of(logits: Float32, *, each_alone: bool) -> Float32:
 
 
 def ranked(logits: Float32) -> list[int]:
-    """The indices of the classes by their logits (C,), the best first; of equal ones the lower index."""
+    """Return the class indices by logit (C,), the best first; among equal logits the lower index first."""
     order: list[int] = np.argsort(-logits, kind="stable").tolist()
     return order

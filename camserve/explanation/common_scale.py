@@ -1,4 +1,4 @@
-"""One scale for the pictures of several classes, images or checkpoints, so that they can be held side by side."""
+"""One scale for the pictures of several classes, images or checkpoints, so that their colours can be compared."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,9 @@ from camserve.render.scale import LOGITS, check_raw, scale_of
 
 
 def common_scale(explanations: Iterable[Attribution], *, signed: bool = False) -> float:
-    """The end of a scale that all these pictures share: `overlay(scale=...)`. 1 where none has any heat.
+    """Return the end of a scale that all pictures can share, for `overlay(scale=...)`. 1 if no map has heat.
 
-    Raises OptionError where their maps are in different units, so that equal colours would not be equal evidence.
+    Raises OptionError if the maps have different units: equal colours would not mean equal evidence.
     """
     ends, units = [0.0], set()
     for one in explanations:

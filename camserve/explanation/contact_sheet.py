@@ -1,4 +1,4 @@
-"""A comparison as one picture: the photograph and, of the same photograph, a tile for each method or class."""
+"""A comparison as one picture: the photograph, and a tile for each method or class."""
 
 import math
 import re
@@ -19,9 +19,9 @@ from camserve.render.painting import enlarged
 
 Float32 = npt.NDArray[np.float32]
 
-# Pixels. A tile is so wide, and as high as the photograph makes it, up to this factor.
+# Pixels: the width of a tile, and gaps. A tile is as high as the photograph needs, up to TALLEST times its width.
 TILE, GAP, MARGIN, TALLEST = 300, 16, 24, 1.25
-SPECK = 5  # pixels of a tile: heat finer than that is averaged
+SPECK = 5  # pixels of a tile: finer heat is averaged
 COLUMNS = 6
 PAPER, INK, FAINT, EMPTY = (250, 250, 248), (24, 24, 28), (105, 105, 112), (232, 232, 228)
 NOTE = (
@@ -34,10 +34,11 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class Entry:
-    """One method's or class's part of a comparison.
+    """One method or class of a comparison.
 
-    name: of its folder. title: in words. group: what it stands under. detail: what it took. explanation: None where
-    there is none, for the `reason` given; cause: the error that says so, where the method does not go with the model.
+    name: of its folder. title: shown below the tile. group: the heading above it. detail: time and cost, or the score.
+    explanation: None if there is none; `reason` then says why. cause: the error, if the method does not work with the
+    model.
     """
 
     name: str
@@ -54,19 +55,19 @@ Place = tuple[Entry | None, str, int, int]
 
 
 def class_entries(explained: Iterable[Explanation]) -> Iterator[Entry]:
-    """Entries of explanations of one image, one a class, each with a name of its own."""
+    """Yield an entry for each explanation of one image, one class each, with unique names."""
     several = list(explained)
     for folder, one in zip(folder_names([one.target.name for one in several]), several, strict=True):
         yield Entry(folder, one.target.name, "Classes", _answer(one), one)
 
 
 def output_entry(folder: str, explained: Explanation) -> Entry:
-    """The entry of one of a network's outputs."""
+    """Return the entry of one output of a network."""
     return Entry(folder, explained.title, "Outputs", _answer(explained), explained)
 
 
 def folder_names(names: Iterable[str]) -> Iterator[str]:
-    """Each as a folder can be called, numbered where it came before."""
+    """Yield each name as a valid folder name; a repeated name gets a number."""
     seen: dict[str, int] = {}
     for text in names:
         name = re.sub(r"[^\w+]+", "-", text).strip("-") or "class"
@@ -83,10 +84,10 @@ def _answer(one: Explanation) -> str:
 
 
 def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look: OverlayOptions = PLAIN) -> Image.Image:
-    """The sheet, RGB.
+    """Draw the sheet, RGB.
 
-    photo: RGB; one that is smaller than a tile is enlarged by a whole number. heading: above it all. entries: those of
-    one group stand together. look: all of it but `signed`, `scale`, `boxes` and `legend`.
+    photo: RGB; a photo smaller than a tile is enlarged by a whole number. heading: the line at the top. entries: those
+    of one group stand together. look: `signed`, `scale`, `boxes` and `legend` are ignored.
     """
     places = list(_places(entries))
     columns, rows = 1 + max(x for *_, x, _ in places), 1 + max(y for *_, y in places)
@@ -106,9 +107,9 @@ def draw_sheet(photo: Image.Image, heading: str, entries: Sequence[Entry], look:
 
 
 def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) -> Image.Image:
-    """The heat, averaged over the pixels of a small copy of the photograph, over its maximum, painted on that copy.
+    """Paint the heat on a small copy of the photograph: averaged over the copy's pixels, divided by its maximum.
 
-    small: or one enlarged by a whole number.
+    small: the copy, or the photograph enlarged by a whole number.
     """
     factor = small.width // made.photo.size[0]
     if is_smooth(look, made.style) and made.placement.rule != "input":
@@ -123,9 +124,9 @@ def tile_overlay(small: Image.Image, made: Explanation, look: OverlayOptions) ->
 
 
 def _smaller(made: Explanation, size: tuple[int, int]) -> Float32:
-    """The heatmap as the mean over each pixel of a picture of `size`, float32 (h, w); NaN where nothing was seen.
+    """Return the heatmap's mean over each pixel of a picture of `size`, float32 (h, w); NaN where nothing was seen.
 
-    Maps with a value a pixel are averaged over SPECK of those: single hot pixels cannot be seen.
+    Maps with one value per pixel are averaged over SPECK pixels, because single hot pixels are too small to see.
     """
     speck = SPECK if made.placement.rule == "input" else 1
     blocks = [np.linspace(0, side, max(1, part // speck) + 1) for side, part in zip(made.photo.size, size, strict=True)]
@@ -139,7 +140,7 @@ def _smaller(made: Explanation, size: tuple[int, int]) -> Float32:
 
 
 def _seen(made: Explanation, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Whether the model saw the place, (h, w), of each pixel of a picture of `size`."""
+    """Return for each pixel of a picture of `size` whether the model saw its place, bool (h, w)."""
     left, top, right, bottom = made.placement.frame.box
     x, y = ((np.arange(part) + 0.5) * side / part for side, part in zip(made.photo.size, size, strict=True))
     return ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
@@ -152,9 +153,10 @@ def _picture(small: Image.Image, entry: Entry | None, look: OverlayOptions) -> I
 
 
 def _places(entries: Sequence[Entry]) -> Iterator[Place]:
-    """(entry, its group's name where that is new, column, row): the photograph first, then group after group.
+    """Yield (entry, its group's name if the group begins here, column, row): the photograph first, then each group.
 
-    A group begins a row unless all of it fits into what is left of one; the first stands beside the photograph.
+    A group starts a new row unless all of it fits into the rest of the row. The first group stands beside the
+    photograph.
     """
     columns = min(COLUMNS, max(2, 1 + len(entries)))
     yield None, "", 0, 0
@@ -177,7 +179,7 @@ def _tile(
     corner: tuple[int, int],
     height: int,
 ) -> None:
-    """A picture, or why there is none, and below it the name and what it took."""
+    """Draw a picture, or why there is none, and below it the name and the detail."""
     left, top = corner
     if picture is None:
         draw.rectangle((left, top, left + TILE - 1, top + height - 1), fill=EMPTY)
@@ -199,7 +201,7 @@ def _write(
     width: int,
     lines: int,
 ) -> None:
-    """Text in at most so many lines of `width` pixels, the rest cut off with an ellipsis."""
+    """Write text in at most `lines` lines of `width` pixels; the rest is cut off with an ellipsis."""
     font = ImageFont.load_default(size=size)
     for index, line in enumerate(_wrapped(plain_text(text), font, width, lines)):
         draw.text((at[0], at[1] + index * _line(size)), line, font=font, fill=ink)
@@ -219,5 +221,5 @@ def _wrapped(text: str, font: Font, width: int, lines: int) -> list[str]:
 
 
 def _line(size: int) -> int:
-    """The height of a line of letters of this size, pixels."""
+    """Return the height of a line of text of this size, in pixels."""
     return round(1.3 * size)

@@ -1,10 +1,10 @@
 """Which part of a logit comes from where: exact, for heads that add up over places.
 
-Under global average pooling and one linear layer, logit = bias + the mean over the cells of the class map; under a
-fully convolutional classifier the same without the bias. So each cell adds a known number, and what remains is to say
-on which pixels it lies. A cell weighs in the heat at a pixel by bilinear interpolation; its number is spread over the
-photograph in proportion to that weight. A weight is integrated over the pixel's area, and a cell's whole is what the
-photograph, or the part of it that the model saw, holds of it: so whichever way pixels are parted, nothing is lost.
+With global average pooling and one linear layer, logit = bias + the mean of the class map over the cells; with a fully
+convolutional classifier the same without the bias. So each cell adds a known number to the logit. Bilinear
+interpolation gives each cell a weight in the heat at a pixel, and the cell's number is spread over the photograph in
+proportion to this weight. The weight is integrated over the pixel's area and divided by its integral over the part of
+the photograph that the model saw. So the shares of all pixels add up to the cell's number.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Region = Box | Sequence[float] | npt.NDArray[np.bool_]
 
-# Share of the widest cell below which a cell lies outside the photograph: rounding would be all there is of it.
+# A cell with less than this share of the widest cell's weight counts as outside the photograph: it is rounding error.
 _OUTSIDE = 1e-6
 
 
 @dataclass(frozen=True)
 class Vote:
-    """What a place says for one class. logits: the class map there, whose mean over cells, plus bias, is the logit."""
+    """What a place says for one class. logits: the value of the class map there. Its mean, plus bias, is the logit."""
 
     class_index: int
     class_name: str
@@ -40,7 +40,7 @@ class Vote:
 
 @dataclass(frozen=True, eq=False)
 class ClassMaps:
-    """What each cell adds to the logits of some classes: logits[classes] = bias + the mean over cells of maps.
+    """What each cell adds to the logits of some classes: logits[classes] = bias + mean of maps over cells.
 
     classes: indices. maps: float32 (n, h, w). bias: float32 (n,). placement: where the cells lie.
     """
@@ -55,7 +55,7 @@ class ClassMaps:
 class Account:
     """What each cell of a layer adds to each logit: logits = bias + mean over cells of weight @ activations.
 
-    activations: float32 (K, h, w). weight: float32 (C, K), None where the activations are the class maps.
+    activations: float32 (K, h, w). weight: float32 (C, K), None if the activations are the class maps.
     bias: float32 (C,). placement: where the cells lie.
     """
 
@@ -65,16 +65,16 @@ class Account:
     placement: Placement
 
     def __reduce__(self) -> "tuple[type[Account], tuple[Float32, None, Float32, Placement]]":
-        """Copies and pickles hold the class maps, equal to float precision, in place of the classifier's weights."""
+        """Copies and pickles hold the class maps instead of the classifier's weights; both agree to float precision."""
         maps = self.activations if self.weight is None else np.einsum("ck,khw->chw", self.weight, self.activations)
         return Account, (maps, None, self.bias, self.placement)
 
     def within(self, frame: Frame) -> "Account":
-        """The same with its cells in the photograph that `frame` made the input of."""
+        """Return the account with its cells placed in the photograph. frame: how the photograph became the input."""
         return replace(self, placement=replace(self.placement, frame=frame))
 
     def of_target(self, target: Target) -> Float64:
-        """What each cell adds to the target, float64 (h, w): the target is `bias_of` plus the mean of these."""
+        """Return what each cell adds to the target, float64 (h, w). The target is `bias_of` plus the mean of these."""
         indices, factors = (list(part) for part in zip(*_terms(target), strict=True))
         if self.weight is None:
             return np.tensordot(np.array(factors), np.asarray(self.activations[indices], np.float64), 1)
@@ -83,14 +83,14 @@ class Account:
         return added
 
     def bias_of(self, target: Target) -> float:
-        """What the target is where no place adds anything."""
+        """Return the part of the target that comes from no place."""
         return float(sum(factor * float(self.bias[index]) for index, factor in _terms(target)))
 
     def share(self, target: Target, region: Region) -> float:
-        """What a region of the original adds to the target, in logits.
+        """Return what a region of the original adds to the target, in logits.
 
         region: (left, top, right, bottom) in pixels, fractions allowed, right and bottom exclusive; a Box; or a mask,
-        bool (H, W). Raises OptionError where it is none of these, or reaches outside the photograph.
+        bool (H, W). Raises OptionError for any other value, and for a region that reaches outside the photograph.
         """
         cells = self.of_target(target) / self.of_target(target).size
         if isinstance(region, np.ndarray) and region.ndim == 2:
@@ -100,9 +100,9 @@ class Account:
         return float(down[:, 0] @ cells @ across[:, 0])
 
     def votes(self, x: float, y: float, labels: Sequence[str], count: int) -> list[Vote]:
-        """The classes that the place (x, y) of the original adds most to, best first.
+        """Return the classes to which the place (x, y) of the original adds most, best first.
 
-        Between cell centres the maps are bilinear, as everywhere. Raises OptionError where the model did not see it.
+        The maps are interpolated bilinearly between cell centres. Raises OptionError if the model did not see (x, y).
         """
         count = whole_within("count", count, 0)
         u, v = self.placement.cell_at(*checked_place((x, y), self.placement))
@@ -111,13 +111,13 @@ class Account:
         return [Vote(index, labels[index], float(values[index])) for index in ranked(values)[:count]]
 
     def class_map(self, index: int) -> Float32:
-        """What each cell adds to a class's logit, float32 (h, w)."""
+        """Return what each cell adds to a class's logit, float32 (h, w)."""
         maps = self.activations
         added: Float32 = maps[index] if self.weight is None else np.einsum("k,khw->hw", self.weight[index], maps)
         return added
 
     def class_maps(self, order: Sequence[int], most: int) -> "ClassMaps":
-        """The maps of the first of these classes, at least of one: as many as have no more numbers than `most`."""
+        """Return the maps of the first classes of `order`: at most `most` numbers together, but at least one map."""
         cells = self.activations[0].size
         classes = list(order[: max(1, most // cells)])
         maps = self.activations[classes] if self.weight is None else self._weighed(classes)
@@ -138,32 +138,32 @@ class Account:
 
 
 def _terms(target: Target) -> tuple[tuple[int, float], ...]:
-    assert target.terms is not None  # who asks has seen to that: `summed`
+    assert target.terms is not None  # the callers check this with `summed`
     return target.terms
 
 
 def account_at(account: Account | None, layer: str, head: str) -> Account:
-    """`account`, of a layer. Raises OptionError where its head has none."""
+    """Return `account`. Raises OptionError if the head has none."""
     if account is None:
         raise OptionError(
-            "what a place adds to a logit is known where global average pooling and one linear layer, or a class map, "
-            f"follow the layer; at layer '{layer}' the head is {head}. Try the model's last layer"
+            "what a place adds to a logit is known only if global average pooling and one linear layer, or a class "
+            f"map, follow the layer; at layer '{layer}' the head is {head}. Try the model's last layer"
         )
     return account
 
 
 def summed(target: Target) -> Target:
-    """`target`, if it is a sum of logits. Raises OptionError."""
+    """Return `target`. Raises OptionError if it is not a sum of logits."""
     if not target.is_linear:
         raise OptionError(
-            f"shares of a logit, or of a difference of two, add up; those of '{target.name}' ({target.quantity}) do "
-            f"not. Explain a class, as in target={target.index}"
+            f"shares add up for a logit, or for a difference of two, but not for '{target.name}' ({target.quantity}). "
+            f"Explain a class, as in target={target.index}"
         )
     return target
 
 
 def checked_box(region: object, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) within a photograph of `size` (W, H). Raises OptionError."""
+    """Return (left, top, right, bottom) within a photograph of `size` (W, H). Raises OptionError."""
     numbers = (region.left, region.top, region.right, region.bottom) if isinstance(region, Box) else region
     try:
         left, top, right, bottom = (as_number(number) for number in numbers)  # type: ignore[attr-defined]
@@ -180,7 +180,7 @@ def checked_box(region: object, size: tuple[int, int]) -> tuple[float, float, fl
 
 
 def checked_place(place: tuple[object, object], placement: Placement) -> tuple[float, float]:
-    """(x, y) if the model saw that pixel of the original. Raises OptionError."""
+    """Return (x, y). Raises OptionError if the model did not see that pixel of the original."""
     (width, height), (x, y) = placement.frame.original, map(as_number, place)
     if x is None or y is None:
         raise OptionError(f"place {', '.join(map(shown, place))} is not x, y: numbers of pixels of the original")
@@ -193,14 +193,14 @@ def checked_place(place: tuple[object, object], placement: Placement) -> tuple[f
 
 
 def spread(placement: Placement, axis: int, edges: Sequence[float]) -> Float64:
-    """Which share of each cell lies between neighbouring edges: float64 (cells, len(edges) - 1), 0..1.
+    """Return which share of each cell lies between neighbouring edges: float64 (cells, len(edges) - 1), 0..1.
 
-    axis: 0 across, 1 down. edges: rising, in pixels of the original, 0 being the photograph's own. What the model did
-    not see holds nothing. Cells beyond what it saw lie on its outermost ones.
+    axis: 0 across, 1 down. edges: rising, in pixels of the original; 0 is the photograph's own edge. Pixels that the
+    model did not see hold nothing. A cell outside of what the model saw counts as the outermost cell inside.
     """
     low, high = placement.frame.box[axis], placement.frame.box[axis + 2]
     inside = np.clip(np.asarray(edges, dtype=np.float64), low, high)
-    centres = np.array([low, high, *inside]) - 0.5  # an edge is half a pixel before the centre that counts
+    centres = np.array([low, high, *inside]) - 0.5  # places are pixel centres: an edge is at -0.5
     start, end, *upto = _integrals(placement.cell_at(centres, centres)[axis], placement.grid[axis])
     whole = end - start
     held = np.flatnonzero(whole > _OUTSIDE * whole.max())
@@ -210,7 +210,7 @@ def spread(placement: Placement, axis: int, edges: Sequence[float]) -> Float64:
 
 
 def _integrals(places: Float64, cells: int) -> Float64:
-    """Of each cell's weight in linear interpolation, held constant beyond the outermost: its integral up to each place.
+    """Integrate each cell's weight in linear interpolation up to each place. Beyond the last cell it is constant.
 
     places: (m,), in cells. Returns (m, cells), up to a constant for each cell.
     """
@@ -223,7 +223,7 @@ def _integrals(places: Float64, cells: int) -> Float64:
 
 
 def _between(values: Float32, place: float) -> Float32:
-    """`values` (..., n) at a place along the last axis: linear between, constant beyond."""
+    """Interpolate `values` (..., n) at a place along the last axis: linear between, constant beyond the ends."""
     inside = min(max(place, 0), values.shape[-1] - 1)
     before = int(inside)
     low, high = values[..., before], values[..., min(before + 1, values.shape[-1] - 1)]

@@ -1,4 +1,4 @@
-"""The class that an image shows, against what the model said of it."""
+"""The class that an image shows, compared with the model's answer."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from camserve.explanation.attribution import Attribution, rank_of
 
 
 def expected_facts(found: Attribution) -> dict[str, Any] | None:
-    """For JSON: class_index, class_name, score, rank (1 is the predicted class) and right; None where it is not known.
+    """Return class_index, class_name, score, rank (1 is the predicted class) and right for JSON; None if unknown.
 
     right: whether the model predicts that class.
     """
@@ -24,7 +24,7 @@ def expected_facts(found: Attribution) -> dict[str, Any] | None:
 
 
 def missed(found: Attribution) -> str | None:
-    """What is to be said where the predicted class is not the expected one; None where it is, or none is expected."""
+    """Return a warning if the predicted class is not the expected class; None if it is, or if no class is expected."""
     if found.expected is None or (rank := rank_of(found, found.expected)) == 1:
         return None
     best, expected = found.top(1)[0], found.answer_of(found.expected)

@@ -1,4 +1,4 @@
-"""What an explanation is: what was found, and the photograph it was found in."""
+"""The Explanation: the numbers of an Attribution, together with the photograph."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ class _SaveOptions(OverlayOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.look is not None and not isinstance(self.look, OverlayOptions):
-            raise OptionError(f"look {shown(self.look)} is no OverlayOptions")
+            raise OptionError(f"look {shown(self.look)} is not an OverlayOptions")
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class _PlotOptions(OverlayOptions):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Explanation(Attribution):
-    """Why a model said what it said about one image: an Attribution, with pixels.
+    """Why a model gave its answer for one image: an Attribution with the pixels of the image.
 
-    photo: the image, upright. style: how pictures look where nothing is said. other: of two photographs that look
-    alike, why the second is like this one.
+    photo: the image, upright. style: how pictures look by default. other: the explanation of the second photograph, if
+    this one explains why two photographs look alike.
     """
 
     photo: Photo
@@ -84,41 +84,40 @@ class Explanation(Attribution):
 
     @classmethod
     def of(cls, attribution: Attribution, photo: Photo, style: Render) -> "Explanation":
-        """What was found, in a photograph; of the same image as the one it was found in."""
+        """Make an Explanation of an attribution and the photograph that it was computed from."""
         found = {one.name: getattr(attribution, one.name) for one in fields(Attribution)}
         return cls(photo=photo, style=style, **found)
 
     @property
     def attribution(self) -> Attribution:
-        """What was found, without the photograph."""
+        """The numbers without the photograph."""
         return Attribution(**{one.name: getattr(self, one.name) for one in fields(Attribution)})
 
     @property
     def heatmap(self) -> Float32:
-        """float32 (H, W) in the original's pixels, 0..1; NaN where the model saw nothing (outside a crop).
+        """The heatmap in the original's pixels, float32 (H, W), 0..1; NaN where the model saw nothing.
 
-        Made anew at each access, 4 bytes a pixel.
+        It is computed again at each access, 4 bytes per pixel. The model sees nothing outside its crop.
         """
         return self.heat_rows(0, self.photo.size[1])
 
     @takes(OverlayOptions)
     def overlay(self, look: OverlayOptions) -> Image.Image:
-        """The heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError.
+        """Draw the heatmap over the photograph, RGB at the original size. Raises UnknownName, OptionError.
 
-        Smaller where the photograph is larger than render.max_side, if that is set: see `overlay_size`.
-        A photograph whose long side is less than `min_side`, or with a legend than 256 pixels, is drawn so many times
-        as large, by a whole number, that it has them: words need room. A legend that would hide more than a quarter of
-        the picture stands below it.
-        Options that are left out come from the model's settings.
+        The picture is smaller if the photograph is larger than the setting render.max_side: see `overlay_size`.
+        A photograph whose long side is less than `min_side`, or less than 256 pixels with a legend, is enlarged by a
+        whole number: words need room. A legend that would hide more than a quarter of the picture stands below it.
+        An option that you leave out comes from the model's settings.
         """
         return self.drawn(look)
 
     def drawn(self, look: OverlayOptions) -> Image.Image:
-        """As `overlay`, its options in one record."""
+        """Do what `overlay` does; the options are one object."""
         return self.painted(look).image
 
     def painted(self, look: OverlayOptions, *, large: bool = False) -> Canvas:
-        """As `drawn`, with its pixels. large: a small photograph enlarged, as it is with a legend."""
+        """Do what `drawn` does, and return a Canvas. large: enlarge a small photograph, as a legend does."""
         roomy = ROOMY if look.legend or large else 1
         factor = enlargement(self.size, max(roomy, look.min_side or 1))
         smaller = overlay_size(self.size, self.style.max_side)
@@ -132,7 +131,7 @@ class Explanation(Attribution):
             placement, boxes = self.placement.resized(smaller), [box.resized(self.size, smaller) for box in boxes]
         chosen = scale_of(self.map, self.unit, signed=look.signed, end=look.scale)
         shown = self._laid(chosen.share_of(self.map), placement, look)
-        is_own = look.scale is None and not look.signed  # then the colours show the very shares that lines are drawn at
+        is_own = look.scale is None and not look.signed  # then colours and contour lines show the same shares
         return paint(
             photo,
             shown if is_own else self._laid(self._relative_map, placement, look),
@@ -144,37 +143,38 @@ class Explanation(Attribution):
         )
 
     def _laid(self, grid_map: Float32, placement: Placement, look: OverlayOptions) -> Laid:
-        """A map as it is drawn, its cells where `placement` says."""
+        """Return a map as it is drawn, smoothed if the style is smooth. placement: where its cells lie."""
         if is_smooth(look, self.style):
             grid_map, placement = smoothed(grid_map, placement)
         return Laid(placement, grid_map)
 
     def drawn_rows(self, size: tuple[int, int], look: OverlayOptions) -> Rows:
-        """The heat as it is drawn on a copy of the photograph of (w, h) pixels, see `camserve.render.painting`."""
+        """Return the heat for a copy of the photograph of (w, h) pixels, see `camserve.render.painting`."""
         return self._laid(self._relative_map, self.placement.resized(size), look)
 
     @takes(OverlayOptions)
     def show(self, look: OverlayOptions) -> None:
-        """Shows the overlay with its legend: below the cell of a notebook, else in the system's viewer.
+        """Show the overlay with its legend: below the cell of a notebook, else in the system's viewer.
 
-        Raises OptionError where there is no screen.
+        Raises OptionError if there is no screen.
         """
         show_picture(self.drawn(replace(look, legend=True)))
 
     @takes(_PlotOptions)
     def plot(self, options: _PlotOptions) -> "Axes":
-        """Draws the overlay into axes of matplotlib, with a title and a colour bar, and returns the axes.
+        """Draw the overlay into axes of matplotlib, with a title and a colour bar, and return the axes.
 
-        ax: default axes of a new figure of pyplot. The legend is always drawn, as title and bar. Needs the extra
-        `figures`. Raises OptionError where that is not installed.
+        ax: by default the axes of a new pyplot figure. The legend is always drawn, as title and bar. Needs the extra
+        `figures`. Raises OptionError if it is not installed.
         """
         return draw_into(options.ax, self._drawing(options))
 
     @takes(OverlayOptions)
     def save_figure(self, path: str | Path, look: OverlayOptions) -> Path:
-        """Writes what `plot` draws as a figure for a paper, and returns the path. Needs the extra `figures`.
+        """Write the picture of `plot` to a file, as a figure for a paper, and return the path.
 
-        path: ends with .svg or .pdf. Words stay text, the photograph keeps its pixels. Raises OptionError, OutputError.
+        path: ends with .svg or .pdf. Words stay text, and the photograph keeps its pixels. Needs the extra `figures`.
+        Raises OptionError, OutputError.
         """
         return write_figure(path, self._drawing(look))
 
@@ -188,11 +188,11 @@ class Explanation(Attribution):
         )
 
     def boxes(self, threshold: float | None = None) -> list[Box]:
-        """Boxes around connected heat of at least `threshold` of the maximum, original pixels, hottest first."""
+        """Return boxes around connected heat of at least `threshold` of the maximum, original pixels, hottest first."""
         return self.boxes_at(self._share(threshold))
 
     def polygons(self, threshold: float | None = None) -> list[Polygon]:
-        """The outlines of what `boxes` boxes: the same regions in the same order, with their holes."""
+        """Return the outlines of the regions of `boxes`, in the same order, with their holes."""
         return self.polygons_at(self._share(threshold))
 
     def _share(self, threshold: float | None) -> float:
@@ -202,26 +202,26 @@ class Explanation(Attribution):
         return Legend(self.in_short, *scale.words(self.map, self.unit))
 
     def heatmap_image(self) -> Image.Image:
-        """The heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""
+        """Return the heatmap in 8 bits: L, or LA with alpha 0 where the model saw nothing."""
         return render.heat_image(self.heat_rows, self.photo.size)
 
     def heatmap_npy(self) -> Iterator[bytes]:
-        """The heatmap as a .npy file, float32 (H, W), in pieces: as a whole it takes 200 MB for 50 megapixels."""
+        """Yield the heatmap as a .npy file, float32 (H, W), in pieces: 50 megapixels need 200 MB at once."""
         return npy_in_pieces(self.heat_rows, self.photo.size)
 
     def mask_image(self, threshold: float | None = None) -> Image.Image:
-        """White where the heat reaches `threshold` of the maximum, black elsewhere: L, of the original's size."""
+        """Return a mask of the original's size, mode L: white where the heat reaches `threshold` of the maximum."""
         share = self._share(threshold)
         return render.mask_image(self.heat_rows, self.photo.size, threshold=share)
 
     def to_dict(
         self, *, top: int = 5, threshold: float | None = None, questions: Questions | None = None
     ) -> dict[str, Any]:
-        """Everything but pixels, ready for JSON; `map` as nested lists, numbers in full.
+        """Return everything except pixels, ready for JSON: `map` as nested lists, numbers not rounded.
 
-        top: how many classes. threshold: of the boxes and polygons. questions: places and regions to answer for,
-        and whether to give polygons. A number that is not finite becomes None: JSON has no other word for it.
-        Raises OptionError for a question that has no answer here.
+        top: how many classes. threshold: of the boxes and polygons. questions: places and regions to answer for, and
+        whether to give polygons. A number that is not finite becomes None, because JSON cannot write it. Raises
+        OptionError for a question that has no answer here.
         """
         share = self._share(threshold)
         facts = facts_of(self, self.photo, top, share, questions or Questions())
@@ -233,23 +233,23 @@ class Explanation(Attribution):
     def evaluate(
         self, model: "Evaluates", metrics: Sequence[str] | None = None, inside: npt.NDArray[np.bool_] | None = None
     ) -> dict[str, float | None]:
-        """Metrics of this explanation, by the model that made it: an explanation keeps no network. See its `evaluate`.
+        """Measure this explanation with the model that made it, see `Model.evaluate`. It holds no network itself.
 
-        metrics: names; None is what is usual. inside: bool (H, W), where the object is. Raises OptionError.
+        metrics: names; None stands for the usual metrics. inside: bool (H, W), where the object is. Raises OptionError.
         """
         return model.evaluate(self, metrics, inside)
 
     def provenance(self) -> dict[str, Any]:
-        """What it takes to make this explanation again, bit for bit."""
+        """Return what is needed to make this explanation again, bit for bit."""
         return provenance_of(self, self.photo)
 
     @takes(_SaveOptions)
     def save(self, folder: str | Path, options: _SaveOptions) -> Path:
         """Write overlay.png, heatmap.png, heatmap.npy, map.npy and, last, manifest.json into `folder`.
 
-        facts: what `to_dict` gave, for the manifest. look: of the overlay, in place of its options one by one. Of a
-        second photograph the first four are there, too, as other-overlay.png and so on. All or nothing. Returns the
-        folder. Raises OptionError, OutputError.
+        facts: the result of `to_dict`, for the manifest. look: all options of the overlay as one object. A second
+        photograph has the first four files too, as other-overlay.png and so on. Either all files are written or none.
+        Returns the folder. Raises OptionError, OutputError.
         """
         folder = given_path("folder", folder)
         look = options.look or options
@@ -268,7 +268,7 @@ class Explanation(Attribution):
         }
 
     def _repr_png_(self) -> bytes:
-        """Notebooks show the overlay with its legend."""
+        """Show the overlay with its legend in notebooks."""
         return encode(self.drawn(OverlayOptions(legend=True)), "png")
 
     def __repr__(self) -> str:
@@ -279,7 +279,7 @@ class Explanation(Attribution):
 
 
 def is_smooth(look: OverlayOptions, style: Render) -> bool:
-    """Whether maps are drawn without corners."""
+    """Whether maps are drawn smoothly, without the corners of cells."""
     return style.smooth if look.smooth is None else look.smooth
 
 
@@ -297,11 +297,11 @@ def paint(
     boxes: Sequence[Box] = (),
     legend: Legend | None = None,
 ) -> Canvas:
-    """Heat on a photograph, of its size: overlays and the tiles of sheets are painted here.
+    """Paint heat on a photograph: an overlay, or a tile of a sheet. The result has the photograph's size.
 
-    photo: all of it, or a smaller copy. rows: its heat, see `camserve.render.painting`. look: its scale, boxes and
-    legend are the caller's to make. style: for what it leaves out. shown: what the colours show, where it is another
-    scale of the same.
+    photo: the photograph, or a smaller copy. rows: its heat, see `camserve.render.painting`. look: the caller applies
+    scale, boxes and legend. style: the defaults of `look`. shown: the values that the colours show, if they have
+    another scale than `rows`.
     """
     return render.overlay(
         photo,

@@ -1,4 +1,4 @@
-"""An explanation as JSON: what was found, and what it takes to find it again."""
+"""An explanation as JSON: its numbers, and what is needed to repeat it."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from camserve.system.json_values import finite
 
 
 def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, questions: Questions) -> dict[str, Any]:
-    """What `Explanation.to_dict` gives. threshold: a share of the maximum, 0..1."""
+    """Return the result of `Explanation.to_dict`. threshold: a share of the maximum, 0..1."""
     facts = {
         "class_index": found.class_index,
         "class_name": found.class_name,
@@ -39,7 +39,7 @@ def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, quest
 
 
 def provenance_of(found: Attribution, photo: Photo) -> dict[str, Any]:
-    """What `Explanation.provenance` gives."""
+    """Return the result of `Explanation.provenance`."""
     frame, place, origin = found.placement.frame, found.placement, found.origin
     return {
         "image": {
@@ -64,14 +64,14 @@ def provenance_of(found: Attribution, photo: Photo) -> dict[str, Any]:
 
 
 def placed(place: Placement) -> dict[str, Any]:
-    """Where the cells of a map lie, for JSON: cell u sits at pixel stride u + offset of the network's input."""
+    """Return for JSON where the cells of a map lie: cell u is at pixel stride u + offset of the network's input."""
     return {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule}
 
 
 def _field(found: Attribution) -> dict[str, Any] | None:
-    """What a cell can have seen of the network's input, for JSON; None where that is not known.
+    """Return for JSON which pixels of the network's input a cell can see; None if unknown.
 
-    Cell u takes pixels stride u + first to stride u + last, inclusive, (x, y); everywhere: all of them, whatever u is.
+    Cell u sees pixels stride u + first to stride u + last, inclusive, (x, y). everywhere: every cell sees all pixels.
     """
     if found.receptive_fields is None or found.scales:
         return None
@@ -84,9 +84,9 @@ def _field(found: Attribution) -> dict[str, Any] | None:
 
 
 def answers(questions: Questions, found: Attribution, top: int, threshold: float) -> dict[str, Any]:
-    """For JSON: `places`, `regions` with `bias`, `polygons`, each where it was asked for. Raises OptionError.
+    """Return for JSON `places`, `regions` with `bias`, and `polygons`, each if requested. Raises OptionError.
 
-    top: how many classes a place. threshold: heat from which on the outlines are.
+    top: how many classes for each place. threshold: the heat at which polygons are drawn.
     """
     given: dict[str, Any] = {}
     if questions.at:
@@ -103,7 +103,7 @@ def answers(questions: Questions, found: Attribution, top: int, threshold: float
 
 
 def in_words(facts: dict[str, Any]) -> Iterator[str]:
-    """The answers in what `Explanation.to_dict` gave, a line each."""
+    """Yield the answers in the result of `Explanation.to_dict`, one line each."""
     if facts.get("trust"):
         yield f"trust: {facts['trust']['sentence']}"
     are_numbers = facts["provenance"]["model"]["card"]["scores"] in ("none", "embedding")

@@ -21,13 +21,13 @@ FORMATS = ("svg", "pdf")
 _INCHES = 4.0  # the width of a photograph in a file
 _WORDS = 0.75  # inches for the title and the bar
 _LEAST_DOTS = 100  # an inch
-# Dates and random names would make the same figure another file each time.
+# Without dates, the same figure always gives the same file.
 _METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _STYLE: Any = {"svg.hashsalt": "camserve", "svg.fonttype": "none"}
 
 
 class Drawing(NamedTuple):
-    """An overlay without words, and what its words and colours are; alpha and signed as of an overlay."""
+    """An overlay without text, with the text and colours of its legend; alpha and signed as in OverlayOptions."""
 
     picture: Image.Image
     legend: Legend
@@ -37,16 +37,16 @@ class Drawing(NamedTuple):
 
 
 def check_matplotlib() -> None:
-    """Raises OptionError where matplotlib is not installed."""
+    """Raise OptionError if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise OptionError("figures are drawn by matplotlib, which is not installed: pip install 'camserve[figures]'")
 
 
 def draw_into(axes: "Axes | None", drawing: Drawing) -> "Axes":
-    """The picture in axes, in its own pixels, with its caption as title and a colour bar below. Returns the axes.
+    """Draw the picture into axes, in its own pixels, with its caption as title and a colour bar below. Returns axes.
 
-    axes: None makes a figure of pyplot, which a notebook shows. Raises OptionError where matplotlib is missing, or
-    `axes` is something else.
+    axes: None makes a pyplot figure, which a notebook shows. Raises OptionError if matplotlib is not installed, or if
+    `axes` is not matplotlib axes.
     """
     check_matplotlib()
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def draw_into(axes: "Axes | None", drawing: Drawing) -> "Axes":
 
 
 def write_figure(path: str | Path, drawing: Drawing) -> Path:
-    """Writes a file of what its name ends with, .svg or .pdf: words as text, the picture in its own pixels.
+    """Write an .svg or .pdf file, as the path's ending says: words as text, the picture in its own pixels.
 
     Raises OptionError, OutputError.
     """
@@ -89,12 +89,12 @@ def write_figure(path: str | Path, drawing: Drawing) -> Path:
 
 
 def _size(picture: Image.Image) -> tuple[float, float]:
-    """Inches of a figure around a picture."""
+    """Return the size in inches of a figure around a picture."""
     return _INCHES, _INCHES * picture.height / picture.width + _WORDS
 
 
 def _bar(axes: "Axes", drawing: Drawing) -> None:
-    """The colours as they look on mid-grey, as the bar of an overlay's legend has them."""
+    """Draw the colour bar: the colours as they look on mid-grey, as in an overlay's legend."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 

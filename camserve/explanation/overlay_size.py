@@ -1,4 +1,4 @@
-"""How large an overlay is painted: as its photograph is, or smaller, where the setting render.max_side says so."""
+"""How large an overlay is painted: as large as its photograph, or smaller if the setting render.max_side says so."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ Size = tuple[int, int]
 
 
 def overlay_size(photo: Size, max_side: int) -> Size:
-    """(w, h) of the overlay of a photograph of (W, H) pixels; the same proportions, to a pixel.
+    """Return (w, h) of the overlay of a photograph of (W, H) pixels, with the same proportions to a pixel.
 
-    max_side: the longest side that it may have, in pixels; 0: any.
+    max_side: the longest allowed side, in pixels; 0: no limit.
     """
     longest = max(photo)
     if not max_side or longest <= max_side:
@@ -18,7 +18,7 @@ def overlay_size(photo: Size, max_side: int) -> Size:
 
 
 def overlay_facts(photo: Size, max_side: int) -> dict[str, Any]:
-    """For JSON: `overlay`, its size and its pixels for each of the photograph's, where it is painted smaller."""
+    """Return for JSON `overlay`, its size and its scale relative to the photograph, if it is painted smaller."""
     size = overlay_size(photo, max_side)
     if size == photo:
         return {}

@@ -1,4 +1,4 @@
-"""Which pixels of the photograph a cell of a heatmap can have seen."""
+"""Which pixels of the photograph a cell of a heatmap can see."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,14 @@ def receptive_box(
     x: float,
     y: float,
 ) -> tuple[float, float, float, float]:
-    """What `Attribution.receptive_box` gives."""
+    """Return the result of `Attribution.receptive_box`."""
     if scales:
         raise OptionError("this explanation combines several sizes; explain without sharp to ask what a cell saw")
     if len(layers) > 1:
         raise OptionError(f"this explanation fuses {','.join(layers)}; explain with one layer to ask what a cell saw")
     left, top, right, bottom = placement.frame.box
     if fields is None:
-        raise OptionError(f"the receptive field of layer '{layers[0]}' is not known: the network has no traced graph")
+        raise OptionError(f"the receptive field of layer '{layers[0]}' is unknown: the network has no traced graph")
     across, down = fields
     x, y = checked_place((x, y), placement)
     if across.global_context:

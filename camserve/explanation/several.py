@@ -14,39 +14,39 @@ from camserve.images.reading import encode
 
 
 class Explanations(list[Explanation]):
-    """A list of explanations, as `explain_methods` and `explain_classes` of a model give it.
+    """A list of explanations, the result of a model's `explain_methods` and `explain_classes`.
 
-    left_out: {method: why it is not in the list}; empty where each thing that was asked for is.
+    left_out: {method: why it is not in the list}; empty if nothing was left out.
     """
 
     def __init__(self, explanations: Iterable[Explanation] = (), entries: Sequence[Entry] = ()) -> None:
-        """entries: of the sheet, where their titles are known; those of the explanations in the same order."""
+        """entries: the entries of the sheet, with the explanations in the same order; if their titles are known."""
         super().__init__(explanations)
         self._entries = tuple(entries)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Explanations":
-        """What entries hold."""
+        """Make a list of the explanations in entries."""
         several = list(entries)
         return cls((one.explanation for one in several if one.explanation is not None), several)
 
     @property
     def left_out(self) -> dict[str, str]:
-        """{name: reason} of what was asked for and is not here."""
+        """{name: reason} of the requested methods that are not in the list."""
         return {one.name: one.reason for one in self._entries if one.explanation is None}
 
     @takes(OverlayOptions)
     def sheet(self, look: OverlayOptions) -> Image.Image:
-        """The photograph, and a tile for each explanation, RGB; also for what was left out, with the reason.
+        """Draw the photograph and a tile for each explanation, RGB. What was left out has a tile with the reason.
 
-        signed, scale, boxes and legend have no effect: each tile is drawn over its own maximum. Raises OptionError
-        where there is nothing to show, or the explanations are of several photographs.
+        signed, scale, boxes and legend have no effect: each tile is relative to its own maximum. Raises OptionError if
+        there is nothing to show, or if the explanations are of several photographs.
         """
         return self._drawn(look)
 
     @takes(OverlayOptions)
     def show(self, look: OverlayOptions) -> None:
-        """Shows the sheet: below the cell of a notebook, else in the system's viewer. Raises OptionError."""
+        """Show the sheet below the cell of a notebook, else in the system's viewer. Raises OptionError."""
         show_picture(self._drawn(look))
 
     def _drawn(self, look: OverlayOptions) -> Image.Image:
@@ -58,14 +58,14 @@ class Explanations(list[Explanation]):
         return draw_sheet(first.image, first.name, list(self._current()), look)
 
     def _current(self) -> Iterable[Entry]:
-        """The entries, unless the list was changed since they were made."""
+        """Return the entries, or new ones if the list was changed."""
         known = [one.explanation for one in self._entries if one.explanation is not None]
         if len(known) == len(self) and all(one is other for one, other in zip(known, self, strict=True)):
             return self._entries
         return _plain_entries(self)
 
     def _repr_png_(self) -> bytes | None:
-        """Notebooks show the sheet; of what makes no sheet, the list in words."""
+        """Show the sheet in notebooks. If no sheet can be drawn, they show the list as text."""
         try:
             return encode(self._drawn(OverlayOptions()), "png")
         except OptionError:

@@ -1,4 +1,4 @@
-"""A picture or a page on the screen: in the notebook, in the viewer of the system, or in a browser."""
+"""Show a picture or a page on the screen: in the notebook, in the system's viewer, or in a browser."""
 
 import os
 import sys
@@ -12,9 +12,9 @@ from camserve.errors import OptionError
 
 
 def show_picture(picture: Image.Image) -> None:
-    """Shows it below the cell of a notebook, else in the system's viewer.
+    """Show a picture below the cell of a notebook, else in the system's viewer.
 
-    Raises OptionError where there is no screen.
+    Raises OptionError if there is no screen.
     """
     if _in_notebook():
         import_module("IPython.display").display(picture)
@@ -25,15 +25,15 @@ def show_picture(picture: Image.Image) -> None:
 
 
 def _in_notebook() -> bool:
-    """Whether a kernel of Jupyter runs this process; a terminal's IPython shows no pictures."""
+    """Whether a Jupyter kernel runs this process; IPython in a terminal shows no pictures."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return getattr(shell, "kernel", None) is not None
 
 
 def open_page(page: Path) -> bool:
-    """Opens a page, an absolute path, in the browser; whether there was one. The variable BROWSER names another.
+    """Open a page, an absolute path, in the browser. Returns whether it was opened. BROWSER can name a browser.
 
-    A browser of the terminal would take the place of what a command says, so without a screen none is opened.
+    Without a screen no browser is opened: a browser in the terminal would cover the output of the command.
     """
     return bool((has_screen() or os.environ.get("BROWSER")) and webbrowser.open(page.as_uri()))
 

@@ -6,15 +6,15 @@ The registry is catalogue/methods.py, which loads no torch.
     apply.py            from an entry of the registry to its map
     weighted.py         weights that are constant over space
     local.py            weights that differ from place to place
-    affinity.py         evidence shared among places that look alike to the layer
+    affinity.py         evidence that similar places share
     decomposition.py    what the feature maps have in common
     stages.py           the network at several depths at once
-    ablation.py         the layer changed, and the head asked what is left of the score
+    ablation.py         parts of the layer removed, and the score that is left
     masking.py          the image seen through masks made of feature maps
-    occluding.py        parts of the image hidden; and chance, which all are measured against
-    pixel_gradients.py  gradients followed back to the pixels
-    attention.py        which patches the tokens that are read out have attended to
-    watching/           a network watched while it runs
+    occluding.py        parts of the image hidden; and a random map as baseline
+    pixel_gradients.py  gradients with respect to the pixels
+    attention.py        which patches the tokens attend to
+    watching/           hooks that observe a network while it runs
 """
 
 from camserve.catalogue.method import Method

@@ -11,11 +11,11 @@ from camserve.methods.evidence import Evidence
 
 
 def apply(method: Method, evidence: Evidence) -> torch.Tensor:
-    """The raw, signed map of a method, (N, h, w). Raises OptionError where head or network are none for it."""
+    """Return the raw, signed map of a method, (N, h, w). Raises OptionError if head or network do not suit it."""
     return function_of(method)(evidence)
 
 
 def function_of(method: Method) -> Callable[[Evidence], torch.Tensor]:
-    """What computes the map; its module is loaded at the first use."""
+    """Return the function that computes the map; its module is loaded at the first use."""
     module, name = method.function.split(".")
     return cast(Callable[[Evidence], torch.Tensor], getattr(import_module(f"camserve.methods.{module}"), name))

@@ -1,7 +1,7 @@
-"""Methods for transformers: which patches the tokens that are read out have attended to.
+"""Methods for transformers: which patches does the classifier's token attend to.
 
-A is one layer's attention (N, heads, tokens, tokens): row i says how much of every token j goes into token i. Before
-the patches' tokens come p others, the first of them the class token; p is known from the patches' grid (h, w).
+A is one layer's attention (N, heads, tokens, tokens): row i says how much of every token j goes into token i. p other
+tokens stand before the patches' tokens; the first of them is the class token. p follows from the patches' grid (h, w).
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from camserve.methods.watching.transformer_blocks import OTHERS, Passed, passage
 
 
 def attentionrollout(evidence: Evidence) -> Tensor:
-    """Attention rollout: how much of each patch reaches the class token when attention is followed through all layers.
+    """Attention rollout: how much of each patch reaches the class token through the attention of all layers.
 
-    map = row of the class token in R_L ... R_1, R_l = mean over heads of A_l, half of it and half the identity, which
-    stands for the residual path. Without a class token, the mean of the patches' rows; where a query that is no token
-    pools them (attention pooling), the rows in the shares that it gives them, a mean over its heads. The class asked
-    for plays no part, and what the values carry does neither. Abnar & Zuidema, ACL 2020, arXiv:2005.00928.
-    Raises OptionError where the network has no such attention, or also has other attention.
+    map = row of the class token in R_L ... R_1, R_l = (mean over heads of A_l + identity) / 2; the identity stands for
+    the residual path. Without a class token, the mean of the patches' rows; with attention pooling, where a query that
+    is not a token pools the tokens, the rows weighted by the query's attention, a mean over its heads. The map depends
+    neither on the class nor on the values. Abnar & Zuidema, ACL 2020, arXiv:2005.00928.
+    Raises OptionError if the network has no such attention, or also has other attention.
     """
     images = evidence.around.images
     layers, pooling = _layers_and_pooling(evidence.around.network, images)
@@ -40,14 +40,15 @@ def attentionrollout(evidence: Evidence) -> Tensor:
 
 
 def legrad(evidence: Evidence) -> Tensor:
-    """LeGrad: where more attention would raise the score, read out behind every block.
+    """LeGrad: where more attention would raise the score, with the classifier applied after every block.
 
-    map = mean over blocks, heads and rows of ReLU(dT_l/dA_l), columns of the patches; T_l is the target of what the
-    network's own last norm and classifier say to the tokens behind block l. With a class token that alone is read
-    out, so only its row is not 0. Where a query that is no token pools the tokens (attention pooling), A_l is what it
-    attends to behind block l, as in the paper. Blocks are those whose tokens are as many and as wide as the last
-    one's: of a network in stages the last stage's. The paper scales the map to 0..1 at the end; here it stays as it
-    is. Bousselham et al., ICCV 2025, arXiv:2404.03214. Raises OptionError where the network has no such attention.
+    map = mean over blocks, heads and rows of ReLU(dT_l/dA_l), columns of the patches. T_l is the target if the
+    network's own last norm and classifier read the tokens after block l. A classifier that reads only the class token
+    makes every other row 0. With attention pooling, where a query that is not a token pools the tokens, A_l is the
+    query's attention after block l, as in the paper. Only blocks with as many and as wide tokens as the last block
+    count; in a network with stages these are the blocks of the last stage. The paper scales the map to 0..1 at the end;
+    here it is not scaled. Bousselham et al., ICCV 2025, arXiv:2404.03214. Raises OptionError if the network has no such
+    attention.
     """
     images, cells = evidence.around.images.detach(), evidence.activations[0, 0].numel()
     course = Course(evidence.around.network)
@@ -75,13 +76,13 @@ def _followed(score: Tensor) -> Tensor:
     if not score.requires_grad:
         raise OptionError(
             "this network's answer cannot be differentiated by its attention: its forward uses no_grad, detach or "
-            "numpy; take that out, or try 'attentionrollout'"
+            "numpy; remove that, or try 'attentionrollout'"
         )
     return score
 
 
 def _that_matter(score: Tensor, found: Sequence[Weights]) -> list[Weights]:
-    """Those that the score rests on: some networks pool tokens for an answer that nobody asked for."""
+    """Return the attention that the score depends on: some networks also pool tokens for an unused answer."""
     if not found:
         return []
     tensors = [one.tensor for one in found]
@@ -90,7 +91,7 @@ def _that_matter(score: Tensor, found: Sequence[Weights]) -> list[Weights]:
 
 
 def _read_by(passed: Passed, score: Tensor, batch: int) -> list[Weights]:
-    """The attention to differentiate by: the block's, or of the query that pools its tokens."""
+    """Return the attention to differentiate by: the block's own, or that of the query that pools its tokens."""
     after = _that_matter(score, passed.after)
     _check_unchanged([*passed.attention, *after])
     if not after:
@@ -99,15 +100,15 @@ def _read_by(passed: Passed, score: Tensor, batch: int) -> list[Weights]:
     heads = after[0].heads(batch)
     if len(after) > 1 or heads is None or heads.shape[-2:] != (1, tokens):
         raise OptionError(
-            "LeGrad needs blocks whose attention joins all tokens, and behind them at most one query that pools these; "
-            f"here that of '{after[0].path}' comes behind them, which is of another kind or joins other tokens; "
-            "try 'gradcam'"
+            "LeGrad needs blocks whose attention joins all tokens, and after them at most one query that pools the "
+            f"tokens; here the attention of '{after[0].path}' comes after them, and it is of another kind or joins "
+            "other tokens; try 'gradcam'"
         )
     return after
 
 
 def _layers_and_pooling(network: nn.Module, images: Tensor) -> tuple[list[Weights], Tensor | None]:
-    """Attention between tokens, and (N, heads, 1, tokens) that of one query which pools them at the end, if any."""
+    """Return the attention between tokens, and that of the query that pools them at the end, (N, heads, 1, tokens)."""
     with torch.no_grad(), Attending() as attending:
         network(images)
     found = attending.found
@@ -124,18 +125,18 @@ def _layers_and_pooling(network: nn.Module, images: Tensor) -> tuple[list[Weight
 
 
 def _between_all(one: Weights, last: list[Weights], batch: int) -> Tensor:
-    """(N, heads, tokens, tokens), of as many tokens as the last attention's."""
+    """Return attention (N, heads, tokens, tokens). It must join as many tokens as the last attention."""
     size, heads = tokens_joined(one, batch), one.heads(batch)
     if size is None or heads is None or size != tokens_joined(last[0], batch):
         raise OptionError(
-            "rollout follows attention between all tokens from the first block to the last, and some here is "
+            "rollout needs attention between all tokens in every block, and some attention here is "
             f"{OTHERS}; try 'legrad' or 'gradcam'"
         )
     return heads
 
 
 def _any_size(found: Sequence[Weights], batch: int) -> int | None:
-    """How many tokens the last attention joins that joins any, all with all."""
+    """Return the number of tokens of the last attention that joins all its tokens with all."""
     return next((size for one in reversed(found) if (size := tokens_joined(one, batch)) is not None), None)
 
 
@@ -151,13 +152,13 @@ def _check_found(found: Sequence[Weights]) -> None:
 def _check_unchanged(found: Sequence[Weights]) -> None:
     if any(one.changed for one in found):
         raise OptionError(
-            "this method needs attention as its softmax gives it, and this network changes it before it is used "
-            "(heads that mix, sinks, scaling); try 'gradcam'"
+            "this method needs attention as the softmax gives it, and this network changes its attention after the "
+            "softmax (mixed heads, sinks, scaling); try 'gradcam'"
         )
 
 
 def _prefix(evidence: Evidence, tokens: int | None) -> int:
-    """How many tokens come before the patches'. tokens: how many attention joins, None where not all with all."""
+    """Return how many tokens stand before the patches'. tokens: how many attention joins; None if not all with all."""
     height, width = evidence.activations.shape[-2:]
     if tokens is None:
         raise OptionError(
@@ -169,14 +170,15 @@ def _prefix(evidence: Evidence, tokens: int | None) -> int:
         evidence.around.images.shape[-2:], (height, width)
     ):
         raise OptionError(
-            f"this method needs attention between all tokens, one a cell of the layer; here attention joins {tokens} "
-            f"tokens and the layer has {width} x {height} cells. Name the layer that makes patches, or try 'gradcam'"
+            "this method needs attention between all tokens, with one token for each cell of the layer; here attention "
+            f"joins {tokens} tokens and the layer has {width} x {height} cells. Name the layer that makes patches, or "
+            "try 'gradcam'"
         )
     return prefix
 
 
 def _have_one_stride(pixels: Sequence[int], cells: Sequence[int]) -> bool:
-    """Whether one stride cuts both sides into so many cells, the last of them reaching over the edge or not."""
+    """Whether one stride cuts both sides into this many cells. The last cell may reach over the edge."""
     sides = list(zip(pixels, cells, strict=True))
     least = max(size / (count + 1) for size, count in sides)
     return least < min(size / (count - 1) if count > 1 else float("inf") for size, count in sides)

@@ -1,8 +1,8 @@
-"""Methods that ask what the feature maps have in common, not what the class needs: no gradients, bar one.
+"""Methods that show what the feature maps have in common, not what the class needs. Only eigengradcam uses gradients.
 
-A is read as a table of h w places by K channels. A principal component has no sign of its own; here the map's sign is
-such that it rises with the sum over channels: where more fires, there is more. Where a ReLU comes next, as behind the
-class map of SqueezeNet, A is what it lets through: else most of the sum would be what the network never sees.
+A is a table of h w places by K channels. The sign of a principal component is arbitrary; here the map rises with the
+sum over channels, so that active places are positive. If a ReLU comes next, as after the class map of SqueezeNet, A is
+taken after the ReLU: otherwise most of the sum would be values that the network never uses.
 """
 
 import torch
@@ -11,15 +11,15 @@ from torch import Tensor
 from camserve.errors import OptionError
 from camserve.methods.evidence import Evidence
 
-# The kernel matrix has (h w)^2 entries, and its eigenvectors cost (h w)^3: seconds at 48 x 48, minutes above.
+# The kernel matrix has (h w)^2 entries, and its eigenvectors cost (h w)^3: seconds at 48 x 48 cells, minutes for more.
 MOST_CELLS = 48 * 48
 
 
 def eigencam(evidence: Evidence) -> Tensor:
-    """Eigen-CAM: the pattern that explains most of how the channels differ from place to place, whatever the class.
+    """Eigen-CAM: the pattern that explains most of how the channels vary over places; the class does not matter.
 
     map = X v_1, X = A - mean_xy A as a table (h w, K), v_1 its first right singular vector; it rises with sum_k A_k.
-    Muhammad & Yeasin, IJCNN 2020, whose table is not centred: without that v_1 is little but the mean of the channels.
+    Muhammad & Yeasin, IJCNN 2020. The paper's table is not centred: v_1 is then little more than the channels' mean.
     """
     return _first_component(evidence.fired)
 
@@ -34,18 +34,18 @@ def eigengradcam(evidence: Evidence) -> Tensor:
 
 
 def kpcacam(evidence: Evidence) -> Tensor:
-    """KPCA-CAM: as Eigen-CAM, for patterns that are no straight line in the space of the channels.
+    """KPCA-CAM: Eigen-CAM for patterns that are not straight lines in the space of the channels.
 
     map = sqrt(l_1) u_1, l_1 and u_1 the largest eigenvalue and its vector of the centred kernel matrix
-    J tanh(X X^T / K + 1) J, J = I - 1/(h w); X as in Eigen-CAM; 0 where l_1 <= 0, for this kernel need not be positive.
-    Karmani et al. 2024, arXiv:2410.00267, with the sigmoid kernel, gamma = 1/K, of the authors' code.
-    Raises OptionError above 48 x 48 cells.
+    J tanh(X X^T / K + 1) J, J = I - 1/(h w); X as in Eigen-CAM; 0 if l_1 <= 0, because this kernel need not be
+    positive. Karmani et al. 2024, arXiv:2410.00267, with the sigmoid kernel, gamma = 1/K, of the authors' code.
+    Raises OptionError for more than 48 x 48 cells.
     """
     rows = _centred_rows(evidence.fired)
     if rows.shape[1] > MOST_CELLS:
         height, width = evidence.activations.shape[-2:]
         raise OptionError(
-            f"kpcacam compares every cell with every other and takes at most {MOST_CELLS} cells; this layer has "
+            f"kpcacam compares every cell with every other cell and takes at most {MOST_CELLS} cells; this layer has "
             f"{width} x {height}. Try a later layer, a smaller size, or 'eigencam'"
         )
     kernel = torch.tanh(rows @ rows.mT / rows.shape[2] + 1)
@@ -56,10 +56,10 @@ def kpcacam(evidence: Evidence) -> Tensor:
 
 
 def fem(evidence: Evidence) -> Tensor:
-    """FEM: places where channels fire far above what they usually do, counted by how much each fires in all.
+    """FEM: places where channels are far more active than usual, weighted by each channel's mean activation.
 
     map = sum_k mean(A_k) [A_k > mean(A_k) + 2 std(A_k)], std over the h w places, not h w - 1. A constant channel adds
-    0, whatever rounding makes of its mean. No value of five lies two deviations above their mean, so a grid needs six
+    exactly 0 in spite of rounding. Among five values none can lie two deviations above their mean, so a grid needs six
     cells. Fuad et al., IPTA 2020.
     """
     a = evidence.fired
@@ -69,20 +69,20 @@ def fem(evidence: Evidence) -> Tensor:
 
 
 def _first_component(maps: Tensor) -> Tensor:
-    """(N, K, h, w) -> the projection on the first principal component, (N, h, w)."""
+    """Project (N, K, h, w) on the first principal component: (N, h, w)."""
     rows = _centred_rows(maps)
     _, _, directions = torch.linalg.svd(rows, full_matrices=False)
     return _rising_with_sum((rows @ directions[:, :1].mT).squeeze(2), maps)
 
 
 def _centred_rows(maps: Tensor) -> Tensor:
-    """(N, K, h, w) -> (N, h w, K), every channel's mean taken off."""
+    """(N, K, h, w) -> (N, h w, K), with every channel's mean subtracted."""
     rows = maps.flatten(2).mT
     return rows - rows.mean(1, keepdim=True)
 
 
 def _rising_with_sum(component: Tensor, maps: Tensor) -> Tensor:
-    """(N, h w) with the sign that agrees with the sum over channels, as (N, h, w)."""
+    """Give a component (N, h w) the sign that agrees with the sum over channels; returns (N, h, w)."""
     total = maps.sum(1).flatten(1)
     agreement = (component * (total - total.mean(1, keepdim=True))).sum(1, keepdim=True)
     return torch.where(agreement < 0, -component, component).reshape(maps[:, 0].shape)

@@ -1,12 +1,12 @@
-"""Methods that show the network the image through masks made of its feature maps, and weigh each by the score.
+"""Methods that mask the image with its feature maps, run the network, and weight each feature map by the score.
 
-X is the network's input, A_k the activation of channel k (of a class map that a ReLU follows, what that lets through),
-T(X) the target's score of an image, U a map laid over the input by its cells' true places, H_k =
+X is the network's input, A_k the activation of channel k (after the ReLU, if a ReLU follows a class map), T(X) the
+target's score of an image, U a map laid over the input with each cell at its true place, H_k =
 (U(A_k) - min) / (max - min) in 0..1, min and max over pixels. A masked pixel is 0 in the network's own units, the mean
-colour it was trained on. A channel that is constant over the cells masks nothing and is left out: H_k would be 0/0.
+colour of its training images. A channel that is constant over the cells is left out: its H_k would be 0/0.
 
-Scores are logits, as the papers' formulas have them, unless said otherwise. Whatever is drawn at random comes from a
-seed, so that a map can be made again bit for bit.
+Scores are logits, as in the papers' formulas, unless stated otherwise. Random numbers come from a fixed seed, so that a
+map can be made again bit for bit.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from camserve.methods.evidence import Evidence, image_by_image
 
-# SS-CAM: how many noises, and their standard deviation where masks are 0..1 (the paper's values).
+# SS-CAM: the number of noise samples, and their standard deviation for masks of 0..1 (the paper's values).
 NOISES, SIGMA = 35, 2.0
-# IS-CAM: in how many steps the mask fades in (the paper's value).
+# IS-CAM: the number of steps in which the mask fades in (the paper's value).
 STEPS = 10
 # Group-CAM: groups of channels, the share of each group's map that is set to 0, and the blur's radius and deviation in
 # pixels (the authors' code).
@@ -30,12 +30,11 @@ ITERATIONS, RATE = 100, 0.1
 
 @image_by_image
 def scorecam(evidence: Evidence) -> Tensor:
-    """Score-CAM: a channel matters as much as the score of the image seen only where the channel fires.
+    """Score-CAM: a channel matters as much as the score of the image seen only where the channel is active.
 
     map = sum_k w_k A_k, w = softmax_k(T(X H_k) - T(0)). T(0), the paper's baseline, cancels in the softmax and is not
-    run. Weights are positive: what speaks against the class is not seen, only less of what speaks for it.
-    Wang et al., CVPR workshops 2020, algorithm 1; the authors' code leaves out the softmax over channels and takes the
-    class's probability.
+    run. Weights are positive, so the map does not show what speaks against the class. Wang et al., CVPR workshops 2020,
+    algorithm 1; the authors' code leaves out the softmax over channels and takes the class's probability.
     """
     images = evidence.around.images
     return _weighted(evidence, lambda masks: evidence.score_images(images * masks))
@@ -43,11 +42,11 @@ def scorecam(evidence: Evidence) -> Tensor:
 
 @image_by_image
 def sscam(evidence: Evidence) -> Tensor:
-    """SS-CAM: Score-CAM averaged over noise, so that no single mask's edges decide.
+    """SS-CAM: Score-CAM averaged over noise, so that the edges of a single mask do not decide.
 
-    w = softmax_k(mean_i T(X (H_k + e_i))), e_i normal of deviation SIGMA, one a pixel, i = 1 .. NOISES. The same noises
-    serve every channel and image, so channels differ by their maps only; the paper draws anew each time.
-    Wang et al. 2020, arXiv:2006.14255, its noise on the mask.
+    w = softmax_k(mean_i T(X (H_k + e_i))), e_i normal with deviation SIGMA, one number per pixel, i = 1 .. NOISES.
+    Every channel and image gets the same noise, so that channels differ only by their maps; the paper draws new noise
+    each time. Wang et al. 2020, arXiv:2006.14255, the variant with noise on the mask.
     """
     images = evidence.around.images
     shape = (NOISES, 1, *images.shape[-2:])
@@ -61,10 +60,10 @@ def sscam(evidence: Evidence) -> Tensor:
 
 @image_by_image
 def iscam(evidence: Evidence) -> Tensor:
-    """IS-CAM: Score-CAM averaged along the way from no image to the masked one.
+    """IS-CAM: Score-CAM averaged over the path from an empty image (0 everywhere) to the masked image.
 
-    w = softmax_k(mean_i T(X H_k i / n)), i = 1 .. n, n = STEPS. Published code adds the steps up instead, 0.1, 0.3,
-    0.6 and so on to 5.5, which ends far brighter than the image. Naidu et al. 2020, arXiv:2010.03023.
+    w = softmax_k(mean_i T(X H_k i / n)), i = 1 .. n, n = STEPS. Published code adds the steps up instead (0.1, 0.3, 0.6
+    and so on to 5.5), so that its last image is far brighter than X. Naidu et al. 2020, arXiv:2010.03023.
     """
     images = evidence.around.images
 
@@ -77,12 +76,12 @@ def iscam(evidence: Evidence) -> Tensor:
 
 @image_by_image
 def groupcam(evidence: Evidence) -> Tensor:
-    """Group-CAM: Score-CAM for a few forwards, with channels in groups and a blurred image outside the mask.
+    """Group-CAM: Score-CAM with few forward passes: channels form groups, and the image is blurred outside the mask.
 
     map = sum_l (P(X H_l + B (1 - H_l)) - P(B)) H_l over GROUPS groups l of neighbouring channels; H_l is
     ReLU(sum_k in l mean(g_k) A_k), its lower SHARE set to 0, laid over the input and scaled to 0..1; g_k = dT/dA_k.
-    B is X blurred, the kernel cut to small images. P is the target of probabilities, as in the paper. The map stays on
-    the layer's grid, where U of it is the paper's sum. Zhang et al. 2021, arXiv:2103.13859.
+    B is X blurred; for small images the kernel is cut. P is the target of probabilities, as in the paper. The map stays
+    on the layer's grid; laid over the input, it is the paper's sum. Zhang et al. 2021, arXiv:2103.13859.
     """
     images, scored = evidence.around.images, evidence.of_probabilities
     weighted = evidence.gradients.mean((2, 3), keepdim=True) * evidence.activations
@@ -105,10 +104,10 @@ def groupcam(evidence: Evidence) -> Tensor:
 
 @image_by_image
 def opticam(evidence: Evidence) -> Tensor:
-    """Opti-CAM: of all mixtures of the feature maps, the one through which the image scores highest.
+    """Opti-CAM: the mixture of the feature maps that, as a mask, gives the image the highest score.
 
-    map = sum_k softmax(u)_k A_k, u raised along the gradient of T(X H(map)) in ITERATIONS steps of Adam from u = 0,
-    H(map) the map laid over the input and scaled to 0..1. The authors' code may stop early; here every step is made.
+    map = sum_k softmax(u)_k A_k. ITERATIONS steps of Adam from u = 0 raise T(X H(map)); H(map) is the map laid over the
+    input and scaled to 0..1. The authors' code may stop early; here all steps are run.
     Zhang et al., CVIU 2024, arXiv:2301.07002.
     """
     images, maps = evidence.around.images, _varying(evidence.fired[0])
@@ -127,13 +126,13 @@ def opticam(evidence: Evidence) -> Tensor:
 
 @image_by_image
 def polycam(evidence: Evidence) -> Tensor:
-    """Poly-CAM: where the class is, from the coarse layers, times where exactly, from ever finer ones.
+    """Poly-CAM: coarse layers say where the class is, and finer layers say where exactly.
 
     map = m_L prod_l m_l / U(D(m_l)) over the stages l < L up to the layer L, on the input's lattice. m_l =
-    ReLU(sum_k w_k A_k) of stage l, w_k = ReLU(P(X H_k) + P(X) - P(X (1 - H_k))), P the target of probabilities: what
-    the place says alone, and what is lost without it (the variant PCAM+-). U(D(m_l)) is m_l made as coarse as the next
-    stage, bilinearly, so that a finer stage only shares out what is there; where it is 0 so is the map. H_k is scaled
-    by its extremes, where the authors' code cuts off a thousandth at both ends.
+    ReLU(sum_k w_k A_k) of stage l, w_k = ReLU(P(X H_k) + P(X) - P(X (1 - H_k))), P the target of probabilities: the
+    score of the place alone, and the loss without it (the variant PCAM+-). U(D(m_l)) is m_l made as coarse as the next
+    stage, bilinearly, so that a finer stage only divides the evidence of a coarse one; where it is 0, the map is 0.
+    H_k is scaled by its extremes; the authors' code cuts off a thousandth at both ends.
     Englebert et al., ICPR 2022, arXiv:2204.13359.
     """
     *finer, last = evidence.around.stages()
@@ -149,7 +148,7 @@ def polycam(evidence: Evidence) -> Tensor:
 
 
 def _relevance(stage: Evidence) -> Tensor:
-    """m_l of one image, (1, h, w)."""
+    """Return m_l of one image, (1, h, w)."""
     images, scored, maps = stage.around.images, stage.of_probabilities, _varying(stage.fired[0])
     whole = scored.score_images(images)
 
@@ -162,9 +161,9 @@ def _relevance(stage: Evidence) -> Tensor:
 
 
 def _weighted(evidence: Evidence, score: Callable[[Tensor], Tensor], forwards: int = 1) -> Tensor:
-    """sum_k softmax_k(score of H_k) A_k of one image, (1, h, w).
+    """Return sum_k softmax_k(score of H_k) A_k of one image, (1, h, w).
 
-    score: masks (M, 1, H, W) -> (M,), by so many forwards a mask.
+    score: masks (M, 1, H, W) -> (M,). forwards: forward passes for each mask.
     """
     maps = _varying(evidence.fired[0])
     scores = evidence.of_parts(len(maps), lambda part: score(_masks(evidence, maps[part])), forwards)
@@ -173,29 +172,29 @@ def _weighted(evidence: Evidence, score: Callable[[Tensor], Tensor], forwards: i
 
 
 def _varying(maps: Tensor) -> Tensor:
-    """Those of maps (M, h, w) that are not constant."""
+    """Return the maps of (M, h, w) that are not constant."""
     low, high = _range(maps)
     return maps[(high > low)[:, 0, 0]]
 
 
 def _masks(evidence: Evidence, maps: Tensor) -> Tensor:
-    """Maps (M, h, w) laid over the input and scaled to 0..1 there: (M, 1, H, W)."""
+    """Lay maps (M, h, w) over the input and scale them to 0..1 there: (M, 1, H, W)."""
     placed = evidence.around.spread(maps)
     return _scaled(placed, *_range(placed))[:, None]
 
 
 def _range(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and the largest value of each of maps (M, h, w), (M, 1, 1)."""
+    """Return the smallest and the largest value of each map of (M, h, w), as (M, 1, 1)."""
     return maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
 
 
 def _scaled(maps: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """low -> 0, high -> 1; where nothing lies between them, 0 everywhere: a mask that lets nothing through."""
+    """Scale low to 0 and high to 1. If low equals high, the mask is 0 everywhere: it lets nothing through."""
     return (maps - low) / torch.where(high > low, high - low, 1)
 
 
 def _blur(images: Tensor) -> Tensor:
-    """Images (N, c, H, W) under a Gaussian of deviation BLUR, mirrored at the edges, across and then down."""
+    """Blur images (N, c, H, W) with a Gaussian of deviation BLUR, mirrored at the edges, across and then down."""
     return _blur_rows(_blur_rows(images).mT).mT
 
 

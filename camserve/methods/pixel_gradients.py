@@ -1,4 +1,4 @@
-"""Methods that follow gradients back to the pixels; their maps have one value a pixel of the network's input.
+"""Methods of gradients with respect to the pixels; their maps have one value per pixel of the network's input.
 
 x is the network's input, T the target. Colours are summed, so that a map stays signed and adds up.
 """
@@ -16,19 +16,19 @@ from camserve.methods.watching.biases import Biased
 from camserve.methods.watching.rectifiers import is_relu, steps_behind
 from camserve.methods.weighted import gradcam
 
-# Integrated gradients: at how many points of the way from the baseline to the image gradients are taken.
+# Integrated gradients: at how many points between baseline and image gradients are computed.
 STEPS = 32
 
 
 def integratedgradients(evidence: Evidence) -> Tensor:
-    """Integrated gradients: what each pixel adds on the way from a grey image to this one; nothing is counted twice.
+    """Integrated gradients: what each pixel adds on the path from a grey image to this image.
 
     map = sum_colours (x - x0) sum_i w_i dT/dx(x0 + s_i (x - x0)), s_i and w_i the STEPS points and weights of Gauss and
-    Legendre on 0 .. 1, which are nearer to the integral than as many points at equal distances. The baseline x0 is 0 in
-    the network's own units, the mean colour it was trained on, not black. The map adds up to T(x) - T(x0) but for the
-    rule's error. Sundararajan et al., ICML 2017, arXiv:1703.01365.
+    Legendre on 0 .. 1: they approximate the integral better than the same number of equidistant points. The baseline x0
+    is 0 in the network's own units: the mean colour of its training images, not black. The map adds up to T(x) - T(x0)
+    except for the error of this rule. Sundararajan et al., ICML 2017, arXiv:1703.01365.
     """
-    images, batch = evidence.around.images, max(1, evidence.around.batch // 2)  # autograd keeps what it passes
+    images, batch = evidence.around.images, max(1, evidence.around.batch // 2)  # autograd keeps intermediate values
     total, (points, weights) = torch.zeros_like(images), (one.to(images) for one in gauss_legendre(STEPS))
 
     def passed(part: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def integratedgradients(evidence: Evidence) -> Tensor:
 
 
 def gauss_legendre(count: int) -> tuple[Tensor, Tensor]:
-    """Points of 0 .. 1 in their order and weights, float64 (count,), exact for polynomials up to 2 count - 1.
+    """Return sorted points of 0 .. 1 and weights, float64 (count,), exact for polynomials up to degree 2 count - 1.
 
     The points are the eigenvalues of the recurrence of Legendre's polynomials. Golub & Welsch 1969.
     """
@@ -56,11 +56,11 @@ def gauss_legendre(count: int) -> tuple[Tensor, Tensor]:
 def guidedbackprop(evidence: Evidence) -> Tensor:
     """Guided backpropagation: gradients that every ReLU lets through only where they are positive.
 
-    map = sum_colours of dT/dx with the gradient behind each ReLU replaced by its positive part. ReLU is whatever gives
-    0 below 0 and lets pass what is above, so ReLU6 and clamp(min=0) too, in every module. It draws edges almost
-    whatever the network has learned (Adebayo et al., NeurIPS 2018), so it is no evidence of what a class rests on.
-    Springenberg et al., ICLR workshop 2015, arXiv:1412.6806. Raises OptionError where there is no ReLU to guide, or
-    one that cannot be guided.
+    map = sum_colours of dT/dx with the gradient after each ReLU replaced by its positive part. A ReLU is every step
+    that gives 0 for negative values and passes values above, also ReLU6 and clamp(min=0), in every module. The map
+    shows edges almost independently of what the network has learned (Adebayo et al., NeurIPS 2018), so it is no
+    evidence for a class. Springenberg et al., ICLR workshop 2015, arXiv:1412.6806. Raises OptionError if the network
+    has no ReLU, or a ReLU whose gradient cannot be changed.
     """
     with torch.enable_grad():
         leaf = evidence.around.images.detach().clone().requires_grad_()
@@ -71,30 +71,31 @@ def guidedbackprop(evidence: Evidence) -> Tensor:
                 "guided backpropagation needs ReLUs, and this network has none; try 'integratedgradients' or 'hirescam'"
             )
         for step in relus:
-            step.register_prehook(_positive)  # lives as long as this one graph
+            step.register_prehook(_positive)  # the hook lives as long as this graph
         (gradients,) = torch.autograd.grad(steady(evidence.target(logits).sum()), leaf)
     return gradients.sum(1)
 
 
 def guidedgradcam(evidence: Evidence) -> Tensor:
-    """Guided Grad-CAM: the edges of guided backpropagation where Grad-CAM says that the class is.
+    """Guided Grad-CAM: the edges of guided backpropagation at the places where Grad-CAM finds the class.
 
-    map = guided backpropagation x ReLU(Grad-CAM), the latter laid over the input by its cells' true places. The class
-    comes from Grad-CAM alone; the details are guided backpropagation's, with its fault.
+    map = guided backpropagation x ReLU(Grad-CAM), the latter laid over the input with each cell at its true place. Only
+    Grad-CAM depends on the class; the details come from guided backpropagation and share its weakness.
     Selvaraju et al., ICCV 2017, arXiv:1610.02391.
     """
     return guidedbackprop(evidence) * evidence.around.spread(gradcam(evidence).clamp(min=0))
 
 
 def fullgrad(evidence: Evidence) -> Tensor:
-    """FullGrad: the score shared out between the pixels and the biases of every layer, each where it acted.
+    """FullGrad: the score divided among the pixels and the biases of every layer, each at its place.
 
-    map = sum_colours |dT/dx x| + sum_l U(sum_k |dT/dz_lk b_lk|), z_l what a convolution or batch norm with bias b_l
-    gives; a batch norm's own bias is beta - mean gamma / std. U lays a grid over the input by its cells' places and
-    divides what a cell holds among its pixels. Signed, and with the linear layers' biases, these terms add up to T
-    where all activations are ReLUs; others bend away a part. Each term stays in logits: the paper scales every
-    layer's to 0..1 first, so that a layer of no weight counts as much as any. Biases of layers with a single cell
-    have no place and are left out. Grids behind the layer asked for are laid over the whole input.
+    map = sum_colours |dT/dx x| + sum_l U(sum_k |dT/dz_lk b_lk|), z_l the output of a convolution or batch norm with
+    bias b_l; a batch norm's own bias is beta - mean gamma / std. U lays a grid over the input with each cell at its
+    place and divides a cell's value among its pixels. Without absolute values, and with the linear layers' biases,
+    these terms add up to T if all activations are ReLUs; with other activations a part is lost. Each term stays in
+    logits; the paper first scales every layer's term to 0..1, so that a layer without weight counts as much as the
+    others. Biases of layers with a single cell have no place and are left out. Grids after the chosen layer are laid
+    over the whole input.
     Srinivas & Fleuret, NeurIPS 2019, arXiv:1905.00780.
     """
     spread = {tuple(stage.activations.shape[-2:]): stage.around.spread for stage in evidence.around.stages()}
@@ -115,10 +116,10 @@ def fullgrad(evidence: Evidence) -> Tensor:
 
 
 def _followed(logits: Tensor) -> Tensor:
-    """`logits`, if autograd knows how they came from the image."""
+    """Return `logits`. Raises OptionError if autograd cannot follow them back to the image."""
     if not logits.requires_grad:
         raise OptionError(
-            "this network's answer cannot be differentiated: its forward uses no_grad, detach or numpy; take that out, "
+            "this network's answer cannot be differentiated: its forward uses no_grad, detach or numpy; remove that, "
             "or try 'occlusion' or 'rise'"
         )
     return logits
@@ -129,7 +130,7 @@ def _positive(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]
 
 
 def _shared_out(term: Tensor, spread: Callable[[Tensor], Tensor] | None, images: Tensor) -> Tensor:
-    """(N, h, w) laid over the input, every cell's amount divided among its pixels."""
+    """Lay (N, h, w) over the input, and divide every cell's amount among its pixels."""
     size = images.shape[-2:]
     if term.shape[-2:] == size:
         return term

@@ -18,9 +18,9 @@ from camserve.graph.heads import LinearHead
 from camserve.methods.evidence import Evidence
 from camserve.methods.watching.attention_weights import Attending
 
-# Smooth Grad-CAM++: how many noisy copies of the image, their noise as a share of its range (SmoothGrad: 0.1 to 0.2).
+# Smooth Grad-CAM++: noisy copies of the image, and their noise as a share of its range (SmoothGrad: 0.1 to 0.2).
 SAMPLES, NOISE = 8, 0.15
-# Finer-CAM: how many classes the target is compared with, and how much of each is taken off (the authors' code).
+# Finer-CAM: how many classes the target is compared with, and how much of each is subtracted (the authors' code).
 COMPARED, STRENGTH = 3, 1.0
 
 
@@ -43,12 +43,12 @@ def gradcam(evidence: Evidence) -> torch.Tensor:
 
 
 def gradcam_plus_plus(evidence: Evidence) -> torch.Tensor:
-    """Grad-CAM++: several instances of a class count alike, however large each is.
+    """Grad-CAM++: several instances of a class count equally, small or large.
 
     w_k = sum_xy a_k ReLU(g_k), with a_k = g_k^2 / (2 g_k^2 + (sum_xy A_k) g_k^3) = 1 / (2 + g_k sum_xy A_k)
-    (eq. 19, for the score exp(T), whose common factor is left out). Where g_k <= 0 the ReLU makes the term 0
-    and a_k is not needed. A denominator that is not positive, which takes a layer with negative activations,
-    has no meaning in the derivation: such terms count 0.
+    (eq. 19, for the score exp(T), whose common factor is left out). Where g_k <= 0 the ReLU makes the term 0 and a_k is
+    not needed. A denominator can be 0 or negative only in a layer with negative activations; it has no meaning in the
+    derivation, and such terms are 0.
     Chattopadhyay et al., WACV 2018.
     """
     positive = evidence.gradients.clamp(min=0)
@@ -58,9 +58,9 @@ def gradcam_plus_plus(evidence: Evidence) -> torch.Tensor:
 
 
 def xgradcam(evidence: Evidence) -> torch.Tensor:
-    """XGrad-CAM: the gradient averaged where the channel is active.
+    """XGrad-CAM: the gradient averaged over the places where the channel is active.
 
-    w_k = sum_xy g_k A_k / sum_xy A_k. A channel whose activations sum to 0 gets weight 0: it adds nothing.
+    w_k = sum_xy g_k A_k / sum_xy A_k. A channel whose activations sum to 0 gets weight 0.
     Fu et al., BMVC 2020.
     """
     total = evidence.activations.sum((2, 3))
@@ -73,8 +73,8 @@ def smoothgradcam_plus_plus(evidence: Evidence) -> torch.Tensor:
 
     w_k = sum_xy a_k ReLU(<g_k>), a_k = <g_k^2> / (2 <g_k^2> + (sum_xy A_k) <g_k^3>), <> the mean over SAMPLES copies
     x + NOISE (max x - min x) e, e normal, the same for every image and call. Terms whose denominator is not positive
-    count 0, as in Grad-CAM++. The paper's numerator is <g_k>; with <g_k^2> no noise gives Grad-CAM++. Where the
-    gradient is the same for every image, as under a GAP + linear head, nothing is run and this is Grad-CAM++.
+    are 0, as in Grad-CAM++. The paper's numerator is <g_k>; with <g_k^2>, the method without noise is Grad-CAM++. If
+    the gradient is the same for every image, as with a GAP + linear head, nothing is run and this is Grad-CAM++.
     Omeiza et al. 2019, arXiv:1908.01224.
     """
     if isinstance(evidence.head, LinearHead) and _class_index(evidence) is not None:
@@ -90,12 +90,12 @@ def smoothgradcam_plus_plus(evidence: Evidence) -> torch.Tensor:
 
 
 def shapleycam(evidence: Evidence) -> torch.Tensor:
-    """Shapley-CAM: Grad-CAM that takes off half of what the channels' interplay adds, as a Shapley value shares it.
+    """Shapley-CAM: Grad-CAM minus half of what the interaction of the channels adds, as in a Shapley value.
 
-    w_k = mean_xy (g_k - (H A)_k / 2), H the Hessian of the target at A, H A by differentiating twice. A class's logit
-    S_c is taken as the paper's ReST, S_c + log softmax(S)_c; any other target as it is.
-    Under a GAP + linear head w = W^T (dT/dS - Hess_T (S - b) / 2) / (h w).
-    Cai 2025, arXiv:2501.06261. Raises OptionError where the head cannot be differentiated twice.
+    w_k = mean_xy (g_k - (H A)_k / 2), H the Hessian of the target at A; H A comes from differentiating twice. A class's
+    logit S_c is replaced by the paper's ReST, S_c + log softmax(S)_c; other targets are not changed.
+    With a GAP + linear head w = W^T (dT/dS - Hess_T (S - b) / 2) / (h w).
+    Cai 2025, arXiv:2501.06261. Raises OptionError if the head cannot be differentiated twice.
     """
     index, head, activations = _class_index(evidence), evidence.head, evidence.activations
 
@@ -115,16 +115,18 @@ def shapleycam(evidence: Evidence) -> torch.Tensor:
 
 
 def finercam(evidence: Evidence) -> torch.Tensor:
-    """Finer-CAM: what sets the class apart from those it is most like, rather than all that speaks for it.
+    """Finer-CAM: what sets the class apart from the most similar classes, not everything that speaks for it.
 
     Grad-CAM of T = sum_i p_i (S_n - a S_i) / sum_i p_i, S_n the class's logit, i the COMPARED classes whose logits are
-    nearest to it, p their softmax probabilities, a = STRENGTH. p_i / sum p is the softmax over those classes alone,
-    so nothing is divided by 0 where all the probability is the class's own.
-    Zhang et al., CVPR 2025, arXiv:2501.11309. Raises OptionError for a target that is no class, or the only class.
+    nearest to it, p their softmax probabilities, a = STRENGTH. p_i / sum p is the softmax over these classes alone, so
+    that nothing is divided by 0 if the class itself has all the probability.
+    Zhang et al., CVPR 2025, arXiv:2501.11309. Raises OptionError for a target that is not a class, or the only class.
     """
     index = _class_index(evidence, "logit", "contrast")
     if index is None:
-        raise OptionError("finercam compares a class with those nearest to it, and this target is no class; name one")
+        raise OptionError(
+            "finercam compares a class with the most similar classes, and this target is not a class; name a class"
+        )
     distance = (evidence.logits - evidence.logits[:, index, None]).abs()
     distance[:, index] = torch.inf
     nearest = distance.argsort(dim=1, stable=True)[:, : min(COMPARED, distance.shape[1] - 1)]
@@ -144,7 +146,7 @@ def _sum_channels(weights: torch.Tensor, activations: torch.Tensor) -> torch.Ten
 
 
 def _class_index(evidence: Evidence, *quantities: str) -> int | None:
-    """The class whose logit, or one of these quantities, is the target; None where it is another function."""
+    """Return the class whose logit, or one of these quantities, is the target; None for any other target."""
     target = evidence.target
     if not isinstance(target, Target) or not target.has_score:
         return None
@@ -152,7 +154,7 @@ def _class_index(evidence: Evidence, *quantities: str) -> int | None:
 
 
 def _noisy(evidence: Evidence) -> Iterator[Tensor]:
-    """SAMPLES noisy copies of the input; image by image the same noise, so that a batch changes nothing."""
+    """Yield SAMPLES noisy copies of the input. Each image gets the same noise, so that a batch changes nothing."""
     images, generator = evidence.around.images, torch.Generator().manual_seed(0)
     spread = images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True)
     for sample in range(SAMPLES):
@@ -162,7 +164,7 @@ def _noisy(evidence: Evidence) -> Iterator[Tensor]:
 
 
 def _halved_by_curvature(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> Tensor:
-    """g - H along / 2 of a scalar function of each row, at `at`."""
+    """Return g - H along / 2 for a scalar function of each row, at `at`."""
     with torch.enable_grad():
         leaf = at.detach().clone().requires_grad_()
         (gradients,) = torch.autograd.grad(steady(function(leaf).sum()), leaf, create_graph=True)
@@ -172,13 +174,13 @@ def _halved_by_curvature(function: Callable[[Tensor], Tensor], at: Tensor, along
             (curved,) = torch.autograd.grad(gradients, leaf, along, materialize_grads=True)
         except RuntimeError as error:
             raise OptionError(
-                f"shapleycam needs the head's second derivative, which torch does not have: {error}. Try 'gradcam'"
+                f"shapleycam needs the head's second derivative, which torch cannot compute: {error}. Try 'gradcam'"
             ) from None
     return gradients.detach() - curved / 2
 
 
 def _run_in_the_open(module: nn.Module) -> Callable[..., Tensor]:
-    """`module` without fused attention, which has no second derivative."""
+    """Return `module` without fused attention, because fused attention has no second derivative."""
 
     def run(*args: Any) -> Tensor:
         with Attending():

@@ -1,4 +1,4 @@
-"""How simple is a map? Heat (H, W), its positive part, NaN as none. More is not better in itself."""
+"""How simple is a map? Heat (H, W), its positive part, NaN as 0. A higher value alone is not better."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from camserve.metrics.heat import Float, positive
 
 
 def sparseness(heat: Float) -> float:
-    """The Gini index of the heat: 0 all equal or none, 1 - 1/n one pixel of n. Chalasani et al., ICML 2020."""
+    """Return the Gini index: 0 for equal or no heat, 1 - 1/n for one hot pixel of n. Chalasani et al., ICML 2020."""
     rising = np.sort(positive(heat), axis=None)
     count = rising.size
     if not rising[-1] > 0:
@@ -15,7 +15,7 @@ def sparseness(heat: Float) -> float:
 
 
 def entropy(heat: Float) -> float:
-    """The entropy of the heat as a distribution over n pixels, nats, 0..ln n; ln n without heat. Bhatt et al. 2020."""
+    """Return the entropy of the heat over n pixels, in nats, 0..ln n; ln n without heat. Bhatt et al. 2020."""
     part = positive(heat)
     if not part.any():
         return float(np.log(part.size))

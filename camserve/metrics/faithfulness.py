@@ -1,7 +1,7 @@
-"""Does the map show what the network uses? The input is changed where the map says, and the network asked again.
+"""Does the map show what the network uses? The input is changed where the map is hot, and the network runs again.
 
-Each is Subject -> number, with all its parameters fixed. A probability is `Subject.score`; pixels are of the network's
-input; 0 is the mean colour. Nothing is random but by a seed that is always the same.
+Each metric is Subject -> number, with all parameters fixed. A probability is `Subject.score`; pixels are pixels of the
+network's input; 0 is the mean colour. Random numbers always come from the same seed.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from camserve.metrics.imputation import impute
 from camserve.metrics.randomisation import pearson
 from camserve.metrics.subject import Float32, Subject
 
-# The kernel that blurs the start of insertion: side and standard deviation in pixels.
+# The kernel that blurs the first input of insertion: side and standard deviation in pixels.
 KERNEL, SIGMA = 11, 5.0
-# Of ROAD: shares of the pixels that are taken away.
+# ROAD: the shares of the pixels that are removed.
 SHARES = tuple(percent / 100 for percent in range(10, 100, 10))
 
 
 def insertion(subject: Subject) -> float:
-    """The area under the probability while the hottest pixels appear first over a blurred input, 0..1.
+    """Return the area under the probability while pixels appear over a blurred input, hottest first, 0..1.
 
     In `Subject.steps` steps, 224 as in the paper. Petsiuk et al., BMVC 2018.
     """
@@ -29,7 +29,7 @@ def insertion(subject: Subject) -> float:
 
 
 def deletion(subject: Subject) -> float:
-    """The area under the probability while the hottest pixels turn to 0 first, 0..1.
+    """Return the area under the probability while pixels turn to 0, hottest first, 0..1.
 
     In `Subject.steps` steps, 224 as in the paper. Petsiuk et al., BMVC 2018.
     """
@@ -37,29 +37,30 @@ def deletion(subject: Subject) -> float:
 
 
 def average_drop(subject: Subject) -> float:
-    """max(0, Y - O) / Y: the share of the probability lost when only what is hot is shown, 0..1.
+    """Return max(0, Y - O) / Y: the share of the probability that is lost if only hot places are shown, 0..1.
 
-    O is of the input times the map's positive part over its maximum. 0 where Y is 0. Chattopadhyay et al., WACV 2018.
+    Y is the probability of the input, O that of the input times the map's positive part divided by its maximum. 0 if Y
+    is 0. Chattopadhyay et al., WACV 2018.
     """
     before, after = subject.own_score, _score_of_hot(subject)
     return max(0.0, before - after) / before if before > 0 else 0.0
 
 
 def increase(subject: Subject) -> float:
-    """1 where the probability is higher when only what is hot is shown, else 0. Chattopadhyay et al., WACV 2018."""
+    """Return 1 if the probability rises when only hot places are shown, else 0. Chattopadhyay et al., WACV 2018."""
     return float(_score_of_hot(subject) > subject.own_score)
 
 
 def gain(subject: Subject) -> float:
-    """max(0, O - Y) / (1 - Y): of what was missing to 1, the share gained, 0..1; 0 where Y is 1. Zhang et al. 2024."""
+    """Return max(0, O - Y) / (1 - Y), Y and O as in `average_drop`, 0..1; 0 if Y is 1. Zhang et al. 2024."""
     before, after = subject.own_score, _score_of_hot(subject)
     return max(0.0, after - before) / (1 - before) if before < 1 else 0.0
 
 
 def adcc(subject: Subject) -> float:
-    """The harmonic mean of coherency, 1 - complexity and 1 - average drop, 0..1. Poppi et al., CVPRW 2021.
+    """Return the harmonic mean of coherency, 1 - complexity and 1 - average drop, 0..1. Poppi et al., CVPRW 2021.
 
-    Raises OptionError where the subject explains no other inputs.
+    Raises OptionError if the subject cannot explain other inputs.
     """
     shown = unit(subject.heat)
     again = unit(subject.heat_of(_hot_part(subject)))
@@ -69,7 +70,7 @@ def adcc(subject: Subject) -> float:
 
 
 def road(subject: Subject) -> float:
-    """(LeRF - MoRF) / 2: the mean probability without the coldest pixels, less that without the hottest.
+    """Return (LeRF - MoRF) / 2: half the mean probability without the coldest pixels minus that without the hottest.
 
     10, 20 .. 90 % of the pixels are imputed from their neighbours, see `imputation`. Rong et al., ICML 2022. Raises
     OptionError without scipy.
@@ -89,24 +90,24 @@ def road(subject: Subject) -> float:
 
 
 def completeness(subject: Subject) -> float | None:
-    """|mean of the map + bias - T(x)| / |T(x)|, 0 and up; None of a map that is not in logits. Zhou et al. 2016."""
+    """Return |mean of the map + bias - T(x)| / |T(x)|, >= 0; None if the map is not in logits. Zhou et al. 2016."""
     if subject.bias is None:
         return None
     value = float(subject.value(subject.images)[0])
     if value == 0:
-        raise OptionError("the target is exactly 0, so nothing is a share of it: leave completeness out")
+        raise OptionError("the target is exactly 0, so completeness, a share of it, has no value: leave it out")
     return abs(float(subject.map.mean(dtype=np.float64)) + subject.bias - value) / abs(value)
 
 
 def blurred(images: Float32) -> Float32:
-    """Images (M, c, H, W) under the kernel of RISE's code; beyond the edges is 0.
+    """Blur images (M, c, H, W) with the kernel of RISE's code; pixels beyond the edges are 0.
 
-    That kernel is a point in 11 x 11 pixels under scipy's Gaussian filter, sigma 5, which reflects at the edges of the
-    kernel itself: nearly flat.
+    That kernel is a point in 11 x 11 pixels, filtered by scipy's Gaussian with sigma 5. The filter reflects at the
+    edges of the kernel, so the kernel is nearly flat.
     """
     reach = int(4 * SIGMA + 0.5)
     bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
-    folded = np.pad(np.arange(KERNEL), reach, mode="symmetric")  # which place of the kernel each offset falls on
+    folded = np.pad(np.arange(KERNEL), reach, mode="symmetric")  # the kernel's place for each offset
     kernel = np.bincount(folded[KERNEL // 2 : KERNEL // 2 + 2 * reach + 1], bell / bell.sum(), KERNEL)
     for axis in (2, 3):
         pad = [(0, 0)] * 4
@@ -117,7 +118,7 @@ def blurred(images: Float32) -> Float32:
 
 
 def _area_under(subject: Subject, start: Float32, end: Float32) -> float:
-    """The mean probability, by trapezoids, while pixels of `start` become those of `end`, hottest first."""
+    """Return the mean probability, by trapezoids, while pixels of `start` become those of `end`, hottest first."""
     order = hottest_first(subject.heat)
     counts = np.arange(subject.steps + 1) * order.size // subject.steps
     rank = np.empty_like(order)
@@ -128,7 +129,7 @@ def _area_under(subject: Subject, start: Float32, end: Float32) -> float:
 
 
 def _scores(subject: Subject, changed: Iterator[Float32]) -> Float64:
-    """The score of each input (c, H, W), as many at once as the subject allows."""
+    """Return the score of each input (c, H, W), in batches as large as the subject allows."""
     scores: list[Float64] = []
     batch: list[Float32] = []
     for one in changed:
@@ -140,7 +141,7 @@ def _scores(subject: Subject, changed: Iterator[Float32]) -> Float64:
 
 
 def _hot_part(subject: Subject) -> Float32:
-    """The input times the map, 0..1."""
+    """Return the input times the map, which is scaled to 0..1."""
     return np.asarray(subject.images * unit(subject.heat), np.float32)
 
 

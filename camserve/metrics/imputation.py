@@ -1,8 +1,8 @@
-"""Noisy linear imputation: pixels that are taken away become the weighted mean of their neighbours, plus noise.
+"""Noisy linear imputation: each removed pixel becomes the weighted mean of its neighbours, plus noise.
 
-Rong et al., ICML 2022, arXiv:2202.00449: a neighbour beside weighs 1/6, one across 1/12; at the edges of the image,
-where there are fewer, the weights are taken over their sum. Neighbours that are taken away as well are unknowns of the
-same linear system.
+Rong et al., ICML 2022, arXiv:2202.00449: a neighbour beside, above or below has the weight 1/6, a diagonal neighbour
+1/12. At the edges of the image, where there are fewer neighbours, the weights are divided by their sum. Removed
+neighbours are unknowns of the same linear system.
 """
 
 import numpy as np
@@ -23,12 +23,12 @@ NOISE = 0.01
 
 
 def impute(image: Float, gone: Mask, seed: int = 0, noise: float = NOISE) -> Float32:
-    """An image (c, H, W) without the pixels of `gone`, (H, W). Raises OptionError where all are gone, or without scipy.
+    """Impute the pixels of `gone`, (H, W), in an image (c, H, W). Raises OptionError if all are gone, or without scipy.
 
-    noise: the standard deviation of the normal noise on what is imputed; seed: that noise and no other.
+    noise: the standard deviation of the normal noise on the imputed pixels. seed: of this noise.
     """
     if gone.all():
-        raise OptionError("every pixel is taken away: there is nothing left to impute it from")
+        raise OptionError("every pixel is removed: there is no pixel left to impute from")
     filled = np.array(image, np.float32)
     if gone.any():
         made = _solved(image, gone)
@@ -38,7 +38,7 @@ def impute(image: Float, gone: Mask, seed: int = 0, noise: float = NOISE) -> Flo
 
 
 def _solved(image: Float, gone: Mask) -> Float64:
-    """What the pixels that are gone become without noise, (c, pixels gone) in reading order."""
+    """Return the removed pixels, imputed without noise, (c, removed pixels) in reading order."""
     sparse, linalg = (scipy_part(name, "road") for name in ("sparse", "sparse.linalg"))
     (height, width), count = gone.shape, int(gone.sum())
     number = np.full(gone.shape, -1)

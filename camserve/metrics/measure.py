@@ -1,4 +1,4 @@
-"""One metric of one explanation, by its entry in the registry and whatever of what it asks is there."""
+"""Compute one metric of one explanation, by the metric's entry in the registry."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -12,7 +12,7 @@ from camserve.metrics.subject import Subject
 
 
 def function_of(metric: Metric) -> Callable[..., Any]:
-    """The function of an entry of the registry."""
+    """Return the function of an entry of the registry."""
     module, name = metric.function.split(".")
     found: Callable[..., Any] = getattr(import_module(f"camserve.metrics.{module}"), name)
     return found
@@ -28,11 +28,11 @@ def measure(
     maps_of: MapsOf | None = None,
     stages: int = 0,
 ) -> float | None:
-    """What `metric` says; None where what it asks was not given, or where it says nothing of such a map.
+    """Return the value of `metric`; None if an argument that it needs is missing, or if it has no value for this map.
 
-    heat: (H, W); the subject's where left out. inside: bool (H, W), where the object is; of a mosaic the class's own
-    cell. found: the raw map (h, w); the subject's where left out. maps_of, stages: the maps that it is compared with,
-    one a depth of random weights or one a class, in the shape of `found`. Raises OptionError.
+    heat: (H, W); default the subject's. inside: bool (H, W), where the object is; in a mosaic, the class's own cell.
+    found: the raw map (h, w); default the subject's. maps_of, stages: the maps that `found` is compared with, one for
+    each depth of random weights or for each class, in the shape of `found`. Raises OptionError.
     """
     metric = find_metric(metric) if isinstance(metric, str) else metric
     heat = subject.heat if heat is None and subject is not None else heat

@@ -1,4 +1,4 @@
-"""What scipy is used for, which is the extra `metrics`: boxes around connected pixels, and a module by its name."""
+"""The functions that need scipy, the extra `metrics`: boxes around connected pixels, and a module by its name."""
 
 from importlib import import_module
 from typing import Any
@@ -10,7 +10,7 @@ from camserve.metrics.heat import Indices, Mask
 
 
 def scipy_part(name: str, metric: str) -> Any:
-    """A module of scipy. metric: what needs it. Raises OptionError where scipy is not installed."""
+    """Return a module of scipy. metric: the metric that needs it. Raises OptionError if scipy is not installed."""
     try:
         return import_module(f"scipy.{name}")
     except ImportError:
@@ -21,7 +21,7 @@ def scipy_part(name: str, metric: str) -> Any:
 
 
 def regions(hot: Mask) -> Indices:
-    """Boxes around the connected regions of a mask (H, W), touching corners connect: (n, 4).
+    """Return boxes (n, 4) around the connected regions of a mask (H, W); touching corners connect.
 
     Each is (top, left, bottom, right), the last two exclusive. Raises OptionError without scipy.
     """

@@ -1,7 +1,7 @@
-"""Does the map depend on what was learned? Maps of the network against maps of one with random weights.
+"""Does the map depend on what the network learned? Its maps are compared with maps of networks with random weights.
 
-The random networks are made elsewhere: here `maps_of(stage)` gives the map of each depth, 0 the shallowest change, as
-(h, w) of the shape of the map it is compared with.
+The caller makes the random networks: `maps_of(stage)` gives the map of each depth, 0 for the smallest change, as (h, w)
+in the shape of the map that it is compared with.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,27 @@ from camserve.metrics.heat import Float, Float64, seen
 MapsOf = Callable[[int], Float]
 Likeness = Callable[[Float, Float], float]
 
-# Of SSIM: the side of a window in pixels, its two constants, and the range of values, -1..1.
+# SSIM: the side of a window in pixels, its two constants, and the range of values, -1..1.
 WINDOW, K1, K2, DATA_RANGE = 7, 0.01, 0.03, 2.0
 
 
 def spearman(one: Float, other: Float) -> float:
-    """Spearman's rank correlation of two maps (h, w), -1..1; equal values share a rank; 0 where one is constant."""
+    """Return Spearman's rank correlation of two maps (h, w), -1..1; equal values share a rank; 0 if one is constant."""
     first, second = (_ranks(seen(values)) for values in _alike(one, other))
     return _pearson(first, second)
 
 
 def pearson(one: Float, other: Float) -> float:
-    """Pearson's correlation of two maps (h, w), -1..1; 0 where one is constant."""
+    """Return Pearson's correlation of two maps (h, w), -1..1; 0 if one is constant."""
     first, second = (seen(values).ravel() for values in _alike(one, other))
     return _pearson(first, second)
 
 
 def ssim(one: Float, other: Float) -> float:
-    """Structural similarity of two maps (h, w), each over its largest absolute value, -1..1. Wang et al. 2004.
+    """Return the structural similarity of two maps (h, w), -1..1. Wang et al. 2004.
 
-    Uniform windows of 7 x 7, or of the shorter side where that is less, wholly inside the map; sample covariance:
-    scikit-image's defaults, with data_range 2.
+    Each map is divided by its largest absolute value. Windows are uniform, 7 x 7 or the shorter side of a smaller map,
+    and lie inside the map; the covariance is the sample's. These are scikit-image's defaults, with data_range 2.
     """
     x, y = (_over_largest(seen(values)) for values in _alike(one, other))
     side = min(WINDOW, *x.shape)
@@ -51,35 +51,35 @@ def ssim(one: Float, other: Float) -> float:
 
 
 def cascade(found: Float, maps_of: MapsOf, stages: int, likeness: Likeness) -> Float64:
-    """How like the map (h, w) is to that of each stage, (stages,): the curve of Adebayo et al., NeurIPS 2018."""
+    """Return the likeness of the map (h, w) to each stage's map, (stages,). Adebayo et al., NeurIPS 2018."""
     if stages < 1:
         raise OptionError(f"{stages} maps to compare with: give at least one")
     return np.array([likeness(found, maps_of(stage)) for stage in range(stages)])
 
 
 def cascade_spearman(found: Float, maps_of: MapsOf, stages: int) -> float:
-    """The mean of `cascade` with `spearman`. found: the raw map, signed."""
+    """Return the mean of `cascade` with `spearman`. found: the raw map, signed."""
     return float(cascade(found, maps_of, stages, spearman).mean())
 
 
 def cascade_ssim(found: Float, maps_of: MapsOf, stages: int) -> float:
-    """The mean of `cascade` with `ssim`."""
+    """Return the mean of `cascade` with `ssim`."""
     return float(cascade(found, maps_of, stages, ssim).mean())
 
 
 def random_logit(found: Float, maps_of: MapsOf, stages: int) -> float:
-    """The mean `ssim` with maps of other classes, one a stage. Sixt et al., ICML 2020."""
+    """Return the mean `ssim` with maps of other classes, one class a stage. Sixt et al., ICML 2020."""
     return float(cascade(found, maps_of, stages, ssim).mean())
 
 
 def _alike(one: Float, other: Float) -> tuple[Float, Float]:
     if one.shape != other.shape:
-        raise OptionError(f"maps of {one.shape} and {other.shape} cells cannot be compared: give both of one layer")
+        raise OptionError(f"maps of {one.shape} and {other.shape} cells cannot be compared: give maps of one layer")
     return one, other
 
 
 def _ranks(values: Float64) -> Float64:
-    """Ranks of all values, flat; equal ones have the mean of theirs."""
+    """Return the ranks of all values, flat; equal values have the mean of their ranks."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[group.ravel()]
 
@@ -97,5 +97,5 @@ def _over_largest(values: Float64) -> Float64:
 
 
 def _window_means(values: Float64, side: int) -> Float64:
-    """The mean of each side x side window that lies wholly inside."""
+    """Return the mean of each side x side window inside the map."""
     return np.asarray(np.lib.stride_tricks.sliding_window_view(values, (side, side)).mean((2, 3)))

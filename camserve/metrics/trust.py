@@ -1,10 +1,9 @@
-"""How far one map can be trusted: hide what it calls hottest, hide as much elsewhere, and explain the mirror image.
+"""How far one map can be trusted: hide its hottest places, hide a random place, and explain the mirror image.
 
-Two questions of a map that should show why a model says what it says. Do the places matter to the model: is the score
-kept where the hottest alone are shown, and lost where they are hidden (insertion and deletion: Petsiuk et al. 2018,
-RISE)? And is it the map of this image: does the mirror image give the mirrored map? Both together are made one
-probability by a logistic regression, fitted to maps of photographs and to broken ones; docs/trust.md says what it found
-and what it cannot tell.
+Two questions show whether a map explains the model's answer. Do the places matter to the model: does the score stay if
+only the hottest places are shown, and fall if they are hidden (insertion and deletion: Petsiuk et al. 2018, RISE)? And
+is it the map of this image: does the mirror image give the mirrored map? A logistic regression makes one probability of
+both. It was fitted to maps of photographs and to broken maps; docs/trust.md has its results and its limits.
 """
 
 import math
@@ -21,24 +20,24 @@ Mask = npt.NDArray[np.bool_]
 
 TRUSTED, DOUBTFUL, CANNOT_TELL = "trusted", "doubtful", "cannot tell"
 
-# Shares of the input that are kept and removed, the hottest first. The words are about the first.
+# The hottest shares of the input that are kept and removed. The sentence is about the first share.
 SHARES = (0.3, 0.5)
-# By how much of its height and width the first share's mask is moved, to hide as much elsewhere, as smooth.
+# By how much of its height and width the first share's mask is moved, to hide a place of the same shape.
 ELSEWHERE = tuple(np.random.default_rng(0).uniform(0.25, 0.75, 2).round(3).tolist())
-# Forwards of the network: each share kept and removed, the share elsewhere, and the mirror image.
+# Forward passes: each share kept and removed, the moved share, and the mirror image.
 FORWARDS = 2 * len(SHARES) + 2
 
-# The constant and the slope of each of `signals`, with a mirror image and without; from which probability on a map is
-# trusted. Made by `python benchmarks/trust.py DATA`.
+# The constant and the slope of each of `signals`, with a mirror image and without it; and the probability from which on
+# a map is trusted. Made by `python benchmarks/trust.py DATA`.
 WITH_MIRROR, TRUSTED_FROM = (-5.16, 0.32, 3.56), 0.57
 WITHOUT, TRUSTED_FROM_WITHOUT = (-0.66, 1.08), 0.3
-# Scores below this count as this: what is next to nothing has no meaningful ratio.
+# Scores below this count as this, because a ratio of tiny scores has no meaning.
 LEAST = 1e-6
 # Correlations above this count as this.
 MOST = 0.999
-# From this difference on, the score of the model's own crop is told beside that of the input.
+# From this difference on, the sentence also has the score of the model's own crop.
 _OTHER = 0.05
-# Where the input scores less than this, there is too little to lose.
+# If the input's score is below this, it is too small to show a fall.
 SURE = 0.01
 
 
@@ -46,12 +45,13 @@ SURE = 0.01
 class Trust:
     """How far a map can be trusted.
 
-    verdict: TRUSTED, DOUBTFUL or CANNOT_TELL. probability: that the map is no broken one, 0..1, if one in two were
-    broken; None where it cannot be told, or where the map is broken by itself. reason: why; "" elsewhere. before: the
-    score of the input that the map is of. kept, removed: the score with the hottest of SHARES alone, and without them.
-    without_random: with as much as the first share hidden elsewhere. mirror: correlation with the map of the mirror
-    image, mirrored back, -1..1; None where it was not explained. forwards: of the network. answer: the score that the
-    model gives its own crop, which is the one reported; None where the input that the map is of answers itself.
+    verdict: TRUSTED, DOUBTFUL or CANNOT_TELL. probability: that the map is not broken, 0..1, if one map in two were
+    broken; None if it cannot be measured, or if the map is visibly broken. reason: why there is no probability, else
+    "". before: the score of the map's input. kept, removed: for each of SHARES, the score with only the hottest share,
+    and without it. without_random: the score with a moved mask of the first share hidden. mirror: correlation with the
+    map of the mirror image, mirrored back, -1..1; None if the mirror image was not explained. forwards: forward passes
+    of the network. answer: the score of the model's own crop, which the model's answer reports; None if the answer
+    comes from the map's input.
     """
 
     verdict: str
@@ -67,19 +67,19 @@ class Trust:
 
     @property
     def sentence(self) -> str:
-        """The same in words, one line."""
+        """The result as one line of text."""
         said = f"{self.verdict}, {self.probability:.2f}" if self.probability is not None else self.verdict
         words = [f"{said}: {self.reason}" if self.reason else f"{said}: {_hiding(self)}"]
         if not self.reason and self.mirror is not None:
             words.append(f"the mirror image's map agrees by {self.mirror:.2f}")
         if not self.reason and self.answer is not None and abs(self.answer - (self.before or 0)) >= _OTHER:
             words.append(
-                f"these scores are of the map's input, the answer's {self.answer:.2f} is of the model's own crop"
+                f"these scores are for the map's input, the answer's {self.answer:.2f} is for the model's own crop"
             )
         return "; ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: every field, and `sentence`."""
+        """Return every field, and `sentence`, for JSON."""
         return {**asdict(self), "kept": list(self.kept), "removed": list(self.removed), "sentence": self.sentence}
 
 
@@ -89,15 +89,14 @@ def _hiding(found: Trust) -> str:
     verb = "drops" if hottest < before else "raises"
     moved = f"leaves the score at {before}" if before == hottest else f"{verb} the score from {before} to {hottest}"
     share = f"{SHARES[0]:.0%}".replace("%", " %")
-    return f"hiding the hottest {share} {moved}; hiding a random {share} as smooth, to {random}"
+    return f"hiding the hottest {share} {moved}; hiding a random {share} of the same shape gives {random}"
 
 
 def trust(subject: Subject, before: float | None = None) -> Trust:
-    """How far the map of `subject` can be trusted: FORWARDS forwards, one less where it cannot be explained again.
+    """Measure how far the map of `subject` can be trusted, with FORWARDS forward passes, or one less without `explain`.
 
-    Its score must be a probability, 0..1. before: that of the input, where it is known. Nothing is run for a map of
-    equal values, or with some that are not finite: it is DOUBTFUL; nor where nothing can be told, as of a map without
-    heat and of a score that has little to lose.
+    `subject.score` must be a probability, 0..1. before: the score of the input, if known. Without a forward pass, a map
+    that is constant or not finite is DOUBTFUL, and a map without heat or with a tiny score gives CANNOT_TELL.
     """
     if wrong := _wrong(subject.map):
         return Trust(DOUBTFUL, reason=wrong)
@@ -105,7 +104,7 @@ def trust(subject: Subject, before: float | None = None) -> Trust:
         return Trust(CANNOT_TELL, reason="the map has no heat: no place speaks for this class")
     before = subject.own_score if before is None else before
     if before < SURE:
-        return Trust(CANNOT_TELL, reason=f"the score is {before:.1g}, too little to lose", before=before)
+        return Trust(CANNOT_TELL, reason=f"the score is {before:.1g}, too small to show a fall", before=before)
     hottest = hottest_of(subject.heat)
     kept = [np.where(mask, subject.images, 0) for mask in hottest]
     removed = [np.where(mask, 0, subject.images) for mask in (*hottest, _moved(hottest[0]))]
@@ -124,9 +123,9 @@ def trust(subject: Subject, before: float | None = None) -> Trust:
 
 
 def mirrored(subject: Subject) -> float | None:
-    """How much the map is that of the mirrored input, mirrored back: the correlation of their heat, -1..1.
+    """Return the correlation, -1..1, of the map's heat with the mirrored input's heat, mirrored back.
 
-    None where the map cannot be explained again.
+    None if the subject cannot explain other inputs.
     """
     if subject.explain is None:
         return None
@@ -135,14 +134,17 @@ def mirrored(subject: Subject) -> float | None:
 
 
 def signals(found: Trust) -> tuple[float, ...]:
-    """What the probability is made of: ln(kept / removed), on average over SHARES; and artanh of the correlation."""
+    """Return the inputs of the probability: the mean of ln(kept / removed) over SHARES, and artanh of the correlation.
+
+    Without a mirror image there is only the first.
+    """
     pairs = zip(found.kept, found.removed, strict=True)
     places = sum(math.log(max(kept, LEAST) / max(removed, LEAST)) for kept, removed in pairs) / len(SHARES)
     return (places,) if found.mirror is None else (places, math.atanh(max(-MOST, min(found.mirror, MOST))))
 
 
 def judged(found: Trust) -> Trust:
-    """What was measured, with its probability and verdict."""
+    """Return what was measured, with its probability and verdict."""
     constant, *slopes = WITHOUT if found.mirror is None else WITH_MIRROR
     odds = constant + sum(slope * signal for slope, signal in zip(slopes, signals(found), strict=True))
     probability = 1 / (1 + math.exp(-odds))
@@ -151,7 +153,7 @@ def judged(found: Trust) -> Trust:
 
 
 def hottest_of(heat: Float32) -> list[Mask]:
-    """Where the hottest pixels of (H, W) are, a mask for each of SHARES; of equally hot ones the first rows'."""
+    """Return a mask of the hottest pixels of (H, W) for each of SHARES; among equally hot pixels the first rows win."""
     flat, masks = heat.ravel(), []
     ranks = [heat.size - max(1, round(share * heat.size)) for share in SHARES]
     ordered = np.partition(flat, ranks)
@@ -163,13 +165,13 @@ def hottest_of(heat: Float32) -> list[Mask]:
 
 
 def _moved(mask: Mask) -> Mask:
-    """A mask of the same shape elsewhere: what leaves on one side comes back on the other."""
+    """Move a mask; what leaves on one side comes back on the other side."""
     down, across = (round(share * side) for share, side in zip(ELSEWHERE, mask.shape, strict=True))
     return np.roll(mask, (down, across), (0, 1))
 
 
 def _wrong(grid_map: Float32) -> str:
-    """What is wrong with a map (h, w) by itself; "" for nothing."""
+    """Return what is visibly wrong with a map (h, w); "" if nothing is."""
     if not np.isfinite(grid_map).all():
         return "the map has values that are not finite"
     return "the map is constant: no place matters more than another" if np.ptp(grid_map) == 0 else ""

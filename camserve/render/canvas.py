@@ -1,4 +1,4 @@
-"""A picture that is painted on as an array and drawn on by Pillow, both in one memory: nothing is copied in between."""
+"""A picture that is both an array and a Pillow image in one memory, so that nothing is copied between the two."""
 
 import math
 from functools import lru_cache
@@ -14,10 +14,10 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Canvas(NamedTuple):
-    """What is painted on.
+    """A picture to paint.
 
     image: RGB. blocks: the photograph's mean over blocks of `block_of` its size, RGB. memory: the pixels of the image,
-    uint8 (H, W, 4), of which the last is nothing; None where only Pillow has them.
+    uint8 (H, W, 4), whose fourth byte is unused; None if only Pillow has the pixels.
     """
 
     image: Image.Image
@@ -26,7 +26,7 @@ class Canvas(NamedTuple):
 
 
 def canvas_of(photo: Pixels | Image.Image, *, native: bool) -> Canvas:
-    """A copy of a photograph to paint on: pixels (H, W, 3), or a Pillow image of any mode. native: by compiled code."""
+    """Copy a photograph, pixels (H, W, 3) or a Pillow image of any mode, to paint it. native: use compiled code."""
     if native and native_painter.painter() is not None and can_share():
         pixels = np.asarray(photo.convert("RGB")) if isinstance(photo, Image.Image) else photo
         size = pixels.shape[1], pixels.shape[0]
@@ -37,7 +37,7 @@ def canvas_of(photo: Pixels | Image.Image, *, native: bool) -> Canvas:
 
 
 def block_of(size: tuple[int, int]) -> int:
-    """The side, in pixels, of the blocks of a photograph of (W, H) that say how light a pixel's surroundings are."""
+    """Return the side, in pixels, of the blocks whose means say how light the area around a pixel is. size: (W, H)."""
     return int(2 ** max(1, round(math.log2(0.03 * math.sqrt(size[0] * size[1])))))
 
 
@@ -47,10 +47,10 @@ def _image_of(pixels: Pixels) -> Image.Image:
 
 
 def _shared_image(memory: Pixels) -> Image.Image:
-    """An RGB image in the memory of an array (H, W, 4): whoever draws on it writes into the array.
+    """Return an RGB image in the memory of an array (H, W, 4): drawing on the image changes the array.
 
-    Pillow's RGB has four bytes a pixel, the last of which is padding. `Image.frombuffer` lays RGBX over memory in this
-    way, which has the same bytes, and marks it as not to be written.
+    Pillow's RGB has four bytes per pixel; the last byte is padding. `Image.frombuffer` uses memory in the same way for
+    RGBX, which has the same bytes, but it makes the image read-only.
     """
     height, width, _ = memory.shape
     laid = Image.core.map_buffer(memory, (width, height), "raw", 0, ("RGB", 4 * width, 1))  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ def _shared_image(memory: Pixels) -> Image.Image:
 
 @lru_cache(maxsize=1)
 def can_share() -> bool:
-    """Whether this Pillow draws in the memory of an array, tried out: what it takes is not promised."""
+    """Whether this Pillow can draw in the memory of an array. It is tried, because Pillow does not promise it."""
     memory = np.zeros((2, 3, 4), np.uint8)
     try:
         image = _shared_image(memory)

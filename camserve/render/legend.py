@@ -1,4 +1,4 @@
-"""What the colours mean, in words and a bar: on its own, or in a corner of an overlay."""
+"""What the colours mean, in words and a colour bar: as a picture, or in a corner of an overlay."""
 
 import math
 import unicodedata
@@ -18,11 +18,11 @@ _LEAST_TEXT = 10  # pixels; smaller letters cannot be read
 
 @dataclass(frozen=True)
 class Legend:
-    """What the colours mean, in the caller's words.
+    """The texts of a legend.
 
-    caption: above the colour bar, such as "Egyptian cat 0.42". low, middle, high: below it, such as "-15.2", "0" and
-    "15.2 logits"; middle may be empty. Letters outside ASCII lose their accents or become "?": Pillow's built-in font
-    has no more.
+    caption: above the colour bar, such as "Egyptian cat 0.42". low, middle, high: below the bar, such as "-15.2", "0"
+    and "15.2 logits"; middle may be empty. Letters outside ASCII lose their accents or become "?", because Pillow's
+    built-in font does not have them.
     """
 
     caption: str
@@ -32,10 +32,10 @@ class Legend:
 
 
 def legend_image(legend: Legend, *, colormap: str, alpha: float, text_height: int, signed: bool = False) -> Image.Image:
-    """The legend on its own, RGB, as large as its words need: for beside a photograph.
+    """Draw the legend alone, RGB, as large as its words need, to show beside a photograph.
 
-    The bar shows the colours as they look on mid-grey. text_height: pixels. signed: clear in the middle. Raises
-    OptionError, UnknownName.
+    The bar shows the colours as they look on mid-grey. text_height: pixels. signed: the middle of the bar is clear.
+    Raises OptionError, UnknownName.
     """
     return _legend_plate(legend, colours(colormap), opacity_of(alpha, signed=signed), text_height)
 
@@ -64,9 +64,9 @@ def _legend_plate(legend: Legend, palette: bytes, opacity: Sequence[int], em: in
 def place_legend(
     canvas: Image.Image, legend: Legend, heat: Heat, step: int, palette: bytes, opacity: Sequence[int]
 ) -> Image.Image:
-    """The picture with the legend in the corner with the least heat, in the largest readable text that fits.
+    """Draw the legend into the corner with the least heat, in the largest readable text that fits. Returns the picture.
 
-    Where that would hide more than a quarter of it, the legend stands below it: another picture, which is higher.
+    If the legend would hide more than a quarter of the picture, it stands below: a new, higher picture.
     """
     for share in (1, 0.75, 0.5, 0):
         em = max(_LEAST_TEXT, round(share * side_of(canvas.size) / 32))
@@ -86,6 +86,6 @@ def place_legend(
 
 
 def plain_text(text: str) -> str:
-    """`text` in the letters that Pillow's built-in font has: without accents, other letters as "?"."""
+    """Return `text` in the letters of Pillow's built-in font: without accents, and other letters as "?"."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return plain.replace("\N{MINUS SIGN}", "-").encode("ascii", "replace").decode()

@@ -1,7 +1,7 @@
-"""painter.c, where it was compiled when camserve was installed: the overlay in one pass per row.
+"""Call painter.c, if it was compiled when camserve was installed: the overlay in one pass per row.
 
-painting.py does the same by numpy and Pillow, bit for bit, where there is no such library, or where the setting
-render.native says so. The library is called through ctypes, which lets other threads run meanwhile.
+painting.py does the same with numpy and Pillow, bit for bit, if there is no compiled library or if the setting
+render.native is off. ctypes calls the library, so that other threads can run meanwhile.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ class _Laid(ctypes.Structure):
 
 @lru_cache(maxsize=1)
 def painter() -> ctypes.CDLL | None:
-    """The library; None where it was not compiled, or for another machine."""
+    """Load the library; None if it was not compiled, or if it was compiled for another kind of machine."""
     try:
         library = ctypes.CDLL(str(LIBRARY))
         library.paint_rows.argtypes = [
@@ -46,19 +46,20 @@ def painter() -> ctypes.CDLL | None:
 
 
 def described(*, native: bool) -> str:
-    """Which painter runs, in words. native: the setting."""
+    """Return as text which painter runs. native: the setting."""
     if not native:
         return "numpy (render.native is off)"
-    return "compiled code" if painter() is not None else "numpy (camserve was installed where there was no C compiler)"
+    return "compiled code" if painter() is not None else "numpy (there was no C compiler when camserve was installed)"
 
 
 def start_canvas(pixels: Pixels, block: int) -> tuple[Pixels, Pixels]:
-    """Pixels (H, W, 3), contiguous, as (H, W, 4), and their means over blocks of block x block pixels, (h, w, 3).
+    """Copy contiguous pixels (H, W, 3) to (H, W, 4), and compute their means over blocks of pixels, (h, w, 3).
 
-    The means are those of Pillow's `Image.reduce`, whose last blocks are what is left. block: a power of two.
+    The means equal those of Pillow's `Image.reduce`; the last blocks may be smaller. block: the side of a block, a
+    power of two.
     """
     library, (height, width, _) = painter(), pixels.shape
-    assert library is not None  # who asks has seen to that
+    assert library is not None  # the callers check this
     memory = np.empty((height, width, 4), np.uint8)
     sums = np.zeros((-(-height // block), -(-width // block), 3), np.uint32)
     room = np.empty(3 * width, np.uint16)
@@ -68,7 +69,7 @@ def start_canvas(pixels: Pixels, block: int) -> tuple[Pixels, Pixels]:
     )
     down, across = (np.minimum(block, side - np.arange(0, side, block)) for side in (height, width))
     pixels_each = (down[:, None] * across).astype(np.uint32)[..., None]
-    # a division as Pillow does it: a product with 2^32 / (256 n), of which float32 has 24 bits
+    # divide as Pillow does: multiply by 2^32 / (256 n), which float32 rounds to 24 bits
     share = (np.float32(2**32) / (256 * pixels_each).astype(np.float32)).astype(np.uint32)
     return memory, ((sums + pixels_each // 2) * share >> 24).astype(np.uint8)
 
@@ -83,10 +84,11 @@ def paint_strip(
     *,
     signed: bool,
 ) -> bool:
-    """Paints rows first..last-1 of pixels (H, W, 4). Whether all of them were seen.
+    """Paint rows first..last-1 of pixels (H, W, 4). Returns whether the model saw all of them.
 
-    heat: of the whole picture, or those rows of it. around: the mean luminance around each pixel of the whole. inks:
-    RGB and opacity of each of 256 levels, as one number in memory's order. veil: the grey of each luminance, unseen.
+    heat: of the whole picture, or of these rows. around: the mean luminance around each pixel of the whole picture.
+    inks: RGB and opacity of each of 256 levels, as one number in memory order. veil: the grey of each luminance where
+    the model saw nothing.
     """
     library, (first, last), width = painter(), rows, memory.shape[1]
     assert library is not None
@@ -102,7 +104,7 @@ def paint_strip(
 
 
 def _from(lines: Lines, first: int) -> _Laid:
-    """Lines as C takes them, from a row on. Who calls keeps them alive."""
+    """Return lines from row `first` on as C takes them. The caller must keep the arrays alive."""
     values, before, share = lines
     start = first * before.itemsize
     return _Laid(values.ctypes.data, before.ctypes.data + start, share.ctypes.data + start, len(values))

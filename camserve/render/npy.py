@@ -11,14 +11,14 @@ from camserve.render.painting import Rows, strips
 
 
 def npy_bytes(array: npt.NDArray[Any]) -> bytes:
-    """An array as the bytes of a .npy file."""
+    """Return an array as the bytes of a .npy file."""
     buffer = BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def npy_in_pieces(rows: Rows, size: tuple[int, int]) -> Iterator[bytes]:
-    """What `rows` gives, float32 (H, W), as the bytes of a .npy file, piece by piece. size: (W, H)."""
+    """Yield the result of `rows`, float32 (H, W), as the bytes of a .npy file in pieces. size: (W, H)."""
     (width, height), header = size, BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (height, width)})
     yield header.getvalue()

@@ -1,7 +1,7 @@
-"""Heat to pictures: the overlay with its lines and boxes, and the heatmap, on the original photograph's pixels.
+"""Turn heat into pictures: the overlay with its lines and boxes, and the heatmap, in the photograph's own pixels.
 
-Heat comes as a function of rows, see painting.py. Lines are found on a sample of at most 2^20 pixels. Any
-number of threads may render at once.
+Heat comes as a function of rows, see painting.py. Lines are found on a sample of at most 2^20 pixels. Any number of
+threads may render at once.
 """
 
 from collections.abc import Sequence
@@ -47,15 +47,15 @@ def overlay(
     native: bool = True,
     grey: bool = False,
 ) -> Canvas:
-    """The heat painted over the photograph, pixels (H, W, 3) or a Pillow image: of the photograph's size, RGB.
+    """Paint the heat over the photograph, pixels (H, W, 3) or a Pillow image. Returns RGB of the photograph's size.
 
-    Heat up to 0.1 leaves the photograph bit for bit; from there opacity grows, to alpha at 0.7. What the
-    network did not see is greyed and framed, never painted.
-    colormap: see `colours`. alpha: opacity of hot places, 0..1. contour: heat, 0..1, at which a line is
-    drawn. legend: in the coldest corner; below, where readable text would hide more than a quarter.
-    painted: what the colours show, where it is another scale of the same; beyond 1 it is 1. signed: it runs from -1
-    to 1, opacity grows both ways, and 0 is the middle of the colour map. native: by compiled
-    code where there is some; the picture is the same. grey: the photograph without its colours.
+    Where the heat is at most 0.1, the photograph stays unchanged, bit for bit; from 0.1 to 0.7 opacity grows to alpha.
+    Pixels that the network did not see are grey and framed, never painted.
+    colormap: see `colours`. alpha: opacity of hot places, 0..1. contour: the heat, 0..1, at which a line is drawn.
+    legend: in the coldest corner, or below if readable text would hide more than a quarter of the picture.
+    painted: the values that the colours show, if they have another scale than `rows`; values above 1 count as 1.
+    signed: the values run from -1 to 1, opacity grows in both directions, and 0 is the middle of the colour map.
+    native: use compiled code if there is any; the picture is the same. grey: show the photograph without colours.
     Raises OptionError, UnknownName.
     """
     palette, opacity = colours(colormap), opacity_of(alpha, signed=signed)
@@ -82,7 +82,7 @@ def _greyed(photo: Pixels | Image.Image) -> Image.Image:
 
 
 def heat_image(rows: Rows, size: tuple[int, int]) -> Image.Image:
-    """The heatmap as a picture, 0 black to 1 white: mode L, or LA with alpha 0 where nothing was seen.
+    """Return the heatmap as a picture, 0 black to 1 white: mode L, or LA with alpha 0 where nothing was seen.
 
     size: (W, H) of the original, pixels.
     """
@@ -95,7 +95,7 @@ def heat_image(rows: Rows, size: tuple[int, int]) -> Image.Image:
 
 
 def mask_image(rows: Rows, size: tuple[int, int], *, threshold: float) -> Image.Image:
-    """Where the heat reaches `threshold`, 0..1: mode L, 255 there, 0 elsewhere. size: (W, H) of the original."""
+    """Return a mask, mode L: 255 where the heat reaches `threshold`, 0..1, else 0. size: (W, H) of the original."""
     share = checked_share("threshold", threshold)
     mask = Image.new("L", size)
     for first, last in strips(size):
@@ -104,12 +104,12 @@ def mask_image(rows: Rows, size: tuple[int, int], *, threshold: float) -> Image.
 
 
 def _outline(canvas: Image.Image, inside: npt.NDArray[np.bool_], step: int) -> None:
-    """Draws a light line with dark sides along the edge of `inside`, a sample of every `step` pixels."""
+    """Draw a light line with dark sides along the edge of `inside`, a sample of every `step` pixels."""
     if inside.all() or not inside.any():
         return
     unit = _unit(canvas.size) / step
     blurred = mask_of(inside).filter(ImageFilter.GaussianBlur(1.5 * unit))
-    light = max(2 / step, 1.5 * unit)  # less than 2 pixels would be grey: an edge lies between two pixels
+    light = max(2 / step, 1.5 * unit)  # a thinner line would be grey: an edge lies between two pixels
     for colour, width in ((DARK, light + 2 * unit), (LIGHT, light)):
         line = widen(blurred.point(_line(width, 1.5 * unit)), step, canvas.width)
         for first, last in strips(canvas.size):
@@ -117,7 +117,7 @@ def _outline(canvas: Image.Image, inside: npt.NDArray[np.bool_], step: int) -> N
 
 
 def _line(width: float, blur: float) -> list[int]:
-    """The cover, 0..255, of a line along a blurred edge: the blurred level tells how far away the edge is."""
+    """Return the opacity, 0..255, of a line for each level of a blurred edge: the level gives the distance."""
     normal = NormalDist(0, blur)
     distances = [abs(normal.inv_cdf((level + 0.5) / 256)) for level in range(256)]
     return [round(255 * min(max(width / 2 + 0.5 - distance, 0), 1)) for distance in distances]
@@ -133,5 +133,5 @@ def _draw_box(canvas: Image.Image, box: Box) -> None:
 
 
 def _unit(size: tuple[int, int]) -> float:
-    """The thickness, in pixels, of a fine line on a photograph of this size."""
+    """Return the thickness, in pixels, of a fine line on a photograph of this size."""
     return max(0.6, side_of(size) / 500)

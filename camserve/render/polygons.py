@@ -1,8 +1,8 @@
-"""The outlines of hot regions: polygons that enclose the very pixels of the mask, holes included.
+"""The outlines of hot regions: polygons that enclose exactly the pixels of the mask, with holes.
 
-An outline runs along pixel edges, hot pixels on its right, so it turns only where a pixel's corner is: outer rings run
-clockwise as the picture is seen, holes the other way. Where two hot pixels touch by a corner only, it turns left and
-keeps them in one ring, as one region has one box.
+An outline runs along pixel edges with hot pixels on its right, and turns only at corners of pixels: outer rings run
+clockwise in the picture, holes counterclockwise. Where two hot pixels touch only at a corner, the outline turns left
+and keeps both in one ring, because one region has one box.
 """
 
 from collections import defaultdict
@@ -19,16 +19,16 @@ from camserve.system.deadlines import check_deadline
 Indices = npt.NDArray[np.intp]
 Ring = list[list[int]]
 
-_RIGHT, _DOWN, _LEFT, _UP = range(4)  # a turn to the right adds 1
+_RIGHT, _DOWN, _LEFT, _UP = range(4)  # turning right adds 1
 
 
 @dataclass(frozen=True)
 class Polygon:
     """One connected hot region. box: its bounds, peak and share of the heat.
 
-    rings: closed, in original pixels [x, y], edges and not centres: [0, 0] is the photograph's own corner. The first
-    is the outline, the others are holes: what the `coordinates` of a GeoJSON Polygon hold. Where the region hangs
-    together by a corner, the outline touches itself there.
+    rings: closed, in original pixels [x, y]; edges, not centres: [0, 0] is the photograph's corner. The first ring is
+    the outline, the others are holes, as in the `coordinates` of a GeoJSON Polygon. If two parts of the region are
+    connected only by a corner, the outline touches itself there.
     """
 
     box: Box
@@ -36,7 +36,7 @@ class Polygon:
 
 
 def find_polygons(rows: Rows, size: tuple[int, int], *, threshold: float) -> list[Polygon]:
-    """The regions of `find_boxes`, in the same order, with their outlines; as exact as those.
+    """Return the regions of `find_boxes`, in the same order, with their outlines; they are as exact as the boxes.
 
     size: (W, H) of the original, pixels. threshold: 0..1. Raises OptionError.
     """
@@ -54,10 +54,10 @@ def find_polygons(rows: Rows, size: tuple[int, int], *, threshold: float) -> lis
 
 
 def _trace(hot: npt.NDArray[np.bool_]) -> Iterator[Indices]:
-    """The corners of each ring, as flat indices of the pixel that has them at its top left; top ones first.
+    """Yield the corners of each ring, as flat indices of the pixels with this top left corner; topmost rings first.
 
-    hot: (h, w), with a cold margin. Each begins with a side that has its hot pixels below, and a region's outline,
-    which has the topmost such side, comes before its holes.
+    hot: (h, w), with a cold margin. Each ring begins with a side above hot pixels. A region's outline has the topmost
+    such side, so it comes before the region's holes.
     """
     starts, ends, directions = _sides(hot)
     if not len(starts):
@@ -81,7 +81,7 @@ def _trace(hot: npt.NDArray[np.bool_]) -> Iterator[Indices]:
 
 
 def _sides(hot: npt.NDArray[np.bool_]) -> tuple[Indices, Indices, Indices]:
-    """Every straight side between hot and cold, hot on its right: the corners it starts and ends at, its direction."""
+    """Return every straight side between hot and cold, hot on its right: its first and last corner, its direction."""
     stride = hot.shape[1]
     first, last, below = _runs_of_change(hot)
     top, bottom, right = _runs_of_change(hot.T)
@@ -93,7 +93,7 @@ def _sides(hot: npt.NDArray[np.bool_]) -> tuple[Indices, Indices, Indices]:
 
 
 def _runs_of_change(hot: npt.NDArray[np.bool_]) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
-    """Where rows differ from the ones before them: flat indices of each run's start and end, and whether it got hot."""
+    """Find where a row differs from the row before: flat indices of each run's start and end, and whether it is hot."""
     change = np.diff(hot.astype(np.int8), axis=0, prepend=np.int8(0)).ravel()
     bounds = np.flatnonzero(np.diff(change)) + 1
     starts, ends = bounds[:-1], bounds[1:]

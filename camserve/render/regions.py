@@ -1,4 +1,4 @@
-"""Where the heat is: boxes around its connected regions, found on a sample of at most 2^20 pixels."""
+"""Find boxes around connected hot regions, on a sample of at most 2^20 pixels."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _SAMPLE_PIXELS = 2**20
 class Box:
     """The bounds of one connected hot region, in pixels of the original; right and bottom are exclusive.
 
-    peak: the region's largest heat, 0..1. share: how much of all the photograph's heat is the region's, 0..1.
+    peak: the largest heat in the region, 0..1. share: the region's share of all heat in the photograph, 0..1.
     """
 
     left: int
@@ -29,12 +29,12 @@ class Box:
     share: float
 
     def enlarged(self, factor: int) -> "Box":
-        """The same in a copy of the photograph that is `factor` times as wide and as high."""
+        """Return the box in a copy of the photograph that is `factor` times as wide and as high."""
         left, top, right, bottom = (edge * factor for edge in (self.left, self.top, self.right, self.bottom))
         return Box(left, top, right, bottom, self.peak, self.share)
 
     def resized(self, photo: tuple[int, int], size: tuple[int, int]) -> "Box":
-        """The pixels that it touches in a copy, of (w, h) pixels, of the photograph (W, H)."""
+        """Return the pixels that the box touches in a copy of (w, h) pixels. photo: (W, H) of the photograph."""
         (across, down), (wide, high) = photo, size
         left, top = self.left * wide // across, self.top * high // down
         right, bottom = -(-self.right * wide // across), -(-self.bottom * high // down)
@@ -42,22 +42,22 @@ class Box:
 
 
 def find_boxes(rows: Rows, size: tuple[int, int], *, threshold: float) -> list[Box]:
-    """The connected regions of heat >= threshold, the one with most heat first; touching corners connect.
+    """Return the connected regions of heat >= threshold, the region with most heat first; touching corners connect.
 
-    size: (W, H) of the original, pixels. threshold: 0..1. Exact up to 2^20 pixels; on larger photographs
-    within the sampling step of 2, 4, 8 ... pixels that keeps to that number. Raises OptionError.
+    size: (W, H) of the original, pixels. threshold: 0..1. Boxes are exact up to 2^20 pixels. A larger photograph is
+    sampled every 2, 4, 8 ... pixels, and its boxes are exact to this step. Raises OptionError.
     """
     heat, step = sample(rows, size)
     return sorted(boxes_of(hot_runs(heat, threshold), step, size), key=hottest_first)
 
 
 def hottest_first(box: Box) -> tuple[float, int, int]:
-    """What boxes are sorted by."""
+    """Return the key by which boxes are sorted."""
     return -box.share, box.top, box.left
 
 
 def sampling(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-    """How a picture of (W, H) is sampled: the step, a power of two, 1 where possible; and (h, w) of the sample."""
+    """Return how a picture of (W, H) is sampled: the step, a power of two, 1 if possible; and (h, w) of the sample."""
     step = 1
     while math.ceil(size[0] / step) * math.ceil(size[1] / step) > _SAMPLE_PIXELS:
         step *= 2
@@ -65,7 +65,7 @@ def sampling(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
 
 
 def sample(rows: Rows, size: tuple[int, int]) -> tuple[Heat, int]:
-    """The heat at the middle of each step x step block, and the step; see `sampling`."""
+    """Return the heat at the centre of each step x step block, and the step; see `sampling`."""
     step, _ = sampling(size)
     x, y = (np.minimum(np.arange(0, length, step) + step // 2, length - 1) for length in size)
     parts = ((first, y[(first <= y) & (y < last)] - first, last) for first, last in strips(size))
@@ -76,8 +76,8 @@ def sample(rows: Rows, size: tuple[int, int]) -> tuple[Heat, int]:
 class Runs:
     """The runs of hot pixels along the rows of a sample of heat, and the connected region that each belongs to.
 
-    heat: (h + 2, w + 2), with a margin of -1, colder than any threshold: no run goes on into the next row.
-    starts, ends: flat indices into it, ends exclusive. region: per run, the number of its region's first run.
+    heat: (h + 2, w + 2), with a margin of -1, colder than any threshold, so that no run reaches into the next row.
+    starts, ends: flat indices into heat, ends exclusive. region: per run, the number of its region's first run.
     """
 
     heat: Heat
@@ -88,7 +88,7 @@ class Runs:
 
 
 def hot_runs(heat: Heat, threshold: float) -> Runs:
-    """The runs of heat >= threshold. Raises OptionError."""
+    """Return the runs of heat >= threshold. Raises OptionError."""
     padded = np.pad(np.nan_to_num(heat, nan=-1), 1, constant_values=-1)
     hot = padded >= checked_share("threshold", threshold)
     edges = np.flatnonzero(np.diff(hot.ravel())) + 1
@@ -97,8 +97,8 @@ def hot_runs(heat: Heat, threshold: float) -> Runs:
 
 
 def boxes_of(runs: Runs, step: int, size: tuple[int, int]) -> list[Box]:
-    """The box of each region, by its first run. step: original pixels to a pixel of the sample."""
-    whole = float(runs.heat.sum(where=runs.heat > 0, dtype=np.float64)) or 1.0  # no heat: no region has a share of it
+    """Return the box of each region, in the order of first runs. step: original pixels per pixel of the sample."""
+    whole = float(runs.heat.sum(where=runs.heat > 0, dtype=np.float64)) or 1.0  # without heat every share is 0
     return [
         Box(left * step, top * step, min(right * step, size[0]), min(bottom * step, size[1]), peak, total / whole)
         for left, top, right, bottom, peak, total in _bounds(runs)
@@ -106,7 +106,7 @@ def boxes_of(runs: Runs, step: int, size: tuple[int, int]) -> list[Box]:
 
 
 def _bounds(runs: Runs) -> Iterator[tuple[int, int, int, int, float, float]]:
-    """Left, top, right, bottom, peak and sum of each region, in pixels of the sample."""
+    """Yield left, top, right, bottom, peak and sum of each region, in pixels of the sample."""
     flat, stride, starts, ends = runs.heat.ravel(), runs.heat.shape[1], runs.starts, runs.ends
     if not len(starts):
         return iter(())
@@ -125,7 +125,7 @@ def _bounds(runs: Runs) -> Iterator[tuple[int, int, int, int, float, float]]:
 
 
 def _connect(starts: Indices, ends: Indices, stride: int) -> Indices:
-    """The region of each run of hot pixels, by union-find: the number of the region's first run.
+    """Find the region of each run of hot pixels with union-find: the number of the region's first run.
 
     starts, ends: flat indices, ends exclusive, into an image of `stride` columns with a cold margin.
     """

@@ -1,4 +1,4 @@
-"""What the C library does with memory that was freed: for programs, whose whole process is ours."""
+"""When the C library gives freed memory back to the system. Only for programs that own their process."""
 
 import ctypes
 import os
@@ -8,25 +8,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# mallopt's numbers (malloc.h of glibc), and the variables by which users set the same.
+# mallopt's numbers (malloc.h of glibc), and the environment variables that set the same values.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = (-1, "MALLOC_TRIM_THRESHOLD_"), (-3, "MALLOC_MMAP_THRESHOLD_")
 _KEPT, _LARGE = 32 * 2**20, 32 * 2**20
-# Freed memory is given back when nothing has been done for so many seconds. In the middle of work it takes up to 0.1 s,
-# in which every thread waits that wants memory: it is done as seldom as this, and only while the process holds so many
-# bytes more than it did at its least, once it has loaded what it needs.
+# Freed memory is given back after _PAUSE_SECONDS without work. During work this takes up to 0.1 s, and every thread
+# that allocates memory waits; so it happens at most every _BUSY_SECONDS, only after loading, and only if the process
+# has grown by _GROWTH bytes above its minimum.
 _PAUSE_SECONDS, _BUSY_SECONDS, _GROWTH = 5.0, 60.0, 512 * 2**20
 _LOOK_SECONDS, _LOADING_SECONDS = 1.0, 60.0
 
 
 def keep_freed_memory() -> None:
-    """Let each thread's heap keep up to 32 MB that it has freed; larger blocks go back to the system at once.
+    """Let each thread's heap keep up to 32 MB of freed memory; larger blocks go back to the system at once.
 
-    glibc by itself gives nearly all of it back, so that a network's activations on torch are fetched again page by page
-    for each image, a fifth of the time of a batch with two workers (benchmarks/folders.py). Nothing happens where the
-    library is another, and nothing to what the environment sets.
+    By default glibc gives back nearly all of it, and torch must fetch the memory of activations page by page for each
+    image: a fifth of the time of a batch with two workers (benchmarks/folders.py). The function does nothing with
+    another C library, and does not change what the environment sets.
 
-    Only the end of a heap is given back by itself: blocks of images that came and went in another order stay. So a
-    program that lives long also calls `give_back_when_idle`.
+    glibc gives back only the end of a heap; free blocks before it stay. So a program that runs long also calls
+    `give_back_when_idle`.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
@@ -37,10 +37,10 @@ def keep_freed_memory() -> None:
 
 
 def give_back_when_idle(idle_seconds: Callable[[], float], rest: Callable[[], None]) -> None:
-    """Give freed memory back to the system when there has been nothing to do for a while, or when it has grown much.
+    """Give freed memory back to the system when the process is idle for a while, or when its memory has grown a lot.
 
-    On a thread of its own, for as long as the process lives. idle_seconds: for how long nothing has been done. rest:
-    called when there is nothing to do, to free what is not needed. Nothing happens where the library is not glibc.
+    A thread of its own does this until the process ends. idle_seconds: returns how long the process has been idle.
+    rest: called when the process is idle, to free what is not needed. Without glibc nothing happens.
     """
     trim = _of_glibc("malloc_trim")
     if trim is not None:
@@ -54,7 +54,7 @@ def _give_back(trim: Callable[[int], int], idle_seconds: Callable[[], float], re
     while True:
         time.sleep(_LOOK_SECONDS)
         idle = idle_seconds()
-        rested, before = rested and idle > before, idle  # less than before: something has been done since
+        rested, before = rested and idle > before, idle  # a smaller number means that there was work since
         if idle > _PAUSE_SECONDS and not rested:
             rested = True
             rest()
@@ -65,7 +65,7 @@ def _give_back(trim: Callable[[int], int], idle_seconds: Callable[[], float], re
 
 
 def _resident() -> int:
-    """Bytes of memory that the process holds."""
+    """Return the bytes of memory that the process holds."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,4 +1,4 @@
-"""How many cores this process has. Apart from the pool, as the service must know before it reads torch."""
+"""How many cores this process may use. In its own file, because the service needs the number before it loads torch."""
 
 import os
 from functools import cache
@@ -7,9 +7,9 @@ from pathlib import Path
 
 @cache
 def granted_cores() -> int:
-    """Cores this process may use: its affinity, less where the cgroup's quota grants less; at least 1.
+    """Return how many cores this process may use: its affinity, or the cgroup's quota if that is less; at least 1.
 
-    Asked once: pools are as large as they were made.
+    It is computed once, because pools do not change their size.
     """
     try:
         cores = len(os.sched_getaffinity(0))
@@ -19,7 +19,7 @@ def granted_cores() -> int:
 
 
 def _cgroup_quota() -> float | None:
-    """CPUs the cgroup (v2, then v1) may use, None without a limit."""
+    """Return how many CPUs the cgroup (v2, then v1) may use; None without a limit."""
     root = Path("/sys/fs/cgroup")
     try:
         quota, period = (root / "cpu.max").read_text().split()

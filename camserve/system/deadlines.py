@@ -1,4 +1,4 @@
-"""Until when somebody waits for what a thread does. Long work asks between its steps, and ends where nobody does."""
+"""Until when a caller waits for the work of a thread. Long work checks this between its steps, and stops when late."""
 
 import threading
 import time
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from camserve.errors import DeadlinePassed
 
-# until: time.monotonic() when the caller of what this thread does stops waiting; None: never
+# until: the time.monotonic() at which the caller stops waiting for this thread; None: never
 _mine = threading.local()
 
 
 @contextmanager
 def within(until: float | None) -> Iterator[None]:
-    """While a thread works for somebody who waits until then, by time.monotonic(); None: for as long as it takes."""
+    """Inside the context, the thread's caller waits until this time.monotonic(); None: without a limit."""
     before = due()
     _mine.until = until
     try:
@@ -23,12 +23,12 @@ def within(until: float | None) -> Iterator[None]:
 
 
 def due() -> float | None:
-    """Until when somebody waits for what this thread does, by time.monotonic(); None: for as long as it takes."""
+    """Return the time.monotonic() until which the caller waits for this thread; None: without a limit."""
     until: float | None = getattr(_mine, "until", None)
     return until
 
 
 def check_deadline() -> None:
-    """Between the steps of a long task: raises DeadlinePassed where nobody waits for it any more."""
+    """Raise DeadlinePassed if no caller waits any more. Long tasks call this between their steps."""
     if (until := due()) is not None and time.monotonic() > until:
         raise DeadlinePassed("nobody waits for this answer any more")

@@ -1,4 +1,4 @@
-"""Files that are read only where they are files, and written so that they are whole or not there at all."""
+"""Read only regular files, and write files completely or not at all."""
 
 import errno
 import os
@@ -17,19 +17,19 @@ from camserve.errors import OptionError, OutputError, shown
 
 _PART = re.compile(r"\.[0-9a-f]{8}\.part$")
 _PIECE = 2**20  # bytes that are copied at once
-_OF_A_PATH = (OSError, ValueError)  # the second for a NUL in it
-# Opening a pipe waits for whoever writes into it, unless it is told not to; and a terminal could become the process's.
+_OF_A_PATH = (OSError, ValueError)  # ValueError: a NUL in the path
+# Without these flags, opening a pipe waits for a writer, and opening a terminal can make it the process's terminal.
 _READING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 
 
 def open_file(path: str | os.PathLike[str]) -> BufferedReader:
-    """A file to read, never waiting for it. Raises OSError, also for a folder, a pipe, a socket or a device.
+    """Open a file to read, without waiting. Raises OSError, also for a folder, a pipe, a socket or a device.
 
-    What it is is looked at before it is opened, since opening a device can have effects, and again afterwards, since
-    the path may lead to something else by then. A folder is opened all the same: the system says whether it may be.
+    The kind of file is checked before opening, because opening a device can have effects, and again afterwards, because
+    the path may have changed. A folder is opened too, so that the system reports a missing permission.
     """
-    found = os.stat(path)  # noqa: PTH116 - Path("") would be the folder one stands in
+    found = os.stat(path)  # noqa: PTH116 - Path("") would be the current folder
     if not stat.S_ISDIR(found.st_mode):
         _check_regular(found, path)
     file = os.open(path, os.O_RDONLY | _READING)
@@ -42,28 +42,28 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def given_path(name: str, value: object) -> Path:
-    """A path as a caller gives it: text, or what is one. Raises OptionError that calls it `name`."""
+    """Return the caller's text or path as a Path. Raises OptionError with `name`."""
     try:
         return Path(value)  # type: ignore[arg-type]
-    except Exception:  # anybody's __fspath__
-        raise OptionError(f"{name} {shown(value)} is no path; give text or a pathlib.Path") from None
+    except Exception:  # a user's __fspath__ can raise anything
+        raise OptionError(f"{name} {shown(value)} is not a path; give text or a pathlib.Path") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` beside `path` and rename it there, so nobody ever sees a part of it.
+    """Write `content` into a file beside `path` and rename it, so that a reader never sees a partial file.
 
-    Makes the folders above. Raises OutputError (disk full, no permission) and leaves no part behind.
+    Makes missing parent folders. Raises OutputError (disk full, no permission) and leaves no partial file.
     """
     write_all(path.parent, {path.name: content})
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes | Path | Iterable[bytes]]) -> None:
-    """Write several files, named relative to `folder`, together, put in place in the order given.
+    """Write several files together, named relative to `folder`. They get their names in the given order.
 
-    contents: bytes, in one piece or in several for what is too large to hold, or another file to copy.
-    Every byte is on the disk before the first file gets its name, so a full disk leaves what was there before;
-    and the last file, a manifest, can be trusted to mean that the others are there. Raises OutputError, also where
-    a name is that of a device or anything else that is no file; OptionError where the other file cannot be read.
+    contents: bytes, an iterable of bytes for large files, or another file to copy.
+    Every byte is on the disk before the first file gets its name, so a full disk leaves the old files unchanged. If the
+    last file, a manifest, exists, all other files exist. Raises OutputError, also if a name belongs to a device or
+    anything else that is not a file; OptionError if the other file cannot be read.
     """
     paths, first = {name: os.path.join(folder, name) for name in contents}, secrets.randbits(32)  # noqa: PTH118 - quick
     for path in paths.values():
@@ -86,21 +86,22 @@ def write_all(folder: Path, contents: Mapping[str, bytes | Path | Iterable[bytes
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, where it is not there. Raises OutputError."""
+    """Make a folder and its parents if they do not exist. Raises OutputError."""
     with _blamed(f"cannot write into '{folder}'", faults=_OF_A_PATH):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_target(path: str | Path) -> None:
-    """Raise OutputError where what has that name, links followed, is no file: a device would become one by writing."""
+    """Raise OutputError if a path, links followed, exists and is not a file: writing would replace a device."""
     with _blamed(f"cannot write '{path}'", faults=_OF_A_PATH), suppress(FileNotFoundError, NotADirectoryError):
         _check_regular(os.stat(path), path)  # noqa: PTH116
 
 
 def check_folder(folder: Path) -> None:
-    """Raise OutputError where nothing could be written into a folder, which may not be there yet. Leaves nothing there.
+    """Raise OutputError if files cannot be written into a folder, which need not exist yet. Leaves nothing behind.
 
-    A permission says little: root has them all, and nobody makes a file in /proc. So one without a name is tried.
+    Permissions are not enough: root has all permissions, but no user can make a file in /proc. So a file without a name
+    is written as a test.
     """
     with _blamed(f"cannot write into '{folder}'", faults=_OF_A_PATH):
         nearest = next(path for path in (folder, *folder.absolute().parents) if _is_there(path))
@@ -116,9 +117,10 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write piece by piece, of any size; it gets its name when the block ends, and is gone after an error.
+    """Open a file to write in pieces, of any size. It gets its name when the block ends; an error removes it.
 
-    Makes the folders above. Raises OutputError, as `write_all`: what else the block does must raise no OSError.
+    Makes missing parent folders. Raises OutputError as `write_all` does. Every OSError in the block becomes an
+    OutputError, so other code in the block must not raise OSError.
     """
     check_target(path)
     part = path.with_suffix(f".{secrets.token_hex(4)}.part")
@@ -133,7 +135,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 def sweep(folder: Path, below: Iterable[str]) -> None:
-    """Remove what a killed process left half written in `folder`, and anywhere below these of its folders.
+    """Remove partial files of a killed process in `folder`, and anywhere below these of its folders.
 
     Raises OutputError.
     """
@@ -144,13 +146,13 @@ def sweep(folder: Path, below: Iterable[str]) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be read or written, in words."""
+    """Return as text why a file could not be read or written."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 @contextmanager
 def _blamed(what: str, where: str = "", faults: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
-    """A fault of the place that is written to, as the error that says so."""
+    """Turn an error of the place that is written to into OutputError."""
     try:
         yield
     except faults as error:
@@ -161,20 +163,20 @@ def _put(path: str, content: bytes | Path | Iterable[bytes]) -> None:
     pieces = _pieces(content) if isinstance(content, Path) else [content] if isinstance(content, bytes) else content
     try:
         file = os.open(path, _WRITING, 0o666)
-    except FileNotFoundError:  # looked for only then: a folder is made once, and files are written all the time
+    except FileNotFoundError:  # make the folder only now: files are written more often than folders
         make_folder(Path(path).parent)
         file = os.open(path, _WRITING, 0o666)
     try:
         for piece in pieces:
             left = memoryview(piece)
             while left:
-                left = left[os.write(file, left) :]  # less than all of it where the disk is nearly full
+                left = left[os.write(file, left) :]  # write may write only a part if the disk is nearly full
     finally:
         os.close(file)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The bytes of a file to copy, whose faults are its own and not those of where it goes."""
+    """Yield the bytes of a file to copy. Its errors are OptionError: the target is not the cause."""
     try:
         with open_file(path) as file:
             while piece := file.read(_PIECE):
@@ -184,7 +186,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is something of that name. Raises OSError where that cannot be said, or a link leads nowhere."""
+    """Whether a path exists. Raises OSError if that cannot be checked, or if a link leads nowhere."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:

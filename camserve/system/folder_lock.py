@@ -1,4 +1,4 @@
-"""Who has a folder: one process that writes into it, or any number that read it; given up with the process."""
+"""A lock on a folder: one process writes into it, or any number of processes read it. It ends with the process."""
 
 import os
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from camserve.system.files import make_folder, reason
 
 try:
     import fcntl
-except ImportError:  # Windows: nobody is told
+except ImportError:  # Windows: there is no lock
     fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
 def writing_into(folder: Path) -> Iterator[None]:
-    """Have a folder, made where it is not there, for oneself. Raises OutputError, also where somebody else has it."""
+    """Lock a folder to write into it, and make it if missing. Raises OutputError, also if another process has it."""
     make_folder(folder)
     try:
         file = os.open(folder, os.O_RDONLY)
@@ -31,7 +31,7 @@ def writing_into(folder: Path) -> Iterator[None]:
 
 
 def check_free(folder: Path) -> None:
-    """Raise OutputError where somebody else has a folder. Makes and keeps nothing."""
+    """Raise OutputError if another process has locked a folder. Makes no folder and keeps no lock."""
     with suppress(OSError):
         file = os.open(folder, os.O_RDONLY)
         try:
@@ -43,9 +43,9 @@ def check_free(folder: Path) -> None:
 
 @contextmanager
 def reading_from(folder: Path) -> Iterator[None]:
-    """While the block lasts nobody begins to write into the folder, if it is one. Raises OptionError where one does."""
+    """Lock a folder to read it: inside the block no process starts writing. Raises OptionError if one writes now."""
     file = None
-    with suppress(OSError):  # whoever reads says that it is not there
+    with suppress(OSError):  # the reader reports a missing folder
         file = os.open(folder, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         if file is not None and not take(file, alone=False):
@@ -57,16 +57,16 @@ def reading_from(folder: Path) -> Iterator[None]:
 
 
 def in_use(folder: Path) -> OutputError:
-    """The error about a folder that somebody else has."""
+    """Return the error about a folder that another process has locked."""
     return OutputError(
         f"'{folder}' is being written by another run, or read by `camserve compare`; wait for it, or give another OUT"
     )
 
 
 def take(file: int, *, alone: bool = True) -> bool:
-    """Whether an open file or folder is this process's from now on, until it is closed. alone: for nobody else to read.
+    """Lock an open file or folder until it is closed. Returns whether it worked. alone: other processes cannot read.
 
-    Where the file system knows no locks, it always is.
+    If the file system has no locks, the result is always True.
     """
     if fcntl is None:
         return True

@@ -1,11 +1,11 @@
-"""Values as JSON can hold them: it has no word for a number that is not finite."""
+"""Values for JSON, which cannot write numbers that are not finite."""
 
 import math
 from typing import Any
 
 
 def finite(value: Any) -> Any:
-    """`value` with None in place of every number that is not finite."""
+    """Return `value` with None instead of every number that is not finite."""
     if isinstance(value, dict):
         return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

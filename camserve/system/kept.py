@@ -1,4 +1,4 @@
-"""Things that are slow to make and are kept, the latest used ones; each is made once, whoever asks at the same time."""
+"""A cache of the most recently used values that are slow to make. Threads that ask at the same time make it once."""
 
 import threading
 from collections import OrderedDict
@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """most: so many are kept."""
+    """A cache. most: how many values it keeps."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
@@ -18,9 +18,9 @@ class Kept(Generic[K, V]):
         self._making: dict[K, threading.Lock] = {}
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """What is kept under `key`, as the one used last; else what `make` makes. What it raises is raised here.
+        """Return the value of `key`, and mark it as used last. A missing value is made with `make`; errors are raised.
 
-        Who asks for the same meanwhile waits; who asks for another does not.
+        Other threads that ask for the same key wait; threads that ask for another key do not.
         """
         with self._lock:
             if (found := self._ready(key)) is not None:
@@ -33,13 +33,13 @@ class Kept(Generic[K, V]):
             try:
                 made = make()
                 self.put(key, made)
-            finally:  # keys of what cannot be made must not gather
+            finally:  # keys whose values cannot be made must not pile up
                 with self._lock:
                     self._making.pop(key, None)
             return made
 
     def put(self, key: K, value: V) -> None:
-        """Keep it as the one used last."""
+        """Keep a value, and mark it as used last."""
         with self._lock:
             self._there[key] = value
             while len(self._there) > self._most:
@@ -52,13 +52,13 @@ class Kept(Generic[K, V]):
         return len(self._there)
 
     def values(self) -> list[V]:
-        """All of them."""
+        """Return all values."""
         with self._lock:
             return list(self._there.values())
 
     @property
     def in_the_making(self) -> int:
-        """How many are being made."""
+        """How many values are being made now."""
         return len(self._making)
 
     def _ready(self, key: K) -> V | None:

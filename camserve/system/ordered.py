@@ -1,4 +1,4 @@
-"""Several things under way at once, results in order, never more than a few held."""
+"""Run several tasks at once, with results in order and only a few results in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +10,9 @@ Result = TypeVar("Result")
 
 
 def in_order(task: Callable[[Item], Result], items: Iterable[Item], threads: int) -> "Iterator[Future[Result]]":
-    """`task(item)` for every item on `threads` threads, as finished futures in the order of `items`.
+    """Run `task(item)` for every item on `threads` threads, and yield finished futures in the order of `items`.
 
-    At most 2 x threads items are taken ahead of the caller, so memory does not grow with their number.
+    At most 2 x threads items are taken ahead of the caller, so memory does not grow with the number of items.
     """
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, "camserve-reader") as readers:

@@ -1,16 +1,16 @@
-"""Too little memory, which libraries tell in many words, as the one error that it is."""
+"""Too little memory: libraries report it in many ways, and camserve with one error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from camserve.errors import OutOfMemory
 
-# In a RuntimeError: torch's, of its CPU and of a graphics card; the C++ library's, which OpenVINO passes on.
+# Texts of a RuntimeError: of torch, on CPU and GPU; of the C++ library, which OpenVINO passes on.
 _WORDS = ("can't allocate memory", "out of memory", "bad_alloc", "bad allocation")
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that memory was too little, and nothing of what was asked for."""
+    """Whether an error says that there was too little memory, and not that the request was wrong."""
     if isinstance(error, RuntimeError):
         return any(word in str(error) for word in _WORDS)
     return isinstance(error, MemoryError | OutOfMemory)
@@ -18,7 +18,7 @@ def is_shortage(error: BaseException) -> bool:
 
 @contextmanager
 def one_shortage(what: str) -> Iterator[None]:
-    """Raises OutOfMemory for any such error inside. what: was being done, to which thing."""
+    """Raise OutOfMemory for any such error inside the context. what: what was done, and with which object."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

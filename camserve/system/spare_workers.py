@@ -1,4 +1,4 @@
-"""The steps of one long task, shared out between workers that have nothing else to do. Results stay in order."""
+"""Divide the steps of one long task among idle workers. Results stay in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -12,16 +12,16 @@ from camserve.system.workers import own_pool
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Results that may wait for an earlier one, for each worker.
+# How many results may wait for an earlier result, for each worker.
 _AHEAD = 2
 
 
 def shared_out(step: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
-    """`step(item)` for every item, in order; what it raises is raised here, and nothing is under way afterwards.
+    """Run `step(item)` for every item, and yield the results in order. An error is raised here, after all steps ended.
 
-    A worker that asks does steps itself. Those of its pool that have nothing to do take one at a time, and none while
-    anything waits for a worker: so whoever comes meanwhile waits for one step at most. Any other thread works alone.
-    Close the generator where it is not read to its end.
+    If the caller is a worker, it runs steps itself, and idle workers of its pool take one step at a time. They take no
+    step while other tasks wait for a worker, so a new task waits for one step at most. A caller that is not a worker
+    runs all steps alone. Close the generator if you do not read it to its end.
     """
     pool, left, made = own_pool(), deque(items), deque[Future[Result]]()
     if pool is None or pool.count == 1:
@@ -51,7 +51,7 @@ def _within(until: float | None, step: Callable[[Item], Result], item: Item) -> 
 
 
 def _done(step: Callable[[Item], Result], item: Item) -> Future[Result]:
-    """A step that was done by whoever asks."""
+    """Run a step in the calling thread, and return a finished future."""
     future = Future[Result]()
     future.set_result(step(item))
     return future

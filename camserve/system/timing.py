@@ -13,9 +13,9 @@ R = TypeVar("R")
 
 
 class Timing:
-    """Collects durations by step: `with timing("decode"): ...`. A step inside another does not count for both.
+    """Collects durations by step: `with timing("decode"): ...`. A step inside another step counts only for itself.
 
-    heard: is told of each step that ends, and when it began and ended, of time.perf_counter().
+    heard: called with each step that ends, its start and its end, of time.perf_counter().
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Timing:
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
-        """Time what runs inside."""
+        """Time the code inside the context."""
         start, before = time.perf_counter(), sum(self.seconds.values())
         try:
             yield
@@ -33,15 +33,15 @@ class Timing:
             self._add(step, end - start - inside, start, end)
 
     def header(self) -> str:
-        """The value of Server-Timing, in milliseconds: `decode;dur=12.3, method;dur=45.6`."""
+        """Return the value of Server-Timing, in milliseconds: `decode;dur=12.3, method;dur=45.6`."""
         return ", ".join(f"{step};dur={ms}" for step, ms in self.milliseconds().items())
 
     def milliseconds(self) -> dict[str, float]:
-        """By step, in the order in which they first ended."""
+        """Return the milliseconds of each step, in the order in which the steps first ended."""
         return {step: round(1000 * seconds, 1) for step, seconds in list(self.seconds.items())}
 
     def add(self, step: str, seconds: float) -> None:
-        """Count `seconds`, which end now, for a step."""
+        """Add `seconds` that end now to a step."""
         end = time.perf_counter()
         self._add(step, seconds, end - seconds, end)
 
@@ -53,13 +53,13 @@ class Timing:
 
 @dataclass(frozen=True)
 class TimedPool:
-    """`workers`, timed as the steps "queue", while a task waits for one of them, and "method", while it runs."""
+    """A pool that times two steps: "queue" while a task waits for a worker, and "method" while it runs."""
 
     workers: "Pool"
     timing: Timing
 
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
-        """As `Pool.run`."""
+        """See `Pool.run`."""
         asked = time.perf_counter()
 
         def started() -> R:

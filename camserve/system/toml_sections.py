@@ -1,4 +1,4 @@
-"""One section of a TOML file written anew, the rest kept byte for byte: comments, order, line ends."""
+"""Replace one section of a TOML file, and keep the rest byte for byte: comments, order, line ends."""
 
 import json
 import re
@@ -10,14 +10,14 @@ from typing import Any
 from camserve.errors import OutputError
 from camserve.system.files import write_whole
 
-# The next section's header with the empty lines and comments before it, which belong to it; or the end.
+# The next section's header with its empty lines and comments before it; or the end.
 _NEXT = re.compile(r"(?:^[ \t]*(?:#.*)?\r?\n)*(?:^[ \t]*#.*\Z|^[ \t]*\[|\Z)", re.MULTILINE)
 
 
 def write_section(path: Path, name: str, values: Mapping[str, Any]) -> None:
-    """Put `[name]` with these values (strings, numbers, lists) into the TOML file at `path`, all or nothing.
+    """Write `[name]` with these values (strings, numbers, lists) into the TOML file at `path`, all or nothing.
 
-    Raises OutputError where the file cannot be written, or is laid out so that nothing else could be kept.
+    Raises OutputError if the file cannot be written, or if the rest of the file could not be kept.
     """
     try:
         before = path.read_bytes().decode()
@@ -27,11 +27,11 @@ def write_section(path: Path, name: str, values: Mapping[str, Any]) -> None:
     if not _only_this_differs(before, after, name):
         lines = "; ".join(_lines(name, values))
         raise OutputError(f"cannot change [{name}] in '{path}' and keep the rest; write it by hand: {lines}")
-    write_whole(path.resolve(), after.encode())  # where a link leads, so that it stays one
+    write_whole(path.resolve(), after.encode())  # write to the target of a link, so that the link stays
 
 
 def with_section(text: str, name: str, values: Mapping[str, Any]) -> str:
-    """`text` with the section in place of the one of that name, else at the end."""
+    """Return `text` with the section in place of the section of that name, else at the end."""
     newline = "\r\n" if "\r\n" in text else "\n"
     section = newline.join(_lines(name, values)) + newline
     header = re.search(rf"^[ \t]*\[[ \t]*{re.escape(name)}[ \t]*\].*\n?", text, re.MULTILINE)
@@ -39,7 +39,7 @@ def with_section(text: str, name: str, values: Mapping[str, Any]) -> str:
         gap = "" if text.endswith("\n") or not text else newline
         return text + gap + (newline if text else "") + section
     following = _NEXT.search(text, header.end())
-    assert following is not None  # the end of the text is one
+    assert following is not None  # the end of the text always matches
     return text[: header.start()] + section + text[following.start() :]
 
 

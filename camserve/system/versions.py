@@ -1,4 +1,4 @@
-"""The versions of everything that takes part in the numbers."""
+"""The versions of everything that affects the numbers."""
 
 import platform
 import re
@@ -15,7 +15,7 @@ from camserve.version import __version__
 
 @cache
 def versions(engine: str = "torch") -> dict[str, str]:
-    """By name; not to be written into. engine: what runs the network."""
+    """Return the versions by package name; do not change the dict. engine: the engine that runs the network."""
     by_engine = {} if engine == "torch" else {engine: version(engine)}
     return by_engine | {
         "camserve": __version__,
@@ -27,7 +27,7 @@ def versions(engine: str = "torch") -> dict[str, str]:
 
 
 def _of_torch() -> str:
-    """With what it was built for, as in 2.14.1+cpu: read in its files, since importing it takes a second."""
+    """Return torch's version with its build, as in 2.14.1+cpu, read from its files: importing torch takes a second."""
     spec = find_spec("torch")
     text = (
         Path(spec.submodule_search_locations[0], "version.py").read_text()

@@ -1,8 +1,8 @@
-"""The fixed pool of threads that owns the models, the same for every door.
+"""The fixed pool of threads that runs the models, for the Python API, the command line and the HTTP service.
 
-Why a pool even for one call from a notebook: torch's intra-op thread count and grad mode belong to the calling
-thread, so here they are always ours. The number of threads per operation is fixed, hence every door gives the
-same bits, and a caller inside `torch.no_grad()` still gets gradients.
+Even one call from a notebook uses the pool: torch's intra-op thread count and grad mode belong to a thread, and a
+worker sets its own. The number of threads per operation is fixed, so Python, command line and HTTP give the same bits,
+and a caller inside `torch.no_grad()` still gets gradients.
 """
 
 import math
@@ -24,31 +24,31 @@ from camserve.system.deadlines import within
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Of threads that give way: of the -20 to 19 that Linux knows; a tenth of the time where others want the same core.
+# The nice value of modest threads, of -20 to 19 on Linux: a tenth of the time of a core that other threads want too.
 _NICE = 10
-# Seconds after its deadline, when a task is taken for one that does not end by itself.
+# A task that still runs this many seconds after its deadline counts as stuck.
 _LATE_SECONDS = 2.0
 
 
-# Of the current thread, where it is a worker: pool: whose; threads: of each of its torch's operations; is_settled:
-# whether torch knows. Of any thread: is_modest: whether it gives way to others
+# Facts of the current thread. Of a worker: pool: its pool; threads: intra-op threads of torch; is_settled: whether
+# torch knows the number. Of any thread: is_modest: whether it gives way to other threads.
 _mine = threading.local()
 _settling = threading.Lock()
 
 
 def _settle() -> None:
-    """Tell torch the number of threads of the current worker, once torch is loaded: not all that works needs it.
+    """Tell torch the current worker's number of threads, if torch is loaded: some tasks do not need torch.
 
-    A worker tells its own, as it begins something: nobody waits for one that is busy, such as with a job of minutes.
-    Where another thread is loading torch just now, its functions may not be there yet: then later.
+    Each worker does this for itself when it starts a task, so that no thread waits for a busy worker. If another thread
+    is loading torch just now, its functions may be missing: then a later task does it.
     """
     torch = sys.modules.get("torch")
     if torch is None or _mine.is_settled or not hasattr(torch, "set_num_threads"):
         return
     with _settling:
-        usual = torch.get_num_threads()  # a thread's first question resets its number to the default: ask it now
+        usual = torch.get_num_threads()  # a thread's first call resets its number to the default: call it now
         torch.set_num_threads(_mine.threads)
-        # that is also the default of threads that have not yet asked: one that ends here gives it back
+        # this also changed the default of new threads: a short-lived thread restores it
         back = threading.Thread(target=torch.set_num_threads, args=(usual,))
         back.start()
         back.join()
@@ -61,7 +61,7 @@ def _settled(task: Callable[[], R]) -> R:
 
 
 class Pool(Protocol):
-    """What `Workers.run` does."""
+    """An object that runs tasks as `Workers.run` does."""
 
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
         """See `Workers.run`."""
@@ -69,15 +69,15 @@ class Pool(Protocol):
 
 
 class Workers:
-    """`workers` threads, each running torch with `threads` intra-op threads, behind one queue. Callers bound it.
+    """`workers` threads behind one queue. Each runs torch with `threads` intra-op threads. Callers limit the queue.
 
-    modest: give way to other threads where cores are short, as `nice` does; on Linux only.
+    modest: give way to other threads if there are too few cores, as `nice` does; on Linux only.
     """
 
     def __init__(self, workers: int, threads: int, *, modest: bool = False) -> None:
         self.count, self._modest = workers, modest
         self._due: dict[int, float] = {}
-        self._under_way, self._counting = 0, threading.RLock()  # whoever submits may be told at once that it is done
+        self._under_way, self._counting = 0, threading.RLock()  # RLock: a task may end while it is submitted
         self._threads = threads
         self._pool = ThreadPoolExecutor(workers, "camserve-worker", self._start)
 
@@ -89,7 +89,7 @@ class Workers:
 
     @property
     def stuck(self) -> int:
-        """How many of the threads are at a task that nobody waits for any more, and that does not end."""
+        """How many threads run a task that does not end and that no caller waits for."""
         now = time.monotonic()
         return sum(now > until + _LATE_SECONDS for until in list(self._due.values()))
 
@@ -99,11 +99,11 @@ class Workers:
             return self._counted(partial(task, *args, **kwargs))
 
     def spare(self, task: Callable[[], R]) -> "Future[R] | None":
-        """`task()` on a worker that has nothing else to do, at once; None where each has, or something waits."""
+        """Run `task()` at once on an idle worker; None if no worker is idle, or if a task waits."""
         with self._counting:
             if self._under_way >= self.count:
                 return None
-            with suppress(Unavailable):  # what was accepted is finished, by the worker that has it
+            with suppress(Unavailable):  # after `close` the caller runs the task itself
                 return self._counted(task)
             return None
 
@@ -121,11 +121,11 @@ class Workers:
             self._under_way -= 1
 
     def run(self, task: Callable[[], R], deadline: float | None = None) -> R:
-        """The result of `task()` on a worker; its exceptions are raised here.
+        """Run `task()` on a worker and return its result; its exceptions are raised here.
 
-        deadline: seconds to wait, then DeadlinePassed: a task still queued never starts, and one that runs ends at its
-        next `check_deadline`. Called from a
-        worker, of this pool or another, it runs in place, so a task may use a pool without waiting for itself.
+        deadline: seconds to wait, then DeadlinePassed is raised: a queued task never starts, and a running task stops
+        at its next `check_deadline`. If the caller is a worker, of this pool or another, the task runs in the calling
+        thread, so that a task can use a pool without waiting for itself.
         """
         if own_pool() is not None:
             return _settled(task)
@@ -153,33 +153,33 @@ class Workers:
             del self._due[me]
 
     def close(self) -> None:
-        """Finish what was accepted, take nothing new."""
+        """Finish accepted tasks, and accept no new tasks."""
         self._pool.shutdown(wait=True)
 
 
 def own_pool() -> Workers | None:
-    """The pool that the current thread is a worker of; None where it is none."""
+    """Return the pool of the current thread; None if the thread is not a worker."""
     pool: Workers | None = getattr(_mine, "pool", None)
     return pool
 
 
 def is_modest() -> bool:
-    """Whether the current thread is a worker that gives way to other threads; so do threads that it makes."""
+    """Whether the current thread gives way to other threads; threads that it starts do the same."""
     return getattr(_mine, "is_modest", False)
 
 
 def give_way() -> None:
-    """Has the current thread give way to others where cores are short, and threads that it makes; on Linux only."""
-    if sys.platform == "linux":  # elsewhere it would be the whole process
+    """Let the current thread, and threads that it starts, give way to others if cores are short; on Linux only."""
+    if sys.platform == "linux":  # on other systems it would change the whole process
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def shared(workers: int, threads: int) -> Workers:
-    """The process's pool of so many workers, made at its first use. workers: 0: one for each core granted."""
+    """Return the process's pool with this many workers, made at its first use. workers: 0 means one per core."""
     return _shared(workers or granted_cores(), threads, os.getpid())
 
 
 @cache
 def _shared(workers: int, threads: int, process: int) -> Workers:
-    """`process` is in the key because threads do not survive a fork."""
+    """Make the pool once per process: threads do not survive a fork, so `process` is a part of the key."""
     return Workers(workers, threads)

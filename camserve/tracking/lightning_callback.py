@@ -1,4 +1,4 @@
-"""A callback of Lightning: how the explanations of a few images change while a network is trained."""
+"""A Lightning callback that logs how the explanations of a few images change during training."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 class ExplanationCallback(Callback):
     """Explains the same images after the validation of an epoch, and logs them.
 
-    images: few, as `Model.explain` takes them. network: where the classifier is in the LightningModule: the name of an
-    attribute, as in "backbone.net", or a function of the module. A copy of it is explained; the training does not see
-    it. every: epochs from one log to the next. method, target: as for `Model.explain`. name, side: as for
-    `to_tensorboard`. loading: what `camserve.load` takes besides, such as labels, size, mean and std.
-    Logs to TensorBoard, Weights & Biases and MLflow, whichever the Trainer has; only in its first process.
+    images: a few images, as `Model.explain` takes them. network: where the classifier is in the LightningModule: the
+    name of an attribute, as in "backbone.net", or a function of the module. A copy of the classifier is explained; the
+    training is not changed. every: log every n-th epoch. method, target: as for `Model.explain`. name, side: as for
+    `to_tensorboard`. loading: other arguments of `camserve.load`, such as labels, size, mean and std.
+    It logs to TensorBoard, Weights & Biases and MLflow, to all that the Trainer has, and only in its first process.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class ExplanationCallback(Callback):
         side: int = SIDE,
         **loading: Any,
     ) -> None:
-        """Raises OptionError where there are no images, and for `every` below 1."""
+        """Raises OptionError if there are no images, and for `every` below 1."""
         self.images, self.network, self.every = list(images), network, whole_within("every", every, 1)
         self.method, self.target, self.name, self.side, self.loading = method, target, name, side, loading
         if not self.images:
             raise OptionError("there are no images to explain; give some, such as ['photos/cat.jpg']")
 
     def setup(self, trainer: "Trainer", pl_module: "LightningModule", stage: str) -> None:
-        """Raises OptionError before the training, not after its first epoch, where nothing could be logged."""
+        """Raise OptionError before the training, not after its first epoch, if nothing can be logged."""
         self._network(pl_module)
         known = (TensorBoardLogger, WandbLogger, MLFlowLogger)
         if not any(isinstance(logger, known) for logger in trainer.loggers):
@@ -62,7 +62,7 @@ class ExplanationCallback(Callback):
             )
 
     def on_validation_epoch_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
-        """Explains and logs."""
+        """Explain the images and log the explanations."""
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.current_epoch % self.every:
             return
         model = load(self._network(pl_module), **self.loading)
@@ -75,7 +75,7 @@ class ExplanationCallback(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 to_tensorboard(logger.experiment, found, step, **how)
-            elif isinstance(logger, WandbLogger):  # which counts steps by itself
+            elif isinstance(logger, WandbLogger):  # W&B counts steps itself
                 to_wandb(logger.experiment, found, also={"trainer/global_step": step}, **how)
             elif isinstance(logger, MLFlowLogger):
                 to_mlflow(logger.run_id, found, step, client=logger.experiment, **how)
@@ -88,6 +88,6 @@ class ExplanationCallback(Callback):
             found = getattr(found, part, None)
         if found is None:
             names = ", ".join(repr(name) for name, _ in module.named_children())
-            raise OptionError(f"the LightningModule has no {self.network!r}; give network= one of its parts: {names}")
+            raise OptionError(f"the LightningModule has no {self.network!r}; set network= to one of its parts: {names}")
         network: nn.Module = found
         return network

@@ -1,7 +1,7 @@
-"""Pictures and scores of explanations into a writer or a run that the caller has: one function a tracker.
+"""Log pictures and scores of explanations to the caller's writer or run: one function for each tracker.
 
-Each image has one name in every step, so that a tracker shows how its explanation changes: NAME/cat.jpg, and
-NAME/score/cat.jpg for the score of the explained class, where it has one.
+Each image has the same name in every step, so that a tracker shows how its explanation changes: NAME/cat.jpg, and
+NAME/score/cat.jpg for the score of the explained class, if it has a score.
 """
 
 import re
@@ -21,7 +21,7 @@ SIDE = 512  # pixels: the longest side of logged pictures
 
 
 class Logged(NamedTuple):
-    """What is logged of one explanation.
+    """What is logged for one explanation.
 
     key: unique in a step. picture: RGB, with a legend. words: such as "tabby 0.60".
     """
@@ -37,8 +37,8 @@ def to_tensorboard(
 ) -> None:
     """Add an image, a text and a scalar for each explanation.
 
-    writer: a SummaryWriter of torch.utils.tensorboard or of tensorboardX. step: as of the writer's other values.
-    name: in front of every tag. side: of pictures, at most, in pixels.
+    writer: a SummaryWriter of torch.utils.tensorboard or of tensorboardX. step: the step of the writer's other values.
+    name: the first part of every tag. side: the longest side of a picture, in pixels.
     """
     for one in logged(explanations, side):
         writer.add_image(f"{name}/{one.key}", np.asarray(one.picture), step, dataformats="HWC")
@@ -58,8 +58,8 @@ def to_wandb(
 ) -> None:
     """Log all explanations at once, each as a picture with a caption and a number.
 
-    run: of `wandb.init`. step: None is the run's own next one; W&B takes none that is before it. name, side: as for
-    `to_tensorboard`. also: other numbers of the step. Raises OptionError where wandb is not installed.
+    run: of `wandb.init`. step: None is the run's next step; W&B accepts no earlier step. name, side: as for
+    `to_tensorboard`. also: other numbers of the step. Raises OptionError if wandb is not installed.
     """
     try:
         import wandb
@@ -85,7 +85,7 @@ def to_mlflow(
     """Log a picture and a metric for each explanation.
 
     run_id: such as `mlflow.active_run().info.run_id`. name, side: as for `to_tensorboard`. client: an MlflowClient;
-    default one of the tracking server that is set. Raises OptionError where mlflow is not installed.
+    default a client of the configured tracking server. Raises OptionError if mlflow is not installed.
     """
     if client is None:
         try:
@@ -100,7 +100,7 @@ def to_mlflow(
 
 
 def logged(explanations: Iterable[Explanation], side: int = SIDE) -> Iterator[Logged]:
-    """What is logged of each; a key that came before is numbered. Raises OptionError for a side that is no length."""
+    """Yield what is logged for each explanation; a repeated key gets a number. Raises OptionError for a wrong side."""
     side, seen = whole_within("side", side, 1), dict[str, int]()
     for one in explanations:
         plain = re.sub(r"[^\w .-]+", "_", one.photo.name, flags=re.ASCII) or "image"

@@ -141,7 +141,7 @@ def test_many_images_may_have_a_target_each(model: camserve.Model) -> None:
     assert [one.class_index for one in many][:2] == [7, 281]
     with pytest.raises(OptionError, match="3 images, but 2 targets"):
         list(model.explain_many(images, target=[7, 8]))
-    with pytest.raises(OptionError, match="fewer targets than images: there are 2"):
+    with pytest.raises(OptionError, match="there are only 2 targets"):
         list(model.explain_many((image for image in images), target=[7, 8]))
 
 

@@ -60,7 +60,7 @@ def test_labels_without_an_order(labels: Any) -> None:
 @pytest.mark.parametrize("value", [None, b"", 5, [], NoPath()])
 def test_no_path(model: camserve.Model, explanation: camserve.Explanation, value: Any) -> None:
     for call in (explanation.save, lambda path: export(model, path)):
-        with pytest.raises(OptionError, match="is no path; give text"):
+        with pytest.raises(OptionError, match="is not a path; give text"):
             call(value)
 
 
@@ -72,7 +72,7 @@ def test_a_picture_whose_path_is_none(model: camserve.Model) -> None:
 @pytest.mark.parametrize("images", [None, 5, "a.jpg", b"x", np.array(1)])
 def test_no_list_of_images(model: camserve.Model, images: Any) -> None:
     for target in (None, ["a"]):
-        with pytest.raises(OptionError, match="is no list of images; of a single one try explain"):
+        with pytest.raises(OptionError, match="is not a list of images; for a single image use explain"):
             next(model.explain_many(images, target=target))
 
 

@@ -77,13 +77,13 @@ def test_every_class_that_is_there_has_a_map(colours: camserve.Model) -> None:
 
 
 def test_where_no_class_scores_so_much_the_best_is_named(colours: camserve.Model) -> None:
-    with pytest.raises(OptionError, match=r"no class has a score of 0\.9 or more; the best, 'red', has 0\.88"):
+    with pytest.raises(OptionError, match=r"no class has a score of 0\.9 or more; the best class, 'red', has 0\.88"):
         colours.explain_classes(PHOTO, "above 0.9")
 
 
 def test_numbers_are_above_no_score() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-    with pytest.raises(OptionError, match=r"gives numbers, not scores, so none is above 0\.5"):
+    with pytest.raises(OptionError, match=r"gives numbers, not scores, so 'above 0\.5' selects no class"):
         camserve.load(net, scores="none", size=32).explain_classes(PHOTO, "above 0.5")
 
 

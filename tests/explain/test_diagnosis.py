@@ -31,7 +31,7 @@ AGAINST, CONSTANT, INFINITE = "all evidence is against this class", "the map is 
 NUMBER, SATURATED, EARLY = "of the model's answers", "is saturated", "is early"
 CELL, SAME, UNSEEN = "a cell of the map is", "is nearly the same", "the rest is marked as unseen"
 ALL = (AGAINST, CONSTANT, INFINITE, NUMBER, SATURATED, EARLY, CELL, SAME, UNSEEN)
-OWN = "the model itself, on its own evaluation crop, answers"
+OWN = "on its own evaluation crop the model answers"
 
 
 def said(explanation: camserve.Explanation) -> list[str]:
@@ -139,9 +139,7 @@ def test_a_probability_next_to_one_is_saturated_for_methods_of_probabilities(met
 def test_log_softmax_next_to_zero_is_saturated_for_every_method() -> None:
     image = picture(3, (8, 8))
     warnings = certain(9).explain(image, quantity="log-softmax").warnings
-    assert (
-        "what is explained, log-softmax, is saturated: it changes by 0.0001 where a logit changes by 1" in warnings[0]
-    )
+    assert "the target, log-softmax, is saturated: it changes by 0.0001 when a logit changes by 1" in warnings[0]
     assert SATURATED not in said(certain(9).explain(image))
     assert SATURATED not in said(certain(5).explain(image, quantity="log-softmax"))
     assert SATURATED not in said(certain(9).explain(image, quantity="log-softmax", target=1))  # far from certain
@@ -153,7 +151,7 @@ def test_a_function_of_the_caller_s_may_be_saturated() -> None:
         return logits.softmax(1)[:, 0]
 
     warnings = certain(9).explain(picture(3, (8, 8)), target=probability).warnings
-    assert any("what is explained, probability, is saturated" in text for text in warnings)
+    assert any("the target, probability, is saturated" in text for text in warnings)
     assert SATURATED not in said(certain(1).explain(picture(3, (8, 8)), target=probability))
 
 
@@ -258,7 +256,7 @@ def test_the_maps_of_several_classes_are_compared_whatever_the_method(model: cam
 
 def test_a_method_that_does_not_look_at_the_class_says_so_once(model: camserve.Model, cat: Path) -> None:
     several = model.explain_classes(cat, 3, method="eigencam")
-    words = "'eigencam' does not look at the class: its map is the same for all of them"
+    words = "'eigencam' does not look at the class: its map is the same for all classes"
     assert [others(one) for one in several] == [[words]] * 3
     assert others(model.explain(cat, method="eigencam")) == []
 

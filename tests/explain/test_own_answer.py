@@ -55,7 +55,7 @@ def test_the_class_and_the_scores_are_those_of_the_crop_and_the_map_is_of_the_wh
 
 def test_another_answer_for_the_whole_photograph_is_said() -> None:
     (words,) = (text for text in colours().explain(photograph()).warnings if "evaluation crop" in text)
-    assert words.startswith("the model itself, on its own evaluation crop, answers 'red' (0.77); on the input")
+    assert words.startswith("on its own evaluation crop the model answers 'red' (0.77), but on the input")
     assert "'green' comes first (0.6" in words
     assert not any("evaluation crop" in text for text in colours().explain(photograph(), size="crop").warnings)
     red = Image.new("RGB", (32, 32), (240, 0, 0))

@@ -102,7 +102,7 @@ def test_a_method_is_given_up_at_its_limit_and_ends(model: camserve.Model, image
         reports.append(time.monotonic())
 
     (found,) = compare_methods(model, photo, ["rise"], run=Run(deadline=0.5, progress=progress))
-    assert (found.explanation, found.reason) == (None, "given up after 0.5 s: it costs 1000 forward passes")
+    assert (found.explanation, found.reason) == (None, "stopped after 0.5 s: it costs 1000 forward passes")
     model.explain(photo.image)  # waits for nothing but a batch
     time.sleep(2)
     assert len(reports) < 60  # of 63 batches

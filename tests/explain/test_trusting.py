@@ -107,7 +107,7 @@ def test_what_has_no_probability_cannot_be_told(red: camserve.Model) -> None:
     }
     reasons = {name: found.sentence for name, found in said.items() if found is not None and found.forwards == 0}
     assert reasons == {
-        "function": "cannot tell: the target is a function of the caller's, no probability",
-        "likeness": "cannot tell: the likeness of two photographs is no probability",
+        "function": "cannot tell: the target is the caller's own function, not a probability",
+        "likeness": "cannot tell: the likeness of two photographs is not a probability",
         "numbers": "cannot tell: the model gives numbers, not scores",
     }

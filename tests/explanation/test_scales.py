@@ -158,7 +158,7 @@ def test_every_map_has_a_unit(model: camserve.Model, options: dict[str, object],
     assert explanation.unit == explanation.to_dict()["unit"] == unit
     if unit == "relative":
         for look in ({"signed": True}, {"scale": 5.0}):
-            with pytest.raises(OptionError, match="signed and scale need one raw map; this one combines several"):
+            with pytest.raises(OptionError, match="signed and scale need one raw map; this map combines several"):
                 explanation.overlay(**look)
         with pytest.raises(OptionError, match="need one raw map"):
             common_scale([explanation])

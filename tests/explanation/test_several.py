@@ -50,7 +50,7 @@ def test_a_named_method_that_does_not_go_with_the_model_is_an_error(model: camse
         model.explain_methods(image, ["cam", "legrad"])
     with pytest.raises(UnknownName, match="did you mean 'gradcam'"):
         model.explain_methods(image, "cam,gradcan")
-    with pytest.raises(OptionError, match="methods and method 'cam' both say"):
+    with pytest.raises(OptionError, match="both methods and method 'cam' are given"):
         model.explain_methods(image, ["layercam"], method="cam")
     with pytest.raises(OptionError, match="limit 0 is not a positive number"):
         model.explain_methods(image, ["cam"], limit=0)
@@ -190,7 +190,7 @@ def test_help_says_every_option(name: str) -> None:
     for parameter in list(inspect.signature(method).parameters)[2:]:
         assert (
             f"{parameter}: " in text
-            or "Options and errors: as for `explain`" in text
-            or "Other options: as for `explain`" in text
+            or "Options and errors are those of `explain`" in " ".join(text.split())
+            or "Other options are those of `explain`" in text
         ), parameter
     assert "One of logit, log-softmax, contrast." in text

@@ -227,9 +227,9 @@ def test_heads_and_targets_that_do_not_add_up_are_refused(model: camserve.Model)
             OptionError, match=r"at layer 'blocks\.10' the head is general\. Try the model's last layer"
         ):
             ask()
-    with pytest.raises(OptionError, match=r"those of 'maillot' \(log-softmax\) do not. Explain a class, as in target="):
+    with pytest.raises(OptionError, match=r"but not for 'maillot' \(log-softmax\)\. Explain a class, as in target="):
         model.explain(picture(3), target="maillot", quantity="log-softmax").share((0, 0, 9, 9))
-    with pytest.raises(OptionError, match="add up; those of '<lambda>'"):
+    with pytest.raises(OptionError, match="but not for '<lambda>'"):
         model.explain(picture(3), target=lambda logits: logits[:, 0]).bias  # noqa: B018
 
 

@@ -242,7 +242,7 @@ def test_of_stages_the_last_one_is_read_out(branch: bool) -> None:
         relevance += gradient.clamp(min=0).mean((1, 2)) / 2
         tokens = left.detach()
     torch.testing.assert_close(seen("legrad", net, 2), relevance[:, 1:].reshape(2, 2, 2), rtol=1e-4, atol=1e-7)
-    with pytest.raises(OptionError, match="from the first block to the last, and some here is in windows"):
+    with pytest.raises(OptionError, match="in every block, and some attention here is in windows"):
         seen("attentionrollout", net, 2)
 
 
@@ -278,10 +278,10 @@ def partly_emptied(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 REFUSALS: dict[str, tuple[Attend, str]] = {
     "windows": (in_windows, "between all tokens.* in windows, between channels, or to other keys"),
     "channels": (between_channels, "joins 4 tokens and the layer has 4 x 4 cells|between all tokens"),
-    "mixed heads": (with_mixed_heads, "attention as its softmax gives it, and this network changes it"),
-    "changed in place": (in_place, "attention as its softmax gives it, and this network changes it"),
-    "changed in part": (partly_emptied, "attention as its softmax gives it, and this network changes it"),
-    "at random": (at_random, "drops attention at random even in evaluation mode"),
+    "mixed heads": (with_mixed_heads, "attention as the softmax gives it, and this network changes its attention"),
+    "changed in place": (in_place, "attention as the softmax gives it, and this network changes its attention"),
+    "changed in part": (partly_emptied, "attention as the softmax gives it, and this network changes its attention"),
+    "at random": (at_random, "drops attention at random also in evaluation mode"),
 }
 
 
@@ -297,7 +297,7 @@ def test_other_attention_is_refused_in_words(name: str, form: str, branch: bool)
 def test_attention_in_windows_between_blocks_that_join_all_is_not_left_out_in_silence() -> None:
     net = Small(branch=True)
     net.blocks[1].attend = in_windows  # type: ignore[assignment]
-    with pytest.raises(OptionError, match=r"that of 'blocks.1' is in windows, between channels"):
+    with pytest.raises(OptionError, match=r"the attention of 'blocks.1' is in windows, between channels"):
         seen("legrad", net)
 
 
@@ -348,10 +348,10 @@ class Cut(Small):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Skipping, "answer also rests on tokens from before"),
+        (Skipping, "answer also depends on tokens from before"),
         (Repeating, "'blocks.1' runs 2 times"),
-        (Loose, "blocks, each a module of its own, not 'blocks.0'"),
-        (TwoQueries, "at most one query that pools these"),
+        (Loose, "blocks that are modules, and 'blocks.0' is not a module"),
+        (TwoQueries, "at most one query that pools the tokens"),
         (Cut, "cannot be differentiated by its attention"),
     ],
 )

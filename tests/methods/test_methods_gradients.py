@@ -227,7 +227,7 @@ def test_finercam_in_loops() -> None:
 
 
 def test_finercam_needs_a_class_and_others() -> None:
-    with pytest.raises(OptionError, match="this target is no class; name one"):
+    with pytest.raises(OptionError, match="this target is not a class; name a class"):
         apply(METHODS["finercam"], replace(gap_evidence(), target=lambda logits: logits[:, 0] - logits[:, 1]))
     with pytest.raises(OptionError, match="this model has one class; try 'gradcam'"):
         apply(METHODS["finercam"], flat_evidence())

@@ -152,7 +152,10 @@ def without_autograd(x: Tensor) -> Tensor:
 REFUSALS = {
     "one of the network's own": (its_own, "a ReLU of its own, OwnReLU, whose gradient"),
     "in a slice": (in_a_slice, "a ReLU that overwrites a part of a tensor"),
-    "checkpointed": (lambda x: checkpoint(F.relu, x, use_reentrant=True), "has checkpoints .*, inside which nothing"),
+    "checkpointed": (
+        lambda x: checkpoint(F.relu, x, use_reentrant=True),
+        "has checkpoints .*, whose inside cannot be observed",
+    ),
     "detached": (without_autograd, "answer cannot be differentiated: its forward uses no_grad, detach or numpy"),
 }
 
@@ -174,7 +177,9 @@ def test_fullgrad_refuses_what_it_cannot_see(form: str) -> None:
 
 def test_fullgrad_refuses_what_torch_jit_compiled() -> None:
     net = nn.Sequential(compiled(nn.Conv2d(3, 2, 3)), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with pytest.raises(OptionError, match="one inside which nothing can be seen, such as a part compiled by torch.jit"):
+    with pytest.raises(
+        OptionError, match="a layer whose inside cannot be observed, such as a part compiled by torch.jit"
+    ):
         apply(METHODS["fullgrad"], evidence_of_pixels(net, pictures(9)))
 
 

@@ -164,7 +164,7 @@ def test_noise_is_a_hundredth_seeded_and_on_imputed_pixels_only() -> None:
     assert filled[:, gone].std() == pytest.approx(0.01, rel=0.05)
     assert not filled[:, ~gone].any()
     assert np.array_equal(filled, impute(image, gone, seed=1)) and not np.array_equal(filled, impute(image, gone, 2))
-    with pytest.raises(OptionError, match="every pixel is taken away"):
+    with pytest.raises(OptionError, match="every pixel is removed"):
         impute(image, gone | True)
 
 

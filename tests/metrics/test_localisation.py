@@ -150,7 +150,7 @@ def test_of_a_dataset_one_step_serves_all_images() -> None:
 def test_a_mask_without_a_pixel_or_of_another_size_is_refused(metric: Of) -> None:
     with pytest.raises(OptionError, match="the mask has no pixel"):
         metric(ORACLE, INSIDE & False)
-    with pytest.raises(OptionError, match="the mask is 7 x 6 pixels and the heat 8 x 6"):
+    with pytest.raises(OptionError, match="the mask has 7 x 6 pixels and the heat 8 x 6"):
         metric(ORACLE, INSIDE[:, 1:])
 
 

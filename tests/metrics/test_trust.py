@@ -106,16 +106,16 @@ def test_nothing_is_told_of_a_map_without_heat() -> None:
 def test_nothing_is_told_of_a_score_that_has_little_to_lose() -> None:
     found = trust(subject(score=lambda images: score(images) / 200))
     assert (found.verdict, found.probability) == (CANNOT_TELL, None)
-    assert found.sentence == "cannot tell: the score is 0.005, too little to lose"
+    assert found.sentence == "cannot tell: the score is 0.005, too small to show a fall"
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, "hiding the hottest 30 % drops the score from 0.91 to 0.22; hiding a random 30 % as smooth, to 0.88; "),
+        ({}, "hiding the hottest 30 % drops the score from 0.91 to 0.22; hiding a random 30 % of the same shape "),
         ({"removed": (0.95, 0.5)}, "hiding the hottest 30 % raises the score from 0.91 to 0.95; hiding a random 30 % "),
-        ({"removed": (0.9101, 0.5)}, "hiding the hottest 30 % leaves the score at 0.91; hiding a random 30 % as smo"),
-        ({"mirror": None}, "as smooth, to 0.88"),
+        ({"removed": (0.9101, 0.5)}, "hiding the hottest 30 % leaves the score at 0.91; hiding a random 30 % of the"),
+        ({"mirror": None}, "of the same shape gives 0.88"),
     ],
 )
 def test_words(change: dict[str, Any], words: str) -> None:
@@ -128,7 +128,7 @@ def test_words(change: dict[str, Any], words: str) -> None:
 def test_the_score_of_the_models_own_crop_is_told_where_it_is_another() -> None:
     found = Trust(TRUSTED, 0.97, "", 0.59, (0.8, 0.9), (0.06, 0.1), 0.39, 0.99, 6, answer=0.953)
     assert found.sentence.endswith(
-        "agrees by 0.99; these scores are of the map's input, the answer's 0.95 is of the model's own crop"
+        "agrees by 0.99; these scores are for the map's input, the answer's 0.95 is for the model's own crop"
     )
     assert replace(found, answer=0.6).sentence.endswith("agrees by 0.99")
 

@@ -208,7 +208,7 @@ def test_without_the_library_numpy_paints(missing: str, monkeypatch: pytest.Monk
     expected = overlay(pixels, lambda a, b: heat[a:b], colormap="magma", alpha=0.8)
     if missing == "painter":
         monkeypatch.setattr(native_painter, "painter", lambda: None)
-        assert native_painter.described(native=True).startswith("numpy (camserve was installed")
+        assert native_painter.described(native=True).startswith("numpy (there was no C compiler")
     else:
         monkeypatch.setattr(canvas, "can_share", lambda: False)
     assert canvas.canvas_of(pixels, native=True).memory is None

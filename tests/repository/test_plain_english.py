@@ -23,6 +23,7 @@ WORDS = {
     r"(?:is|are|was|were|be) held against": "is compared with",
     r"anew": "again",
     r"lest": "so that ... not",
+    r"as (?:it|they) comes?": "by default, with default settings",
     r"(?:is|are) dear(?:er|est)?": "expensive, slow",
     r"by turns": "alternately",
     r"for want of": "without, because there is no",

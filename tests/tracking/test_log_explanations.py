@@ -195,5 +195,7 @@ def test_a_callback_says_before_the_training_what_would_go_wrong(
         ExplanationCallback([])
     with pytest.raises(OptionError, match="the Trainer's loggers are: none. Explanations go to a TensorBoardLogger"):
         training([ExplanationCallback(images)], False, 1, tmp_path)
-    with pytest.raises(OptionError, match="the LightningModule has no 'net'; give network= one of its parts: 'model'"):
+    with pytest.raises(
+        OptionError, match="the LightningModule has no 'net'; set network= to one of its parts: 'model'"
+    ):
         training([ExplanationCallback(images, network="net")], False, 1, tmp_path)

@@ -196,7 +196,7 @@ def test_where_places_do_not_add_up_the_reason_stands_for_the_maps(client: Flask
     query = f"outputs=maps&method=gradcam&layer={list(model.layers())[-3]}"
     about = post(client, query, **asks("application/json")).get_json()["outputs"]["maps"]
     assert list(about) == ["reason"]
-    assert about["reason"].startswith("what a place adds to a logit is known where")
+    assert about["reason"].startswith("what a place adds to a logit is known only if")
     with zipfile.ZipFile(io.BytesIO(post(client, query, **asks("application/zip")).data)) as archive:
         assert archive.namelist() == ["facts.json"]
         assert json.loads(archive.read("facts.json"))["outputs"] == {"maps": about}

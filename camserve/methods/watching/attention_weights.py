@@ -1,7 +1,7 @@
-"""Attention in the open: what every attention of a network weighs, whichever way it is written, while the network runs.
+"""Collect the weights of every attention of a network while it runs, however the attention is written.
 
-Functions are watched, not modules: fused kernels are worked out step by step, and a softmax that multiplies values is
-followed to where it does. The watch belongs to its own thread, and nothing of the network changes.
+Functions are observed, not modules: fused kernels are computed step by step, and the result of a softmax is followed
+until it multiplies values. Only the own thread is observed, and the network is not changed.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ _PRODUCTS = (
     torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.bmm, Tensor.bmm, torch.einsum,
     torch.baddbmm, Tensor.baddbmm,
 )  # fmt: skip
-# What weights may pass through and stay what they are, but for their shape and type.
+# Functions that change only the shape or type of weights, not their values.
 _PASSAGES = {
     F.dropout, torch.dropout, torch.clone, torch.flatten, torch.reshape, torch.transpose, torch.permute, torch.squeeze,
     torch.unsqueeze, Tensor.to, Tensor.type, Tensor.type_as, Tensor.float, Tensor.contiguous, Tensor.clone, Tensor.view,
@@ -32,10 +32,10 @@ _PASSAGES = {
 
 @dataclass(eq=False)
 class Weights:
-    """One attention: what its softmax gave, and where.
+    """One attention: the result of its softmax, and where it ran.
 
-    path: of the module it ran in. along: the axis of the softmax, from behind. used: whether it multiplied something
-    changed: whether the network changed it before it did.
+    path: of the module. along: the axis of the softmax, counted from the end. used: whether the weights multiplied
+    something. changed: whether the network changed them before.
     """
 
     tensor: Tensor
@@ -45,7 +45,7 @@ class Weights:
     changed: bool = False
 
     def heads(self, batch: int, values: Tensor | None = None) -> Tensor | None:
-        """As (N, heads, queries, keys), None where it has no such form, as in windows. values: others of its shape."""
+        """Return the weights, or other `values` of their shape, as (N, heads, queries, keys); None for windows."""
         held = self.tensor if values is None else values
         if self.along not in (-1, -2) or held.ndim not in (3, 4) or held.shape[0] % batch:
             return None
@@ -56,25 +56,25 @@ class Weights:
 
 
 class Attending(TorchFunctionMode):
-    """While inside, keeps every attention, in the order in which they run: `found`.
+    """Inside the context, collects every attention in the order in which they run: `found`.
 
-    where: says which module runs. With autograd on, the weights can be differentiated by.
+    where: returns which module runs. With autograd on, gradients with respect to the weights can be computed.
     """
 
     def __init__(self, where: Callable[[], str] = str) -> None:
         super().__init__()
         self._where, self._softmaxes = where, list[Weights]()
-        self._followed: dict[int, tuple[Tensor, Weights, bool]] = {}  # by id: the tensor, kept alive, and if changed
+        self._followed: dict[int, tuple[Tensor, Weights, bool]] = {}  # by id: the tensor, kept alive; if changed
 
     @property
     def found(self) -> list[Weights]:
-        """Those that multiplied something."""
+        """The weights that multiplied something."""
         return [weights for weights in self._softmaxes if weights.used]
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs `func`, or what it stands for."""
+        """Run `func`, or its step-by-step form."""
         given = kwargs or {}
         if func is F.scaled_dot_product_attention:
             return scaled_dot_product(self._fused, *args, **given)
@@ -97,11 +97,11 @@ class Attending(TorchFunctionMode):
         kept = Weights(_differentiable(value), self._where(), along)
         self._softmaxes.append(kept)
         given = kept.tensor.clone() if kept.tensor.is_leaf and kept.tensor.requires_grad else kept.tensor
-        self._followed[id(given)] = given, kept, False  # a leaf must not be written into: the network gets a copy
+        self._followed[id(given)] = given, kept, False  # a leaf must not be changed in place: the network gets a copy
         return given
 
     def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], value: Any) -> Any:
-        """Notes what becomes of weights among `args`."""
+        """Record what happens to weights among `args`."""
         for one in _tensors(args):
             if id(one) not in self._followed:
                 continue
@@ -133,6 +133,6 @@ def _refuse_other_kernels(func: Callable[..., Any]) -> None:
     name = str(getattr(func, "__name__", func))
     if "attention" in name or "encoder_layer" in name:
         raise OptionError(
-            f"this network attends by {name}, whose weights cannot be seen; turn it to 'sdpa' or 'eager', or try "
-            "'gradcam'"
+            f"this network computes attention with {name}, whose weights cannot be seen; switch it to 'sdpa' or "
+            "'eager', or try 'gradcam'"
         )

@@ -1,7 +1,7 @@
-"""What the convolutions and batch norms of a network add whatever their input, seen while it runs.
+"""Collect what the convolutions and batch norms of a network add to every input, while the network runs.
 
-The functions are watched, not the modules: a batch norm that has its activation inside is seen before that. The watch
-belongs to its own thread, and nothing of the network changes.
+Functions are observed, not modules: a batch norm with an activation inside is observed before the activation. Only the
+own thread is observed, and the network is not changed.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ _CONVOLUTIONS = (F.conv2d, F.conv_transpose2d)
 
 
 class Biased(TorchFunctionMode):
-    """While inside, keeps what layers with a bias give.
+    """Inside the context, collects the output of layers with a bias.
 
-    kept: (value (N, K, h, w), bias (K,)), in the order in which they run; those with a single cell are left out.
+    kept: (value (N, K, h, w), bias (K,)), in the order in which the layers run; layers with a single cell are left out.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Biased(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs `func`."""
+        """Run `func`, and keep its output if it has a bias."""
         given = kwargs or {}
         value = func(*args, **given)
         bias = bias_of(func, args, given)
@@ -41,29 +41,29 @@ class Biased(TorchFunctionMode):
         if value.ndim != 4 or value.shape[-2:].numel() == 1:
             return value
         self.kept.append((value, bias))
-        return value.clone()  # an in-place ReLU would write into what is kept
+        return value.clone()  # an in-place ReLU would change the kept tensor
 
     def check(self, logits: Tensor) -> None:
-        """Raises OptionError where a layer that led to `logits` adds something and was not seen."""
+        """Raise OptionError if a layer that led to `logits` has a bias and was not observed."""
         for step in steps_behind(logits):
             if _adds(step) and step not in self._seen:
                 raise OptionError(
-                    "FullGrad needs the bias of every layer, and this network has one inside which nothing can be "
-                    "seen, such as a part compiled by torch.jit; load the network as it was before, or try "
+                    "FullGrad needs the bias of every layer, and this network has a layer whose inside cannot be "
+                    "observed, such as a part compiled by torch.jit; load the network without it, or try "
                     "'integratedgradients'"
                 )
 
 
 def _adds(step: Any) -> bool:
-    """Whether a step of autograd is a convolution of maps, or a batch norm, that adds something to its input."""
+    """Whether a step of autograd is a convolution of maps or a batch norm with a bias."""
     if step.name() == "ConvolutionBackward0":
-        sizes = step._saved_bias_sym_sizes_opt  # None or, on a CPU, (0,) where it has no bias
+        sizes = step._saved_bias_sym_sizes_opt  # without a bias: None or, on a CPU, (0,)
         return bool(sizes) and sizes != (0,) and step._saved_weight.ndim == 4
     return "BatchNormBackward" in step.name() and not step._saved_training
 
 
 def bias_of(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """What a call of a convolution or batch norm adds whatever its input, (K,); None where it is neither or nothing."""
+    """Return the bias (K,) of a call of a convolution or batch norm; None for other calls, or without a bias."""
     if func in _CONVOLUTIONS:
         bias: Tensor | None = kwargs.get("bias", args[2] if len(args) > 2 else None)
         return bias
@@ -83,7 +83,7 @@ def _of_batch_norm(
     eps: float,
     **_: object,
 ) -> Tensor | None:
-    """beta - mean gamma / std; None where mean and std are the batch's own."""
+    """Return beta - mean gamma / std; None if mean and std are the batch's own."""
     if training or running_mean is None or running_var is None:
         return None
     scale = (running_var + eps).rsqrt()

@@ -1,6 +1,6 @@
-"""torch's fused attention worked out step by step, so that its weights can be seen and differentiated twice.
+"""torch's fused attention computed step by step, so that its weights can be observed and differentiated twice.
 
-`keep` is given the weights (..., queries, keys), rows adding up to 1, and returns those to go on with.
+`keep` takes the weights (..., queries, keys), whose rows add up to 1, and returns the weights to continue with.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ def scaled_dot_product(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """torch's function of that name: (..., heads, tokens, channels)."""
+    """Compute torch's scaled_dot_product_attention: (..., heads, tokens, channels)."""
     if dropout_p:
         raise OptionError(
-            "this network drops attention at random even in evaluation mode, so that no map would be the same twice; "
-            "give scaled_dot_product_attention dropout_p=0 there, or try 'gradcam'"
+            "this network drops attention at random also in evaluation mode, so that a map could not be repeated; "
+            "pass dropout_p=0 to scaled_dot_product_attention in evaluation mode, or try 'gradcam'"
         )
     if enable_gqa:
         key, value = (part.repeat_interleave(query.shape[-3] // part.shape[-3], -3) for part in (key, value))
@@ -41,7 +41,7 @@ def scaled_dot_product(
 
 
 def _softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """mask: what is added, or of truth values: whether a query may attend to a key; one that may to none gets 0."""
+    """mask: numbers that are added, or bools: whether a query may attend to a key. A query without keys gets 0."""
     if mask is None:
         return scores.softmax(-1)
     if mask.dtype != torch.bool:
@@ -75,7 +75,7 @@ def multi_head(
     is_causal: bool = False,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """torch.nn.functional.multi_head_attention_forward: (tokens, N, channels); is_causal only hints at the mask."""
+    """Compute torch's multi_head_attention_forward: (tokens, N, channels); is_causal is only a hint about the mask."""
     own = bias_k is not None or add_zero_attn or others.get("static_k") is not None
     if own or others.get("static_v") is not None or query.ndim != 3:
         raise OptionError("this network's attention adds tokens of its own to the image's; try 'gradcam'")
@@ -107,7 +107,7 @@ def _by_head(tokens: Tensor, heads: int) -> Tensor:
 
 
 def _one_mask(mask: Tensor | None, padding: Tensor | None, batch: int, heads: int, dtype: torch.dtype) -> Tensor | None:
-    """Both masks, where True forbids, as what is added to the scores (N, heads, queries, keys)."""
+    """Join both masks, where True forbids, to numbers that are added to the scores (N, heads, queries, keys)."""
     if mask is not None and mask.ndim == 3:
         mask = mask.reshape(batch, heads, *mask.shape[1:])
     if padding is not None:

@@ -1,7 +1,7 @@
-"""How an image passes through a network: which module is at work, what each gives, and what it would be to change that.
+"""How an image passes through a network: which module runs, the output of each module, and a run with changed outputs.
 
-A network whose graph is known is run node by node; any other is watched by short-lived hooks, which only their own
-thread obeys. No state outlives a call.
+A network whose graph is known is run node by node. Other networks get short-lived hooks that act only in their own
+thread. No state outlives a call.
 """
 
 import threading
@@ -16,12 +16,12 @@ from camserve.errors import OptionError
 from camserve.graph.cut import layer_names, split
 from camserve.methods.watching.attention_weights import Attending, Weights
 
-# Called with a module's path and what it gives, as it ends; returns what goes on in its place.
+# Called when a module ends, with its path and output; returns the output to use instead.
 Leave = Callable[[str, Any], Any]
 
 
 class Course:
-    """A network to be run, images (N, c, H, W) -> logits (N, C)."""
+    """A network that can be run under observation, images (N, c, H, W) -> logits (N, C)."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network, self._inside = network, list[str]()
@@ -30,11 +30,11 @@ class Course:
         self._at = ""
 
     def here(self) -> str:
-        """The path of the innermost module at work."""
+        """Return the path of the innermost module that runs."""
         return self._inside[-1] if self._inside else self._at
 
     def run(self, images: Tensor, leave: Leave) -> Tensor:
-        """The logits."""
+        """Run the network and return the logits. leave: called at the end of each module."""
         with _watched(self._network, self._inside, leave):
             run = self._network if self._graph is None else _Nodes(self._graph, self._names, leave, self._enter).run
             logits: Tensor = run(images)
@@ -44,13 +44,13 @@ class Course:
         self._at = path
 
     def reader(self, block: str, images: Tensor) -> Callable[[Tensor], tuple[Tensor, list[Weights]]]:
-        """What makes logits of `block`'s tokens, and which attention comes after it.
+        """Return a function from the tokens of `block` to the logits and the attention after the block.
 
-        Raises OptionError where the network needs more than these tokens.
+        Raises OptionError if the network needs more than these tokens.
         """
         if self._graph is not None and block in self._names:
             _, head = split(self._graph, self._names[block])
-            if sum(node.op == "placeholder" for node in head.graph.nodes) == 1:  # more may be sizes, or other tokens
+            if sum(node.op == "placeholder" for node in head.graph.nodes) == 1:  # others may be sizes or tokens
                 return lambda tokens: _attended(head, tokens)
         self._check_alone(block, images)
         return lambda tokens: self._again(block, images, tokens)
@@ -61,8 +61,8 @@ class Course:
             logits = self.run(leaf, lambda path, output: cut_off(output) if path == block else output)
         if logits.requires_grad and torch.autograd.grad(logits.sum(), leaf, allow_unused=True)[0] is not None:
             raise OptionError(
-                "LeGrad reads every block out as the last one is, and this network's answer also rests on tokens from "
-                "before it; try 'gradcam'"
+                "LeGrad applies the classifier to the tokens of every block, and this network's answer also depends on "
+                "tokens from before its last block; try 'gradcam'"
             )
 
     def _again(self, block: str, images: Tensor, tokens: Tensor) -> tuple[Tensor, list[Weights]]:
@@ -80,18 +80,18 @@ class Course:
 
 
 def tokens_in(output: Any) -> Tensor | None:
-    """The tokens in what a block gives: the tensor, or the first member of a tuple."""
+    """Return the tokens in a block's output: the tensor, or the first member of a tuple."""
     first = output[0] if isinstance(output, tuple | list) and output else output
     return first if isinstance(first, Tensor) else None
 
 
 def with_tokens(output: Any, tokens: Tensor) -> Any:
-    """What a block gives, with other tokens."""
+    """Return a block's output with other tokens."""
     return type(output)((tokens, *output[1:])) if isinstance(output, tuple | list) else tokens
 
 
 def cut_off(output: Any) -> Any:
-    """What a block gives, with tokens that nothing is differentiated through."""
+    """Return a block's output with detached tokens."""
     tokens = tokens_in(output)
     return output if tokens is None else with_tokens(output, tokens.detach())
 
@@ -105,7 +105,7 @@ def _attended(head: nn.Module, tokens: Tensor) -> tuple[Tensor, list[Weights]]:
 
 @contextmanager
 def _watched(network: nn.Module, inside: list[str], leave: Leave) -> Iterator[None]:
-    """While inside, every module's path is at the end of `inside` as it runs, and `leave` is called as it ends."""
+    """Inside the context, the path of the module that runs is the last of `inside`; `leave` is called as it ends."""
     thread, handles = threading.get_ident(), list[Any]()
 
     def watch(part: nn.Module, path: str) -> None:
@@ -134,7 +134,7 @@ def _watched(network: nn.Module, inside: list[str], leave: Leave) -> Iterator[No
 
 
 class _Nodes(fx.Interpreter):
-    """Runs a graph, and tells of the modules that were written out in it."""
+    """Runs a graph, and reports also the modules whose operations stand in the graph one by one."""
 
     def __init__(
         self, graph: fx.GraphModule, names: dict[str, fx.Node], leave: Leave, enter: Callable[[str], None]
@@ -143,7 +143,7 @@ class _Nodes(fx.Interpreter):
         self._enter, self._leave = enter, leave
         self._ending: dict[fx.Node, list[str]] = {}
         for name, node in names.items():
-            if node.op != "call_module" or name != str(node.target):  # those tell of themselves
+            if node.op != "call_module" or name != str(node.target):  # those have hooks
                 self._ending.setdefault(node, []).append(name)
 
     def run_node(self, n: fx.Node) -> Any:

@@ -1,7 +1,7 @@
-"""The ReLUs of a network, found where none can hide: in the graph that autograd keeps of one forward pass.
+"""Find all ReLUs of a network in the graph that autograd keeps of one forward pass.
 
-Whether a ReLU is a module, a function, a method, in place, or part of another module, the same node stands for it.
-The graph belongs to one call and one thread, so what is hung on its nodes changes nothing of the network.
+A ReLU gives the same node if it is a module, a function, a method, in place, or part of another module. The graph
+belongs to one call and one thread, so hooks on its nodes do not change the network.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from torch import Tensor
 from camserve.errors import OptionError
 from camserve.graph.layer_search import separators
 
-# Nodes that stand for a part of the network which autograd does not see: by the start of their names.
+# Starts of the names of nodes that stand for a part of the network that autograd does not see.
 _HIDING = {
     "CheckpointFunctionBackward": "checkpoints (torch.utils.checkpoint with use_reentrant=True)",
     "CompiledFunctionBackward": "parts compiled by torch.compile",
@@ -22,22 +22,22 @@ _LEAKY = ("leaky", "rrelu", "prelu", "selu", "celu", "gelu")
 
 
 def steps_behind(value: Tensor) -> Iterator[Any]:
-    """As in `camserve.graph.layer_search.separators`. Raises OptionError where some steps cannot be seen."""
+    """See `camserve.graph.layer_search.separators`. Raises OptionError if some steps cannot be seen."""
     for step in separators.steps_behind(value):
         _refuse_what_hides(step.name())
         yield step
 
 
 def is_relu(step: Any) -> bool:
-    """Whether a step of autograd gives 0 for what is below 0 and lets pass what is above, up to a bound or for ever.
+    """Whether a step of autograd gives 0 for negative values and passes values above, up to a bound or without one.
 
-    Raises OptionError for a ReLU to which nothing can be added: one of the user's own, or of part of a tensor.
+    Raises OptionError for a ReLU that can have no hook: the user's own function, or a ReLU on a part of a tensor.
     """
     name = step.name().rsplit("::", 1)[-1].rstrip("0123456789")
     if name == "CopySlices" and is_relu(step._wrapped_node):
         raise OptionError(
-            "this network has a ReLU that overwrites a part of a tensor, which cannot be guided; write it without "
-            "in-place ReLUs of slices, or try 'integratedgradients'"
+            "this network has a ReLU that overwrites a part of a tensor, and its gradient cannot be guided; write the "
+            "network without in-place ReLUs of slices, or try 'integratedgradients'"
         )
     if name == "ReluBackward":
         return True
@@ -55,7 +55,7 @@ def is_relu(step: Any) -> bool:
 
 
 def _bound(step: Any) -> float | None:
-    """The value below which a step lets nothing pass; None where there is none."""
+    """Return the value below which a step passes nothing; None if there is no such value."""
     for name in ("_saved_min_val", "_saved_threshold", "_saved_min"):
         bound = getattr(step, name, None)
         if isinstance(bound, Tensor):
@@ -73,6 +73,6 @@ def _refuse_what_hides(name: str) -> None:
     for start, what in _HIDING.items():
         if start in name:
             raise OptionError(
-                f"this network has {what}, inside which nothing can be seen; turn that off before loading it, or try "
+                f"this network has {what}, whose inside cannot be observed; turn that off before loading it, or try "
                 "'integratedgradients'"
             )

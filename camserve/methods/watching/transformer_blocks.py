@@ -1,4 +1,4 @@
-"""The blocks of a transformer that can be read out as its last one is, in a network written in whatever way."""
+"""Find the blocks of a transformer after which its classifier can be applied, however the network is written."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ OTHERS = "in windows, between channels, or to other keys than the tokens"
 class Found:
     """What one run showed.
 
-    attention: all of it, in order. joins: what joins all tokens with all. shapes: of what modules gave. calls: how
-    often each ran.
+    attention: all attention, in order. joins: the attention that joins all tokens with all. shapes: of the modules'
+    outputs. calls: how often each module ran.
     """
 
     attention: Sequence[Weights]
@@ -29,15 +29,15 @@ class Found:
     calls: Counter[str]
 
     def alike(self, block: str, other: str) -> bool:
-        """Whether two modules give as many tokens, as wide."""
+        """Whether two modules give the same number of tokens of the same width."""
         return self.shapes[block] == self.shapes[other]
 
 
 @dataclass(frozen=True)
 class Passed:
-    """What one block did: its attention, and the logits read out behind it, differentiable by that.
+    """One block's attention, and the logits of the classifier applied after the block, differentiable by it.
 
-    after: the attention that comes behind the last block.
+    after: the attention after the last block.
     """
 
     attention: Sequence[Weights]
@@ -46,7 +46,7 @@ class Passed:
 
 
 def survey(course: Course, images: Tensor, most: range) -> Found:
-    """One run, without autograd. most: how many tokens there may be in all."""
+    """Run the network once, without autograd. most: the allowed numbers of tokens."""
     shapes, calls = dict[str, tuple[int, ...]](), Counter[str]()
 
     def leave(path: str, output: Any) -> Any:
@@ -65,13 +65,13 @@ def survey(course: Course, images: Tensor, most: range) -> Found:
 
 
 def tokens_joined(one: Weights, batch: int) -> int | None:
-    """How many tokens attention joins, all with all; None where it does not."""
+    """Return how many tokens attention joins, all with all; None if it does not."""
     heads = one.heads(batch)
     return heads.shape[-1] if heads is not None and heads.shape[-1] == heads.shape[-2] > 1 else None
 
 
 def passages(course: Course, images: Tensor, found: Found) -> Iterator[Passed]:
-    """Each block in turn. With autograd on. Raises OptionError."""
+    """Yield a Passed for each block. Autograd must be on. Raises OptionError."""
     paths, blocks = blocks_of(found)
     if not blocks:
         with Attending(course.here) as attending:
@@ -85,7 +85,7 @@ def passages(course: Course, images: Tensor, found: Found) -> Iterator[Passed]:
 
 
 def _behind(course: Course, images: Tensor, blocks: Sequence[str]) -> list[tuple[Tensor, list[Weights]]]:
-    """What each block gives and its attention; nothing reaches from one block into the next."""
+    """Return each block's tokens and attention. Gradients do not reach from one block into another."""
     left: dict[str, Tensor] = {}
 
     def leave(path: str, output: Any) -> Any:
@@ -105,10 +105,11 @@ def _is_in(one: Weights, block: str) -> bool:
 
 
 def blocks_of(found: Found) -> tuple[list[str], list[str]]:
-    """The paths of attention that joins all tokens, and of the modules around it, as deep as tells those apart.
+    """Return the paths of attention that joins all tokens, and of the blocks around it, just deep enough to differ.
 
-    Only of modules that give what the last one does, in width and tokens. One block alone needs no place to be read
-    out at, so its path is left out. Raises OptionError where they are no modules, or others stand between them.
+    Only blocks with the same number and width of tokens as the last block count. For a single block the list of blocks
+    is empty, because its tokens need no reader. Raises OptionError if the blocks are not modules, or if blocks with
+    other attention stand beside them.
     """
     paths = [one.path for one in found.joins]
     while len(set(paths)) > 1:
@@ -124,7 +125,7 @@ def blocks_of(found: Found) -> tuple[list[str], list[str]]:
 
 
 def _apart(paths: list[list[str]]) -> Iterator[list[str]]:
-    """Of each path the first part that tells it apart from others, at the same depth for all."""
+    """Yield the start of each path up to the first depth at which the paths differ, the same depth for all."""
     together = min(map(len, paths))
     depth = next((i for i in range(together) if len({path[i] for path in paths}) > 1), together)
     return (path[: depth + 1] for path in paths)
@@ -132,26 +133,25 @@ def _apart(paths: list[list[str]]) -> Iterator[list[str]]:
 
 def _check_modules(blocks: Sequence[str], found: Found) -> None:
     if missing := [block for block in blocks if block not in found.shapes]:
-        raise OptionError(
-            f"LeGrad needs attention in blocks, each a module of its own, not '{missing[0]}'; try 'gradcam'"
-        )
+        raise OptionError(f"LeGrad needs blocks that are modules, and '{missing[0]}' is not a module; try 'gradcam'")
     _check_once(blocks, found)
 
 
 def _check_once(blocks: Sequence[str], found: Found) -> None:
     if several := [block for block in blocks if found.calls[block] > 1]:
         raise OptionError(
-            f"LeGrad reads every block out once, and '{several[0]}' runs {found.calls[several[0]]} times; try 'gradcam'"
+            f"LeGrad needs blocks that run once, and '{several[0]}' runs {found.calls[several[0]]} times; try 'gradcam'"
         )
 
 
 def _check_beside(blocks: Sequence[str], found: Found) -> None:
-    """Attention of another kind beside or inside the blocks would be left out in silence."""
+    """Refuse attention of another kind beside or inside the blocks: it would be left out without a warning."""
     last = blocks[-1]
     for one in found.attention:
         around = ".".join(one.path.split(".")[: last.count(".") + 1])
         beside = around.rpartition(".")[0] == last.rpartition(".")[0] and around in found.shapes
         if one not in found.joins and beside and found.alike(around, last):
             raise OptionError(
-                f"LeGrad needs attention between all tokens, and that of '{one.path}' is {OTHERS}; try 'gradcam'"
+                f"LeGrad needs attention between all tokens, and the attention of '{one.path}' is {OTHERS}; try "
+                "'gradcam'"
             )
