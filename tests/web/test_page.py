@@ -34,6 +34,17 @@ def test_an_upload_shows_the_overlay_the_classes_and_the_facts(page: "Page", mod
     assert page.evaluate("[heat.width, heat.height, photo.naturalWidth]") == [90, 70, 90]
 
 
+def test_the_logits_of_map_and_scores_stand_side_by_side(page: "Page", model: camserve.Model) -> None:
+    upload(page)
+    found = model.explain(encode(picture(), "png"))
+    assert found.own_logits is not None
+    explained(page)
+    shown = [float(text.replace("−", "-")) for text in page.locator("#own output").all_inner_texts()]
+    assert shown == pytest.approx([found.logits[found.class_index], found.own_logits[found.class_index]], rel=0.01)
+    page.select_option("#size", "crop")  # then the map explains the crop itself
+    page.wait_for_selector("#own", state="hidden")
+
+
 def test_another_class_and_method_are_explained_on_choice(page: "Page") -> None:
     upload(page)
     first = explained(page)

@@ -131,6 +131,13 @@ def _table(colormap: str) -> str:
     return base64.b64encode(colours(colormap)).decode()
 
 
+def _of_both(explanation: "Explanation") -> dict[str, float]:
+    """The logit of the explained class in the map's input, and in the model's own crop."""
+    assert explanation.own_logits is not None
+    index = explanation.class_index
+    return {"here": float(explanation.logits[index]), "crop": float(explanation.own_logits[index])}
+
+
 def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
     overlay = overlay_bytes(explanation, options, "jpeg", record().timing)
     return {
@@ -139,6 +146,7 @@ def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
         "explained": explanation.class_index,
         "class_name": explanation.class_name,
         "top": explanation.top(),
+        "own": None if explanation.own_logits is None else _of_both(explanation),
         "warnings": explanation.warnings,
         "trust": None if explanation.trust is None else explanation.trust.sentence,
         "facts": f"{explanation.method} at layer {explanation.layer} of {explanation.model_name}",

@@ -1,6 +1,6 @@
 // The model's answer: the best classes as bars, and the expected class.
 
-import { said } from "./words.js";
+import { said, short } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const BEST = 5;
@@ -15,6 +15,7 @@ export function showAnswers(answer, index, { choose, preview }) {
   const listed = inside || index === null ? best : [...best, other];
   $("top").replaceChildren(...listed.map((one) => item(one, one.class_index === index, choose, preview)));
   if (refocus) $("top").querySelector("[aria-pressed=true]")?.focus();
+  showOwn(answer);
   showWarnings(answer);
   showExpected(answer);
   $("answers").hidden = false;
@@ -35,6 +36,15 @@ function item(one, isShown, choose, preview) {
   button.addEventListener("focus", () => button.matches(":focus-visible") && preview(one.class_index));
   button.addEventListener("blur", () => preview(null));
   return made;
+}
+
+// If the scores and the map are of different inputs, shows the logit in both.
+function showOwn({ class_index: index, class_name: name, logit, top }) {
+  const crop = top.find((one) => one.class_index === index)?.logit ?? null;
+  $("own").hidden = crop === null || logit === null || crop === logit;
+  if ($("own").hidden) return;
+  $("own").querySelector("b").textContent = name;
+  [logit, crop].forEach((value, place) => ($("own").querySelectorAll("output")[place].textContent = short(value)));
 }
 
 // Shows all warnings except the one that `showExpected` shows in its own words.
