@@ -3,7 +3,7 @@
 
 const MOST = 1000; // names in the list; of more it says: type on
 
-// names: () -> promise of all names, by index. best: () -> indices that come first where no text says which.
+// names: () -> promise of all names, by index; indices without a name are left out. best: () -> indices that come first where no text says which.
 // saying: index -> what stands behind a name. choose(name, index): one was taken. submit(): what is typed is meant.
 // preview(index): one is looked at; null: none any more.
 export function searchClasses({ input, list, found, names, best, saying, choose, submit, preview }) {
@@ -29,12 +29,12 @@ export function searchClasses({ input, list, found, names, best, saying, choose,
   async function open() {
     const mine = (asked += 1);
     const all = await names().catch(() => []);
-    if (mine !== asked || document.activeElement !== input) return;
+    if (mine !== asked || input.getRootNode().activeElement !== input) return;
     const text = input.dataset.index ? "" : input.value;
     const matches = text.trim() ? matching(all, text) : everyOne(all);
     shown = matches.slice(0, MOST);
     list.replaceChildren(...shown.map((index, place) => option(all, index, place)));
-    found.textContent = said(matches.length, all.length, text);
+    found.textContent = said(matches.length, Object.keys(all).length, text);
     list.hidden = !shown.length;
     const { top, bottom } = input.getBoundingClientRect();
     list.classList.toggle("above", innerHeight - bottom < list.offsetHeight && top > innerHeight - bottom);
@@ -44,7 +44,7 @@ export function searchClasses({ input, list, found, names, best, saying, choose,
   }
 
   function everyOne(all) {
-    return [...new Set([...best(), ...all.keys()])].filter((index) => index < all.length);
+    return [...new Set([...best(), ...Object.keys(all).map(Number)])].filter((index) => all[index] !== undefined);
   }
 
   function option(all, index, place) {

@@ -1,6 +1,7 @@
 // What can be taken along: the picture with its caption, the commands that give the same, a link with the options.
 
-import { colourBar, draw, drawnSize, endsOf, lookOf } from "./picture/picture.js";
+import { colourBar } from "./picture/drawing.js";
+import { draw, drawnSize, endsOf, lookOf } from "./picture/picture.js";
 
 const $ = (id) => document.getElementById(id);
 const LARGEST = 16e6; // pixels of a canvas that every browser has

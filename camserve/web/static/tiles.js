@@ -1,7 +1,8 @@
 // What methods found, one beside the other, drawn as the controls say and on one scale.
 
 import { costIn } from "./methods.js";
-import { colourBar, draw, drawnSize, endsOf, lookOf, onRedraw } from "./picture/picture.js";
+import { colourBar } from "./picture/drawing.js";
+import { draw, drawnSize, endsOf, lookOf, onRedraw } from "./picture/picture.js";
 import { averaged } from "./picture/placement.js";
 import { short } from "./words.js";
 
