@@ -54,8 +54,9 @@ def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def shrink(output: NotebookNode) -> None:
-    """A picture as a JPEG of at most WIDEST pixels; the place in memory of an object goes."""
+    """A picture as a JPEG of at most WIDEST pixels. The place in memory of an object goes, as does a widget."""
     data = output.get("data", {})
+    data.pop("application/vnd.jupyter.widget-view+json", None)
     if "image/png" in data:
         picture = Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))).convert("RGB")
         picture.thumbnail((WIDEST, WIDEST))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 
 NOISE = encode(picture(), "png")
+# Of a colour's 255: a share of heat rounds to the next of 256 levels where the last bit of a number differs, and two
+# levels of a colour map are so far apart at most.
+STEP = 6
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def watched(browser: Any, width: int = 1280, height: int = 900, **context: Any) 
     page, complaints = opened.new_page(), list[str]()
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text))
-    page.on("request", lambda sent: None if sent.url.startswith("file:") else complaints.append(sent.url))
+    page.on("request", lambda sent: None if sent.url.startswith(("file:", "blob:")) else complaints.append(sent.url))
     yield page
     opened.close()
     assert not complaints
@@ -104,3 +107,26 @@ def drawn(page: "Page") -> npt.NDArray[np.int16]:
     settle(page)
     png = base64.b64decode(page.evaluate("heat.toDataURL()").split(",")[1])
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(np.int16)
+
+
+def differences(page: "Page", overlay: Image.Image) -> npt.NDArray[Any]:
+    """By how much each pixel of the canvas is another, (H, W)."""
+    found, true = drawn(page), np.asarray(overlay).astype(np.int16)
+    assert found.shape == true.shape
+    return np.asarray(np.abs(found - true).max(2))
+
+
+def check_equal(page: "Page", overlay: Image.Image) -> None:
+    """All pixels to a step of the colours, and all but a few to the bit."""
+    off = differences(page, overlay)
+    assert off.max() <= STEP
+    assert (off > 0).mean() < 0.001
+
+
+def within(one: npt.NDArray[Any], other: npt.NDArray[Any], pixels: int) -> float:
+    """The share of `one` that has some of `other` so near."""
+    rows, columns = np.nonzero(one)
+    padded = np.pad(other, pixels)
+    shifts = range(2 * pixels + 1)
+    near = np.any([padded[rows + down, columns + across] for down in shifts for across in shifts], axis=0)
+    return float(near.mean())

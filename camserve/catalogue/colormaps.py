@@ -1,5 +1,6 @@
 """Colour maps by name."""
 
+import base64
 from functools import lru_cache
 
 from camserve.errors import UnknownName
@@ -11,6 +12,14 @@ COLORMAPS = ("inferno", "plasma", "magma", "viridis", "cividis", "batlow", "turb
 # is transparent anyway: both ends are visible on any photograph. The others are light in the middle: pale on bright
 # ones.
 SIGNED_COLORMAPS = ("icefire", "managua_r", "berlin", "vik", "balance", "RdBu_r")
+
+_LABELS = {"RdBu": "Blue to red"}
+
+
+def colormap_label(colormap: str) -> str:
+    """What a page calls a colour map: which way round it is says nothing to who looks at its colours."""
+    name = colormap.removesuffix("_r")
+    return _LABELS.get(name, name[:1].upper() + name[1:])
 
 
 def colormap_names() -> list[str]:
@@ -35,3 +44,8 @@ def colours(colormap: str) -> bytes:
         raise UnknownName("colour map", colormap, colormap_names()) from None
     table = np.rint(255 * Colormap(full_name)(np.linspace(0, 1, 256)))[:, :3].astype(np.uint8)
     return bytes((table[::-1] if colormap.endswith("_r") else table).tobytes())
+
+
+def palette(colormap: str) -> str:
+    """The 256 colours for a page: three bytes each, in base64. Raises UnknownName."""
+    return base64.b64encode(colours(colormap)).decode()

@@ -13,6 +13,7 @@ against.py          one class and not another: both maps and their difference on
 contact_sheet.py    several explanations of one photograph as one picture
 several.py          a list of explanations, which a notebook shows as a sheet
 matplotlib_axes.py  an explanation in axes of matplotlib, as SVG and as PDF
+live_canvas.py      an explanation as a widget for notebooks
 showing.py          a picture or a page on the screen
 """
 

@@ -16,6 +16,7 @@ from camserve.config.schema import Render
 from camserve.errors import OptionError, shown
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.class_scores import Answer
+from camserve.explanation.live_canvas import STILL, widget_of
 from camserve.explanation.manifest import facts_of, provenance_of
 from camserve.explanation.matplotlib_axes import Drawing, draw_into, write_figure
 from camserve.explanation.overlay_size import overlay_facts, overlay_size
@@ -37,6 +38,7 @@ from camserve.render.scale import Scale, scale_of
 from camserve.system.files import given_path, write_all
 
 if TYPE_CHECKING:
+    from camserve.explanation.live_canvas import Widget
     from camserve.explanation.matplotlib_axes import Axes
 
 __all__ = ["Answer", "Explanation"]
@@ -160,6 +162,22 @@ class Explanation(Attribution):
         """
         show_picture(self.drawn(replace(look, legend=True)))
 
+    @takes(OverlayOptions)
+    def widget(self, look: OverlayOptions) -> "Widget":
+        """The page's live canvas for a notebook: class, opacity, colours and lines change without a call of Python.
+
+        The options are how it looks at first; legend and min_side change nothing, since the widget has a scale of its
+        own. What a reader chooses is in the widget's attributes, see `camserve.notebook.widget.Widget`. A photograph
+        of more than 2**20 pixels is drawn smaller. Needs the extra `widget`. Raises OptionError where that is not
+        installed, and where contour and boxes differ.
+        """
+        small = self.style.model_copy(update={"max_side": min(self.style.max_side or STILL, STILL)})
+        still = replace(self, style=small)
+        return widget_of(self, self.photo, look, self.style, lambda: still._png(look))
+
+    def _png(self, look: OverlayOptions) -> bytes:
+        return encode(self.drawn(replace(look, legend=True)), "png")
+
     @takes(_PlotOptions)
     def plot(self, options: _PlotOptions) -> "Axes":
         """Draw the overlay into axes of matplotlib, with a title and a colour bar, and return the axes.
@@ -269,7 +287,7 @@ class Explanation(Attribution):
 
     def _repr_png_(self) -> bytes:
         """Show the overlay with its legend in notebooks."""
-        return encode(self.drawn(OverlayOptions(legend=True)), "png")
+        return self._png(OverlayOptions())
 
     def __repr__(self) -> str:
         return (

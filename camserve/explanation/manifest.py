@@ -5,10 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from camserve.catalogue.questions import Questions
+from camserve.errors import OptionError
 from camserve.explanation.attribution import Attribution
 from camserve.explanation.expectation import expected_facts
 from camserve.geometry.frame import Placement
 from camserve.images.reading import Photo
+from camserve.render.npy import npy_bytes
 from camserve.system.json_values import finite
 
 
@@ -66,6 +68,26 @@ def provenance_of(found: Attribution, photo: Photo) -> dict[str, Any]:
 def placed(place: Placement) -> dict[str, Any]:
     """Return for JSON where the cells of a map lie: cell u is at pixel stride u + offset of the network's input."""
     return {"grid": place.grid, "stride": place.stride, "offset": place.offset, "rule": place.rule}
+
+
+def class_maps_of(found: Attribution, most: int) -> tuple[dict[str, Any], bytes]:
+    """The exact maps of as many classes as have no more numbers than `most`: what they are, for JSON, and a .npy file.
+
+    Where the head has none: the `reason`, and no bytes.
+    """
+    try:
+        made = found.class_maps(most)
+    except OptionError as error:
+        return {"reason": str(error)}, b""
+    about = {
+        "shape": list(made.maps.shape),
+        "datatype": "FP32",
+        "encoding": "npy",
+        "classes": list(made.classes),
+        "bias": finite(made.bias.tolist()),
+        "placement": placed(made.placement),
+    }
+    return about, npy_bytes(made.maps)
 
 
 def _field(found: Attribution) -> dict[str, Any] | None:

@@ -12,13 +12,11 @@ from flask import Request, Response
 from werkzeug.exceptions import NotAcceptable
 
 from camserve.config.schema import Settings
-from camserve.errors import OptionError, shown
-from camserve.explanation.manifest import placed
+from camserve.errors import shown
+from camserve.explanation.manifest import class_maps_of
 from camserve.explanation.overlay_size import overlay_facts
 from camserve.images.reading import OUTPUTS as FORMATS
 from camserve.images.reading import encode
-from camserve.render.npy import npy_bytes
-from camserve.system.json_values import finite
 from camserve.system.timing import Timing
 from camserve.web.json_pieces import in_base64, json_pieces
 from camserve.web.operations import JSON
@@ -164,7 +162,8 @@ def _made(
     if name == "mask":
         return {"content_type": "image/png"}, [_mask_bytes(explanation, options, timing)]
     if name == "maps":
-        return _class_maps(explanation)
+        about, npy = class_maps_of(explanation, MOST_NUMBERS)
+        return about, [npy]
     format = options.format or "png"
     return {"content_type": FORMATS[format].content_type}, [overlay_bytes(explanation, options, format, timing)]
 
@@ -192,23 +191,6 @@ def _mask_bytes(explanation: "Explanation", options: Options, timing: Timing) ->
         mask = explanation.mask_image(options.threshold)
     with timing("encode"):
         return encode(mask, "png")
-
-
-def _class_maps(explanation: "Explanation") -> tuple[dict[str, Any], Iterable[bytes]]:
-    """The exact maps of as many classes as fit in `MOST_NUMBERS`; or a reason if the head has no exact maps."""
-    try:
-        found = explanation.class_maps(MOST_NUMBERS)
-    except OptionError as error:
-        return {"reason": str(error)}, []
-    about = {
-        "shape": list(found.maps.shape),
-        "datatype": "FP32",
-        "encoding": "npy",
-        "classes": list(found.classes),
-        "bias": finite(found.bias.tolist()),
-        "placement": placed(found.placement),
-    }
-    return about, [npy_bytes(found.maps)]
 
 
 def _facts(explanation: "Explanation") -> dict[str, str]:

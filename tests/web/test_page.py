@@ -39,7 +39,7 @@ def test_the_logits_of_map_and_scores_stand_side_by_side(page: "Page", model: ca
     found = model.explain(encode(picture(), "png"))
     assert found.own_logits is not None
     explained(page)
-    shown = [float(text.replace("−", "-")) for text in page.locator("#own output").all_inner_texts()]
+    shown = [float(text.replace("\N{MINUS SIGN}", "-")) for text in page.locator("#own output").all_inner_texts()]
     assert shown == pytest.approx([found.logits[found.class_index], found.own_logits[found.class_index]], rel=0.01)
     page.select_option("#size", "crop")  # then the map explains the crop itself
     page.wait_for_selector("#own", state="hidden")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from page_driving import NOISE, drawn, explained, move, settle, upload
+from page_driving import NOISE, STEP, check_equal, differences, drawn, explained, move, settle, upload, within
 from PIL import Image
 
 import camserve
@@ -21,25 +21,6 @@ from camserve.images.reading import encode
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-# Of a colour's 255: a share of heat rounds to the next of 256 levels where the last bit of a number differs, and two
-# levels of a colour map are so far apart at most.
-STEP = 6
-
-
-def differences(page: "Page", overlay: Image.Image) -> np.ndarray[Any, Any]:
-    """By how much each pixel of the canvas is another, (H, W)."""
-    found, true = drawn(page), np.asarray(overlay).astype(np.int16)
-    assert found.shape == true.shape
-    return np.asarray(np.abs(found - true).max(2))
-
-
-def check_equal(page: "Page", overlay: Image.Image) -> None:
-    """All pixels to a step of the colours, and all but a few to the bit."""
-    off = differences(page, overlay)
-    assert off.max() <= STEP
-    assert (off > 0).mean() < 0.001
-
 
 LOOKS: dict[str, tuple[Callable[["Page"], None], dict[str, Any]]] = {
     "as it comes": (lambda page: None, {}),
@@ -207,15 +188,6 @@ def test_the_outline_lies_where_the_service_draws_it(
     assert theirs.any()
     assert within(theirs, mine, 3) > 0.99
     assert within(mine, theirs, 3) > 0.9  # what is hot between two pixels, the service has no pixel of
-
-
-def within(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any], pixels: int) -> float:
-    """The share of `one` that has some of `other` so near."""
-    rows, columns = np.nonzero(one)
-    padded = np.pad(other, pixels)
-    shifts = range(2 * pixels + 1)
-    near = np.any([padded[rows + down, columns + across] for down in shifts for across in shifts], axis=0)
-    return float(near.mean())
 
 
 def test_the_brightest_colour_may_begin_before_the_peak(page: "Page", model: camserve.Model, cat: Path) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request, send_from_directory
 
+from camserve.catalogue.colormaps import COLORMAPS, SIGNED_COLORMAPS, colormap_label, palette
 from camserve.catalogue.methods import AUTO, FAMILIES
 from camserve.config.schema import shipped
-from camserve.render.overlay import COLORMAPS, SIGNED_COLORMAPS, colours
 from camserve.version import __version__
 from camserve.web.operations import HTML, JSON, Status, gives
 from camserve.web.problems import Problem, problem_of
@@ -34,7 +34,6 @@ SIZES = {
 }
 # Names of settings in errors are for the operator, not for visitors. static/service.js has the same pattern.
 _SETTING = re.compile(r" \((?:limits|serve|explain|render|compute|models)\.[a-z_]+\)")
-_COLOUR_LABELS = {"RdBu": "Blue to red"}
 # Photographs with sides up to this many pixels are drawn pixel by pixel. static/picture/picture.js has the same number.
 _SMALL = 128
 
@@ -97,9 +96,9 @@ def _render(
             examples=sorted(path.name for path in shipped("photos").glob("*.jpg")),
             auto=(AUTO, AUTO_SUMMARY),
             sizes=_sizes(str(ours.settings.explain.size)),
-            colour_label=_colour_label,
-            colormaps={name: _table(name) for name in _colormaps(ours.settings.render.colormap)},
-            signed_colormaps={name: _table(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
+            colour_label=colormap_label,
+            colormaps={name: palette(name) for name in _colormaps(ours.settings.render.colormap)},
+            signed_colormaps={name: palette(name) for name in _signed_colormaps(ours.settings.render.signed_colormap)},
             result=result,
             problem=problem,
             chosen=chosen or Options(),
@@ -118,17 +117,6 @@ def _colormaps(default: str) -> list[str]:
 
 def _signed_colormaps(default: str) -> list[str]:
     return list(SIGNED_COLORMAPS) if default in SIGNED_COLORMAPS else [default, *SIGNED_COLORMAPS]
-
-
-def _colour_label(colormap: str) -> str:
-    """The name of a colour map on the page, without _r: its direction is visible in its colours."""
-    name = colormap.removesuffix("_r")
-    return _COLOUR_LABELS.get(name, name[:1].upper() + name[1:])
-
-
-def _table(colormap: str) -> str:
-    """The 256 colours of a map, three bytes each, in base64."""
-    return base64.b64encode(colours(colormap)).decode()
 
 
 def _of_both(explanation: "Explanation") -> dict[str, float]:

@@ -3,9 +3,9 @@
 
 const MOST = 1000; // names in the list; if there are more, a message says so
 
-// names: () -> promise of all names, by index. best: () -> indices that come first while the field is empty.
-// saying: index -> the text behind a name. choose(name, index): the user selected a name. submit(): the user pressed Enter
-// on the typed text. preview(index): the user points at a name; null: no longer.
+// names: () -> promise of all names, by index; an index without a name is left out. best: () -> indices that come first
+// while the field is empty. saying: index -> the text behind a name. choose(name, index): the user selected a name.
+// submit(): the user pressed Enter on the typed text. preview(index): the user points at a name; null: no longer.
 export function searchClasses({ input, list, found, names, best, saying, choose, submit, preview }) {
   let shown = [];
   let active = -1;
@@ -29,12 +29,12 @@ export function searchClasses({ input, list, found, names, best, saying, choose,
   async function open() {
     const mine = (asked += 1);
     const all = await names().catch(() => []);
-    if (mine !== asked || document.activeElement !== input) return;
+    if (mine !== asked || input.getRootNode().activeElement !== input) return;
     const text = input.dataset.index ? "" : input.value;
     const matches = text.trim() ? matching(all, text) : everyOne(all);
     shown = matches.slice(0, MOST);
     list.replaceChildren(...shown.map((index, place) => option(all, index, place)));
-    found.textContent = said(matches.length, all.length, text);
+    found.textContent = said(matches.length, Object.keys(all).length, text);
     list.hidden = !shown.length;
     const { top, bottom } = input.getBoundingClientRect();
     list.classList.toggle("above", innerHeight - bottom < list.offsetHeight && top > innerHeight - bottom);
@@ -44,7 +44,7 @@ export function searchClasses({ input, list, found, names, best, saying, choose,
   }
 
   function everyOne(all) {
-    return [...new Set([...best(), ...all.keys()])].filter((index) => index < all.length);
+    return [...new Set([...best(), ...Object.keys(all).map(Number)])].filter((index) => all[index] !== undefined);
   }
 
   function option(all, index, place) {

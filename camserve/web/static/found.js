@@ -29,6 +29,7 @@ export class Found {
     this.reason = maps.reason ?? "";
     this.maps = maps.b64 ? new ClassMaps(maps, frame, this.size) : null;
     [this.names, this.scores] = [[], []];
+    this.names[answer.class_index] = answer.class_name;
     for (const one of answer.top) {
       this.names[one.class_index] = one.class_name;
       this.scores[one.class_index] = said(one);

@@ -1,6 +1,7 @@
 // What the user can take away: the picture with a caption, commands that give the same picture, and a link with the options.
 
-import { colourBar, draw, drawnSize, endsOf, lookOf } from "./picture/picture.js";
+import { colourBar } from "./picture/drawing.js";
+import { draw, drawnSize, endsOf, lookOf } from "./picture/picture.js";
 
 const $ = (id) => document.getElementById(id);
 const LARGEST = 16e6; // pixels of the largest canvas that every browser supports

@@ -1,7 +1,8 @@
 // The maps of several methods side by side, drawn with the page's options on one scale.
 
 import { costIn } from "./methods.js";
-import { colourBar, draw, drawnSize, endsOf, lookOf, onRedraw } from "./picture/picture.js";
+import { colourBar } from "./picture/drawing.js";
+import { draw, drawnSize, endsOf, lookOf, onRedraw } from "./picture/picture.js";
 import { averaged } from "./picture/placement.js";
 import { short } from "./words.js";
 

@@ -104,7 +104,8 @@ function frame(context, colour, [left, top, right, bottom], line) {
   context.fillRect(right - line, top, line, bottom - top);
 }
 
-// [left, top, right, bottom] of each connected region, in pixels, right and bottom exclusive.
+// [left, top, right, bottom] of each connected region, in pixels, right and bottom exclusive, the one with most heat
+// first: where two cross, the later one is on top.
 function boxesOf(map, placement, level) {
   const found = [];
   const columns = [...Array(placement.size[0]).keys()].filter((x) => placement.saw(0, x));
@@ -115,18 +116,23 @@ function boxesOf(map, placement, level) {
     let run = null;
     for (let x = placement.saw(1, y) ? first : last + 1; x <= last; x += 1) {
       const cell = before[x];
-      if (row[cell] + (row[cell + 1] - row[cell]) * share[x] < level) run = null;
-      else if (run) run.end = x + 1;
-      else runs.push((run = { start: x, end: x + 1, region: null }));
+      const heat = row[cell] + (row[cell + 1] - row[cell]) * share[x];
+      if (heat < level) {
+        run = null;
+        continue;
+      }
+      if (!run) runs.push((run = { start: x, end: x, sum: 0, region: null }));
+      run.end = x + 1;
+      run.sum += heat;
     }
     for (const one of runs) {
-      one.region = { box: [one.start, y, one.end, y + 1], into: null };
+      one.region = { box: [one.start, y, one.end, y + 1], sum: one.sum, into: null };
       found.push(one.region);
       for (const other of above) if (other.start <= one.end && other.end >= one.start) join(other.region, one.region);
     }
     above = runs;
   });
-  return found.filter((region) => !region.into).map((region) => region.box);
+  return found.filter((region) => !region.into).sort((one, other) => other.sum - one.sum).map((region) => region.box);
 }
 
 function join(one, other) {
@@ -136,5 +142,6 @@ function join(one, other) {
   });
   if (from === to) return;
   from.into = to;
+  to.sum += from.sum;
   to.box = to.box.map((edge, side) => (side < 2 ? Math.min : Math.max)(edge, from.box[side]));
 }
