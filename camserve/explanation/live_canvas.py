@@ -23,8 +23,8 @@ from camserve.images.reading import Photo, encode
 if TYPE_CHECKING:
     from camserve.notebook.widget import Widget as Widget
 
-# The most pixels of the photograph and the most numbers of class maps. The notebook's file contains them, and the browser
-# must draw each change within one frame.
+# The most pixels of the photograph and the most numbers of class maps. The file of the notebook contains them, and
+# the browser must draw each change within one frame.
 _PIXELS = 2**20
 _NUMBERS = 2**18
 STILL = 1024  # pixels: the longest side of the picture for viewers without widgets
@@ -89,7 +89,7 @@ def _threshold(look: OverlayOptions, style: Render) -> float:
 
 
 def _maps(found: Attribution) -> dict[str, Any]:
-    """The maps of all classes, as in `outputs.maps` of an answer; or the `reason` why there is only the explained map."""
+    """The maps of all classes, as `outputs.maps` of an answer; or the `reason` why there is only one map."""
     about, npy = class_maps_of(found, _NUMBERS)
     if "reason" in about:
         return about
@@ -99,7 +99,7 @@ def _maps(found: Attribution) -> dict[str, Any]:
 
 
 def _is_among(found: Attribution, classes: list[int]) -> bool:
-    """Whether the explained map is a sum of these class maps, so that the browser can make the maps of other classes."""
+    """Whether the explained map is a sum of these class maps, so that the browser can make other maps."""
     target, account = found.target, found.account
     is_known = target.is_linear and target.sign > 0 and (target.against is None or target.against in classes)
     is_whole = target.quantity != "contrast" or len(classes) == len(found.labels)

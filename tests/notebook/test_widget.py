@@ -147,7 +147,7 @@ def test_a_map_that_is_no_sum_is_shown_alone(browser: Any, model: camserve.Model
         assert page.locator(".search").count() == 0
         assert page.inner_text(".warnings").lower() == "\n".join(found.warnings).lower()
     assert widget.class_index == found.class_index
-    with pytest.raises(OptionError, match="class_index 3 is no class .* it has the explained map alone"):
+    with pytest.raises(OptionError, match="class_index 3 is not a class .* it has only the explained map"):
         widget.class_index = 3
 
 
@@ -199,7 +199,7 @@ def test_wrong_values_are_said_in_words(model: camserve.Model, cat: Path, monkey
         ("alpha", 2, "alpha must be a number"),
         ("split", "half", "split must be a number"),
         ("contour", 0.4, "contour 0.4 is neither True nor False"),
-        ("class_index", 5000, "class_index 5000 is no class .* it has 1000 of them, indices from 0 to 999"),
+        ("class_index", 5000, "class_index 5000 is not a class .* it has 1000 classes, indices from 0 to 999"),
     )
     for name, value, words in wrong:
         before = getattr(widget, name)
@@ -208,7 +208,7 @@ def test_wrong_values_are_said_in_words(model: camserve.Model, cat: Path, monkey
         assert getattr(widget, name) == before
     with pytest.raises(UnknownName, match="did you mean 'viridis'"):
         widget.colormap = "virdis"
-    with pytest.raises(OptionError, match="contour 0.3 and boxes 0.6 are two thresholds"):
+    with pytest.raises(OptionError, match="contour 0.3 and boxes 0.6 differ"):
         found.widget(contour=0.3, boxes=0.6)
     monkeypatch.setattr("camserve.explanation.live_canvas.find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"not installed: pip install 'camserve\[widget\]'"):
