@@ -12,7 +12,7 @@ from camserve.catalogue.class_names import resolve_class
 from camserve.catalogue.methods import find_method
 from camserve.catalogue.numbers import whole_within
 from camserve.catalogue.targets import Target
-from camserve.explanation.class_scores import Answer, number_in_short, ranked
+from camserve.explanation.class_scores import Answer, number_in_short, ranked, scores_of
 from camserve.explanation.contributions import Account, ClassMaps, Region, Vote, account_at, summed
 from camserve.explanation.receptive_box import receptive_box
 from camserve.geometry.frame import Placement
@@ -131,6 +131,14 @@ class Attribution:
         None if the target is more than one class (then see `value`), and if the model gives numbers, not scores.
         """
         return self._answer(self.class_index).score if self.target.has_score else None
+
+    @property
+    def input_score(self) -> float | None:
+        """The explained class's score, 0..1, for the map's input, of which `logit` is, too. None as for `score`."""
+        if self.own_logits is None or self.score is None or self.scores is None:
+            return self.score
+        each_alone = self.origin.model["card"]["scores"] == "sigmoid"
+        return float(scores_of(self.logits, each_alone=each_alone)[self.class_index])
 
     @property
     def title(self) -> str:

@@ -21,6 +21,7 @@ def facts_of(found: Attribution, photo: Photo, top: int, threshold: float, quest
         "class_name": found.class_name,
         "score": found.score,
         "logit": found.logit,
+        "input_score": found.input_score,
         "output": found.output,
         "target": {"name": found.target.name, "quantity": found.target.quantity, "value": found.value},
         "own_answer": finite(vars(found.own_answer)),

@@ -119,11 +119,12 @@ def _signed_colormaps(default: str) -> list[str]:
     return list(SIGNED_COLORMAPS) if default in SIGNED_COLORMAPS else [default, *SIGNED_COLORMAPS]
 
 
-def _of_both(explanation: "Explanation") -> dict[str, float]:
-    """The logit of the explained class in the map's input, and in the model's own crop."""
-    assert explanation.own_logits is not None
-    index = explanation.class_index
-    return {"here": float(explanation.logits[index]), "crop": float(explanation.own_logits[index])}
+def _own(explanation: "Explanation") -> str | None:
+    """The explained class's score in the map's input, in words; None if the scores are of the same input."""
+    if explanation.own_logits is None:
+        return None
+    score = explanation.input_score
+    return f"{explanation.logit:.3g}" if score is None else f"{100 * score:.1f} %"
 
 
 def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _result(explanation: "Explanation", options: Options) -> dict[str, Any]:
         "explained": explanation.class_index,
         "class_name": explanation.class_name,
         "top": explanation.top(),
-        "own": None if explanation.own_logits is None else _of_both(explanation),
+        "own": _own(explanation),
         "warnings": explanation.warnings,
         "trust": None if explanation.trust is None else explanation.trust.sentence,
         "facts": f"{explanation.method} at layer {explanation.layer} of {explanation.model_name}",

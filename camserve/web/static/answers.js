@@ -1,6 +1,6 @@
 // The model's answer: the best classes as bars, and the expected class.
 
-import { said, short } from "./words.js";
+import { said } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const BEST = 5;
@@ -38,13 +38,12 @@ function item(one, isShown, choose, preview) {
   return made;
 }
 
-// If the scores and the map are of different inputs, shows the logit in both.
-function showOwn({ class_index: index, class_name: name, logit, top }) {
-  const crop = top.find((one) => one.class_index === index)?.logit ?? null;
-  $("own").hidden = crop === null || logit === null || crop === logit;
-  if ($("own").hidden) return;
+// If the scores and the map are of different inputs, shows the score for the map's input.
+function showOwn({ class_index: index, class_name: name, logit, input_score: score, top }) {
+  const listed = top.find((one) => one.class_index === index);
+  $("own").hidden = !listed || listed.logit === logit;
   $("own").querySelector("b").textContent = name;
-  [logit, crop].forEach((value, place) => ($("own").querySelectorAll("output")[place].textContent = short(value)));
+  $("own").querySelector("output").textContent = said({ score, logit });
 }
 
 // Shows all warnings except the one that `showExpected` shows in its own words.

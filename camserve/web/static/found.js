@@ -59,13 +59,17 @@ export class Found {
   heat(target) {
     const sum = this.sum(target);
     const drawn = this.live ? { map: sum, placement: this.maps.placement } : this.own;
-    return { ...drawn, unit: this.answer.unit, signed: Boolean(target) && target.against !== null, sum };
+    const signed = Boolean(target) && target.against !== null;
+    return { ...drawn, unit: this.answer.unit, signed, sides: signed ? this.sides(target) : null, sum };
   }
 
   name(target) {
-    if (!target) return this.answer.target.name;
-    const sides = [target.index, target.against].filter((index) => index !== null);
-    return sides.map((index) => this.names[index] ?? `class ${index}`).join(" − ");
+    return target ? this.sides(target).join(" − ") : this.answer.target.name;
+  }
+
+  // The names of a target's classes.
+  sides({ index, against }) {
+    return [index, against].filter((one) => one !== null).map((one) => this.names[one] ?? `class ${one}`);
   }
 
   // The sum of all places and the constant, in words; "" if the sum is not a logit.

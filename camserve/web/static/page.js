@@ -16,6 +16,7 @@ import { clearPlace, dropDrag, keptPlace, showPlaceAgain, watchPlaces } from "./
 import { plain, Service } from "./service.js";
 import { archive, download, restoreLink, showCommands } from "./takeaway.js";
 import { isBusy, isCleared, setBusy, setCleared, setProgress, showProblem } from "./waiting.js";
+import { said } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
@@ -193,7 +194,6 @@ function turnTo(target) {
     for (const button of $("top").querySelectorAll("button")) {
       button.setAttribute("aria-pressed", target.against === null && button.dataset.index === String(target.index));
     }
-    showPlaceAgain(pointed());
   }
   explain({ quietly: here });
 }
@@ -234,7 +234,7 @@ const nameAll = (found) => classNames().then((all) => (found.names = all)).catch
 function showWords(answer) {
   state.found.answer = { ...state.found.answer, expected: answer.expected };
   showAnswers(answer, state.target?.against === null ? answer.class_index : null, { choose, preview });
-  $("trust").textContent = answer.trust ? answer.trust.sentence : "";
+  $("trust").querySelector("span").textContent = answer.trust ? answer.trust.sentence : "";
   $("trust").hidden = !answer.trust;
 }
 
@@ -247,6 +247,7 @@ function showHeat(target) {
   $("by").textContent = state.title;
   $("heat").setAttribute("aria-label", `Where the evidence for ${name} is, by ${state.title}`);
   $("sum").textContent = state.found.addedUp(target);
+  showPlaceAgain(pointed());
   tellCommands();
 }
 
@@ -313,12 +314,26 @@ function tellCommands() {
 
 const stem = () => (state.photo.name || "photo").replace(/\.\w+$/, "");
 
-$("download").addEventListener("click", () => {
-  const score = state.target?.against === null ? (state.found.scores[state.target.index] ?? "") : "";
-  const lines = [
-    `${state.found.name(state.target)} ${score}`, `${state.by} · ${state.photo.name || "a pasted photograph"}`,
-    `camserve ${form.dataset.version}`,
+// The caption of the downloaded picture. It names the model's answer if the map is of another target.
+function captionLines() {
+  const { answer } = state.found;
+  const [best] = answer.top;
+  const isBest = state.target?.against === null && state.target.index === best.class_index;
+  const own = $("own").hidden ? "" : ` · for the whole photograph, which the map explains: ${$("own").querySelector("output").textContent}`;
+  return [
+    isBest ? `${best.class_name} ${said(best)}${own}` : `Evidence for ${state.found.name(state.target)}`,
+    ...(isBest ? [] : [`The model's answer: ${best.class_name} ${said(best)}`]),
+    ...(answer.trust && answer.class_index === state.target?.index ? [`Check of the map: ${answer.trust.sentence}`] : []),
+    `${state.by} · ${state.photo.name || "a pasted photograph"}`, `camserve ${form.dataset.version}`,
   ];
+}
+
+$("explain-own").addEventListener("click", () => {
+  $("size").value = "crop";
+  $("size").dispatchEvent(new Event("change", { bubbles: true }));
+});
+$("download").addEventListener("click", () => {
+  const lines = captionLines();
   download(`${stem()}-why.png`, $("photo"), state.heat, lines);
 });
 $("archive").addEventListener("click", () => {
@@ -378,6 +393,9 @@ form.addEventListener("change", ({ target }) => {
 });
 document.addEventListener("change", tellCommands);
 offerSentences();
-restoreLink();
+$("linked").hidden = !restoreLink();
 setView();
 setHints();
+// The picture stays in view while the user scrolls. If main is taller than the window, it scrolls until its end is visible.
+new ResizeObserver(([{ target }]) => (target.style.top = `${Math.min(12, innerHeight - target.offsetHeight - 12)}px`))
+  .observe(document.querySelector("main"));

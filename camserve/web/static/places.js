@@ -13,7 +13,7 @@ const pointing = { from: null, at: null, kept: null };
 export function clearPlace() {
   pointing.kept = null;
   $("mark").hidden = $("seen").hidden = true;
-  $("place").textContent = $("place").dataset.hint;
+  $("place").textContent = $("place").dataset[matchMedia("(pointer: coarse)").matches ? "touch" : "hint"];
 }
 
 // The current drag does not select a region.
@@ -102,13 +102,15 @@ function show({ from, to = null }, now) {
 
 const pixelsOf = ({ x, y }, [width, height]) => [Math.min(Math.floor(x * width), width - 1), Math.min(Math.floor(y * height), height - 1)];
 
-function ofRegion(from, to, { maps, reason, size, heat, name }) {
+function ofRegion(from, to, { maps, reason, size, heat, name, live }) {
   if (!maps) return `The contribution of a region is not known here: ${reason}`;
   if (!heat.sum) return `The contribution of a region is known for one class or for the difference of two classes, not for ${name}.`;
   const [[x, y], [right, bottom]] = [pixelsOf(from, size), pixelsOf(to, size)];
   const box = [Math.min(x, right), Math.min(y, bottom), Math.max(x, right) + 1, Math.max(y, bottom) + 1];
-  const [gives, whole] = [box, [0, 0, ...size]].map((one) => short(maps.share(heat.sum, one)));
-  return `This region contributes ${gives} logits to ${name}; all places together contribute ${whole}.`;
+  const [gives, whole] = [box, [0, 0, ...size]].map((one) => maps.share(heat.sum, one));
+  const percent = whole > 0 ? ` (${Math.round((100 * gives) / whole)} %)`.replace("-", "−") : "";
+  const by = live ? "" : "By the exact class map, not by the map that is shown: this";
+  return `${by || "This"} region contributes ${short(gives)} of ${short(whole)} logits to ${name}${percent}. Its places also see their surroundings.`;
 }
 
 function ofPlace(from, { maps, reason, size, names, field, placement }) {
@@ -118,15 +120,15 @@ function ofPlace(from, { maps, reason, size, names, field, placement }) {
   if (!maps) return `Which classes a place supports is not known here: ${reason}.${seen}`;
   const among = maps.count < names.length ? `, among the ${maps.count} best classes` : "";
   const votes = maps.votes(x, y, COUNT).map(([index, logits]) => `${names[index] ?? `class ${index}`} ${short(logits)}`);
-  return `The place ${x}, ${y} supports ${votes.join(" · ")} (logits${among}).${seen}`;
+  return `If the whole photograph looked like the place ${x}, ${y}, the logits would be ${votes.join(" · ")}${among}.${seen}`;
 }
 
 // The pixels that a cell can depend on: dashed on the photograph, and in words.
 function ofField([left, top, right, bottom], [width, height]) {
   const share = ((right - left) * (bottom - top)) / (width * height);
-  if (share > WIDE) return " This part of the map can depend on the whole photograph.";
+  if (share > WIDE) return " The model computes this place from the whole photograph.";
   setBox($("seen"), { x: left / width, y: top / height }, { x: right / width, y: bottom / height });
-  return ` This part of the map can depend on the dashed area, ${Math.round(100 * share)} % of the photograph.`;
+  return ` The model computes this place from the dashed area, ${Math.round(100 * share)} % of the photograph.`;
 }
 
 function fractions(event) {

@@ -149,12 +149,15 @@ function linked() {
   return kept.length ? `#${new URLSearchParams(kept)}` : "";
 }
 
-// Sets the controls to the values in the link.
+// Sets the controls to the values in the link. Returns whether the link has any.
 export function restoreLink() {
+  let found = false;
   for (const [id, value] of new URLSearchParams(location.hash.slice(1))) {
     const element = KEPT.includes(id) ? $(id) : null;
     if (!element) continue;
+    found = true;
     if (["checkbox", "radio"].includes(element.type)) element.checked = value === "true";
     else if (!element.options || [...element.options].some((option) => option.value === value)) element.value = value;
   }
+  return found;
 }

@@ -87,6 +87,7 @@ export function colourBar(canvas, palette) {
 // What the ends of the colours mean, in words. last: the value of the last colour.
 export function scaleEnds(heat, { signed, clip }, last) {
   const inLogits = heat.unit === "logits";
+  if (heat.sides && inLogits) return [`for ${heat.sides[1]} ${short(last)}`, `for ${heat.sides[0]} ${short(last)} logits`];
   const beyond = clip < 100 ? "≥ " : "";
   const low = signed ? (inLogits ? `${heat.signed ? "for the other" : "against"} ${short(-last)}` : "against") : inLogits ? "0" : "little";
   return [low, inLogits ? `${signed ? "for " : ""}${beyond}${short(last)} logits` : signed ? "for" : "most"];
