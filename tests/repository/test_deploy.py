@@ -124,6 +124,13 @@ def test_the_image_is_made_of_all_that_the_package_is_built_of() -> None:
     assert {Path(name) for name in needed} <= copied
 
 
+def test_every_argument_of_the_build_is_documented() -> None:
+    known = {rest.partition("=")[0] for name, rest in instructions() if name == "ARG"}
+    page = (DEPLOY.parent / "docs" / "deploy.md").read_text()
+    assert set(re.findall(r"--build-arg (\w+)=", page)) == known
+    assert {rest.split()[0] for name, rest in instructions() if name == "FROM"} == {"${BASE}"}
+
+
 def test_nothing_runs_as_root_or_may_write_its_own_disk() -> None:
     user = int(instruction("USER"))
     assert user > 0
