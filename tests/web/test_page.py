@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
 import pytest
 from conftest import picture
 from flask.testing import FlaskClient
@@ -34,15 +35,20 @@ def test_an_upload_shows_the_overlay_the_classes_and_the_facts(page: "Page", mod
     assert page.evaluate("[heat.width, heat.height, photo.naturalWidth]") == [90, 70, 90]
 
 
-def test_the_logits_of_map_and_scores_stand_side_by_side(page: "Page", model: camserve.Model) -> None:
+def test_the_score_for_the_map_s_input_stands_beside_the_answer(page: "Page", model: camserve.Model) -> None:
     upload(page)
     found = model.explain(encode(picture(), "png"))
     assert found.own_logits is not None
     explained(page)
-    shown = [float(text.replace("\N{MINUS SIGN}", "-")) for text in page.locator("#own output").all_inner_texts()]
-    assert shown == pytest.approx([found.logits[found.class_index], found.own_logits[found.class_index]], rel=0.01)
-    page.select_option("#size", "crop")  # then the map explains the crop itself
+    exact = np.exp(found.logits.astype(np.float64))
+    score = float(exact[found.class_index] / exact.sum())
+    assert found.input_score == pytest.approx(score, rel=1e-5)
+    assert page.inner_text("#own output") == f"{100 * score:.1f} %"
+    assert page.inner_text("#own b") == found.class_name
+    page.click("#explain-own")  # then the map explains the model's own part, and there is one score
     page.wait_for_selector("#own", state="hidden")
+    assert page.input_value("#size") == "crop"
+    assert camserve.load().explain(encode(picture(), "png"), size="crop").input_score == pytest.approx(found.score)
 
 
 def test_another_class_and_method_are_explained_on_choice(page: "Page") -> None:

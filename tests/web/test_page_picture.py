@@ -106,7 +106,8 @@ def test_another_class_and_a_difference_are_drawn_before_the_service_says_a_word
     assert page.inner_text("#for") == found.labels[second]
     page.click("#difference")
     check_equal(page, model.explain(cat, target=f"#{first}-#{second}").overlay(signed=True))
-    assert page.inner_text("#low").startswith("for the other")
+    assert page.inner_text("#low").startswith(f"for {found.labels[second]} ")
+    assert page.inner_text("#high").startswith(f"for {found.labels[first]} ")
     page.click("#difference")
     check_equal(page, found.overlay())
     assert page.is_hidden("#busy")

@@ -27,10 +27,17 @@ def numbers(page: "Page") -> list[float]:
     return [float(number) for number in re.findall(r"-?[\d.]+\d|-?\d", text)]
 
 
+def shares_of(found: camserve.Explanation, region: tuple[int, int, int, int]) -> list[float]:
+    """What the page says: the region's share, the share of all places, and their ratio in percent."""
+    gives, whole = found.share(region), found.share((0, 0, 90, 70))
+    assert whole > 0
+    return [float(f"{gives:.3g}"), float(f"{whole:.3g}"), round(100 * gives / whole)]
+
+
 def check_votes(page: "Page", model: camserve.Model, x: int, y: int) -> None:
     votes = model.explain(NOISE).at(x, y)
     said = " · ".join(f"{vote.class_name} {vote.logits:.3g}" for vote in votes)
-    page.wait_for_selector(f"#place:has-text('The place {x}, {y} supports {said} (logits).')")
+    page.wait_for_selector(f"#place:has-text('The place {x}, {y} has these logits: {said}.')")
 
 
 def test_hovering_and_clicking_name_the_classes_of_a_place(pointed: "Page", model: camserve.Model) -> None:
@@ -52,13 +59,13 @@ def test_a_drag_gives_the_share_of_a_region_to_the_digit(pointed: "Page", model:
     pointed.mouse.down()
     pointed.mouse.move(*at(pointed, 0.499, 0.999), steps=3)
     pointed.mouse.up()
-    shares = found.share((0, 21, 45, 70)), found.share((0, 0, 90, 70))
-    assert numbers(pointed) == [float(f"{share:.3g}") for share in shares]
+    assert numbers(pointed) == shares_of(found, (0, 21, 45, 70))
     second = model.explain(NOISE, target=found.top(2)[1].class_index)
     pointed.click("#top li:nth-child(2) button")  # the region stays, and says what it gives to another class
-    assert f"to {second.class_name}; all" in pointed.inner_text("#place")
-    shares = second.share((0, 21, 45, 70)), second.share((0, 0, 90, 70))
-    assert numbers(pointed) == [float(f"{share:.3g}") for share in shares]
+    assert f"logits to {second.class_name} (" in pointed.inner_text("#place")
+    assert numbers(pointed) == shares_of(second, (0, 21, 45, 70))
+    pointed.hover("#top li:nth-child(1) button")  # while another class is shown, the text is about that class
+    assert f"logits to {found.class_name} (" in pointed.inner_text("#place")
 
 
 def test_arrow_keys_go_from_cell_to_cell_and_draw_a_region(pointed: "Page", model: camserve.Model) -> None:

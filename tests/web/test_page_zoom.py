@@ -54,7 +54,7 @@ def test_a_region_drawn_close_up_is_exact(pointed: "Page", model: camserve.Model
     pointed.mouse.up()
     share = model.explain(NOISE).share((41, 30, 53, 41))
     said = f"{share:.3g}".replace("-", "\N{MINUS SIGN}")
-    assert pointed.inner_text("#place").startswith(f"This region contributes {said} logits")
+    assert pointed.inner_text("#place").startswith(f"This region contributes {said} of ")
     mark = pointed.locator("#mark").bounding_box()
     assert mark is not None
     assert (mark["x"], mark["y"]) == pytest.approx(at(pointed, 41.5 / 90, 30.5 / 70), abs=1.5)

@@ -118,9 +118,10 @@ function ofPlace(from, { maps, reason, size, names, field, placement }) {
   if (!placement.saw(0, x) || !placement.saw(1, y)) return `The model did not see the place ${x}, ${y}.`;
   const seen = field ? ofField(placement.seenFrom(field, x, y), size) : "";
   if (!maps) return `Which classes a place supports is not known here: ${reason}.${seen}`;
-  const among = maps.count < names.length ? `, among the ${maps.count} best classes` : "";
+  const among = maps.count < names.length ? ` (of the ${maps.count} best classes)` : "";
   const votes = maps.votes(x, y, COUNT).map(([index, logits]) => `${names[index] ?? `class ${index}`} ${short(logits)}`);
-  return `If the whole photograph looked like the place ${x}, ${y}, the logits would be ${votes.join(" · ")}${among}.${seen}`;
+  const average = "The logit of the photograph is the average over all places, plus a constant.";
+  return `The place ${x}, ${y} has these logits${among}: ${votes.join(" · ")}. ${average}${seen}`;
 }
 
 // The pixels that a cell can depend on: dashed on the photograph, and in words.
