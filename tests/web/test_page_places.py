@@ -137,4 +137,9 @@ def test_a_tap_asks_about_a_place(browser: "Browser", address: str, model: camse
     page.locator("#frame").scroll_into_view_if_needed()
     page.touchscreen.tap(*at(page, 0.5, 0.25))
     check_votes(page, model, 45, 17)
+    page.locator("#answers .touch").wait_for(state="visible")
+    assert page.is_hidden("#answers .mouse")
+    picture, answers, look = (page.locator(one).bounding_box() for one in ("#frame", "#answers", ".look"))
+    assert picture and answers and look
+    assert picture["y"] < answers["y"] < look["y"]  # the classes stand right below the picture
     context.close()
