@@ -10,11 +10,14 @@ defaults; and from file to JSON with images.draft.
 import argparse
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+from measuring import Results, Row, Skipped, Table
 from PIL import Image
-from subjects import cache_folder
+from program import print_table
+from subjects import Plan, cache_folder
 
 import camserve
 from camserve.catalogue.options import ExplainOptions
@@ -23,50 +26,65 @@ from camserve.explain.drafting import drafting
 from camserve.explain.pipeline import open_photo
 from camserve.images.reading import encode
 
+PHOTO = Path(__file__).parent.parent / "photos" / "cat.jpg"
 SIZES = {"12 megapixels": (4000, 3000), "0.2 megapixels": (500, 400)}
 CHOICES: dict[str, dict[str, dict[str, object]]] = {
-    "as it comes": {},
+    "defaults": {},
     "render.subsampling 4:2:0": {"render": {"subsampling": "4:2:0"}},
     "render.max_side 2000": {"render": {"max_side": 2000}},
     "both": {"render": {"subsampling": "4:2:0", "max_side": 2000}},
     "compute.precision bfloat16": {"compute": {"precision": "bfloat16"}},
     "compute.precision int8": {"compute": {"precision": "int8"}},
-    "as it comes, facts alone": {},
-    "images.draft, facts alone": {"images": {"draft": True}},
+    "defaults, facts only": {},
+    "images.draft, facts only": {"images": {"draft": True}},
 }
 
 
-def main() -> None:
-    """Print medians in milliseconds, and the ratio to the defaults, round by round."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--photo", type=Path, default=Path(__file__).parent.parent / "photos" / "cat.jpg")
-    parser.add_argument("--calibration", type=Path, help="photographs that int8 is calibrated on")
-    asked = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    compute: dict[str, object] = {"cache": cache_folder(), "threads": 1, "workers": 1}
-    if asked.calibration is not None:
-        compute["calibration"] = str(asked.calibration)
+def measure(plan: Plan) -> Results:
+    """A table for each size of photograph. OpenVINO only; int8 needs photographs, see `main`."""
+    if "openvino" not in plan.engines:
+        raise Skipped("OpenVINO is not installed or not chosen")
+    return Results(list(compared(PHOTO, plan.choose(15, 1), None)))
+
+
+def compared(photo_file: Path, rounds: int, calibration: Path | None) -> Iterator[Table]:
+    """Medians in milliseconds, and the ratio to the defaults, round by round."""
+    compute: dict[str, object] = {"cache": cache_folder(), "threads": 1, "workers": 1, "engine": "openvino"}
+    if calibration is not None:
+        compute["calibration"] = str(calibration)
     models = {
         name: camserve.load(settings=load_settings(environ={}, overrides=_with(changed, compute)))
         for name, changed in CHOICES.items()
-        if asked.calibration is not None or "int8" not in name
+        if calibration is not None or "int8" not in name
     }
     for title, size in SIZES.items():
-        with Image.open(asked.photo) as photo:
+        with Image.open(photo_file) as photo:
             data = encode(photo.convert("RGB").resize(size, Image.Resampling.BICUBIC), "jpeg", subsampling="4:2:0")
         took: dict[str, list[float]] = {name: [] for name in models}
         sizes = {name: work(model, data, name) for name, model in models.items()}
-        for number in range(asked.rounds):
+        for number in range(rounds):
             for name in list(models)[:: 1 if number % 2 else -1]:
                 start = time.process_time()
                 work(models[name], data, name)
                 took[name].append(1e3 * (time.process_time() - start))
-        print(f"{title}, a JPEG of {len(data)} bytes:")
+        rows: list[Row] = []
         for name, each in took.items():
-            base = took["as it comes, facts alone" if "facts" in name else "as it comes"]
+            base = took["defaults, facts only" if "facts" in name else "defaults"]
             ratio = median(one / other for one, other in zip(each, base, strict=True))
-            print(f"  {name}: {median(each):.1f} ms, {ratio:.3f}, {sizes[name]} bytes")
+            rows.append({"choice": name, "CPU ms": median(each), "x defaults": ratio, "bytes": sizes[name]})
+        yield Table(f"{title}, a JPEG of {len(data):,} bytes", rows)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--photo", type=Path, default=PHOTO)
+    parser.add_argument("--calibration", type=Path, help="photographs that int8 is calibrated on")
+    asked = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for table in compared(asked.photo, asked.rounds, asked.calibration):
+        print_table(table)
 
 
 def _with(changed: dict[str, dict[str, object]], compute: dict[str, object]) -> dict[str, dict[str, object]]:

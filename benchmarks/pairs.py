@@ -1,10 +1,11 @@
-"""Does one checkout need more CPU time than another?
+"""Does one checkout take more CPU time than another?
 
-    python benchmarks/pairs.py OLD NEW
+    python benchmarks/pairs.py OLD NEW [--repeats 9]
 
-`model.explain` of 30 photographs, `camserve batch` of 60, and 60 requests to a real server, one after the other,
-alternately in OLD and NEW, one intra-op thread each. Printed: median CPU seconds and, pair by pair, NEW / OLD. Only on
-Linux.
+`model.explain` of 30 photographs; file to the JPEG of the overlay for one of 12 megapixels; `camserve batch` of 60
+photographs, in float32 and in bfloat16; and 60 requests to a real server, one after the other; alternately in OLD and
+NEW, one intra-op thread each: medians of the seconds of CPU time and, pair by pair, NEW over OLD. OLD is always in
+float32. `python benchmarks/run.py --only pairs --old OLD` measures the same for this checkout. Linux.
 """
 
 import os
@@ -14,34 +15,43 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from frozen_cases import waves
-from measuring import Seconds, interleaved, ratio, spread
+from measuring import Aim, Results, Row, Seconds, Skipped, Table, interleaved, ratio, spread
+from program import print_table
+from subjects import Plan
 from trees import check, command, environment, parser, serving
 
+ROOT = Path(__file__).parent.parent
 EXPLAINED, SENT = 30, 60
-EXPLAINER = f"""
-import sys, time
+LARGE = "12 megapixels, file to JPEG"
+EXPLAINER = """
+import io, sys, time
 from pathlib import Path
 import camserve
-model, images = camserve.load(), sorted(Path(sys.argv[1]).iterdir())[:{EXPLAINED}]
+model, images, draws = camserve.load(), [Path(name) for name in sys.argv[2:]], sys.argv[1] == "draw"
 for _ in sys.stdin:
     start = time.process_time()
     for image in images:
-        model.explain(image)
+        found = model.explain(image)
+        if draws:
+            found.overlay().save(io.BytesIO(), "jpeg", quality=90)
     print(time.process_time() - start, flush=True)
 """
 Work = Callable[[], Seconds]
 
 
 @contextmanager
-def explaining(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
+def explaining(tree: Path, folder: Path, images: Path, *, large: bool = False) -> Iterator[Work]:
     """Start a process that explains on demand and returns its CPU time."""
-    words = [sys.executable, "-c", EXPLAINER, str(images)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(words, env=environment(tree, folder), cwd=folder, text=True, **pipes) as process:
+    paths = [images.parent / "large.jpg"] if large else sorted(images.iterdir())[:EXPLAINED]
+    words = [sys.executable, "-c", EXPLAINER, "draw" if large else "explain", *map(str, paths)]
+    with subprocess.Popen(
+        words, env=environment(tree, folder), cwd=folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         given, said = process.stdin, process.stdout
         assert given is not None
         assert said is not None
@@ -56,13 +66,13 @@ def explaining(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
 
 
 @contextmanager
-def batching(tree: Path, folder: Path, images: Path) -> Iterator[Work]:
+def batching(tree: Path, folder: Path, images: Path, precision: str = "float32") -> Iterator[Work]:
     """Run the whole command, start-up included."""
 
     def work() -> Seconds:
         start = resource.getrusage(resource.RUSAGE_CHILDREN)
         words = command(["batch", str(images), "out", "--quiet", "--restart"])
-        subprocess.run(words, env=environment(tree, folder), cwd=folder, check=True)
+        subprocess.run(words, env=environment(tree, folder, compute_precision=precision), cwd=folder, check=True)
         end = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Seconds(end.ru_utime - start.ru_utime + end.ru_stime - start.ru_stime)
 
@@ -93,27 +103,62 @@ def cpu(process: str) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--repeats", type=int, default=9, help="pairs of each (default: %(default)s)")
-    options = made.parse_args()
-    doors = {f"explain, {EXPLAINED} images": explaining, f"batch, {SENT} images": batching}
-    doors[f"HTTP, {SENT} requests"] = answering
+def measure(plan: Plan) -> Results:
+    """A table of this checkout against an earlier one. Raises Skipped if none is named."""
+    if plan.old is None:
+        raise Skipped("no earlier version was named: give --old FOLDER, a checkout such as git worktree makes")
+    rows = compared(plan.old, ROOT, plan.choose(5, 1))
+    aims = {LARGE: 0.5, f"batch, {SENT} images": 0.65, f"batch, {SENT} images, NEW in bfloat16": 0.5}
+    aims[f"HTTP, {SENT} requests"] = 0.7
+    found = [Aim(f"CPU time against OLD: {row['what']}", row["NEW / OLD"], aims[row["what"]])
+             for row in rows if row["what"] in aims]  # fmt: skip
+    return Results([Table(f"OLD is {version_of(plan.old)}", rows)], found)
+
+
+def version_of(tree: Path) -> str:
+    """Return the version that a checkout states."""
+    return "version " + (tree / "camserve" / "version.py").read_text().split('"')[-2]
+
+
+def compared(old: Path, new: Path, repeats: int) -> list[Row]:
+    """Return a row for each door."""
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         (images := Path(name) / "images").mkdir()
         for number in range(SENT):
             waves(number, (500, 400)).save(images / f"{number:02}.jpg", quality=90)
-        trees = {side: (getattr(options, side), Path(name) / side) for side in ("old", "new")}
+        waves(0, (4000, 3000)).save(Path(name) / "large.jpg", quality=90)
+        trees = {"old": (old, Path(name) / "old"), "new": (new, Path(name) / "new")}
         for tree, folder in trees.values():
             folder.mkdir()
             check(tree, folder)
-        print(f"{'':22} {'OLD':>8} {'NEW':>8}  NEW / OLD (medians of {options.repeats}, CPU seconds)")
-        for door, opened in doors.items():
+        for door, (before, after) in DOORS.items():
             with ExitStack() as stack:
-                works = {side: stack.enter_context(opened(*where, images)) for side, where in trees.items()}
-                found = interleaved(works, options.repeats, warmups=1)
-            medians = (spread(found[side])[1] for side in trees)
-            print(f"{door:22}", *(f"{median:8.3f}" for median in medians), f" {ratio(found['new'], found['old']):.3f}")
+                opened = {"old": before, "new": after}
+                works = {side: stack.enter_context(opened[side](*trees[side], images)) for side in trees}
+                found = interleaved(works, repeats, warmups=1)
+            row: Row = {"what": door, "pairs": repeats}
+            row |= {f"{side.upper()}, CPU s": spread(found[side])[1] for side in trees}
+            rows.append(row | {"NEW / OLD": ratio(found["new"], found["old"])})
+            print(rows[-1], flush=True)
+    return rows
+
+
+# {what is measured: how it is opened in OLD and in NEW}
+DOORS: dict[str, tuple[Callable[..., AbstractContextManager[Work]], Callable[..., AbstractContextManager[Work]]]] = {
+    f"explain, {EXPLAINED} images": (explaining, explaining),
+    LARGE: (partial(explaining, large=True), partial(explaining, large=True)),
+    f"batch, {SENT} images": (batching, batching),
+    f"batch, {SENT} images, NEW in bfloat16": (batching, partial(batching, precision="bfloat16")),
+    f"HTTP, {SENT} requests": (answering, answering),
+}
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--repeats", type=int, default=9, help="pairs of each (default: %(default)s)")
+    options = made.parse_args()
+    print_table(Table("CPU time of two checkouts", compared(options.old, options.new, options.repeats)))
 
 
 if __name__ == "__main__":

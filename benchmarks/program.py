@@ -23,6 +23,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     made.add_argument("--repeats", type=int, default=60, help="of what takes milliseconds (default: %(default)s)")
     made.add_argument("--patience", type=float, default=120, help="seconds until one explanation is given up")
     made.add_argument("--openvino-xai", metavar="PYTHON", help="the Python of an environment with openvino-xai 1.1.0")
+    made.add_argument("--old", type=Path, metavar="FOLDER", help="a checkout of an earlier version, for the part pairs")
     return made
 
 
@@ -44,6 +45,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         quick=options.quick,
         openvino_xai=options.openvino_xai,
         patience=0.5 if options.quick else options.patience,
+        old=options.old,
     )
 
 

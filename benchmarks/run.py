@@ -16,6 +16,9 @@ with quartiles over interleaved repeats. Run it on an idle machine. Parts, by na
     i startup    from the start of the process to the first answer
     j batching   images of equal shape in one batch, compared with one at a time
     k crowd      the HTTP service by clients and by cores
+    l pairs      an earlier version, named with --old, compared with this one
+    m shared_out idle workers help with one explanation
+    n choices    settings that save time for something else
 
 Each part is also a program, such as `python benchmarks/cost.py`, with the same options.
 """
@@ -32,7 +35,7 @@ from subjects import Plan
 
 PARTS = {
     "a": "cost", "b": "peers", "c": "service", "d": "folders", "e": "neighbour", "f": "memory", "g": "growth",
-    "h": "methods", "i": "startup", "j": "batching", "k": "crowd",
+    "h": "methods", "i": "startup", "j": "batching", "k": "crowd", "l": "pairs", "m": "shared_out", "n": "choices",
 }  # fmt: skip
 
 

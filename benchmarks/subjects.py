@@ -29,7 +29,7 @@ class Plan:
 
     model: a card or an architecture. engines: names of engines. repeats: of works that take milliseconds. quick: a
     smoke run. openvino_xai: the Python of an environment with openvino-xai, if any. patience: seconds after which an
-    explanation is stopped.
+    explanation is stopped. old: a checkout of an earlier version, if any.
     """
 
     model: str = "efficientnet-lite0"
@@ -38,6 +38,7 @@ class Plan:
     quick: bool = False
     openvino_xai: str | None = None
     patience: float = 120
+    old: Path | None = None
 
     def choose(self, full: int, quick: int) -> int:
         """Return `full`, or `quick` in a smoke run."""

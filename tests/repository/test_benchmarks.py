@@ -19,7 +19,10 @@ from torch import fx, nn
 import camserve
 
 FOLDER = Path(camserve.__file__).parent.parent / "benchmarks"
-PARTS = ["cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods", "startup", "batching"]
+PARTS = [
+    "cost", "peers", "service", "folders", "neighbour", "memory", "growth", "methods", "startup", "batching", "crowd",
+    "pairs", "shared_out", "choices",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
