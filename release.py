@@ -2,7 +2,7 @@
 
     python release.py                  build, check, install with every Python found here, run; needs the extra "dev"
     python release.py --quick          use only this Python and the packages that are installed for it
-    python release.py --bump 0.8.0     write a version into every file that names it
+    python release.py --bump 1.2.3     write a version into every file that names it
 
 Nothing is uploaded; `twine upload dist/*` does that.
 """
@@ -69,7 +69,7 @@ def versions() -> Iterator[tuple[str, str]]:
 def bump(wanted: str) -> None:
     """Write a version into every file that names it, except CHANGELOG.md, which a person writes."""
     if not re.fullmatch(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?", wanted):
-        raise SystemExit(f"{wanted!r} is not a version; try one like 0.8.0 or 0.8.0rc1")
+        raise SystemExit(f"{wanted!r} is not a version; try one like 1.2.3 or 1.2.3rc1")
     for name, pattern in COPIES.items():
         path = ROOT / name
         path.write_text(re.sub(pattern, rf"\g<1>{wanted}\g<3>", path.read_text(), flags=re.MULTILINE))

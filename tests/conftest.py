@@ -1,6 +1,7 @@
 """Fixtures and helpers for all tests, and checks that run with every test."""
 
 import gc
+import logging
 import os
 import re
 import shutil
@@ -92,6 +93,13 @@ def _left(before: set[threading.Thread]) -> list[str]:
         for thread in threading.enumerate()
         if thread not in before and not thread.daemon and not thread.name.startswith("camserve-worker")
     ]
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> None:
+    """Give each test the logging of a new process: some library of other tests raises the level of the root logger."""
+    logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)

@@ -370,7 +370,7 @@ def test_a_file_whose_library_is_missing_is_a_row_that_names_the_extra(
     run_batch(model, folder, tmp_path / "out")
     row = results(tmp_path / "out")["phone.HEIC"]
     assert (row["status"], row["code"]) == ("failed", "unsupported_type")
-    assert 'needs pillow-heif: pip install "camserve[pictures]"' in row["error"]
+    assert 'needs pillow-heif. Try pip install "camserve[pictures]"' in row["error"]
 
 
 def test_small_photographs_have_thumbnails_to_look_at_and_overlays_of_their_own_size(

@@ -98,7 +98,7 @@ def test_lines_that_are_no_rows_are_refused_in_words(model: camserve.Model, phot
     for line in (b'{"file": "x"}', b"[]", b"7", b'{"status": "ok", "file": "x"}', b'{"status": []}', b"\xff", b""):
         (out / "results.jsonl").write_bytes(good + line + b"\n")
         result = CliRunner().invoke(main, ["compare", str(out), str(out), "-o", str(tmp_path)])
-        assert (result.exit_code, "line 4 is no result" in result.stderr) == (2, True), line
+        assert (result.exit_code, "line 4 is not a result" in result.stderr) == (2, True), line
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_timings_name_every_step(image: Path, tmp_path: Path) -> None:
     assert float(steps["forward"]) > 0
     facts = json.loads(run("explain", image, "--timings", "--json", "-o", tmp_path / "out").stdout)
     assert set(facts["timings"]) == set(steps)
-    assert "one method and one target" in run("explain", image, "--timings", "--method", "cam,fem").stderr
+    assert "one method, one target and one output" in run("explain", image, "--timings", "--method", "cam,fem").stderr
 
 
 def test_options_reach_the_explanation_and_the_picture(image: Path, tmp_path: Path) -> None:

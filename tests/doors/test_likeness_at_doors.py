@@ -99,7 +99,7 @@ def test_http_opens_no_file_that_text_names(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("path", "more", "said"),
     [
-        ("/api/v1/explain", {"target": "feature 1"}, "give one of them"),
+        ("/api/v1/explain", {"target": "feature 1"}, "give only one of them"),
         ("/api/v1/explain/classes", {"targets": "2"}, "allowed is one file, named"),
     ],
 )

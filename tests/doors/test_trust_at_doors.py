@@ -64,8 +64,13 @@ def test_the_page_as_a_form(client: FlaskClient, known: dict[str, Any]) -> None:
     form = {"image": (io.BytesIO(CAT.read_bytes()), "cat.jpg"), "trust": "on"}
     page = client.post("/", data=form).get_data(as_text=True)
     said = known["sentence"].replace("'", "&#39;")
-    assert f'<p id="trust">{said}</p>' in page and 'name="trust" value="on" checked' in page
-    assert '<p id="trust" hidden></p>' in client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
+    assert (
+        f'<p id="trust"><b>Can I trust this map?</b> <span>{said}</span></p>' in page
+        and 'name="trust" value="on" checked' in page
+    )
+    assert '<p id="trust" hidden><b>Can I trust this map?</b> <span></span></p>' in client.get(
+        "/", headers={"Accept": "text/html"}
+    ).get_data(as_text=True)
 
 
 def test_it_is_costly(model: camserve.Model) -> None:

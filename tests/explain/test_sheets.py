@@ -272,7 +272,7 @@ def test_several_classes_have_a_folder_each_and_a_sheet(image: Path, tmp_path: P
     ("options", "message"),
     [
         (("--method", "cam,gradcan"), "unknown method 'gradcan'; did you mean 'gradcam'"),
-        (("--method", "cam,random", "-t", "1", "-t", "2"), "several methods and several classes at once"),
+        (("--method", "cam,random", "-t", "1", "-t", "2"), "cannot combine several methods and several classes"),
         (("--top", "2", "-t", "1"), "--top and --target both say which classes"),
         (("--method", "cam,random", "--at", "3,4"), "--region and --polygons work with one method, one target"),
         (("--method", "cam,random", "-t", "tigre cat"), "unknown class 'tigre cat'; did you mean 'tiger cat'"),

@@ -436,7 +436,7 @@ def after_pool(run: Callable[..., Tensor] | nn.Module, *layers: nn.Module) -> nn
 
 UNDILATED: list[tuple[str, nn.Module, str]] = [
     ("statistics", after_pool(nn.GroupNorm(2, 4)), "'1' (GroupNorm) cannot be made dense: it mixes all cells"),
-    ("own forward", after_pool(Own(4, 4, 3)), "Own has a forward of its own"),
+    ("own forward", after_pool(Own(4, 4, 3)), "Own has its own forward"),
     ("sizes written down", after_pool(lambda x: x.view(-1, 2, 2, 8, 6).flatten(1, 2)), "seems to contain a fixed size"),
     ("every other cell", after_pool(lambda x: x[:, :, ::2, ::2]), "it changes the stride"),
     ("shifted", after_pool(lambda x: x[:, :, 1:]), "it cuts or shifts the map"),

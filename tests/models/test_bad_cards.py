@@ -229,7 +229,7 @@ def test_a_package_that_is_missing_is_no_fault_of_the_card(home: Path) -> None:
         (lambda weight: weight * 1j, "'0.weight' is complex64 and should be float32"),
         (lambda weight: weight > 0, "'0.weight' is bool and should be float32"),
         (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "'0.weight' is qint8"),
-        (lambda weight: weight * float("nan"), "values that are no numbers"),
+        (lambda weight: weight * float("nan"), "answers an ordinary picture with NaN"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*quantize")

@@ -113,5 +113,5 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @needs_onnx
 def test_a_network_whose_graph_is_not_known_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="torch.fx cannot trace it"):
+    with pytest.raises(OptionError, match="torch.fx cannot trace this network"):
         export(camserve.load(Branching(pooled(nn.Linear(4, 5))), size=32), tmp_path / "net.onnx")

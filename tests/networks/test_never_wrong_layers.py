@@ -23,7 +23,7 @@ import camserve
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 cases = Cases()
-LAYER = "token|order|place|position|grid"
+LAYER = "token|order|place|position|grid|where in the image"
 PART = "branch|part of|several|besides|not all|" + LAYER
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 cases = Cases()
-LAYER = "token|order|place|position|grid"
+LAYER = "token|order|place|position|grid|where in the image"
 
 
 # A network of four times four patches

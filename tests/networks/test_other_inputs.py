@@ -443,7 +443,7 @@ def test_images_need_not_come_first_and_whole_numbers_stay_whole() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, r"missing 1 required positional argument: 'meta'.*arguments=\{'name': \.\.\.\} in load, or \[arguments\]"),
+        ({}, r"missing 1 required positional argument: 'meta'.*arguments=\{'name': \.\.\.\} in load or \[arguments\]"),
         (
             {"metta": META},
             r"Told.forward takes no argument 'metta', but images, meta, gain, flip; did you mean 'meta'\?",

@@ -95,7 +95,7 @@ def test_photographs_that_are_not_recognised_are_refused(tmp_path: Path) -> None
 
 def test_photographs_that_differ_too_much_are_refused(model: camserve.Model) -> None:
     """Three are too few for the embedded model: its card's known answers."""
-    with pytest.raises(OptionError, match=r"3 photographs differ too much.*where 2, a sixteenth of the stride"):
+    with pytest.raises(OptionError, match=r"3 photographs differ too much.*allowed is 2, a sixteenth of the stride"):
         calibrate(model)
 
 

@@ -122,7 +122,7 @@ def test_more_pictures_than_are_drawn_for_one_request_are_refused() -> None:
 
 
 def test_a_map_has_a_largest_number_of_cells(model: camserve.Model, client: FlaskClient) -> None:
-    said = "output_stride 1 makes 336 x 224 = 75264 cells of an input of 336 x 224 pixels; allowed are 10000 (explain"
+    said = "output_stride 1 on an input of 336 x 224 pixels makes 336 x 224 = 75264 cells; allowed are 10000 (explain"
     start = time.monotonic()
     with pytest.raises(TooMuch) as caught:
         model.explain(Image.new("RGB", (300, 200)), output_stride=1)
@@ -204,8 +204,8 @@ def test_a_service_that_answers_nothing_is_not_ready(small: Service, monkeypatch
         small.pools.usual.run(lambda: end.wait(20), 0.05)
     assert client.get("/readyz").status_code == 200  # it may still end
     time.sleep(0.2)
-    check_problem(client.get("/readyz"), 503, "unavailable", "nothing is answered")
-    check_problem(post(client), 503, "unavailable", "nothing is answered")
+    check_problem(client.get("/readyz"), 503, "unavailable", "no request can be answered")
+    check_problem(post(client), 503, "unavailable", "no request can be answered")
     assert client.get("/livez").status_code == 200
     end.set()
     small.pools.usual.run(lambda: None)
