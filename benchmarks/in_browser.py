@@ -181,6 +181,7 @@ def pictures(opened: Any, url: str, folder: Path) -> None:
         if photo is not None:
             upload(page, (PHOTOS / photo).read_bytes())
         act(page)
+        page.evaluate("scrollTo(0, 0)")  # the picture stays in view, so it would stand at the end of a scrolled page
         page.wait_for_timeout(500)
         page.screenshot(path=folder / f"{name}.png", full_page=True)
         page.close()

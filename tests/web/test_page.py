@@ -45,6 +45,12 @@ def test_the_score_for_the_map_s_input_stands_beside_the_answer(page: "Page", mo
     assert found.input_score == pytest.approx(score, rel=1e-5)
     assert page.inner_text("#own output") == f"{100 * score:.1f} %"
     assert page.inner_text("#own b") == found.class_name
+    page.fill("#expected", found.top(2)[1].class_name)
+    page.keyboard.press("Enter")
+    page.click("#difference")
+    page.wait_for_selector("#own", state="hidden")  # a difference has no score
+    page.click("#difference")
+    page.wait_for_selector("#own:visible")
     page.click("#explain-own")  # then the map explains the model's own part, and there is one score
     page.wait_for_selector("#own", state="hidden")
     assert page.input_value("#size") == "crop"

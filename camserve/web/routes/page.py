@@ -124,6 +124,8 @@ def _own(explanation: "Explanation") -> str | None:
     if explanation.own_logits is None:
         return None
     score = explanation.input_score
+    if score is None and explanation.scores is not None:  # a target of two classes
+        return None
     return f"{explanation.logit:.3g}" if score is None else f"{100 * score:.1f} %"
 
 

@@ -38,10 +38,10 @@ function item(one, isShown, choose, preview) {
   return made;
 }
 
-// If the scores and the map are of different inputs, shows the score for the map's input.
+// If the scores and the map are of different inputs, shows the score for the map's input. A target of two classes has none.
 function showOwn({ class_index: index, class_name: name, logit, input_score: score, top }) {
   const listed = top.find((one) => one.class_index === index);
-  $("own").hidden = !listed || listed.logit === logit;
+  $("own").hidden = !listed || listed.logit === logit || (score === null && listed.score !== null);
   $("own").querySelector("b").textContent = name;
   $("own").querySelector("output").textContent = said({ score, logit });
 }
