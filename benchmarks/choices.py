@@ -17,7 +17,7 @@ from statistics import median
 from measuring import Results, Row, Skipped, Table
 from PIL import Image
 from program import print_table
-from subjects import Plan, cache_folder
+from subjects import PHOTO, Plan, cache_folder
 
 import camserve
 from camserve.catalogue.options import ExplainOptions
@@ -26,7 +26,6 @@ from camserve.explain.drafting import drafting
 from camserve.explain.pipeline import open_photo
 from camserve.images.reading import encode
 
-PHOTO = Path(__file__).parent.parent / "photos" / "cat.jpg"
 SIZES = {"12 megapixels": (4000, 3000), "0.2 megapixels": (500, 400)}
 CHOICES: dict[str, dict[str, dict[str, object]]] = {
     "defaults": {},

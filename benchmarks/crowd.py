@@ -9,17 +9,15 @@ quota, 4 to 16 workers on the cores of this machine. wrk runs on the same cores,
 Debian: apt install wrk) and, for quotas, the right to make control groups.
 """
 
-import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import which
 
 from measuring import Results, Row, Skipped, Table, spread
 from program import alone
-from service import HERE, Served, camserve_at, warm_up
+from service import CLIENTS as USUAL
+from service import Served, camserve_at, need_wrk, sent, warm_up
 from subjects import Plan, jpeg, photographs
 
 CLIENTS = (1, 4, 16, 64)
@@ -30,8 +28,7 @@ GROUPS = Path("/sys/fs/cgroup")
 
 def measure(plan: Plan) -> Results:
     """A table by clients and one by cores, for each engine."""
-    if which("wrk") is None:
-        raise Skipped("wrk, which sends the requests, is not installed; in Debian: apt install wrk")
+    need_wrk()
     results, rounds, seconds = Results(), plan.choose(3, 1), plan.choose(6, 1)
     with tempfile.TemporaryDirectory() as name:
         (photo := Path(name) / "photo.jpg").write_bytes(jpeg(photographs(1, (500, 400))[0]))
@@ -42,40 +39,26 @@ def measure(plan: Plan) -> Results:
                 rows = [{"clients": number, **crowd(served, photo, number, rounds, seconds)} for number in chosen]
             results.tables.append(Table(f"{engine}: by clients", rows))
             results.tables.append(
-                Table(f"{engine}: by cores, 4 clients", by_cores(engine, photo, rounds, seconds, plan))
+                Table(f"{engine}: by cores, {USUAL} clients", by_cores(engine, photo, rounds, seconds, plan))
             )
     return results
 
 
 def by_cores(engine: str, photo: Path, rounds: int, seconds: int, plan: Plan) -> list[Row]:
-    """A row a quota, then a row for each number of workers without a quota."""
+    """A row for each quota, then a row for each number of workers without a quota."""
     rows: list[Row] = []
     cases: list[tuple[float | None, int]] = [*QUOTAS.items(), *((None, workers) for workers in WORKERS)]
     for cores, workers in cases[:: plan.choose(1, 5)]:
         with quota(cores) as before, camserve_at(engine, before, CAMSERVE_COMPUTE_WORKERS=str(workers)) as served:
             warm_up(served.url, photo)
             facts: Row = {"cores": "all" if cores is None else cores, "workers": workers}
-            rows.append({**facts, **crowd(served, photo, 4, rounds, seconds)})
+            rows.append({**facts, **crowd(served, photo, USUAL, rounds, seconds)})
     return rows
 
 
 def crowd(served: Served, photo: Path, clients: int, rounds: int, seconds: int) -> Row:
-    """Medians over the rounds. refused: the share of requests that are not answered with 200, but with 503, say."""
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{clients}",
-        f"-d{seconds}s",
-        "--timeout",
-        "30s",
-        "-s",
-        str(HERE / "post.lua"),
-        served.url,
-    ]
-    runs = []
-    for _ in range(rounds):
-        done = subprocess.run([*command, "--", str(photo), "image/jpeg"], capture_output=True, text=True, check=True)
-        runs.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    """Medians over the rounds. refused: the share of requests that are not answered with 200."""
+    runs = [sent(served.url, photo, "image/jpeg", seconds, clients) for _ in range(rounds)]
     given = [(run["answers"] - run["failed"]) / run["seconds"] for run in runs]
     refused = sum(run["failed"] for run in runs) / max(1, sum(run["answers"] for run in runs))
     times = {f"{p} ms": spread([run[p] for run in runs])[1] / 1e3 for p in ("p50", "p99")}
@@ -84,7 +67,7 @@ def crowd(served: Served, photo: Path, clients: int, rounds: int, seconds: int) 
 
 @contextmanager
 def quota(cores: float | None) -> Iterator[list[str]]:
-    """The start of a command line whose process may use so many cores. Raises Skipped where that cannot be arranged."""
+    """Yield the start of a command line whose process may use so many cores. Raises Skipped if no quota can be set."""
     if cores is None:
         yield []
         return

@@ -46,16 +46,17 @@ class Served(NamedTuple):
 
     @property
     def resident(self) -> float:
-        """Megabytes that its processes have in memory, what they share counted once."""
+        """Megabytes that its processes have in memory; memory that they share counts once."""
         own = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
-        rollups = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (self.process, *own)]
-        return sum(int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1]) for text in rollups) * 1024 / 1e6
+        rollups = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (str(self.process), *own)]
+        return (
+            sum(int(size) for text in rollups for size in re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)) * 1024 / 1e6
+        )
 
 
 def measure(plan: Plan) -> Results:
     """Measure answers a second, latencies, and the ratio to Flask's answers."""
-    if shutil.which("wrk") is None:
-        raise Skipped("wrk, which sends the requests, is not installed; in Debian: apt install wrk")
+    need_wrk()
     results = Results()
     with ExitStack() as stack:
         urls = {f"camserve, {engine}": stack.enter_context(camserve_at(engine)).url for engine in plan.engines}
@@ -97,11 +98,23 @@ def warm_up(url: str, photo: Path) -> None:
                 raise Skipped(f"{url} answered {answer.headers['Content-Type']} when asked for {kind}")
 
 
-def load(url: str, photo: Path, kind: str, seconds: int) -> dict[str, float]:
-    """Run wrk once. Raises Skipped if answers fail."""
-    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "post.lua"), url]
+def need_wrk() -> None:
+    """Raise Skipped if wrk is not installed."""
+    if shutil.which("wrk") is None:
+        raise Skipped("wrk, which sends the requests, is not installed; in Debian: apt install wrk")
+
+
+def sent(url: str, photo: Path, kind: str, seconds: int, clients: int = CLIENTS) -> dict[str, float]:
+    """Run wrk once, and return what post.lua prints."""
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "post.lua"), url]
     done = subprocess.run([*command, "--", str(photo), kind], capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def load(url: str, photo: Path, kind: str, seconds: int) -> dict[str, float]:
+    """Run wrk once. Raises Skipped if answers fail."""
+    found = sent(url, photo, kind, seconds)
     if found["failed"] or not found["answers"]:
         raise Skipped(f"{url} gave wrk {found['answers']:g} answers in {seconds} s, {found['failed']:g} failed")
     return found

@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 from measuring import Aim, Results, Row, Skipped, Table
 from program import print_table
-from subjects import Plan, cache_folder
+from subjects import PHOTO, Plan, cache_folder
 
 import camserve
 from camserve.catalogue.options import ExplainOptions
@@ -25,15 +25,14 @@ from camserve.explain.pipeline import explain
 from camserve.explain.run import Run
 from camserve.system.workers import Workers
 
-PHOTO = Path(__file__).parent.parent / "photos" / "cat.jpg"
+METHODS = ("rise", "scorecam", "occlusion", "integratedgradients")
 
 
 def measure(plan: Plan) -> Results:
     """A row for each method. OpenVINO only."""
     if "openvino" not in plan.engines:
         raise Skipped("OpenVINO is not installed or not chosen")
-    methods = ("rise", "scorecam", "occlusion", "integratedgradients")[: plan.choose(4, 1)]
-    rows = compared(methods, plan.choose(3, 1), PHOTO)
+    rows = compared(METHODS[: plan.choose(len(METHODS), 1)], plan.choose(3, 1), PHOTO)
     aims = [Aim(f"{row['method']}: waiting with two workers, times one", row["waiting, ratio"], 0.5)
             for row in rows if row["method"] in ("rise", "scorecam")]  # fmt: skip
     return Results([Table("one worker and two", rows)], aims)
@@ -69,7 +68,7 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--methods", default="rise,scorecam,occlusion,integratedgradients")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--photo", type=Path, default=PHOTO)
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")

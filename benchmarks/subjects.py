@@ -19,6 +19,8 @@ from camserve.config import Settings, load_settings
 from camserve.errors import ConfigError
 from camserve.system.cores import granted_cores
 
+# One of camserve's own photographs.
+PHOTO = Path(__file__).parent.parent / "photos" / "cat.jpg"
 # Photographs in scikit-image's wheel, CC0 and public domain, without borders.
 _PHOTOS = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")
 

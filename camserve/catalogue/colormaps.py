@@ -17,7 +17,7 @@ _LABELS = {"RdBu": "Blue to red"}
 
 
 def colormap_label(colormap: str) -> str:
-    """What a page calls a colour map: which way round it is says nothing to who looks at its colours."""
+    """The label of a colour map on a page, without _r: its direction is visible in its colours."""
     name = colormap.removesuffix("_r")
     return _LABELS.get(name, name[:1].upper() + name[1:])
 

@@ -1,5 +1,5 @@
-// START HERE. The widget in the browser: one explanation, and the picture that is drawn of it as the controls say. It is
-// drawn by the page's own modules. What is chosen is in the model that Python sees as well; the heat is drawn at once.
+// START HERE. The widget in the browser draws one explanation with the page's own modules. The choices are in the model that
+// Python shares. A change of a control is drawn at once.
 
 import { searchClasses } from "../web/static/classes.js";
 import { Found } from "../web/static/found.js";
@@ -67,7 +67,7 @@ class LiveCanvas {
     this.$(".frame").classList.toggle("small", Math.max(...this.found.size) <= SMALL);
   }
 
-  // ---- what is chosen
+  // ---- the choices
 
   offerClasses() {
     const { found, root } = this;
@@ -109,19 +109,19 @@ class LiveCanvas {
     this.model.save_changes();
   }
 
-  // A class is looked at in passing; null: no more.
+  // The user points at a class; null: no longer.
   preview(index) {
     this.previewed = index;
     this.redraw();
   }
 
-  // What is shown: a class's map, or what was explained.
+  // The target that is shown: a class, or the explained target.
   get target() {
     const index = this.previewed ?? this.model.get("class_index");
     return index === null || !this.found.live ? this.found.target : { index, against: null };
   }
 
-  // ---- showing it
+  // ---- drawing
 
   show() {
     this.offerColours();
@@ -149,7 +149,7 @@ class LiveCanvas {
     this.$(".back").hidden = this.found.target.against === null || this.target === this.found.target;
   }
 
-  // Warnings are about the explained class; about another, this says that nobody looked for them.
+  // Warnings are about the explained class. For another class, the text says that they were not computed.
   showWarnings() {
     const { found, target } = this;
     const isOwn = target === found.target || (target.index === found.target.index && found.target.against === null);
@@ -178,7 +178,7 @@ class LiveCanvas {
     return paletteFrom(this.model.get("palettes")[name][1]);
   }
 
-  // Draws before the next frame, once, however much has changed until then.
+  // Draws once before the next frame, for any number of changes.
   redraw() {
     if (this.asked) return;
     this.asked = true;
@@ -211,7 +211,7 @@ class LiveCanvas {
   }
 }
 
-// What anywidget calls for each place in the notebook that shows the widget.
+// anywidget calls this for each place in the notebook that shows the widget.
 async function render({ model, el }) {
   const root = Object.assign(document.createElement("div"), { className: "camserve-canvas" });
   root.dataset.lmSuppressShortcuts = "true"; // notebooks have keys of their own: JupyterLab's would take a slider's arrows

@@ -1,8 +1,8 @@
-"""Several modules of JavaScript as one, without other tools: a widget gives the browser one text.
+"""Join several JavaScript modules into one, without other tools, because a widget gives the browser one text.
 
-Each module becomes a function that runs once and returns what the module exports, so that names of two modules do not
-meet. This is for our own modules: an import is one line of names in braces from a relative path, and what is exported
-is a declaration. Anything else is a ValueError.
+Each module becomes a function that runs once and returns its exports, so equal names in two modules do not clash. This
+works for our own modules: an import is one line with names in braces and a relative path, and an export is a
+declaration. Any other form raises ValueError.
 """
 
 import re
@@ -14,7 +14,7 @@ _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
 def one_module(entry: Path) -> str:
-    """The module `entry` with all that it imports, and all that these import. It exports its default alone.
+    """Return the module `entry` with all its direct and indirect imports. It exports only its default.
 
     Raises ValueError for an import or export of another form.
     """
@@ -25,12 +25,12 @@ def one_module(entry: Path) -> str:
 
 
 def _body(path: Path, written: dict[Path, str]) -> str:
-    """The text of a module, whose imports have become names of functions in `written`."""
+    """Return the text of a module; its imports now refer to the functions in `written`."""
 
     def taken(found: re.Match[str]) -> str:
         other = (path.parent / found[2]).resolve()
         if other not in written:
-            wrapped = _wrapped(other, written)  # what it imports itself is written first
+            wrapped = _wrapped(other, written)  # its own imports are written first
             written[other] = wrapped
         return f"const {{ {found[1]} }} = {_name(other)};"
 
@@ -51,4 +51,4 @@ def _name(path: Path) -> str:
 
 def _check(path: Path, body: str) -> None:
     if left := _LEFT.search(body):
-        raise ValueError(f"{path.name}: '{left[0]}' is no import or export that can be made one module of")
+        raise ValueError(f"{path.name}: '{left[0]}' is not an import or export that one_module supports")

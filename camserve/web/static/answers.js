@@ -38,12 +38,17 @@ function item(one, isShown, choose, preview) {
   return made;
 }
 
-// If the scores and the map are of different inputs, shows the score for the map's input. A target of two classes has none.
-function showOwn({ class_index: index, class_name: name, logit, input_score: score, top }) {
+// The score for the map's input as text; "" if the scores are of the same input, and for a target of two classes.
+export function inputScore({ class_index: index, logit, input_score: score, top }) {
   const listed = top.find((one) => one.class_index === index);
-  $("own").hidden = !listed || listed.logit === logit || (score === null && listed.score !== null);
-  $("own").querySelector("b").textContent = name;
-  $("own").querySelector("output").textContent = said({ score, logit });
+  const isOther = listed && listed.logit !== logit && (score !== null || listed.score === null);
+  return isOther ? said({ score, logit }) : "";
+}
+
+function showOwn(answer) {
+  $("own").hidden = !inputScore(answer);
+  $("own").querySelector("b").textContent = answer.class_name;
+  $("own").querySelector("output").textContent = inputScore(answer);
 }
 
 // Shows all warnings except the one that `showExpected` shows in its own words.

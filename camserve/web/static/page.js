@@ -2,7 +2,7 @@
 // photographs.js takes the photograph, service.js sends requests, found.js holds the answer, and picture.js draws. Each
 // other file is one part of the page.
 
-import { showAnswers } from "./answers.js";
+import { inputScore, showAnswers } from "./answers.js";
 import { searchClasses } from "./classes.js";
 import { cancelComparison, checkComparison, listMethods, watchComparison } from "./compare.js";
 import { Found } from "./found.js";
@@ -21,8 +21,9 @@ import { said } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const form = $("form");
 // found: the last answer. target: the selected target. shown: the target that the user points at; heat: its heat.
-// answered: the form's choices for the last answer; null: no answer. asked: the choices of the last request.
-const state = { photo: null, request: null, found: null, target: null, shown: null, heat: null, answered: null };
+// words: the answer whose texts are shown. answered: the form's choices for the last answer; null: no answer. asked: the
+// choices of the last request.
+const state = { photo: null, request: null, found: null, words: null, target: null, shown: null, heat: null, answered: null };
 const service = new Service(form, (text) => ($("doing").textContent = text));
 
 // An answer contains the names and scores of this many classes.
@@ -232,6 +233,7 @@ const nameAll = (found) => classNames().then((all) => (found.names = all)).catch
 
 // Shows the texts of an answer.
 function showWords(answer) {
+  state.words = answer;
   state.found.answer = { ...state.found.answer, expected: answer.expected };
   showAnswers(answer, state.target?.against === null ? answer.class_index : null, { choose, preview });
   $("trust").querySelector("span").textContent = answer.trust ? answer.trust.sentence : "";
@@ -316,14 +318,16 @@ const stem = () => (state.photo.name || "photo").replace(/\.\w+$/, "");
 
 // The caption of the downloaded picture. It names the model's answer if the map is of another target.
 function captionLines() {
-  const { answer } = state.found;
-  const [best] = answer.top;
+  const { words } = state;
+  const [best] = words.top;
   const isBest = state.target?.against === null && state.target.index === best.class_index;
-  const own = $("own").hidden ? "" : ` · for the whole photograph, which the map explains: ${$("own").querySelector("output").textContent}`;
+  const isTold = words.class_index === state.target?.index; // the texts of a class follow its picture
+  const own = isTold ? inputScore(words) : "";
+  const both = own ? `${said(best)} · for the whole photograph, which the map explains: ${own}` : said(best);
   return [
-    isBest ? `${best.class_name} ${said(best)}${own}` : `Evidence for ${state.found.name(state.target)}`,
+    isBest ? `${best.class_name} ${both}` : `Evidence for ${state.found.name(state.target)}`,
     ...(isBest ? [] : [`The model's answer: ${best.class_name} ${said(best)}`]),
-    ...(answer.trust && answer.class_index === state.target?.index ? [`Check of the map: ${answer.trust.sentence}`] : []),
+    ...(isTold && words.trust ? [`Check of the map: ${words.trust.sentence}`] : []),
     `${state.by} · ${state.photo.name || "a pasted photograph"}`, `camserve ${form.dataset.version}`,
   ];
 }

@@ -78,9 +78,9 @@ export function redraw() {
 
 // Draws the picture as shown on a canvas of another size. heat: another heat of the same photograph. end: the value of its
 // last colour; the default comes from the controls.
-export function draw(canvas, size, heat = shown.heat, end = lookOf(heat).end) {
-  const look = { ...lookOf(heat), end };
-  drawHeat(canvas, ground(look.grey, size), heat, look);
+export function draw(canvas, size, heat = shown.heat, end = null) {
+  const look = lookOf(heat);
+  drawHeat(canvas, ground(look.grey, size), heat, { ...look, end: end ?? look.end });
 }
 
 // The options of drawing for one heat.
