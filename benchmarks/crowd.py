@@ -5,7 +5,8 @@
 wrk posts one JPEG of 0.2 megapixels from 1 to 64 clients and asks for the overlay as JPEG; `camserve serve` has its
 default settings but for the result cache, which is off. Then 4 clients, and a service that may use half a core, one
 core or two (a quota of the Linux control group "cpu", as containers have it), with one worker a core; and, without a
-quota, 4 to 16 workers on the cores of this machine. wrk runs on the same cores, outside the quota. Needs wrk (in
+quota, 4 to 16 workers on the cores of this machine. All are second starts: the first one loads torch, converts the
+network and keeps some 600 MB more. wrk runs on the same cores, outside the quota. Needs wrk (in
 Debian: apt install wrk) and, for quotas, the right to make control groups.
 """
 
@@ -33,6 +34,8 @@ def measure(plan: Plan) -> Results:
     with tempfile.TemporaryDirectory() as name:
         (photo := Path(name) / "photo.jpg").write_bytes(jpeg(photographs(1, (500, 400))[0]))
         for engine in plan.engines:
+            with camserve_at(engine) as first:  # it converts the network, which the later ones find in the cache
+                warm_up(first.url, photo)
             with camserve_at(engine) as served:
                 warm_up(served.url, photo)
                 chosen = CLIENTS[: plan.choose(4, 2)]
